@@ -1,0 +1,191 @@
+# clip.c: contrastive image-text training in C.   make help
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+OPT ?= -O3
+FUZZ_SECONDS ?= 60
+VERSION := $(shell cat VERSION)
+export BUILD
+MAKEFLAGS += --no-builtin-rules
+DEFINES =
+Q = $(if $(V),,@)
+
+# ---- What is built from what ---------------------------------------------------------------------
+FOLDERS = core kernels autograd autograd/ops model data optim checkpoints train eval
+PACKAGES = openblas hdf5-serial inih jansson libutf8proc libpcre2-8 libarchive libpng zlib
+TEST_PACKAGES = cmocka
+PUBLIC_HEADER = eval/embedder.h
+
+# clang without libomp-dev has no OpenMP: one thread then, by another file.
+CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
+OPENMP := $(if $(CLANG),$(shell $(CC) -fopenmp -include omp.h -E -x c /dev/null >/dev/null 2>&1 \
+	&& echo yes),yes)
+ifeq ($(OPENMP),yes)
+THREADS_FLAGS = -fopenmp
+UNUSED_SOURCES = core/threads_serial.c
+else
+THREADS_FLAGS = -fopenmp-simd
+UNUSED_SOURCES = core/threads.c
+endif
+
+# An optional library is an alternative file: one of each pair is compiled. The pattern:
+#   UNUSED_SOURCES += $(if $(shell pkg-config --exists libwebp && echo yes),\
+#       data/image_webp_none.c,data/image_webp.c)
+
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wno-missing-field-initializers
+CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC $(WARN)
+LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
+
+# kernels/rows.c is compiled once for each instruction set; the program chooses when it starts.
+ROWS = ref $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
+# (clang says of a maximum that it cannot vectorise it; that loop is none that takes time.)
+ROWS_FLAGS = -fno-math-errno -fno-trapping-math -ffp-contract=fast -DCLIP_ROWS=$* \
+	$(if $(CLANG),-Wno-pass-failed)
+MARCH_avx2 = -march=x86-64-v3
+MARCH_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) kernels/rows.c,$(wildcard $(FOLDERS:%=%/*.c)))
+LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
+	$(if $(filter kernels,$(FOLDERS)),$(ROWS:%=$(BUILD)/obj/kernels/rows_%.o))
+TOOL_SOURCES = $(wildcard tools/clip_*.c)
+TOOL_HELPERS = $(filter-out $(TOOL_SOURCES),$(wildcard tools/*.c))
+TEST_SOURCES = $(wildcard tests/test_*.c)
+TEST_HELPERS = $(filter-out $(TEST_SOURCES),$(wildcard tests/*.c))
+FUZZ_SOURCES = $(wildcard tests/fuzz/fuzz_*.c)
+PROGRAMS = $(TOOL_SOURCES:tools/%.c=$(BUILD)/%)
+TEST_PROGRAMS = $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
+FUZZ_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FIXTURE_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,\
+	$(shell grep -l -E 'test_root|fixture_read' $(TEST_SOURCES) 2>/dev/null))
+SHELL_TESTS = $(wildcard tests/test_*.sh)
+ALL_OBJECTS = $(LIB_OBJECTS) $(call objects,$(TOOL_SOURCES) $(TOOL_HELPERS) $(TEST_SOURCES) \
+	$(TEST_HELPERS) $(FUZZ_SOURCES))
+
+all: $(PROGRAMS)
+
+# ---- Rules ---------------------------------------------------------------------------------------
+# Everything depends on the compiler and its flags, kept in a file that changes only when they do.
+# `make clean all` cleans first, however many jobs there are.
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(VERSION)
+CLEAN_FIRST = $(filter clean,$(MAKECMDGOALS))
+
+$(BUILD)/flags: FORCE | $(CLEAN_FIRST)
+	@pkg-config --exists --print-errors $(PACKAGES) || \
+		{ echo "make: something is missing; get it with: make setup" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(BUILD)/prefix: FORCE | $(BUILD)/flags
+	@echo '$(PREFIX)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(ALL_OBJECTS): $(BUILD)/flags
+
+$(BUILD)/obj/data/tokenizer%.o: DEFINES = -DCLIP_PREFIX='"$(PREFIX)"'
+$(filter $(BUILD)/obj/data/tokenizer%.o,$(LIB_OBJECTS)): $(BUILD)/prefix
+# stb_image counts on signed sums that wrap.
+$(BUILD)/obj/data/stb_image.o: DEFINES = -fwrapv
+$(BUILD)/obj/tools/cli.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC   $<'
+	$(Q)$(CC) $(CPPFLAGS) $(DEFINES) $(CFLAGS) -MMD -MP -c $< -o $@
+$(ROWS:%=$(BUILD)/obj/kernels/rows_%.o): $(BUILD)/obj/kernels/rows_%.o: kernels/rows.c
+	@mkdir -p $(@D)
+	@echo '  CC   $< ($*)'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(ROWS_FLAGS) $(MARCH_$*) -MMD -MP -c $< -o $@
+
+$(BUILD)/libclip.a: $(LIB_OBJECTS)
+$(BUILD)/libtools.a: $(call objects,$(TOOL_HELPERS))
+$(BUILD)/libtests.a: $(call objects,$(TEST_HELPERS))
+$(BUILD)/%.a:
+	@rm -f $@
+	@echo '  AR   $@'
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/libclip.so: $(LIB_OBJECTS)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 $^ $(LDLIBS) -o $@
+
+$(BUILD)/clip_%: $(BUILD)/obj/tools/clip_%.o $(BUILD)/libtools.a $(BUILD)/libclip.a
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/libtests.a $(BUILD)/libtools.a \
+		$(BUILD)/libclip.a
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libclip.a
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
+$(BUILD)/man/%.1: $(BUILD)/% tools/man.sh
+	@mkdir -p $(@D)
+	@tools/man.sh $< >$@.new && mv $@.new $@
+
+# ---- What a person asks for ----------------------------------------------------------------------
+# setup may install the libraries that the flags above come from, so what follows it is a new make.
+setup:
+	@tools/setup.sh
+setup-tests:
+	@tools/setup.sh test
+demo: setup
+	@$(MAKE) --no-print-directory all
+	@tools/demo.sh
+test: setup-tests
+	@$(MAKE) --no-print-directory all tests
+	@tests/run.sh $(sort $(TEST_PROGRAMS)) $(SHELL_TESTS)
+test-fixtures: setup-tests
+	@$(MAKE) --no-print-directory tests
+	@tests/run.sh $(sort $(FIXTURE_TESTS))
+tests: $(TEST_PROGRAMS)
+lint: $(BUILD)/libclip.a
+	@CPPFLAGS='$(CPPFLAGS)' WARN='$(WARN)' tools/lint.sh
+
+# The same tests under other eyes. SOME="test_core test_rows" takes only these.
+chosen = $(if $(SOME),$(SOME:%=$(1)/tests/%),$(patsubst $(BUILD)/%,$(1)/%,$(sort $(TEST_PROGRAMS))))
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+asan: setup-tests
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan OPT='-O1 $(SANITIZE)' \
+		$(call chosen,$(BUILD)-asan)
+	@BUILD=$(BUILD)-asan tests/run.sh $(call chosen,$(BUILD)-asan)
+valgrind: setup-tests
+	@$(MAKE) --no-print-directory $(call chosen,$(BUILD))
+	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+		OMP_WAIT_POLICY=passive tests/run.sh $(call chosen,$(BUILD))
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
+		FOLDERS='core autograd data checkpoints' \
+		OPT='-O1 $(SANITIZE) -fsanitize=fuzzer-no-link' fuzz-programs
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) BUILD=$(BUILD)-fuzz tests/fuzz.sh \
+		$(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)-fuzz/%)
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+install: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so $(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
+	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' CC='$(CC)' \
+		PUBLIC_HEADER=$(PUBLIC_HEADER) REQUIRES='$(PACKAGES)' tools/install.sh
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz
+
+help:
+	@echo 'make              build every program into build/'
+	@echo 'make demo         install what is missing, build, train the demo and show what it learned'
+	@echo 'make test         install what is missing, build, run all tests'
+	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
+	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR'
+	@echo 'make lint         include table, style, warnings of gcc and clang'
+	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
+	@echo 'make valgrind     the tests under valgrind                     (SOME="test_core ...")'
+	@echo 'make fuzz         every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
+	@echo 'make setup        install what building needs, and only what is missing'
+	@echo 'make clean        remove what was built'
+	@echo 'CC=clang, OPT=-O2, BUILD=folder, -j8 as usual; V=1 shows the commands'
+
+FORCE:
+.PHONY: all setup setup-tests demo test test-fixtures tests lint asan valgrind fuzz fuzz-programs \
+	install clean help FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
+-include $(ALL_OBJECTS:.o=.d)

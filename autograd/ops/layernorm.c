@@ -1,0 +1,80 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+#include "autograd/ops/parallel.h"
+
+/* y = (x - mean(x)) * rstd(x) * w + b over the last axis.   x, y [R,D]   w, b [D]   (Ba, Kiros,
+ * Hinton 2016) Backward reads x and w, and mean and rstd [R] kept from forward. */
+enum { X, W, B };
+
+struct layernorm_args {
+    float eps;
+};
+
+static float *means(const struct clip_node *n) { return n->saved; }
+static float *rstds(const struct clip_node *n)
+{
+    return (float *)n->saved + clip_tensor_rows(n->in[X]);
+}
+
+static size_t layernorm_saved(const struct clip_node *n)
+{
+    return 2 * (size_t)clip_tensor_rows(n->in[X]) * sizeof(float);
+}
+
+static void layernorm_rows(struct clip_node *n, int64_t begin, int64_t end)
+{
+    const struct layernorm_args *args = n->args;
+    int64_t d = clip_tensor_width(n->out);
+    clip_kernels()->layernorm((float *)n->out->data + begin * d, means(n) + begin, rstds(n) + begin,
+                              (const float *)n->in[X]->data + begin * d, n->in[W]->data,
+                              n->in[B]->data, end - begin, d, args->eps);
+}
+
+static void layernorm_forward(struct clip_node *n)
+{
+    clip_op_rows(n, clip_tensor_rows(n->out), clip_tensor_width(n->out), layernorm_rows);
+}
+
+static void layernorm_dx_rows(struct clip_node *n, int64_t begin, int64_t end)
+{
+    int64_t d = clip_tensor_width(n->out);
+    clip_kernels()->layernorm_dx(n->in[X]->grad + begin * d, n->out->grad + begin * d,
+                                 (const float *)n->in[X]->data + begin * d, n->in[W]->data,
+                                 means(n) + begin, rstds(n) + begin, end - begin, d);
+}
+
+static void layernorm_dw_columns(struct clip_node *n, int64_t begin, int64_t end)
+{
+    clip_kernels()->layernorm_dw(n->in[W]->grad + begin, n->in[B]->grad + begin,
+                                 n->out->grad + begin, (const float *)n->in[X]->data + begin,
+                                 means(n), rstds(n), clip_tensor_rows(n->out), end - begin,
+                                 clip_tensor_width(n->out));
+}
+
+static void layernorm_backward(struct clip_node *n)
+{
+    int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out);
+    if (n->in[X]->needs_grad) clip_op_rows(n, rows, d, layernorm_dx_rows);
+    if (n->in[W]->needs_grad) clip_op_ranges(n, d, 64, layernorm_dw_columns);
+}
+
+static const struct clip_op layernorm = {
+    .name = "layernorm",
+    .forward = layernorm_forward,
+    .backward = layernorm_backward,
+    .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
+    .saved = layernorm_saved,
+};
+
+struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,
+                                   struct clip_tensor *w, struct clip_tensor *b, float eps)
+{
+    assert(clip_tensor_count(w) == clip_tensor_width(x) &&
+           clip_tensor_count(b) == clip_tensor_width(x));
+    assert(w->needs_grad == b->needs_grad); /* they are locked or trained together */
+    int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
+    struct layernorm_args args = {eps};
+    return clip_tape_record(t, &layernorm, 2, shape, 3, (struct clip_tensor *[]){x, w, b}, &args,
+                            sizeof args);
+}

@@ -1,0 +1,73 @@
+#include <assert.h>
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "autograd/ops/parallel.h"
+
+/* y = x w^T + b + residual.   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
+ *   dx += dy w    dw += dy^T x    db += column sums of dy    dresidual += dy
+ * Backward reads x and w. */
+enum { X, W, B, RESIDUAL };
+
+static void start_rows(struct clip_node *n, int64_t begin, int64_t end)
+{
+    int64_t width = clip_tensor_width(n->out);
+    float *y = n->out->data;
+    const float *b = n->in[B] != NULL ? n->in[B]->data : NULL;
+    const float *r = n->in[RESIDUAL] != NULL ? n->in[RESIDUAL]->data : NULL;
+    for (int64_t i = begin; i < end; i++) {
+        if (r != NULL && b != NULL)
+            clip_kernels()->add(y + i * width, r + i * width, b, width);
+        else
+            memcpy(y + i * width, r != NULL ? r + i * width : b, (size_t)width * sizeof *y);
+    }
+}
+
+static void linear_forward(struct clip_node *n)
+{
+    int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
+            width = n->in[W]->shape[0];
+    bool start = n->in[B] != NULL || n->in[RESIDUAL] != NULL;
+    if (start) clip_op_rows(n, rows, width, start_rows);
+    clip_gemm(false, true, rows, width, d, 1, n->in[X]->data, d, n->in[W]->data, d, start ? 1 : 0,
+              n->out->data, width);
+}
+
+static void sum_columns(struct clip_node *n, int64_t begin, int64_t end)
+{
+    int64_t width = clip_tensor_width(n->out);
+    clip_kernels()->column_sum(n->in[B]->grad + begin, n->out->grad + begin,
+                               clip_tensor_rows(n->out), end - begin, width);
+}
+
+static void linear_backward(struct clip_node *n)
+{
+    struct clip_tensor *x = n->in[X], *w = n->in[W], *b = n->in[B], *residual = n->in[RESIDUAL];
+    int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[0];
+    const float *dy = n->out->grad;
+    if (x->needs_grad)
+        clip_gemm(false, false, rows, d, width, 1, dy, width, w->data, d, 1, x->grad, d);
+    if (w->needs_grad)
+        clip_gemm(true, false, width, d, rows, 1, dy, width, x->data, d, 1, w->grad, d);
+    if (b != NULL && b->needs_grad) clip_op_ranges(n, width, 64, sum_columns);
+    if (residual != NULL && residual->needs_grad)
+        clip_op_accumulate(residual->grad, dy, rows * width);
+}
+
+static const struct clip_op linear = {
+    .name = "linear",
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
+};
+
+struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
+                                struct clip_tensor *b, struct clip_tensor *residual)
+{
+    assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
+    assert(b == NULL || clip_tensor_count(b) == w->shape[0]);
+    int64_t shape[2] = {clip_tensor_rows(x), w->shape[0]};
+    assert(residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
+    return clip_tape_record(t, &linear, 2, shape, 4, (struct clip_tensor *[]){x, w, b, residual},
+                            NULL, 0);
+}

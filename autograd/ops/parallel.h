@@ -1,0 +1,23 @@
+/* Cutting an op's work into pieces for clip_parallel_for: by size alone, so that results do not
+ * depend on threads. */
+#ifndef CLIP_AUTOGRAD_OPS_PARALLEL_H
+#define CLIP_AUTOGRAD_OPS_PARALLEL_H
+
+#include <stdint.h>
+
+#include "autograd/tape.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+/* A loop body over [begin, end) of rows, columns or elements. */
+typedef void (*clip_range_fn)(struct clip_node *node, int64_t begin, int64_t end);
+
+/* Calls fn for pieces of [0, n) of `grain` each. */
+void clip_op_ranges(struct clip_node *node, int64_t n, int64_t grain, clip_range_fn fn);
+/* The same for rows of `width` floats, in pieces of about 16,384 floats. */
+void clip_op_rows(struct clip_node *node, int64_t rows, int64_t width, clip_range_fn fn);
+
+/* y += x for n floats, in pieces. */
+void clip_op_accumulate(float *y, const float *x, int64_t n);
+
+#endif

@@ -1,0 +1,108 @@
+#include <assert.h>
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "autograd/ops/parallel.h"
+
+/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T.
+ *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
+ *   dw += dy^T patches    dimage += dy w, put back where each patch came from
+ * The flattened patches are kept from forward. (Dosovitskiy et al. 2021, equation 1.) Backward
+ * reads w and keep. */
+enum { IMAGE, W, KEEP };
+
+static int64_t patch_values(const struct clip_node *n)
+{
+    return clip_tensor_count(n->in[W]) / n->in[W]->shape[0];
+}
+
+static size_t patches_bytes(const struct clip_node *n)
+{
+    return (size_t)(clip_tensor_rows(n->out) * patch_values(n)) * sizeof(float);
+}
+
+static size_t patch_embed_scratch(const struct clip_node *n, bool backward)
+{
+    return backward && n->in[IMAGE]->needs_grad ? patches_bytes(n) : 0;
+}
+
+/* Where row r of the patches begins in a picture of the batch: offset of its first pixel in plane
+ * 0. */
+static int64_t patch_offset(const struct clip_node *n, int64_t r)
+{
+    const int64_t *shape = n->in[IMAGE]->shape;
+    int64_t p = n->in[W]->shape[2], across = shape[3] / p;
+    int64_t kept = clip_tensor_rows(n->out) / shape[0], picture = r / kept, patch = r % kept;
+    if (n->in[KEEP] != NULL) patch = ((const int32_t *)n->in[KEEP]->data)[r];
+    return picture * shape[1] * shape[2] * shape[3] + patch / across * p * shape[3] +
+           patch % across * p;
+}
+
+static void flatten_rows(struct clip_node *n, int64_t begin, int64_t end)
+{
+    const int64_t *shape = n->in[IMAGE]->shape;
+    int64_t p = n->in[W]->shape[2], plane = shape[2] * shape[3];
+    float *out = (float *)n->saved + begin * patch_values(n);
+    for (int64_t r = begin; r < end; r++) {
+        const float *from = (const float *)n->in[IMAGE]->data + patch_offset(n, r);
+        for (int64_t c = 0; c < shape[1]; c++)
+            for (int64_t y = 0; y < p; y++, out += p)
+                memcpy(out, from + c * plane + y * shape[3], (size_t)p * sizeof *out);
+    }
+}
+
+static void patch_embed_forward(struct clip_node *n)
+{
+    int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
+    clip_op_rows(n, rows, k, flatten_rows);
+    clip_gemm(false, true, rows, d, k, 1, n->saved, k, n->in[W]->data, k, 0, n->out->data, d);
+}
+
+static void put_back_rows(struct clip_node *n, int64_t begin, int64_t end)
+{
+    const int64_t *shape = n->in[IMAGE]->shape;
+    int64_t p = n->in[W]->shape[2], plane = shape[2] * shape[3];
+    const float *from = (const float *)n->scratch + begin * patch_values(n);
+    for (int64_t r = begin; r < end; r++) {
+        float *to = n->in[IMAGE]->grad + patch_offset(n, r);
+        for (int64_t c = 0; c < shape[1]; c++)
+            for (int64_t y = 0; y < p; y++, from += p)
+                clip_kernels()->accumulate(to + c * plane + y * shape[3], from, p);
+    }
+}
+
+static void patch_embed_backward(struct clip_node *n)
+{
+    int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
+    if (n->in[W]->needs_grad)
+        clip_gemm(true, false, d, k, rows, 1, n->out->grad, d, n->saved, k, 1, n->in[W]->grad, k);
+    if (n->in[IMAGE]->needs_grad) {
+        clip_gemm(false, false, rows, k, d, 1, n->out->grad, d, n->in[W]->data, k, 0, n->scratch,
+                  k);
+        clip_op_rows(n, rows, k, put_back_rows);
+    }
+}
+
+static const struct clip_op patch_embed = {
+    .name = "patch_embed",
+    .forward = patch_embed_forward,
+    .backward = patch_embed_backward,
+    .reads = CLIP_READS_INPUT(W) | CLIP_READS_INPUT(KEEP),
+    .saved = patches_bytes,
+    .scratch = patch_embed_scratch,
+};
+
+struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
+                                     struct clip_tensor *w, struct clip_tensor *keep)
+{
+    assert(image->ndim == 4 && w->ndim == 4 && image->shape[1] == w->shape[1] &&
+           w->shape[2] == w->shape[3]);
+    int64_t p = w->shape[2];
+    assert(image->shape[2] % p == 0 && image->shape[3] % p == 0);
+    assert(keep == NULL ||
+           (keep->dtype == CLIP_I32 && keep->ndim == 2 && keep->shape[0] == image->shape[0]));
+    int64_t patches = keep != NULL ? keep->shape[1] : image->shape[2] / p * (image->shape[3] / p);
+    int64_t shape[2] = {image->shape[0] * patches, w->shape[0]};
+    return clip_tape_record(t, &patch_embed, 2, shape, 3, (struct clip_tensor *[]){image, w, keep},
+                            NULL, 0);
+}

@@ -1,0 +1,42 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+#include "kernels/kernels.h"
+
+/* y = x w.   x [R,D]   w [D,N]   y [R,N]
+ *   dx += dy w^T    dw += x^T dy
+ * CLIP keeps its two projections this way round. Backward reads x and w. */
+enum { X, W };
+
+static void project_forward(struct clip_node *n)
+{
+    int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
+            width = n->in[W]->shape[1];
+    clip_gemm(false, false, rows, width, d, 1, n->in[X]->data, d, n->in[W]->data, width, 0,
+              n->out->data, width);
+}
+
+static void project_backward(struct clip_node *n)
+{
+    struct clip_tensor *x = n->in[X], *w = n->in[W];
+    int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[1];
+    const float *dy = n->out->grad;
+    if (x->needs_grad)
+        clip_gemm(false, true, rows, d, width, 1, dy, width, w->data, width, 1, x->grad, d);
+    if (w->needs_grad)
+        clip_gemm(true, false, d, width, rows, 1, x->data, d, dy, width, 1, w->grad, width);
+}
+
+static const struct clip_op project = {
+    .name = "project",
+    .forward = project_forward,
+    .backward = project_backward,
+    .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
+};
+
+struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w)
+{
+    assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[0]);
+    int64_t shape[2] = {clip_tensor_rows(x), w->shape[1]};
+    return clip_tape_record(t, &project, 2, shape, 2, (struct clip_tensor *[]){x, w}, NULL, 0);
+}

@@ -1,0 +1,43 @@
+#include "autograd/ops.h"
+#include "autograd/ops/parallel.h"
+
+/* y = x sigmoid(1.702 x).   any shape   (Hendrycks \& Gimpel 2016; OpenAI's CLIP)
+ *   dx += dy s (1 + 1.702 x (1 - s)), s = sigmoid(1.702 x)
+ * Backward reads x. */
+enum { X, GRAIN = 16384 };
+
+static void quickgelu_forward_range(struct clip_node *n, int64_t begin, int64_t end)
+{
+    clip_kernels()->quickgelu((float *)n->out->data + begin, (const float *)n->in[X]->data + begin,
+                              end - begin);
+}
+
+static void quickgelu_forward(struct clip_node *n)
+{
+    clip_op_ranges(n, clip_tensor_count(n->out), GRAIN, quickgelu_forward_range);
+}
+
+static void quickgelu_backward_range(struct clip_node *n, int64_t begin, int64_t end)
+{
+    clip_kernels()->quickgelu_backward(n->in[X]->grad + begin, n->out->grad + begin,
+                                       (const float *)n->in[X]->data + begin, end - begin);
+}
+
+static void quickgelu_backward(struct clip_node *n)
+{
+    if (n->in[X]->needs_grad)
+        clip_op_ranges(n, clip_tensor_count(n->out), GRAIN, quickgelu_backward_range);
+}
+
+static const struct clip_op quickgelu = {
+    .name = "quickgelu",
+    .forward = quickgelu_forward,
+    .backward = quickgelu_backward,
+    .reads = CLIP_READS_INPUT(X),
+};
+
+struct clip_tensor *clip_quickgelu(struct clip_tape *t, struct clip_tensor *x)
+{
+    return clip_tape_record(t, &quickgelu, x->ndim, x->shape, 1, (struct clip_tensor *[]){x}, NULL,
+                            0);
+}

@@ -1,0 +1,308 @@
+#include "autograd/tape.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autograd/workspace.h"
+#include "core/progress.h"
+
+/* A node with what only the tape sees. Records lie in blocks that clip_tape_clear rewinds. */
+struct record {
+    struct clip_node node;
+    struct clip_tensor out;
+    struct clip_piece *value, *grad, *saved;
+    bool read; /* some recorded backward reads out->data */
+};
+
+enum { BLOCK_BYTES = 256 << 10 };
+
+struct block {
+    struct block *next;
+    size_t used;
+    _Alignas(16) char bytes[BLOCK_BYTES];
+};
+
+struct tape { /* struct clip_tape is its first member */
+    struct clip_tape public;
+    struct block *first, *current;
+    struct record failed; /* stands for every node once memory is out */
+    bool planned;
+    int64_t blocks;
+};
+
+static struct tape *inside(struct clip_tape *t) { return (struct tape *)t; }
+static struct record *record_of(struct clip_node *node) { return (struct record *)node; }
+
+clip_status clip_tape_create(struct clip_tape **out, struct clip_error *error)
+{
+    struct tape *tape = calloc(1, sizeof *tape);
+    struct block *block = calloc(1, sizeof *block);
+    struct clip_workspace *workspace = clip_workspace_create();
+    if (tape == NULL || block == NULL || workspace == NULL) {
+        free(tape);
+        free(block);
+        clip_workspace_free(workspace);
+        return clip_fail(error, CLIP_ERR_MEMORY, "out of memory while making a tape");
+    }
+    tape->first = tape->current = block;
+    tape->public.record = true;
+    tape->public.workspace = workspace;
+    *out = &tape->public;
+    return CLIP_OK;
+}
+
+void clip_tape_free(struct clip_tape *t)
+{
+    if (t == NULL) return;
+    for (struct block *b = inside(t)->first, *next; b != NULL; b = next) {
+        next = b->next;
+        free(b);
+    }
+    clip_workspace_free(t->workspace);
+    free(inside(t));
+}
+
+clip_status clip_tape_reserve(struct clip_tape *t, size_t bytes, struct clip_error *error)
+{
+    if (clip_workspace_reserve(t->workspace, bytes)) return CLIP_OK;
+    return clip_fail(
+        error, CLIP_ERR_MEMORY,
+        "no address space for %.1f GB of activations; use a smaller batch_size, or micro_batch",
+        (double)bytes / 1e9);
+}
+
+void clip_tape_clear(struct clip_tape *t)
+{
+    for (struct block *b = inside(t)->first; b != NULL; b = b->next) b->used = 0;
+    inside(t)->current = inside(t)->first;
+    clip_workspace_clear(t->workspace);
+    if (inside(t)->planned != t->plan) clip_workspace_plan(t->workspace, t->plan);
+    inside(t)->planned = t->plan;
+    t->last = NULL;
+    t->scope = NULL;
+    t->status = CLIP_OK;
+}
+
+size_t clip_tape_peak(const struct clip_tape *t) { return clip_workspace_peak(t->workspace); }
+
+int64_t clip_tape_grown(const struct clip_tape *t)
+{
+    return clip_workspace_grown(t->workspace) + ((const struct tape *)t)->blocks;
+}
+
+clip_status clip_tape_status(const struct clip_tape *t, struct clip_error *error)
+{
+    if (t->status == CLIP_OK) return CLIP_OK;
+    return clip_fail(error, t->status,
+                     "out of memory for activations; use a smaller batch_size, or micro_batch");
+}
+
+/* Memory for one record and its args; NULL when there is none. */
+static struct record *new_record(struct clip_tape *t, size_t args_size)
+{
+    struct tape *tape = inside(t);
+    size_t size = (sizeof(struct record) + args_size + 15) / 16 * 16;
+    assert(size <= BLOCK_BYTES);
+    if (tape->current->used + size > BLOCK_BYTES) {
+        if (tape->current->next == NULL) {
+            tape->current->next = calloc(1, sizeof *tape->current);
+            tape->blocks++;
+        }
+        if (tape->current->next == NULL) return NULL;
+        tape->current = tape->current->next;
+    }
+    struct record *record = (struct record *)(void *)(tape->current->bytes + tape->current->used);
+    tape->current->used += size;
+    *record = (struct record){.node = {.tape = t, .out = &record->out, .previous = t->last}};
+    t->last = &record->node;
+    return record;
+}
+
+static struct clip_piece *take(struct clip_tape *t, size_t bytes)
+{
+    struct clip_piece *piece = t->status == CLIP_OK ? clip_workspace_take(t->workspace, bytes)
+                                                    : NULL;
+    if (piece == NULL) t->status = CLIP_ERR_MEMORY;
+    return piece;
+}
+
+static void give_back(struct clip_tape *t, struct clip_piece **piece)
+{
+    if (*piece != NULL) clip_workspace_give_back(t->workspace, *piece);
+    *piece = NULL;
+}
+
+static void drop_value(struct clip_tape *t, struct record *r)
+{
+    give_back(t, &r->value);
+    r->out.data = NULL;
+}
+
+static struct record *failed_record(struct clip_tape *t, enum clip_dtype dtype, int ndim,
+                                    const int64_t *shape)
+{
+    struct record *record = &inside(t)->failed;
+    t->status = CLIP_ERR_MEMORY;
+    record->out = clip_tensor_view(dtype, NULL, ndim, shape);
+    return record;
+}
+
+static struct record *make_output(struct clip_tape *t, enum clip_dtype dtype, int ndim,
+                                  const int64_t *shape, size_t args_size)
+{
+    if (inside(t)->planned != t->plan)
+        clip_tape_clear(t); /* plan was switched: nothing of before is in use */
+    struct record *record = t->status == CLIP_OK ? new_record(t, args_size) : NULL;
+    if (record == NULL) return failed_record(t, dtype, ndim, shape);
+    record->out = clip_tensor_view(dtype, NULL, ndim, shape);
+    record->out.node = &record->node;
+    record->value = take(t, (size_t)clip_tensor_count(&record->out) * clip_dtype_size(dtype));
+    if (record->value != NULL) record->out.data = clip_piece_data(record->value);
+    return record;
+}
+
+struct clip_tensor *clip_tape_input(struct clip_tape *t, enum clip_dtype dtype, int ndim,
+                                    const int64_t *shape)
+{
+    return &make_output(t, dtype, ndim, shape, 0)->out;
+}
+
+static void measure(struct clip_profile *profile, const char *name, bool backward, double seconds)
+{
+    enum { ROWS = sizeof profile->rows / sizeof profile->rows[0] };
+    int i = 0;
+    while (i < profile->count && strcmp(profile->rows[i].name, name) != 0) i++;
+    if (i == ROWS) return;
+    if (i == profile->count)
+        profile->rows[profile->count++] = (struct clip_profile_row){.name = name};
+    profile->rows[i].calls += !backward;
+    *(backward ? &profile->rows[i].backward : &profile->rows[i].forward) += seconds;
+}
+
+/* Calls an op's function with its scratch memory. */
+static void run(struct clip_tape *t, struct clip_node *node, bool backward)
+{
+    size_t bytes = node->op->scratch != NULL ? node->op->scratch(node, backward) : 0;
+    struct clip_piece *scratch = bytes > 0 ? take(t, bytes) : NULL;
+    if (t->status == CLIP_OK && !t->plan) {
+        node->scratch = scratch != NULL ? clip_piece_data(scratch) : NULL;
+        double started = t->profile != NULL ? clip_seconds() : 0;
+        (backward ? node->op->backward : node->op->forward)(node);
+        if (t->profile != NULL)
+            measure(t->profile, node->op->name, backward, clip_seconds() - started);
+    }
+    node->scratch = NULL;
+    give_back(t, &scratch);
+}
+
+static void mark_read(const struct clip_tensor *tensor)
+{
+    if (tensor->node != NULL) record_of(tensor->node)->read = true;
+}
+
+struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *op, int ndim,
+                                     const int64_t *shape, int n_inputs,
+                                     struct clip_tensor *const *inputs, const void *args,
+                                     size_t args_size)
+{
+    assert(n_inputs <= CLIP_MAX_INPUTS);
+    struct record *record = make_output(t, CLIP_F32, ndim, shape, args_size);
+    if (t->status != CLIP_OK) return &record->out;
+    struct clip_node *node = &record->node;
+    node->op = op;
+    node->args = record + 1;
+    if (args_size > 0) memcpy(node->args, args, args_size);
+    for (int i = 0; i < n_inputs; i++) {
+        node->in[i] = inputs[i];
+        if (inputs[i] == NULL) continue;
+        assert(inputs[i]->data != NULL || t->plan);
+        record->out.needs_grad |= inputs[i]->needs_grad && t->record;
+    }
+    size_t saved = op->saved != NULL ? op->saved(node) : 0;
+    if (saved > 0) record->saved = take(t, saved);
+    if (record->saved != NULL) node->saved = clip_piece_data(record->saved);
+    run(t, node, false);
+    if (!record->out.needs_grad) {
+        give_back(t, &record->saved);
+        return &record->out;
+    }
+    for (int i = 0; i < n_inputs; i++)
+        if (inputs[i] != NULL && op->reads & CLIP_READS_INPUT(i)) mark_read(inputs[i]);
+    if (op->reads & CLIP_READS_OUTPUT) record->read = true;
+    return &record->out;
+}
+
+void clip_scope_enter(struct clip_tape *t, struct clip_scope *scope)
+{
+    if (inside(t)->planned != t->plan) clip_tape_clear(t); /* or the first op inside would */
+    *scope = (struct clip_scope){.start = t->last, .outer = t->scope};
+    t->scope = scope;
+}
+
+struct clip_tensor *clip_scope_leave(struct clip_tape *t, struct clip_scope *scope,
+                                     struct clip_tensor *keep)
+{
+    assert(t->scope == scope || t->status != CLIP_OK);
+    t->scope = scope->outer;
+    if (t->status != CLIP_OK) return keep;
+    for (struct clip_node *node = t->last; node != scope->start; node = node->previous) {
+        struct record *record = record_of(node);
+        if (!record->read && node->out != keep) drop_value(t, record);
+    }
+    return keep;
+}
+
+void clip_tape_release(struct clip_tape *t, struct clip_tensor *x)
+{
+    if (t->status == CLIP_OK && x->node != NULL && !record_of(x->node)->read)
+        drop_value(t, record_of(x->node));
+}
+
+/* Gives every input that needs a gradient one, zeroed where it is new. */
+static void prepare_gradients(struct clip_tape *t, struct clip_node *node)
+{
+    for (int i = 0; i < CLIP_MAX_INPUTS; i++) {
+        struct clip_tensor *in = node->in[i];
+        if (in == NULL || !in->needs_grad || in->grad != NULL || t->status != CLIP_OK) continue;
+        if (in->node == NULL) {
+            assert(t->plan);
+            continue;
+        }
+        struct record *record = record_of(in->node);
+        if (record->grad != NULL)
+            continue; /* planning: taken already, though there is no memory behind it */
+        size_t bytes = (size_t)clip_tensor_count(in) * sizeof(float);
+        record->grad = take(t, bytes);
+        if (record->grad != NULL && !t->plan)
+            in->grad = memset(clip_piece_data(record->grad), 0, bytes);
+    }
+}
+
+void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const float *dy)
+{
+    if (t->status != CLIP_OK || y->node == NULL || !y->needs_grad) return;
+    struct record *top = record_of(y->node);
+    size_t bytes = (size_t)clip_tensor_count(y) * sizeof(float);
+    top->grad = take(t, bytes);
+    if (top->grad != NULL && !t->plan) y->grad = memcpy(clip_piece_data(top->grad), dy, bytes);
+    for (struct clip_node *node = &top->node; node != NULL && t->status == CLIP_OK;
+         node = node->previous) {
+        struct record *record = record_of(node);
+        if (node->op == NULL) continue;
+        if (record->grad != NULL) {
+            prepare_gradients(t, node);
+            run(t, node, true);
+        }
+        give_back(t, &record->grad);
+        node->out->grad = NULL;
+        give_back(t, &record->saved);
+        if (node->out != y) drop_value(t, record);
+    }
+}
+
+void clip_tape_backward(struct clip_tape *t, struct clip_tensor *loss)
+{
+    assert(clip_tensor_count(loss) == 1);
+    clip_tape_backward_from(t, loss, &(const float){1.0f});
+}

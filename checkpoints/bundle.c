@@ -1,0 +1,181 @@
+/* The bundle itself: two growing lists, a hash table of tensor names, copying out of it. */
+#include "checkpoints/bundle.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoints/convert.h"
+#include "checkpoints/internal.h"
+
+void clip_bundle_release(struct clip_bundle *bundle)
+{
+    free(bundle->tensors);
+    free(bundle->texts);
+    free(bundle->slots);
+    clip_arena_release(&bundle->arena);
+    clip_file_unmap(&bundle->mapping);
+    *bundle = (struct clip_bundle){0};
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_of(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return hash ^ hash >> 32;
+}
+
+/* The slot where `name` is, or the empty one where it would go. Needs slot_count > 0. */
+static int64_t *slot_of(const struct clip_bundle *bundle, const char *name)
+{
+    uint64_t mask = (uint64_t)bundle->slot_count - 1, at = hash_of(name) & mask;
+    while (bundle->slots[at] != 0
+           && strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0) {
+        at = (at + 1) & mask;
+    }
+    return &bundle->slots[at];
+}
+
+static clip_status grow_slots(struct clip_bundle *bundle, struct clip_error *error)
+{
+    if (2 * (bundle->tensor_count + 1) <= bundle->slot_count) return CLIP_OK;
+    int64_t count = bundle->slot_count ? 2 * bundle->slot_count : 64;
+    int64_t *slots = clip_array_new(count, sizeof *slots, error);
+    if (!slots) return CLIP_ERR_MEMORY;
+    free(bundle->slots);
+    bundle->slots = slots;
+    bundle->slot_count = count;
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        *slot_of(bundle, bundle->tensors[i].name) = i + 1;
+    }
+    return CLIP_OK;
+}
+
+clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
+                            const struct clip_tensor *tensor, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    CLIP_TRY(grow_slots(bundle, error));
+    CLIP_TRY(clip_array_grow(&bundle->tensors, &bundle->tensor_capacity, bundle->tensor_count + 1,
+                             sizeof *bundle->tensors, error));
+    int64_t *slot = slot_of(bundle, name);
+    if (*slot != 0) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "there are two tensors named \"%s\"; every name must be there once", name);
+    }
+    struct clip_bundle_tensor *entry = &bundle->tensors[bundle->tensor_count];
+    entry->name = clip_arena_string(&bundle->arena, name, strlen(name), error);
+    if (!entry->name) return CLIP_ERR_MEMORY;
+    entry->tensor = *tensor;
+    entry->tensor.grad = NULL;
+    entry->tensor.node = NULL;
+    entry->tensor.needs_grad = false;
+    *slot = ++bundle->tensor_count;
+out:
+    return status;
+}
+
+clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, const char *value,
+                                 size_t n, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (memchr(value, 0, n)) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the text \"%s\" holds a NUL byte; only plain text can be kept", key);
+    }
+    if (clip_bundle_text(bundle, key)) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "there are two texts named \"%s\"; every name must be there once", key);
+    }
+    CLIP_TRY(clip_array_grow(&bundle->texts, &bundle->text_capacity, bundle->text_count + 1,
+                             sizeof *bundle->texts, error));
+    struct clip_bundle_text *text = &bundle->texts[bundle->text_count];
+    text->key = clip_arena_string(&bundle->arena, key, strlen(key), error);
+    text->value = text->key ? clip_arena_string(&bundle->arena, value, n, error) : NULL;
+    if (!text->value) return CLIP_ERR_MEMORY;
+    text->size = n;
+    bundle->text_count++;
+out:
+    return status;
+}
+
+const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name)
+{
+    if (bundle->slot_count == 0) return NULL;
+    int64_t number = *slot_of(bundle, name);
+    return number ? &bundle->tensors[number - 1].tensor : NULL;
+}
+
+const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key)
+{
+    for (int64_t i = 0; i < bundle->text_count; i++) {
+        if (strcmp(bundle->texts[i].key, key) == 0) return &bundle->texts[i];
+    }
+    return NULL;
+}
+
+const char *clip_shape_text(char text[CLIP_SHAPE_TEXT], const struct clip_tensor *tensor)
+{
+    int at = snprintf(text, CLIP_SHAPE_TEXT, "[");
+    for (int i = 0; i < tensor->ndim; i++) {
+        at += snprintf(text + at, (size_t)(CLIP_SHAPE_TEXT - at), "%s%" PRId64, i ? ", " : "",
+                       tensor->shape[i]);
+    }
+    snprintf(text + at, (size_t)(CLIP_SHAPE_TEXT - at), "]");
+    return text;
+}
+
+static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
+{
+    if (a->ndim != b->ndim) return false;
+    for (int i = 0; i < a->ndim; i++) {
+        if (a->shape[i] != b->shape[i]) return false;
+    }
+    return true;
+}
+
+clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
+                             const struct clip_tensor *dst, struct clip_error *error)
+{
+    char have[CLIP_SHAPE_TEXT], want[CLIP_SHAPE_TEXT];
+    const struct clip_tensor *src = clip_bundle_find(bundle, name);
+    if (!src) return clip_fail(error, CLIP_ERR_DATA, "the weight \"%s\" is missing", name);
+    if (!same_shape(src, dst)) {
+        return clip_fail(error, CLIP_ERR_DATA, "\"%s\" has shape %s where %s is expected", name,
+                         clip_shape_text(have, src), clip_shape_text(want, dst));
+    }
+    int64_t n = clip_tensor_count(src);
+    float *out = dst->data;
+    const uint16_t *half = src->data;
+    switch (src->dtype) {
+    case CLIP_F32:
+        if (n > 0) memcpy(out, src->data, (size_t)n * sizeof *out);
+        return CLIP_OK;
+    case CLIP_F16:
+        for (int64_t i = 0; i < n; i++) out[i] = clip_f16_to_f32(half[i]);
+        return CLIP_OK;
+    case CLIP_BF16:
+        for (int64_t i = 0; i < n; i++) out[i] = clip_bf16_to_f32(half[i]);
+        return CLIP_OK;
+    default:
+        return clip_fail(error, CLIP_ERR_DATA, "\"%s\" is of type %s; expected F32, F16 or BF16",
+                         name, clip_dtype_name(src->dtype));
+    }
+}
+
+clip_status clip_atomic_put(struct clip_atomic *file, const void *bytes, size_t n,
+                            struct clip_error *error)
+{
+    if (n == 0 || fwrite(bytes, 1, n, file->stream) == n) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s: writing failed (%s); make room or choose another place", file->path,
+                     strerror(errno));
+}
+
+size_t clip_tensor_bytes(const struct clip_tensor *tensor)
+{
+    return (size_t)clip_tensor_count(tensor) * clip_dtype_size(tensor->dtype);
+}

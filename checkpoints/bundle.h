@@ -1,0 +1,92 @@
+/* A bundle: named tensors and named texts, what every weight file is read into and written from.
+ *
+ * The native file (HDF5) holds          and a bundle names it
+ *   /model/visual.conv1.weight ...        "model/visual.conv1.weight"   parameters, open_clip's
+ *                                                                       names, F32
+ *   /ema/...                              "ema/..."                     their moving average,
+ *                                                                       where there is one
+ *   /optimizer/exp_avg/..., exp_avg_sq    "optimizer/exp_avg/..."       AdamW's moments
+ *   string datasets of /                  texts: "config" (JSON of the model), "run" (INI as used),
+ *                                         "state" (JSON: step, position, seed, ...), "tokenizer"
+ *                                         (its text format), "format" ("clip.c 1")
+ * A safetensors file has one level of names: a bare name is read as such, and its __metadata__ are
+ * the texts. docs/checkpoints.md describes both formats for their readers. */
+#ifndef CLIP_CHECKPOINTS_BUNDLE_H
+#define CLIP_CHECKPOINTS_BUNDLE_H
+
+#include "autograd/tensor.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/status.h"
+
+struct clip_bundle_tensor {
+    const char *name;
+    struct clip_tensor tensor; /* data: borrowed (written), or the bundle's (read, never changed) */
+};
+struct clip_bundle_text {
+    const char *key, *value; /* value: size bytes and a NUL behind them, no NUL within */
+    size_t size;
+};
+
+struct clip_bundle { /* start from {0} */
+    struct clip_bundle_tensor *tensors;
+    int64_t tensor_count, tensor_capacity;
+    struct clip_bundle_text *texts;
+    int64_t text_count, text_capacity;
+    int64_t *slots;              /* hash table of names: 1 + the tensor's number, 0 where empty */
+    int64_t slot_count;          /* a power of two, at least twice tensor_count */
+    struct clip_arena arena;     /* names, texts, and data that was copied */
+    struct clip_mapping mapping; /* the file that data points into, for safetensors */
+};
+void clip_bundle_release(struct clip_bundle *bundle);
+
+/* Borrows data, copies the name. A name that is there already is refused (CLIP_ERR_DATA). */
+clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
+                            const struct clip_tensor *tensor, struct clip_error *error);
+/* Copies key and value; a key that is there already, or a NUL byte in the value, is refused. */
+clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, const char *value,
+                                 size_t n, struct clip_error *error);
+/* NULL: not there. */
+const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name);
+const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key);
+
+/* Copies the named tensor into dst (float32, `shape` must match); F16 and BF16 are widened.
+ * Names what is missing, misshapen or of a type that is no float. */
+clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
+                             const struct clip_tensor *dst, struct clip_error *error);
+/* "[2, 3]", "[]" for a scalar: a tensor's shape for a message, into `text`, which it returns. */
+#define CLIP_SHAPE_TEXT 96
+const char *clip_shape_text(char text[CLIP_SHAPE_TEXT], const struct clip_tensor *tensor);
+
+/* Writers are atomic (temporary, fsync, rename). Readers check everything before they trust it;
+ * `out` starts from {0} and is {0} again after a failure. */
+
+/* HDF5: chunked datasets with fletcher32 checksums behind a first block with the file's length and
+ * checksum. `prefix` NULL reads all tensors, "model/" only those that begin so; texts are always
+ * read. Tensors come in the order of their names' bytes. Same bundle, same bytes. */
+clip_status clip_hdf5_write(const char *path, const struct clip_bundle *bundle,
+                            struct clip_error *error);
+clip_status clip_hdf5_read(const char *path, const char *prefix, struct clip_bundle *out,
+                           struct clip_error *error);
+/* The same with several prefixes, of which the first that any tensor has is read ("ema/", else
+ * "model/"); *chosen is its number, -1 where no tensor has any of them. */
+clip_status clip_hdf5_read_first(const char *path, const char *const *prefixes, int count,
+                                 int *chosen, struct clip_bundle *out, struct clip_error *error);
+bool clip_hdf5_is(const char *path); /* the file begins with our first block or HDF5's signature */
+
+/* https://github.com/huggingface/safetensors, "Format". Data stays mapped (what is not aligned in
+ * the file is copied). Tensors are written wide types first, then by name, as the reference writer
+ * does, and texts by key; same bundle, same bytes. */
+clip_status clip_safetensors_write(const char *path, const struct clip_bundle *bundle,
+                                   struct clip_error *error);
+clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
+                                  struct clip_error *error);
+/* From memory that stays the caller's and outlives the bundle; `name` stands for the path. */
+clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name,
+                                   struct clip_bundle *out, struct clip_error *error);
+
+/* numpy's .npy 1.0, for embeddings: one F32 tensor. */
+clip_status clip_npy_write(const char *path, const struct clip_tensor *tensor,
+                           struct clip_error *error);
+
+#endif

@@ -1,0 +1,295 @@
+/* The native file, written: HDF5 through libhdf5, in a few forms of its many (hdf5_read.c).
+ *
+ * A tensor is a chunked dataset with a fletcher32 checksum a chunk; a scalar is compact (in the
+ * object's header, which has a checksum of its own); a tensor without elements has no data. A text
+ * is a scalar string dataset of the root group. Groups follow the '/' in names. The layout is that
+ * of HDF5 1.10, times are not kept. The first 512 bytes are ours (hdf5_block.c). */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "checkpoints/hdf5_parts.h"
+#include "checkpoints/internal.h"
+
+#define CHUNK_BYTES ((int64_t)4 << 20)
+
+struct writer {
+    const char *path;
+    hid_t file, dataset_list, group_list; /* the lists: creation properties, no times kept */
+    struct clip_error *error;
+};
+
+/* Names that HDF5 would take for another: an empty part, or ".". */
+static bool name_is_plain(const char *name)
+{
+    for (const char *at = name;; at++) {
+        size_t n = strcspn(at, "/");
+        if (n == 0 || (n == 1 && at[0] == '.')) return false;
+        at += n;
+        if (*at == 0) return true;
+    }
+}
+
+static clip_status make_groups(struct writer *w, const char *name)
+{
+    clip_status status = CLIP_OK;
+    char *path = clip_string_copy(name, w->error);
+    if (!path) return CLIP_ERR_MEMORY;
+    for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (H5Lexists(w->file, path, H5P_DEFAULT) <= 0) {
+            hid_t group = H5Gcreate2(w->file, path, H5P_DEFAULT, w->group_list, H5P_DEFAULT);
+            if (group < 0 || H5Gclose(group) < 0) {
+                CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", path));
+            }
+        }
+        *slash = '/';
+    }
+out:
+    free(path);
+    return status;
+}
+
+/* Sets *list up for the tensor: chunks of whole rows, at most CHUNK_BYTES; none for a scalar or
+ * where there are no elements. */
+static herr_t set_layout(hid_t list, const struct clip_tensor *tensor)
+{
+    hsize_t chunk[CLIP_MAX_DIMS];
+    if (tensor->ndim == 0) return H5Pset_layout(list, H5D_COMPACT);
+    if (clip_tensor_count(tensor) == 0) return H5Pset_layout(list, H5D_CONTIGUOUS);
+    int64_t room = CHUNK_BYTES / (int64_t)clip_dtype_size(tensor->dtype);
+    for (int i = tensor->ndim - 1; i >= 0; i--) {
+        int64_t n = tensor->shape[i] < room ? tensor->shape[i] : room;
+        chunk[i] = (hsize_t)n;
+        room /= n;
+        if (room < 1) room = 1;
+    }
+    if (H5Pset_chunk(list, tensor->ndim, chunk) < 0) return -1;
+    return H5Pset_fletcher32(list);
+}
+
+static clip_status write_tensor(struct writer *w, const struct clip_bundle_tensor *entry)
+{
+    const struct clip_tensor *tensor = &entry->tensor;
+    clip_status status = CLIP_OK;
+    hsize_t shape[CLIP_MAX_DIMS];
+    hid_t type = -1, space = -1, list = -1, dataset = -1;
+    if (!name_is_plain(entry->name)) {
+        return clip_fail(w->error, CLIP_ERR_DATA,
+                         "%s: a tensor named \"%s\" cannot be kept in an HDF5 file; rename it",
+                         w->path, entry->name);
+    }
+    CLIP_TRY(make_groups(w, entry->name));
+    for (int i = 0; i < tensor->ndim; i++) shape[i] = (hsize_t)tensor->shape[i];
+    type = clip_hdf5_type(tensor->dtype);
+    space = tensor->ndim == 0 ? H5Screate(H5S_SCALAR)
+                              : H5Screate_simple(tensor->ndim, shape, NULL);
+    list = H5Pcopy(w->dataset_list);
+    bool done = type >= 0 && space >= 0 && list >= 0 && set_layout(list, tensor) >= 0;
+    if (done) {
+        dataset = H5Dcreate2(w->file, entry->name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
+        done = dataset >= 0;
+    }
+    if (done && clip_tensor_count(tensor) > 0) {
+        done = H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor->data) >= 0;
+    }
+    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
+        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
+    }
+out:
+    if (list >= 0) H5Pclose(list);
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    return status;
+}
+
+/* A fixed-length UTF-8 string, so that its size is known before it is read. */
+static clip_status write_text(struct writer *w, const struct clip_bundle_text *text)
+{
+    clip_status status = CLIP_OK;
+    if (!name_is_plain(text->key) || strchr(text->key, '/')) {
+        return clip_fail(w->error, CLIP_ERR_DATA,
+                         "%s: a text named \"%s\" cannot be kept in an HDF5 file; rename it",
+                         w->path, text->key);
+    }
+    hid_t dataset = -1, space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
+    bool done = space >= 0 && type >= 0 && H5Tset_size(type, text->size ? text->size : 1) >= 0
+             && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0;
+    if (done) {
+        dataset = H5Dcreate2(w->file, text->key, type, space, H5P_DEFAULT, w->dataset_list,
+                             H5P_DEFAULT);
+        done = dataset >= 0
+            && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text->value) >= 0;
+    }
+    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
+        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
+    }
+    if (type >= 0) H5Tclose(type);
+    if (space >= 0) H5Sclose(space);
+    return status;
+}
+
+/* Bytes the file may need: data, and room for headers and indexes. */
+static int64_t size_estimate(const struct clip_bundle *bundle)
+{
+    int64_t bytes = 64 << 10;
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        int64_t n = (int64_t)clip_tensor_bytes(&bundle->tensors[i].tensor);
+        bytes += n + n / CHUNK_BYTES * 64 + 1024;
+    }
+    for (int64_t i = 0; i < bundle->text_count; i++) bytes += (int64_t)bundle->texts[i].size + 1024;
+    return bytes;
+}
+
+/* Bytes that the file system has for us, INT64_MAX where it does not say. */
+static int64_t room_left(int fd)
+{
+    struct rlimit limit;
+    struct statvfs info;
+    int64_t room = INT64_MAX, bytes;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < INT64_MAX) {
+        room = (int64_t)limit.rlim_cur;
+    }
+    if (fstatvfs(fd, &info) == 0 && info.f_blocks > 0
+        && clip_mul_i64((int64_t)info.f_bavail, (int64_t)info.f_frsize, &bytes) && bytes < room) {
+        room = bytes;
+    }
+    return room;
+}
+
+/* Asks for room before libhdf5 starts: a library that runs out of disk half-way cannot even close
+ * its file. Where the file system promises nothing, what it says is free must do. */
+static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
+                           struct clip_error *error)
+{
+    int reason = fallocate(fd, mode, 0, (off_t)bytes) == 0 ? 0 : errno;
+    if (reason == 0) return CLIP_OK;
+    if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG) {
+        if (room_left(fd) >= bytes) return CLIP_OK;
+        reason = ENOSPC;
+    }
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s: there is no room for a checkpoint of %" PRId64 " MB (%s); make room or "
+                     "choose another place", path, (bytes + 999999) / 1000000, strerror(reason));
+}
+
+/* The file descriptor that libhdf5 writes by, -1 for none. */
+static int descriptor_of(hid_t file)
+{
+    int *fd = NULL;
+    return H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&fd) >= 0 && fd ? *fd : -1;
+}
+
+/* Closes the file. After a failure what the library still wants to write goes to memory instead of
+ * a full disk: it crashes at exit when it cannot close a file. */
+static clip_status close_file(struct writer *w, clip_status status)
+{
+    if (w->file < 0) return status;
+    if (status == CLIP_OK && H5Fflush(w->file, H5F_SCOPE_GLOBAL) < 0) {
+        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
+    }
+    int fd = descriptor_of(w->file);
+    if (status != CLIP_OK && fd >= 0) {
+        int sink = memfd_create("checkpoint", MFD_CLOEXEC);
+        if (sink >= 0) {
+            dup2(sink, fd);
+            close(sink);
+        }
+    }
+    if (H5Fclose(w->file) < 0 && status == CLIP_OK) {
+        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
+    }
+    return status;
+}
+
+/* Creates the file under `temporary`, truncating it; w->file is open on success. */
+static clip_status create_file(struct writer *w, const char *temporary, int64_t bytes)
+{
+    clip_status status = CLIP_OK;
+    hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+    bool done = create >= 0 && access >= 0 && H5Pset_userblock(create, CLIP_HDF5_BLOCK) >= 0
+             && H5Pset_obj_track_times(create, false) >= 0
+             && H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0
+             && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0
+             && H5Pset_file_locking(access, false, true) >= 0;
+    if (done) {
+        w->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access);
+        done = w->file >= 0;
+    }
+    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
+    int fd = done ? descriptor_of(w->file) : -1;
+    if (fd >= 0) status = reserve(w->path, fd, FALLOC_FL_KEEP_SIZE, bytes, w->error);
+    if (access >= 0) H5Pclose(access);
+    if (create >= 0) H5Pclose(create);
+    return status;
+}
+
+static clip_status write_all(struct writer *w, const char *temporary,
+                             const struct clip_bundle *bundle)
+{
+    clip_status status = CLIP_OK;
+    CLIP_TRY(create_file(w, temporary, size_estimate(bundle)));
+    w->dataset_list = H5Pcreate(H5P_DATASET_CREATE);
+    w->group_list = H5Pcreate(H5P_GROUP_CREATE);
+    if (w->dataset_list < 0 || w->group_list < 0
+        || H5Pset_obj_track_times(w->dataset_list, false) < 0
+        || H5Pset_obj_track_times(w->group_list, false) < 0) {
+        CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file"));
+    }
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        CLIP_TRY(write_tensor(w, &bundle->tensors[i]));
+    }
+    for (int64_t i = 0; i < bundle->text_count; i++) CLIP_TRY(write_text(w, &bundle->texts[i]));
+out:
+    if (w->group_list >= 0) H5Pclose(w->group_list);
+    if (w->dataset_list >= 0) H5Pclose(w->dataset_list);
+    return close_file(w, status);
+}
+
+/* Puts the first block over the zeros that libhdf5 left for it. */
+static clip_status seal_file(struct clip_atomic *file, struct clip_error *error)
+{
+    char block[CLIP_HDF5_BLOCK];
+    struct stat info;
+    int fd = fileno(file->stream);
+    if (fstat(fd, &info) != 0) {
+        return clip_fail(error, CLIP_ERR_IO, "%s: writing failed (%s)", file->path,
+                         strerror(errno));
+    }
+    clip_status status = clip_hdf5_seal(block, fd, info.st_size, file->path, error);
+    return status == CLIP_OK ? clip_atomic_put(file, block, sizeof block, error) : status;
+}
+
+clip_status clip_hdf5_write(const char *path, const struct clip_bundle *bundle,
+                            struct clip_error *error)
+{
+    struct writer writer = {.path = path, .file = -1, .dataset_list = -1, .group_list = -1,
+                            .error = error};
+    struct clip_atomic file = {0};
+    struct clip_hdf5_guard guard;
+    clip_status status = CLIP_OK;
+    if (bundle->tensor_count + bundle->text_count > CLIP_HDF5_LINKS / 2) {
+        return clip_fail(error, CLIP_ERR_DATA, "%s: %" PRId64 " tensors are too many for one file; "
+                         "up to %d can be kept", path, bundle->tensor_count, CLIP_HDF5_LINKS / 2);
+    }
+    CLIP_TRY(clip_atomic_begin(&file, path, error));
+    CLIP_TRY(reserve(path, fileno(file.stream), 0, size_estimate(bundle), error));
+    clip_hdf5_enter(&guard);
+    status = write_all(&writer, file.temporary, bundle);
+    clip_hdf5_leave(&guard);
+    if (status != CLIP_OK) goto out;
+    CLIP_TRY(seal_file(&file, error));
+    CLIP_TRY(clip_atomic_commit(&file, error));
+out:
+    clip_atomic_abort(&file);
+    return status;
+}

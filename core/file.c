@@ -1,0 +1,480 @@
+#include "core/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* "PATH could not be WHAT: reason" with the status that errno calls for. */
+static clip_status system_failed(struct clip_error *error, const char *path, const char *what)
+{
+    int reason = errno;
+    clip_status status = CLIP_ERR_IO;
+    const char *advice = "";
+    if (reason == ENOENT || reason == ENOTDIR) {
+        status = CLIP_ERR_NOT_FOUND;
+        advice = "; check the path";
+    } else if (reason == ENOSPC || reason == EDQUOT) {
+        advice = "; free some space and try again";
+    } else if (reason == EACCES || reason == EPERM) {
+        advice = "; check its permissions and its folder's";
+    }
+    return clip_fail(error, status, "%s could not be %s: %s%s", path, what, strerror(reason),
+                     advice);
+}
+
+/* Opens a regular file for reading; its size as it is now in *size. */
+static clip_status open_regular(const char *path, int *fd, size_t *size, struct clip_error *error)
+{
+    struct stat info;
+    *size = 0;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) return system_failed(error, path, "opened");
+    clip_status status = CLIP_OK;
+    if (fstat(*fd, &info) != 0)
+        status = system_failed(error, path, "read");
+    else if (!S_ISREG(info.st_mode))
+        status = clip_fail(error, CLIP_ERR_IO, "%s is %s; a file is needed here", path,
+                           S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
+    if (status != CLIP_OK) {
+        close(*fd);
+        *fd = -1;
+        return status;
+    }
+    *size = (size_t)info.st_size;
+    return CLIP_OK;
+}
+
+static clip_status too_large(const char *path, size_t limit, struct clip_error *error)
+{
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s holds more than the %zu bytes that are read here; check that it is the "
+                     "right file",
+                     path, limit);
+}
+
+clip_status clip_file_read(const char *path, size_t limit, struct clip_buffer *out,
+                           struct clip_error *error)
+{
+    int fd;
+    size_t size;
+    *out = (struct clip_buffer){0};
+    clip_status status = open_regular(path, &fd, &size, error);
+    if (status != CLIP_OK) return status;
+    if (size > limit) {
+        status = too_large(path, limit, error);
+        goto out;
+    }
+    CLIP_TRY(clip_buffer_reserve(out, size, error));
+    for (;;) { /* the file may grow or shrink meanwhile, so the end decides and not `size` */
+        CLIP_TRY(clip_buffer_reserve(out, 1, error));
+        ssize_t n = read(fd, out->data + out->size, out->capacity - out->size - 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            status = system_failed(error, path, "read");
+            goto out;
+        }
+        if (n == 0) break;
+        out->size += (size_t)n;
+        if (out->size > limit) {
+            status = too_large(path, limit, error);
+            goto out;
+        }
+    }
+    out->data[out->size] = '\0';
+out:
+    close(fd);
+    if (status != CLIP_OK) clip_buffer_release(out);
+    return status;
+}
+
+/* Unpacks one gzip member from stream->next_in, appending to `out`. */
+static clip_status inflate_member(z_stream *stream, const char *path, size_t limit,
+                                  struct clip_buffer *out, struct clip_error *error)
+{
+    for (;;) {
+        clip_status status = clip_buffer_reserve(out, 64 * 1024, error);
+        if (status != CLIP_OK) return status;
+        size_t room = out->capacity - out->size - 1;
+        if (room > 1 << 30) room = 1 << 30;
+        stream->next_out = (unsigned char *)out->data + out->size;
+        stream->avail_out = (unsigned)room;
+        int code = inflate(stream, Z_NO_FLUSH);
+        out->size += room - stream->avail_out;
+        out->data[out->size] = '\0';
+        if (out->size > limit) return too_large(path, limit, error);
+        if (code == Z_STREAM_END) return CLIP_OK;
+        if (code == Z_MEM_ERROR)
+            return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for unpacking %s", path);
+        bool cut = code == Z_BUF_ERROR || (code == Z_OK && stream->avail_in == 0 &&
+                                           stream->avail_out > 0);
+        if (cut)
+            return clip_fail(error, CLIP_ERR_FORMAT, "%s is gzipped, but it ends too early; fetch "
+                             "or copy it again", path);
+        if (code != Z_OK)
+            return clip_fail(error, CLIP_ERR_FORMAT, "%s is gzipped, but damaged: %s; fetch or "
+                             "copy it again", path, stream->msg != NULL ? stream->msg : "bad data");
+    }
+}
+
+/* (zlib's own gzread does not notice every cut.) */
+clip_status clip_file_read_gzip(const char *path, size_t limit, struct clip_buffer *out,
+                                struct clip_error *error)
+{
+    static const unsigned char magic[2] = {0x1F, 0x8B};
+    struct clip_buffer packed;
+    *out = (struct clip_buffer){0};
+    size_t packed_limit = limit < SIZE_MAX / 2 ? limit + limit / 100 + 4096 : limit;
+    clip_status status = clip_file_read(path, packed_limit, &packed, error);
+    if (status != CLIP_OK) return status;
+    if (packed.size < 2 || memcmp(packed.data, magic, 2) != 0) {
+        if (packed.size > limit) {
+            clip_buffer_release(&packed);
+            return too_large(path, limit, error);
+        }
+        *out = packed;
+        return CLIP_OK;
+    }
+    z_stream stream = {.next_in = (unsigned char *)packed.data};
+    if (packed.size > UINT32_MAX) {
+        status = too_large(path, UINT32_MAX, error);
+        goto out;
+    }
+    stream.avail_in = (unsigned)packed.size;
+    if (inflateInit2(&stream, 15 + 16) != Z_OK) {
+        status = clip_fail(error, CLIP_ERR_MEMORY, "memory is short for unpacking %s", path);
+        goto out;
+    }
+    do { /* a gzip file may be several, one after the other */
+        status = inflate_member(&stream, path, limit, out, error);
+        if (status == CLIP_OK) inflateReset(&stream);
+    } while (status == CLIP_OK && stream.avail_in > 0);
+    inflateEnd(&stream);
+out:
+    clip_buffer_release(&packed);
+    if (status != CLIP_OK) clip_buffer_release(out);
+    return status;
+}
+
+clip_status clip_file_map(const char *path, struct clip_mapping *out, struct clip_error *error)
+{
+    int fd;
+    size_t size;
+    *out = (struct clip_mapping){0};
+    clip_status status = open_regular(path, &fd, &size, error);
+    if (status != CLIP_OK) return status;
+    if (size > 0) {
+        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            status = system_failed(error, path, "mapped");
+        else
+            *out = (struct clip_mapping){data, size};
+    }
+    close(fd);
+    return status;
+}
+
+void clip_file_unmap(struct clip_mapping *mapping)
+{
+    if (mapping->data != NULL) munmap((void *)mapping->data, mapping->size);
+    *mapping = (struct clip_mapping){0};
+}
+
+/* Where a write to `path` has to end up: the file behind a symbolic link, else `path`. */
+static char *resolve_target(const char *path, mode_t *mode, struct clip_error *error)
+{
+    struct stat info;
+    *mode = 0;
+    if (stat(path, &info) != 0) {
+        if (errno != ENOENT) {
+            system_failed(error, path, "written");
+            return NULL;
+        }
+        return clip_string_copy(path, error);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        clip_fail(error, CLIP_ERR_IO, "%s is %s, and a file is to be written there; "
+                  "give another path", path,
+                  S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
+        return NULL;
+    }
+    *mode = info.st_mode & 0777;
+    if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
+        char *real = realpath(path, NULL);
+        if (real == NULL) system_failed(error, path, "followed");
+        return real;
+    }
+    return clip_string_copy(path, error);
+}
+
+/* Makes the temporary file: FOLDER/.NAME.tmp-PID-N, N the first that is free. */
+static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct clip_error *error)
+{
+    const char *name = clip_path_name(file->path);
+    int folder = (int)(name - file->path);
+    if (*name == '\0')
+        return clip_fail(error, CLIP_ERR_IO, "\"%s\" names no file; add a name", file->path);
+    for (int n = 0; n < 1000000; n++) {
+        struct clip_buffer text = {0};
+        clip_status status = clip_buffer_printf(&text, error, "%.*s.%.200s.tmp-%ld-%d", folder,
+                                                file->path, name, (long)getpid(), n);
+        if (status != CLIP_OK) return status;
+        int fd = open(text.data, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == EEXIST) {
+            clip_buffer_release(&text);
+            continue;
+        }
+        if (fd < 0) {
+            clip_buffer_release(&text);
+            return system_failed(error, file->path, "written");
+        }
+        file->temporary = text.data;
+        if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* a file system without modes */
+        file->stream = fdopen(fd, "w+b");
+        if (file->stream != NULL) return CLIP_OK;
+        close(fd);
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for writing %s", file->path);
+    }
+    return clip_fail(error, CLIP_ERR_IO, "%s: a million temporary files stand beside it; remove "
+                     "those named .%s.tmp-*", file->path, name);
+}
+
+clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct clip_error *error)
+{
+    mode_t mode;
+    *file = (struct clip_atomic){0};
+    file->path = resolve_target(path, &mode, error);
+    if (file->path == NULL) return error->status;
+    clip_status status = make_temporary(file, mode, error);
+    if (status != CLIP_OK) clip_atomic_abort(file);
+    return status;
+}
+
+/* Makes a rename durable. File systems that cannot fsync a folder say EINVAL, which is no fault. */
+static clip_status sync_folder(const char *path, struct clip_error *error)
+{
+    char *folder = clip_path_folder(path, error);
+    if (folder == NULL) return error->status;
+    clip_status status = CLIP_OK;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (fsync(fd) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+            status = system_failed(error, folder, "brought to the disk");
+        close(fd);
+    }
+    free(folder);
+    return status;
+}
+
+clip_status clip_atomic_commit(struct clip_atomic *file, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (fflush(file->stream) != 0 || ferror(file->stream) || fsync(fileno(file->stream)) != 0) {
+        status = system_failed(error, file->path, "written");
+        goto out;
+    }
+    int closed = fclose(file->stream);
+    file->stream = NULL;
+    if (closed != 0 || rename(file->temporary, file->path) != 0) {
+        status = system_failed(error, file->path, "written");
+        goto out;
+    }
+    free(file->temporary);
+    file->temporary = NULL;
+    status = sync_folder(file->path, error);
+out:
+    clip_atomic_abort(file);
+    return status;
+}
+
+void clip_atomic_abort(struct clip_atomic *file)
+{
+    int kept = errno; /* callers report the failure that led here */
+    if (file->stream != NULL) fclose(file->stream);
+    if (file->temporary != NULL) unlink(file->temporary);
+    free(file->temporary);
+    free(file->path);
+    *file = (struct clip_atomic){0};
+    errno = kept;
+}
+
+clip_status clip_file_write(const char *path, const void *bytes, size_t n,
+                            struct clip_error *error)
+{
+    struct clip_atomic file;
+    clip_status status = clip_atomic_begin(&file, path, error);
+    if (status != CLIP_OK) return status;
+    if (n > 0 && fwrite(bytes, 1, n, file.stream) != n) {
+        status = system_failed(error, path, "written");
+        clip_atomic_abort(&file);
+        return status;
+    }
+    return clip_atomic_commit(&file, error);
+}
+
+bool clip_path_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+bool clip_path_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* One level; there already is fine. */
+static clip_status make_folder(const char *path, struct clip_error *error)
+{
+    if (mkdir(path, 0777) == 0) return CLIP_OK;
+    int reason = errno;
+    if (clip_path_is_folder(path)) return CLIP_OK;
+    if (reason == EEXIST)
+        return clip_fail(error, CLIP_ERR_IO, "%s is a file, and a folder is needed there; move it "
+                         "away or give another path", path);
+    errno = reason;
+    return system_failed(error, path, "made");
+}
+
+clip_status clip_folder_create(const char *path, struct clip_error *error)
+{
+    if (clip_path_is_folder(path)) return CLIP_OK;
+    char *copy = clip_string_copy(path, error);
+    if (copy == NULL) return CLIP_ERR_MEMORY;
+    clip_status status = CLIP_OK;
+    for (char *p = copy + 1; *copy != '\0' && *p != '\0'; p++) {
+        if (*p != '/' || p[-1] == '/') continue;
+        *p = '\0';
+        CLIP_TRY(make_folder(copy, error));
+        *p = '/';
+    }
+    status = make_folder(copy, error);
+out:
+    free(copy);
+    return status;
+}
+
+char *clip_path_join(const char *folder, const char *name, struct clip_error *error)
+{
+    if (folder == NULL || *folder == '\0' || *name == '/') return clip_string_copy(name, error);
+    struct clip_buffer path = {0};
+    const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+    clip_status status = clip_buffer_printf(&path, error, "%s%s%s", folder, slash, name);
+    return status == CLIP_OK ? path.data : NULL;
+}
+
+char *clip_path_folder(const char *path, struct clip_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) return clip_string_copy(".", error);
+    return clip_string_copy_n(path, slash == path ? 1 : (size_t)(slash - path), error);
+}
+
+const char *clip_path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+bool clip_path_has_suffix(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strcasecmp(path + n - m, suffix) == 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+clip_status clip_folder_list(const char *path, struct clip_names *out, struct clip_error *error)
+{
+    *out = (struct clip_names){0};
+    DIR *folder = opendir(path);
+    if (folder == NULL) return system_failed(error, path, "listed");
+    clip_status status = CLIP_OK;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            if (errno != 0) status = system_failed(error, path, "listed");
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        status = clip_names_add(out, entry->d_name, error);
+        if (status != CLIP_OK) break;
+    }
+    closedir(folder);
+    if (status == CLIP_OK && out->count > 1)
+        qsort(out->names, (size_t)out->count, sizeof *out->names, compare_names);
+    if (status != CLIP_OK) clip_names_release(out);
+    return status;
+}
+
+clip_status clip_names_add(struct clip_names *names, const char *name, struct clip_error *error)
+{
+    clip_status status = clip_array_grow(&names->names, &names->capacity, names->count + 1,
+                                         sizeof *names->names, error);
+    if (status != CLIP_OK) return status;
+    char *copy = clip_string_copy(name, error);
+    if (copy == NULL) return CLIP_ERR_MEMORY;
+    names->names[names->count++] = copy;
+    return CLIP_OK;
+}
+
+void clip_names_release(struct clip_names *names)
+{
+    for (int64_t i = 0; i < names->count; i++) free(names->names[i]);
+    free(names->names);
+    *names = (struct clip_names){0};
+}
+
+static clip_status lock_is_taken(int fd, const char *folder, struct clip_error *error)
+{
+    char holder[32] = "";
+    ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
+    if (n > 0) holder[strspn(holder, "0123456789")] = '\0';
+    return clip_fail(error, CLIP_ERR_BUSY,
+                     "%s is in use by another process%s%s; wait until it has ended, or give "
+                     "another folder",
+                     folder, *holder != '\0' ? ", number " : "", holder);
+}
+
+clip_status clip_lock_acquire(const char *folder, const char *name, int *lock,
+                              struct clip_error *error)
+{
+    *lock = -1;
+    char *path = clip_path_join(folder, name, error);
+    if (path == NULL) return CLIP_ERR_MEMORY;
+    clip_status status = CLIP_OK;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        status = system_failed(error, path, "made");
+    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        status = errno == EWOULDBLOCK ? lock_is_taken(fd, folder, error)
+                                      : system_failed(error, path, "locked");
+    } else {
+        char holder[32]; /* only for the other's message: not being able to write it is no fault */
+        int n = snprintf(holder, sizeof holder, "%ld\n", (long)getpid());
+        if (ftruncate(fd, 0) == 0 && pwrite(fd, holder, (size_t)n, 0) == n) errno = 0;
+        *lock = fd;
+        fd = -1;
+    }
+    if (fd >= 0) close(fd);
+    free(path);
+    return status;
+}
+
+void clip_lock_release(int *lock)
+{
+    if (*lock >= 0) close(*lock);
+    *lock = -1;
+}

@@ -1,0 +1,93 @@
+#include "core/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+
+json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error)
+{
+    json_error_t fault;
+    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, JSON_REJECT_DUPLICATES, &fault);
+    if (value == NULL)
+        clip_fail(error, CLIP_ERR_FORMAT, "%s:%d:%d: this is not valid JSON: %s", name, fault.line,
+                  fault.column, fault.text);
+    return value;
+}
+
+json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error)
+{
+    struct clip_buffer bytes = {0};
+    json_t *value = NULL;
+    if (clip_file_read(path, limit, &bytes, error) == CLIP_OK)
+        value = clip_json_parse(bytes.data, bytes.size, path, error);
+    clip_buffer_release(&bytes);
+    return value;
+}
+
+/* 0.1 as 0.1 and not as 0.10000000000000001; always with a point or an exponent, so that it is
+ * read back as a real number. */
+static clip_status append_real(struct clip_buffer *out, double x, struct clip_error *error)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    const char *tail = strpbrk(text, ".e") == NULL ? ".0" : "";
+    return clip_buffer_printf(out, error, "%s%s", text, tail);
+}
+
+static clip_status append_scalar(struct clip_buffer *out, const json_t *value,
+                                 struct clip_error *error)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (text == NULL)
+        return clip_fail(error, CLIP_ERR_MEMORY, "a JSON value could not be written: "
+                                                 "memory is short or a text is not UTF-8");
+    clip_status status = clip_buffer_append(out, text, strlen(text), error);
+    free(text);
+    return status;
+}
+
+static clip_status append_key(struct clip_buffer *out, const char *key, struct clip_error *error)
+{
+    json_t *text = json_string(key);
+    if (text == NULL)
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the JSON key \"%s\"", key);
+    clip_status status = append_scalar(out, text, error);
+    json_decref(text);
+    return status != CLIP_OK ? status : clip_buffer_append(out, ":", 1, error);
+}
+
+clip_status clip_json_append(struct clip_buffer *out, const json_t *value, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (json_is_object(value)) {
+        const char *separator = "{";
+        const char *key;
+        json_t *member;
+        json_object_foreach((json_t *)value, key, member) {
+            CLIP_TRY(clip_buffer_append(out, separator, 1, error));
+            CLIP_TRY(append_key(out, key, error));
+            CLIP_TRY(clip_json_append(out, member, error));
+            separator = ",";
+        }
+        CLIP_TRY(clip_buffer_append(out, *separator == '{' ? "{}" : "}", *separator == '{' ? 2 : 1,
+                                    error));
+    } else if (json_is_array(value)) {
+        CLIP_TRY(clip_buffer_append(out, "[", 1, error));
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            if (i > 0) CLIP_TRY(clip_buffer_append(out, ",", 1, error));
+            CLIP_TRY(clip_json_append(out, json_array_get(value, i), error));
+        }
+        CLIP_TRY(clip_buffer_append(out, "]", 1, error));
+    } else if (json_is_real(value)) {
+        CLIP_TRY(append_real(out, json_real_value(value), error));
+    } else {
+        CLIP_TRY(append_scalar(out, value, error));
+    }
+out:
+    return status;
+}

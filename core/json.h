@@ -1,0 +1,19 @@
+/* JSON through jansson, with our error sentences. */
+#ifndef CLIP_CORE_JSON_H
+#define CLIP_CORE_JSON_H
+
+#include <jansson.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+/* Parses n bytes; `name` is what the sentence calls them (a path). Duplicate keys are refused.
+ * json_decref the result; NULL with *error filled. */
+json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error);
+json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error);
+/* Compact, one line, keys in insertion order, no newline at the end; appended to `out`. Real
+ * numbers with as few digits as give the same double back (15 to 17). */
+clip_status clip_json_append(struct clip_buffer *out, const json_t *value,
+                             struct clip_error *error);
+
+#endif

@@ -1,0 +1,105 @@
+#include "core/progress.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ERASE_LINE "\r\033[K"
+
+static const double terminal_interval = 0.1, plain_interval = 10.0; /* seconds */
+
+double clip_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void clip_progress_start(struct clip_progress *progress, const char *what, const char *unit,
+                         int64_t first, int64_t total, bool quiet)
+{
+    double now = clip_seconds();
+    *progress = (struct clip_progress){
+        .what = what, .unit = unit, .total = total, .quiet = quiet,
+        .terminal = isatty(STDERR_FILENO) == 1, .started = now, .shown = now, .first = first,
+    };
+}
+
+static int columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) return size.ws_col - 1;
+    return 79;
+}
+
+/* "8 s", "3 min 20 s", "2 h 05 min" */
+static void write_duration(char *out, size_t capacity, double seconds)
+{
+    if (seconds > 3e7) seconds = 3e7;
+    long s = (long)(seconds + 0.5);
+    if (s < 60) snprintf(out, capacity, "%ld s", s);
+    else if (s < 3600) snprintf(out, capacity, "%ld min %02ld s", s / 60, s % 60);
+    else snprintf(out, capacity, "%ld h %02ld min", s / 3600, s / 60 % 60);
+}
+
+void clip_progress_update(struct clip_progress *progress, int64_t count, const char *note)
+{
+    double now = clip_seconds();
+    double interval = progress->terminal ? terminal_interval : plain_interval;
+    if (progress->quiet || now - progress->shown < interval) return;
+    progress->shown = now;
+
+    double elapsed = now - progress->started;
+    double rate = elapsed > 0 ? (double)(count - progress->first) / elapsed : 0;
+    char share[64] = "", left[64] = "", line[512];
+    if (progress->total > 0) {
+        snprintf(share, sizeof share, "/%lld (%.0f %%)", (long long)progress->total,
+                 100.0 * (double)count / (double)progress->total);
+        if (rate > 0 && count < progress->total) {
+            char duration[32];
+            write_duration(duration, sizeof duration, (double)(progress->total - count) / rate);
+            snprintf(left, sizeof left, ", %s left", duration);
+        }
+    }
+    snprintf(line, sizeof line, "%s: %lld%s %s, %.*f/s%s%s%s", progress->what, (long long)count,
+             share, progress->unit, rate < 10 ? 1 : 0, rate, left, note != NULL ? ", " : "",
+             note != NULL ? note : "");
+    if (progress->terminal) fprintf(stderr, ERASE_LINE "%.*s", columns(), line);
+    else fprintf(stderr, "%s\n", line);
+    fflush(stderr);
+}
+
+void clip_progress_end(struct clip_progress *progress)
+{
+    if (progress->terminal && !progress->quiet) {
+        fputs(ERASE_LINE, stderr);
+        fflush(stderr);
+    }
+}
+
+void clip_warn(const char *format, ...)
+{
+    char text[2048]; /* one write for the whole line: several threads may warn at once */
+    int n = snprintf(text, sizeof text, "%s%s: warning: ",
+                     isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "", program_invocation_short_name);
+    size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, sizeof text - used, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s\n", text);
+}
+
+void clip_say(const char *format, ...)
+{
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s%s\n", isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "", text);
+}

@@ -1,0 +1,45 @@
+/* Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
+ * easy as 1, 2, 3").
+ *
+ * A stream is a pure function of (seed, purpose, epoch, sample): no state travels between samples,
+ * workers or runs, so the draws for a sample are the same whichever thread makes them and after any
+ * resume. */
+#ifndef CLIP_CORE_RNG_H
+#define CLIP_CORE_RNG_H
+
+#include <stdint.h>
+
+/* What a stream is for; the values are part of a checkpoint's meaning, never renumber. */
+enum clip_rng_purpose {
+    CLIP_RNG_INIT = 1,    /* sample: the parameter's number */
+    CLIP_RNG_SHUFFLE = 2, /* sample: 0 */
+    CLIP_RNG_AUGMENT = 3, /* sample: the sample's number in the data set */
+    CLIP_RNG_CAPTION = 4, /* which caption or template: sample's number */
+    CLIP_RNG_PATCHES = 5, /* patch dropout: sample's number */
+    CLIP_RNG_DRAW = 6,    /* demo pictures: picture's number */
+    CLIP_RNG_BENCH = 7,
+    CLIP_RNG_TEST = 8,
+};
+
+struct clip_rng {
+    uint32_t key[2];     /* the seed */
+    uint32_t counter[4]; /* block number, epoch, sample's low word, its high 24 bits and purpose */
+    uint32_t block[4];
+    int used; /* of block */
+};
+
+/* Samples below 2^56; 2^34 numbers a stream. */
+struct clip_rng clip_rng_at(uint64_t seed, enum clip_rng_purpose purpose, uint32_t epoch,
+                            uint64_t sample);
+/* The bare function, for the known-answer test: out = philox4x32-10(counter, key). */
+void clip_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+
+uint32_t clip_rng_u32(struct clip_rng *rng);
+uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n); /* uniform in [0, n), unbiased; n > 0 */
+float clip_rng_uniform(struct clip_rng *rng);              /* [0, 1), 24 bits */
+double clip_rng_range(struct clip_rng *rng, double low, double high); /* [low, high), 53 bits */
+/* Mean 0, variance 1 (Box-Muller, cosine branch); two draws each, at most 6.7 from 0. */
+float clip_rng_normal(struct clip_rng *rng);
+void clip_rng_shuffle(struct clip_rng *rng, int64_t *items, int64_t n); /* Fisher-Yates */
+
+#endif

@@ -1,0 +1,28 @@
+/* Threads: OpenMP behind a few functions. Work is cut by size, never by the number of threads, so
+ * results do not depend on it. */
+#ifndef CLIP_CORE_THREADS_H
+#define CLIP_CORE_THREADS_H
+
+#include <stdint.h>
+
+#define CLIP_MAX_THREADS 1024
+
+/* For calls from this thread. n < 1: all the processor's cores; at most CLIP_MAX_THREADS. */
+void clip_threads_set(int n);
+int clip_threads_count(void);
+
+/* Calls fn(context, i) once for every i in [0, n), from several threads, in no order; returns when
+ * all are done. Inside another clip_parallel_for, or with n 1, it is a plain loop. fn must not
+ * fail. */
+void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *context);
+
+/* Inside clip_parallel_for: which of the clip_threads_count() threads this is, from 0. For scratch
+ * memory alone. */
+int clip_thread_number(void);
+
+/* Around a call of a library that would start threads of its own (OpenBLAS takes as many as OpenMP
+ * offers): the calling thread is offered one; gives what restore takes. */
+int clip_threads_pause(void);
+void clip_threads_restore(int paused);
+
+#endif

@@ -1,0 +1,105 @@
+/* A data set: samples by number, each a picture's bytes and a caption. One source format a file
+ * (dataset_*.c), one small vtable.
+ *
+ *   csv/tsv          a row is a sample: picture path, caption
+ *   class folders    a folder or an uncompressed tar of CLASS/picture; the caption is a template
+ *                    filled with the class's name
+ *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|json
+ *   pictures         (images_only) a folder or a tar, searched through with its subfolders
+ *
+ * docs/data.md describes each for those who prepare data. */
+#ifndef CLIP_DATA_DATASET_H
+#define CLIP_DATA_DATASET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/rng.h"
+#include "core/status.h"
+
+struct clip_sample {          /* what reading gives; start from {0}, reuse for the next read */
+    struct clip_buffer image; /* the picture file's bytes */
+    struct clip_buffer caption;
+    char name[512];           /* for messages: "pairs.csv:14 (a/b.jpg)"; set on failure too */
+};
+void clip_sample_release(struct clip_sample *sample);
+
+struct clip_dataset {
+    const struct clip_dataset_ops *ops;
+    int64_t count;
+    /* group[i]: samples with one number are of one picture, or of one class in class folders
+     * (multi_positive). Numbers lie in [0, count). */
+    int64_t *group;
+};
+
+struct clip_dataset_ops {
+    const char *name;
+    /* Reads sample `index`; rng chooses a caption where there are several (templates; NULL: the
+     * first). Thread-safe. A missing or unreadable picture or an empty caption is
+     * CLIP_ERR_DATA/IO/NOT_FOUND with a sentence that names the sample. */
+    clip_status (*read)(const struct clip_dataset *dataset, int64_t index, struct clip_rng *rng,
+                        struct clip_sample *out, struct clip_error *error);
+    /* The caption alone (token statistics, multi_positive), by the same rules. `out` is replaced,
+     * not appended to. CLIP_ERR_DATA says that the caption is there but empty or only spaces;
+     * another status that there is none or that it is damaged. */
+    clip_status (*caption)(const struct clip_dataset *dataset, int64_t index, struct clip_rng *rng,
+                           struct clip_buffer *out, struct clip_error *error);
+    /* The path by which the picture can be opened, or its name inside a tar; static for the data
+     * set's life. Samples of one picture have one: the same pointer. */
+    const char *(*image_name)(const struct clip_dataset *dataset, int64_t index);
+    void (*free)(struct clip_dataset *dataset);
+};
+
+struct clip_dataset_options { /* the [data] keys that matter here; strings may be NULL or "" */
+    const char *images_root;
+    const char *csv_separator;   /* "auto", "comma", "tab", or one character */
+    const char *csv_img_key, *csv_caption_key;
+    const char *class_templates; /* a template file; needed for class folders' captions */
+    const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
+    bool images_only;    /* captions are not wanted: class folders need no templates, csv no caption
+                            column, and a folder is searched for pictures at any depth */
+};
+
+/* DATA: found out from the name and what is there; shards by {000..012}. Opening checks that the
+ * set is readable and not empty. */
+clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
+                              const struct clip_dataset_options *options, struct clip_error *error);
+void clip_dataset_free(struct clip_dataset *dataset); /* NULL is fine */
+
+/* Class names and templates ------------------------------------------------------------------ */
+struct clip_class_list { /* a line a class: name, then after a tab the folder's where it differs */
+    char **names, **folders;
+    int64_t count;
+    struct clip_arena arena;
+};
+/* UTF-8 lines; a BOM, a CR at the end and blank lines are passed over; names and folders are
+ * unique. */
+clip_status clip_class_list_read(const char *path, struct clip_class_list *out,
+                                 struct clip_error *error);
+void clip_class_list_release(struct clip_class_list *list);
+
+struct clip_templates { /* one line a template, holding {} or {c} */
+    char **lines;
+    int64_t count;
+    struct clip_arena arena;
+};
+clip_status clip_templates_read(const char *path, struct clip_templates *out,
+                                struct clip_error *error);
+void clip_templates_release(struct clip_templates *templates);
+/* The template with every {} and {c} replaced by `name`, appended to out. */
+clip_status clip_template_fill(const char *line, const char *name, struct clip_buffer *out,
+                               struct clip_error *error);
+
+/* Class folders, for zero-shot evaluation: sample i's class is label[i], a number into the class
+ * list. A folder is found in the list by its folder's name, else with '_' read as space. A folder
+ * that is no class is an error; a class without pictures is not. `templates` may be NULL: captions
+ * are then empty. Keeps nothing of `classes` and `templates`. */
+clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *folder_or_tar,
+                                      const struct clip_class_list *classes,
+                                      const struct clip_templates *templates,
+                                      struct clip_error *error);
+int64_t clip_dataset_label(const struct clip_dataset *dataset, int64_t index); /* of such a set */
+
+#endif

@@ -1,0 +1,47 @@
+#include "data/text_clean.h"
+
+/* Printable ASCII without & needs no repair and holds no character reference. */
+static bool is_plain(const struct clip_points *text)
+{
+    for (int64_t i = 0; i < text->count; i++) {
+        int32_t point = text->at[i];
+        if (point < 0x20 || point > 0x7E || point == '&') return false;
+    }
+    return true;
+}
+
+static clip_status clean_open_clip(struct clip_points *text, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (!is_plain(text)) {
+        CLIP_TRY(clip_text_repair(text, error));
+        CLIP_TRY(clip_text_unescape(text, error));
+        CLIP_TRY(clip_text_unescape(text, error));
+    }
+    clip_points_squeeze(text, true);
+    CLIP_TRY(clip_points_lower(text, true, error));
+out:
+    return status;
+}
+
+static clip_status clean_huggingface(struct clip_points *text, struct clip_error *error)
+{
+    clip_status status = clip_points_compose(text, error);
+    if (status != CLIP_OK) return status;
+    clip_points_squeeze(text, false);
+    return clip_points_lower(text, false, error);
+}
+
+clip_status clip_text_clean(const char *text, size_t n, enum clip_text_cleaning cleaning,
+                            struct clip_buffer *out, struct clip_error *error)
+{
+    struct clip_points points = {0};
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_points_decode(&points, text, n, error));
+    CLIP_TRY(cleaning == CLIP_TEXT_OPEN_CLIP ? clean_open_clip(&points, error)
+                                             : clean_huggingface(&points, error));
+    CLIP_TRY(clip_points_encode(&points, out, error));
+out:
+    clip_points_release(&points);
+    return status;
+}

@@ -1,0 +1,56 @@
+/* What the tokenizer's files share: the byte alphabet, cutting a text into pieces, the tables. */
+#ifndef CLIP_DATA_TOKENIZER_INTERNAL_H
+#define CLIP_DATA_TOKENIZER_INTERNAL_H
+
+#include <stdint.h>
+
+#include "data/tokenizer.h"
+#include "data/tokenizer_maps.h"
+
+enum {
+    CLIP_BPE_BYTES = 256,       /* symbols 0..255 are bytes, 256..511 the same at a word's end */
+    CLIP_BPE_BASE = 512,        /* the first merge's symbol */
+    CLIP_BPE_ENDS = 2,          /* start and end of text */
+    CLIP_BPE_MERGES_MAX = 48894 /* as many as CLIP uses, and open_clip reads from any file */
+};
+
+/* GPT-2's byte alphabet: each byte has a printable character, so that merges are plain text.
+ * Symbol i is the i-th byte in the order '!'..'~', 0xA1..0xAC, 0xAE..0xFF, then the others, which
+ * are spelled U+0100, U+0101, ... */
+struct clip_alphabet {
+    int32_t symbol[256];    /* of a byte */
+    uint8_t byte[256];      /* of a symbol */
+    char spelling[256][3];  /* of a symbol, in UTF-8, with its NUL */
+};
+void clip_alphabet_init(struct clip_alphabet *alphabet);
+
+/* A text's pieces --------------------------------------------------------------------------- */
+enum clip_piece_kind { CLIP_PIECE_WORD, CLIP_PIECE_START, CLIP_PIECE_END };
+typedef clip_status (*clip_piece_handler)(void *context, enum clip_piece_kind kind,
+                                          const char *piece, size_t n, struct clip_error *error);
+
+/* The compiled patterns, one a cleaning; read by all threads. */
+struct clip_splitter {
+    struct pcre2_real_code_8 *pattern[2];
+};
+clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error *error);
+void clip_splitter_release(struct clip_splitter *splitter);
+/* Cleans a text, cuts it into words, contractions, single digits and runs of other characters, and
+ * hands each to `handler` in order. The literals that stand for the two ends come as their kind. */
+clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *text, size_t n,
+                              enum clip_text_cleaning cleaning, clip_piece_handler handler,
+                              void *context, struct clip_error *error);
+
+struct clip_tokenizer {
+    struct clip_alphabet alphabet;
+    struct clip_splitter splitter;
+    struct clip_pair_map merges; /* a pair of symbols -> the merge's number, which is its rank */
+    int32_t *made;               /* [merge_count] the symbol that a merge makes */
+    int64_t merge_count;
+    struct clip_buffer text;     /* header and the merges in use */
+    struct clip_buffer bytes;    /* every symbol's bytes, one after another */
+    int64_t *byte_offset;        /* [512 + merge_count + 1] where each begins in `bytes` */
+    uint8_t *ends_word;          /* [512 + merge_count] */
+};
+
+#endif

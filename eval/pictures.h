@@ -1,0 +1,41 @@
+/* A list of pictures from several places (files, folders, data sets), embedded in order. */
+#ifndef CLIP_EVAL_PICTURES_H
+#define CLIP_EVAL_PICTURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+#include "data/dataset.h"
+#include "eval/embedder.h"
+
+struct clip_pictures { /* start from {0} */
+    struct clip_picture_source *sources;
+    int64_t source_count, count;
+    struct clip_arena arena;
+};
+
+/* Each argument is a folder (its pictures, at any depth), a data set, or else a picture file; it is
+ * read later whether that is one. Opening a data set may fail, and says why. */
+clip_status clip_pictures_open(struct clip_pictures *out, const char *const *arguments, int64_t n,
+                               struct clip_error *error);
+/* One data set, which stays the caller's: picture i is that of sample i. */
+clip_status clip_pictures_over(struct clip_pictures *out, const struct clip_dataset *dataset,
+                               struct clip_error *error);
+void clip_pictures_release(struct clip_pictures *pictures);
+
+/* Its path, or its place in a tar: "TAR/name". Lives as long as the list. */
+const char *clip_pictures_name(const struct clip_pictures *pictures, int64_t i);
+/* first[i] [count]: the lowest number whose picture has the same name. */
+clip_status clip_pictures_unique(const struct clip_pictures *pictures, int64_t *first,
+                                 struct clip_error *error);
+
+/* Embeds pictures which[0..n) (NULL: 0..n-1) into out [n,E]. One that cannot be read is named on
+ * stderr, has good[i] false, a row of zeros, and is counted in *bad. `quiet`: no progress line. */
+clip_status clip_pictures_embed(const struct clip_pictures *pictures,
+                                const struct clip_embedder *embedder, const int64_t *which,
+                                int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                                bool *good, int64_t *bad, struct clip_error *error);
+
+#endif

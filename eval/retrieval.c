@@ -1,0 +1,250 @@
+#include "eval/retrieval.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/progress.h"
+#include "eval/name_set.h"
+#include "eval/pictures.h"
+#include "eval/texts.h"
+#include "kernels/kernels.h"
+
+enum { BLOCK = 128 }; /* queries whose scores are held at once */
+
+/* The captions of each picture: those of picture i are list[start[i]..start[i+1]). */
+struct grouping {
+    int64_t *start, *list;
+};
+
+static clip_status group(struct grouping *g, const int64_t *text_image, int64_t m, int64_t n,
+                         struct clip_error *error)
+{
+    clip_status status;
+    int64_t *next = NULL;
+    CLIP_NEW(g->start, n + 1);
+    CLIP_NEW(g->list, m);
+    CLIP_NEW(next, n + 1);
+    for (int64_t j = 0; j < m; j++) g->start[text_image[j] + 1]++;
+    for (int64_t i = 0; i < n; i++) g->start[i + 1] += g->start[i];
+    memcpy(next, g->start, (size_t)(n + 1) * sizeof *next);
+    for (int64_t j = 0; j < m; j++) g->list[next[text_image[j]]++] = j;
+out:
+    free(next);
+    return status;
+}
+
+/* The rank, from 1, of the best of `wanted` among n scores; lower numbers first among equals. */
+static int64_t best_rank(const float *scores, int64_t n, const int64_t *wanted, int64_t count)
+{
+    int64_t best = wanted[0], before = 0;
+    for (int64_t k = 1; k < count; k++)
+        if (scores[wanted[k]] > scores[best]) best = wanted[k]; /* ascending: the first stays */
+    for (int64_t j = 0; j < n; j++)
+        before += scores[j] > scores[best] || (scores[j] == scores[best] && j < best);
+    return before + 1;
+}
+
+static int compare_ranks(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorts the ranks; 0 stands for a query that does not count. */
+static struct clip_recalls recalls(int64_t *ranks, int64_t n)
+{
+    struct clip_recalls r = {0};
+    qsort(ranks, (size_t)n, sizeof *ranks, compare_ranks);
+    while (n > 0 && ranks[0] == 0) {
+        ranks++;
+        n--;
+    }
+    if (n == 0) return r;
+    int64_t hits[3] = {0}, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        hits[0] += ranks[i] <= 1;
+        hits[1] += ranks[i] <= 5;
+        hits[2] += ranks[i] <= 10;
+        sum += ranks[i];
+    }
+    r.at_1 = (double)hits[0] / (double)n;
+    r.at_5 = (double)hits[1] / (double)n;
+    r.at_10 = (double)hits[2] / (double)n;
+    r.mean_rank = (double)sum / (double)n;
+    r.median_rank = (double)(ranks[(n - 1) / 2] + ranks[n / 2]) / 2;
+    return r;
+}
+
+struct side { /* what is looked for, and where */
+    const float *queries, *items;
+    int64_t query_count, item_count, dim;
+    const struct grouping *wanted; /* NULL: query j wants the one item wanted_one[j] */
+    const int64_t *wanted_one;
+};
+
+static clip_status rank_all(const struct side *s, int64_t *ranks, struct clip_error *error)
+{
+    clip_status status;
+    int64_t size;
+    float *scores = NULL;
+    if (!clip_mul_i64(BLOCK, s->item_count, &size))
+        return clip_fail(error, CLIP_ERR_MEMORY, "%lld items are too many",
+                         (long long)s->item_count);
+    CLIP_NEW(scores, size);
+    for (int64_t i = 0; i < s->query_count; i += BLOCK) {
+        int64_t rows = s->query_count - i < BLOCK ? s->query_count - i : BLOCK;
+        clip_gemm(false, true, rows, s->item_count, s->dim, 1.0f, s->queries + i * s->dim, s->dim,
+                  s->items, s->dim, 0.0f, scores, s->item_count);
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t *wanted = s->wanted_one + i + r;
+            int64_t count = 1;
+            if (s->wanted != NULL) {
+                wanted = s->wanted->list + s->wanted->start[i + r];
+                count = s->wanted->start[i + r + 1] - s->wanted->start[i + r];
+            }
+            const float *row = scores + r * s->item_count;
+            ranks[i + r] = count > 0 ? best_rank(row, s->item_count, wanted, count) : 0;
+        }
+    }
+out:
+    free(scores);
+    return status;
+}
+
+clip_status clip_retrieval_score(const float *images, int64_t n, const float *texts, int64_t m,
+                                 const int64_t *text_image, int64_t dim, int64_t *text_rank,
+                                 int64_t *image_rank, struct clip_retrieval_result *result,
+                                 struct clip_error *error)
+{
+    clip_status status;
+    struct grouping captions = {0};
+    int64_t *ranks = NULL;
+    *result = (struct clip_retrieval_result){.images = n, .texts = m};
+    if (n < 1 || m < 1)
+        return clip_fail(error, CLIP_ERR_DATA, "there is no picture with a caption to retrieve");
+    CLIP_NEW(ranks, n > m ? n : m);
+    CLIP_TRY(group(&captions, text_image, m, n, error));
+    const struct side to_image = {texts, images, m, n, dim, NULL, text_image};
+    const struct side to_text = {images, texts, n, m, dim, &captions, text_image};
+    CLIP_TRY(rank_all(&to_image, ranks, error));
+    if (text_rank != NULL) memcpy(text_rank, ranks, (size_t)m * sizeof *ranks);
+    result->image_retrieval = recalls(ranks, m);
+    CLIP_TRY(rank_all(&to_text, ranks, error));
+    if (image_rank != NULL) memcpy(image_rank, ranks, (size_t)n * sizeof *ranks);
+    result->text_retrieval = recalls(ranks, n);
+out:
+    free(captions.start);
+    free(captions.list);
+    free(ranks);
+    return status;
+}
+
+/* ---- a data set ---------------------------------------------------------------------------- */
+
+struct pairs {
+    struct clip_pictures pictures;
+    int64_t *image;         /* [count] sample -> its picture's row, -1: not usable */
+    int64_t *distinct;      /* [count] the samples whose pictures are embedded */
+    int64_t *text_image;    /* [texts] */
+    const char **captions;  /* [texts] */
+    float *image_rows, *text_rows;
+    bool *good;
+    int64_t images, texts;
+    struct clip_arena arena;
+};
+
+static void release_pairs(struct pairs *p)
+{
+    clip_pictures_release(&p->pictures);
+    clip_arena_release(&p->arena);
+    free(p->image);
+    free(p->distinct);
+    free(p->text_image);
+    free(p->captions);
+    free(p->image_rows);
+    free(p->text_rows);
+    free(p->good);
+}
+
+/* Embeds each picture once and numbers those that could be read in order of appearance. */
+static clip_status embed_images(struct pairs *p, const struct clip_embedder *embedder, bool quiet,
+                                struct clip_error *error)
+{
+    clip_status status;
+    int64_t count = p->pictures.count, dim = clip_embedder_dim(embedder);
+    int64_t distinct = 0, bad = 0, size;
+    CLIP_TRY(clip_pictures_unique(&p->pictures, p->image, error));
+    for (int64_t i = 0; i < count; i++)
+        if (p->image[i] == i) p->distinct[distinct++] = i;
+    if (!clip_mul_i64(distinct, dim, &size)) size = -1;
+    CLIP_NEW(p->image_rows, size);
+    CLIP_TRY(clip_pictures_embed(&p->pictures, embedder, p->distinct, distinct, CLIP_UNIT, quiet,
+                                 p->image_rows, p->good, &bad, error));
+    for (int64_t k = 0; k < distinct; k++) {
+        int64_t i = p->distinct[k];
+        float *to = p->image_rows + p->images * dim;
+        if (p->good[k]) memmove(to, p->image_rows + k * dim, (size_t)dim * sizeof *to);
+        p->image[i] = p->good[k] ? p->images++ : -1;
+    }
+    /* The first sample of a picture stands before the others, whose `image` still is its number. */
+    int64_t k = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (k < distinct && p->distinct[k] == i) k++;
+        else p->image[i] = p->image[p->image[i]];
+    }
+out:
+    return status;
+}
+
+static clip_status embed_captions(struct pairs *p, const struct clip_embedder *embedder,
+                                  const struct clip_dataset *dataset, bool quiet,
+                                  struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer caption = {0};
+    int64_t size, cut = 0, dim = clip_embedder_dim(embedder);
+    for (int64_t i = 0; i < dataset->count; i++) {
+        struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
+        if (p->image[i] < 0) continue;
+        caption.size = 0;
+        if (dataset->ops->caption(dataset, i, &rng, &caption, error) != CLIP_OK) {
+            clip_warn("skipped: %s", error->message);
+            continue;
+        }
+        p->captions[p->texts] = clip_arena_string(&p->arena, caption.data, caption.size, error);
+        if (p->captions[p->texts] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        p->text_image[p->texts++] = p->image[i];
+    }
+    if (!clip_mul_i64(p->texts, dim, &size)) size = -1;
+    CLIP_NEW(p->text_rows, size);
+    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->texts, CLIP_UNIT, quiet, p->text_rows, &cut,
+                              error));
+    if (cut > 0)
+        clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
+out:
+    clip_buffer_release(&caption);
+    return status;
+}
+
+clip_status clip_retrieval_run(const struct clip_embedder *embedder,
+                               const struct clip_dataset *dataset, bool quiet,
+                               struct clip_retrieval_result *result, struct clip_error *error)
+{
+    clip_status status;
+    struct pairs p = {0};
+    CLIP_TRY(clip_pictures_over(&p.pictures, dataset, error));
+    CLIP_NEW(p.image, dataset->count);
+    CLIP_NEW(p.distinct, dataset->count);
+    CLIP_NEW(p.text_image, dataset->count);
+    CLIP_NEW(p.captions, dataset->count);
+    CLIP_NEW(p.good, dataset->count);
+    CLIP_TRY(embed_images(&p, embedder, quiet, error));
+    CLIP_TRY(embed_captions(&p, embedder, dataset, quiet, error));
+    CLIP_TRY(clip_retrieval_score(p.image_rows, p.images, p.text_rows, p.texts, p.text_image,
+                                  clip_embedder_dim(embedder), NULL, NULL, result, error));
+    result->skipped = dataset->count - p.texts;
+out:
+    release_pairs(&p);
+    return status;
+}

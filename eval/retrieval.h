@@ -1,0 +1,40 @@
+/* Retrieval between pictures and captions, counted as CLIP_benchmark counts it: recall@k is the
+ * share of queries with at least one of their own among the k best. "image_retrieval" looks for the
+ * picture of a caption, "text_retrieval" for any of a picture's captions. */
+#ifndef CLIP_EVAL_RETRIEVAL_H
+#define CLIP_EVAL_RETRIEVAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+#include "data/dataset.h"
+#include "eval/embedder.h"
+
+struct clip_recalls {
+    double at_1, at_5, at_10;      /* recall@k */
+    double mean_rank, median_rank; /* of each query's best; ranks count from 1 */
+};
+
+struct clip_retrieval_result {
+    int64_t images, texts; /* pictures and captions that took part */
+    int64_t skipped;       /* pairs that did not: picture or caption not usable */
+    struct clip_recalls image_retrieval, text_retrieval;
+};
+
+/* images [n,E], texts [m,E], text_image[j] = the picture of caption j. Scores are dot products;
+ * among equal ones the lower number comes first. The median of an even number of ranks is the mean
+ * of the middle two. text_rank [m], image_rank [n] or NULL: each query's rank (a picture without a
+ * caption has 0 and counts nowhere). Holds a block of scores at a time, never n m. */
+clip_status clip_retrieval_score(const float *images, int64_t n, const float *texts, int64_t m,
+                                 const int64_t *text_image, int64_t dim, int64_t *text_rank,
+                                 int64_t *image_rank, struct clip_retrieval_result *result,
+                                 struct clip_error *error);
+
+/* All of it, over a data set: samples with one picture are that picture's captions. What cannot be
+ * used is named on stderr and counted. */
+clip_status clip_retrieval_run(const struct clip_embedder *embedder,
+                               const struct clip_dataset *dataset, bool quiet,
+                               struct clip_retrieval_result *result, struct clip_error *error);
+
+#endif

@@ -1,0 +1,175 @@
+#include "eval/zeroshot.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/progress.h"
+#include "eval/pictures.h"
+#include "kernels/kernels.h"
+
+enum { BLOCK = 256 }; /* pictures whose logits are held at once */
+
+void clip_zeroshot_release(struct clip_zeroshot_result *result)
+{
+    free(result->recall);
+    free(result->count);
+    *result = (struct clip_zeroshot_result){0};
+}
+
+void clip_zeroshot_average(float *prompts, int64_t classes, int64_t templates, int64_t dim,
+                           float *out)
+{
+    clip_rows_normalise(prompts, classes * templates, dim);
+    for (int64_t c = 0; c < classes; c++)
+        for (int64_t d = 0; d < dim; d++) {
+            double sum = 0;
+            for (int64_t p = 0; p < templates; p++)
+                sum += (double)prompts[(c * templates + p) * dim + d];
+            out[c * dim + d] = (float)(sum / (double)templates);
+        }
+    clip_rows_normalise(out, classes, dim);
+}
+
+clip_status clip_zeroshot_classifier(const struct clip_embedder *embedder, char *const *names,
+                                     int64_t classes, const struct clip_templates *templates,
+                                     float *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t dim = clip_embedder_dim(embedder), count = templates->count;
+    struct clip_buffer *prompts = NULL;
+    const char **texts = NULL;
+    float *rows = NULL;
+    if (count < 1)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "there is no template; write at least one, as in \"a photo of a {}\"");
+    CLIP_NEW(prompts, count);
+    CLIP_NEW(texts, count);
+    CLIP_NEW(rows, count * dim);
+    for (int64_t c = 0; c < classes; c++) {
+        for (int64_t p = 0; p < count; p++) {
+            prompts[p].size = 0;
+            CLIP_TRY(clip_template_fill(templates->lines[p], names[c], &prompts[p], error));
+            texts[p] = prompts[p].data;
+        }
+        CLIP_TRY(clip_embedder_texts(embedder, texts, count, CLIP_RAW, rows, NULL, error));
+        clip_zeroshot_average(rows, 1, count, dim, out + c * dim);
+    }
+out:
+    for (int64_t p = 0; prompts != NULL && p < count; p++) clip_buffer_release(&prompts[p]);
+    free(prompts);
+    free(texts);
+    free(rows);
+    return status;
+}
+
+/* Classes before `label` in the order of falling logits, lower class first among equals. */
+static int64_t rank_of(const float *logits, int64_t classes, int64_t label)
+{
+    int64_t before = 0;
+    for (int64_t c = 0; c < classes; c++)
+        before += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
+    return before;
+}
+
+static int64_t best_of(const float *logits, int64_t classes)
+{
+    int64_t best = 0;
+    for (int64_t c = 1; c < classes; c++)
+        if (logits[c] > logits[best]) best = c;
+    return best;
+}
+
+clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int64_t n,
+                                const float *classifier, int64_t classes, int64_t dim,
+                                int64_t *predictions, struct clip_zeroshot_result *result,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    float *logits = NULL;
+    int64_t hits1 = 0, hits5 = 0, present = 0, size;
+    *result = (struct clip_zeroshot_result){.n = n, .classes = classes};
+    if (n < 1) return clip_fail(error, CLIP_ERR_DATA, "there is no picture to classify");
+    if (!clip_mul_i64(BLOCK, classes, &size))
+        return clip_fail(error, CLIP_ERR_MEMORY, "%lld classes are too many", (long long)classes);
+    CLIP_NEW(logits, size);
+    CLIP_NEW(result->recall, classes);
+    CLIP_NEW(result->count, classes);
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t rows = n - i < BLOCK ? n - i : BLOCK;
+        clip_gemm(false, true, rows, classes, dim, 100.0f, images + i * dim, dim, classifier, dim,
+                  0.0f, logits, classes);
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t label = labels[i + r], rank = rank_of(logits + r * classes, classes, label);
+            hits1 += rank < 1;
+            hits5 += rank < 5;
+            result->recall[label] += rank < 1;
+            result->count[label]++;
+            if (predictions != NULL) predictions[i + r] = best_of(logits + r * classes, classes);
+        }
+    }
+    result->acc1 = (double)hits1 / (double)n;
+    result->acc5 = classes >= 5 ? (double)hits5 / (double)n : (double)NAN;
+    for (int64_t c = 0; c < classes; c++) {
+        if (result->count[c] == 0) {
+            result->recall[c] = (double)NAN;
+            continue;
+        }
+        result->recall[c] /= (double)result->count[c];
+        result->mean_per_class_recall += result->recall[c];
+        present++;
+    }
+    result->mean_per_class_recall /= (double)present;
+out:
+    free(logits);
+    if (status != CLIP_OK) clip_zeroshot_release(result);
+    return status;
+}
+
+clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *images,
+                              const struct clip_class_list *classes,
+                              const struct clip_templates *templates, bool quiet,
+                              struct clip_zeroshot_result *result, struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = clip_embedder_dim(embedder), bad = 0, kept = 0, size;
+    struct clip_dataset *dataset = NULL;
+    struct clip_pictures pictures = {0};
+    float *classifier = NULL, *rows = NULL;
+    int64_t *labels = NULL;
+    bool *good = NULL;
+    *result = (struct clip_zeroshot_result){0};
+    CLIP_TRY(clip_dataset_open_classes(&dataset, images, classes, templates, error));
+    CLIP_TRY(clip_pictures_over(&pictures, dataset, error));
+    CLIP_TRY(clip_mul_i64(pictures.count, dim, &size)
+                 ? CLIP_OK
+                 : clip_fail(error, CLIP_ERR_MEMORY, "%s has too many pictures", images));
+    CLIP_NEW(classifier, classes->count * dim);
+    CLIP_NEW(rows, size);
+    CLIP_NEW(labels, pictures.count);
+    CLIP_NEW(good, pictures.count);
+    CLIP_TRY(clip_zeroshot_classifier(embedder, classes->names, classes->count, templates,
+                                      classifier, error));
+    CLIP_TRY(clip_pictures_embed(&pictures, embedder, NULL, pictures.count, CLIP_UNIT, quiet, rows,
+                                 good, &bad, error));
+    for (int64_t i = 0; i < pictures.count; i++) {
+        if (!good[i]) continue;
+        memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
+        labels[kept++] = clip_dataset_label(dataset, i);
+    }
+    if (kept == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures in %s can be read",
+                           (long long)pictures.count, images));
+    CLIP_TRY(clip_zeroshot_score(rows, labels, kept, classifier, classes->count, dim, NULL, result,
+                                 error));
+    result->skipped = bad;
+out:
+    free(good);
+    free(labels);
+    free(rows);
+    free(classifier);
+    clip_pictures_release(&pictures);
+    clip_dataset_free(dataset);
+    return status;
+}

@@ -1,0 +1,49 @@
+/* Zero-shot classification (Radford et al. 2021, section 3.1): the classes' names, put into
+ * templates and embedded, are the classifier. Counted as open_clip and CLIP_benchmark count. */
+#ifndef CLIP_EVAL_ZEROSHOT_H
+#define CLIP_EVAL_ZEROSHOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+#include "data/dataset.h"
+#include "eval/embedder.h"
+
+struct clip_zeroshot_result {
+    int64_t n;       /* pictures that were classified */
+    int64_t skipped; /* pictures that could not be read */
+    int64_t classes; /* N */
+    double acc1;     /* share whose best class is the true one */
+    double acc5;     /* ... whose true class is among the best five; NaN below 5 classes */
+    double mean_per_class_recall; /* mean of the classes' acc1, over classes that have pictures */
+    double *recall;  /* [N] each class's acc1; NaN where it has no picture */
+    int64_t *count;  /* [N] its pictures */
+};
+void clip_zeroshot_release(struct clip_zeroshot_result *result);
+
+/* out [N,E] = normalise(mean over the P templates of normalise(prompt)). prompts [N,P,E] of any
+ * length; they are normalised in place. */
+void clip_zeroshot_average(float *prompts, int64_t classes, int64_t templates, int64_t dim,
+                           float *out);
+/* The classifier [N,E] of every class's name in every template. */
+clip_status clip_zeroshot_classifier(const struct clip_embedder *embedder, char *const *names,
+                                     int64_t classes, const struct clip_templates *templates,
+                                     float *out, struct clip_error *error);
+
+/* logits = 100 images classifier^T.  images [n,E] and classifier [N,E] of unit rows; labels [n] in
+ * [0,N). Among equal logits the lower class comes first. predictions [n] or NULL: the best class.
+ * *result is filled and the caller's to release; nothing is kept that grows with n N. */
+clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int64_t n,
+                                const float *classifier, int64_t classes, int64_t dim,
+                                int64_t *predictions, struct clip_zeroshot_result *result,
+                                struct clip_error *error);
+
+/* All of it: pictures of class folders in a folder or tar. Pictures that cannot be read are named
+ * on stderr and counted. */
+clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *images,
+                              const struct clip_class_list *classes,
+                              const struct clip_templates *templates, bool quiet,
+                              struct clip_zeroshot_result *result, struct clip_error *error);
+
+#endif

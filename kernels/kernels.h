@@ -1,0 +1,102 @@
+/* The inner loops: one table of functions, one table an instruction set.
+ *
+ * rows.c holds plain C that compilers vectorise; it is compiled once for each instruction set and
+ * gives the tables "ref", "avx2" and "avx512". The best one the processor runs is chosen at the
+ * first call; CLIP_KERNELS=ref|avx2|avx512 in the environment overrides. gemm.c is matrix
+ * multiplication on OpenBLAS, cut into tiles by size.
+ *
+ * All loops here are serial but clip_gemm; callers cut the work by size (core/threads.h). Widths
+ * are row lengths in floats. Matrices are row-major. "+=" means that the result is added to what is
+ * there. */
+#ifndef CLIP_KERNELS_KERNELS_H
+#define CLIP_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct clip_adamw_step { /* the numbers of one AdamW update (Loshchilov & Hutter 2019, algorithm 2;
+                            as torch.optim.AdamW) */
+    float lr, beta1, beta2, eps;
+    float decay;            /* p is first multiplied by 1 - lr * decay */
+    float correction1;      /* 1 - beta1^t */
+    float sqrt_correction2; /* sqrt(1 - beta2^t) */
+    float grad_scale;       /* gradients are multiplied by it: global-norm clipping */
+};
+
+struct clip_kernels {
+    const char *name;
+
+    /* y = a + b;  y += x;  y += f x;  y = f x.  n floats */
+    void (*add)(float *y, const float *a, const float *b, int64_t n);
+    void (*accumulate)(float *y, const float *x, int64_t n);
+    void (*axpy)(float *y, float f, const float *x, int64_t n);
+    void (*scale)(float *y, float f, const float *x, int64_t n);
+    float (*dot)(const float *a, const float *b, int64_t n);
+    double (*sum_squares)(const float *x, int64_t n);
+    /* sum[c] += sum over r of x[r * stride + c].  rows x cols */
+    void (*column_sum)(float *sum, const float *x, int64_t rows, int64_t cols, int64_t stride);
+
+    /* y = (x - mean) rstd w + b for each of `rows` rows; keeps mean and rstd = 1/sqrt(var + eps)
+     * [rows] */
+    void (*layernorm)(float *y, float *mean, float *rstd, const float *x, const float *w,
+                      const float *b, int64_t rows, int64_t width, float eps);
+    /* dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd */
+    void (*layernorm_dx)(float *dx, const float *dy, const float *x, const float *w,
+                         const float *mean, const float *rstd, int64_t rows, int64_t width);
+    /* dw[c] += sum dy xhat, db[c] += sum dy over the rows, for `cols` columns of rows of `stride`
+     * floats */
+    void (*layernorm_dw)(float *dw, float *db, const float *dy, const float *x, const float *mean,
+                         const float *rstd, int64_t rows, int64_t cols, int64_t stride);
+
+    void (*gelu)(float *y, const float *x, int64_t n); /* y = x Phi(x) */
+    void (*gelu_backward)(float *dx, const float *dy, const float *x,
+                          int64_t n);                       /* dx += dy (Phi(x) + x phi(x)) */
+    void (*quickgelu)(float *y, const float *x, int64_t n); /* y = x sigmoid(1.702 x) */
+    void (*quickgelu_backward)(float *dx, const float *dy, const float *x, int64_t n);
+
+    /* Softmax of x[0..n), in place; returns the log of the sum of exponentials (max included). */
+    float (*softmax)(float *x, int64_t n);
+    float (*max)(const float *x, int64_t n);
+    double (*sum_exp)(const float *x, float shift, int64_t n);           /* sum of exp(x - shift) */
+    void (*exp_shift)(float *y, const float *x, float shift, int64_t n); /* y = exp(x - shift) */
+    /* ds = p (dp - delta) scale, n floats, into dp (attention's backward, one row) */
+    void (*softmax_backward)(float *dp, const float *p, float delta, float scale, int64_t n);
+
+    /* Column statistics of a block of logits, columns [0, cols) of rows of `stride` floats:
+     * max[c], sum[c] are a running maximum and the sum of exp(x - max) so far (start from
+     * -INFINITY, 0). */
+    void (*column_logsumexp)(float *max, double *sum, const float *x, int64_t rows, int64_t cols,
+                             int64_t stride);
+    /* One row of the symmetric cross-entropy's gradient, in place: s[j] = (softmax of the row +
+     * softmax of column j) f. A softmax is exp((s - max) - log_sum), log_sum the log of the sum of
+     * exp(s - max): log-sum-exps of size 100 would cost two decimals. */
+    void (*infonce_row)(float *s, float max, float log_sum, const float *column_max,
+                        const float *column_log_sum, float f, int64_t n);
+
+    void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
+                  const struct clip_adamw_step *step);
+    void (*ema)(float *average, const float *p, float decay,
+                int64_t n); /* average = decay average + (1 - decay) p */
+
+    /* For measuring the machine: `rounds` rounds of independent multiply-adds in registers; returns
+     * how many floating-point operations that was and writes a value that depends on all of them.
+     */
+    double (*multiply_adds)(int64_t rounds, float *out);
+    double (*sum)(const float *x, int64_t n); /* reads n floats once */
+};
+
+/* The table in use; set once, at the first call. */
+const struct clip_kernels *clip_kernels(void);
+
+/* C = alpha op(A) op(B) + beta C, op transposing where asked. C is m x n with rows of ldc floats,
+ * op(A) m x k, op(B) k x n. Threaded over tiles whose cut depends on m, n, k alone, each computed
+ * by one thread: the same bits for any thread count. */
+void clip_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+               const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
+               int64_t ldc);
+/* The same in the calling thread, for use inside clip_parallel_for. */
+void clip_gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                      float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
+                      float beta, float *c, int64_t ldc);
+
+#endif

@@ -1,0 +1,372 @@
+/* The row kernels in plain C, compiled once for each instruction set (-DCLIP_ROWS=ref|avx2|avx512
+ * and -march to match).
+ *
+ * Loops are written so that gcc and clang vectorise them: no branches, exponentials by polynomial,
+ * reductions marked with `omp simd`. Sums over many rows are taken in blocks, so that rounding
+ * grows with the block and not with the batch. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#ifndef CLIP_ROWS
+#define CLIP_ROWS ref
+#endif
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+enum { BLOCK_ROWS = 64, BLOCK_COLS = 64 };
+
+/* exp(x) for finite x, relative error below 2e-7; below -87 it is 1.6e-38, above 88 it is 1.6e38.
+ * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + r + r^2 (a quartic fitted
+ * by us, 3e-9). */
+static inline float exp_f32(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float shifted = x * 1.44269504088896f + magic;
+    float n = shifted - magic;
+    float r = (x - n * 0.693145751953125f) - n * 1.42860682030941723e-6f; /* ln 2 in two parts */
+    float p = 1.38145404e-3f;
+    p = p * r + 8.36874587e-3f;
+    p = p * r + 4.16683908e-2f;
+    p = p * r + 1.66665204e-1f;
+    p = p * r + 4.99999934e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (int32_t)((uint32_t)bits << 23) +
+           0x3f800000; /* 2^n: n stands in the low bits of `shifted` */
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+/* The normal distribution function and density. With z = |x| / sqrt 2 and t = 1 / (1 + 0.35 z),
+ * erfc(z) = exp(-z^2) (c1 t + ... + c7 t^7), coefficients fitted by us: absolute error 5e-9, here
+ * below 1e-7. */
+static inline float normal_cdf(float x, float *density)
+{
+    float z = fabsf(x) * 0.70710678118654752f;
+    float t = 1.0f / (1.0f + 0.35f * z);
+    float e = exp_f32(-z * z);
+    float p = -0.19805682f;
+    p = p * t + 0.77266425f;
+    p = p * t - 0.68109822f;
+    p = p * t + 0.68490537f;
+    p = p * t - 0.00860184f;
+    p = p * t + 0.23583917f;
+    p = p * t + 0.19434808f;
+    float half = 0.5f * p * t * e;
+    *density = 0.39894228040143268f * e;
+    return x < 0 ? half : 1.0f - half;
+}
+
+static void add(float *y, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void accumulate(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void axpy(float *restrict y, float f, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] += f * x[i];
+}
+
+static void scale(float *y, float f, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = f * x[i];
+}
+
+static float dot(const float *a, const float *b, int64_t n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static double sum_squares(const float *x, int64_t n)
+{
+    double total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; i++) total += (double)x[i] * (double)x[i];
+    return total;
+}
+
+static void column_sum(float *restrict sum, const float *restrict x, int64_t rows, int64_t cols,
+                       int64_t stride)
+{
+    for (int64_t c0 = 0; c0 < cols; c0 += BLOCK_COLS) {
+        int64_t width = cols - c0 < BLOCK_COLS ? cols - c0 : BLOCK_COLS;
+        for (int64_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
+            int64_t end = rows - r0 < BLOCK_ROWS ? rows : r0 + BLOCK_ROWS;
+            float part[BLOCK_COLS] = {0};
+            for (int64_t r = r0; r < end; r++)
+                for (int64_t c = 0; c < width; c++) part[c] += x[r * stride + c0 + c];
+            for (int64_t c = 0; c < width; c++) sum[c0 + c] += part[c];
+        }
+    }
+}
+
+static void layernorm(float *restrict y, float *restrict mean, float *restrict rstd,
+                      const float *restrict x, const float *restrict w, const float *restrict b,
+                      int64_t rows, int64_t width, float eps)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const float *xr = x + r * width, first = xr[0];
+        float *yr = y + r * width, sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < width; c++)
+            sum += xr[c] - first; /* a common offset costs no digits */
+        float mu = first + sum / (float)width;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t c = 0; c < width; c++) squares += (xr[c] - mu) * (xr[c] - mu);
+        float rs = 1.0f / sqrtf(squares / (float)width + eps);
+        for (int64_t c = 0; c < width; c++) yr[c] = (xr[c] - mu) * rs * w[c] + b[c];
+        mean[r] = mu;
+        rstd[r] = rs;
+    }
+}
+
+static void layernorm_dx(float *restrict dx, const float *restrict dy, const float *restrict x,
+                         const float *restrict w, const float *restrict mean,
+                         const float *restrict rstd, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const float *xr = x + r * width, *gr = dy + r * width;
+        float *dr = dx + r * width, mu = mean[r], rs = rstd[r], g_sum = 0, gx_sum = 0;
+#pragma omp simd reduction(+ : g_sum, gx_sum)
+        for (int64_t c = 0; c < width; c++) {
+            float g = gr[c] * w[c];
+            g_sum += g;
+            gx_sum += g * ((xr[c] - mu) * rs);
+        }
+        float g_mean = g_sum / (float)width, gx_mean = gx_sum / (float)width;
+        for (int64_t c = 0; c < width; c++)
+            dr[c] += rs * (gr[c] * w[c] - g_mean - (xr[c] - mu) * rs * gx_mean);
+    }
+}
+
+static void layernorm_dw(float *restrict dw, float *restrict db, const float *restrict dy,
+                         const float *restrict x, const float *restrict mean,
+                         const float *restrict rstd, int64_t rows, int64_t cols, int64_t stride)
+{
+    for (int64_t c0 = 0; c0 < cols; c0 += BLOCK_COLS) {
+        int64_t width = cols - c0 < BLOCK_COLS ? cols - c0 : BLOCK_COLS;
+        for (int64_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
+            int64_t end = rows - r0 < BLOCK_ROWS ? rows : r0 + BLOCK_ROWS;
+            float w_part[BLOCK_COLS] = {0}, b_part[BLOCK_COLS] = {0};
+            for (int64_t r = r0; r < end; r++) {
+                const float *gr = dy + r * stride + c0, *xr = x + r * stride + c0;
+                float mu = mean[r], rs = rstd[r];
+                for (int64_t c = 0; c < width; c++) {
+                    w_part[c] += gr[c] * ((xr[c] - mu) * rs);
+                    b_part[c] += gr[c];
+                }
+            }
+            for (int64_t c = 0; c < width; c++) {
+                dw[c0 + c] += w_part[c];
+                db[c0 + c] += b_part[c];
+            }
+        }
+    }
+}
+
+static void gelu(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float density;
+        y[i] = x[i] * normal_cdf(x[i], &density);
+    }
+}
+
+static void gelu_backward(float *restrict dx, const float *restrict dy, const float *restrict x,
+                          int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float density, cdf = normal_cdf(x[i], &density);
+        dx[i] += dy[i] * (cdf + x[i] * density);
+    }
+}
+
+static void quickgelu(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] / (1.0f + exp_f32(-1.702f * x[i]));
+}
+
+static void quickgelu_backward(float *restrict dx, const float *restrict dy,
+                               const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float s = 1.0f / (1.0f + exp_f32(-1.702f * x[i]));
+        dx[i] += dy[i] * s * (1.0f + 1.702f * x[i] * (1.0f - s));
+    }
+}
+
+static float max_of(const float *x, int64_t n)
+{
+    float m = -INFINITY;
+#pragma omp simd reduction(max : m)
+    for (int64_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+static float softmax(float *x, int64_t n)
+{
+    float m = max_of(x, n), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = exp_f32(x[i] - m);
+        sum += x[i];
+    }
+    float inverse = 1.0f / sum;
+    for (int64_t i = 0; i < n; i++) x[i] *= inverse;
+    return m + logf(sum);
+}
+
+static double sum_exp(const float *x, float shift, int64_t n)
+{
+    double total = 0;
+    for (int64_t i0 = 0; i0 < n; i0 += 1024) {
+        int64_t end = n - i0 < 1024 ? n : i0 + 1024;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = i0; i < end; i++) sum += exp_f32(x[i] - shift);
+        total += (double)sum;
+    }
+    return total;
+}
+
+static void exp_shift(float *y, const float *x, float shift, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = exp_f32(x[i] - shift);
+}
+
+static void softmax_backward(float *restrict dp, const float *restrict p, float delta, float factor,
+                             int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - delta) * factor;
+}
+
+static void column_logsumexp(float *restrict max, double *restrict sum, const float *restrict x,
+                             int64_t rows, int64_t cols, int64_t stride)
+{
+    for (int64_t c0 = 0; c0 < cols; c0 += BLOCK_COLS) {
+        int64_t width = cols - c0 < BLOCK_COLS ? cols - c0 : BLOCK_COLS;
+        float top[BLOCK_COLS], part[BLOCK_COLS] = {0};
+        for (int64_t c = 0; c < width; c++) top[c] = max[c0 + c];
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < width; c++) {
+                float v = x[r * stride + c0 + c];
+                top[c] = v > top[c] ? v : top[c];
+            }
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < width; c++) part[c] += exp_f32(x[r * stride + c0 + c] - top[c]);
+        for (int64_t c = 0; c < width; c++) {
+            double old = sum[c0 + c] > 0 ? sum[c0 + c] * (double)exp_f32(max[c0 + c] - top[c]) : 0;
+            sum[c0 + c] = old + (double)part[c];
+            max[c0 + c] = top[c];
+        }
+    }
+}
+
+static void infonce_row(float *restrict s, float max, float log_sum,
+                        const float *restrict column_max, const float *restrict column_log_sum,
+                        float f, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        s[j] = (exp_f32(s[j] - max - log_sum) + exp_f32(s[j] - column_max[j] - column_log_sum[j])) *
+               f;
+}
+
+static void adamw(float *restrict p, float *restrict m, float *restrict v, const float *restrict g,
+                  int64_t n, const struct clip_adamw_step *step)
+{
+    float keep = 1.0f - step->lr * step->decay, size = step->lr / step->correction1;
+    float b1 = step->beta1, b2 = step->beta2, a1 = 1.0f - b1, a2 = 1.0f - b2;
+    float root = 1.0f / step->sqrt_correction2, eps = step->eps, f = step->grad_scale;
+    for (int64_t i = 0; i < n; i++) {
+        float d = g[i] * f;
+        m[i] = b1 * m[i] + a1 * d;
+        v[i] = b2 * v[i] + a2 * d * d;
+        p[i] = p[i] * keep - size * m[i] / (sqrtf(v[i]) * root + eps);
+    }
+}
+
+static void ema(float *restrict average, const float *restrict p, float decay, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) average[i] = decay * average[i] + (1.0f - decay) * p[i];
+}
+
+#if defined(__AVX512F__)
+enum { VECTOR_BYTES = 64 };
+#elif defined(__AVX__)
+enum { VECTOR_BYTES = 32 };
+#else
+enum { VECTOR_BYTES = 16 };
+#endif
+typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
+
+/* Twelve chains hide the latency of a multiply-add on every processor with two such units. */
+static double multiply_adds(int64_t rounds, float *out)
+{
+    enum { CHAINS = 12 };
+    vector a = (vector){0} + 0.999999f, b = (vector){0} + 1e-6f, total = {0};
+    vector c0 = a, c1 = a * 2, c2 = a * 3, c3 = a * 4, c4 = a * 5,
+           c5 = a * 6; /* unlike, or one would do for all */
+    vector c6 = a * 7, c7 = a * 8, c8 = a * 9, c9 = a * 10, c10 = a * 11, c11 = a * 12;
+    for (int64_t i = 0; i < rounds; i++) {
+        c0 = c0 * a + b, c1 = c1 * a + b, c2 = c2 * a + b, c3 = c3 * a + b;
+        c4 = c4 * a + b, c5 = c5 * a + b, c6 = c6 * a + b, c7 = c7 * a + b;
+        c8 = c8 * a + b, c9 = c9 * a + b, c10 = c10 * a + b, c11 = c11 * a + b;
+    }
+    total = c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + c10 + c11;
+    *out = total[0] + total[1];
+    return (double)rounds * CHAINS * 2 * (VECTOR_BYTES / (int)sizeof(float));
+}
+
+static double sum_all(const float *x, int64_t n)
+{
+    float total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; i++) total += x[i];
+    return (double)total;
+}
+
+const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS);
+const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
+    .name = STRING(CLIP_ROWS),
+    .add = add,
+    .accumulate = accumulate,
+    .axpy = axpy,
+    .scale = scale,
+    .dot = dot,
+    .sum_squares = sum_squares,
+    .column_sum = column_sum,
+    .layernorm = layernorm,
+    .layernorm_dx = layernorm_dx,
+    .layernorm_dw = layernorm_dw,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .quickgelu = quickgelu,
+    .quickgelu_backward = quickgelu_backward,
+    .softmax = softmax,
+    .max = max_of,
+    .sum_exp = sum_exp,
+    .exp_shift = exp_shift,
+    .softmax_backward = softmax_backward,
+    .column_logsumexp = column_logsumexp,
+    .infonce_row = infonce_row,
+    .adamw = adamw,
+    .ema = ema,
+    .multiply_adds = multiply_adds,
+    .sum = sum_all,
+};

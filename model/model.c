@@ -1,0 +1,274 @@
+/* The parameters: their list, buffers, initial values, locks. */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/rng.h"
+
+enum { ALIGN = 16 }; /* floats: 64 bytes */
+
+/* Lists parameters in open_clip's order. The first walk counts (params NULL), the second fills in.
+ */
+struct listing {
+    struct clip_param *params;
+    int64_t count, size;
+};
+
+static bool is_decayed(const char *name, int ndim)
+{
+    return ndim >= 2 && strstr(name, "bn") == NULL && strstr(name, "ln") == NULL &&
+           strstr(name, "bias") == NULL && strstr(name, "logit_scale") == NULL;
+}
+
+static struct clip_tensor *list(struct listing *l, int depth, int ndim, const int64_t *shape,
+                                const char *prefix, const char *name)
+{
+    struct clip_tensor tensor = clip_tensor_view(CLIP_F32, NULL, ndim, shape);
+    struct clip_param *param = l->params != NULL ? &l->params[l->count] : NULL;
+    if (param != NULL) {
+        snprintf(param->name, sizeof param->name, "%s%s", prefix, name);
+        param->tensor = tensor;
+        param->offset = l->size;
+        param->decays = is_decayed(param->name, ndim);
+        param->depth = depth;
+    }
+    l->count++;
+    l->size += (clip_tensor_count(&tensor) + ALIGN - 1) / ALIGN * ALIGN;
+    return param != NULL ? &param->tensor : NULL;
+}
+
+#define SHAPE(...) \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
+
+static void list_block(struct listing *l, const char *tower, int64_t i, int64_t layers, int64_t w,
+                       double ratio, struct clip_block *block)
+{
+    char prefix[64];
+    int64_t hidden = (int64_t)((double)w * ratio);
+    int depth = (int)(layers - i);
+    snprintf(prefix, sizeof prefix, "%stransformer.resblocks.%lld.", tower, (long long)i);
+    struct clip_block made;
+    made.ln_1_w = list(l, depth, SHAPE(w), prefix, "ln_1.weight");
+    made.ln_1_b = list(l, depth, SHAPE(w), prefix, "ln_1.bias");
+    made.in_proj_w = list(l, depth, SHAPE(3 * w, w), prefix, "attn.in_proj_weight");
+    made.in_proj_b = list(l, depth, SHAPE(3 * w), prefix, "attn.in_proj_bias");
+    made.out_proj_w = list(l, depth, SHAPE(w, w), prefix, "attn.out_proj.weight");
+    made.out_proj_b = list(l, depth, SHAPE(w), prefix, "attn.out_proj.bias");
+    made.ln_2_w = list(l, depth, SHAPE(w), prefix, "ln_2.weight");
+    made.ln_2_b = list(l, depth, SHAPE(w), prefix, "ln_2.bias");
+    made.c_fc_w = list(l, depth, SHAPE(hidden, w), prefix, "mlp.c_fc.weight");
+    made.c_fc_b = list(l, depth, SHAPE(hidden), prefix, "mlp.c_fc.bias");
+    made.c_proj_w = list(l, depth, SHAPE(w, hidden), prefix, "mlp.c_proj.weight");
+    made.c_proj_b = list(l, depth, SHAPE(w), prefix, "mlp.c_proj.bias");
+    if (block != NULL) *block = made;
+}
+
+static void list_parameters(struct listing *l, struct clip_model *m)
+{
+    const struct clip_model_config *c = &m->config;
+    int64_t vw = c->vision_width, tw = c->text_width, p = c->patch_size, e = c->embed_dim;
+    int64_t grid = c->image_size / p;
+    int v_in = (int)c->vision_layers + 1, t_in = (int)c->text_layers + 1;
+    m->text_pos = list(l, t_in, SHAPE(c->context_length, tw), "", "positional_embedding");
+    m->text_proj = list(l, 0, SHAPE(tw, e), "", "text_projection");
+    m->logit_scale = list(l, 0, 0, NULL, "", "logit_scale");
+    m->logit_bias = c->logit_bias ? list(l, 0, 0, NULL, "", "logit_bias") : NULL;
+    m->class_embedding = list(l, v_in, SHAPE(vw), "visual.", "class_embedding");
+    m->vision_pos = list(l, v_in, SHAPE(grid * grid + 1, vw), "visual.", "positional_embedding");
+    m->vision_proj = list(l, 0, SHAPE(vw, e), "visual.", "proj");
+    m->conv1_w = list(l, v_in, SHAPE(vw, 3, p, p), "visual.", "conv1.weight");
+    m->ln_pre_w = list(l, v_in, SHAPE(vw), "visual.", "ln_pre.weight");
+    m->ln_pre_b = list(l, v_in, SHAPE(vw), "visual.", "ln_pre.bias");
+    for (int64_t i = 0; i < c->vision_layers; i++)
+        list_block(l, "visual.", i, c->vision_layers, vw, c->vision_mlp_ratio,
+                   m->params ? &m->vision_blocks[i] : NULL);
+    m->ln_post_w = list(l, 0, SHAPE(vw), "visual.", "ln_post.weight");
+    m->ln_post_b = list(l, 0, SHAPE(vw), "visual.", "ln_post.bias");
+    for (int64_t i = 0; i < c->text_layers; i++)
+        list_block(l, "", i, c->text_layers, tw, c->text_mlp_ratio,
+                   m->params ? &m->text_blocks[i] : NULL);
+    m->token_embedding = list(l, t_in, SHAPE(c->vocab_size, tw), "", "token_embedding.weight");
+    m->ln_final_w = list(l, 0, SHAPE(tw), "", "ln_final.weight");
+    m->ln_final_b = list(l, 0, SHAPE(tw), "", "ln_final.bias");
+}
+
+clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
+                              struct clip_error *error)
+{
+    clip_status status;
+    struct clip_model *model = NULL;
+    struct listing count = {0}, fill = {0};
+    CLIP_TRY(clip_model_config_check(config, error));
+    CLIP_NEW(model, 1);
+    model->config = *config;
+    list_parameters(&count, model);
+    CLIP_NEW(model->params, count.count);
+    CLIP_NEW(model->vision_blocks, config->vision_layers);
+    CLIP_NEW(model->text_blocks, config->text_layers);
+    CLIP_NEW(model->data, count.size);
+    fill.params = model->params;
+    list_parameters(&fill, model);
+    model->param_count = fill.count;
+    model->size = fill.size;
+    for (int64_t i = 0; i < model->param_count; i++)
+        model->params[i].tensor.data = model->data + model->params[i].offset;
+    *out = model;
+    return CLIP_OK;
+out:
+    clip_model_free(model);
+    return status;
+}
+
+void clip_model_free(struct clip_model *model)
+{
+    if (model == NULL) return;
+    free(model->params);
+    free(model->vision_blocks);
+    free(model->text_blocks);
+    free(model->data);
+    free(model->grad);
+    free(model);
+}
+
+clip_status clip_model_train(struct clip_model *model, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (model->grad == NULL) CLIP_NEW(model->grad, model->size);
+    for (int64_t i = 0; i < model->param_count; i++) {
+        model->params[i].tensor.grad = model->grad + model->params[i].offset;
+        model->params[i].tensor.needs_grad = true;
+    }
+out:
+    return status;
+}
+
+struct clip_param *clip_model_param(struct clip_model *model, const char *name)
+{
+    for (int64_t i = 0; i < model->param_count; i++)
+        if (strcmp(model->params[i].name, name) == 0) return &model->params[i];
+    return NULL;
+}
+
+int64_t clip_model_parameters(const struct clip_model *model)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < model->param_count; i++)
+        total += clip_tensor_count(&model->params[i].tensor);
+    return total;
+}
+
+/* ---- initial values ---- */
+
+static void fill_normal(struct clip_model *m, const struct clip_tensor *tensor, uint64_t seed,
+                        double std)
+{
+    int64_t number = ((const char *)tensor - (const char *)&m->params[0].tensor) /
+                     (int64_t)sizeof m->params[0];
+    struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_INIT, 0, (uint64_t)number);
+    float *x = tensor->data;
+    for (int64_t i = 0; i < clip_tensor_count(tensor); i++)
+        x[i] = (float)std * clip_rng_normal(&rng);
+}
+
+static void fill_uniform(struct clip_model *m, const struct clip_tensor *tensor, uint64_t seed,
+                         double bound)
+{
+    int64_t number = ((const char *)tensor - (const char *)&m->params[0].tensor) /
+                     (int64_t)sizeof m->params[0];
+    struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_INIT, 0, (uint64_t)number);
+    float *x = tensor->data;
+    for (int64_t i = 0; i < clip_tensor_count(tensor); i++)
+        x[i] = (float)clip_rng_range(&rng, -bound, bound);
+}
+
+static void fill_ones(const struct clip_tensor *tensor)
+{
+    for (int64_t i = 0; i < clip_tensor_count(tensor); i++) ((float *)tensor->data)[i] = 1;
+}
+
+/* The text tower draws its own standard deviations; the vision tower keeps what torch's layers
+ * start from. */
+static void init_text_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
+{
+    double width = (double)m->config.text_width, layers = (double)m->config.text_layers;
+    double attention = pow(width, -0.5), residual = attention * pow(2 * layers, -0.5);
+    fill_normal(m, b->in_proj_w, seed, attention);
+    fill_normal(m, b->out_proj_w, seed, residual);
+    fill_normal(m, b->c_fc_w, seed, pow(2 * width, -0.5));
+    fill_normal(m, b->c_proj_w, seed, residual);
+    /* biases of c_fc and c_proj: torch's Linear, uniform by fan-in */
+    fill_uniform(m, b->c_fc_b, seed, pow(width, -0.5));
+    fill_uniform(m, b->c_proj_b, seed, pow((double)b->c_proj_w->shape[1], -0.5));
+}
+
+static void init_vision_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
+{
+    double width = (double)m->config.vision_width, hidden = (double)b->c_fc_w->shape[0];
+    fill_uniform(m, b->in_proj_w, seed, sqrt(6.0 / (4 * width))); /* xavier_uniform of [3W,W] */
+    fill_uniform(m, b->out_proj_w, seed, pow(width, -0.5));       /* kaiming_uniform, a = sqrt 5 */
+    fill_uniform(m, b->c_fc_w, seed, pow(width, -0.5));
+    fill_uniform(m, b->c_fc_b, seed, pow(width, -0.5));
+    fill_uniform(m, b->c_proj_w, seed, pow(hidden, -0.5));
+    fill_uniform(m, b->c_proj_b, seed, pow(hidden, -0.5));
+}
+
+static void init_norms(const struct clip_block *b)
+{
+    fill_ones(b->ln_1_w);
+    fill_ones(b->ln_2_w);
+}
+
+void clip_model_init(struct clip_model *m, uint64_t seed)
+{
+    const struct clip_model_config *c = &m->config;
+    double vision = pow((double)c->vision_width, -0.5);
+    memset(m->data, 0, (size_t)m->size * sizeof *m->data);
+    fill_normal(m, m->token_embedding, seed, 0.02);
+    fill_normal(m, m->text_pos, seed, 0.01);
+    fill_normal(m, m->text_proj, seed, pow((double)c->text_width, -0.5));
+    fill_normal(m, m->class_embedding, seed, vision);
+    fill_normal(m, m->vision_pos, seed, vision);
+    fill_normal(m, m->vision_proj, seed, vision);
+    fill_uniform(m, m->conv1_w, seed, pow(3.0 * (double)(c->patch_size * c->patch_size), -0.5));
+    for (int64_t i = 0; i < c->vision_layers; i++) {
+        init_vision_block(m, &m->vision_blocks[i], seed);
+        init_norms(&m->vision_blocks[i]);
+    }
+    for (int64_t i = 0; i < c->text_layers; i++) {
+        init_text_block(m, &m->text_blocks[i], seed);
+        init_norms(&m->text_blocks[i]);
+    }
+    fill_ones(m->ln_pre_w);
+    fill_ones(m->ln_post_w);
+    fill_ones(m->ln_final_w);
+    /* Temperature 0.07 (Radford et al., section 2.5); SigLIP starts at t = 10, b = -10 (Zhai et
+     * al., section 4.1). */
+    *(float *)m->logit_scale->data = (float)(m->logit_bias != NULL ? log(10.0) : log(1 / 0.07));
+    if (m->logit_bias != NULL) *(float *)m->logit_bias->data = -10.0f;
+}
+
+/* ---- locks ---- */
+
+static void lock_tower(struct clip_model *m, bool vision, int64_t unlocked)
+{
+    for (int64_t i = 0; i < m->param_count; i++) {
+        struct clip_param *p = &m->params[i];
+        bool shared = &p->tensor == m->logit_scale || &p->tensor == m->logit_bias;
+        bool in_vision = strncmp(p->name, "visual.", 7) == 0;
+        if (shared || in_vision != vision) continue;
+        if (unlocked <= 0 || p->depth > unlocked) p->tensor.needs_grad = false;
+    }
+}
+
+void clip_model_lock_image(struct clip_model *m, int64_t unlocked)
+{
+    lock_tower(m, true, unlocked);
+}
+void clip_model_lock_text(struct clip_model *m, int64_t unlocked)
+{
+    lock_tower(m, false, unlocked);
+}

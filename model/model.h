@@ -1,0 +1,103 @@
+/* CLIP: two transformers and a temperature (Radford et al. 2021, section 2.4 and figure 3; shapes
+ * and names as open_clip's CLIP).
+ *
+ * All parameters lie in one float32 buffer, each with open_clip's name ("visual.conv1.weight"),
+ * each start aligned to 64 bytes; gradients lie in a second buffer of the same layout, made when
+ * training starts. */
+#ifndef CLIP_MODEL_MODEL_H
+#define CLIP_MODEL_MODEL_H
+
+#include "autograd/tape.h"
+
+struct clip_model_config {
+    int64_t embed_dim;
+    int64_t image_size, patch_size, vision_width, vision_layers, vision_heads;
+    double vision_mlp_ratio; /* hidden width = (int64_t)(width * ratio) */
+    int64_t context_length, vocab_size, text_width, text_layers, text_heads;
+    double text_mlp_ratio;
+    bool quick_gelu;
+    bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
+    float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
+};
+
+/* Fills in a preset ("vit-b-32", "vit-b-16", "vit-l-14"); CLIP_ERR_USAGE names the presets there
+ * are. */
+clip_status clip_model_preset(struct clip_model_config *config, const char *name,
+                              struct clip_error *error);
+/* Heads divide widths, the patch divides the image, all sizes at least 1 and small enough to
+ * multiply. */
+clip_status clip_model_config_check(const struct clip_model_config *config,
+                                    struct clip_error *error);
+
+struct clip_param {
+    char name[96];
+    struct clip_tensor tensor; /* data and grad point into the model's buffers */
+    int64_t offset;            /* of its first element in both buffers */
+    bool decays; /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
+                    logit_scale */
+    int depth; /* for layer-wise lr decay: blocks between it and its tower's output, 0 at the output
+                */
+};
+
+struct clip_block { /* a residual attention block; every pointer into model->params */
+    struct clip_tensor *ln_1_w, *ln_1_b, *in_proj_w, *in_proj_b, *out_proj_w, *out_proj_b;
+    struct clip_tensor *ln_2_w, *ln_2_b, *c_fc_w, *c_fc_b, *c_proj_w, *c_proj_b;
+};
+
+struct clip_model {
+    struct clip_model_config config;
+    struct clip_param *params;
+    int64_t param_count;
+    int64_t size; /* elements of each buffer, padding included */
+    float *data, *grad;
+    /* vision */
+    struct clip_tensor *class_embedding, *conv1_w, *vision_pos, *ln_pre_w, *ln_pre_b, *ln_post_w,
+        *ln_post_b, *vision_proj;
+    struct clip_block *vision_blocks;
+    /* text */
+    struct clip_tensor *token_embedding, *text_pos, *ln_final_w, *ln_final_b, *text_proj;
+    struct clip_block *text_blocks;
+    struct clip_tensor *logit_scale, *logit_bias; /* logit_bias NULL unless config.logit_bias */
+};
+
+/* Zeroed parameters (fill them from a file or with clip_model_init). clip_model_free accepts NULL.
+ */
+clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
+                              struct clip_error *error);
+void clip_model_free(struct clip_model *model);
+/* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
+ * numbers keyed by (seed, parameter). */
+void clip_model_init(struct clip_model *model, uint64_t seed);
+/* Makes the gradient buffer (zeroed) and marks every parameter as needing a gradient. */
+clip_status clip_model_train(struct clip_model *model, struct clip_error *error);
+struct clip_param *clip_model_param(struct clip_model *model,
+                                    const char *name);         /* NULL: no such parameter */
+int64_t clip_model_parameters(const struct clip_model *model); /* elements without padding */
+
+/* LiT (Zhai et al. 2022): parameters of a tower need no gradient, but for its last `unlocked`
+ * blocks and what follows them. */
+void clip_model_lock_image(struct clip_model *model, int64_t unlocked);
+void clip_model_lock_text(struct clip_model *model, int64_t unlocked);
+
+/* pixels f32 [B,3,S,S], normalised -> [B,E], not normalised. keep i32 [B,K] or NULL: patch dropout.
+ */
+struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *model,
+                                         struct clip_tensor *pixels, struct clip_tensor *keep);
+/* tokens i32 [T], offsets i32 [B+1]: caption b is tokens[offsets[b]..offsets[b+1]), its last token
+ * the end token.
+ * -> [B,E], not normalised. No caption is empty or longer than context_length, no id at or above
+ * vocab_size. */
+struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *model,
+                                       struct clip_tensor *tokens, struct clip_tensor *offsets);
+/* The same, rows of unit length. */
+struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *model,
+                                       struct clip_tensor *pixels, struct clip_tensor *keep);
+struct clip_tensor *clip_text_encode(struct clip_tape *t, struct clip_model *model,
+                                     struct clip_tensor *tokens, struct clip_tensor *offsets);
+
+/* Multiply-adds count as two. A training step (forward and backward) of `batch` pairs with `tokens`
+ * text tokens in all. */
+double clip_model_flops(const struct clip_model_config *config, int64_t batch, int64_t tokens,
+                        bool backward);
+
+#endif

@@ -1,0 +1,107 @@
+/* The two towers, forward. Shapes stand at the right. */
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "model/model.h"
+
+static const float LAYERNORM_EPS = 1e-5f;
+
+/* x += attention(ln_1(x)); x += mlp(ln_2(x))   (Radford et al. 2019, pre-norm residual block) */
+static struct clip_tensor *block_forward(struct clip_tape *t, const struct clip_block *b,
+                                         struct clip_tensor *x, struct clip_tensor *offsets,
+                                         int64_t heads, bool causal, bool quick_gelu)
+{
+    struct clip_scope scope;
+    clip_scope_enter(t, &scope);
+    struct clip_tensor *h = clip_layernorm(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
+    h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);                           /* [T,3W] */
+    h = clip_attention(t, h, offsets, heads, causal);                                  /* [T,W] */
+    x = clip_linear(t, h, b->out_proj_w, b->out_proj_b, x);                            /* [T,W] */
+    h = clip_layernorm(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS);                     /* [T,W] */
+    h = clip_linear(t, h, b->c_fc_w, b->c_fc_b, NULL); /* [T,hidden] */
+    h = quick_gelu ? clip_quickgelu(t, h) : clip_gelu(t, h);
+    x = clip_linear(t, h, b->c_proj_w, b->c_proj_b, x); /* [T,W] */
+    return clip_scope_leave(t, &scope, x);
+}
+
+/* An i32 tensor in the tape's memory to fill; its data is NULL while planning or when memory is
+ * out. */
+static struct clip_tensor *indices(struct clip_tape *t, int64_t n)
+{
+    return clip_tape_input(t, CLIP_I32, 1, (const int64_t[]){n});
+}
+
+struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *m,
+                                         struct clip_tensor *pixels, struct clip_tensor *keep)
+{
+    const struct clip_model_config *c = &m->config;
+    int64_t batch = pixels->shape[0], grid = c->image_size / c->patch_size;
+    int64_t patches = keep != NULL ? keep->shape[1] : grid * grid, rows = patches + 1;
+    struct clip_tensor *positions = indices(t, batch * rows), *offsets = indices(t, batch + 1),
+                       *class_rows = indices(t, batch);
+    if (positions->data != NULL && offsets->data != NULL && class_rows->data != NULL && !t->plan) {
+        const int32_t *kept = keep != NULL ? keep->data : NULL;
+        for (int64_t b = 0; b <= batch; b++) ((int32_t *)offsets->data)[b] = (int32_t)(b * rows);
+        memcpy(class_rows->data, offsets->data, (size_t)batch * sizeof(int32_t));
+        for (int64_t b = 0; b < batch; b++) {
+            int32_t *at = (int32_t *)positions->data + b * rows;
+            at[0] = 0;
+            for (int64_t k = 0; k < patches; k++)
+                at[1 + k] = 1 + (kept != NULL ? kept[b * patches + k] : (int32_t)k);
+        }
+    }
+    struct clip_scope scope;
+    clip_scope_enter(t, &scope);
+    struct clip_tensor *x = clip_patch_embed(t, pixels, m->conv1_w, keep); /* [B*K,W] */
+    x = clip_prepend_class(t, x, m->class_embedding, batch);               /* [B*(K+1),W] */
+    x = clip_add_rows(t, x, m->vision_pos, positions);
+    x = clip_scope_leave(t, &scope, clip_layernorm(t, x, m->ln_pre_w, m->ln_pre_b, LAYERNORM_EPS));
+    for (int64_t i = 0; i < c->vision_layers; i++) {
+        struct clip_tensor *before = x;
+        x = block_forward(t, &m->vision_blocks[i], x, offsets, c->vision_heads, false,
+                          c->quick_gelu);
+        clip_tape_release(t, before);
+    }
+    x = clip_gather(t, x, class_rows); /* [B,W] */
+    x = clip_layernorm(t, x, m->ln_post_w, m->ln_post_b, LAYERNORM_EPS);
+    return clip_project(t, x, m->vision_proj); /* [B,E] */
+}
+
+struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *m,
+                                       struct clip_tensor *tokens, struct clip_tensor *offsets)
+{
+    const struct clip_model_config *c = &m->config;
+    int64_t total = clip_tensor_count(tokens), batch = clip_tensor_count(offsets) - 1;
+    struct clip_tensor *positions = indices(t, total), *ends = indices(t, batch);
+    if (positions->data != NULL && ends->data != NULL && !t->plan) {
+        const int32_t *at = offsets->data;
+        for (int64_t b = 0; b < batch; b++) {
+            ((int32_t *)ends->data)[b] = at[b + 1] - 1;
+            for (int32_t i = at[b]; i < at[b + 1]; i++) ((int32_t *)positions->data)[i] = i - at[b];
+        }
+    }
+    struct clip_scope scope;
+    clip_scope_enter(t, &scope);
+    struct clip_tensor *x = clip_embedding(t, m->token_embedding, tokens); /* [T,W] */
+    x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
+    for (int64_t i = 0; i < c->text_layers; i++) {
+        struct clip_tensor *before = x;
+        x = block_forward(t, &m->text_blocks[i], x, offsets, c->text_heads, true, c->quick_gelu);
+        clip_tape_release(t, before);
+    }
+    x = clip_gather(t, x, ends); /* [B,W] */
+    x = clip_layernorm(t, x, m->ln_final_w, m->ln_final_b, LAYERNORM_EPS);
+    return clip_project(t, x, m->text_proj); /* [B,E] */
+}
+
+struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *m,
+                                       struct clip_tensor *pixels, struct clip_tensor *keep)
+{
+    return clip_l2norm(t, clip_vision_features(t, m, pixels, keep));
+}
+
+struct clip_tensor *clip_text_encode(struct clip_tape *t, struct clip_model *m,
+                                     struct clip_tensor *tokens, struct clip_tensor *offsets)
+{
+    return clip_l2norm(t, clip_text_features(t, m, tokens, offsets));
+}

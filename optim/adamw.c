@@ -1,0 +1,141 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "optim/optim.h"
+
+enum { PIECE = 65536 }; /* floats at a time; the cut depends on sizes alone */
+
+clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_options *options,
+                              const struct clip_optim_param *params, int64_t param_count,
+                              int64_t size, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_adamw *adamw = NULL;
+    CLIP_NEW(adamw, 1);
+    adamw->options = *options;
+    adamw->param_count = param_count;
+    adamw->size = size;
+    CLIP_NEW(adamw->params, param_count);
+    CLIP_NEW(adamw->moment1, size);
+    CLIP_NEW(adamw->moment2, size);
+    CLIP_NEW(adamw->sums, (size + PIECE - 1) / PIECE);
+    memcpy(adamw->params, params, (size_t)param_count * sizeof *params);
+    *out = adamw;
+    return CLIP_OK;
+out:
+    clip_adamw_free(adamw);
+    return status;
+}
+
+void clip_adamw_free(struct clip_adamw *adamw)
+{
+    if (adamw == NULL) return;
+    free(adamw->params);
+    free(adamw->moment1);
+    free(adamw->moment2);
+    free(adamw->sums);
+    free(adamw);
+}
+
+struct update {
+    const struct clip_adamw *adamw;
+    const struct clip_optim_param *param;
+    struct clip_adamw_step step;
+    float *data;
+    const float *grad;
+};
+
+static void update_piece(void *context, int64_t i)
+{
+    const struct update *u = context;
+    int64_t begin = i * PIECE,
+            n = u->param->count - begin < PIECE ? u->param->count - begin : PIECE;
+    int64_t at = u->param->offset + begin;
+    clip_kernels()->adamw(u->data + at, u->adamw->moment1 + at, u->adamw->moment2 + at,
+                          u->grad + at, n, &u->step);
+}
+
+void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
+                     double grad_scale)
+{
+    const struct clip_adamw_options *o = &adamw->options;
+    adamw->step++;
+    for (int64_t i = 0; i < adamw->param_count; i++) {
+        const struct clip_optim_param *p = &adamw->params[i];
+        if (!p->trained) continue;
+        struct update update = {
+            .adamw = adamw,
+            .param = p,
+            .data = data,
+            .grad = grad,
+            .step =
+                {
+                    .lr = (float)(lr * p->lr_factor),
+                    .beta1 = (float)o->beta1,
+                    .beta2 = (float)o->beta2,
+                    .eps = (float)o->eps,
+                    .decay = p->decays ? (float)o->weight_decay : 0,
+                    .correction1 = (float)(1 - pow(o->beta1, (double)adamw->step)),
+                    .sqrt_correction2 = (float)sqrt(1 - pow(o->beta2, (double)adamw->step)),
+                    .grad_scale = (float)grad_scale,
+                },
+        };
+        clip_parallel_for((p->count + PIECE - 1) / PIECE, update_piece, &update);
+    }
+}
+
+struct squares {
+    const float *grad;
+    int64_t count;
+    double *sums;
+};
+
+static void sum_piece(void *context, int64_t i)
+{
+    const struct squares *s = context;
+    int64_t begin = i * PIECE, n = s->count - begin < PIECE ? s->count - begin : PIECE;
+    s->sums[i] = clip_kernels()->sum_squares(s->grad + begin, n);
+}
+
+double clip_grad_norm(const struct clip_adamw *adamw, const float *grad)
+{
+    double total = 0;
+    for (int64_t i = 0; i < adamw->param_count; i++) {
+        const struct clip_optim_param *p = &adamw->params[i];
+        struct squares squares = {grad + p->offset, p->count, adamw->sums};
+        int64_t pieces = p->trained ? (p->count + PIECE - 1) / PIECE : 0;
+        clip_parallel_for(pieces, sum_piece, &squares);
+        for (int64_t k = 0; k < pieces; k++) total += adamw->sums[k];
+    }
+    return sqrt(total);
+}
+
+double clip_grad_scale(double norm, double limit)
+{
+    double scale = limit > 0 ? limit / (norm + 1e-6) : 1;
+    return scale < 1 ? scale : 1;
+}
+
+struct average {
+    float *average;
+    const float *data;
+    double decay;
+    int64_t size;
+};
+
+static void average_piece(void *context, int64_t i)
+{
+    const struct average *a = context;
+    int64_t begin = i * PIECE, n = a->size - begin < PIECE ? a->size - begin : PIECE;
+    clip_kernels()->ema(a->average + begin, a->data + begin, (float)a->decay, n);
+}
+
+void clip_ema_update(float *average, const float *data, double decay, int64_t size)
+{
+    struct average context = {average, data, decay, size};
+    clip_parallel_for((size + PIECE - 1) / PIECE, average_piece, &context);
+}

@@ -1,0 +1,66 @@
+/* AdamW, learning-rate schedules, gradient clipping, moving average of the weights.
+ *
+ * The optimizer knows nothing of models: it is given a list of parameters, each a run of floats in
+ * one buffer, with its own weight decay and learning-rate factor. */
+#ifndef CLIP_OPTIM_OPTIM_H
+#define CLIP_OPTIM_OPTIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+struct clip_optim_param {
+    int64_t offset, count; /* of floats in the parameter and gradient buffers */
+    bool decays, trained;
+    double lr_factor; /* layer-wise decay: the schedule's lr is multiplied by it */
+};
+
+struct clip_adamw_options {
+    double beta1, beta2, eps, weight_decay;
+};
+
+/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), equal to torch.optim.AdamW step by
+ * step. */
+struct clip_adamw {
+    struct clip_adamw_options options;
+    struct clip_optim_param *params; /* copied */
+    int64_t param_count;
+    int64_t size; /* floats in each buffer */
+    float *moment1,
+        *moment2; /* exp_avg and exp_avg_sq, zero at first; same layout as the parameters */
+    double *sums; /* room for clip_grad_norm */
+    int64_t step; /* updates made so far */
+};
+clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_options *options,
+                              const struct clip_optim_param *params, int64_t param_count,
+                              int64_t size, struct clip_error *error);
+void clip_adamw_free(struct clip_adamw *adamw);
+/* One update of the trained parameters; gradients are multiplied by grad_scale on the way
+ * (clipping). */
+void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
+                     double grad_scale);
+
+/* The 2-norm of all trained parameters' gradients. The same bits for any number of threads. */
+double clip_grad_norm(const struct clip_adamw *adamw, const float *grad);
+/* What gradients are multiplied by so that their norm is at most `limit`: min(1, limit / (norm +
+ * 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 when limit is 0. */
+double clip_grad_scale(double norm, double limit);
+
+/* average = decay average + (1 - decay) data, for all floats. */
+void clip_ema_update(float *average, const float *data, double decay, int64_t size);
+
+/* Learning-rate schedules, open_clip's: linear warm-up from lr/warmup to lr in `warmup` steps, then
+ *   cosine           lr (1 + cos(pi e / es)) / 2, e = step - warmup, es = total - warmup
+ *   const            lr
+ *   const-cooldown   lr, and in the last `cooldown` steps (1 - e / cooldown) lr, down to 0 */
+enum clip_schedule_kind { CLIP_SCHEDULE_COSINE, CLIP_SCHEDULE_CONST, CLIP_SCHEDULE_COOLDOWN };
+struct clip_schedule {
+    enum clip_schedule_kind kind;
+    double lr;
+    int64_t warmup, total, cooldown; /* steps */
+};
+double clip_schedule_lr(const struct clip_schedule *schedule,
+                        int64_t step); /* step counts from 0 */
+
+#endif

@@ -1,0 +1,336 @@
+#!/bin/bash
+# clip_train from the command line: stopping, resuming and what a run's folder holds; every wrong
+# input ends in one sentence. The models are tiny and trained on the reference pictures.
+build=$(realpath "${BUILD:-build}") || exit 1
+export CLIP_BPE=
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+n=0
+check() { # check NAME COMMAND...: ok where the command succeeds
+    local name=$1
+    shift
+    n=$((n + 1))
+    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
+}
+
+# train CODE PLACE [OPTION...]: trains in $folder/PLACE/run, so that two runs' files differ only by
+# what was trained; the file $config says what. stdout in $out, stderr in $err.
+config=$folder/tiny.ini
+train() {
+    local code=$1 place=$folder/$2 status
+    mkdir -p "$place"
+    (cd "$place" && exec "$build/clip_train" --config "$config" --output run --quiet "${@:3}") \
+        >"$folder/out" 2>"$folder/err" </dev/null
+    status=$?
+    out=$(<"$folder/out") err=$(<"$folder/err")
+    [ "$status" -eq "$code" ] && return
+    echo "# clip_train ${*:3} in $2: exit status $status instead of $code; \"$err\""
+    return 1
+}
+prints() { # prints TEXT CODE PLACE [OPTION...]
+    train "${@:2}" || return 1
+    [[ $out == *"$1"* ]] && return
+    echo "# \"$out\" without \"$1\""
+    return 1
+}
+says() { # says TEXT CODE PLACE [OPTION...]
+    train "${@:2}" || return 1
+    [[ $err == *"$1"* ]] && return
+    echo "# \"$err\" without \"$1\""
+    return 1
+}
+
+# wrong TEXT CODE [OPTION...]: nothing is trained, and stderr is one sentence that holds TEXT.
+wrong() {
+    rm -rf "$folder/wrong"
+    says "$1" "$2" wrong "${@:3}" || return 1
+    [ "$(wc -l <"$folder/err")" -eq 1 ] && [[ $err == "clip_train: "* ]] &&
+        [ ! -e "$folder/wrong/run/last.h5" ] && return
+    echo "# not one sentence, or something was trained: \"$err\""
+    return 1
+}
+
+# The weights of PLACE's last checkpoint are in $folder/PLACE.safetensors.
+weights() {
+    "$build/clip_export" --model "$folder/$1/run/last.h5" --format safetensors \
+        --output "$folder/$1.safetensors" >/dev/null 2>"$folder/err" && return
+    cat "$folder/err"
+    return 1
+}
+same_weights() { weights "$1" && weights "$2" && cmp "$folder/$1.safetensors" \
+    "$folder/$2.safetensors"; }
+same_run() { # model, moving average, moments, state and configuration to the byte
+    cmp "$folder/$1/run/last.h5" "$folder/$2/run/last.h5"
+}
+
+# log_is_whole PLACE STEPS: each step is in log.jsonl once, in order.
+log_is_whole() {
+    sed 's/.*"step": *\([0-9]*\).*/\1/' "$folder/$1/run/log.jsonl" | cmp - <(seq "$2")
+}
+
+# back_at STEP FROM TO: TO is what FROM was when it had just saved STEP.
+back_at() {
+    rm -rf "${folder:?}/$3"
+    cp -r "$folder/$2" "$folder/$3"
+    local run=$folder/$3/run file
+    for file in "$run"/checkpoints/step_*.h5; do
+        file=${file##*_}
+        if [ "${file%.h5}" -gt "$1" ]; then rm "$run/checkpoints/step_$file"; fi
+    done
+    ln -f "$run/checkpoints/step_$1.h5" "$run/last.h5"
+}
+
+# stopped SIGNAL CODE PLACE: a run that is sent the signal once it has a checkpoint.
+stopped() {
+    local place=$folder/$3 pid status
+    mkdir -p "$place"
+    (cd "$place" && exec "$build/clip_train" --config "$long" --output run --quiet) \
+        >"$folder/out" 2>"$folder/err" </dev/null &
+    pid=$!
+    for ((i = 0; i < 3000; i++)); do
+        if [ -e "$place/run/last.h5" ]; then break; fi
+        sleep 0.01
+    done
+    kill "-$1" "$pid"
+    wait "$pid" 2>/dev/null
+    status=$?
+    err=$(<"$folder/err")
+    [ "$status" -eq "$2" ] && return
+    echo "# exit status $status instead of $2; \"$err\""
+    return 1
+}
+
+# ---- data and configuration --------------------------------------------------------------------
+mkdir "$folder/photos"
+cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+printf 'filepath,title\n' >"$folder/pairs.csv"
+for picture in "$folder"/photos/*.png; do
+    name=$(basename "$picture" .png)
+    printf 'photos/%s.png,a picture of a %s\nphotos/%s.png,the %s one\n' "$name" "${name%_*}" \
+        "$name" "${name%_*}" >>"$folder/pairs.csv"
+done
+tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
+tokenizer() {
+    "$build/clip_data" tokenizer train --input "$folder/texts.txt" --vocab-size 520 --output \
+        "$folder/tokenizer.txt" >/dev/null 2>&1
+}
+check "a tokenizer is trained" tokenizer
+cat >"$config" <<END
+[model]
+embed_dim = 16
+image_size = 16
+patch_size = 8
+vision_width = 16
+vision_layers = 1
+vision_heads = 2
+context_length = 16
+vocab_size = 520
+text_width = 16
+text_layers = 1
+text_heads = 2
+[data]
+train_data = $folder/pairs.csv
+val_data = $folder/pairs.csv
+tokenizer = $folder/tokenizer.txt
+aug_scale_min = 0.5
+aug_flip = true
+[train]
+steps = 12
+batch_size = 4
+val_every = 5
+save_every = 4
+keep = 5
+log_every = 1
+patch_dropout = 0.25
+[optim]
+lr = 1e-3
+warmup = 2
+ema_decay = 0.9
+END
+long=$folder/long.ini
+sed 's/^steps = .*/steps = 400/; s/^keep = .*/keep = 100/; s/^val_every = .*/val_every = 200/' \
+    "$config" >"$long"
+
+# ---- a run, and going on -----------------------------------------------------------------------
+check "--dry-run forecasts" prints 'forecast peak memory' 0 dry --dry-run
+check "... on one line of JSON too" prints '"peak_rss_bytes":' 0 dry --dry-run --json
+check "... and writes nothing" test ! -e "$folder/dry/run"
+check "a run ends well" prints 'finished after 12 steps, 48 pairs' 0 a
+check "... with every step in its log" log_is_whole a 12
+check "... and its files" ls "$folder"/a/run/{config.ini,metrics.jsonl,best.h5,last.h5} \
+    "$folder"/a/run/checkpoints/step_{4,8,12}.h5
+cp "$folder/a/run/last.h5" "$folder/before.h5"
+check "a finished run is told by --resume" prints 'was finished already' 0 a --resume
+check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
+check "... with its log" log_is_whole a 12
+check "a run that is there is not overwritten" says 'give --resume' 2 a
+check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
+check "--force starts it anew" train 0 a --force
+check "... to the same bytes" cmp "$folder/a/run/last.h5" "$folder/before.h5"
+check "... and the same log" log_is_whole a 12
+check "another seed ends elsewhere" train 0 seed --set train.seed=1
+differ() { ! same_weights a seed >/dev/null; }
+check "... in its weights" differ
+
+back_at 8 a b
+check "a run goes on from step 8" prints 'finished after 12 steps' 0 b --resume
+check "... to the same bytes" same_run a b
+check "... with each step once in the log" log_is_whole b 12
+check "... and each validation once" cmp "$folder/a/run/metrics.jsonl" "$folder/b/run/metrics.jsonl"
+back_at 4 a b
+check "... from step 4, in the middle of an epoch's batches" train 0 b --resume --threads 1 \
+    --set data.workers=2
+check "... with other threads and workers to the same weights" same_weights a b
+printf '{"step":99,"lo' >>"$folder/b/run/log.jsonl"
+check "half a line at the log's end" train 0 b --resume
+check "... goes" log_is_whole b 12
+
+for how in '--threads 1' '--threads 2' '--set data.workers=0' '--set data.workers=2'; do
+    # shellcheck disable=SC2086
+    check "a run with $how" train 0 "how$how" $how
+    check "... has the same weights" same_weights a "how$how"
+done
+check "a run with micro_batch" train 0 micro --set train.micro_batch=2
+losses() { sed 's/.*"loss": *\([0-9.]*\).*/\1/' "$folder/$1/run/log.jsonl"; }
+close_losses() { paste <(losses a) <(losses micro) |
+    awk '{d = $1 - $2; if (d * d > 1e-8) exit 1; n++} END {exit n != 12}'; }
+check "... has losses within 1e-4" close_losses
+
+# ---- signals -----------------------------------------------------------------------------------
+cp "$config" "$folder/short.ini"
+config=$long
+check "a run of 400 steps" train 0 whole
+for signal in TERM:143 INT:130 KILL:137; do
+    code=${signal#*:} signal=${signal%:*}
+    if [ "$signal" = INT ]; then set -m; fi # else bash starts it deaf to SIGINT
+    check "SIG$signal ends a run with $code" stopped "$signal" "$code" "$signal"
+    set +m
+    if [ "$signal" != KILL ]; then
+        check "... which says what it saved" grep -q 'after saving step [0-9]*; .*--resume' \
+            "$folder/err"
+    fi
+    check "... and it goes on to its end" train 0 "$signal" --resume
+    check "... to the same bytes" same_run whole "$signal"
+    check "... with each step once in the log" log_is_whole "$signal" 400
+done
+config=$folder/short.ini
+
+# ---- what stands in a resumed run's way --------------------------------------------------------
+back_at 8 a c
+check "another lr is refused by name" says '[optim] lr was 1e-3 and is 2e-3' 2 c --resume \
+    --set optim.lr=2e-3
+check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
+check "the same lr in other digits is not" train 0 c --resume --set optim.lr=0.001
+back_at 8 a c
+check "... and --force goes on with it" prints 'after 12 steps' 0 c --resume --force \
+    --set optim.lr=2e-3
+back_at 8 a c
+flip() { printf '\xff\xff\xff\xff' | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) \
+    conv=notrunc status=none; }
+flip "$folder/c/run/checkpoints/step_8.h5"
+check "a broken checkpoint falls back to the one before" says 'trying an older checkpoint' 0 c \
+    --resume
+check "... to the same bytes" same_run a c
+back_at 8 a c
+for file in "$folder"/c/run/checkpoints/*.h5 "$folder/c/run/last.h5"; do
+    head -c 1000 "$file" >"$folder/cut" && cat "$folder/cut" >"$file"
+done
+check "a run of broken checkpoints is told" says 'holds no whole checkpoint' 1 c --resume
+back_at 8 a c
+locked() { flock "$folder/c/run/.lock" -c "true" && (
+    flock -n 9 || exit 1
+    says 'another process' 1 c --resume
+) 9>>"$folder/c/run/.lock"; }
+check "a folder that another process holds is refused" locked
+check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
+full() (
+    trap '' XFSZ
+    ulimit -f 32
+    says 'there is no room' 1 c --resume
+)
+check "a disk that is full while saving is an error" full
+check "... and the last checkpoint is whole" weights c
+check "... and the one before" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
+leftovers() { [ "$(find "$folder/c/run" -name '*tmp*' -o -name '.*' -type f ! -name .lock |
+    wc -l)" -eq 0 ]; }
+check "... with nothing half-written left" leftovers
+check "... and with room it goes on" train 0 c --resume
+check "... to the same bytes" same_run a c
+
+# ---- --init ------------------------------------------------------------------------------------
+start=$folder/a/run/last.h5
+check "a run starts from another's weights" train 0 lit --init "$start" \
+    --set train.lock_image=true --set optim.ema_decay=0
+# Names and offsets of the tensors stand in the header; vision tensors are named visual.
+visual() { # NAME and cksum of each visual tensor
+    local file=$folder/$1.safetensors size
+    size=$(od -An -tu8 -N8 "$file" | tr -d ' ')
+    head -c $((8 + size)) "$file" | tail -c "$size" |
+        grep -o '"visual[^"]*":{[^}]*}' | sort |
+        sed 's/^"\([^"]*\)".*"data_offsets":\[\([0-9]*\),\([0-9]*\)\].*/\1 \2 \3/' |
+        while read -r name from to; do
+            echo "$name $(tail -c +$((9 + size + from)) "$file" | head -c $((to - from)) | cksum)"
+        done
+}
+"$build/clip_export" --model "$start" --format safetensors --output "$folder/start.safetensors" \
+    >/dev/null 2>&1
+locked_image() {
+    weights lit && visual lit >"$folder/after" && visual start >"$folder/initial" &&
+        [ "$(wc -l <"$folder/after")" -gt 10 ] && cmp "$folder/after" "$folder/initial"
+}
+check "lock_image leaves the image tower alone" locked_image
+trained_text() { ! cmp -s "$folder/lit.safetensors" "$folder/start.safetensors"; }
+check "... and trains the rest" trained_text
+check "--init of another shape is refused" wrong 'text_width' 2 --init "$start" \
+    --set model.text_width=32
+check "--init of no model is refused" wrong 'pairs.csv' 1 --init "$folder/pairs.csv"
+check "--init of nothing is refused" wrong 'none.h5' 1 --init "$folder/none.h5"
+
+# ---- wrong inputs ------------------------------------------------------------------------------
+config=$folder/none.ini
+check "a configuration that is not there" wrong 'none.ini' 1
+printf '[optim]\nlr = 1e-3\n\nlearning = 1\n[train]\nstep = 3\n' >"$folder/bad.ini"
+config=$folder/bad.ini
+check "an unknown key, by line" wrong 'bad.ini:4: [optim] learning' 2
+sed -i /learning/d "$folder/bad.ini"
+check "... with the nearest offered" wrong 'the nearest is [train] steps' 2
+printf '[optim]\n\nlr = -1\n' >"$folder/bad.ini"
+check "a value out of range, by line" wrong 'bad.ini:3: [optim] lr = -1 is out of range' 2
+printf '[train]\nbatch_size = 4 4\n' >"$folder/bad.ini"
+check "a value that is no number" wrong 'bad.ini:2: [train] batch_size' 2
+printf '[train\n' >"$folder/bad.ini"
+check "a line that is none" wrong 'bad.ini:1' 1
+config=$folder/short.ini
+check "--set without a value" wrong 'SECTION.KEY=VALUE' 2 --set optim.lr
+check "--set of an unknown key" wrong '[optim] lr' 2 --set optim.lrr=1
+check "a column that is missing" wrong 'caption' 1 --set data.csv_caption_key=caption
+data() { printf "$@" >"$folder/data.csv"; }
+bad=(--set data.train_data="$folder/data.csv" --set data.val_data=)
+data ''
+check "an empty csv" wrong 'data.csv' 1 "${bad[@]}"
+data 'filepath,title\n'
+check "a csv without rows" wrong 'data.csv' 1 "${bad[@]}"
+check "data that is not there" wrong 'nothing.csv' 1 --set data.train_data="$folder/nothing.csv"
+check "no data named" wrong 'train_data' 2 --set data.train_data=
+for ((i = 0; i < 8; i++)); do
+    echo "no picture" >"$folder/photos/broken_$i.jpg"
+    data 'filepath,title\n'
+done
+rows() { for ((i = 0; i < 8; i++)); do printf '%s,%s\n' "$1" "$2"; done >>"$folder/data.csv"; }
+rows photos/broken_1.jpg 'a broken one'
+check "broken pictures only" says 'broken_1.jpg' 1 broken "${bad[@]}" --set data.workers=2
+tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
+check "too many broken pictures" says 'max_bad_fraction' 1 broken "${bad[@]}"
+check "... though not where they are allowed" train 0 allowed "${bad[@]}" \
+    --set data.max_bad_fraction=0.9
+data 'filepath,title\n'
+rows "photos/rgb_12x29.png" '   '
+tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
+check "captions of spaces are bad samples" says 'max_bad_fraction' 1 spaces "${bad[@]}"
+check "a batch larger than the data" wrong 'batch_size' 2 --set train.batch_size=11
+head -c $(($(stat -c %s "$folder/tokenizer.txt") - 3)) "$folder/tokenizer.txt" >"$folder/cut.txt"
+check "a tokenizer that is cut" wrong 'cut.txt' 1 --set data.tokenizer="$folder/cut.txt"
+check "a vocabulary larger than vocab_size" wrong 'vocab_size' 2 --set model.vocab_size=300
+check "a patch that does not divide the image" wrong 'patch_size' 2 --set model.patch_size=7
+check "an output that cannot be" wrong 'pairs.csv' 1 --output "$folder/pairs.csv/run"
+echo "1..$n"

@@ -1,0 +1,307 @@
+/* core/: errors, memory, random numbers, threads. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+#include "core/threads.h"
+#include "tests/support.h"
+
+/* ---- status ---- */
+
+static void error_is_one_sentence_with_its_status(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    assert_int_equal(clip_fail(&error, CLIP_ERR_DATA, "%s:%d: no", "a.csv", 3), CLIP_ERR_DATA);
+    assert_string_equal(error.message, "a.csv:3: no");
+    assert_int_equal(clip_error_prefix(&error, "runs/%d", 7), CLIP_ERR_DATA);
+    assert_string_equal(error.message, "runs/7: a.csv:3: no");
+    clip_fail(&error, CLIP_ERR_IO, "again: %s", error.message); /* its own message as argument */
+    assert_string_equal(error.message, "again: runs/7: a.csv:3: no");
+}
+
+static void long_error_is_cut_between_characters(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    char text[3001] = "x";
+    for (int i = 0; i < 999; i++) memcpy(text + 1 + 3 * i, "\xE7\x8C\xAB", 3);
+    clip_fail(&error, CLIP_ERR_DATA, "%s", text);
+    size_t n = strlen(error.message);
+    assert_int_equal(n, 1 + 3 * ((sizeof error.message - 2) / 3));
+    assert_memory_equal(error.message + n - 3, "\xE7\x8C\xAB", 3);
+    clip_error_prefix(&error, "prefix");
+    assert_memory_equal(error.message, "prefix: x", 9);
+}
+
+/* ---- memory ---- */
+
+static void products_and_arrays_are_checked(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int64_t product;
+    size_t size;
+    assert_true(clip_mul_i64(1 << 20, 1 << 20, &product) && product == INT64_C(1) << 40);
+    assert_false(clip_mul_i64(INT64_C(1) << 40, INT64_C(1) << 40, &product));
+    assert_false(clip_mul_i64(INT64_MIN, -1, &product));
+    assert_false(clip_mul_size(SIZE_MAX / 2, 3, &size));
+    assert_null(clip_array_new(-1, 4, &error));
+    assert_int_equal(error.status, CLIP_ERR_MEMORY);
+    assert_null(clip_array_new(INT64_MAX, 16, &error));
+    void *none = clip_array_new(0, 4, &error);
+    assert_non_null(none);
+    free(none);
+    int32_t *array = clip_array_new(1001, sizeof *array, &error);
+    assert_non_null(array);
+    assert_int_equal((uintptr_t)array % 64, 0);
+    for (int i = 0; i < 1001; i++) assert_int_equal(array[i], 0);
+    free(array);
+}
+
+static void array_grows_zeroed_and_keeps(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int64_t *array = NULL, capacity = 0;
+    for (int64_t i = 0; i < 1000; i++) {
+        test_ok(clip_array_grow(&array, &capacity, i + 1, sizeof *array, &error), &error);
+        assert_int_equal(array[i], 0);
+        array[i] = i * i;
+    }
+    assert_true(capacity >= 1000 && capacity < 3000);
+    for (int64_t i = 0; i < 1000; i++) assert_int_equal(array[i], i * i);
+    int64_t *before = array;
+    test_fails(clip_array_grow(&array, &capacity, INT64_MAX, sizeof *array, &error), &error,
+               CLIP_ERR_MEMORY, "more than memory");
+    assert_ptr_equal(array, before);
+    free(array);
+}
+
+static void buffer_appends_and_stays_terminated(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer buffer = {0};
+    for (int i = 0; i < 500; i++) {
+        test_ok(clip_buffer_append(&buffer, "a\0b", 3, &error), &error);
+        test_ok(clip_buffer_printf(&buffer, &error, "%03d", i), &error);
+        assert_int_equal(buffer.data[buffer.size], 0);
+    }
+    assert_int_equal(buffer.size, 3000);
+    assert_memory_equal(buffer.data + 2994, "a\0b499", 6);
+    test_fails(clip_buffer_reserve(&buffer, SIZE_MAX, &error), &error, CLIP_ERR_MEMORY, "memory");
+    clip_buffer_release(&buffer);
+    assert_null(buffer.data);
+    test_ok(clip_buffer_append(&buffer, NULL, 0, &error), &error);
+    assert_string_equal(buffer.data, "");
+    clip_buffer_release(&buffer);
+}
+
+static void arena_pieces_are_apart_aligned_and_zeroed(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_arena arena = {0};
+    unsigned char *pieces[300];
+    int64_t sizes[300];
+    for (int i = 0; i < 300; i++) {
+        sizes[i] = i % 50 == 49 ? 100000 : i * 7 % 997;
+        pieces[i] = clip_arena_alloc(&arena, sizes[i], 1, &error);
+        assert_non_null(pieces[i]);
+        assert_int_equal((uintptr_t)pieces[i] % 16, 0);
+        for (int64_t k = 0; k < sizes[i]; k++) assert_int_equal(pieces[i][k], 0);
+        memset(pieces[i], i + 1, (size_t)sizes[i]);
+    }
+    for (int i = 0; i < 300; i++)
+        for (int64_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(pieces[i][k], (unsigned char)(i + 1));
+    assert_string_equal(clip_arena_string(&arena, "caption!", 7, &error), "caption");
+    assert_null(clip_arena_alloc(&arena, INT64_MAX, 8, &error));
+    assert_null(clip_arena_alloc(&arena, -5, 8, &error));
+    clip_arena_release(&arena);
+    assert_null(arena.first);
+}
+
+/* ---- random numbers ---- */
+
+/* The vectors published with the paper's code (Random123, kat_vectors: philox4x32 10). */
+static void philox_meets_the_known_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t counter[4], key[2], expected[4];
+    } known[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        uint32_t out[4];
+        clip_philox(out, known[i].counter, known[i].key);
+        assert_memory_equal(out, known[i].expected, sizeof out);
+    }
+}
+
+static void streams_differ_in_every_part_of_their_key(void **state)
+{
+    (void)state;
+    struct clip_rng streams[] = {
+        clip_rng_at(1, CLIP_RNG_TEST, 2, 3),
+        clip_rng_at(2, CLIP_RNG_TEST, 2, 3),
+        clip_rng_at(1 + (UINT64_C(1) << 32), CLIP_RNG_TEST, 2, 3),
+        clip_rng_at(1, CLIP_RNG_AUGMENT, 2, 3),
+        clip_rng_at(1, CLIP_RNG_TEST, 3, 3),
+        clip_rng_at(1, CLIP_RNG_TEST, 2, 4),
+        clip_rng_at(1, CLIP_RNG_TEST, 2, 3 + (UINT64_C(1) << 32)),
+    };
+    enum { N = sizeof streams / sizeof *streams };
+    uint32_t first[N][8];
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < 8; k++) first[i][k] = clip_rng_u32(&streams[i]);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < i; j++) assert_memory_not_equal(first[i], first[j], sizeof first[i]);
+    struct clip_rng again = clip_rng_at(1, CLIP_RNG_TEST, 2, 3);
+    for (int k = 0; k < 8; k++) assert_int_equal(clip_rng_u32(&again), first[0][k]);
+}
+
+/* Chi-squared with 6 degrees of freedom: above 27.9 in one of 10,000 fair runs; and this run is
+ * always the same. */
+static void below_is_uniform(void **state)
+{
+    (void)state;
+    struct clip_rng rng = clip_rng_at(5, CLIP_RNG_TEST, 0, 1);
+    enum { N = 70000 };
+    int64_t counts[7] = {0};
+    for (int i = 0; i < N; i++) counts[clip_rng_below(&rng, 7)]++;
+    double chi = 0;
+    for (int i = 0; i < 7; i++) chi += pow((double)counts[i] - N / 7.0, 2) / (N / 7.0);
+    assert_true(chi < 27.9);
+    /* n = 3 * 2^30: by taking the remainder of 32 bits, the lowest third would come up half of the
+     * time. Three thirds, 20,000 draws: each 6667 +- 67. */
+    int64_t thirds[3] = {0};
+    for (int i = 0; i < 20000; i++) {
+        uint32_t draw = clip_rng_below(&rng, 3u << 30);
+        assert_true(draw < 3u << 30);
+        thirds[draw >> 30]++;
+    }
+    for (int i = 0; i < 3; i++) assert_in_range(thirds[i], 6667 - 300, 6667 + 300);
+    for (int i = 0; i < 100; i++) assert_int_equal(clip_rng_below(&rng, 1), 0);
+}
+
+static void uniform_and_normal_have_their_moments(void **state)
+{
+    (void)state;
+    struct clip_rng rng = clip_rng_at(5, CLIP_RNG_TEST, 0, 2);
+    enum { N = 200000 };
+    double mean = 0, square = 0, fourth = 0, uniform = 0, range = 0;
+    for (int i = 0; i < N; i++) {
+        double x = (double)clip_rng_normal(&rng), u = (double)clip_rng_uniform(&rng);
+        double r = clip_rng_range(&rng, -3, 5);
+        assert_true(u >= 0 && u < 1 && r >= -3 && r < 5 && fabs(x) < 7);
+        mean += x / N;
+        square += x * x / N;
+        fourth += x * x * x * x / N;
+        uniform += u / N;
+        range += r / N;
+    }
+    /* Five standard errors each: 1, sqrt 2, sqrt 96, 1/sqrt 12, 8/sqrt 12, over sqrt N. */
+    test_close_f64("mean of normal", mean, 0, 0, 5 / sqrt(N));
+    test_close_f64("variance of normal", square, 1, 0, 5 * sqrt(2) / sqrt(N));
+    test_close_f64("fourth moment of normal", fourth, 3, 0, 5 * sqrt(96) / sqrt(N));
+    test_close_f64("mean of uniform", uniform, 0.5, 0, 5 / sqrt(12.0 * N));
+    test_close_f64("mean of range", range, 1, 0, 5 * 8 / sqrt(12.0 * N));
+}
+
+static void shuffle_is_a_fair_permutation(void **state)
+{
+    (void)state;
+    struct clip_rng rng = clip_rng_at(5, CLIP_RNG_TEST, 0, 3);
+    enum { N = 1000 };
+    int64_t items[N];
+    bool seen[N] = {false};
+    int64_t fixed = 0;
+    for (int64_t i = 0; i < N; i++) items[i] = i;
+    clip_rng_shuffle(&rng, items, N);
+    for (int64_t i = 0; i < N; i++) {
+        assert_in_range(items[i], 0, N - 1);
+        assert_false(seen[items[i]]);
+        seen[items[i]] = true;
+        fixed += items[i] == i;
+    }
+    assert_true(fixed < 10); /* one on average */
+    int64_t orders[6] = {0};
+    for (int i = 0; i < 12000; i++) {
+        int64_t three[3] = {0, 1, 2};
+        clip_rng_shuffle(&rng, three, 3);
+        orders[three[0] * 2 + (three[1] > three[2])]++;
+    }
+    for (int i = 0; i < 6; i++) assert_in_range(orders[i], 2000 - 200, 2000 + 200);
+    clip_rng_shuffle(&rng, items, 0);
+    clip_rng_shuffle(&rng, items, 1);
+}
+
+/* ---- threads ---- */
+
+struct visits {
+    int64_t counts[5000];
+    int most_threads;
+};
+
+static void visit(void *context, int64_t i)
+{
+    struct visits *visits = context;
+    int thread = clip_thread_number();
+    assert_true(thread >= 0 && thread < clip_threads_count());
+    visits->counts[i]++;
+}
+
+static void visit_nested(void *context, int64_t i)
+{
+    struct visits *visits = (struct visits *)context + i;
+    clip_parallel_for(100, visit, visits);
+}
+
+static void every_index_is_visited_once(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {0, 1, 2, 31, 5000};
+    for (int threads = 1; threads <= 4; threads++) {
+        clip_threads_set(threads);
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            struct visits visits = {{0}, 0};
+            clip_parallel_for(sizes[s], visit, &visits);
+            for (int64_t i = 0; i < 5000; i++) assert_int_equal(visits.counts[i], i < sizes[s]);
+        }
+        struct visits *nested = calloc(8, sizeof *nested);
+        assert_non_null(nested);
+        clip_parallel_for(8, visit_nested, nested);
+        for (int k = 0; k < 8; k++)
+            for (int64_t i = 0; i < 5000; i++) assert_int_equal(nested[k].counts[i], i < 100);
+        free(nested);
+    }
+    clip_threads_set(0);
+    assert_true(clip_threads_count() >= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(error_is_one_sentence_with_its_status),
+        cmocka_unit_test(long_error_is_cut_between_characters),
+        cmocka_unit_test(products_and_arrays_are_checked),
+        cmocka_unit_test(array_grows_zeroed_and_keeps),
+        cmocka_unit_test(buffer_appends_and_stays_terminated),
+        cmocka_unit_test(arena_pieces_are_apart_aligned_and_zeroed),
+        cmocka_unit_test(philox_meets_the_known_answers),
+        cmocka_unit_test(streams_differ_in_every_part_of_their_key),
+        cmocka_unit_test(below_is_uniform),
+        cmocka_unit_test(uniform_and_normal_have_their_moments),
+        cmocka_unit_test(shuffle_is_a_fair_permutation),
+        cmocka_unit_test(every_index_is_visited_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

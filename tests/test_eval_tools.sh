@@ -1,0 +1,215 @@
+#!/bin/bash
+# What a trained model is used with, from the command line: clip_eval, clip_embed, clip_search,
+# clip_export, on a model trained for two steps on the reference pictures.
+build=${BUILD:-build}
+export CLIP_BPE=
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+n=0
+check() { # check NAME COMMAND...: ok where the command succeeds
+    local name=$1
+    shift
+    n=$((n + 1))
+    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
+}
+
+# run CODE COMMAND...: stdout in $out, stderr in $err; fails with what was said when the exit
+# status is another.
+run() {
+    local code=$1 status
+    shift
+    "$build/$1" "${@:2}" >"$folder/out" 2>"$folder/err" </dev/null
+    status=$?
+    out=$(<"$folder/out") err=$(<"$folder/err")
+    [ "$status" -eq "$code" ] && return
+    echo "# $*: exit status $status instead of $code; \"$err\""
+    return 1
+}
+
+# prints CODE TEXT COMMAND...: ... and stdout holds TEXT.  says: the same of stderr.
+prints() {
+    run "$1" "${@:3}" || return 1
+    [[ $out == *"$2"* ]] && return
+    echo "# ${*:3}: \"$out\" without \"$2\""
+    return 1
+}
+says() {
+    run "$1" "${@:3}" || return 1
+    [[ $err == *"$2"* ]] && return
+    echo "# ${*:3}: \"$err\" without \"$2\""
+    return 1
+}
+
+# one_line COMMAND...: exit status 0, one line of JSON on stdout and nothing else.
+one_line() {
+    run 0 "$@" || return 1
+    [ "$(wc -l <"$folder/out")" -eq 1 ] && [[ $out == {*} ]] && return
+    echo "# $*: not one line of JSON: \"$out\""
+    return 1
+}
+
+# ---- the model ---------------------------------------------------------------------------------
+mkdir -p "$folder/photos/deep" "$folder/classes/gray" "$folder/classes/colour"
+cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+pictures=("$folder"/photos/*.png)
+p=${#pictures[@]} # at least four, each with two captions
+cp "${pictures[0]}" "$folder/classes/gray/1.png"
+cp "${pictures[1]}" "${pictures[2]}" "$folder/classes/colour"
+printf 'gray\ncolourful\tcolour\n' >"$folder/classes.txt"
+printf 'a picture of a {}\nthe {}\n' >"$folder/templates.txt"
+printf 'filepath,title\n' >"$folder/pairs.csv"
+for picture in "${pictures[@]}"; do
+    name=$(basename "$picture" .png)
+    printf 'photos/%s.png,a picture of a %s\nphotos/%s.png,%s\n' "$name" "${name%_*}" "$name" \
+        "the ${name%_*} one" >>"$folder/pairs.csv"
+done
+tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
+cat >"$folder/tiny.ini" <<END
+[model]
+embed_dim = 16
+image_size = 16
+patch_size = 8
+vision_width = 16
+vision_layers = 1
+vision_heads = 2
+context_length = 16
+vocab_size = 520
+text_width = 16
+text_layers = 1
+text_heads = 2
+[data]
+train_data = $folder/pairs.csv
+tokenizer = $folder/tokenizer.txt
+[train]
+steps = 2
+batch_size = 4
+output = $folder/run
+[optim]
+warmup = 1
+END
+check "a tokenizer is trained" run 0 clip_data tokenizer train --input "$folder/texts.txt" \
+    --vocab-size 520 --output "$folder/tokenizer.txt"
+check "a model is trained" run 0 clip_train --config "$folder/tiny.ini" --quiet
+model=(--model "$folder/run" --quiet)
+
+# ---- clip_eval ---------------------------------------------------------------------------------
+check "classify lists each label" prints 0 ' %  ' clip_eval classify "${model[@]}" \
+    --image "${pictures[0]}" 'gray' 'rgb'
+check "classify takes pictures in front of the labels" prints 0 '"labels":["gray"],"images":["' \
+    clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
+check "one label has all the probability" prints 0 '"probabilities":[[1.0],[1.0]]' \
+    clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
+check "classify --json is one line" one_line clip_eval classify "${model[@]}" --json \
+    --image "${pictures[0]}" --template '{}' gray 'a "rgb"'
+check "classify without labels is wrong usage" says 2 'LABEL' clip_eval classify "${model[@]}" \
+    --image "${pictures[0]}"
+check "classify names a picture that is not there" says 1 'none.png' clip_eval classify \
+    "${model[@]}" --image "$folder/none.png" gray
+check "classify names a model that is not there" says 1 "$folder/none" clip_eval classify \
+    --model "$folder/none" --image "${pictures[0]}" gray
+check "similarity shows a matrix" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
+    --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+check "similarity --json is one line" one_line clip_eval similarity "${model[@]}" --json \
+    --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+check "zeroshot counts pictures" prints 0 '"n":3,' clip_eval zeroshot "${model[@]}" --json \
+    --images "$folder/classes" --classes "$folder/classes.txt" --templates "$folder/templates.txt"
+check "zeroshot has no acc5 of two classes" prints 0 '"acc5":null' clip_eval zeroshot \
+    "${model[@]}" --json --images "$folder/classes" --classes "$folder/classes.txt" \
+    --templates "$folder/templates.txt"
+check "zeroshot tells the accuracy" prints 0 'zero-shot accuracy: ' clip_eval zeroshot \
+    "${model[@]}" --images "$folder/classes" --classes "$folder/classes.txt" \
+    --templates "$folder/templates.txt"
+check "retrieval knows captions of one picture" prints 0 \
+    "\"images\":$p,\"texts\":$((2 * p))," clip_eval retrieval "${model[@]}" --json \
+    --data "$folder/pairs.csv"
+check "retrieval within ten is always right" prints 0 '"text_retrieval_recall@10":1.0' clip_eval \
+    retrieval "${model[@]}" --data "$folder/pairs.csv" --json
+check "retrieval shows a table" prints 0 'text -> image' clip_eval retrieval "${model[@]}" \
+    --data "$folder/pairs.csv"
+check "the loss of batches of one is 0" prints 0 \
+    "\"loss\":0.0,\"batch_size\":1,\"batches\":$((2 * p))," clip_eval loss "${model[@]}" --json \
+    --data "$folder/pairs.csv" --batch-size 1
+check "a smaller last batch counts too" prints 0 "\"batches\":$(((2 * p + 2) / 3))," \
+    clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --batch-size 3 --json
+
+# ---- clip_embed --------------------------------------------------------------------------------
+check "pictures of a folder are embedded" prints 0 "\"rows\":$p,\"dim\":16" \
+    clip_embed "${model[@]}" --images "$folder/photos" --output "$folder/a.h5" --json
+check "a row of a .csv is a row" prints 0 "\"rows\":$((2 * p))," clip_embed "${model[@]}" \
+    --images "$folder/pairs.csv" --output "$folder/a.safetensors" --json
+check "texts are embedded" prints 0 "\"rows\":$((2 * p))," clip_embed "${model[@]}" \
+    --texts "$folder/texts.txt" --output "$folder/a.npy" --json
+check "a .npy has its names beside it" test -s "$folder/a.npy.names.json"
+echo nothing >"$folder/photos/deep/broken.png"
+check "a broken picture is named, skipped and told at the end" says 1 'deep/broken.png' clip_embed \
+    "${model[@]}" --images "$folder/photos" --output "$folder/b.h5"
+check "the others are written" prints 0 '' clip_embed "${model[@]}" --images "${pictures[@]}" \
+    --output "$folder/c.h5"
+check "broken pictures leave no trace in the file" cmp "$folder/b.h5" "$folder/c.h5"
+check "--raw rows are others" run 0 clip_embed "${model[@]}" --images "${pictures[@]}" --raw \
+    --output "$folder/d.h5"
+check "... of the same size" test "$(stat -c %s "$folder/c.h5")" = "$(stat -c %s "$folder/d.h5")"
+check "... and not the same" test "$(cksum <"$folder/c.h5")" != "$(cksum <"$folder/d.h5")"
+check "an output of no known format is wrong usage" says 2 '.safetensors' clip_embed \
+    "${model[@]}" --images "${pictures[@]}" --output "$folder/a.txt"
+check "pictures and texts at once are wrong usage" says 2 'one of' clip_embed "${model[@]}" \
+    --images "${pictures[0]}" --texts "$folder/texts.txt" --output "$folder/x.h5"
+check "an output folder that is not there is named" says 1 "$folder/no" clip_embed "${model[@]}" \
+    --texts "$folder/texts.txt" --output "$folder/no/x.h5"
+if [ -e tests/reference/openclip_tiny/expected.safetensors ]; then
+    check "tensors need no tokenizer" prints 0 'rows of' clip_embed \
+        --model tests/reference/openclip_tiny/open_clip_model.safetensors --quiet \
+        --tensors tests/reference/openclip_tiny/expected.safetensors \
+        --output "$folder/t.safetensors"
+    check "... and texts do" says 1 'tokenizer' clip_embed --quiet \
+        --model tests/reference/openclip_tiny/open_clip_model.safetensors \
+        --texts "$folder/texts.txt" --output "$folder/t.h5"
+fi
+
+# ---- clip_search -------------------------------------------------------------------------------
+index=$folder/photos.index
+check "an index is made" prints 0 '"count":2,"added":2' clip_search index "${model[@]}" \
+    --images "${pictures[0]}" "${pictures[1]}" --output "$index" --json
+check "again, only what is new is added" prints 1 \
+    "\"count\":$p,\"added\":$((p - 2)),\"skipped\":1" clip_search index "${model[@]}" \
+    --images "$folder/photos" --output "$index" --json
+check "a picture finds itself" prints 0 "{\"results\":[{\"path\":\"${pictures[3]}\",\"score\":" \
+    clip_search query --index "$index" --image "${pictures[3]}" --top 1 --json
+check "words find pictures" prints 0 "$folder/photos/" clip_search query --index "$index" \
+    --text 'a picture of a gray' --minus 'the rgb one' --top 2
+check "--top is a number of results" test "$(wc -l <"$folder/out")" -eq 2
+check "an index of texts is made" prints 0 '"kind":"texts","count":' clip_search index \
+    "${model[@]}" --texts "$folder/texts.txt" --output "$folder/texts.index" --json
+check "a text finds itself" prints 0 '{"results":[{"text":"the rgba one","score":' clip_search \
+    query --index "$folder/texts.index" --text 'the rgba one' --top 1 --json
+check "pictures find texts" prints 0 'the ' clip_search query --index "$folder/texts.index" \
+    --image "${pictures[0]}"
+check "pictures do not go among texts" says 1 'index of texts' clip_search index "${model[@]}" \
+    --images "${pictures[0]}" --output "$folder/texts.index"
+check "a query that asks for nothing is wrong usage" says 2 '--text' clip_search query \
+    --index "$index"
+check "queries that cancel are told" says 1 'cancel' clip_search query --index "$index" \
+    --text 'the rgb one' --minus 'the rgb one'
+check "an index that is none is named" says 1 'texts.txt' clip_search query \
+    --index "$folder/texts.txt" --text a
+
+# ---- clip_export -------------------------------------------------------------------------------
+for format in hdf5 safetensors; do
+    for dtype in f32 f16 bf16; do
+        file=$folder/e_$dtype.${format/hdf5/h5}
+        check "export as $format $dtype" run 0 clip_export --model "$folder/run" \
+            --format $format --dtype $dtype --output "$file"
+        check "... is used as a model" prints 0 '[[1.0]]' clip_eval classify --model "$file" \
+            --image "${pictures[0]}" gray --json
+    done
+done
+check "an export of the export is the same" run 0 clip_export --model "$folder/e_f32.h5" \
+    --format safetensors --output "$folder/again.safetensors"
+check "... to the byte" cmp "$folder/again.safetensors" "$folder/e_f32.safetensors"
+check "an index serves the exported model" prints 0 "$folder/photos/" clip_search query \
+    --index "$index" --model "$folder/e_f32.safetensors" --text 'the rgb one'
+check "... but not other weights" says 1 'other weights' clip_search query --index "$index" \
+    --model "$folder/e_bf16.h5" --text 'the rgb one'
+check "a format that is not written is wrong usage" says 2 'safetensors' clip_export \
+    --model "$folder/run" --format onnx --output "$folder/x.onnx"
+echo "1..$n"

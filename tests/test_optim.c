@@ -1,0 +1,188 @@
+/* AdamW, schedules, clipping and moving average against PyTorch's numbers (ops/adamw of every
+ * reference set) and against their formulas. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/threads.h"
+#include "optim/optim.h"
+#include "tests/fixture.h"
+#include "tests/gradcheck.h"
+
+static struct clip_adamw *new_adamw(const struct clip_adamw_options *options,
+                                    const struct clip_optim_param *params, int64_t count,
+                                    int64_t size)
+{
+    struct clip_adamw *adamw = NULL;
+    struct clip_error error = {0};
+    test_ok(clip_adamw_create(&adamw, options, params, count, size, &error), &error);
+    return adamw;
+}
+
+/* torch.optim.AdamW, step by step: lr 3e-3, betas 0.9 0.98, eps 1e-6, weight decay 0.2. */
+static void adamw_follows_pytorch(void **state)
+{
+    (void)state;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        struct clip_bundle f = fixture_read(test_root(r), "ops/adamw.safetensors");
+        int64_t steps = fixture_tensor(&f, "grads")->shape[0],
+                n = clip_tensor_count(fixture_tensor(&f, "p0"));
+        const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2};
+        const struct clip_optim_param param = {0, n, true, true, 1};
+        struct clip_adamw *adamw = new_adamw(&options, &param, 1, n);
+        struct clip_tensor p = fixture_leaf(&f, "p0");
+        for (int64_t s = 0; s < steps; s++) {
+            clip_adamw_step(adamw, p.data, fixture_f32(&f, "grads") + s * n, 3e-3, 1);
+            test_close("AdamW", p.data, fixture_f32(&f, "p") + s * n, n, 0, 1e-6);
+        }
+        assert_int_equal(adamw->step, steps);
+        fixture_leaf_free(&p);
+        clip_adamw_free(adamw);
+        clip_bundle_release(&f);
+    }
+}
+
+/* Three parameters with a gap between: decay, none, not trained, learning rates of their own;
+ * gradients scaled. */
+static void each_parameter_has_its_own_rule(void **state)
+{
+    (void)state;
+    enum { SIZE = 64 };
+    const struct clip_adamw_options options = {0.9, 0.999, 1e-8, 0.1};
+    const struct clip_optim_param params[] = {
+        {0, 10, true, true, 1}, {16, 20, false, true, 0.25}, {48, 16, true, false, 1}};
+    float *data = gradcheck_normal(SIZE, 1, 1), *grad = gradcheck_normal(SIZE, 1, 2), before[SIZE];
+    memcpy(before, data, sizeof before);
+    struct clip_adamw *adamw = new_adamw(&options, params, 3, SIZE);
+    clip_adamw_step(adamw, data, grad, 0.01, 0.5);
+    for (int i = 0; i < SIZE; i++) {
+        /* after one step m / (1 - beta1) = g and v / (1 - beta2) = g g */
+        double g = 0.5 * (double)grad[i], update = g / (fabs(g) + 1e-8), start = (double)before[i],
+               expected = start;
+        if (i < 10) expected = start * (1 - 0.01 * 0.1) - 0.01 * update;
+        if (i >= 16 && i < 36) expected = start - 0.01 * 0.25 * update;
+        test_close_f64("parameter", (double)data[i], expected, 1e-6, 1e-6);
+    }
+    clip_adamw_free(adamw);
+    free(data);
+    free(grad);
+}
+
+/* A gradient of zero leaves what does not decay as it is, to the bit. */
+static void zero_gradient_moves_nothing(void **state)
+{
+    (void)state;
+    const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2};
+    const struct clip_optim_param param = {0, 100, false, true, 1};
+    float *data = gradcheck_normal(100, 1, 1), *same = gradcheck_normal(100, 1, 1),
+          *zero = gradcheck_normal(100, 0, 0);
+    struct clip_adamw *adamw = new_adamw(&options, &param, 1, 100);
+    for (int s = 0; s < 5; s++) clip_adamw_step(adamw, data, zero, 1e-3, 1);
+    test_same_f32("weights", data, same, 100);
+    clip_adamw_free(adamw);
+    free(data);
+    free(same);
+    free(zero);
+}
+
+static void norm_and_clipping(void **state)
+{
+    (void)state;
+    enum { SIZE = 300000 };
+    const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2};
+    const struct clip_optim_param params[] = {{0, 200000, true, true, 1},
+                                              {200000, 50000, true, false, 1},
+                                              {250016, 49000, true, true, 1}};
+    float *grad = gradcheck_normal(SIZE, 3, 1);
+    struct clip_adamw *adamw = new_adamw(&options, params, 3, SIZE);
+    double sum = 0, first = 0;
+    for (int64_t i = 0; i < SIZE; i++) {
+        bool counted = i < 200000 || (i >= 250016 && i < 299016);
+        sum += counted ? (double)grad[i] * (double)grad[i] : 0;
+    }
+    int before = clip_threads_count();
+    for (int threads = 1; threads <= 3; threads++) {
+        clip_threads_set(threads);
+        double norm = clip_grad_norm(adamw, grad);
+        test_close_f64("norm", norm, sqrt(sum), 1e-7, 0);
+        if (threads == 1) first = norm;
+        assert_true(memcmp(&norm, &first, sizeof norm) == 0);
+    }
+    clip_threads_set(before);
+    /* torch.nn.utils.clip_grad_norm_ */
+    test_close_f64("above the limit", clip_grad_scale(4, 1), 1 / (4 + 1e-6), 1e-12, 0);
+    test_close_f64("at the limit", clip_grad_scale(1, 1), 1 / (1 + 1e-6), 1e-12, 0);
+    test_close_f64("below the limit", clip_grad_scale(0.5, 1), 1, 0, 0);
+    test_close_f64("no limit", clip_grad_scale(1e9, 0), 1, 0, 0);
+    clip_adamw_free(adamw);
+    free(grad);
+}
+
+/* open_clip_train/scheduler.py: cosine_lr, const_lr, const_lr_cooldown. */
+static void schedules(void **state)
+{
+    (void)state;
+    const double pi = 3.14159265358979323846;
+    struct clip_schedule s = {CLIP_SCHEDULE_COSINE, 2e-3, 10, 110, 0};
+    for (int64_t step = 0; step < 10; step++)
+        test_close_f64("warm-up", clip_schedule_lr(&s, step), 2e-3 * (double)(step + 1) / 10, 1e-12,
+                       0);
+    test_close_f64("top", clip_schedule_lr(&s, 10), 2e-3, 1e-12, 0);
+    test_close_f64("middle", clip_schedule_lr(&s, 60), 1e-3, 1e-12, 0);
+    test_close_f64("last", clip_schedule_lr(&s, 109), 1e-3 * (1 + cos(pi * 0.99)), 1e-12, 0);
+    s.kind = CLIP_SCHEDULE_CONST;
+    test_close_f64("const, warm-up", clip_schedule_lr(&s, 4), 1e-3, 1e-12, 0);
+    test_close_f64("const", clip_schedule_lr(&s, 109), 2e-3, 1e-12, 0);
+    s.kind = CLIP_SCHEDULE_COOLDOWN;
+    s.cooldown = 20;
+    test_close_f64("before the cooldown", clip_schedule_lr(&s, 89), 2e-3, 1e-12, 0);
+    test_close_f64("cooldown begins", clip_schedule_lr(&s, 90), 2e-3, 1e-12, 0);
+    test_close_f64("half way down", clip_schedule_lr(&s, 100), 1e-3, 1e-12, 0);
+    test_close_f64("last of the cooldown", clip_schedule_lr(&s, 109), 2e-3 / 20, 1e-9, 0);
+}
+
+/* Nothing to warm up, a warm-up as long as the run, and one step in all: no division by zero
+ * anywhere. */
+static void schedules_at_their_ends(void **state)
+{
+    (void)state;
+    for (int kind = CLIP_SCHEDULE_COSINE; kind <= CLIP_SCHEDULE_COOLDOWN; kind++) {
+        const struct clip_schedule runs[] = {
+            {kind, 1, 0, 5, 0}, {kind, 1, 5, 5, 0}, {kind, 1, 0, 1, 1}, {kind, 1, 9, 5, 2}};
+        for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
+            for (int64_t step = 0; step < runs[i].total; step++) {
+                double lr = clip_schedule_lr(&runs[i], step);
+                assert_true(isfinite(lr) && lr >= 0 && lr <= 1);
+            }
+        test_close_f64("first of all", clip_schedule_lr(&runs[0], 0), 1, 0, 0);
+    }
+}
+
+static void moving_average(void **state)
+{
+    (void)state;
+    enum { N = 70000 };
+    float *average = gradcheck_normal(N, 1, 1), *start = gradcheck_normal(N, 1, 1),
+          *data = gradcheck_normal(N, 1, 2);
+    clip_ema_update(average, data, 0.9, N);
+    for (int64_t i = 0; i < N; i++)
+        start[i] = (float)(0.9 * (double)start[i] + 0.1 * (double)data[i]);
+    test_close("average", average, start, N, 1e-6, 0);
+    free(average);
+    free(start);
+    free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adamw_follows_pytorch),
+        cmocka_unit_test(each_parameter_has_its_own_rule),
+        cmocka_unit_test(zero_gradient_moves_nothing),
+        cmocka_unit_test(norm_and_clipping),
+        cmocka_unit_test(schedules),
+        cmocka_unit_test(schedules_at_their_ends),
+        cmocka_unit_test(moving_average),
+    };
+    return cmocka_run_group_tests_name("optim", tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+#include "tools/cli.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+
+#ifndef CLIP_VERSION
+#error "CLIP_VERSION comes from the Makefile"
+#endif
+
+/* argp's keys: printable characters would be short options, so ours begin behind them. */
+enum { KEY_THREADS = 0x1000, KEY_QUIET, KEY_JSON, KEY_HELP, KEY_VERSION, KEY_USAGE,
+       KEY_FIRST };
+enum { MOST_OPTIONS = 60 };
+
+struct parsing {
+    struct clip_cli *cli;
+    const struct clip_cli_option *open; /* a CLIP_CLI_MANY that takes the plain arguments */
+    uint64_t given;                     /* bit i: option i was there */
+};
+
+static void add_item(struct clip_cli_list *list, const char *item)
+{
+    struct clip_error error;
+    if (clip_array_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items,
+                        &error) != CLIP_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        exit(1);
+    }
+    list->items[list->count++] = item;
+}
+
+/* The number in `text`, or a sentence and exit status 2. */
+static double number(struct argp_state *state, const char *name, const char *text, bool whole,
+                     double least, double most)
+{
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    bool bounded = least != 0 || most != 0;
+    if (end == text || *end != '\0' || errno == ERANGE || !isfinite(value) ||
+        (whole && (value != floor(value) || fabs(value) > 0x1p53)) ||
+        (bounded && (value < least || value > most))) {
+        const char *kind = whole ? "a whole number" : "a number";
+        if (bounded)
+            argp_error(state, "--%s %s: expected %s from %.15g to %.15g", name, text, kind, least,
+                       most);
+        else
+            argp_error(state, "--%s %s: expected %s", name, text, kind);
+    }
+    return value;
+}
+
+static void check_choice(struct argp_state *state, const struct clip_cli_option *option,
+                         const char *text)
+{
+    size_t n = strlen(text);
+    for (const char *word = option->value; word != NULL; word = strchr(word, '|')) {
+        if (*word == '|') word++;
+        if (n > 0 && strcspn(word, "|") == n && memcmp(word, text, n) == 0) return;
+    }
+    argp_error(state, "--%s %s: expected one of %s", option->name, text, option->value);
+}
+
+static void take_option(struct argp_state *state, const struct clip_cli_option *option, char *text)
+{
+    struct parsing *parsing = state->input;
+    parsing->open = option->type == CLIP_CLI_MANY ? option : NULL;
+    switch (option->type) {
+    case CLIP_CLI_FLAG:
+        *(bool *)option->target = true;
+        break;
+    case CLIP_CLI_CHOICE:
+        check_choice(state, option, text);
+        *(const char **)option->target = text;
+        break;
+    case CLIP_CLI_TEXT:
+        *(const char **)option->target = text;
+        break;
+    case CLIP_CLI_INT:
+        *(int64_t *)option->target =
+            (int64_t)number(state, option->name, text, true, option->least, option->most);
+        break;
+    case CLIP_CLI_REAL:
+        *(double *)option->target =
+            number(state, option->name, text, false, option->least, option->most);
+        break;
+    case CLIP_CLI_LIST:
+    case CLIP_CLI_MANY:
+        add_item(option->target, text);
+        break;
+    }
+}
+
+static void check_required(struct argp_state *state)
+{
+    const struct parsing *parsing = state->input;
+    const struct clip_cli_option *option = parsing->cli->options;
+    for (int i = 0; option != NULL && option->name != NULL; i++, option++)
+        if (option->required && (parsing->given >> i & 1) == 0)
+            argp_error(state, "--%s %s is missing: %s", option->name,
+                       option->value != NULL ? option->value : "", option->help);
+}
+
+static error_t parse_key(int key, char *text, struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+    struct clip_cli *cli = parsing->cli;
+    if (key >= KEY_FIRST && key < KEY_FIRST + MOST_OPTIONS) {
+        parsing->given |= UINT64_C(1) << (key - KEY_FIRST);
+        take_option(state, &cli->options[key - KEY_FIRST], text);
+        return 0;
+    }
+    switch (key) {
+    case KEY_THREADS:
+        cli->threads = (int64_t)number(state, "threads", text, true, 1, CLIP_MAX_THREADS);
+        clip_threads_set((int)cli->threads);
+        break;
+    case KEY_QUIET:
+        cli->quiet = true;
+        break;
+    case KEY_JSON:
+        cli->json = true;
+        break;
+    case KEY_HELP:
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        break;
+    case KEY_USAGE:
+        argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK);
+        break;
+    case KEY_VERSION:
+        printf("%s " CLIP_VERSION "\n", cli->name);
+        exit(0);
+    case ARGP_KEY_ARG:
+        if (parsing->open != NULL) add_item(parsing->open->target, text);
+        else if (cli->arguments != NULL) add_item(&cli->plain, text);
+        else argp_error(state, "\"%s\" is not expected here; options begin with --", text);
+        return 0;
+    case ARGP_KEY_END:
+        check_required(state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    parsing->open = NULL;
+    return 0;
+}
+
+/* Behind the program's own. argp sorts by group and keeps no order within one, so each option is a
+ * group of its own. */
+static const struct argp_option common_options[] = {
+    {"threads", KEY_THREADS, "N", 0, "threads to compute with (all the processor's)", 101},
+    {"quiet", KEY_QUIET, NULL, 0, "no progress on stderr", 102},
+    {"json", KEY_JSON, NULL, 0, "the result as one JSON object, on one line", 103},
+    {"help", KEY_HELP, NULL, 0, "show this help", 104},
+    {"version", KEY_VERSION, NULL, 0, "show the version", 105},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 106},
+    {"usage", KEY_USAGE, NULL, OPTION_HIDDEN, NULL, 107},
+};
+
+enum { COMMON = sizeof common_options / sizeof *common_options };
+
+/* argp's description: the summary, and behind '\v' what comes after the options. */
+static char *describe(const struct clip_cli *cli)
+{
+    struct clip_buffer text = {0};
+    struct clip_error error;
+    clip_status status = clip_buffer_printf(&text, &error, "%s\v", cli->summary);
+    if (status == CLIP_OK && cli->example != NULL)
+        status = clip_buffer_printf(&text, &error, "Example:\n  %s", cli->example);
+    if (status != CLIP_OK) {
+        fprintf(stderr, "%s: %s\n", cli->name, error.message);
+        exit(1);
+    }
+    return text.data;
+}
+
+/* OpenMP's threads spin while they wait, which on a machine that does other work too costs many times
+ * what sleeping does (seen: nine times), and nothing is lost by sleeping where it does not. Only the
+ * environment can say so, and only before the program starts: set it, and start again. */
+static void wait_asleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") != NULL || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
+    execv("/proc/self/exe", argv); /* where that cannot be, the program goes on as it is */
+}
+
+void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
+{
+    wait_asleep(argv);
+    struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};
+    int n = 0;
+    for (; cli->options != NULL && cli->options[n].name != NULL; n++) {
+        if (n == MOST_OPTIONS) abort(); /* our mistake: raise the limit (given has 64 bits) */
+        const struct clip_cli_option *option = &cli->options[n];
+        options[n] = (struct argp_option){
+            .name = option->name, .key = KEY_FIRST + n, .arg = option->value, .doc = option->help,
+            .group = n + 1,
+        };
+    }
+    memcpy(options + n, common_options, sizeof common_options);
+
+    struct parsing parsing = {.cli = cli};
+    char *description = describe(cli);
+    const struct argp argp = {options, parse_key, cli->arguments, description, NULL, NULL, NULL};
+    char *name = argc > 0 ? argv[0] : NULL;
+    char *none[] = {NULL, NULL};
+    char **arguments = argc > 0 ? argv : none;
+    arguments[0] = (char *)(uintptr_t)cli->name; /* argp only reads it */
+    argp_err_exit_status = 2;
+    unsigned flags = ARGP_IN_ORDER | ARGP_NO_HELP; /* in order: "--image a b" knows whose b is */
+    error_t failed = argp_parse(&argp, argc > 0 ? argc : 1, arguments, flags, NULL, &parsing);
+    if (argc > 0) argv[0] = name;
+    free(description);
+    if (failed != 0) {
+        fprintf(stderr, "%s: %s\n", cli->name, strerror(failed));
+        exit(1);
+    }
+}
+
+void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "%s: ", cli->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nTry `%s --help'.\n", cli->name);
+    exit(2);
+}
+
+static void print_commands(const char *program, const char *summary, const char *example,
+                           const struct clip_command *commands)
+{
+    int width = 0;
+    for (const struct clip_command *c = commands; c->name != NULL; c++)
+        if ((int)strlen(c->name) > width) width = (int)strlen(c->name);
+    printf("Usage: %s COMMAND [OPTION...]\n%s\n\n", program, summary);
+    for (const struct clip_command *c = commands; c->name != NULL; c++)
+        printf("  %-*s  %s\n", width, c->name, c->summary);
+    printf("\n`%s COMMAND --help' tells a command's options.\n", program);
+    printf("\nExample:\n  %s\n", example);
+}
+
+int clip_cli_dispatch(const char *program, const char *summary, const char *example,
+                      const struct clip_command *commands, int argc, char **argv)
+{
+    wait_asleep(argv);
+    struct clip_cli self = {.name = program};
+    struct clip_error error = {0};
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (word != NULL && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+        print_commands(program, summary, example, commands);
+        return clip_cli_finish(&self, CLIP_OK, &error);
+    }
+    if (word != NULL && strcmp(word, "--version") == 0) {
+        printf("%s " CLIP_VERSION "\n", program);
+        return clip_cli_finish(&self, CLIP_OK, &error);
+    }
+    for (const struct clip_command *c = commands; word != NULL && c->name != NULL; c++)
+        if (strcmp(word, c->name) == 0) return c->run(argc - 1, argv + 1);
+
+    struct clip_buffer names = {0};
+    for (const struct clip_command *c = commands; c->name != NULL; c++)
+        if (clip_buffer_printf(&names, &error, "%s%s", c == commands ? "" : ", ", c->name) !=
+            CLIP_OK)
+            break;
+    const char *list = names.data != NULL ? names.data : "";
+    if (word == NULL)
+        fprintf(stderr, "%s: a command is missing; there are: %s\n", program, list);
+    else
+        fprintf(stderr, "%s: there is no command \"%s\"; there are: %s\n", program, word, list);
+    fprintf(stderr, "Try `%s --help'.\n", program);
+    clip_buffer_release(&names);
+    return 2;
+}
+
+clip_status clip_cli_print_json(const json_t *value, struct clip_error *error)
+{
+    struct clip_buffer line = {0};
+    clip_status status;
+    CLIP_TRY(clip_json_append(&line, value, error));
+    CLIP_TRY(clip_buffer_append(&line, "\n", 1, error));
+    if (fwrite(line.data, 1, line.size, stdout) != line.size)
+        status = clip_fail(error, CLIP_ERR_IO, "the result could not be written to stdout: %s",
+                           strerror(errno));
+out:
+    clip_buffer_release(&line);
+    return status;
+}
+
+static volatile sig_atomic_t caught; /* what a handler may touch has to be global */
+
+static void on_signal(int number_of_signal)
+{
+    caught = number_of_signal;
+}
+
+const volatile sig_atomic_t *clip_cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return &caught;
+}
+
+int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_error *error)
+{
+    int reason = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
+    free(cli->plain.items);
+    cli->plain = (struct clip_cli_list){0};
+    if (status != CLIP_OK) fprintf(stderr, "%s: %s\n", cli->name, error->message);
+    if (status == CLIP_ERR_INTERRUPTED) return caught == SIGTERM ? 143 : 130;
+    if (status == CLIP_ERR_USAGE) return 2;
+    if (status != CLIP_OK) return 1;
+    if (reason != 0) {
+        fprintf(stderr, "%s: the result could not be written to stdout: %s\n", cli->name,
+                strerror(reason));
+        return 1;
+    }
+    return 0;
+}

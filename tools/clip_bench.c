@@ -1,0 +1,149 @@
+/* clip_bench: measures this program on this machine, beside the machine's own limits. */
+#include <stdlib.h>
+
+#include "core/file.h"
+#include "tools/cli.h"
+#include "train/bench.h"
+#include "train/bench_step.h"
+
+struct arguments {
+    const char *config, *data, *precision;
+    int64_t batch_size, steps, micro_batch;
+};
+
+static clip_status measure(const struct arguments *a, bool profile,
+                           struct clip_bench_step_result *result, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_config config = {0};
+    char micro[32];
+    struct clip_bench_step_options options = {
+        .batch_size = a->batch_size, .steps = a->steps, .data = a->data, .profile = profile};
+    CLIP_TRY(clip_config_init(&config, error));
+    CLIP_TRY(clip_config_read(&config, a->config, error));
+    CLIP_TRY(clip_config_put(&config, "train", "precision", a->precision, error));
+    snprintf(micro, sizeof micro, "%lld", (long long)a->micro_batch);
+    CLIP_TRY(clip_config_put(&config, "train", "micro_batch", micro, error));
+    CLIP_TRY(clip_bench_step(&config, &options, result, error));
+out:
+    clip_config_release(&config);
+    return status;
+}
+
+/* Reads the command line of step and ops, and measures. */
+static clip_status run(struct clip_cli *cli, bool profile, int argc, char **argv,
+                       struct clip_bench_step_result *result, struct clip_error *error)
+{
+    struct arguments a = {.data = "synthetic", .precision = "fp32", .batch_size = 32, .steps = 3};
+    const struct clip_cli_option options[] = {
+        {"config", "FILE", CLIP_CLI_TEXT, &a.config, "a configuration; its [model] is enough",
+         .required = true},
+        {"batch-size", "N", CLIP_CLI_INT, &a.batch_size, "pairs in a step (32)", .least = 1,
+         .most = 1e6},
+        {"micro-batch", "N", CLIP_CLI_INT, &a.micro_batch, "pairs in memory at once (all)",
+         .least = 0, .most = 1e6},
+        {"precision", "fp32", CLIP_CLI_TEXT, &a.precision, "numbers that are multiplied (fp32)"},
+        {"steps", "N", CLIP_CLI_INT, &a.steps, "steps to time, after one that is not (3)",
+         .least = 1, .most = 1e6},
+        {"data", "DATA", CLIP_CLI_TEXT, &a.data,
+         "csv or tsv whose captions are used, or synthetic (synthetic)"},
+        {0},
+    };
+    cli->options = options;
+    clip_cli_parse(cli, argc, argv);
+    return measure(&a, profile, result, error);
+}
+
+static clip_status print_step(const struct clip_bench_step_result *r, bool json,
+                              struct clip_error *error)
+{
+    if (!json) {
+        printf("%.2f pairs/s, %.3f s a step\n", r->pairs_per_second,
+               r->flops_per_step / r->flops_per_second);
+        printf("%.1f of %.1f GF/s that this machine can do (%.0f %%)\n", r->flops_per_second / 1e9,
+               r->peak_flops_per_second / 1e9,
+               100 * r->flops_per_second / r->peak_flops_per_second);
+        printf("%.0f MB at most, %.1f tokens a caption\n", (double)r->peak_rss_bytes / 1e6,
+               r->tokens_per_caption);
+        return CLIP_OK;
+    }
+    json_t *seconds = json_array();
+    for (int64_t i = 0; i < r->steps; i++) json_array_append_new(seconds, json_real(r->seconds[i]));
+    json_t *value = json_pack(
+        "{s:o, s:f, s:I, s:f, s:f, s:f, s:f}", "step_seconds", seconds, "pairs_per_second",
+        r->pairs_per_second, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "flops_per_step",
+        r->flops_per_step, "flops_per_second", r->flops_per_second, "peak_flops_per_second",
+        r->peak_flops_per_second, "tokens_per_caption", r->tokens_per_caption);
+    clip_status status = clip_cli_print_json(value, error);
+    json_decref(value);
+    return status;
+}
+
+static int run_step(int argc, char **argv)
+{
+    struct clip_error error = {0};
+    struct clip_bench_step_result result = {0};
+    struct clip_cli cli = {
+        .name = "clip_bench step",
+        .summary = "Times the training step: forward, backward, clipping, update.",
+        .example = "clip_bench step --config configs/small.ini --batch-size 128 --data train.tsv",
+    };
+    clip_status status = run(&cli, false, argc, argv, &result, &error);
+    if (status == CLIP_OK) status = print_step(&result, cli.json, &error);
+    free(result.seconds);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+static clip_status print_ops(const struct clip_bench_step_result *r, bool json,
+                             struct clip_error *error)
+{
+    double total = 0;
+    for (int64_t i = 0; i < r->steps; i++) total += r->seconds[i];
+    json_t *rows = json_array();
+    if (!json)
+        printf("%-14s %8s %12s %12s %8s\n", "op", "calls", "forward s", "backward s", "share");
+    for (int i = 0; i < r->profile.count; i++) {
+        const struct clip_profile_row *row = &r->profile.rows[i];
+        double n = (double)r->steps, share = (row->forward + row->backward) / total;
+        if (!json)
+            printf("%-14s %8.0f %12.4f %12.4f %7.1f%%\n", row->name, (double)row->calls / n,
+                   row->forward / n, row->backward / n, 100 * share);
+        json_array_append_new(rows,
+                              json_pack("{s:s, s:f, s:f, s:f, s:f}", "op", row->name, "calls",
+                                        (double)row->calls / n, "forward_seconds", row->forward / n,
+                                        "backward_seconds", row->backward / n, "share", share));
+    }
+    json_t *value = json_pack("{s:o, s:f, s:f, s:f}", "ops", rows, "step_seconds",
+                              total / (double)r->steps, "flops_per_second", r->flops_per_second,
+                              "peak_flops_per_second", r->peak_flops_per_second);
+    clip_status status = json ? clip_cli_print_json(value, error) : CLIP_OK;
+    json_decref(value);
+    return status;
+}
+
+static int run_ops(int argc, char **argv)
+{
+    struct clip_error error = {0};
+    struct clip_bench_step_result result = {0};
+    struct clip_cli cli = {
+        .name = "clip_bench ops",
+        .summary = "Shows where the time of a training step goes, op by op.",
+        .example = "clip_bench ops --config configs/small.ini --batch-size 128",
+    };
+    clip_status status = run(&cli, true, argc, argv, &result, &error);
+    if (status == CLIP_OK) status = print_ops(&result, cli.json, &error);
+    free(result.seconds);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct clip_command commands[] = {
+        {"step", "times the training step", run_step},
+        {"ops", "where a step's time goes", run_ops},
+        {0},
+    };
+    return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",
+                             "clip_bench step --config configs/small.ini --batch-size 128",
+                             commands, argc, argv);
+}

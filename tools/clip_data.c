@@ -1,0 +1,584 @@
+/* clip_data: looks at data, trains and applies tokenizers, preprocesses pictures, makes the demo
+ * sets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoints/bundle.h"
+#include "core/file.h"
+#include "core/progress.h"
+#include "data/check.h"
+#include "data/dataset.h"
+#include "data/emoji.h"
+#include "data/image.h"
+#include "data/shapes.h"
+#include "data/tokenizer.h"
+#include "model/model.h"
+#include "tools/cli.h"
+
+/* The words of --text-cleaning, --interpolation and --resize-mode, which the table of options has
+ * checked. */
+static enum clip_text_cleaning cleaning_of(const char *word)
+{
+    return strcmp(word, "huggingface") == 0 ? CLIP_TEXT_HUGGINGFACE : CLIP_TEXT_OPEN_CLIP;
+}
+
+static enum clip_resize_mode resize_mode_of(const char *word)
+{
+    return strcmp(word, "squash") == 0    ? CLIP_RESIZE_SQUASH
+           : strcmp(word, "longest") == 0 ? CLIP_RESIZE_LONGEST
+                                          : CLIP_RESIZE_SHORTEST;
+}
+
+/* What a command has to show: with --json the object, else the text. Takes over `result`, NULL: it
+ * could not be made. */
+static clip_status show(const struct clip_cli *cli, json_t *result, const char *text,
+                        struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (result == NULL)
+        status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory for the result");
+    else if (cli->json)
+        status = clip_cli_print_json(result, error);
+    else
+        puts(text);
+    json_decref(result);
+    return status;
+}
+
+/* check ----------------------------------------------------------------------------------- */
+
+static int run_check(int argc, char **argv)
+{
+    struct clip_dataset_options source = { 0 };
+    const char *tokenizer_name = NULL, *cleaning = "open_clip";
+    int64_t context = 77, max_pixels = 100000000;
+    bool strict = false, images_only = false;
+    const struct clip_cli_option options[] = {
+        { "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
+          .help = "count tokens with it: clip or a file" },
+        { "context-length", "N", CLIP_CLI_INT, &context, .help = "tokens a caption may have (77)",
+          .least = 3, .most = 1 << 20 },
+        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
+          .help = "before tokenizing (open_clip)" },
+        { "images-root", "DIR", CLIP_CLI_TEXT, &source.images_root,
+          .help = "where relative picture paths begin" },
+        { "csv-separator", "SEP", CLIP_CLI_TEXT, &source.csv_separator,
+          .help = "auto, comma, tab or a character (auto)" },
+        { "csv-img-key", "NAME", CLIP_CLI_TEXT, &source.csv_img_key,
+          .help = "the paths' column (filepath)" },
+        { "csv-caption-key", "NAME", CLIP_CLI_TEXT, &source.csv_caption_key,
+          .help = "the captions' column (title)" },
+        { "class-templates", "FILE", CLIP_CLI_TEXT, &source.class_templates,
+          .help = "captions for class folders" },
+        { "images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions" },
+        { "max-pixels", "N", CLIP_CLI_INT, &max_pixels,
+          .help = "larger pictures are bad (100000000)", .least = 1, .most = 1e12 },
+        { "strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad" },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data check",
+        .arguments = "DATA",
+        .summary = "Says what a data set holds and what is wrong with each bad sample.",
+        .example = "clip_data check pairs.csv --tokenizer tokenizer.txt",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    struct clip_dataset *dataset = NULL;
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_check_report report = { 0 };
+    clip_status status = CLIP_OK;
+    clip_cli_parse(&cli, argc, argv);
+    if (cli.plain.count != 1)
+        clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
+                             (long long)cli.plain.count);
+    source.images_only = images_only;
+    CLIP_TRY(clip_dataset_open(&dataset, cli.plain.items[0], &source, &error));
+    if (tokenizer_name != NULL)
+        CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
+    const struct clip_check_options check = {
+        .tokenizer = tokenizer,
+        .cleaning = cleaning_of(cleaning),
+        .context_length = context,
+        .limits = { .max_pixels = max_pixels },
+        .images_only = images_only,
+        .quiet = cli.quiet,
+    };
+    CLIP_TRY(clip_check_run(&report, dataset, &check, &error));
+    if (cli.json) {
+        json_t *result = clip_check_to_json(&report, &error);
+        CLIP_TRY(result != NULL ? show(&cli, result, "", &error) : error.status);
+    } else {
+        clip_check_print(&report, stdout);
+    }
+    if (strict && report.bad_count > 0)
+        CLIP_TRY(
+            clip_fail(&error, CLIP_ERR_DATA,
+                      "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
+                      cli.plain.items[0], (long long)report.bad_count, (long long)report.samples));
+out:
+    clip_check_release(&report);
+    clip_tokenizer_free(tokenizer);
+    clip_dataset_free(dataset);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+/* tokenizer train ------------------------------------------------------------------------- */
+
+/* The captions of a text file, one a line; empty lines are none. */
+static clip_status read_lines(const char *path, struct clip_names *out, struct clip_error *error)
+{
+    struct clip_buffer text = { 0 };
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_file_read_gzip(path, (size_t)8 << 30, &text, error));
+    if (memchr(text.data, '\0', text.size) != NULL)
+        CLIP_TRY(clip_fail(
+            error, CLIP_ERR_FORMAT,
+            "%s holds a zero byte, so it is no text; give a file with one caption a line", path));
+    char *rest = text.data, *line;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        line[strcspn(line, "\r")] = '\0';
+        if (line[0] != '\0') CLIP_TRY(clip_names_add(out, line, error));
+    }
+out:
+    clip_buffer_release(&text);
+    return status;
+}
+
+/* The captions of a data set: what cannot be read is named and left out. */
+static clip_status read_captions(const char *data, const char *column, struct clip_names *out,
+                                 struct clip_error *error)
+{
+    const struct clip_dataset_options options = { .csv_caption_key = column };
+    struct clip_dataset *dataset = NULL;
+    struct clip_buffer caption = { 0 };
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_dataset_open(&dataset, data, &options, error));
+    for (int64_t i = 0; i < dataset->count; i++) {
+        struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
+        struct clip_error bad = { 0 };
+        caption.size = 0;
+        if (dataset->ops->caption(dataset, i, &rng, &caption, &bad) != CLIP_OK) {
+            clip_warn("%s", bad.message);
+            continue;
+        }
+        CLIP_TRY(clip_names_add(out, caption.data, error));
+    }
+out:
+    clip_buffer_release(&caption);
+    clip_dataset_free(dataset);
+    return status;
+}
+
+static clip_status train_tokenizer(const struct clip_names *captions, const char *input,
+                                   int64_t vocab_size, enum clip_text_cleaning cleaning,
+                                   const char *output, int64_t *reached, struct clip_error *error)
+{
+    struct clip_buffer text = { 0 };
+    struct clip_tokenizer *tokenizer = NULL;
+    size_t *sizes = NULL;
+    clip_status status = CLIP_OK;
+    if (captions->count == 0)
+        CLIP_TRY(clip_fail(
+            error, CLIP_ERR_DATA,
+            "%s holds no caption; give a file with one caption a line, or a csv file", input));
+    sizes = clip_array_new(captions->count, sizeof *sizes, error);
+    CLIP_TRY(sizes != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    for (int64_t i = 0; i < captions->count; i++) sizes[i] = strlen(captions->names[i]);
+    status = clip_tokenizer_train((const char *const *)captions->names, sizes, captions->count,
+                                  vocab_size, cleaning, &text, error);
+    if (status != CLIP_OK) clip_error_prefix(error, "%s", input);
+    CLIP_TRY(status);
+    CLIP_TRY(clip_tokenizer_parse(&tokenizer, text.data, text.size, output, error));
+    *reached = clip_tokenizer_vocab_size(tokenizer);
+    CLIP_TRY(clip_tokenizer_save(output, text.data, text.size, error));
+out:
+    clip_buffer_release(&text);
+    clip_tokenizer_free(tokenizer);
+    free(sizes);
+    return status;
+}
+
+static int run_tokenizer_train(int argc, char **argv)
+{
+    const char *input = NULL, *output = NULL, *column = "title", *cleaning = "open_clip";
+    int64_t vocab_size = 0, reached = 0;
+    const struct clip_cli_option options[] = {
+        { "input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a .csv or .tsv",
+          .required = true },
+        { "vocab-size", "N", CLIP_CLI_INT, &vocab_size, .help = "514 and one for each merge",
+          .required = true, .least = 515, .most = 49408 },
+        { "output", "FILE", CLIP_CLI_TEXT, &output, .help = "the tokenizer, in CLIP's text format",
+          .required = true },
+        { "column", "NAME", CLIP_CLI_TEXT, &column,
+          .help = "the captions' column of a csv (title)" },
+        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
+          .help = "before counting (open_clip)" },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data tokenizer train",
+        .summary = "Learns a byte-level BPE tokenizer from captions in any language.",
+        .example = "clip_data tokenizer train --input captions.txt --vocab-size 8192 --output "
+                   "tokenizer.txt",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    struct clip_names captions = { 0 };
+    clip_status status = CLIP_OK;
+    char text[256];
+    clip_cli_parse(&cli, argc, argv);
+    double start = clip_seconds();
+    bool table = clip_path_has_suffix(input, ".csv") || clip_path_has_suffix(input, ".tsv");
+    CLIP_TRY(table ? read_captions(input, column, &captions, &error)
+                   : read_lines(input, &captions, &error));
+    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning_of(cleaning), output, &reached,
+                             &error));
+    if (reached < vocab_size)
+        clip_warn(
+            "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
+            (long long)reached, (long long)vocab_size);
+    snprintf(text, sizeof text, "%lld captions, a vocabulary of %lld", (long long)captions.count,
+             (long long)reached);
+    CLIP_TRY(show(&cli,
+                  json_pack("{s:s, s:I, s:I, s:I, s:f}", "output", output, "captions",
+                            (json_int_t)captions.count, "vocab_size", (json_int_t)reached, "merges",
+                            (json_int_t)(reached - 514), "seconds", clip_seconds() - start),
+                  text, &error));
+out:
+    clip_names_release(&captions);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+static int run_tokenizer(int argc, char **argv)
+{
+    static const struct clip_command commands[] = {
+        { "train", "learns a tokenizer from captions", run_tokenizer_train },
+        { 0 },
+    };
+    return clip_cli_dispatch(
+        "clip_data tokenizer", "Makes tokenizers.",
+        "clip_data tokenizer train --input captions.txt --vocab-size 8192 --output tokenizer.txt",
+        commands, argc, argv);
+}
+
+/* tokenize -------------------------------------------------------------------------------- */
+
+static json_t *ids_to_json(const struct clip_ids *ids)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list != NULL && i < ids->count; i++)
+        if (json_array_append_new(list, json_integer(ids->ids[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+struct tokenizing {
+    const struct clip_tokenizer *tokenizer;
+    enum clip_text_cleaning cleaning;
+    int64_t context_length;
+    json_t *all; /* with --json: the lists of all lines, else NULL */
+};
+
+static clip_status tokenize_line(const struct tokenizing *t, const char *line, size_t n,
+                                 int64_t number, struct clip_ids *ids, struct clip_error *error)
+{
+    ids->count = 0;
+    clip_status status = clip_tokenizer_encode(t->tokenizer, line, n, t->cleaning,
+                                               t->context_length, ids, NULL, error);
+    if (status != CLIP_OK)
+        return clip_error_prefix(error, "standard input, line %lld", (long long)number);
+    json_t *list = ids_to_json(ids);
+    if (list == NULL) return clip_fail(error, CLIP_ERR_MEMORY, "out of memory for the result");
+    if (t->all != NULL) /* takes the list over */
+        return json_array_append_new(t->all, list) == 0
+                   ? CLIP_OK
+                   : clip_fail(error, CLIP_ERR_MEMORY, "out of memory for the result");
+    status = clip_cli_print_json(list, error);
+    json_decref(list);
+    return status;
+}
+
+static int run_tokenize(int argc, char **argv)
+{
+    const char *name = "clip", *cleaning = "open_clip";
+    int64_t context = 0;
+    const struct clip_cli_option options[] = {
+        { "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)" },
+        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
+          .help = "which library's (open_clip)" },
+        { "context-length", "N", CLIP_CLI_INT, &context,
+          .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20 },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data tokenize",
+        .summary = "Turns each line of standard input into one JSON list of token ids, start and "
+                   "end included.",
+        .example = "echo \"a dog\" | clip_data tokenize --tokenizer clip",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_ids ids = { 0 };
+    clip_status status = CLIP_OK;
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t n;
+    clip_cli_parse(&cli, argc, argv);
+    struct tokenizing t = { .cleaning = cleaning_of(cleaning), .context_length = context };
+    CLIP_TRY(clip_tokenizer_open(&tokenizer, name, NULL, &error));
+    t.tokenizer = tokenizer;
+    if (cli.json && (t.all = json_array()) == NULL)
+        CLIP_TRY(clip_fail(&error, CLIP_ERR_MEMORY, "out of memory for the result"));
+    for (int64_t number = 1; errno = 0, (n = getline(&line, &capacity, stdin)) >= 0; number++) {
+        if (n > 0 && line[n - 1] == '\n') n--;
+        CLIP_TRY(tokenize_line(&t, line, (size_t)n, number, &ids, &error));
+    }
+    if (ferror(stdin))
+        CLIP_TRY(
+            clip_fail(&error, CLIP_ERR_IO, "standard input cannot be read: %s", strerror(errno)));
+    if (t.all != NULL) CLIP_TRY(show(&cli, json_pack("{s:O}", "ids", t.all), "", &error));
+out:
+    json_decref(t.all);
+    free(line);
+    clip_ids_release(&ids);
+    clip_tokenizer_free(tokenizer);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+/* preprocess ------------------------------------------------------------------------------ */
+
+static clip_status preprocess_all(const struct clip_preprocess *preprocess,
+                                  const struct clip_image_limits *limits,
+                                  const struct clip_cli_list *paths, uint8_t *pixels, float *values,
+                                  struct clip_error *error)
+{
+    int64_t n = preprocess->image_size * preprocess->image_size * 3;
+    for (int64_t i = 0; i < paths->count; i++) {
+        struct clip_image image = { 0 };
+        clip_status status = clip_image_decode_file(paths->items[i], limits, &image, error);
+        if (status == CLIP_OK) {
+            status = clip_preprocess_image(preprocess, &image, pixels + i * n, error);
+            if (status != CLIP_OK) clip_error_prefix(error, "%s", paths->items[i]);
+        }
+        clip_image_release(&image);
+        if (status != CLIP_OK) return status;
+        clip_preprocess_normalise(preprocess, pixels + i * n, values + i * n);
+    }
+    return CLIP_OK;
+}
+
+static clip_status write_pixels(const char *output, int64_t count, int64_t size, uint8_t *pixels,
+                                float *values, struct clip_error *error)
+{
+    struct clip_bundle bundle = { 0 };
+    const struct clip_tensor value_tensor =
+        clip_tensor_view(CLIP_F32, values, 4, (int64_t[]){ count, 3, size, size });
+    const struct clip_tensor pixel_tensor =
+        clip_tensor_view(CLIP_U8, pixels, 4, (int64_t[]){ count, size, size, 3 });
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_bundle_add(&bundle, "pixel_values", &value_tensor, error));
+    CLIP_TRY(clip_bundle_add(&bundle, "pixels", &pixel_tensor, error));
+    CLIP_TRY(clip_safetensors_write(output, &bundle, error));
+out:
+    clip_bundle_release(&bundle);
+    return status;
+}
+
+static int run_preprocess(int argc, char **argv)
+{
+    const char *output = NULL, *interpolation = "bicubic", *mode = "shortest", *crop = "open_clip";
+    int64_t size = 224, max_pixels = 100000000;
+    bool upright = false;
+    const struct clip_cli_option options[] = {
+        { "image-size", "N", CLIP_CLI_INT, &size, .help = "side of the result in pixels (224)",
+          .least = 1, .most = 1 << 14 },
+        { "output", "FILE", CLIP_CLI_TEXT, &output, .help = "a .safetensors file",
+          .required = true },
+        { "interpolation", "bicubic|bilinear", CLIP_CLI_CHOICE, &interpolation,
+          .help = "of resizing (bicubic)" },
+        { "resize-mode", "shortest|longest|squash", CLIP_CLI_CHOICE, &mode,
+          .help = "which side becomes N (shortest)" },
+        { "crop", "open_clip|huggingface", CLIP_CLI_CHOICE, &crop,
+          .help = "whose rounding of the centre (open_clip)" },
+        { "upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says" },
+        { "max-pixels", "N", CLIP_CLI_INT, &max_pixels,
+          .help = "refuse larger pictures (100000000)", .least = 1, .most = 1e12 },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data preprocess",
+        .arguments = "IMAGE...",
+        .summary = "Writes pictures as a model sees them: pixels u8 [n,N,N,3] and pixel_values f32 "
+                   "[n,3,N,N], normalised with CLIP's mean and deviation.",
+        .example = "clip_data preprocess --image-size 224 --output pixels.safetensors a.jpg b.png",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    struct clip_model_config clip;
+    clip_status status = CLIP_OK;
+    uint8_t *pixels = NULL;
+    float *values = NULL;
+    int64_t elements;
+    char text[256];
+    clip_cli_parse(&cli, argc, argv);
+    int64_t count = cli.plain.count;
+    if (count == 0)
+        clip_cli_wrong_usage(
+            &cli,
+            "a picture is needed, as in clip_data preprocess --output pixels.safetensors a.jpg");
+    CLIP_TRY(clip_model_preset(&clip, "vit-b-32", &error)); /* for CLIP's mean and deviation */
+    struct clip_preprocess preprocess = {
+        .image_size = size,
+        .interpolation = strcmp(interpolation, "bilinear") == 0 ? CLIP_BILINEAR : CLIP_BICUBIC,
+        .resize_mode = resize_mode_of(mode),
+        .floor_crop = strcmp(crop, "huggingface") == 0,
+    };
+    memcpy(preprocess.mean, clip.image_mean, sizeof preprocess.mean);
+    memcpy(preprocess.std, clip.image_std, sizeof preprocess.std);
+    if (!clip_mul_i64(count, 3 * size * size, &elements))
+        CLIP_TRY(clip_fail(&error, CLIP_ERR_MEMORY,
+                           "%lld pictures of %lld pixels a side do not fit into memory; give fewer",
+                           (long long)count, (long long)size));
+    pixels = clip_array_new(elements, 1, &error);
+    CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    values = clip_array_new(elements, sizeof *values, &error);
+    CLIP_TRY(values != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    const struct clip_image_limits limits = { .max_pixels = max_pixels, .upright = upright };
+    CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
+    CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
+    snprintf(text, sizeof text, "%lld pictures", (long long)count);
+    CLIP_TRY(show(&cli,
+                  json_pack("{s:s, s:I, s:I}", "output", output, "count", (json_int_t)count,
+                            "image_size", (json_int_t)size),
+                  text, &error));
+out:
+    free(pixels);
+    free(values);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+/* shapes and emoji ------------------------------------------------------------------------ */
+
+static int run_shapes(int argc, char **argv)
+{
+    struct clip_shapes_options set = { .count = 20000, .image_size = 64 };
+    struct clip_shapes_counts counts = { 0 };
+    int64_t seed = 0;
+    const struct clip_cli_option options[] = {
+        { "output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder",
+          .required = true },
+        { "count", "N", CLIP_CLI_INT, &set.count, .help = "training pictures (20000)", .least = 1,
+          .most = 1e7 },
+        { "image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
+          .least = 16, .most = 1024 },
+        { "seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other pictures (0)",
+          .least = 0, .most = 1e15 },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data shapes",
+        .summary =
+            "Draws the shapes set: one or two coloured shapes a picture, with captions and two "
+            "zero-shot tests, one of them on pairs of colour and shape that training never sees.",
+        .example = "clip_data shapes --output data/shapes",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    char text[256];
+    clip_cli_parse(&cli, argc, argv);
+    double start = clip_seconds();
+    set.seed = (uint64_t)seed;
+    set.quiet = cli.quiet;
+    clip_status status = clip_shapes_write(&set, &counts, &error);
+    double seconds = clip_seconds() - start;
+    snprintf(text, sizeof text,
+             "%lld training pictures with %lld captions, %lld for validation, zero-shot: %lld of "
+             "seen pairs, %lld of never-seen, in %.1f s",
+             (long long)counts.train_pictures, (long long)counts.train_pairs,
+             (long long)counts.val_pairs, (long long)counts.zeroshot_seen,
+             (long long)counts.zeroshot_unseen, seconds);
+    if (status == CLIP_OK)
+        status = show(
+            &cli,
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output", set.output,
+                      "train_pictures", (json_int_t)counts.train_pictures, "train_pairs",
+                      (json_int_t)counts.train_pairs, "val_pairs", (json_int_t)counts.val_pairs,
+                      "zeroshot_seen", (json_int_t)counts.zeroshot_seen, "zeroshot_unseen",
+                      (json_int_t)counts.zeroshot_unseen, "image_size", (json_int_t)set.image_size,
+                      "seed", (json_int_t)seed, "seconds", seconds),
+            text, &error);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+static int run_emoji(int argc, char **argv)
+{
+    struct clip_emoji_options set = { .image_size = 64, .variants = 24 };
+    struct clip_emoji_counts counts = { 0 };
+    int64_t seed = 0;
+    const struct clip_cli_option options[] = {
+        { "output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder",
+          .required = true },
+        { "debs", "DIR", CLIP_CLI_TEXT, &set.debs,
+          .help = "holds the two .deb files (default: fetched by apt-get)" },
+        { "image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
+          .least = 16, .most = 512 },
+        { "variants", "N", CLIP_CLI_INT, &set.variants, .help = "training pictures an emoji (24)",
+          .least = 1, .most = 1000 },
+        { "seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other variants (0)",
+          .least = 0, .most = 1e15 },
+        { 0 },
+    };
+    struct clip_cli cli = {
+        .name = "clip_data emoji",
+        .summary = "Makes the emoji set from two Debian packages: training pictures by one artist, "
+                   "test pictures of the same ideas by another.",
+        .example = "clip_data emoji --output data/emoji",
+        .options = options,
+    };
+    struct clip_error error = { 0 };
+    char text[256];
+    clip_cli_parse(&cli, argc, argv);
+    double start = clip_seconds();
+    set.seed = (uint64_t)seed;
+    set.quiet = cli.quiet;
+    clip_status status = clip_emoji_write(&set, &counts, &error);
+    double seconds = clip_seconds() - start;
+    snprintf(text, sizeof text,
+             "%lld emoji: %lld training pairs by one artist, %lld for validation, %lld test pairs "
+             "by the other, in %.1f s",
+             (long long)counts.ideas, (long long)counts.train_pairs, (long long)counts.val_pairs,
+             (long long)counts.test_pairs, seconds);
+    if (status == CLIP_OK)
+        status = show(&cli,
+                      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output",
+                                set.output, "ideas", (json_int_t)counts.ideas, "train_pairs",
+                                (json_int_t)counts.train_pairs, "val_pairs",
+                                (json_int_t)counts.val_pairs, "test_pairs",
+                                (json_int_t)counts.test_pairs, "image_size",
+                                (json_int_t)set.image_size, "variants", (json_int_t)set.variants,
+                                "seed", (json_int_t)seed, "seconds", seconds),
+                      text, &error);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct clip_command commands[] = {
+        { "check", "says what a data set holds and what is wrong with it", run_check },
+        { "tokenizer", "train: learns a tokenizer from captions", run_tokenizer },
+        { "tokenize", "turns lines into token ids", run_tokenize },
+        { "preprocess", "writes pictures as a model sees them", run_preprocess },
+        { "shapes", "draws the shapes demo set", run_shapes },
+        { "emoji", "makes the emoji demo set", run_emoji },
+        { 0 },
+    };
+    return clip_cli_dispatch("clip_data",
+                             "Looks at data, trains and applies tokenizers, makes the demo sets.",
+                             "clip_data check pairs.csv", commands, argc, argv);
+}

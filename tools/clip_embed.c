@@ -1,0 +1,160 @@
+/* clip_embed: pictures, texts or tensors -> rows of numbers in a file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/progress.h"
+#include "eval/embeddings.h"
+#include "eval/texts.h"
+#include "tools/cli.h"
+
+struct job {
+    const char *model, *output, *texts, *tensors, *weights, *tokenizer;
+    struct clip_cli_list images;
+    bool raw;
+};
+
+struct outcome {
+    const char *kind; /* "images", "texts", "tensors" */
+    int64_t rows, bad;
+};
+
+static clip_status embed_images(const struct job *job, const struct clip_embedder *e, bool quiet,
+                                struct outcome *outcome, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_pictures pictures = {0};
+    struct clip_embeddings out = {0};
+    const char **names;
+    enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
+    outcome->kind = "images";
+    CLIP_TRY(clip_pictures_open(&pictures, job->images.items, job->images.count, error));
+    CLIP_TRY(clip_embeddings_from_pictures(&out, e, &pictures, kind, quiet, &names, &outcome->rows,
+                                           &outcome->bad, error));
+    CLIP_TRY(clip_embeddings_write(&out, job->output, names, outcome->rows, error));
+out:
+    clip_embeddings_release(&out);
+    clip_pictures_release(&pictures);
+    return status;
+}
+
+static clip_status embed_texts(const struct job *job, const struct clip_embedder *e, bool quiet,
+                               struct outcome *outcome, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_texts texts = {0};
+    struct clip_embeddings out = {0};
+    float *rows;
+    int64_t cut, dim = clip_embedder_dim(e);
+    enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
+    outcome->kind = "texts";
+    CLIP_TRY(clip_texts_read(&texts, job->texts, error));
+    outcome->rows = texts.count;
+    CLIP_TRY(clip_embeddings_add(&out, "text_embeds", texts.count, dim, &rows, error));
+    CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, kind, quiet, rows, &cut, error));
+    if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
+    CLIP_TRY(clip_embeddings_write(&out, job->output, texts.lines, texts.count, error));
+out:
+    clip_embeddings_release(&out);
+    clip_texts_release(&texts);
+    return status;
+}
+
+static clip_status embed_tensors(const struct job *job, const struct clip_embedder *e,
+                                 struct outcome *outcome, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_embeddings out = {0};
+    outcome->kind = "tensors";
+    CLIP_TRY(clip_embeddings_from_tensors(&out, e, job->tensors, error));
+    for (int64_t i = 0; i < out.bundle.tensor_count; i++)
+        if (strcmp(out.bundle.tensors[i].name, "logits_per_image") != 0)
+            outcome->rows += out.bundle.tensors[i].tensor.shape[0];
+    outcome->rows /= 2; /* features and embeds */
+    CLIP_TRY(clip_embeddings_write(&out, job->output, NULL, 0, error));
+out:
+    clip_embeddings_release(&out);
+    return status;
+}
+
+static clip_status embed(const struct job *job, struct clip_cli *cli, struct outcome *outcome,
+                         int64_t *dim, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_embedder *e = NULL;
+    const struct clip_embedder_options options = {
+        .tokenizer = job->tokenizer,
+        .raw_weights = strcmp(job->weights, "raw") == 0,
+    };
+    CLIP_TRY(clip_embeddings_check(job->output, job->tensors != NULL, error));
+    CLIP_TRY(clip_embedder_open(&e, job->model, &options, error));
+    *dim = clip_embedder_dim(e);
+    if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
+    else if (job->texts != NULL) status = embed_texts(job, e, cli->quiet, outcome, error);
+    else status = embed_images(job, e, cli->quiet, outcome, error);
+out:
+    clip_embedder_free(e);
+    return status;
+}
+
+static clip_status report(const struct clip_cli *cli, const struct job *job,
+                          const struct outcome *outcome, int64_t dim, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (cli->json) {
+        json_t *result =
+            json_pack("{s:s, s:s, s:I, s:I, s:I}", "output", job->output, "kind", outcome->kind,
+                      "rows", (json_int_t)outcome->rows, "dim", (json_int_t)dim, "skipped",
+                      (json_int_t)outcome->bad);
+        status = clip_cli_print_json(result, error);
+        json_decref(result);
+    } else {
+        printf("%s: %lld rows of %lld\n", job->output, (long long)outcome->rows, (long long)dim);
+    }
+    if (status == CLIP_OK && outcome->bad > 0)
+        status = clip_fail(error, CLIP_ERR_DATA,
+                           "%lld pictures could not be read and were skipped; the other %lld are "
+                           "in %s",
+                           (long long)outcome->bad, (long long)outcome->rows, job->output);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct job job = {.weights = "ema"};
+    const struct clip_cli_option options[] = {
+        {"model", "MODEL", CLIP_CLI_TEXT, &job.model, .required = true,
+         .help = "run folder, checkpoint .h5 or .safetensors"},
+        {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
+         .help = "what to write: .h5, .safetensors or .npy"},
+        {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
+         .help = "pictures: files, folders of them, .csv, .tsv, .tar"},
+        {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
+        {"tensors", "FILE", CLIP_CLI_TEXT, &job.tensors,
+         .help = ".safetensors with pixel_values [n,3,S,S], input_ids [n,T], or both"},
+        {"raw", NULL, CLIP_CLI_FLAG, &job.raw,
+         .help = "leave the rows as they are, not of length 1"},
+        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
+         .help = "which weights, where there are both (ema)"},
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
+         .help = "\"clip\" or a file (the model's own)"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_embed",
+        .summary = "Writes the embeddings of pictures (image_embeds), of texts (text_embeds) or of "
+                   "ready tensors, and the rows' names.",
+        .example = "clip_embed --model runs/small --images photos/ --output photos.h5",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    int sources = (job.images.count > 0) + (job.texts != NULL) + (job.tensors != NULL);
+    if (sources != 1) clip_cli_wrong_usage(&cli, "give one of --images, --texts and --tensors");
+    struct clip_error error = {0};
+    struct outcome outcome = {0};
+    int64_t dim = 0;
+    clip_status status = embed(&job, &cli, &outcome, &dim, &error);
+    if (status == CLIP_OK) status = report(&cli, &job, &outcome, dim, &error);
+    free(job.images.items);
+    return clip_cli_finish(&cli, status, &error);
+}

@@ -1,0 +1,152 @@
+/* clip_train: trains or fine-tunes a CLIP model from a configuration file. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "tools/cli.h"
+#include "train/trainer.h"
+
+struct arguments {
+    const char *config, *init, *output;
+    struct clip_cli_list set;
+    bool resume, force, dry_run, help_config, help_config_markdown;
+};
+
+/* runs/NAME, NAME the configuration file's without its suffix. */
+static clip_status choose_output(struct clip_config *config, const struct arguments *a,
+                                 struct clip_error *error)
+{
+    char name[256];
+    if (a->output != NULL) return clip_config_put(config, "train", "output", a->output, error);
+    if (config->train.output[0] != '\0') return CLIP_OK;
+    snprintf(name, sizeof name, "runs/%.200s", clip_path_name(a->config));
+    char *dot = strrchr(name, '.');
+    if (dot != NULL && dot > name + strlen("runs/")) *dot = '\0';
+    return clip_config_put(config, "train", "output", name, error);
+}
+
+static clip_status read_config(struct clip_config *config, const struct arguments *a,
+                               struct clip_error *error)
+{
+    clip_status status;
+    CLIP_TRY(clip_config_init(config, error));
+    CLIP_TRY(clip_config_read(config, a->config, error));
+    for (int64_t i = 0; i < a->set.count; i++)
+        CLIP_TRY(clip_config_set(config, a->set.items[i], error));
+    CLIP_TRY(choose_output(config, a, error));
+out:
+    return status;
+}
+
+static clip_status print_forecast(const struct clip_train_forecast *f, bool json,
+                                  struct clip_error *error)
+{
+    if (!json) {
+        printf("samples              %lld\n", (long long)f->samples);
+        printf("steps                %lld (%lld an epoch)\n", (long long)f->steps,
+               (long long)f->steps_per_epoch);
+        printf("parameters           %lld, %lld trained\n", (long long)f->parameters,
+               (long long)f->trained);
+        printf("tokens a caption     %.1f\n", f->tokens_per_caption);
+        printf("FLOPs a step         %.1f G\n", f->flops_per_step / 1e9);
+        printf("forecast peak memory %.0f MB: %.0f weights, gradients and moments, %.0f "
+               "activations, %.0f the rest\n",
+               (double)f->peak_bytes / 1e6, (double)f->weights_bytes / 1e6,
+               (double)f->activation_bytes / 1e6,
+               (double)(f->peak_bytes - f->weights_bytes - f->activation_bytes) / 1e6);
+        return CLIP_OK;
+    }
+    json_t *value = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I}", "samples", (json_int_t)f->samples,
+        "steps", (json_int_t)f->steps, "steps_per_epoch", (json_int_t)f->steps_per_epoch,
+        "parameters", (json_int_t)f->parameters, "trained_parameters", (json_int_t)f->trained,
+        "tokens_per_caption", f->tokens_per_caption, "flops_per_step", f->flops_per_step,
+        "weights_bytes", (json_int_t)f->weights_bytes, "activation_bytes",
+        (json_int_t)f->activation_bytes, "peak_rss_bytes", (json_int_t)f->peak_bytes);
+    clip_status status = clip_cli_print_json(value, error);
+    json_decref(value);
+    return status;
+}
+
+static clip_status print_summary(const struct clip_config *config,
+                                 const struct clip_train_summary *s, const struct clip_cli *cli,
+                                 struct clip_error *error)
+{
+    bool measured = isfinite(s->best) && s->best_step > 0;
+    if (cli->json) {
+        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b}", "output", config->train.output,
+                                  "step", (json_int_t)s->step, "steps", (json_int_t)s->steps,
+                                  "samples", (json_int_t)s->samples, "was_finished",
+                                  s->was_finished);
+        if (measured) {
+            json_object_set_new(value, "best_metric", json_string(s->metric));
+            json_object_set_new(value, "best", json_real(s->best));
+            json_object_set_new(value, "best_step", json_integer(s->best_step));
+        }
+        clip_status status = clip_cli_print_json(value, error);
+        json_decref(value);
+        return status;
+    }
+    printf("%s: %s after %lld steps, %lld pairs\n", config->train.output,
+           s->was_finished ? "was finished already" : "finished", (long long)s->step,
+           (long long)s->samples);
+    if (measured)
+        printf("best %s %.4f at step %lld: %s/best.h5\n", s->metric, s->best,
+               (long long)s->best_step, config->train.output);
+    printf("last checkpoint: %s/last.h5\n", config->train.output);
+    return CLIP_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {0};
+    const struct clip_cli_option options[] = {
+        {"config", "FILE", CLIP_CLI_TEXT, &a.config, "the configuration, an INI file"},
+        {"set", "SECTION.KEY=VALUE", CLIP_CLI_LIST, &a.set,
+         "sets a key over the file; may be repeated"},
+        {"init", "MODEL", CLIP_CLI_TEXT, &a.init, "starts from this model's weights (fine-tuning)"},
+        {"resume", NULL, CLIP_CLI_FLAG, &a.resume, "goes on from the newest whole checkpoint"},
+        {"force", NULL, CLIP_CLI_FLAG, &a.force,
+         "overwrites a run; with --resume: though the config changed"},
+        {"output", "DIR", CLIP_CLI_TEXT, &a.output,
+         "the run's folder (runs/ and the config's name)"},
+        {"dry-run", NULL, CLIP_CLI_FLAG, &a.dry_run,
+         "shows parameters, FLOPs and forecast memory, trains nothing"},
+        {"help-config", NULL, CLIP_CLI_FLAG, &a.help_config,
+         "lists every key of the configuration"},
+        {"help-config-markdown", NULL, CLIP_CLI_FLAG, &a.help_config_markdown,
+         "the same as tables"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_train",
+        .summary = "Trains a CLIP model on pairs of pictures and captions, or fine-tunes one.",
+        .example = "clip_train --config configs/small.ini --set train.batch_size=256",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    if (a.help_config || a.help_config_markdown) {
+        clip_config_help(stdout, a.help_config_markdown);
+        return clip_cli_finish(&cli, CLIP_OK, &(struct clip_error){0});
+    }
+    if (a.config == NULL) clip_cli_wrong_usage(&cli, "--config FILE is needed");
+    struct clip_error error = {0};
+    struct clip_config config = {0};
+    struct clip_train_options how = {
+        .init = a.init, .resume = a.resume, .force = a.force, .quiet = cli.quiet};
+    clip_status status = read_config(&config, &a, &error);
+    if (status == CLIP_OK && a.dry_run) {
+        struct clip_train_forecast forecast;
+        status = clip_train_forecast(&config, &how, &forecast, &error);
+        if (status == CLIP_OK) status = print_forecast(&forecast, cli.json, &error);
+    } else if (status == CLIP_OK) {
+        struct clip_train_summary summary = {0};
+        how.stop = clip_cli_catch_signals();
+        status = clip_train_run(&config, &how, &summary, &error);
+        if (status == CLIP_OK) status = print_summary(&config, &summary, &cli, &error);
+    }
+    clip_config_release(&config);
+    free(a.set.items);
+    return clip_cli_finish(&cli, status, &error);
+}

@@ -1,0 +1,140 @@
+#!/bin/bash
+# What the compilers do not check: who includes whom, intrinsics, gradient checks, style; and then
+# the warnings of gcc and clang, as errors. Run by `make lint`, which gives CPPFLAGS and WARN.
+# Prints ok or not ok for each check.
+set -u
+export LC_ALL=C.UTF-8
+passed=0 failed=0
+
+# report NAME COMMAND...: what the command prints are complaints; none is ok.
+report() {
+    local name=$1 complaints
+    shift
+    set -- "$name" "$("$@" 2>&1 | head -n 40)"
+    complaints=$2
+    if [ -z "$complaints" ]; then
+        echo "ok - $1"
+        passed=$((passed + 1))
+    else
+        echo "not ok - $1"
+        printf '%s\n' "$complaints" | sed 's/^/    /'
+        failed=$((failed + 1))
+    fi
+}
+
+product=$(find core kernels autograd model data optim checkpoints train eval tools \
+    -name '*.[ch]' | sort)
+all="$product $(find tests -name '*.[ch]' | sort)"
+
+# tools -> train -> eval -> {model, optim, data, checkpoints} -> autograd -> kernels -> core:
+# a file includes headers of its own folder and of those below; siblings do not include each other.
+# shellcheck disable=SC2086
+check_includes() {
+    awk '
+        BEGIN {
+            split("core kernels autograd model eval train tools", order, " ")
+            for (i in order) rank[order[i]] = i
+            rank["optim"] = rank["data"] = rank["checkpoints"] = rank["model"]
+        }
+        /^[ \t]*#[ \t]*include[ \t]*"/ {
+            split($0, part, "\"")
+            n = split(part[2], path, "/")
+            split(FILENAME, mine, "/")
+            if (n < 2 || !(path[1] in rank))
+                print FILENAME ":" FNR ": \"" part[2] "\": write the path from the root"
+            else if (path[1] != mine[1] && rank[path[1]] >= rank[mine[1]])
+                print FILENAME ":" FNR ": " mine[1] "/ must not include " path[1] "/"
+        }' $product
+}
+
+check_intrinsics() {
+    # shellcheck disable=SC2086
+    grep -nE '(imm|x86|[a-z]mm)intrin\.h|arm_(neon|sve)\.h|\b_mm(256|512)?_[a-z]' $all |
+        grep -v '^kernels/'
+}
+
+# Each op, by the name in its struct clip_op, is put through gradcheck somewhere in tests/.
+check_gradients() {
+    local file name
+    for file in autograd/ops/*.c; do
+        for name in $(tr '\n' ' ' <"$file" |
+            grep -oE 'struct clip_op [a-z0-9_]+ = \{ *(\.name = )?"[a-z0-9_]+"' |
+            grep -oE '"[a-z0-9_]+"'); do
+            grep -hE 'check' tests/test_*.c | grep -qF "$name" ||
+                echo "$file: op $name has no gradient check in tests/"
+        done
+    done
+}
+
+# Shared words of the sources' style.
+check_lines() {
+    # shellcheck disable=SC2086
+    grep -nP '^.{101,}' $all Makefile tools/*.sh tests/*.sh .ci/run |
+        cut -d: -f1 | uniq -c | awk '{print $2 ": " $1 " lines longer than 100 columns"}'
+    # shellcheck disable=SC2086
+    grep -nP '\t|[ \t]+$' $all | sed 's/^\([^:]*:[0-9]*\):.*/\1: a tab, or blanks at the end/'
+    # shellcheck disable=SC2086
+    grep -nwE 'TODO|FIXME|XXX' $all
+}
+
+check_sizes() {
+    # shellcheck disable=SC2086
+    awk '
+        FNR == 1 && file != "" && lines > 700 { print file ": " lines " lines" }
+        { file = FILENAME; lines = FNR }
+        /^\{/ { start = FNR }
+        /^\}/ { if (start && FNR - start > 80 && FILENAME !~ /^tests/)
+                    print FILENAME ":" start ": a function of " FNR - start " lines"
+                start = 0 }
+        END { if (lines > 700) print file ": " lines " lines" }' $all
+}
+
+check_exits() {
+    # shellcheck disable=SC2086
+    grep -nE '\bexit *\(' $product | grep -vE '^tools/|^[^:]*:[0-9]*: *(\*|/\*)'
+}
+
+# What is written to while a program runs. Known and argued: the kernel table, set once, and locks.
+may_change=" kernels/table:table kernels/table:once checkpoints/hdf5_library:library "
+check_globals() {
+    local source name
+    for source in $(printf '%s\n' $product | grep '\.c$' | grep -v '^tools/'); do
+        [ -e "$BUILD/obj/${source%.c}.o" ] || continue
+        for name in $(objdump -t "$BUILD/obj/${source%.c}.o" |
+            awk '$0 ~ / O \.(data|data\.rel|data\.rel\.local|bss|tdata|tbss)[ \t]/ {print $NF}'); do
+            [[ $may_change == *" ${source%.c}:${name%.[0-9]*} "* ]] ||
+                echo "$source: $name can change: no mutable globals"
+        done
+    done
+}
+
+# compile LEFT_OUT COMPILER FLAG...: every file but one, warnings as errors.
+compile() {
+    local left_out=$1
+    shift
+    # shellcheck disable=SC2086
+    printf '%s\n' $all | grep '\.c$' | grep -vFx "$left_out" | xargs -P 2 -n 1 \
+        "$@" $CPPFLAGS -DCLIP_VERSION='"0"' -DCLIP_PREFIX='"/"' -std=c11 $WARN -Werror 2>&1 |
+        grep -E 'error|warning'
+}
+
+# gcc's analyzer on what reads other people's files.
+analyse() {
+    # shellcheck disable=SC2086
+    printf '%s\n' data/*.c checkpoints/*.c | grep -vFx data/stb_image.c | xargs -P 2 -n 1 \
+        gcc $CPPFLAGS -DCLIP_PREFIX='"/"' -std=c11 -O1 -fopenmp -fanalyzer -S -o /dev/null 2>&1 |
+        grep 'warning'
+}
+
+report "who includes whom" check_includes
+report "intrinsics only in kernels/" check_intrinsics
+report "every op has a gradient check" check_gradients
+report "lines: at most 100 columns, no tabs, nothing left to do" check_lines
+report "functions and files of bearable length" check_sizes
+report "only tools/ exits" check_exits
+report "no mutable globals" check_globals
+report "gcc: no warnings" compile none gcc -fopenmp -O1 -S -o /dev/null
+report "clang: no warnings" compile core/threads.c clang -fopenmp-simd -fsyntax-only
+report "gcc -fanalyzer on data/ and checkpoints/" analyse
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,89 @@
+#include "train/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "core/memory.h"
+#include "core/progress.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+enum { ROUNDS = 8000000, TRIES = 7, MOST_THREADS = 1024 };
+
+struct peak {
+    double flops[MOST_THREADS];
+    float values[MOST_THREADS];
+};
+
+static void run_multiply_adds(void *context, int64_t i)
+{
+    struct peak *p = context;
+    p->flops[i] = clip_kernels()->multiply_adds(ROUNDS, &p->values[i]);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The last but one of the sorted rates: the best, but for one that a jumping clock may have made.
+ */
+static double high_rate(double rates[TRIES])
+{
+    qsort(rates, TRIES, sizeof *rates, by_size);
+    return rates[TRIES - 2];
+}
+
+double clip_bench_peak_flops(void)
+{
+    struct peak peak;
+    double rates[TRIES];
+    int threads = clip_threads_count() < MOST_THREADS ? clip_threads_count() : MOST_THREADS;
+    for (int k = 0; k < TRIES; k++) {
+        double started = clip_seconds(), total = 0;
+        clip_parallel_for(threads, run_multiply_adds, &peak);
+        double seconds = clip_seconds() - started;
+        for (int i = 0; i < threads; i++) total += peak.flops[i];
+        rates[k] = total / seconds;
+    }
+    return high_rate(rates);
+}
+
+enum { PIECE = 1 << 20, PIECES = 64 }; /* floats: 256 MB */
+
+struct reading {
+    const float *data;
+    double sums[PIECES];
+};
+
+static void read_piece(void *context, int64_t i)
+{
+    struct reading *r = context;
+    r->sums[i] = clip_kernels()->sum(r->data + i * PIECE, PIECE);
+}
+
+double clip_bench_bandwidth(void)
+{
+    struct clip_error ignored;
+    struct reading reading = {0};
+    float *data = clip_array_new((int64_t)PIECE * PIECES, sizeof *data, &ignored);
+    double rates[TRIES];
+    if (data == NULL) return 0;
+    memset(data, 1, (size_t)PIECE * PIECES * sizeof *data);
+    reading.data = data;
+    for (int k = 0; k < TRIES; k++) {
+        double started = clip_seconds();
+        clip_parallel_for(PIECES, read_piece, &reading);
+        rates[k] = (double)PIECE * PIECES * sizeof *data / (clip_seconds() - started);
+    }
+    free(data);
+    return high_rate(rates);
+}
+
+int64_t clip_bench_peak_rss(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+}

@@ -1,0 +1,97 @@
+/* A run's configuration: one table of keys (section, type, default, range, help), read from INI and
+ * --set.
+ *
+ * The table writes the help, the docs and the run's config.ini; adding a key is adding a row in
+ * config_table.c and a field here. Values are checked when they are set, and the sentence names
+ * file, line, section, key and what is expected. */
+#ifndef CLIP_TRAIN_CONFIG_H
+#define CLIP_TRAIN_CONFIG_H
+
+#include <stdio.h>
+
+#include "core/memory.h"
+#include "model/model.h"
+
+struct clip_config {
+    struct {
+        const char *preset;
+        int64_t embed_dim, image_size, patch_size, vision_width, vision_layers, vision_heads;
+        double vision_mlp_ratio;
+        int64_t context_length, vocab_size, text_width, text_layers, text_heads;
+        double text_mlp_ratio;
+        bool quick_gelu;
+        const char *image_mean, *image_std; /* three numbers with commas; "": CLIP's */
+    } model;
+    struct {
+        const char *train_data, *val_data, *images_root, *csv_separator, *csv_img_key,
+            *csv_caption_key, *tokenizer;
+        int64_t workers;
+        double aug_scale_min;
+        bool aug_flip;
+        int64_t aug_pad;
+        const char *class_templates;
+        double max_bad_fraction;
+        int64_t max_pixels;
+        const char *interpolation, *resize_mode, *text_cleaning;
+    } data;
+    struct {
+        int64_t epochs, steps, batch_size, micro_batch;
+        const char *precision;
+        int64_t seed;
+        const char *output;
+        int64_t val_every, save_every, keep, log_every;
+        const char *loss;
+        bool multi_positive;
+        const char *best_metric, *recompute;
+        double patch_dropout;
+        bool lock_image, lock_text;
+        int64_t unlocked_image_blocks, unlocked_text_blocks;
+    } train;
+    struct {
+        double lr, beta1, beta2, eps, wd;
+        const char *warmup; /* steps, or a share of the run as in 5% */
+        const char *lr_scheduler, *cooldown;
+        double grad_clip_norm, layer_decay, ema_decay;
+        const char *moments;
+    } optim;
+    struct {
+        const char *images, *classes, *templates;
+    } zeroshot;
+
+    const char **values; /* one a row of the table, as written; NULL: the default */
+    struct clip_arena arena;
+};
+
+/* Every value is its default. Release in any case. */
+clip_status clip_config_init(struct clip_config *config, struct clip_error *error);
+void clip_config_release(struct clip_config *config);
+
+clip_status clip_config_read(struct clip_config *config, const char *path,
+                             struct clip_error *error);
+clip_status clip_config_parse(struct clip_config *config, const char *bytes, size_t n,
+                              const char *name, struct clip_error *error);
+/* "section.key=value", as --set takes it. */
+clip_status clip_config_set(struct clip_config *config, const char *assignment,
+                            struct clip_error *error);
+/* Sets a key that is known to be there, by our own code. */
+clip_status clip_config_put(struct clip_config *config, const char *section, const char *key,
+                            const char *value, struct clip_error *error);
+bool clip_config_is_set(const struct clip_config *config, const char *section, const char *key);
+
+/* The model's description: the preset, then every key that was set. */
+clip_status clip_config_model(const struct clip_config *config, struct clip_model_config *out,
+                              struct clip_error *error);
+/* Steps that "500" or "5%" of `total` stand for. */
+int64_t clip_config_share(const char *text, int64_t total);
+
+/* Every value as used, as an INI file. */
+clip_status clip_config_write(const struct clip_config *config, struct clip_buffer *out,
+                              struct clip_error *error);
+/* Names the first keys that decide the result and differ (" [optim] lr = 5e-4 became 1e-3; ...");
+ * out stays empty when none. */
+clip_status clip_config_differences(const struct clip_config *before, const struct clip_config *now,
+                                    struct clip_buffer *out, struct clip_error *error);
+/* All keys with default, range and meaning: plain text, or the table of docs/config.md. */
+void clip_config_help(FILE *stream, bool markdown);
+
+#endif

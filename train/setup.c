@@ -1,0 +1,231 @@
+#include "train/setup.h"
+
+#include <string.h>
+
+#include "eval/model_file.h"
+
+static bool is(const char *value, const char *word) { return strcmp(value, word) == 0; }
+static const char *or_null(const char *text) { return text[0] != '\0' ? text : NULL; }
+
+/* ---- data ---- */
+
+static clip_status open_data(const struct clip_setup *s, const char *path,
+                             struct clip_dataset **out, struct clip_error *error)
+{
+    const struct clip_config *c = s->config;
+    struct clip_dataset_options options = {
+        .images_root = or_null(c->data.images_root),
+        .csv_separator = c->data.csv_separator,
+        .csv_img_key = c->data.csv_img_key,
+        .csv_caption_key = c->data.csv_caption_key,
+        .class_templates = or_null(c->data.class_templates),
+    };
+    return clip_dataset_open(out, path, &options, error);
+}
+
+static void read_preprocessing(struct clip_setup *s)
+{
+    const struct clip_config *c = s->config;
+    s->preprocess = (struct clip_preprocess){
+        .image_size = s->model_config.image_size,
+        .interpolation = is(c->data.interpolation, "bilinear") ? CLIP_BILINEAR : CLIP_BICUBIC,
+        .resize_mode = is(c->data.resize_mode, "longest")  ? CLIP_RESIZE_LONGEST
+                       : is(c->data.resize_mode, "squash") ? CLIP_RESIZE_SQUASH
+                                                           : CLIP_RESIZE_SHORTEST,
+    };
+    memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
+    memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
+    s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
+    s->cleaning = is(c->data.text_cleaning, "huggingface") ? CLIP_TEXT_HUGGINGFACE
+                                                           : CLIP_TEXT_OPEN_CLIP;
+}
+
+clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct clip_loader **out,
+                              struct clip_error *error)
+{
+    const struct clip_config *c = s->config;
+    struct clip_loader_options options = {
+        .batch_size = c->train.batch_size,
+        .context_length = s->model_config.context_length,
+        .vocab_size = s->model_config.vocab_size,
+        .workers = (int)c->data.workers,
+        .seed = (uint64_t)c->train.seed,
+        .shuffle = true,
+        .augment = true,
+        .preprocess = s->preprocess,
+        .augmentation = {.scale_min = c->data.aug_scale_min,
+                         .flip = c->data.aug_flip,
+                         .pad = c->data.aug_pad},
+        .limits = s->limits,
+        .cleaning = s->cleaning,
+        .max_bad_fraction = c->data.max_bad_fraction,
+        .quiet = quiet,
+    };
+    return clip_loader_create(out, s->train_data, s->tokenizer, &options, error);
+}
+
+/* ---- model ---- */
+
+/* The description of --init's model becomes the configuration's; a key that was set and says
+ * otherwise is an error. */
+static clip_status adopt_description(struct clip_setup *s, const struct clip_model_config *from,
+                                     const char *init, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_model_config *mine = &s->model_config;
+    const struct {
+        const char *key;
+        double theirs, ours;
+    } keys[] = {
+        {"embed_dim", (double)from->embed_dim, (double)mine->embed_dim},
+        {"image_size", (double)from->image_size, (double)mine->image_size},
+        {"patch_size", (double)from->patch_size, (double)mine->patch_size},
+        {"vision_width", (double)from->vision_width, (double)mine->vision_width},
+        {"vision_layers", (double)from->vision_layers, (double)mine->vision_layers},
+        {"vision_heads", (double)from->vision_heads, (double)mine->vision_heads},
+        {"vision_mlp_ratio", from->vision_mlp_ratio, mine->vision_mlp_ratio},
+        {"context_length", (double)from->context_length, (double)mine->context_length},
+        {"vocab_size", (double)from->vocab_size, (double)mine->vocab_size},
+        {"text_width", (double)from->text_width, (double)mine->text_width},
+        {"text_layers", (double)from->text_layers, (double)mine->text_layers},
+        {"text_heads", (double)from->text_heads, (double)mine->text_heads},
+        {"text_mlp_ratio", from->text_mlp_ratio, mine->text_mlp_ratio},
+        {"quick_gelu", from->quick_gelu, mine->quick_gelu},
+    };
+    char value[128];
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        bool set = clip_config_is_set(s->config, "model", keys[i].key);
+        if (set && keys[i].theirs != keys[i].ours)
+            return clip_fail(error, CLIP_ERR_USAGE,
+                             "%s has %s %g, but the configuration says %g; leave the key out to "
+                             "take the model's",
+                             init, keys[i].key, keys[i].theirs, keys[i].ours);
+        snprintf(value, sizeof value,
+                 is(keys[i].key, "quick_gelu") ? (keys[i].theirs != 0 ? "true" : "false") : "%.12g",
+                 keys[i].theirs);
+        CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
+    }
+    for (int i = 0; i < 2; i++) {
+        const float *three = i == 0 ? from->image_mean : from->image_std;
+        const char *key = i == 0 ? "image_mean" : "image_std";
+        snprintf(value, sizeof value, "%.9g,%.9g,%.9g", (double)three[0], (double)three[1],
+                 (double)three[2]);
+        if (!clip_config_is_set(s->config, "model", key))
+            CLIP_TRY(clip_config_put(s->config, "model", key, value, error));
+    }
+    CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
+out:
+    return status;
+}
+
+static void copy_weights(struct clip_model *to, struct clip_model *from)
+{
+    for (int64_t i = 0; i < to->param_count; i++) {
+        struct clip_tensor *mine = &to->params[i].tensor;
+        const struct clip_param *theirs = clip_model_param(from, to->params[i].name);
+        if (theirs !=
+            NULL) /* all but logit_bias, which a model trained with InfoNCE does not have */
+            memcpy(mine->data, theirs->tensor.data,
+                   (size_t)clip_tensor_count(mine) * sizeof(float));
+    }
+}
+
+/* Tokenizer and model: --init's, or the configuration's with fresh weights. */
+static clip_status open_model(struct clip_setup *s, const char *init, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_model_file *file = NULL;
+    CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
+    if (init != NULL) {
+        CLIP_TRY(clip_model_file_open(&file, init, NULL, error));
+        CLIP_TRY(adopt_description(s, &file->model->config, init, error));
+    }
+    if (file != NULL && file->tokenizer != NULL &&
+        !clip_config_is_set(s->config, "data", "tokenizer")) {
+        s->tokenizer = file->tokenizer;
+        file->tokenizer = NULL;
+    } else {
+        CLIP_TRY(clip_tokenizer_open(&s->tokenizer, s->config->data.tokenizer, NULL, error));
+    }
+    CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
+    clip_model_init(s->model, (uint64_t)s->config->train.seed);
+    if (file != NULL) copy_weights(s->model, file->model);
+out:
+    clip_model_file_free(file);
+    return status;
+}
+
+static clip_status create_step(struct clip_setup *s, struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_config *c = s->config;
+    struct clip_step_options options = {
+        .adamw = {.beta1 = c->optim.beta1,
+                  .beta2 = c->optim.beta2,
+                  .eps = c->optim.eps,
+                  .weight_decay = c->optim.wd},
+        .schedule =
+            {
+                .kind = is(c->optim.lr_scheduler, "cosine")  ? CLIP_SCHEDULE_COSINE
+                        : is(c->optim.lr_scheduler, "const") ? CLIP_SCHEDULE_CONST
+                                                             : CLIP_SCHEDULE_COOLDOWN,
+                .lr = c->optim.lr,
+                .warmup = clip_config_share(c->optim.warmup, s->steps),
+                .total = s->steps,
+                .cooldown = clip_config_share(c->optim.cooldown, s->steps),
+            },
+        .loss = is(c->train.loss, "siglip") ? CLIP_LOSS_SIGLIP : CLIP_LOSS_INFONCE,
+        .multi_positive = c->train.multi_positive,
+        .batch_size = c->train.batch_size,
+        .micro_batch = c->train.micro_batch,
+        .grad_clip_norm = c->optim.grad_clip_norm,
+        .layer_decay = c->optim.layer_decay,
+        .ema_decay = c->optim.ema_decay,
+        .patch_dropout = c->train.patch_dropout,
+        .seed = (uint64_t)c->train.seed,
+    };
+    CLIP_TRY(clip_model_train(s->model, error));
+    if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
+    if (c->train.lock_text) clip_model_lock_text(s->model, c->train.unlocked_text_blocks);
+    CLIP_TRY(clip_step_create(&s->step, s->model, &options, error));
+out:
+    return status;
+}
+
+clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
+                            const struct clip_train_options *options, struct clip_error *error)
+{
+    clip_status status;
+    *s = (struct clip_setup){.config = config};
+    if (config->data.train_data[0] == '\0')
+        return clip_fail(
+            error, CLIP_ERR_USAGE,
+            "[data] train_data is not set; name a csv, tar or folder of pairs to train on");
+    CLIP_TRY(open_model(s, options->init, error));
+    read_preprocessing(s);
+    CLIP_TRY(open_data(s, config->data.train_data, &s->train_data, error));
+    if (config->data.val_data[0] != '\0')
+        CLIP_TRY(open_data(s, config->data.val_data, &s->val_data, error));
+    s->steps_per_epoch = s->train_data->count / config->train.batch_size;
+    s->steps = config->train.steps > 0 ? config->train.steps
+                                       : config->train.epochs * s->steps_per_epoch;
+    if (s->steps_per_epoch < 1)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[train] batch_size %lld is larger than the %lld samples of %s; use a "
+                         "smaller batch_size",
+                         (long long)config->train.batch_size, (long long)s->train_data->count,
+                         config->data.train_data);
+    CLIP_TRY(create_step(s, error));
+out:
+    return status;
+}
+
+void clip_setup_release(struct clip_setup *s)
+{
+    clip_step_free(s->step);
+    clip_model_free(s->model);
+    clip_dataset_free(s->train_data);
+    clip_dataset_free(s->val_data);
+    clip_tokenizer_free(s->tokenizer);
+    *s = (struct clip_setup){0};
+}

@@ -1,0 +1,30 @@
+/* What a run is made of, opened from its configuration. Shared by the trainer and the forecast. */
+#ifndef CLIP_TRAIN_SETUP_H
+#define CLIP_TRAIN_SETUP_H
+
+#include "data/loader.h"
+#include "train/config.h"
+#include "train/step.h"
+#include "train/trainer.h"
+
+struct clip_setup {             /* start from {0} */
+    struct clip_config *config; /* borrowed */
+    struct clip_model_config model_config;
+    struct clip_tokenizer *tokenizer;
+    struct clip_dataset *train_data, *val_data; /* val_data NULL: none */
+    struct clip_preprocess preprocess;
+    struct clip_image_limits limits;
+    enum clip_text_cleaning cleaning;
+    struct clip_model *model;
+    struct clip_step *step;
+    int64_t steps_per_epoch, steps;
+};
+
+/* Opens everything: model with its first weights, locks, optimizer. */
+clip_status clip_setup_open(struct clip_setup *setup, struct clip_config *config,
+                            const struct clip_train_options *options, struct clip_error *error);
+void clip_setup_release(struct clip_setup *setup);
+clip_status clip_setup_loader(const struct clip_setup *setup, bool quiet, struct clip_loader **out,
+                              struct clip_error *error);
+
+#endif

@@ -1,0 +1,292 @@
+#include "train/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "core/memory.h"
+#include "kernels/kernels.h"
+
+static int64_t kept_patches(const struct clip_step *s)
+{
+    const struct clip_model_config *c = &s->model->config;
+    int64_t grid = c->image_size / c->patch_size, patches = grid * grid;
+    int64_t kept = (int64_t)llround((1 - s->options.patch_dropout) * (double)patches);
+    return kept > 1 ? kept : 1;
+}
+
+static int64_t piece_size(const struct clip_step *s)
+{
+    int64_t micro = s->options.micro_batch;
+    return micro > 0 && micro < s->options.batch_size ? micro : s->options.batch_size;
+}
+
+/* ---- parameters ---- */
+
+static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_model *m = s->model;
+    struct clip_optim_param *params = NULL;
+    CLIP_NEW(params, m->param_count);
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        params[i] = (struct clip_optim_param){
+            .offset = p->offset,
+            .count = clip_tensor_count(&p->tensor),
+            .decays = p->decays,
+            .trained = p->tensor.needs_grad,
+            .lr_factor = pow(s->options.layer_decay, p->depth),
+        };
+    }
+    CLIP_TRY(
+        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->size, error));
+out:
+    free(params);
+    return status;
+}
+
+clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
+                             const struct clip_step_options *options, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_step *s = NULL;
+    CLIP_NEW(s, 1);
+    s->options = *options;
+    s->model = model;
+    CLIP_TRY(clip_tape_create(&s->tape, error));
+    CLIP_TRY(create_adamw(s, error));
+    if (options->ema_decay > 0) {
+        CLIP_NEW(s->ema, model->size);
+        memcpy(s->ema, model->data, (size_t)model->size * sizeof *s->ema);
+    }
+    if (options->patch_dropout > 0) CLIP_NEW(s->keep, options->batch_size * kept_patches(s));
+    if (piece_size(s) < options->batch_size) {
+        CLIP_NEW(s->embeds, 2 * options->batch_size * model->config.embed_dim);
+        CLIP_NEW(s->grads, 2 * options->batch_size * model->config.embed_dim);
+        CLIP_NEW(s->offsets, piece_size(s) + 1);
+    }
+    *out = s;
+    return CLIP_OK;
+out:
+    clip_step_free(s);
+    return status;
+}
+
+void clip_step_free(struct clip_step *s)
+{
+    if (s == NULL) return;
+    clip_tape_free(s->tape);
+    clip_adamw_free(s->adamw);
+    free(s->ema);
+    free(s->keep);
+    free(s->embeds);
+    free(s->grads);
+    free(s->offsets);
+    free(s);
+}
+
+/* ---- forward and backward ---- */
+
+/* Which patches each picture keeps: a sorted random subset keyed by (seed, epoch, sample) (FLIP, Li
+ * et al. 2023). */
+static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
+{
+    const struct clip_model_config *c = &s->model->config;
+    int64_t grid = c->image_size / c->patch_size, patches = grid * grid, kept = kept_patches(s);
+    for (int64_t b = 0; b < batch->count; b++) {
+        struct clip_rng rng = clip_rng_at(s->options.seed, CLIP_RNG_PATCHES, (uint32_t)batch->epoch,
+                                          (uint64_t)batch->samples[b]);
+        int32_t *out = s->keep + b * kept;
+        int64_t missing = kept;
+        for (int64_t p = 0; p < patches && missing > 0;
+             p++) /* selection sampling: Knuth, vol. 2, algorithm S */
+            if ((int64_t)clip_rng_below(&rng, (uint32_t)(patches - p)) < missing)
+                out[kept - missing--] = (int32_t)p;
+    }
+}
+
+/* Pairs [begin, begin + n) of a batch as tensors. */
+struct piece {
+    struct clip_tensor pixels, tokens, offsets, keep;
+    struct clip_tensor *kept; /* &keep, or NULL */
+};
+
+static void take_piece(struct clip_step *s, const struct clip_batch *batch, int64_t begin,
+                       int64_t n, struct piece *out)
+{
+    int64_t size = s->model->config.image_size, kept = s->keep != NULL ? kept_patches(s) : 0;
+    int32_t *offsets = batch->offsets;
+    int32_t first = batch->offsets[begin], end = batch->offsets[begin + n];
+    if (n < batch->count) {
+        offsets = s->offsets;
+        for (int64_t b = 0; b <= n; b++) offsets[b] = batch->offsets[begin + b] - first;
+    }
+    out->pixels = clip_tensor_view(CLIP_F32, batch->pixels + begin * 3 * size * size, 4,
+                                   (int64_t[]){n, 3, size, size});
+    out->tokens = clip_tensor_i32(batch->tokens + first, end - first);
+    out->offsets = clip_tensor_i32(offsets, n + 1);
+    out->kept = NULL;
+    if (s->keep == NULL) return;
+    out->keep = clip_tensor_view(CLIP_I32, s->keep + begin * kept, 2, (int64_t[]){n, kept});
+    out->kept = &out->keep;
+}
+
+struct clip_tensor *clip_step_loss(const struct clip_step *s, struct clip_tape *t,
+                                   struct clip_tensor *image, struct clip_tensor *text,
+                                   struct clip_tensor *ids)
+{
+    struct clip_model *m = s->model;
+    return s->options.loss == CLIP_LOSS_SIGLIP
+               ? clip_sigmoid_loss(t, image, text, m->logit_scale, m->logit_bias, ids)
+               : clip_infonce(t, image, text, m->logit_scale, ids);
+}
+
+static double scalar(const struct clip_tensor *tensor)
+{
+    return tensor->data != NULL ? (double)*(const float *)tensor->data : 0;
+}
+
+/* Figure 3 of the paper. */
+static double whole_batch(struct clip_step *s, const struct clip_batch *batch,
+                          struct clip_tensor *ids)
+{
+    struct clip_tape *tape = s->tape;
+    struct piece piece;
+    clip_tape_clear(tape);
+    take_piece(s, batch, 0, batch->count, &piece);
+    struct clip_tensor *image = clip_vision_encode(tape, s->model, &piece.pixels,
+                                                   piece.kept); /* [B,E], unit rows */
+    struct clip_tensor *text = clip_text_encode(tape, s->model, &piece.tokens,
+                                                &piece.offsets); /* [B,E], unit rows */
+    struct clip_tensor *loss = clip_step_loss(s, tape, image, text, ids);
+    double value = tape->plan ? 0 : scalar(loss);
+    clip_tape_backward(tape, loss);
+    return value;
+}
+
+static void keep_embeds(float *to, const struct clip_tensor *from)
+{
+    if (from->data != NULL) memcpy(to, from->data, (size_t)clip_tensor_count(from) * sizeof *to);
+}
+
+/* The same loss and gradient, a piece at a time. */
+static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
+                        struct clip_tensor *ids, struct clip_error *error)
+{
+    struct clip_tape *t = s->tape;
+    struct clip_model *m = s->model;
+    int64_t n = batch->count, e = m->config.embed_dim, size = piece_size(s);
+    float *image_embeds = s->embeds, *text_embeds = s->embeds + n * e;
+    float *image_grads = s->grads, *text_grads = s->grads + n * e;
+    struct piece piece;
+
+    t->record = false;
+    for (int64_t i = 0; i < n && t->status == CLIP_OK; i += size) {
+        clip_tape_clear(t);
+        take_piece(s, batch, i, n - i < size ? n - i : size, &piece);
+        keep_embeds(image_embeds + i * e, clip_vision_encode(t, m, &piece.pixels, piece.kept));
+        keep_embeds(text_embeds + i * e, clip_text_encode(t, m, &piece.tokens, &piece.offsets));
+    }
+    t->record = true;
+    if (t->status != CLIP_OK) return 0;
+
+    memset(s->grads, 0, 2 * (size_t)(n * e) * sizeof *s->grads);
+    struct clip_tensor image = clip_tensor_f32(image_embeds, n, e),
+                       text = clip_tensor_f32(text_embeds, n, e);
+    image.grad = image_grads;
+    text.grad = text_grads;
+    image.needs_grad = text.needs_grad = true;
+    clip_tape_clear(t);
+    struct clip_tensor *loss = clip_step_loss(s, t, &image, &text, ids);
+    double value = scalar(loss);
+    clip_tape_backward(t, loss);
+
+    for (int64_t i = 0; i < n && clip_tape_status(t, error) == CLIP_OK; i += size) {
+        clip_tape_clear(t);
+        take_piece(s, batch, i, n - i < size ? n - i : size, &piece);
+        clip_tape_backward_from(t, clip_vision_encode(t, m, &piece.pixels, piece.kept),
+                                image_grads + i * e);
+        clip_tape_backward_from(t, clip_text_encode(t, m, &piece.tokens, &piece.offsets),
+                                text_grads + i * e);
+    }
+    return value;
+}
+
+/* ---- the step ---- */
+
+static clip_status check_finite(const struct clip_step *s, const struct clip_step_result *r,
+                                struct clip_error *error)
+{
+    if (isfinite(r->loss) && isfinite(r->grad_norm)) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DIVERGED,
+                     "the %s is not a finite number at step %lld (lr %g); try a lower [optim] lr, "
+                     "a longer warmup or a "
+                     "lower beta2, and go on from the last checkpoint with --resume",
+                     isfinite(r->loss) ? "gradient" : "loss", (long long)s->adamw->step + 1, r->lr);
+}
+
+clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
+                          struct clip_step_result *result, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_model *m = s->model;
+    struct clip_tensor ids = clip_tensor_i32(batch->ids, batch->count);
+    struct clip_tensor *positives = s->options.multi_positive ? &ids : NULL;
+    if (s->keep != NULL) draw_patches(s, batch);
+    memset(m->grad, 0, (size_t)m->size * sizeof *m->grad);
+    if (piece_size(s) < batch->count)
+        result->loss = by_pieces(s, batch, positives, error);
+    else
+        result->loss = whole_batch(s, batch, positives);
+    CLIP_TRY(clip_tape_status(s->tape, error));
+
+    result->lr = clip_schedule_lr(&s->options.schedule, s->adamw->step);
+    result->grad_norm = clip_grad_norm(s->adamw, m->grad);
+    CLIP_TRY(check_finite(s, result, error));
+    clip_adamw_step(s->adamw, m->data, m->grad, result->lr,
+                    clip_grad_scale(result->grad_norm, s->options.grad_clip_norm));
+
+    float *logit_scale = m->logit_scale->data;
+    const float most = 4.6051702f; /* ln 100 (Radford et al., section 2.5) */
+    if (*logit_scale < 0) *logit_scale = 0;
+    if (*logit_scale > most) *logit_scale = most;
+    result->logit_scale = (double)*logit_scale;
+    if (s->ema != NULL) clip_ema_update(s->ema, m->data, s->options.ema_decay, m->size);
+out:
+    return status;
+}
+
+clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
+                           struct clip_error *error)
+{
+    clip_status status;
+    int64_t n = piece_size(s), all = s->options.batch_size;
+    int64_t words_count = tokens / (all > 0 ? all : 1) * n;
+    struct clip_tape *tape = NULL;
+    CLIP_TRY(clip_tape_create(&tape, error));
+    tape->plan = true;
+    clip_tape_clear(tape);
+    int64_t size = s->model->config.image_size, kept = kept_patches(s);
+    struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});
+    struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
+    struct clip_tensor words = clip_tensor_i32(NULL, words_count > n ? words_count : n),
+                       offsets = clip_tensor_i32(NULL, n + 1);
+    struct clip_tensor *image = clip_vision_encode(tape, s->model, &pixels,
+                                                   s->options.patch_dropout > 0 ? &keep : NULL);
+    struct clip_tensor *text = clip_text_encode(tape, s->model, &words, &offsets);
+    clip_tape_backward(tape, clip_step_loss(s, tape, image, text, NULL));
+    *bytes = clip_tape_peak(tape);
+    if (n < all) { /* the loss over the whole batch stands alone on the tape */
+        struct clip_tensor a = clip_tensor_f32(NULL, all, s->model->config.embed_dim), b = a;
+        a.needs_grad = b.needs_grad = true;
+        clip_tape_clear(tape);
+        clip_tape_backward(tape, clip_step_loss(s, tape, &a, &b, NULL));
+        *bytes = clip_tape_peak(tape);
+    }
+    CLIP_TRY(clip_tape_status(tape, error));
+out:
+    clip_tape_free(tape);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* One training step: both encoders, the loss over the batch, backward, clipping, AdamW (Radford et
+ * al. 2021, figure 3).
+ *
+ * With micro_batch below the batch, the gradient is still that of the whole batch's loss, in the
+ * memory of a piece (GradCache, Gao et al. 2021): embeddings of all pieces without gradients, the
+ * loss and its gradient by the embeddings, then each piece once more with the gradient of its
+ * embeddings. */
+#ifndef CLIP_TRAIN_STEP_H
+#define CLIP_TRAIN_STEP_H
+
+#include "data/loader.h"
+#include "model/model.h"
+#include "optim/optim.h"
+
+enum clip_loss_kind { CLIP_LOSS_INFONCE, CLIP_LOSS_SIGLIP };
+
+struct clip_step_options {
+    struct clip_adamw_options adamw;
+    struct clip_schedule schedule;
+    enum clip_loss_kind loss;
+    bool multi_positive;   /* batch.ids say which pairs are positives of each other */
+    int64_t batch_size;    /* the most pairs a step will have */
+    int64_t micro_batch;   /* 0: the whole batch */
+    double grad_clip_norm; /* 0: none */
+    double layer_decay;    /* learning-rate factor from each block to the one below */
+    double ema_decay;      /* 0: none */
+    double patch_dropout;  /* share of patches left out */
+    uint64_t seed;         /* of patch dropout */
+};
+
+struct clip_step_result {
+    double loss;        /* of the batch, before the update */
+    double lr;          /* used */
+    double grad_norm;   /* of all trained parameters, before clipping */
+    double logit_scale; /* the parameter (a logarithm), after the update and the clamp to [0, ln
+                           100] */
+};
+
+struct clip_step {
+    struct clip_step_options options;
+    struct clip_model *model; /* borrowed; in training mode, locks already set */
+    struct clip_tape *tape;
+    struct clip_adamw *adamw;
+    float *ema;            /* [model->size], or NULL */
+    int32_t *keep;         /* [batch_size, kept patches] */
+    float *embeds, *grads; /* micro-batches: [2][batch_size, E] */
+    int32_t *offsets;      /* micro-batches: [micro_batch + 1] */
+};
+
+/* The model must be in training mode (clip_model_train) with its locks set; its weights start the
+ * moving average. */
+clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
+                             const struct clip_step_options *options, struct clip_error *error);
+void clip_step_free(struct clip_step *step);
+/* adamw->step counts the updates. A loss or gradient that is not finite is CLIP_ERR_DIVERGED, the
+ * weights as they were. */
+clip_status clip_step_run(struct clip_step *step, const struct clip_batch *batch,
+                          struct clip_step_result *result, struct clip_error *error);
+/* Bytes of activations that a step with `tokens` text tokens in all will need at once (planned,
+ * nothing is computed). */
+clip_status clip_step_plan(struct clip_step *step, int64_t tokens, size_t *bytes,
+                           struct clip_error *error);
+/* The loss of given embeddings, for validation too: unit rows [n,E]; ids may be NULL. */
+struct clip_tensor *clip_step_loss(const struct clip_step *step, struct clip_tape *tape,
+                                   struct clip_tensor *image, struct clip_tensor *text,
+                                   struct clip_tensor *ids);
+
+#endif

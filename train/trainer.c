@@ -1,0 +1,424 @@
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/progress.h"
+#include "eval/model_file.h"
+#include "train/run.h"
+#include "train/setup.h"
+#include "train/validate.h"
+
+struct trainer {
+    const struct clip_train_options *options;
+    struct clip_setup setup;
+    struct clip_run run;
+    struct clip_loader *loader;
+    struct clip_position position; /* where the next batch begins */
+    int64_t samples;
+    char metric[32];
+    double best;
+    int64_t best_step, saved_step;
+    struct clip_progress progress;
+    double since, waited; /* of the interval since the last line of log.jsonl */
+    int64_t since_samples, since_steps;
+};
+
+static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw->step; }
+
+/* ---- checkpoints ---- */
+
+/* Adds a buffer laid out like the model's parameters, each under PREFIX and its name. */
+static clip_status add_buffer(struct clip_bundle *bundle, const char *prefix,
+                              const struct clip_model *m, float *buffer, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char name[160];
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        struct clip_tensor tensor = clip_tensor_view(CLIP_F32, buffer + p->offset, p->tensor.ndim,
+                                                     p->tensor.shape);
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        CLIP_TRY(clip_bundle_add(bundle, name, &tensor, error));
+    }
+out:
+    return status;
+}
+
+static clip_status copy_buffer(const struct clip_bundle *bundle, const char *prefix,
+                               const struct clip_model *m, float *buffer, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char name[160];
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        struct clip_tensor tensor = clip_tensor_view(CLIP_F32, buffer + p->offset, p->tensor.ndim,
+                                                     p->tensor.shape);
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        CLIP_TRY(clip_bundle_copy(bundle, name, &tensor, error));
+    }
+out:
+    return status;
+}
+
+static json_t *state_of(const struct trainer *t)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I}", "step", (json_int_t)steps_done(t),
+                     "epoch", (json_int_t)t->position.epoch, "index", (json_int_t)t->position.index,
+                     "samples", (json_int_t)t->samples, "seed",
+                     (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
+                     isfinite(t->best) ? t->best : 0.0, "best_step", (json_int_t)t->best_step);
+}
+
+static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
+                             struct clip_error *error)
+{
+    clip_status status;
+    struct clip_buffer run = {0}, state = {0};
+    json_t *json = state_of(t);
+    CLIP_TRY(json != NULL ? CLIP_OK
+                          : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while saving"));
+    CLIP_TRY(clip_config_write(t->setup.config, &run, error));
+    CLIP_TRY(clip_json_append(&state, json, error));
+    CLIP_TRY(clip_bundle_add_text(bundle, "run", run.data, run.size, error));
+    CLIP_TRY(clip_bundle_add_text(bundle, "state", state.data, state.size, error));
+out:
+    json_decref(json);
+    clip_buffer_release(&run);
+    clip_buffer_release(&state);
+    return status;
+}
+
+static clip_status save(struct trainer *t, bool best, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_bundle bundle = {0};
+    struct clip_setup *s = &t->setup;
+    struct clip_model_file file = {.model = s->model,
+                                   .tokenizer = s->tokenizer,
+                                   .preprocess = s->preprocess,
+                                   .cleaning = s->cleaning};
+    CLIP_TRY(clip_model_file_add(&bundle, &file, "model/", error));
+    if (s->step->ema != NULL) CLIP_TRY(add_buffer(&bundle, "ema/", s->model, s->step->ema, error));
+    CLIP_TRY(add_buffer(&bundle, "optimizer/exp_avg/", s->model, s->step->adamw->moment1, error));
+    CLIP_TRY(
+        add_buffer(&bundle, "optimizer/exp_avg_sq/", s->model, s->step->adamw->moment2, error));
+    CLIP_TRY(add_texts(t, &bundle, error));
+    CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
+    t->saved_step = steps_done(t);
+out:
+    clip_bundle_release(&bundle);
+    return status;
+}
+
+static clip_status compare_configs(const struct trainer *t, const struct clip_bundle *bundle,
+                                   const char *name, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_config before = {0};
+    struct clip_buffer differences = {0};
+    const struct clip_bundle_text *run = clip_bundle_text(bundle, "run");
+    CLIP_TRY(clip_config_init(&before, error));
+    if (run == NULL) {
+        status = clip_fail(error, CLIP_ERR_DATA,
+                           "%s is not a training checkpoint; use --init to start from its weights",
+                           name);
+        goto out;
+    }
+    CLIP_TRY(clip_config_parse(&before, run->value, run->size, name, error));
+    CLIP_TRY(clip_config_differences(&before, t->setup.config, &differences, error));
+    if (differences.size > 0)
+        status = clip_fail(error, CLIP_ERR_USAGE,
+                           "%s: %s, which changes the result; undo the change, or give --force to "
+                           "go on all the same",
+                           name, differences.data);
+out:
+    clip_config_release(&before);
+    clip_buffer_release(&differences);
+    return status;
+}
+
+static clip_status restore_state(struct trainer *t, const struct clip_bundle *bundle,
+                                 const char *name, struct clip_error *error)
+{
+    const struct clip_bundle_text *text = clip_bundle_text(bundle, "state");
+    json_int_t step, epoch, index, samples, seed, best_step;
+    const char *metric;
+    json_t *json = text != NULL ? clip_json_parse(text->value, text->size, name, error) : NULL;
+    bool whole = json != NULL &&
+                 json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I}", "step", &step,
+                             "epoch", &epoch, "index", &index, "samples", &samples, "seed", &seed,
+                             "best_metric", &metric, "best", &t->best, "best_step",
+                             &best_step) == 0;
+    if (!whole || step < 0 || epoch < 0 || index < 0 || epoch > UINT32_MAX) {
+        json_decref(json);
+        return clip_fail(error, CLIP_ERR_FORMAT,
+                         "%s holds no usable training state; use --init to start from its weights",
+                         name);
+    }
+    t->setup.step->adamw->step = step;
+    t->position = (struct clip_position){epoch, index};
+    t->samples = samples;
+    t->best_step = strcmp(metric, t->metric) == 0 ? best_step : 0;
+    if (t->best_step == 0) t->best = NAN;
+    json_decref(json);
+    return CLIP_OK;
+}
+
+static clip_status resume(struct trainer *t, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_bundle bundle = {0};
+    struct clip_setup *s = &t->setup;
+    char name[4096];
+    CLIP_TRY(clip_run_newest(&t->run, &bundle, name, sizeof name, error));
+    if (!t->options->force) CLIP_TRY(compare_configs(t, &bundle, name, error));
+    CLIP_TRY(copy_buffer(&bundle, "model/", s->model, s->model->data, error));
+    CLIP_TRY(copy_buffer(&bundle, "optimizer/exp_avg/", s->model, s->step->adamw->moment1, error));
+    CLIP_TRY(
+        copy_buffer(&bundle, "optimizer/exp_avg_sq/", s->model, s->step->adamw->moment2, error));
+    bool has_ema = clip_bundle_find(&bundle, "ema/logit_scale") != NULL;
+    if (s->step->ema != NULL)
+        CLIP_TRY(copy_buffer(&bundle, has_ema ? "ema/" : "model/", s->model, s->step->ema, error));
+    CLIP_TRY(restore_state(t, &bundle, name, error));
+    CLIP_TRY(clip_run_rewind_logs(&t->run, steps_done(t), error));
+    t->saved_step = steps_done(t);
+out:
+    if (status != CLIP_OK && status != CLIP_ERR_USAGE &&
+        strncmp(error->message, name, strlen(name)) != 0 && name[0] != '\0')
+        clip_error_prefix(error, "%s", name);
+    clip_bundle_release(&bundle);
+    return status;
+}
+
+/* ---- after a step ---- */
+
+static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
+                            struct clip_error *error)
+{
+    int64_t step = steps_done(t), every = t->setup.config->train.log_every;
+    if (step % every != 0 && step != 1 && step != t->setup.steps) return CLIP_OK;
+    double seconds = clip_seconds() - t->since;
+    json_t *line = json_pack(
+        "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)step, "epoch",
+        (double)step / (double)t->setup.steps_per_epoch, "samples", (json_int_t)t->samples, "loss",
+        r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
+        "pairs_per_second", (double)t->since_samples / (seconds > 0 ? seconds : 1e-9),
+        "data_seconds", t->waited / (double)t->since_steps);
+    clip_status status = line != NULL ? clip_run_log(&t->run, "log.jsonl", line, error)
+                                      : clip_fail(error, CLIP_ERR_MEMORY,
+                                                  "out of memory while writing log.jsonl");
+    json_decref(line);
+    t->since = clip_seconds();
+    t->waited = 0;
+    t->since_samples = t->since_steps = 0;
+    return status;
+}
+
+/* Is `value` better than the best so far? Losses fall, everything else rises. */
+static bool is_better(const struct trainer *t, double value)
+{
+    if (!isfinite(value)) return false;
+    if (!isfinite(t->best)) return true;
+    return strcmp(t->metric, "val_loss") == 0 ? value < t->best : value > t->best;
+}
+
+static void show_metrics(const struct trainer *t, json_t *metrics)
+{
+    char text[512];
+    size_t used = 0;
+    const char *key;
+    json_t *value;
+    if (t->options->quiet) return;
+    used += (size_t)snprintf(text, sizeof text, "step %lld:", (long long)steps_done(t));
+    json_object_foreach(metrics, key, value) if (json_is_real(value) && strcmp(key, "epoch") != 0 &&
+                                                 used < sizeof text) used +=
+        (size_t)snprintf(text + used, sizeof text - used, "  %s %.4f", key, json_real_value(value));
+    clip_say("%s", text);
+}
+
+/* Measures, writes metrics.jsonl, remembers the best; *best tells whether this is it. */
+static clip_status validate(struct trainer *t, bool *best, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    double started = clip_seconds();
+    json_t *metrics = clip_validate(&t->setup, error), *line = NULL;
+    CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
+    line = json_pack("{s:I, s:f}", "step", (json_int_t)steps_done(t), "epoch",
+                     (double)steps_done(t) / (double)t->setup.steps_per_epoch);
+    if (line == NULL || json_object_update(line, metrics) != 0) {
+        status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing metrics.jsonl");
+        goto out;
+    }
+    CLIP_TRY(clip_run_log(&t->run, "metrics.jsonl", line, error));
+    show_metrics(t, metrics);
+    double value = json_number_value(json_object_get(metrics, t->metric));
+    *best = json_object_get(metrics, t->metric) != NULL && is_better(t, value);
+    if (*best) {
+        t->best = value;
+        t->best_step = steps_done(t);
+    }
+out:
+    t->since += clip_seconds() - started; /* validation is not training time */
+    json_decref(metrics);
+    json_decref(line);
+    return status;
+}
+
+static bool can_validate(const struct trainer *t)
+{
+    return t->setup.val_data != NULL || t->setup.config->zeroshot.images[0] != '\0';
+}
+
+static void show_progress(struct trainer *t, const struct clip_step_result *r)
+{
+    char note[128];
+    snprintf(note, sizeof note, "step %lld/%lld  loss %.4f  lr %.2e", (long long)steps_done(t),
+             (long long)t->setup.steps, r->loss, r->lr);
+    clip_progress_update(&t->progress, t->samples, note);
+}
+
+/* Everything beside the step itself: log, progress, validation, checkpoints, signals. */
+static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
+                              const struct clip_step_result *r, double waited,
+                              struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_config *c = t->setup.config;
+    int64_t step = steps_done(t);
+    bool last = step == t->setup.steps, best = false;
+    bool stop = t->options->stop != NULL && *t->options->stop != 0;
+    t->position = batch->next;
+    t->samples += batch->count;
+    t->since_samples += batch->count;
+    t->since_steps++;
+    t->waited += waited;
+    CLIP_TRY(log_step(t, r, error));
+    show_progress(t, r);
+    if (can_validate(t) && (step % c->train.val_every == 0 || last) && !(stop && !last))
+        CLIP_TRY(validate(t, &best, error));
+    if (best || last || stop || step % c->train.save_every == 0) {
+        double started = clip_seconds();
+        CLIP_TRY(save(t, best, error));
+        t->since += clip_seconds() - started;
+    }
+    if (stop && !last)
+        status = clip_fail(error, CLIP_ERR_INTERRUPTED,
+                           "stopped by a signal after saving step %lld; go on with --resume",
+                           (long long)step);
+out:
+    return status;
+}
+
+static clip_status train(struct trainer *t, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_batch batch;
+    struct clip_step_result result;
+    double waited;
+    while (steps_done(t) < t->setup.steps) {
+        CLIP_TRY(clip_loader_next(t->loader, &batch, &waited, error));
+        CLIP_TRY(clip_step_run(t->setup.step, &batch, &result, error));
+        CLIP_TRY(after_step(t, &batch, &result, waited, error));
+    }
+out:
+    return status;
+}
+
+/* ---- start ---- */
+
+/* Memory for the longest captions there can be, mapped once; what is not touched costs nothing. */
+static clip_status reserve(struct trainer *t, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_setup *s = &t->setup;
+    size_t bytes;
+    CLIP_TRY(clip_step_plan(s->step, s->config->train.batch_size * s->model_config.context_length,
+                            &bytes, error));
+    CLIP_TRY(clip_tape_reserve(s->step->tape, bytes + bytes / 8, error));
+out:
+    return status;
+}
+
+static clip_status choose_metric(struct trainer *t, struct clip_error *error)
+{
+    const struct clip_config *c = t->setup.config;
+    const char *metric = c->train.best_metric;
+    bool loss_only = t->setup.val_data == NULL && c->zeroshot.images[0] != '\0';
+    if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = "acc1";
+    bool of_classes = strcmp(metric, "acc1") == 0;
+    if (can_validate(t) && (of_classes ? c->zeroshot.images[0] == '\0' : t->setup.val_data == NULL))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[train] best_metric = %s is never measured; set %s", metric,
+                         of_classes ? "[zeroshot] images" : "[data] val_data");
+    snprintf(t->metric, sizeof t->metric, "%s", metric);
+    return CLIP_OK;
+}
+
+/* A new run in an empty folder, or the one that is there. */
+static clip_status start(struct trainer *t, struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_train_options *o = t->options;
+    const char *folder = t->run.folder;
+    bool there = clip_run_holds_a_run(&t->run);
+    struct clip_buffer text = {0};
+    if (there && !o->resume && !o->force)
+        return clip_fail(
+            error, CLIP_ERR_USAGE,
+            "%s holds a run already; give --resume to go on with it, or --force to start anew",
+            folder);
+    if (o->resume && clip_run_has_checkpoint(&t->run))
+        CLIP_TRY(resume(t, error));
+    else
+        CLIP_TRY(clip_run_wipe(&t->run, error));
+    CLIP_TRY(clip_config_write(t->setup.config, &text, error));
+    CLIP_TRY(clip_run_write(&t->run, "config.ini", text.data, text.size, error));
+out:
+    clip_buffer_release(&text);
+    return status;
+}
+
+static void warn_of_surprises(const struct trainer *t)
+{
+    const struct clip_schedule *schedule = &t->setup.step->options.schedule;
+    if (schedule->warmup > t->setup.steps)
+        clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
+                  "rate never reaches lr",
+                  (long long)schedule->warmup, (long long)t->setup.steps);
+}
+
+clip_status clip_train_run(struct clip_config *config, const struct clip_train_options *options,
+                           struct clip_train_summary *summary, struct clip_error *error)
+{
+    clip_status status;
+    struct trainer t = {.options = options, .best = NAN, .run = {.lock = -1}};
+    CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
+    CLIP_TRY(choose_metric(&t, error));
+    CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
+    CLIP_TRY(clip_run_open(&t.run, config->train.output, config->train.keep, error));
+    CLIP_TRY(start(&t, error));
+    CLIP_TRY(reserve(&t, error));
+    summary->was_finished = steps_done(&t) >= t.setup.steps;
+    if (!summary->was_finished) warn_of_surprises(&t);
+    clip_loader_seek(t.loader, t.position);
+    clip_progress_start(&t.progress, "training", "pairs", t.samples,
+                        t.samples + (t.setup.steps - steps_done(&t)) * config->train.batch_size,
+                        options->quiet);
+    t.since = clip_seconds();
+    status = train(&t, error);
+    clip_progress_end(&t.progress);
+    summary->step = steps_done(&t);
+    summary->steps = t.setup.steps;
+    summary->samples = t.samples;
+    summary->best = t.best;
+    summary->best_step = t.best_step;
+    snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
+out:
+    clip_loader_free(t.loader);
+    clip_run_close(&t.run);
+    clip_setup_release(&t.setup);
+    return status;
+}

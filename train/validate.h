@@ -1,0 +1,15 @@
+/* Validation while training: loss and retrieval on [data] val_data, accuracy on [zeroshot] images.
+ */
+#ifndef CLIP_TRAIN_VALIDATE_H
+#define CLIP_TRAIN_VALIDATE_H
+
+#include <jansson.h>
+
+#include "train/setup.h"
+
+/* One object with "val_loss", "image_retrieval_recall@1" ..., "acc1", "acc5", whichever the
+ * configuration asks for. Measured with the moving average of the weights where there is one. NULL
+ * with *error filled. */
+json_t *clip_validate(const struct clip_setup *setup, struct clip_error *error);
+
+#endif
