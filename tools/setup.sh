@@ -22,6 +22,8 @@ needs() {
 - libpcre2-dev pkg-config --exists libpcre2-8
 - libarchive-dev pkg-config --exists libarchive
 - libpng-dev pkg-config --exists libpng
+- libjpeg62-turbo-dev pkg-config --exists libjpeg
+- libwebp-dev pkg-config --exists libwebp libwebpdemux
 - zlib1g-dev pkg-config --exists zlib
 - libgif-dev test -e /usr/include/gif_lib.h
 - libstb-dev test -e /usr/include/stb/stb_image.h

@@ -53,7 +53,8 @@ static void use(const struct clip_image *image, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct clip_image_limits limits = {.max_pixels = 1 << 13, .upright = size % 3 == 0};
+    struct clip_image_limits limits = {
+        .max_pixels = 1 << 13, .upright = size % 3 == 0, .enough = size % 4 == 0 ? 9 : 0};
     struct clip_image image;
     struct clip_error error;
     uint8_t *bytes = malloc(size + 1);
