@@ -49,16 +49,26 @@ struct clip_tensor *clip_l2norm(struct clip_tape *t, struct clip_tensor *x);
 /* Symmetric InfoNCE (Radford et al. 2021, figure 3): with S = exp(logit_scale) image text^T, the
  * mean of the cross-entropies of S and S^T against the diagonal. image, text [N,E] unit rows,
  * logit_scale scalar -> scalar. ids i32 [N] or NULL: pairs with one id are positives of each other,
- * the target spread evenly over a row's positives. Never holds N x N. */
+ * the target spread evenly over a row's positives. text may have more rows, [M,E]: those past N are
+ * hard negatives (NegCLIP), candidates of every picture that look for none. Never holds N x M. */
 struct clip_tensor *clip_infonce(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *text, struct clip_tensor *logit_scale,
                                  struct clip_tensor *ids);
 /* SigLIP's sigmoid loss (Zhai et al. 2023): sum over all pairs of -log sigmoid(z (s cos + bias)) /
- * N, z +1 for positives and -1 else, s = exp(logit_scale). Shapes as for clip_infonce; logit_bias
- * scalar; ids i32 [N] or NULL. */
+ * N, z +1 for positives and -1 else, s = exp(logit_scale). Shapes and hard negatives as for
+ * clip_infonce; logit_bias scalar; ids i32 [N] or NULL. */
 struct clip_tensor *clip_sigmoid_loss(struct clip_tape *t, struct clip_tensor *image,
                                       struct clip_tensor *text, struct clip_tensor *logit_scale,
                                       struct clip_tensor *logit_bias, struct clip_tensor *ids);
+/* How far the softmaxes of S = exp(logit_scale) image text^T, along rows and columns, are from
+ * those of a teacher's T = teacher_scale teacher_image teacher_text^T: the mean of the
+ * Kullback-Leibler divergences (TinyCLIP, Wu et al. 2023; CLIP-KD, Yang et al. 2024). image [N,E],
+ * text [M,E] (its first N rows count), teacher_image, teacher_text [N,D], unit rows -> scalar.
+ * Never holds N x N. */
+struct clip_tensor *clip_distill(struct clip_tape *t, struct clip_tensor *image,
+                                 struct clip_tensor *text, struct clip_tensor *logit_scale,
+                                 struct clip_tensor *teacher_image,
+                                 struct clip_tensor *teacher_text, float teacher_scale);
 /* Mean of -log softmax(logits)[label].  logits [R,N], labels i32 [R] -> scalar */
 struct clip_tensor *clip_cross_entropy(struct clip_tape *t, struct clip_tensor *logits,
                                        struct clip_tensor *labels);

@@ -248,6 +248,52 @@ def make_losses():
     save("losses/extreme.safetensors", out)
 
 
+def negclip_loss(image, text, scale, pairs, ids=None):
+    """NegCLIP: texts past `pairs` are candidates of every picture; only pairs look for a picture."""
+    logits = scale.exp() * image @ text.T
+    positive = torch.eye(pairs) if ids is None else (ids[:, None] == ids[None, :])
+    target = positive.double() / positive.double().sum(1, keepdim=True)
+    wide = F.pad(target, (0, len(text) - pairs))
+    columns = logits[:, :pairs].T
+    return (F.cross_entropy(logits, wide) + F.cross_entropy(columns, target)) / 2
+
+
+def siglip_negatives_loss(image, text, scale, bias):
+    logits = scale.exp() * image @ text.T + bias
+    sign = 2 * torch.eye(len(image), len(text)).double() - 1
+    return -F.logsigmoid(sign * logits).sum() / len(image)
+
+
+def distill_loss(image, text, scale, teacher_image, teacher_text, teacher_scale):
+    """Kullback-Leibler divergence of the student's rows and columns from the teacher's."""
+    student = scale.exp() * image @ text.T
+    teacher = teacher_scale * teacher_image @ teacher_text.T
+    side = lambda s, t: F.kl_div(
+        s.log_softmax(1), t.log_softmax(1), reduction="batchmean", log_target=True
+    )
+    return (side(student, teacher) + side(student.T, teacher.T)) / 2
+
+
+def make_finetuning_losses():
+    torch.manual_seed(300)
+    scalar = lambda v: torch.tensor(v).float().double()
+    n, m, d = 37, 61, 6
+    image, text, scale, bias = randn(n, d), randn(m, d), scalar(math.log(14)), scalar(-6.5)
+    ids = torch.randint(0, 25, (n,)).int()
+    out = dict(image=image, text=text, logit_scale=scale, logit_bias=bias, ids=ids)
+    record_loss(out, "", "clip", image, text, scale, lambda i, t, s: negclip_loss(i, t, s, n))
+    record_loss(out, "", "multi", image, text, scale, lambda i, t, s: negclip_loss(i, t, s, n, ids))
+    record_loss(out, "", "siglip", image, text, scale, siglip_negatives_loss, bias)
+    save("losses/hard_negatives.safetensors", out)
+    text = randn(n, d)
+    teacher_image, teacher_text = (F.normalize(randn(n, 9), dim=-1).float() for _ in range(2))
+    out = dict(image=image, text=text, logit_scale=scale, teacher_image=teacher_image)
+    out |= dict(teacher_text=teacher_text, teacher_scale=scalar(20.0))
+    teacher = teacher_image.double(), teacher_text.double(), 20.0
+    record_loss(out, "", "distill", image, text, scale, lambda *l: distill_loss(*l, *teacher))
+    save("losses/distill.safetensors", out)
+
+
 # ---------------------------------------------------------------- models
 
 
@@ -651,6 +697,7 @@ def main():
     make_block()
     make_adamw()
     make_losses()
+    make_finetuning_losses()
     tiny = dict(
         embed_dim=8,
         vision_cfg=dict(

@@ -69,6 +69,29 @@ static void compare_loss(const struct clip_bundle *f, const char *key, struct lo
     loss_release(l);
 }
 
+static struct clip_tensor unit_rows(int64_t n, int64_t e, uint64_t stream)
+{
+    struct clip_tensor rows = gradcheck_tensor(2, (const int64_t[]){n, e}, 1, stream);
+    float *x = rows.data;
+    for (int64_t i = 0; i < n; i++) {
+        double norm = 0;
+        for (int64_t k = 0; k < e; k++) norm += (double)x[i * e + k] * (double)x[i * e + k];
+        for (int64_t k = 0; k < e; k++) x[i * e + k] = (float)((double)x[i * e + k] / sqrt(norm));
+    }
+    rows.grad = gradcheck_normal(n * e, 0, 0);
+    rows.needs_grad = true;
+    return rows;
+}
+
+static struct clip_tensor scalar_leaf(float value)
+{
+    struct clip_tensor leaf = gradcheck_tensor(0, NULL, 0, 0);
+    leaf.grad = gradcheck_normal(1, 0, 0);
+    leaf.needs_grad = true;
+    *(float *)leaf.data = value;
+    return leaf;
+}
+
 /* ---- nN_dD.safetensors ---- */
 
 static void run_file(const char *root, const char *path)
@@ -118,6 +141,70 @@ static void test_files(void **state)
     }
 }
 
+/* ---- hard_negatives.safetensors, distill.safetensors: of the committed set alone ---- */
+
+static void test_negatives_file(void **state)
+{
+    (void)state;
+    static const struct tolerance allowed = {1e-5, 1e-7};
+    struct clip_bundle f = fixture_read("tests/reference", "losses/hard_negatives.safetensors");
+    for (int form = 0; form < 3; form++) {
+        struct loss l = {fixture_leaf(&f, "image"),      fixture_leaf(&f, "text"),
+                         fixture_leaf(&f, "logit_scale"), {0}, {0}, 0};
+        if (form == 1) l.ids = *fixture_tensor(&f, "ids");
+        if (form == 2) l.bias = fixture_leaf(&f, "logit_bias");
+        compare_loss(&f, (const char *[]){"clip", "multi", "siglip"}[form], &l, form == 2,
+                     &allowed);
+    }
+    clip_bundle_release(&f);
+}
+
+static void test_distill_file(void **state)
+{
+    (void)state;
+    struct clip_bundle f = fixture_read("tests/reference", "losses/distill.safetensors");
+    struct clip_tensor image = fixture_leaf(&f, "image"), text = fixture_leaf(&f, "text"),
+                       scale = fixture_leaf(&f, "logit_scale"),
+                       teacher_image = *fixture_tensor(&f, "teacher_image"),
+                       teacher_text = *fixture_tensor(&f, "teacher_text");
+    struct clip_tape *tape = fixture_tape();
+    struct clip_tensor *y = clip_distill(tape, clip_l2norm(tape, &image), clip_l2norm(tape, &text),
+                                         &scale, &teacher_image, &teacher_text,
+                                         fixture_scalar(&f, "teacher_scale"));
+    fixture_tape_ok(tape);
+    fixture_close_to(&f, "distill.loss", y->data, 1e-5, 1e-7);
+    clip_tape_backward(tape, y);
+    fixture_close_to(&f, "distill.d_image", image.grad, 1e-5, 1e-7);
+    fixture_close_to(&f, "distill.d_text", text.grad, 1e-5, 1e-7);
+    fixture_close_to(&f, "distill.d_logit_scale", scale.grad, 1e-5, 1e-7);
+    clip_tape_free(tape);
+    fixture_leaf_free(&image);
+    fixture_leaf_free(&text);
+    fixture_leaf_free(&scale);
+    clip_bundle_release(&f);
+}
+
+/* A student that is its own teacher has nothing to learn. */
+static void test_distill_of_itself(void **state)
+{
+    (void)state;
+    struct clip_tensor image = unit_rows(140, 12, 1), text = unit_rows(140, 12, 2),
+                       scale = scalar_leaf(logf(20)), teacher_image = image, teacher_text = text;
+    struct clip_tape *tape = fixture_tape();
+    float zeros[140 * 12] = {0};
+    teacher_image.needs_grad = teacher_text.needs_grad = false;
+    struct clip_tensor *y =
+        clip_distill(tape, &image, &text, &scale, &teacher_image, &teacher_text, 20);
+    clip_tape_backward(tape, y);
+    test_close("divergence", y->data, zeros, 1, 0, 1e-6);
+    test_close("d image", image.grad, zeros, 140 * 12, 0, 1e-6);
+    test_close("d text", text.grad, zeros, 140 * 12, 0, 1e-6);
+    clip_tape_free(tape);
+    fixture_leaf_free(&image);
+    fixture_leaf_free(&text);
+    fixture_leaf_free(&scale);
+}
+
 /* ---- extreme.safetensors: logits of size 100 are exact to 1e-5 in float32, so 1e-4. Where the
  * gradients of every feature are 0 in theory (all_equal: features that are all the same), what is
  * left is rounding: 2e-5 absolute. Elsewhere 3e-6: what of a gradient lies along its own row, of
@@ -165,37 +252,43 @@ static void test_extreme(void **state)
 
 /* ---- against the formulas written out in double ---- */
 
-/* Softmax cross-entropy of `s` [n,n] with even targets over positives, along rows (step 1) or
- * columns (step n); adds half of its gradient to ds. */
-static double plain_cross_entropy(const double *s, double *ds, const int32_t *ids, int64_t n,
-                                  bool columns)
+static bool plain_positive(const int32_t *ids, int64_t i, int64_t j, int64_t n)
 {
-    int64_t line = columns ? 1 : n, step = columns ? n : 1;
+    return j < n && (ids != NULL ? ids[i] == ids[j] : i == j);
+}
+
+/* Softmax cross-entropy of `s` [n,texts] with even targets over positives, along rows or along the
+ * first n columns; adds half of its gradient to ds. */
+static double plain_cross_entropy(const double *s, double *ds, const int32_t *ids, int64_t n,
+                                  int64_t texts, bool columns)
+{
+    int64_t line = columns ? 1 : texts, step = columns ? texts : 1, m = columns ? n : texts;
     double total = 0;
     for (int64_t i = 0; i < n; i++) {
         double max = -INFINITY, sum = 0, positives = 0, mean = 0;
-        for (int64_t j = 0; j < n; j++) max = fmax(max, s[i * line + j * step]);
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < m; j++) max = fmax(max, s[i * line + j * step]);
+        for (int64_t j = 0; j < m; j++) {
             sum += exp(s[i * line + j * step] - max);
-            bool positive = ids != NULL ? ids[i] == ids[j] : i == j;
+            bool positive = plain_positive(ids, i, j, n);
             positives += positive;
             mean += positive ? s[i * line + j * step] : 0;
         }
         total += max + log(sum) - mean / positives;
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < m; j++) {
             double p = exp(s[i * line + j * step] - max) / sum;
-            bool positive = ids != NULL ? ids[i] == ids[j] : i == j;
+            bool positive = plain_positive(ids, i, j, n);
             ds[i * line + j * step] += (p - (positive ? 1 / positives : 0)) / (2 * (double)n);
         }
     }
     return total / (2 * (double)n);
 }
 
-static double plain_sigmoid(const double *s, double *ds, const int32_t *ids, int64_t n)
+static double plain_sigmoid(const double *s, double *ds, const int32_t *ids, int64_t n,
+                            int64_t texts)
 {
     double total = 0;
-    for (int64_t i = 0; i < n * n; i++) {
-        bool positive = ids != NULL ? ids[i / n] == ids[i % n] : i / n == i % n;
+    for (int64_t i = 0; i < n * texts; i++) {
+        bool positive = plain_positive(ids, i / texts, i % texts, n);
         double z = positive ? 1 : -1, u = -z * s[i];
         total += fmax(u, 0) + log1p(exp(-fabs(u)));
         ds[i] = -z / (1 + exp(-u)) / (double)n;
@@ -211,37 +304,35 @@ struct plain {
 
 static struct plain plain_loss(const struct loss *l, bool sigmoid)
 {
-    int64_t n = l->image.shape[0], e = l->image.shape[1];
+    int64_t n = l->image.shape[0], m = l->text.shape[0], e = l->image.shape[1];
     const float *a = l->image.data, *b = l->text.data;
     const int32_t *ids = l->ids.data;
     double scale = exp((double)*(float *)l->scale.data),
            bias = sigmoid ? (double)*(float *)l->bias.data : 0;
-    double *s = calloc((size_t)(n * n), sizeof *s), *ds = calloc((size_t)(n * n), sizeof *ds);
+    double *s = calloc((size_t)(n * m), sizeof *s), *ds = calloc((size_t)(n * m), sizeof *ds);
     struct plain p = {.d_image = gradcheck_normal(n * e, 0, 0),
-                      .d_text = gradcheck_normal(n * e, 0, 0)};
+                      .d_text = gradcheck_normal(m * e, 0, 0)};
     assert_true(s != NULL && ds != NULL);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < m; j++) {
             for (int64_t k = 0; k < e; k++)
-                s[i * n + j] += (double)a[i * e + k] * (double)b[j * e + k];
-            s[i * n + j] = scale * s[i * n + j] + bias;
+                s[i * m + j] += (double)a[i * e + k] * (double)b[j * e + k];
+            s[i * m + j] = scale * s[i * m + j] + bias;
         }
-    if (sigmoid)
-        p.value = plain_sigmoid(s, ds, ids, n);
-    else
-        p.value =
-            plain_cross_entropy(s, ds, ids, n, false) + plain_cross_entropy(s, ds, ids, n, true);
+    p.value = sigmoid ? plain_sigmoid(s, ds, ids, n, m)
+                      : plain_cross_entropy(s, ds, ids, n, m, false) +
+                            plain_cross_entropy(s, ds, ids, n, m, true);
     for (int64_t i = 0; i < n * e; i++) {
-        double d_image = 0, d_text = 0;
-        int64_t row = i / e, k = i % e;
-        for (int64_t j = 0; j < n; j++) {
-            d_image += scale * ds[row * n + j] * (double)b[j * e + k];
-            d_text += scale * ds[j * n + row] * (double)a[j * e + k];
-        }
-        p.d_image[i] = (float)d_image;
-        p.d_text[i] = (float)d_text;
+        double sum = 0;
+        for (int64_t j = 0; j < m; j++) sum += ds[i / e * m + j] * (double)b[j * e + i % e];
+        p.d_image[i] = (float)(scale * sum);
     }
-    for (int64_t i = 0; i < n * n; i++) {
+    for (int64_t i = 0; i < m * e; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < n; j++) sum += ds[j * m + i / e] * (double)a[j * e + i % e];
+        p.d_text[i] = (float)(scale * sum);
+    }
+    for (int64_t i = 0; i < n * m; i++) {
         p.d_scale += ds[i] * (s[i] - bias);
         p.d_bias += ds[i];
     }
@@ -250,34 +341,12 @@ static struct plain plain_loss(const struct loss *l, bool sigmoid)
     return p;
 }
 
-static struct clip_tensor unit_rows(int64_t n, int64_t e, uint64_t stream)
-{
-    struct clip_tensor rows = gradcheck_tensor(2, (const int64_t[]){n, e}, 1, stream);
-    float *x = rows.data;
-    for (int64_t i = 0; i < n; i++) {
-        double norm = 0;
-        for (int64_t k = 0; k < e; k++) norm += (double)x[i * e + k] * (double)x[i * e + k];
-        for (int64_t k = 0; k < e; k++) x[i * e + k] = (float)((double)x[i * e + k] / sqrt(norm));
-    }
-    rows.grad = gradcheck_normal(n * e, 0, 0);
-    rows.needs_grad = true;
-    return rows;
-}
-
-static struct clip_tensor scalar_leaf(float value)
-{
-    struct clip_tensor leaf = gradcheck_tensor(0, NULL, 0, 0);
-    leaf.grad = gradcheck_normal(1, 0, 0);
-    leaf.needs_grad = true;
-    *(float *)leaf.data = value;
-    return leaf;
-}
-
-/* N pairs on unit rows, so that no normalisation blurs the comparison. */
-static void check_plain(int64_t n, float logit_scale, bool sigmoid, bool with_ids)
+/* N pairs (and `more` hard negatives) on unit rows, so that no normalisation blurs the comparison.
+ */
+static void check_plain(int64_t n, int64_t more, float logit_scale, bool sigmoid, bool with_ids)
 {
     struct loss l = {unit_rows(n, 12, 1),
-                     unit_rows(n, 12, 2),
+                     unit_rows(n + more, 12, 2),
                      scalar_leaf(logit_scale),
                      scalar_leaf(-3),
                      {0},
@@ -294,13 +363,14 @@ static void check_plain(int64_t n, float logit_scale, bool sigmoid, bool with_id
                 : clip_infonce(tape, &l.image, &l.text, &l.scale, with_ids ? &l.ids : NULL);
     clip_tape_backward(tape, y);
     char what[96];
-    snprintf(what, sizeof what, "%s%s of %lld pairs", sigmoid ? "sigmoid" : "infonce",
-             with_ids ? " with ids" : "", (long long)n);
+    snprintf(what, sizeof what, "%s%s of %lld pairs and %lld negatives",
+             sigmoid ? "sigmoid" : "infonce", with_ids ? " with ids" : "", (long long)n,
+             (long long)more);
     /* at exp(logit_scale) = 100 logits are exact to 1e-5, relative to p as much */
     double allowed = logit_scale > 4 ? 1e-4 : 1e-5;
     test_close(what, y->data, &(float){(float)p.value}, 1, allowed, 1e-6);
     test_close(what, l.image.grad, p.d_image, n * 12, allowed, 1e-7);
-    test_close(what, l.text.grad, p.d_text, n * 12, allowed, 1e-7);
+    test_close(what, l.text.grad, p.d_text, (n + more) * 12, allowed, 1e-7);
     test_close(what, l.scale.grad, &(float){(float)p.d_scale}, 1, allowed, 1e-5);
     if (sigmoid) test_close(what, l.bias.grad, &(float){(float)p.d_bias}, 1, allowed, 1e-6);
     clip_tape_free(tape);
@@ -318,8 +388,20 @@ static void test_sizes_around_a_tile(void **state)
     static const int64_t sizes[] = {1, 2, 63, 64, 65, 127, 128, 129, 300};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int form = 0; form < 4; form++) {
-            check_plain(sizes[i], logf(1 / 0.07f), form & 1, form & 2);
-            check_plain(sizes[i], logf(100), form & 1, form & 2);
+            check_plain(sizes[i], 0, logf(1 / 0.07f), form & 1, form & 2);
+            check_plain(sizes[i], 0, logf(100), form & 1, form & 2);
+        }
+}
+
+/* None, one, some and more negatives than pairs. */
+static void test_hard_negatives(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][2] = {{1, 1}, {2, 70}, {63, 2}, {129, 1}, {200, 131}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int form = 0; form < 4; form++) {
+            check_plain(sizes[i][0], sizes[i][1], logf(1 / 0.07f), form & 1, form & 2);
+            check_plain(sizes[i][0], sizes[i][1], logf(100), form & 1, form & 2);
         }
 }
 
@@ -416,8 +498,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_negatives_file),
+        cmocka_unit_test(test_distill_file),
+        cmocka_unit_test(test_distill_of_itself),
         cmocka_unit_test(test_extreme),
         cmocka_unit_test(test_sizes_around_a_tile),
+        cmocka_unit_test(test_hard_negatives),
         cmocka_unit_test(test_ids_at_their_ends),
         cmocka_unit_test(test_memory_grows_with_n),
         cmocka_unit_test(test_same_bits_for_any_threads),

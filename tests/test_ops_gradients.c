@@ -337,14 +337,15 @@ static struct clip_tensor scalar(float value)
 /* The loss is one float32: of size 100 at N = 150, it is exact to 4e-6, which a step below 0.1
  * would enlarge too much; a low temperature keeps the fifth derivative small enough for that step.
  */
-static void check_losses(int64_t n, int64_t e, struct clip_tensor *ids)
+static void check_losses(int64_t n, int64_t texts, int64_t e, struct clip_tensor *ids)
 {
     struct with with = {.ints = ids};
     float step = n < 100 ? 0.03f : 0.1f, s = n < 100 ? 1.5f : 0.4f;
     gradcheck_op("infonce", infonce, &with,
-                 LEAVES(NORMAL(1, 1, n, e), NORMAL(1, 2, n, e), scalar(s)), step);
+                 LEAVES(NORMAL(1, 1, n, e), NORMAL(1, 2, texts, e), scalar(s)), step);
     gradcheck_op("sigmoid_loss", sigmoid_loss, &with,
-                 LEAVES(NORMAL(1, 1, n, e), NORMAL(1, 2, n, e), scalar(s), scalar(-1.0f)), step);
+                 LEAVES(NORMAL(1, 1, n, e), NORMAL(1, 2, texts, e), scalar(s), scalar(-1.0f)),
+                 step);
 }
 
 static void test_losses(void **state)
@@ -353,12 +354,50 @@ static void test_losses(void **state)
     int32_t numbers[150];
     for (int i = 0; i < 150; i++) numbers[i] = i * 7 % 31;
     struct clip_tensor few = clip_tensor_i32(numbers, 5), many = clip_tensor_i32(numbers, 150);
-    check_losses(1, 3, NULL);
-    check_losses(5, 4, NULL);
-    check_losses(150, 6, NULL);
+    check_losses(1, 1, 3, NULL);
+    check_losses(5, 5, 4, NULL);
+    check_losses(150, 150, 6, NULL);
     numbers[3] = numbers[1];
-    check_losses(5, 4, &few);
-    check_losses(150, 6, &many);
+    check_losses(5, 5, 4, &few);
+    check_losses(150, 150, 6, &many);
+    check_losses(1, 2, 3, NULL); /* hard negatives behind the pairs' texts */
+    check_losses(5, 8, 4, &few);
+}
+
+/* Two towers against a teacher of another width; texts behind the pairs' do not count. */
+static struct clip_tensor *distill(struct clip_tape *t, struct clip_tensor *const *l,
+                                   const void *context)
+{
+    struct clip_tensor *image = clip_l2norm(t, l[0]), *text = clip_l2norm(t, l[1]);
+    int64_t n = l[0]->shape[0];
+    struct clip_tensor *teacher = ((const struct with *)context)->ints; /* f32 [2N,D] */
+    int64_t d = teacher->shape[1];
+    struct clip_tensor *sides[2];
+    for (int side = 0; side < 2; side++) {
+        sides[side] = clip_tape_input(t, CLIP_F32, 2, (const int64_t[]){n, d});
+        memcpy(sides[side]->data, (float *)teacher->data + side * n * d,
+               (size_t)(n * d) * sizeof(float));
+    }
+    return clip_distill(t, image, text, l[2], sides[0], sides[1],
+                        ((const struct with *)context)->factor);
+}
+
+static void check_distill(int64_t n, int64_t texts)
+{
+    struct clip_tensor teacher = NORMAL(0.6f, 9, 2 * n, 7);
+    struct with with = {.ints = &teacher, .factor = 2.5f};
+    float step = n < 100 ? 0.03f : 0.1f, s = n < 100 ? 1.2f : 0.4f;
+    gradcheck_op("distill", distill, &with,
+                 LEAVES(NORMAL(1, 1, n, 4), NORMAL(1, 2, texts, 4), scalar(s)), step);
+    gradcheck_tensor_free(&teacher);
+}
+
+static void test_distill(void **state)
+{
+    (void)state;
+    check_distill(2, 2);
+    check_distill(6, 9);
+    check_distill(150, 150);
 }
 
 static struct clip_tensor *cross_entropy(struct clip_tape *t, struct clip_tensor *const *l,
@@ -436,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_prepend_class),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_distill),
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_every_op_is_checked),
     };

@@ -4,16 +4,20 @@
 #include "autograd/ops.h"
 #include "autograd/ops/logits.h"
 
-/* Symmetric InfoNCE (Radford et al. 2021, section 2.3 and figure 3).   image, text [N,E] unit rows
- * logit_scale scalar S = exp(logit_scale) image text^T,   y = 1/(2N) sum_i (lse(S[i,:]) - mean_{j
- * in P(i)} S[i,j])
- *                                          + 1/(2N) sum_j (lse(S[:,j]) - mean_{i in P(j)} S[i,j])
- *   P(i): the pairs that share i's id, or i alone.
- *   dS = (softmax of rows + softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
- *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),  e =
- * exp(logit_scale) S is computed LOSS_ROWS rows at a time, in forward and again in backward;
- * maximum [N] and log of the sum of exponentials [N] of rows and of columns, and 1/|P(i)| [N], are
- * kept. Backward reads image, text, logit_scale and ids. */
+/* Symmetric InfoNCE (Radford et al. 2021, section 2.3 and figure 3), with hard negatives (NegCLIP,
+ * Yuksekgonul et al. 2023, section 4).   image [N,E], text [M,E] unit rows, M >= N, logit_scale
+ * scalar
+ *   S = exp(logit_scale) image text^T [N,M]
+ *   y = 1/(2N) sum_{i<N} (lse(S[i,:]) - mean_{j in P(i)} S[i,j])
+ *     + 1/(2N) sum_{j<N} (lse(S[:,j]) - mean_{i in P(j)} S[i,j])
+ *   P(i): the pairs that share i's id, or i alone. Texts N to M are candidates of every picture and
+ *   have no picture to find: rows have M columns, and only the first N columns count.
+ *   dS = (softmax of rows + [j < N] softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
+ *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),   e =
+ *   exp(logit_scale)
+ * S is computed LOSS_ROWS rows at a time, in forward and again in backward; maximum [N] and log of
+ * the sum of exponentials [N] of rows and of columns, and 1/|P(i)| [N], are kept. Backward reads
+ * image, text, logit_scale and ids. */
 
 static float *row_max(const struct clip_node *n) { return n->saved; }
 static float *row_log(const struct clip_node *n) { return (float *)n->saved + loss_pairs(n); }
@@ -38,7 +42,7 @@ static double *column_sums(const struct clip_node *n) { return row_sums(n) + LOS
 static float *block(const struct clip_node *n) { return (float *)(column_sums(n) + loss_pairs(n)); }
 static float *thread_row(const struct clip_node *n)
 {
-    return block(n) + (LOSS_ROWS + clip_thread_number()) * loss_pairs(n);
+    return block(n) + (LOSS_ROWS + clip_thread_number()) * loss_texts(n);
 }
 
 static size_t infonce_saved(const struct clip_node *n)
@@ -48,8 +52,9 @@ static size_t infonce_saved(const struct clip_node *n)
 
 static size_t infonce_scratch(const struct clip_node *n, bool backward)
 {
-    size_t pairs = (size_t)loss_pairs(n), copies = backward ? (size_t)clip_threads_count() : 0;
-    return (LOSS_ROWS + pairs) * sizeof(double) + (LOSS_ROWS + copies) * pairs * sizeof(float);
+    size_t pairs = (size_t)loss_pairs(n), texts = (size_t)loss_texts(n),
+           copies = backward ? (size_t)clip_threads_count() : 0;
+    return (LOSS_ROWS + pairs) * sizeof(double) + (LOSS_ROWS + copies) * texts * sizeof(float);
 }
 
 struct block_at {
@@ -73,11 +78,11 @@ static void forward_row(void *context, int64_t r)
 {
     const struct block_at *at = context;
     struct clip_node *n = at->node;
-    int64_t pairs = loss_pairs(n), i = at->i0 + r;
+    int64_t pairs = loss_pairs(n), texts = loss_texts(n), i = at->i0 + r;
     const int32_t *ids = ids_of(n);
-    const float *s = block(n) + r * pairs;
-    float max = clip_kernels()->max(s, pairs);
-    double log_sum = log(clip_kernels()->sum_exp(s, max, pairs)), positives = 0;
+    const float *s = block(n) + r * texts;
+    float max = clip_kernels()->max(s, texts);
+    double log_sum = log(clip_kernels()->sum_exp(s, max, texts)), positives = 0;
     if (ids == NULL) positives = (double)s[i];
     for (int64_t j = 0; ids != NULL && j < pairs; j++)
         if (ids[i] == ids[j]) positives += (double)s[j];
@@ -92,7 +97,7 @@ static void forward_columns(void *context, int64_t c)
     struct clip_node *n = at->node;
     int64_t pairs = loss_pairs(n), begin = c * 64, cols = pairs - begin < 64 ? pairs - begin : 64;
     clip_kernels()->column_logsumexp(column_max(n) + begin, column_sums(n) + begin,
-                                     block(n) + begin, at->m, cols, pairs);
+                                     block(n) + begin, at->m, cols, loss_texts(n));
 }
 
 static void infonce_forward(struct clip_node *n)
@@ -124,17 +129,21 @@ static void backward_row(void *context, int64_t r)
 {
     const struct block_at *at = context;
     struct clip_node *n = at->node;
-    int64_t pairs = loss_pairs(n), i = at->i0 + r;
+    int64_t pairs = loss_pairs(n), texts = loss_texts(n), i = at->i0 + r;
     const int32_t *ids = ids_of(n);
-    float *s = block(n) + r * pairs, *copy = thread_row(n);
+    float *s = block(n) + r * texts, *copy = thread_row(n);
     float f = n->out->grad[0] / (2.0f * (float)pairs);
-    clip_kernels()->scale(copy, 1, s, pairs);
+    clip_kernels()->scale(copy, 1, s, texts);
     clip_kernels()->infonce_row(s, row_max(n)[i], row_log(n)[i], column_max(n), column_log(n), f,
                                 pairs);
+    if (texts > pairs) {
+        clip_kernels()->exp_shift(s + pairs, s + pairs, row_max(n)[i], texts - pairs);
+        clip_kernels()->scale(s + pairs, f * expf(-row_log(n)[i]), s + pairs, texts - pairs);
+    }
     if (ids == NULL) s[i] -= 2 * f;
     for (int64_t j = 0; ids != NULL && j < pairs; j++)
         if (ids[i] == ids[j]) s[j] -= 2 * f * share(n)[i];
-    row_sums(n)[r] = (double)clip_kernels()->dot(s, copy, pairs);
+    row_sums(n)[r] = (double)clip_kernels()->dot(s, copy, texts);
 }
 
 static void infonce_backward(struct clip_node *n)
@@ -166,7 +175,7 @@ struct clip_tensor *clip_infonce(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *ids)
 {
     assert(image->ndim == 2 && text->ndim == 2);
-    assert(image->shape[0] == text->shape[0] && image->shape[1] == text->shape[1]);
+    assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
     assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
     struct clip_tensor *inputs[] = {image, text, logit_scale, NULL, ids};
     return clip_tape_record(t, &infonce, 0, NULL, 5, inputs, NULL, 0);

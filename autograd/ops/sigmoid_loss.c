@@ -4,11 +4,16 @@
 #include "autograd/ops.h"
 #include "autograd/ops/logits.h"
 
-/* SigLIP's sigmoid loss (Zhai et al. 2023, algorithm 1).   image, text [N,E] unit rows logit_scale,
- * bias scalars S = exp(logit_scale) image text^T + bias,   y = 1/N sum_ij log(1 + exp(-z_ij S_ij)),
- * z +1 for positives, -1 else dS = -z sigmoid(-z S) dy / N dimage += e dS text    dtext += e dS^T
- * image    dlogit_scale += sum(dS (S - bias))    dbias += sum(dS) S is computed LOSS_ROWS rows at a
- * time, in forward and again in backward. Backward reads all inputs. */
+/* SigLIP's sigmoid loss (Zhai et al. 2023, algorithm 1).   image [N,E], text [M,E] unit rows, M >=
+ * N, logit_scale and bias scalars
+ *   S = exp(logit_scale) image text^T + bias [N,M]
+ *   y = 1/N sum_ij log(1 + exp(-z_ij S_ij)),   z +1 for positives, else -1: texts N to M are hard
+ *   negatives
+ *   dS = -z sigmoid(-z S) dy / N
+ *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS (S - bias))
+ *   dbias += sum(dS),   e = exp(logit_scale)
+ * S is computed LOSS_ROWS rows at a time, in forward and again in backward. Backward reads all
+ * inputs. */
 
 static double *row_sums(const struct clip_node *n) { return n->scratch; } /* two a row */
 static float *block(const struct clip_node *n) { return (float *)(row_sums(n) + 2 * LOSS_ROWS); }
@@ -16,7 +21,7 @@ static float *block(const struct clip_node *n) { return (float *)(row_sums(n) + 
 static size_t sigmoid_scratch(const struct clip_node *n, bool backward)
 {
     (void)backward;
-    return 2 * LOSS_ROWS * sizeof(double) + (size_t)(LOSS_ROWS * loss_pairs(n)) * sizeof(float);
+    return 2 * LOSS_ROWS * sizeof(double) + (size_t)(LOSS_ROWS * loss_texts(n)) * sizeof(float);
 }
 
 struct block_at {
@@ -35,10 +40,10 @@ static void forward_row(void *context, int64_t r)
     const struct block_at *at = context;
     const struct clip_node *n = at->node;
     const int32_t *ids = ids_of(n);
-    const float *s = block(n) + r * loss_pairs(n), bias = bias_of(n);
+    const float *s = block(n) + r * loss_texts(n), bias = bias_of(n);
     double sum = 0;
-    for (int64_t j = 0; j < loss_pairs(n); j++) {
-        float u = loss_positive(ids, at->i0 + r, j)
+    for (int64_t j = 0; j < loss_texts(n); j++) {
+        float u = j < loss_pairs(n) && loss_positive(ids, at->i0 + r, j)
                       ? -(s[j] + bias)
                       : s[j] + bias; /* log(1 + exp(u)), without overflow */
         sum += (double)((u > 0 ? u : 0) + log1pf(expf(-fabsf(u))));
@@ -67,11 +72,12 @@ static void backward_row(void *context, int64_t r)
     const struct block_at *at = context;
     const struct clip_node *n = at->node;
     const int32_t *ids = ids_of(n);
-    float *s = block(n) + r * loss_pairs(n), bias = bias_of(n),
+    float *s = block(n) + r * loss_texts(n), bias = bias_of(n),
           f = n->out->grad[0] / (float)loss_pairs(n);
     double scale_sum = 0, bias_sum = 0;
-    for (int64_t j = 0; j < loss_pairs(n); j++) {
-        float z = loss_positive(ids, at->i0 + r, j) ? 1.0f : -1.0f;
+    for (int64_t j = 0; j < loss_texts(n); j++) {
+        bool positive = j < loss_pairs(n) && loss_positive(ids, at->i0 + r, j);
+        float z = positive ? 1.0f : -1.0f;
         float g = -z * f / (1.0f + expf(z * (s[j] + bias)));
         scale_sum += (double)g * (double)s[j];
         bias_sum += (double)g;
@@ -115,7 +121,7 @@ struct clip_tensor *clip_sigmoid_loss(struct clip_tape *t, struct clip_tensor *i
                                       struct clip_tensor *logit_bias, struct clip_tensor *ids)
 {
     assert(image->ndim == 2 && text->ndim == 2 && logit_bias != NULL);
-    assert(image->shape[0] == text->shape[0] && image->shape[1] == text->shape[1]);
+    assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
     assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
     struct clip_tensor *inputs[] = {image, text, logit_scale, logit_bias, ids};
     return clip_tape_record(t, &sigmoid_loss, 0, NULL, 5, inputs, NULL, 0);
