@@ -1,5 +1,6 @@
 #include "eval/embedder.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +99,9 @@ struct worker { /* what one thread needs; made when it first has something to do
 struct job {
     const struct clip_embedder *embedder;
     enum clip_row_kind kind;
-    float *out; /* [n,E] */
+    int64_t width; /* floats an item gives: E for an embedding */
+    float *out;    /* [n,width] */
+    float *beside; /* [n,width], or NULL: a second result of each item */
     clip_status (*embed)(const struct job *job, struct worker *worker, int64_t i, float *row,
                          struct clip_error *error);
     struct worker *workers;
@@ -109,6 +112,9 @@ struct job {
     const char *const *texts;
     const int32_t *ids;
     int64_t length;
+    enum clip_layer layer;
+    const float *directions;
+    float *cosines;
 };
 
 static clip_status start_tape(struct worker *w, struct clip_error *error)
@@ -139,13 +145,12 @@ static void embed_one(void *context, int64_t i)
 {
     const struct job *job = context;
     struct worker *w = &job->workers[clip_thread_number()];
-    int64_t dim = clip_embedder_dim(job->embedder);
     struct clip_error *error = job->failures != NULL ? &job->failures[i] : &w->latest;
     error->status = CLIP_OK;
-    float *row = job->out + i * dim;
+    float *row = job->out + i * job->width;
     clip_status status = job->embed(job, w, i, row, error);
     if (status == CLIP_OK) return;
-    memset(row, 0, (size_t)dim * sizeof *row);
+    memset(row, 0, (size_t)job->width * sizeof *row);
     if (job->failures != NULL && status != CLIP_ERR_MEMORY) return;
     if (w->failed > 0 && w->failed <= i + 1) return;
     w->failed = i + 1;
@@ -183,13 +188,25 @@ out:
 
 /* ---- pictures ----------------------------------------------------------------------------- */
 
+static int64_t pixels_of(const struct job *job)
+{
+    int64_t size = clip_embedder_image_size(job->embedder);
+    return 3 * size * size;
+}
+
+/* A view of one picture's pixels [3,S,S]. */
+static struct clip_tensor one_picture(const struct job *job, const float *pixels)
+{
+    int64_t size = clip_embedder_image_size(job->embedder);
+    const int64_t shape[] = {1, 3, size, size};
+    return clip_tensor_view(CLIP_F32, (float *)(uintptr_t)pixels, 4, shape);
+}
+
 /* pixels [3,S,S] -> row [E] */
 static clip_status embed_square(const struct job *job, struct worker *w, const float *pixels,
                                 float *row, struct clip_error *error)
 {
-    int64_t size = clip_embedder_image_size(job->embedder);
-    const int64_t shape[] = {1, 3, size, size};
-    struct clip_tensor x = clip_tensor_view(CLIP_F32, (float *)(uintptr_t)pixels, 4, shape);
+    struct clip_tensor x = one_picture(job, pixels);
     clip_status status = start_tape(w, error);
     if (status != CLIP_OK) return status;
     struct clip_tensor *features =
@@ -200,8 +217,7 @@ static clip_status embed_square(const struct job *job, struct worker *w, const f
 static clip_status embed_pixels(const struct job *job, struct worker *w, int64_t i, float *row,
                                 struct clip_error *error)
 {
-    int64_t size = clip_embedder_image_size(job->embedder);
-    return embed_square(job, w, job->pixels + i * 3 * size * size, row, error);
+    return embed_square(job, w, job->pixels + i * pixels_of(job), row, error);
 }
 
 static clip_status embed_picture(const struct job *job, struct worker *w, int64_t i, float *row,
@@ -233,16 +249,17 @@ clip_status clip_embedder_pictures(const struct clip_embedder *e,
                                    enum clip_row_kind kind, float *out,
                                    struct clip_error *failures, struct clip_error *error)
 {
-    struct job job = {.embedder = e, .kind = kind, .out = out, .embed = embed_picture,
-                      .pictures = pictures, .failures = failures};
+    struct job job = {.embedder = e, .kind = kind, .width = clip_embedder_dim(e),
+                      .out = out, .embed = embed_picture, .pictures = pictures,
+                      .failures = failures};
     return run(&job, n, NULL, error);
 }
 
 clip_status clip_embedder_pixels(const struct clip_embedder *e, const float *pixels, int64_t n,
                                  enum clip_row_kind kind, float *out, struct clip_error *error)
 {
-    struct job job = {.embedder = e, .kind = kind, .out = out, .embed = embed_pixels,
-                      .pixels = pixels};
+    struct job job = {.embedder = e, .kind = kind, .width = clip_embedder_dim(e),
+                      .out = out, .embed = embed_pixels, .pixels = pixels};
     return run(&job, n, NULL, error);
 }
 
@@ -262,18 +279,45 @@ static clip_status embed_caption(const struct job *job, struct worker *w, const 
     return take_row(job, w->tape, features, row, error);
 }
 
+int32_t clip_embedder_end(const struct clip_embedder *e)
+{
+    return e->file->tokenizer != NULL ? clip_tokenizer_end(e->file->tokenizer)
+                                      : (int32_t)e->file->model->config.vocab_size - 1;
+}
+int32_t clip_embedder_padding(const struct clip_embedder *e)
+{
+    return e->file->cleaning == CLIP_TEXT_HUGGINGFACE ? clip_embedder_end(e) : 0;
+}
+
+/* text i as ids, replaced in *ids; *cut is raised where it was too long */
+static clip_status encode(const struct clip_embedder *e, const char *const *texts, int64_t i,
+                          struct clip_ids *ids, int64_t *cut, struct clip_error *error)
+{
+    const struct clip_model_file *file = e->file;
+    bool was_cut = false;
+    ids->count = 0;
+    clip_status status =
+        clip_tokenizer_encode(file->tokenizer, texts[i], strlen(texts[i]), file->cleaning,
+                              file->model->config.context_length, ids, &was_cut, error);
+    if (status != CLIP_OK) return clip_error_prefix(error, "text %lld", (long long)i + 1);
+    *cut += was_cut;
+    return CLIP_OK;
+}
+
+static clip_status need_tokenizer(const struct clip_embedder *e, struct clip_error *error)
+{
+    if (e->file->tokenizer != NULL) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s comes without a tokenizer, so it reads no text; name one with "
+                     "--tokenizer FILE",
+                     clip_embedder_source(e));
+}
+
 static clip_status embed_text(const struct job *job, struct worker *w, int64_t i, float *row,
                               struct clip_error *error)
 {
-    const struct clip_model_file *file = job->embedder->file;
-    const char *text = job->texts[i];
-    bool cut = false;
-    w->ids.count = 0;
-    clip_status status =
-        clip_tokenizer_encode(file->tokenizer, text, strlen(text), file->cleaning,
-                              file->model->config.context_length, &w->ids, &cut, error);
-    if (status != CLIP_OK) return clip_error_prefix(error, "text %lld", (long long)i + 1);
-    w->cut += cut;
+    clip_status status = encode(job->embedder, job->texts, i, &w->ids, &w->cut, error);
+    if (status != CLIP_OK) return status;
     return embed_caption(job, w, w->ids.ids, w->ids.count, row, error);
 }
 
@@ -282,37 +326,59 @@ clip_status clip_embedder_texts(const struct clip_embedder *e, const char *const
                                 struct clip_error *error)
 {
     if (cut != NULL) *cut = 0;
-    if (e->file->tokenizer == NULL)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "%s comes without a tokenizer, so it reads no text; name one with "
-                         "--tokenizer FILE",
-                         clip_embedder_source(e));
-    struct job job = {.embedder = e, .kind = kind, .out = out, .embed = embed_text,
-                      .texts = texts};
+    clip_status status = need_tokenizer(e, error);
+    if (status != CLIP_OK) return status;
+    struct job job = {.embedder = e, .kind = kind, .width = clip_embedder_dim(e),
+                      .out = out, .embed = embed_text, .texts = texts};
     return run(&job, n, cut, error);
 }
 
-/* A padded row's tokens are those up to and with its first largest id; each of them must be a word
- * of the vocabulary. */
+clip_status clip_embedder_encode(const struct clip_embedder *e, const char *const *texts, int64_t n,
+                                 int32_t padding, int32_t *out, int64_t *cut,
+                                 struct clip_error *error)
+{
+    int64_t context = e->file->model->config.context_length;
+    struct clip_ids ids = {0};
+    *cut = 0;
+    clip_status status = need_tokenizer(e, error);
+    for (int64_t i = 0; i < n && status == CLIP_OK; i++) {
+        int32_t *row = out + i * context;
+        status = encode(e, texts, i, &ids, cut, error);
+        for (int64_t t = 0; t < context && status == CLIP_OK; t++)
+            row[t] = t < ids.count ? ids.ids[t] : padding;
+    }
+    clip_ids_release(&ids);
+    return status;
+}
+
+/* The first n ids of row i are words of the vocabulary. */
+static clip_status check_ids(const struct job *job, int64_t i, int64_t n, struct clip_error *error)
+{
+    const int32_t *ids = job->ids + i * job->length;
+    int64_t vocabulary = job->embedder->file->model->config.vocab_size;
+    for (int64_t t = 0; t < n; t++)
+        if (ids[t] < 0 || ids[t] >= vocabulary)
+            return clip_fail(error, CLIP_ERR_DATA,
+                             "row %lld of input_ids holds id %d at place %lld; expected 0 to %lld",
+                             (long long)i, (int)ids[t], (long long)t, (long long)vocabulary - 1);
+    return CLIP_OK;
+}
+
+/* A padded row's tokens are those up to and with its first largest id. */
 static clip_status embed_ids(const struct job *job, struct worker *w, int64_t i, float *row,
                              struct clip_error *error)
 {
-    const struct clip_model_config *c = &job->embedder->file->model->config;
+    int64_t end = 0, context = job->embedder->file->model->config.context_length;
     const int32_t *ids = job->ids + i * job->length;
-    int64_t end = 0;
     for (int64_t t = 1; t < job->length; t++)
         if (ids[t] > ids[end]) end = t;
-    if (end + 1 > c->context_length)
+    if (end + 1 > context)
         return clip_fail(error, CLIP_ERR_DATA,
                          "row %lld of input_ids has %lld tokens up to its largest id; the model's "
                          "context_length is %lld",
-                         (long long)i, (long long)(end + 1), (long long)c->context_length);
-    for (int64_t t = 0; t <= end; t++)
-        if (ids[t] < 0 || ids[t] >= c->vocab_size)
-            return clip_fail(error, CLIP_ERR_DATA,
-                             "row %lld of input_ids holds id %d at place %lld; expected 0 to %lld",
-                             (long long)i, (int)ids[t], (long long)t,
-                             (long long)c->vocab_size - 1);
+                         (long long)i, (long long)(end + 1), (long long)context);
+    clip_status status = check_ids(job, i, end + 1, error);
+    if (status != CLIP_OK) return status;
     return embed_caption(job, w, ids, end + 1, row, error);
 }
 
@@ -323,8 +389,144 @@ clip_status clip_embedder_ids(const struct clip_embedder *e, const int32_t *ids,
     if (length < 1)
         return clip_fail(error, CLIP_ERR_DATA,
                          "input_ids has rows of %lld ids; expected at least 1", (long long)length);
-    struct job job = {.embedder = e, .kind = kind, .out = out, .embed = embed_ids, .ids = ids,
+    struct job job = {.embedder = e, .kind = kind, .width = clip_embedder_dim(e),
+                      .out = out, .embed = embed_ids, .ids = ids,
                       .length = length};
+    return run(&job, n, NULL, error);
+}
+
+/* ---- hidden states ------------------------------------------------------------------------ */
+
+/* Copies states and what the tower's last LayerNorm makes of them out of the tape's memory. */
+static clip_status take_states(const struct job *job, const struct clip_tape *tape, int64_t i,
+                               const struct clip_tensor *states, const struct clip_tensor *normed,
+                               float *row, struct clip_error *error)
+{
+    size_t bytes = (size_t)job->width * sizeof *row;
+    clip_status status = clip_tape_status(tape, error);
+    if (status != CLIP_OK) return status;
+    memcpy(row, states->data, bytes);
+    memcpy(job->beside + i * job->width, normed->data, bytes);
+    return CLIP_OK;
+}
+
+static int64_t blocks_before(const struct job *job, int64_t layers)
+{
+    return job->layer == CLIP_LAST ? layers : layers - 1;
+}
+
+static clip_status text_states(const struct job *job, struct worker *w, int64_t i, float *row,
+                               struct clip_error *error)
+{
+    struct clip_model *model = job->embedder->file->model;
+    int32_t ends[2] = {0, (int32_t)job->length};
+    struct clip_tensor tokens =
+        clip_tensor_i32((int32_t *)(uintptr_t)job->ids + i * job->length, job->length);
+    struct clip_tensor offsets = clip_tensor_i32(ends, 2);
+    clip_status status = check_ids(job, i, job->length, error);
+    if (status == CLIP_OK) status = start_tape(w, error);
+    if (status != CLIP_OK) return status;
+    struct clip_tensor *states = clip_text_states(w->tape, model, &tokens, &offsets,
+                                                  blocks_before(job, model->config.text_layers));
+    const struct clip_tensor *normed = clip_text_norm(w->tape, model, states);
+    return take_states(job, w->tape, i, states, normed, row, error);
+}
+
+clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32_t *ids, int64_t n,
+                                      int64_t length, enum clip_layer layer, float *states,
+                                      float *normed, struct clip_error *error)
+{
+    const struct clip_model_config *c = &e->file->model->config;
+    if (length < 1 || length > c->context_length)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "input_ids has rows of %lld ids; for hidden states, which run whole rows, "
+                         "expected 1 to the model's context_length, %lld",
+                         (long long)length, (long long)c->context_length);
+    struct job job = {.embedder = e, .width = length * c->text_width, .out = states,
+                      .beside = normed, .embed = text_states, .ids = ids, .length = length,
+                      .layer = layer};
+    return run(&job, n, NULL, error);
+}
+
+static clip_status image_states(const struct job *job, struct worker *w, int64_t i, float *row,
+                                struct clip_error *error)
+{
+    struct clip_model *model = job->embedder->file->model;
+    struct clip_tensor x = one_picture(job, job->pixels + i * pixels_of(job));
+    clip_status status = start_tape(w, error);
+    if (status != CLIP_OK) return status;
+    struct clip_tensor *states = clip_vision_states(
+        w->tape, model, &x, NULL, blocks_before(job, model->config.vision_layers));
+    const struct clip_tensor *normed = clip_vision_norm(w->tape, model, states);
+    return take_states(job, w->tape, i, states, normed, row, error);
+}
+
+int64_t clip_embedder_image_tokens(const struct clip_embedder *e)
+{
+    const struct clip_model_config *c = &e->file->model->config;
+    int64_t grid = c->image_size / c->patch_size;
+    return grid * grid + 1;
+}
+
+int64_t clip_embedder_vision_width(const struct clip_embedder *e)
+{
+    return e->file->model->config.vision_width;
+}
+int64_t clip_embedder_text_width(const struct clip_embedder *e)
+{
+    return e->file->model->config.text_width;
+}
+int64_t clip_embedder_context(const struct clip_embedder *e)
+{
+    return e->file->model->config.context_length;
+}
+
+clip_status clip_embedder_image_states(const struct clip_embedder *e, const float *pixels,
+                                       int64_t n, enum clip_layer layer, float *states,
+                                       float *normed, struct clip_error *error)
+{
+    int64_t width = clip_embedder_image_tokens(e) * e->file->model->config.vision_width;
+    struct job job = {.embedder = e, .width = width, .out = states, .beside = normed,
+                      .embed = image_states, .pixels = pixels, .layer = layer};
+    return run(&job, n, NULL, error);
+}
+
+/* ---- gradients ---------------------------------------------------------------------------- */
+
+/* grad [3,S,S] = d (unit row of picture i . direction i) / d pixels */
+static clip_status pixel_grad(const struct job *job, struct worker *w, int64_t i, float *grad,
+                              struct clip_error *error)
+{
+    int64_t dim = clip_embedder_dim(job->embedder);
+    const float *direction = job->directions + i * dim;
+    struct clip_tensor x = one_picture(job, job->pixels + i * pixels_of(job));
+    clip_status status = start_tape(w, error);
+    if (status != CLIP_OK) return status;
+    memset(grad, 0, (size_t)job->width * sizeof *grad);
+    x.needs_grad = true;
+    x.grad = grad;
+    w->tape->record = true;
+    struct clip_tensor *unit = clip_vision_encode(w->tape, job->embedder->file->model, &x, NULL);
+    status = clip_tape_status(w->tape, error);
+    if (status == CLIP_OK && job->cosines != NULL) {
+        double sum = 0;
+        for (int64_t d = 0; d < dim; d++)
+            sum += (double)((const float *)unit->data)[d] * (double)direction[d];
+        job->cosines[i] = (float)sum;
+    }
+    if (status == CLIP_OK) clip_tape_backward_from(w->tape, unit, direction);
+    if (status == CLIP_OK) status = clip_tape_status(w->tape, error);
+    return status;
+}
+
+clip_status clip_embedder_pixel_grad(const struct clip_embedder *e, const float *pixels, int64_t n,
+                                     const float *directions, float *cosines, float *grad,
+                                     struct clip_error *error)
+{
+    assert(e->file->model->grad == NULL); /* a model in training would collect gradients too */
+    struct job job = {.embedder = e, .out = grad, .embed = pixel_grad,
+                      .pixels = pixels, .directions = directions, .cosines = cosines};
+    job.width = pixels_of(&job);
     return run(&job, n, NULL, error);
 }
 

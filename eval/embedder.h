@@ -91,6 +91,48 @@ clip_status clip_embedder_ids(const struct clip_embedder *embedder, const int32_
                               int64_t length, enum clip_row_kind kind, float *out,
                               struct clip_error *error);
 
+/* The texts as whole rows of ids [n,context_length], both ends included, filled up with `padding`
+ * (as open_clip and OpenAI's own code have it: 0; Stable Diffusion 1: the end token). */
+clip_status clip_embedder_encode(const struct clip_embedder *embedder, const char *const *texts,
+                                 int64_t n, int32_t padding, int32_t *ids, int64_t *cut,
+                                 struct clip_error *error);
+
+/* ---- inside the towers: what image generators are conditioned on, and guided by ---- */
+
+enum clip_layer {
+    CLIP_LAST,        /* behind the last block */
+    CLIP_PENULTIMATE, /* behind the last but one ("clip skip 2") */
+};
+
+/* Hidden states of whole rows: padding is part of the sequence (attention is causal, so it changes
+ * nothing up to a row's end token). ids [n,length], length at most context_length; states and
+ * normed [n,length,text_width]: before and after ln_final. transformers' CLIPTextModel calls
+ * `normed` of CLIP_LAST last_hidden_state, `states` of CLIP_PENULTIMATE hidden_states[-2]. */
+clip_status clip_embedder_text_states(const struct clip_embedder *embedder, const int32_t *ids,
+                                      int64_t n, int64_t length, enum clip_layer layer,
+                                      float *states, float *normed, struct clip_error *error);
+/* The same of pictures: [n,tokens,vision_width], the class token first, before and after ln_post.
+ * transformers' CLIPVisionModel calls `states` of CLIP_LAST last_hidden_state. */
+clip_status clip_embedder_image_states(const struct clip_embedder *embedder, const float *pixels,
+                                       int64_t n, enum clip_layer layer, float *states,
+                                       float *normed, struct clip_error *error);
+int64_t clip_embedder_image_tokens(const struct clip_embedder *embedder); /* patches + 1 */
+int64_t clip_embedder_vision_width(const struct clip_embedder *embedder);
+int64_t clip_embedder_text_width(const struct clip_embedder *embedder);
+int64_t clip_embedder_context(const struct clip_embedder *embedder); /* context_length */
+/* The end token, and what the model's own tokenizer fills a row with: the end token where the model
+ * follows Hugging Face's rules, else 0 as open_clip's. */
+int32_t clip_embedder_end(const struct clip_embedder *embedder);
+int32_t clip_embedder_padding(const struct clip_embedder *embedder);
+
+/* grad [n,3,S,S]: the gradient of u_i . d_i by picture i's (normalised) pixels, u_i its embedding
+ * divided by its length, d_i [E] row i of `directions`; where that is a text's unit row, u_i . d_i
+ * is their cosine. cosines [n] or NULL: the products themselves. The model is one that is not in
+ * training. */
+clip_status clip_embedder_pixel_grad(const struct clip_embedder *embedder, const float *pixels,
+                                     int64_t n, const float *directions, float *cosines,
+                                     float *grad, struct clip_error *error);
+
 /* Each row of [n,E] divided by max(its length, 1e-12), sums in double. */
 void clip_rows_normalise(float *rows, int64_t n, int64_t dim);
 

@@ -5,7 +5,6 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "kernels/kernels.h"
 
 void clip_embeddings_release(struct clip_embeddings *embeddings)
 {
@@ -13,128 +12,26 @@ void clip_embeddings_release(struct clip_embeddings *embeddings)
     clip_arena_release(&embeddings->data);
 }
 
-clip_status clip_embeddings_add(struct clip_embeddings *embeddings, const char *name, int64_t rows,
-                                int64_t width, float **data, struct clip_error *error)
+clip_status clip_embeddings_add_shape(struct clip_embeddings *embeddings, const char *name,
+                                      int ndim, const int64_t *shape, float **data,
+                                      struct clip_error *error)
 {
-    int64_t n;
-    if (!clip_mul_i64(rows, width, &n))
-        return clip_fail(error, CLIP_ERR_MEMORY, "%lld rows of %lld numbers are too many",
-                         (long long)rows, (long long)width);
+    int64_t n = 1;
+    for (int i = 0; i < ndim; i++)
+        if (!clip_mul_i64(n, shape[i], &n))
+            return clip_fail(error, CLIP_ERR_MEMORY, "%lld rows are too many for \"%s\"",
+                             (long long)shape[0], name);
     *data = clip_arena_alloc(&embeddings->data, n, sizeof **data, error);
     if (*data == NULL) return CLIP_ERR_MEMORY;
-    const struct clip_tensor tensor = clip_tensor_f32(*data, rows, width);
+    const struct clip_tensor tensor = clip_tensor_view(CLIP_F32, *data, ndim, shape);
     return clip_bundle_add(&embeddings->bundle, name, &tensor, error);
 }
 
-/* ---- from tensors -------------------------------------------------------------------------- */
-
-/* embeds = normalised copy of features */
-static void normalise_into(float *embeds, const float *features, int64_t n, int64_t dim)
+clip_status clip_embeddings_add(struct clip_embeddings *embeddings, const char *name, int64_t rows,
+                                int64_t width, float **data, struct clip_error *error)
 {
-    memcpy(embeds, features, (size_t)(n * dim) * sizeof *embeds);
-    clip_rows_normalise(embeds, n, dim);
-}
-
-static clip_status add_images(struct clip_embeddings *out, const struct clip_embedder *e,
-                              const struct clip_bundle *in, float **embeds,
-                              struct clip_error *error)
-{
-    clip_status status;
-    int64_t size = clip_embedder_image_size(e), dim = clip_embedder_dim(e);
-    const struct clip_tensor *given = clip_bundle_find(in, "pixel_values");
-    float *features, *pixels = NULL;
-    char have[CLIP_SHAPE_TEXT];
-    if (given->ndim != 4 || given->shape[1] != 3 || given->shape[2] != size ||
-        given->shape[3] != size)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "\"pixel_values\" has shape %s where the model wants [n, 3, %lld, %lld]",
-                         clip_shape_text(have, given), (long long)size, (long long)size);
-    int64_t n = given->shape[0];
-    CLIP_NEW(pixels, clip_tensor_count(given));
-    const struct clip_tensor copy = clip_tensor_view(CLIP_F32, pixels, 4, given->shape);
-    CLIP_TRY(clip_bundle_copy(in, "pixel_values", &copy, error));
-    CLIP_TRY(clip_embeddings_add(out, "image_features", n, dim, &features, error));
-    CLIP_TRY(clip_embeddings_add(out, "image_embeds", n, dim, embeds, error));
-    CLIP_TRY(clip_embedder_pixels(e, pixels, n, CLIP_RAW, features, error));
-    normalise_into(*embeds, features, n, dim);
-out:
-    free(pixels);
-    return status;
-}
-
-/* ids [n] of either integer type as int32; what does not fit becomes one that no model has. */
-static void copy_ids(int32_t *ids, const struct clip_tensor *given)
-{
-    int64_t n = clip_tensor_count(given);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t id = given->dtype == CLIP_I32 ? ((const int32_t *)given->data)[i]
-                                              : ((const int64_t *)given->data)[i];
-        ids[i] = id < 0 ? -1 : id > INT32_MAX ? INT32_MAX : (int32_t)id;
-    }
-}
-
-static clip_status add_texts(struct clip_embeddings *out, const struct clip_embedder *e,
-                             const struct clip_bundle *in, float **embeds,
-                              struct clip_error *error)
-{
-    clip_status status;
-    int64_t dim = clip_embedder_dim(e);
-    const struct clip_tensor *given = clip_bundle_find(in, "input_ids");
-    float *features;
-    int32_t *ids = NULL;
-    char have[CLIP_SHAPE_TEXT];
-    if (given->ndim != 2 || (given->dtype != CLIP_I32 && given->dtype != CLIP_I64))
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "\"input_ids\" is %s of shape %s; expected I32 or I64 of shape [n, T]",
-                         clip_dtype_name(given->dtype), clip_shape_text(have, given));
-    int64_t n = given->shape[0];
-    CLIP_NEW(ids, clip_tensor_count(given));
-    copy_ids(ids, given);
-    CLIP_TRY(clip_embeddings_add(out, "text_features", n, dim, &features, error));
-    CLIP_TRY(clip_embeddings_add(out, "text_embeds", n, dim, embeds, error));
-    CLIP_TRY(clip_embedder_ids(e, ids, n, given->shape[1], CLIP_RAW, features, error));
-    normalise_into(*embeds, features, n, dim);
-out:
-    free(ids);
-    return status;
-}
-
-static clip_status add_logits(struct clip_embeddings *out, const struct clip_embedder *e,
-                              const float *images, int64_t n, const float *texts, int64_t m,
-                              struct clip_error *error)
-{
-    int64_t dim = clip_embedder_dim(e);
-    float *logits, bias = (float)clip_embedder_logit_bias(e);
-    clip_status status = clip_embeddings_add(out, "logits_per_image", n, m, &logits, error);
-    if (status != CLIP_OK) return status;
-    clip_gemm(false, true, n, m, dim, (float)clip_embedder_logit_scale(e), images, dim, texts, dim,
-              0.0f, logits, m);
-    for (int64_t i = 0; i < n * m; i++) logits[i] += bias;
-    return CLIP_OK;
-}
-
-clip_status clip_embeddings_from_tensors(struct clip_embeddings *out,
-                                         const struct clip_embedder *embedder, const char *path,
-                                         struct clip_error *error)
-{
-    struct clip_bundle in = {0};
-    float *images = NULL, *texts = NULL;
-    clip_status status = clip_safetensors_read(path, &in, error);
-    if (status != CLIP_OK) return status;
-    const struct clip_tensor *pixels = clip_bundle_find(&in, "pixel_values");
-    const struct clip_tensor *ids = clip_bundle_find(&in, "input_ids");
-    if (pixels == NULL && ids == NULL)
-        status = clip_fail(error, CLIP_ERR_DATA,
-                           "there is neither \"pixel_values\" nor \"input_ids\"");
-    if (status == CLIP_OK && pixels != NULL)
-        status = add_images(out, embedder, &in, &images, error);
-    if (status == CLIP_OK && ids != NULL)
-        status = add_texts(out, embedder, &in, &texts, error);
-    if (status == CLIP_OK && pixels != NULL && ids != NULL)
-        status = add_logits(out, embedder, images, pixels->shape[0], texts, ids->shape[0], error);
-    clip_bundle_release(&in);
-    if (status != CLIP_OK) clip_error_prefix(error, "%s", path);
-    return status;
+    return clip_embeddings_add_shape(embeddings, name, 2, (const int64_t[]){rows, width}, data,
+                                     error);
 }
 
 /* ---- from pictures ------------------------------------------------------------------------- */

@@ -21,13 +21,36 @@ void clip_embeddings_release(struct clip_embeddings *embeddings);
 clip_status clip_embeddings_add(struct clip_embeddings *embeddings, const char *name, int64_t rows,
                                 int64_t width, float **data, struct clip_error *error);
 
+/* The same of any shape. */
+clip_status clip_embeddings_add_shape(struct clip_embeddings *embeddings, const char *name,
+                                      int ndim, const int64_t *shape, float **data,
+                                      struct clip_error *error);
+
+struct clip_embeddings_extras { /* {0} or NULL: none */
+    bool states;                /* hidden states, of `layer` */
+    enum clip_layer layer;
+    bool grad; /* pixel_grad */
+};
+
 /* From a safetensors file with `pixel_values` [n,3,S,S] (a float type, normalised already) and
  * `input_ids` [m,T] (I32 or I64, padded as clip_embedder_ids wants), either or both, as they are:
  * image_features, image_embeds [n,E] and text_features, text_embeds [m,E] (before and after
- * normalisation), and with both logits_per_image [n,m] = exp(logit_scale) cosine + logit_bias. */
+ * normalisation), and with both logits_per_image [n,m] = exp(logit_scale) cosine + logit_bias.
+ * Extras:
+ *   states  hidden_states and hidden_states_ln [m,T,text_width], before and after the last
+ *           LayerNorm, padding run as it stands; vision_hidden_states and vision_hidden_states_ln
+ *           [n,patches+1,vision_width]
+ *   grad    pixel_grad [n,3,S,S], the gradient of sum over i of cosine(picture i, text i) by
+ *           pixel_values; needs both, and n = m */
 clip_status clip_embeddings_from_tensors(struct clip_embeddings *out,
                                          const struct clip_embedder *embedder, const char *path,
+                                         const struct clip_embeddings_extras *extras,
                                          struct clip_error *error);
+/* Adds hidden_states and hidden_states_ln of ids [n,length], as above. */
+clip_status clip_embeddings_add_states(struct clip_embeddings *out,
+                                       const struct clip_embedder *embedder, const int32_t *ids,
+                                       int64_t n, int64_t length, enum clip_layer layer,
+                                       struct clip_error *error);
 
 /* "image_embeds" [n,E]: a row for each picture that can be read, in order (one that is listed twice
  * has two rows, computed once), and their names [n], which live as long as *out. *bad counts the

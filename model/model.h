@@ -89,7 +89,20 @@ struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model 
  * vocab_size. */
 struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *model,
                                        struct clip_tensor *tokens, struct clip_tensor *offsets);
-/* The same, rows of unit length. */
+/* What stands behind the first `blocks` blocks, for all rows and before the tower's
+ * last LayerNorm: [B*(K+1),W], each picture's class row first, and [T,W]. */
+struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *model,
+                                       struct clip_tensor *pixels, struct clip_tensor *keep,
+                                       int64_t blocks);
+struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *model,
+                                     struct clip_tensor *tokens, struct clip_tensor *offsets,
+                                     int64_t blocks);
+/* The tower's last LayerNorm over such rows: ln_post, or ln_final. */
+struct clip_tensor *clip_vision_norm(struct clip_tape *t, struct clip_model *model,
+                                     struct clip_tensor *states);
+struct clip_tensor *clip_text_norm(struct clip_tape *t, struct clip_model *model,
+                                   struct clip_tensor *states);
+/* Features, rows of unit length. */
 struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *model,
                                        struct clip_tensor *pixels, struct clip_tensor *keep);
 struct clip_tensor *clip_text_encode(struct clip_tape *t, struct clip_model *model,

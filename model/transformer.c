@@ -31,18 +31,17 @@ static struct clip_tensor *indices(struct clip_tape *t, int64_t n)
     return clip_tape_input(t, CLIP_I32, 1, (const int64_t[]){n});
 }
 
-struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *m,
-                                         struct clip_tensor *pixels, struct clip_tensor *keep)
+struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m,
+                                       struct clip_tensor *pixels, struct clip_tensor *keep,
+                                       int64_t blocks)
 {
     const struct clip_model_config *c = &m->config;
     int64_t batch = pixels->shape[0], grid = c->image_size / c->patch_size;
     int64_t patches = keep != NULL ? keep->shape[1] : grid * grid, rows = patches + 1;
-    struct clip_tensor *positions = indices(t, batch * rows), *offsets = indices(t, batch + 1),
-                       *class_rows = indices(t, batch);
-    if (positions->data != NULL && offsets->data != NULL && class_rows->data != NULL && !t->plan) {
+    struct clip_tensor *positions = indices(t, batch * rows), *offsets = indices(t, batch + 1);
+    if (positions->data != NULL && offsets->data != NULL && !t->plan) {
         const int32_t *kept = keep != NULL ? keep->data : NULL;
         for (int64_t b = 0; b <= batch; b++) ((int32_t *)offsets->data)[b] = (int32_t)(b * rows);
-        memcpy(class_rows->data, offsets->data, (size_t)batch * sizeof(int32_t));
         for (int64_t b = 0; b < batch; b++) {
             int32_t *at = (int32_t *)positions->data + b * rows;
             at[0] = 0;
@@ -56,42 +55,75 @@ struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model 
     x = clip_prepend_class(t, x, m->class_embedding, batch);               /* [B*(K+1),W] */
     x = clip_add_rows(t, x, m->vision_pos, positions);
     x = clip_scope_leave(t, &scope, clip_layernorm(t, x, m->ln_pre_w, m->ln_pre_b, LAYERNORM_EPS));
-    for (int64_t i = 0; i < c->vision_layers; i++) {
+    for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         x = block_forward(t, &m->vision_blocks[i], x, offsets, c->vision_heads, false,
                           c->quick_gelu);
         clip_tape_release(t, before);
     }
-    x = clip_gather(t, x, class_rows); /* [B,W] */
-    x = clip_layernorm(t, x, m->ln_post_w, m->ln_post_b, LAYERNORM_EPS);
-    return clip_project(t, x, m->vision_proj); /* [B,E] */
+    return x;
 }
 
-struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *m,
-                                       struct clip_tensor *tokens, struct clip_tensor *offsets)
+struct clip_tensor *clip_vision_norm(struct clip_tape *t, struct clip_model *m,
+                                     struct clip_tensor *states)
+{
+    return clip_layernorm(t, states, m->ln_post_w, m->ln_post_b, LAYERNORM_EPS);
+}
+
+struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *m,
+                                         struct clip_tensor *pixels, struct clip_tensor *keep)
+{
+    int64_t batch = pixels->shape[0];
+    struct clip_tensor *class_rows = indices(t, batch);
+    struct clip_tensor *x = clip_vision_states(t, m, pixels, keep, m->config.vision_layers);
+    int64_t rows = x->shape[0] / batch;
+    if (class_rows->data != NULL && !t->plan)
+        for (int64_t b = 0; b < batch; b++) ((int32_t *)class_rows->data)[b] = (int32_t)(b * rows);
+    x = clip_gather(t, x, class_rows); /* [B,W] */
+    return clip_project(t, clip_vision_norm(t, m, x), m->vision_proj); /* [B,E] */
+}
+
+struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
+                                     struct clip_tensor *tokens, struct clip_tensor *offsets,
+                                     int64_t blocks)
 {
     const struct clip_model_config *c = &m->config;
     int64_t total = clip_tensor_count(tokens), batch = clip_tensor_count(offsets) - 1;
-    struct clip_tensor *positions = indices(t, total), *ends = indices(t, batch);
-    if (positions->data != NULL && ends->data != NULL && !t->plan) {
+    struct clip_tensor *positions = indices(t, total);
+    if (positions->data != NULL && !t->plan) {
         const int32_t *at = offsets->data;
-        for (int64_t b = 0; b < batch; b++) {
-            ((int32_t *)ends->data)[b] = at[b + 1] - 1;
+        for (int64_t b = 0; b < batch; b++)
             for (int32_t i = at[b]; i < at[b + 1]; i++) ((int32_t *)positions->data)[i] = i - at[b];
-        }
     }
     struct clip_scope scope;
     clip_scope_enter(t, &scope);
     struct clip_tensor *x = clip_embedding(t, m->token_embedding, tokens); /* [T,W] */
     x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
-    for (int64_t i = 0; i < c->text_layers; i++) {
+    for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         x = block_forward(t, &m->text_blocks[i], x, offsets, c->text_heads, true, c->quick_gelu);
         clip_tape_release(t, before);
     }
+    return x;
+}
+
+struct clip_tensor *clip_text_norm(struct clip_tape *t, struct clip_model *m,
+                                   struct clip_tensor *states)
+{
+    return clip_layernorm(t, states, m->ln_final_w, m->ln_final_b, LAYERNORM_EPS);
+}
+
+struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *m,
+                                       struct clip_tensor *tokens, struct clip_tensor *offsets)
+{
+    int64_t batch = clip_tensor_count(offsets) - 1;
+    struct clip_tensor *ends = indices(t, batch);
+    if (ends->data != NULL && !t->plan)
+        for (int64_t b = 0; b < batch; b++)
+            ((int32_t *)ends->data)[b] = ((const int32_t *)offsets->data)[b + 1] - 1;
+    struct clip_tensor *x = clip_text_states(t, m, tokens, offsets, m->config.text_layers);
     x = clip_gather(t, x, ends); /* [B,W] */
-    x = clip_layernorm(t, x, m->ln_final_w, m->ln_final_b, LAYERNORM_EPS);
-    return clip_project(t, x, m->text_proj); /* [B,E] */
+    return clip_project(t, clip_text_norm(t, m, x), m->text_proj); /* [B,E] */
 }
 
 struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *m,

@@ -352,7 +352,35 @@ def make_openclip(folder, seed, config, n_images, n_texts):
             exact.logit_scale.exp() * out["image_embeds"] @ out["text_embeds"].T
         )
     save(f"{folder}/expected.safetensors", out)
+    make_inside(folder, exact, pixels, ids, seed)
     return exact
+
+
+def make_inside(folder, model, pixels, ids, seed):
+    """States behind the last and the last but one block for whole rows (what stands behind the end
+    token is random), before and after the last norm; the gradient of the paired cosines."""
+    generator = torch.Generator().manual_seed(seed)
+    n = min(len(pixels), len(ids))
+    pixels, ids = pixels[:n].clone().requires_grad_(), ids[:n].clone()
+    for row in ids:
+        end = int(row.argmax())
+        behind = len(row) - end - 1
+        row[end + 1 :] = torch.randint(0, int(row.max()), (behind,), generator=generator)
+    states = {"": [], "vision_": []}
+    keep = lambda name: lambda module, given, made: states[name].append((given[0], made))
+    towers = {"": model.transformer, "vision_": model.visual.transformer}
+    for name, tower in towers.items():
+        for block in tower.resblocks:
+            block.register_forward_hook(keep(name))
+    image, text = model.encode_image(pixels, True), model.encode_text(ids, True)
+    (image * text).sum().backward()
+    norms = {"": model.ln_final, "vision_": model.visual.ln_post}
+    out = dict(pixel_values=pixels, input_ids=ids, pixel_grad=pixels.grad)
+    for name, seen in states.items():
+        for layer, state in (("last", seen[-1][1]), ("penultimate", seen[-1][0])):
+            out[f"{name}hidden_states.{layer}"] = state
+            out[f"{name}hidden_states_ln.{layer}"] = norms[name](state)
+    save(f"{folder}/inside.safetensors", out)
 
 
 def make_zeroshot(model, config):

@@ -44,7 +44,7 @@ static void check_tensors(const char *root, const char *model)
     test_ok(clip_embedder_open(&e, test_path(root, path), NULL, &error), &error);
     snprintf(path, sizeof path, "%s/expected.safetensors", model);
     struct clip_bundle expected = fixture_read(root, path);
-    test_ok(clip_embeddings_from_tensors(&got, e, test_path(root, path), &error), &error);
+    test_ok(clip_embeddings_from_tensors(&got, e, test_path(root, path), NULL, &error), &error);
     const char *const names[] = {"image_features", "image_embeds", "text_features", "text_embeds",
                                  "logits_per_image"};
     assert_int_equal(got.bundle.tensor_count, 5);
@@ -507,7 +507,7 @@ static void wrong_tensors_are_named(void **state)
         test_ok(clip_bundle_add(&in, cases[i].name, &cases[i].tensor, &error), &error);
         test_ok(clip_safetensors_write(path, &in, &error), &error);
         clip_bundle_release(&in);
-        test_fails(clip_embeddings_from_tensors(&out, e, path, &error), &error, CLIP_ERR_DATA,
+        test_fails(clip_embeddings_from_tensors(&out, e, path, NULL, &error), &error, CLIP_ERR_DATA,
                    cases[i].word);
         assert_non_null(strstr(error.message, "in.safetensors"));
         clip_embeddings_release(&out);

@@ -156,6 +156,30 @@ check "pictures and texts at once are wrong usage" says 2 'one of' clip_embed "$
     --images "${pictures[0]}" --texts "$folder/texts.txt" --output "$folder/x.h5"
 check "an output folder that is not there is named" says 1 "$folder/no" clip_embed "${model[@]}" \
     --texts "$folder/texts.txt" --output "$folder/no/x.h5"
+check "hidden states come beside the embeddings" prints 0 "\"rows\":$((2 * p))," clip_embed \
+    "${model[@]}" --texts "$folder/texts.txt" --hidden-states penultimate --json \
+    --output "$folder/h.safetensors"
+check "... in whole rows" grep -aqF \
+    "\"hidden_states\":{\"dtype\":\"F32\",\"shape\":[$((2 * p)),16,16]" \
+    "$folder/h.safetensors"
+check "... and after the norm" grep -aqF '"hidden_states_ln":' "$folder/h.safetensors"
+check "another padding gives other states" run 0 clip_embed "${model[@]}" \
+    --texts "$folder/texts.txt" --hidden-states penultimate --padding end \
+    --output "$folder/g.safetensors"
+check "... which are others" test "$(cksum <"$folder/g.safetensors")" != \
+    "$(cksum <"$folder/h.safetensors")"
+check "hidden states are of texts or tensors" says 2 'texts or --tensors' clip_embed "${model[@]}" \
+    --images "${pictures[@]}" --hidden-states last --output "$folder/x.h5"
+check "a gradient needs tensors" says 2 '--grad goes with --tensors' clip_embed "${model[@]}" \
+    --texts "$folder/texts.txt" --grad --output "$folder/x.h5"
+inside=tests/reference/openclip_tiny/inside.safetensors
+if [ -e "$inside" ]; then
+    check "the gradient by the pixels is written" run 0 clip_embed --quiet --grad \
+        --model tests/reference/openclip_tiny/open_clip_model.safetensors --tensors "$inside" \
+        --output "$folder/p.safetensors"
+    check "... for each pixel" grep -aqF '"pixel_grad":{"dtype":"F32","shape":[3,3,12,12]' \
+        "$folder/p.safetensors"
+fi
 if [ -e tests/reference/openclip_tiny/expected.safetensors ]; then
     check "tensors need no tokenizer" prints 0 'rows of' clip_embed \
         --model tests/reference/openclip_tiny/open_clip_model.safetensors --quiet \

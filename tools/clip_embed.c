@@ -9,9 +9,9 @@
 #include "tools/cli.h"
 
 struct job {
-    const char *model, *output, *texts, *tensors, *weights, *tokenizer;
+    const char *model, *output, *texts, *tensors, *weights, *tokenizer, *hidden_states, *padding;
     struct clip_cli_list images;
-    bool raw;
+    bool raw, grad;
 };
 
 struct outcome {
@@ -38,6 +38,29 @@ out:
     return status;
 }
 
+static enum clip_layer layer_of(const struct job *job)
+{
+    return strcmp(job->hidden_states, "last") == 0 ? CLIP_LAST : CLIP_PENULTIMATE;
+}
+
+/* The hidden states of texts in whole, padded rows. */
+static clip_status add_states(const struct job *job, const struct clip_embedder *e,
+                              const struct clip_texts *texts, struct clip_embeddings *out,
+                              struct clip_error *error)
+{
+    clip_status status;
+    int32_t *ids = NULL, padding = clip_embedder_padding(e);
+    int64_t cut, context = clip_embedder_context(e);
+    if (job->padding != NULL)
+        padding = strcmp(job->padding, "zero") == 0 ? 0 : clip_embedder_end(e);
+    CLIP_NEW(ids, texts->count * context);
+    CLIP_TRY(clip_embedder_encode(e, texts->lines, texts->count, padding, ids, &cut, error));
+    CLIP_TRY(clip_embeddings_add_states(out, e, ids, texts->count, context, layer_of(job), error));
+out:
+    free(ids);
+    return status;
+}
+
 static clip_status embed_texts(const struct job *job, const struct clip_embedder *e, bool quiet,
                                struct outcome *outcome, struct clip_error *error)
 {
@@ -53,6 +76,7 @@ static clip_status embed_texts(const struct job *job, const struct clip_embedder
     CLIP_TRY(clip_embeddings_add(&out, "text_embeds", texts.count, dim, &rows, error));
     CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, kind, quiet, rows, &cut, error));
     if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
+    if (job->hidden_states != NULL) CLIP_TRY(add_states(job, e, &texts, &out, error));
     CLIP_TRY(clip_embeddings_write(&out, job->output, texts.lines, texts.count, error));
 out:
     clip_embeddings_release(&out);
@@ -65,12 +89,14 @@ static clip_status embed_tensors(const struct job *job, const struct clip_embedd
 {
     clip_status status;
     struct clip_embeddings out = {0};
+    struct clip_embeddings_extras extras = {.states = job->hidden_states != NULL,
+                                            .grad = job->grad};
     outcome->kind = "tensors";
-    CLIP_TRY(clip_embeddings_from_tensors(&out, e, job->tensors, error));
+    if (extras.states) extras.layer = layer_of(job);
+    CLIP_TRY(clip_embeddings_from_tensors(&out, e, job->tensors, &extras, error));
     for (int64_t i = 0; i < out.bundle.tensor_count; i++)
-        if (strcmp(out.bundle.tensors[i].name, "logits_per_image") != 0)
+        if (clip_path_has_suffix(out.bundle.tensors[i].name, "_embeds"))
             outcome->rows += out.bundle.tensors[i].tensor.shape[0];
-    outcome->rows /= 2; /* features and embeds */
     CLIP_TRY(clip_embeddings_write(&out, job->output, NULL, 0, error));
 out:
     clip_embeddings_release(&out);
@@ -86,7 +112,8 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
     };
-    CLIP_TRY(clip_embeddings_check(job->output, job->tensors != NULL, error));
+    bool several = job->tensors != NULL || job->hidden_states != NULL;
+    CLIP_TRY(clip_embeddings_check(job->output, several, error));
     CLIP_TRY(clip_embedder_open(&e, job->model, &options, error));
     *dim = clip_embedder_dim(e);
     if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
@@ -134,6 +161,12 @@ int main(int argc, char **argv)
          .help = ".safetensors with pixel_values [n,3,S,S], input_ids [n,T], or both"},
         {"raw", NULL, CLIP_CLI_FLAG, &job.raw,
          .help = "leave the rows as they are, not of length 1"},
+        {"hidden-states", "last|penultimate", CLIP_CLI_CHOICE, &job.hidden_states,
+         .help = "adds hidden_states [n,context,width] and hidden_states_ln, of texts or tensors"},
+        {"padding", "end|zero", CLIP_CLI_CHOICE, &job.padding,
+         .help = "what fills their rows of --texts (as the model's own tokenizer does)"},
+        {"grad", NULL, CLIP_CLI_FLAG, &job.grad,
+         .help = "adds pixel_grad, the gradient of the sum of cosines of picture i and text i"},
         {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
          .help = "which weights, where there are both (ema)"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
@@ -150,6 +183,11 @@ int main(int argc, char **argv)
     clip_cli_parse(&cli, argc, argv);
     int sources = (job.images.count > 0) + (job.texts != NULL) + (job.tensors != NULL);
     if (sources != 1) clip_cli_wrong_usage(&cli, "give one of --images, --texts and --tensors");
+    if (job.hidden_states != NULL && job.images.count > 0)
+        clip_cli_wrong_usage(&cli, "--hidden-states goes with --texts or --tensors");
+    if (job.padding != NULL && (job.hidden_states == NULL || job.texts == NULL))
+        clip_cli_wrong_usage(&cli, "--padding goes with --texts and --hidden-states");
+    if (job.grad && job.tensors == NULL) clip_cli_wrong_usage(&cli, "--grad goes with --tensors");
     struct clip_error error = {0};
     struct outcome outcome = {0};
     int64_t dim = 0;
