@@ -45,18 +45,20 @@ CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/nul
 CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC $(WARN)
 LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
 
-# kernels/rows.c is compiled once for each instruction set; the program chooses when it starts.
+# These are compiled once for each instruction set; the program chooses when it starts.
+PER_SET = kernels/rows kernels/finish
 ROWS = ref $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
 # (clang says of a maximum that it cannot vectorise it; that loop is none that takes time.)
-ROWS_FLAGS = -fno-math-errno -fno-trapping-math -ffp-contract=fast -DCLIP_ROWS=$* \
+ROWS_FLAGS = -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 	$(if $(CLANG),-Wno-pass-failed)
 MARCH_avx2 = -march=x86-64-v3
 MARCH_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) kernels/rows.c,$(wildcard $(FOLDERS:%=%/*.c)))
+PER_SET_OBJECTS = $(foreach set,$(ROWS),$(PER_SET:%=$(BUILD)/obj/%_$(set).o))
+LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) $(PER_SET:%=%.c),$(wildcard $(FOLDERS:%=%/*.c)))
 LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
-	$(if $(filter kernels,$(FOLDERS)),$(ROWS:%=$(BUILD)/obj/kernels/rows_%.o))
+	$(if $(filter kernels,$(FOLDERS)),$(PER_SET_OBJECTS))
 TOOL_SOURCES = $(wildcard tools/clip_*.c)
 TOOL_HELPERS = $(filter-out $(TOOL_SOURCES),$(wildcard tools/*.c))
 TEST_SOURCES = $(wildcard tests/test_*.c)
@@ -100,10 +102,14 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(DEFINES) $(CFLAGS) -MMD -MP -c $< -o $@
-$(ROWS:%=$(BUILD)/obj/kernels/rows_%.o): $(BUILD)/obj/kernels/rows_%.o: kernels/rows.c
-	@mkdir -p $(@D)
-	@echo '  CC   $< ($*)'
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(ROWS_FLAGS) $(MARCH_$*) -MMD -MP -c $< -o $@
+define FOR_SET
+$$(PER_SET:%=$$(BUILD)/obj/%_$(1).o): $$(BUILD)/obj/%_$(1).o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC   $$< ($(1))'
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ROWS_FLAGS) -DCLIP_ROWS=$(1) $$(MARCH_$(1)) -MMD -MP \
+		-c $$< -o $$@
+endef
+$(foreach set,$(ROWS),$(eval $(call FOR_SET,$(set))))
 
 $(BUILD)/libclip.a: $(LIB_OBJECTS)
 $(BUILD)/libtools.a: $(call objects,$(TOOL_HELPERS))

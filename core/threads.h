@@ -3,6 +3,7 @@
 #ifndef CLIP_CORE_THREADS_H
 #define CLIP_CORE_THREADS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define CLIP_MAX_THREADS 1024
@@ -19,6 +20,12 @@ void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *co
 /* Inside clip_parallel_for: which of the clip_threads_count() threads this is, from 0. For scratch
  * memory alone. */
 int clip_thread_number(void);
+
+/* At least `bytes` of memory of the calling thread's own, 64-byte aligned, to be used until the
+ * thread's next call: for inner loops that need room and must not allocate each time. The same
+ * piece again while it is large enough; freed when the thread ends. NULL: memory is short. Nobody
+ * who uses it calls somebody who does: today the products of kernels/ alone. */
+void *clip_thread_memory(size_t bytes);
 
 /* Around a call of a library that would start threads of its own (OpenBLAS takes as many as OpenMP
  * offers): the calling thread is offered one; gives what restore takes. */

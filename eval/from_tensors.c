@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "eval/embeddings.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 struct work { /* what is read from the file and made of it */
     const struct clip_embedder *embedder;
@@ -101,8 +101,10 @@ static clip_status add_logits(struct work *w, struct clip_error *error)
     float *logits, bias = (float)clip_embedder_logit_bias(w->embedder);
     clip_status status = clip_embeddings_add(w->out, "logits_per_image", n, m, &logits, error);
     if (status != CLIP_OK) return status;
-    clip_gemm(false, true, n, m, dim, (float)clip_embedder_logit_scale(w->embedder),
-              w->image_embeds, dim, w->text_embeds, dim, 0.0f, logits, m);
+    clip_gemm(&(struct clip_gemm){
+        .m = n, .n = m, .k = dim, .alpha = (float)clip_embedder_logit_scale(w->embedder),
+        .a = {w->image_embeds, dim}, .b = {w->text_embeds, dim, .transpose = true},
+        .c = {logits, m}});
     for (int64_t i = 0; i < n * m; i++) logits[i] += bias;
     return CLIP_OK;
 }

@@ -8,7 +8,7 @@
 #include "eval/name_set.h"
 #include "eval/pictures.h"
 #include "eval/texts.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 enum { BLOCK = 128 }; /* queries whose scores are held at once */
 
@@ -94,8 +94,10 @@ static clip_status rank_all(const struct side *s, int64_t *ranks, struct clip_er
     CLIP_NEW(scores, size);
     for (int64_t i = 0; i < s->query_count; i += BLOCK) {
         int64_t rows = s->query_count - i < BLOCK ? s->query_count - i : BLOCK;
-        clip_gemm(false, true, rows, s->item_count, s->dim, 1.0f, s->queries + i * s->dim, s->dim,
-                  s->items, s->dim, 0.0f, scores, s->item_count);
+        clip_gemm(&(struct clip_gemm){
+            .m = rows, .n = s->item_count, .k = s->dim, .alpha = 1,
+            .a = {s->queries + i * s->dim, s->dim},
+            .b = {s->items, s->dim, .transpose = true}, .c = {scores, s->item_count}});
         for (int64_t r = 0; r < rows; r++) {
             const int64_t *wanted = s->wanted_one + i + r;
             int64_t count = 1;

@@ -7,7 +7,7 @@
 #include "core/memory.h"
 #include "core/progress.h"
 #include "eval/pictures.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 enum { BLOCK = 256 }; /* pictures whose logits are held at once */
 
@@ -98,8 +98,9 @@ clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int6
     CLIP_NEW(result->count, classes);
     for (int64_t i = 0; i < n; i += BLOCK) {
         int64_t rows = n - i < BLOCK ? n - i : BLOCK;
-        clip_gemm(false, true, rows, classes, dim, 100.0f, images + i * dim, dim, classifier, dim,
-                  0.0f, logits, classes);
+        clip_gemm(&(struct clip_gemm){
+            .m = rows, .n = classes, .k = dim, .alpha = 100, .a = {images + i * dim, dim},
+            .b = {classifier, dim, .transpose = true}, .c = {logits, classes}});
         for (int64_t r = 0; r < rows; r++) {
             int64_t label = labels[i + r], rank = rank_of(logits + r * classes, classes, label);
             hits1 += rank < 1;

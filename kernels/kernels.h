@@ -2,17 +2,20 @@
  *
  * rows.c holds plain C that compilers vectorise; it is compiled once for each instruction set and
  * gives the tables "ref", "avx2" and "avx512". The best one the processor runs is chosen at the
- * first call; CLIP_KERNELS=ref|avx2|avx512 in the environment overrides. gemm.c is matrix
- * multiplication on OpenBLAS, cut into tiles by size.
+ * first call; CLIP_KERNELS=ref|avx2|avx512|openblas in the environment overrides. Matrix
+ * multiplication has a header of its own, kernels/gemm.h.
  *
- * All loops here are serial but clip_gemm; callers cut the work by size (core/threads.h). Widths
- * are row lengths in floats. Matrices are row-major. "+=" means that the result is added to what is
- * there. */
+ * All loops here are serial; callers cut the work by size (core/threads.h). Widths are row lengths
+ * in floats. Matrices are row-major. "+=" means that the result is added to what is there. */
 #ifndef CLIP_KERNELS_KERNELS_H
 #define CLIP_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum clip_activation { CLIP_NO_ACTIVATION, CLIP_GELU, CLIP_QUICK_GELU, CLIP_GELU_TANH };
+
+struct clip_gemm; /* kernels/gemm.h */
 
 struct clip_adamw_step { /* the numbers of one AdamW update (Loshchilov & Hutter 2019, algorithm 2;
                             as torch.optim.AdamW) */
@@ -54,6 +57,18 @@ struct clip_kernels {
     void (*quickgelu)(float *y, const float *x, int64_t n); /* y = x sigmoid(1.702 x) */
     void (*quickgelu_backward)(float *dx, const float *dy, const float *x, int64_t n);
 
+    void (*gelu_tanh)(float *y, const float *x, int64_t n);
+    void (*gelu_tanh_backward)(float *dx, const float *dy, const float *x, int64_t n);
+
+    /* float32 to bfloat16, to nearest, ties to even; and back */
+    void (*to_bf16)(uint16_t *y, const float *x, int64_t n);
+    void (*from_bf16)(float *y, const uint16_t *x, int64_t n);
+
+    /* What follows a product's sums (kernels/gemm.h), for elements [column, column + n) of one
+     * row. `sums` may be where the row is stored. */
+    void (*finish_row)(const struct clip_gemm *g, int64_t row, int64_t column, const float *sums,
+                       int64_t n);
+
     /* Softmax of x[0..n), in place; returns the log of the sum of exponentials (max included). */
     float (*softmax)(float *x, int64_t n);
     float (*max)(const float *x, int64_t n);
@@ -87,16 +102,5 @@ struct clip_kernels {
 
 /* The table in use; set once, at the first call. */
 const struct clip_kernels *clip_kernels(void);
-
-/* C = alpha op(A) op(B) + beta C, op transposing where asked. C is m x n with rows of ldc floats,
- * op(A) m x k, op(B) k x n. Threaded over tiles whose cut depends on m, n, k alone, each computed
- * by one thread: the same bits for any thread count. */
-void clip_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
-               const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
-               int64_t ldc);
-/* The same in the calling thread, for use inside clip_parallel_for. */
-void clip_gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                      float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
-                      float beta, float *c, int64_t ldc);
 
 #endif

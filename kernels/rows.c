@@ -7,63 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
-
-#ifndef CLIP_ROWS
-#define CLIP_ROWS ref
-#endif
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define STRING_(a) #a
-#define STRING(a) STRING_(a)
+#include "kernels/bf16.h"
+#include "kernels/functions.h"
+#include "kernels/instruction_set.h"
 
 enum { BLOCK_ROWS = 64, BLOCK_COLS = 64 };
-
-/* exp(x) for finite x, relative error below 2e-7; below -87 it is 1.6e-38, above 88 it is 1.6e38.
- * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + r + r^2 (a quartic fitted
- * by us, 3e-9). */
-static inline float exp_f32(float x)
-{
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float shifted = x * 1.44269504088896f + magic;
-    float n = shifted - magic;
-    float r = (x - n * 0.693145751953125f) - n * 1.42860682030941723e-6f; /* ln 2 in two parts */
-    float p = 1.38145404e-3f;
-    p = p * r + 8.36874587e-3f;
-    p = p * r + 4.16683908e-2f;
-    p = p * r + 1.66665204e-1f;
-    p = p * r + 4.99999934e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (int32_t)((uint32_t)bits << 23) +
-           0x3f800000; /* 2^n: n stands in the low bits of `shifted` */
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
-
-/* The normal distribution function and density. With z = |x| / sqrt 2 and t = 1 / (1 + 0.35 z),
- * erfc(z) = exp(-z^2) (c1 t + ... + c7 t^7), coefficients fitted by us: absolute error 5e-9, here
- * below 1e-7. */
-static inline float normal_cdf(float x, float *density)
-{
-    float z = fabsf(x) * 0.70710678118654752f;
-    float t = 1.0f / (1.0f + 0.35f * z);
-    float e = exp_f32(-z * z);
-    float p = -0.19805682f;
-    p = p * t + 0.77266425f;
-    p = p * t - 0.68109822f;
-    p = p * t + 0.68490537f;
-    p = p * t - 0.00860184f;
-    p = p * t + 0.23583917f;
-    p = p * t + 0.19434808f;
-    float half = 0.5f * p * t * e;
-    *density = 0.39894228040143268f * e;
-    return x < 0 ? half : 1.0f - half;
-}
 
 static void add(float *y, const float *a, const float *b, int64_t n)
 {
@@ -182,33 +130,45 @@ static void layernorm_dw(float *restrict dw, float *restrict db, const float *re
 
 static void gelu(float *y, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float density;
-        y[i] = x[i] * normal_cdf(x[i], &density);
-    }
+    for (int64_t i = 0; i < n; i++) y[i] = activate(CLIP_GELU, x[i]);
 }
 
 static void gelu_backward(float *restrict dx, const float *restrict dy, const float *restrict x,
                           int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float density, cdf = normal_cdf(x[i], &density);
-        dx[i] += dy[i] * (cdf + x[i] * density);
-    }
+    for (int64_t i = 0; i < n; i++) dx[i] += dy[i] * activation_slope(CLIP_GELU, x[i]);
 }
 
 static void quickgelu(float *y, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] / (1.0f + exp_f32(-1.702f * x[i]));
+    for (int64_t i = 0; i < n; i++) y[i] = activate(CLIP_QUICK_GELU, x[i]);
 }
 
 static void quickgelu_backward(float *restrict dx, const float *restrict dy,
                                const float *restrict x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float s = 1.0f / (1.0f + exp_f32(-1.702f * x[i]));
-        dx[i] += dy[i] * s * (1.0f + 1.702f * x[i] * (1.0f - s));
-    }
+    for (int64_t i = 0; i < n; i++) dx[i] += dy[i] * activation_slope(CLIP_QUICK_GELU, x[i]);
+}
+
+static void gelu_tanh(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = activate(CLIP_GELU_TANH, x[i]);
+}
+
+static void gelu_tanh_backward(float *restrict dx, const float *restrict dy,
+                               const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) dx[i] += dy[i] * activation_slope(CLIP_GELU_TANH, x[i]);
+}
+
+static void to_bf16(uint16_t *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = clip_bf16_round(x[i]);
+}
+
+static void from_bf16(float *restrict y, const uint16_t *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = clip_bf16_widen(x[i]);
 }
 
 static float max_of(const float *x, int64_t n)
@@ -358,6 +318,11 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .gelu_backward = gelu_backward,
     .quickgelu = quickgelu,
     .quickgelu_backward = quickgelu_backward,
+    .gelu_tanh = gelu_tanh,
+    .gelu_tanh_backward = gelu_tanh_backward,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+    .finish_row = PASTE(clip_finish_row_, CLIP_ROWS),
     .softmax = softmax,
     .max = max_of,
     .sum_exp = sum_exp,

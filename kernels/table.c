@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/gemm_parts.h"
 
 extern const struct clip_kernels clip_kernels_ref;
 #ifdef __x86_64__
@@ -13,6 +13,7 @@ extern const struct clip_kernels clip_kernels_avx2, clip_kernels_avx512;
 #endif
 
 static const struct clip_kernels *table;
+static bool openblas;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void choose(void)
@@ -28,8 +29,9 @@ static void choose(void)
         runnable[n++] = &clip_kernels_avx512;
 #endif
     table = runnable[n - 1];
+    openblas = true;
     const char *wish = getenv("CLIP_KERNELS");
-    if (wish == NULL || *wish == '\0') return;
+    if (wish == NULL || *wish == '\0' || strcmp(wish, "openblas") == 0) return;
     for (int i = 0; i < n; i++)
         if (strcmp(wish, runnable[i]->name) == 0) {
             table = runnable[i];
@@ -44,4 +46,10 @@ const struct clip_kernels *clip_kernels(void)
 {
     pthread_once(&once, choose);
     return table;
+}
+
+bool clip_kernels_openblas(void)
+{
+    pthread_once(&once, choose);
+    return openblas;
 }

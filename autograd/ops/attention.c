@@ -71,8 +71,10 @@ static float *thread_tiles(const struct clip_node *n)
 /* s = q[i0..i0+m) k[0..seen)^T / sqrt(W) */
 static void scores(const struct head *a, int64_t i0, int64_t m, int64_t seen, float *s)
 {
-    clip_gemm_serial(false, true, m, seen, a->width, a->scale, a->q + i0 * a->stride, a->stride,
-                     a->k, a->stride, 0, s, seen);
+    clip_gemm_serial(&(struct clip_gemm){
+        .m = m, .n = seen, .k = a->width, .alpha = a->scale,
+        .a = {a->q + i0 * a->stride, a->stride},
+        .b = {a->k, a->stride, .transpose = true}, .c = {s, seen}});
 }
 
 static void forward_head(const struct head *a, float *y, float *s)
@@ -85,8 +87,9 @@ static void forward_head(const struct head *a, float *y, float *s)
             clip_kernels()->softmax(s + i * seen, mine);
             memset(s + i * seen + mine, 0, (size_t)(seen - mine) * sizeof *s);
         }
-        clip_gemm_serial(false, false, m, a->width, seen, 1, s, seen, a->v, a->stride, 0,
-                         y + i0 * a->d, a->d);
+        clip_gemm_serial(&(struct clip_gemm){
+            .m = m, .n = a->width, .k = seen, .alpha = 1, .a = {s, seen}, .b = {a->v, a->stride},
+            .c = {y + i0 * a->d, a->d}});
     }
 }
 
@@ -111,8 +114,9 @@ static void backward_head(const struct head *a, const float *dy, float *dq, floa
         int64_t m = a->rows - i0 < TILE ? a->rows - i0 : TILE, seen = a->causal ? i0 + m : a->rows;
         const float *dy_tile = dy + i0 * a->d;
         scores(a, i0, m, seen, p);
-        clip_gemm_serial(false, true, m, seen, a->width, 1, dy_tile, a->d, a->v, a->stride, 0, dp,
-                         seen);
+        clip_gemm_serial(&(struct clip_gemm){
+            .m = m, .n = seen, .k = a->width, .alpha = 1, .a = {dy_tile, a->d},
+            .b = {a->v, a->stride, .transpose = true}, .c = {dp, seen}});
         for (int64_t i = 0; i < m; i++) {
             int64_t mine = a->causal ? i0 + i + 1 : seen;
             clip_kernels()->softmax(p + i * seen, mine);
@@ -121,12 +125,15 @@ static void backward_head(const struct head *a, const float *dy, float *dq, floa
             memset(p + i * seen + mine, 0, (size_t)(seen - mine) * sizeof *p);
             memset(dp + i * seen + mine, 0, (size_t)(seen - mine) * sizeof *p);
         }
-        clip_gemm_serial(true, false, seen, a->width, m, 1, p, seen, dy_tile, a->d, 1, dv,
-                         a->stride);
-        clip_gemm_serial(false, false, m, a->width, seen, 1, dp, seen, a->k, a->stride, 1,
-                         dq + i0 * a->stride, a->stride);
-        clip_gemm_serial(true, false, seen, a->width, m, 1, dp, seen, a->q + i0 * a->stride,
-                         a->stride, 1, dk, a->stride);
+        clip_gemm_serial(&(struct clip_gemm){
+            .m = seen, .n = a->width, .k = m, .alpha = 1, .a = {p, seen, .transpose = true},
+            .b = {dy_tile, a->d}, .c = {dv, a->stride}, .accumulate = true});
+        clip_gemm_serial(&(struct clip_gemm){
+            .m = m, .n = a->width, .k = seen, .alpha = 1, .a = {dp, seen}, .b = {a->k, a->stride},
+            .c = {dq + i0 * a->stride, a->stride}, .accumulate = true});
+        clip_gemm_serial(&(struct clip_gemm){
+            .m = seen, .n = a->width, .k = m, .alpha = 1, .a = {dp, seen, .transpose = true},
+            .b = {a->q + i0 * a->stride, a->stride}, .c = {dk, a->stride}, .accumulate = true});
     }
 }
 

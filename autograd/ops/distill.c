@@ -78,8 +78,10 @@ static struct block_at fill_blocks(struct clip_node *n, int64_t i0)
         const struct clip_tensor *image = n->in[side == STUDENT ? IMAGE : TEACHER_IMAGE],
                                  *text = n->in[side == STUDENT ? TEXT : TEACHER_TEXT];
         int64_t e = clip_tensor_width(image);
-        clip_gemm(false, true, m, pairs, e, scale_of(n, side),
-                  (const float *)image->data + i0 * e, e, text->data, e, 0, block(n, side), pairs);
+        clip_gemm(&(struct clip_gemm){
+            .m = m, .n = pairs, .k = e, .alpha = scale_of(n, side),
+            .a = {(const float *)image->data + i0 * e, e},
+            .b = {text->data, e, .transpose = true}, .c = {block(n, side), pairs}});
     }
     return (struct block_at){n, i0, m};
 }
@@ -180,11 +182,15 @@ static void distill_backward(struct clip_node *n)
         clip_parallel_for(at.m, backward_row, &at);
         for (int64_t r = 0; r < at.m; r++) d_scale += row_sums(n)[r];
         if (image->needs_grad)
-            clip_gemm(false, false, at.m, e, pairs, scale, g, pairs, text->data, e, 1,
-                      image->grad + i0 * e, e);
+            clip_gemm(&(struct clip_gemm){
+                .m = at.m, .n = e, .k = pairs, .alpha = scale, .a = {g, pairs},
+                .b = {text->data, e}, .c = {image->grad + i0 * e, e}, .accumulate = true});
         if (text->needs_grad)
-            clip_gemm(true, false, pairs, e, at.m, scale, g, pairs,
-                      (const float *)image->data + i0 * e, e, 1, text->grad, e);
+            clip_gemm(&(struct clip_gemm){
+                .m = pairs, .n = e, .k = at.m, .alpha = scale,
+                .a = {g, pairs, .transpose = true},
+                .b = {(const float *)image->data + i0 * e, e}, .c = {text->grad, e},
+                .accumulate = true});
     }
     if (n->in[SCALE]->needs_grad) n->in[SCALE]->grad[0] += (float)d_scale;
 }

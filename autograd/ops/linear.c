@@ -1,5 +1,4 @@
 #include <assert.h>
-#include <string.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
@@ -9,28 +8,15 @@
  * Backward reads x and w. */
 enum { X, W, B, RESIDUAL };
 
-static void start_rows(struct clip_node *n, int64_t begin, int64_t end)
-{
-    int64_t width = clip_tensor_width(n->out);
-    float *y = n->out->data;
-    const float *b = n->in[B] != NULL ? n->in[B]->data : NULL;
-    const float *r = n->in[RESIDUAL] != NULL ? n->in[RESIDUAL]->data : NULL;
-    for (int64_t i = begin; i < end; i++) {
-        if (r != NULL && b != NULL)
-            clip_kernels()->add(y + i * width, r + i * width, b, width);
-        else
-            memcpy(y + i * width, r != NULL ? r + i * width : b, (size_t)width * sizeof *y);
-    }
-}
-
 static void linear_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[0];
-    bool start = n->in[B] != NULL || n->in[RESIDUAL] != NULL;
-    if (start) clip_op_rows(n, rows, width, start_rows);
-    clip_gemm(false, true, rows, width, d, 1, n->in[X]->data, d, n->in[W]->data, d, start ? 1 : 0,
-              n->out->data, width);
+    clip_gemm(&(struct clip_gemm){
+        .m = rows, .n = width, .k = d, .alpha = 1, .a = {n->in[X]->data, d},
+        .b = {n->in[W]->data, d, .transpose = true}, .c = {n->out->data, width},
+        .bias = n->in[B] != NULL ? n->in[B]->data : NULL,
+        .residual = {n->in[RESIDUAL] != NULL ? n->in[RESIDUAL]->data : NULL, width}});
 }
 
 static void sum_columns(struct clip_node *n, int64_t begin, int64_t end)
@@ -46,9 +32,13 @@ static void linear_backward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[0];
     const float *dy = n->out->grad;
     if (x->needs_grad)
-        clip_gemm(false, false, rows, d, width, 1, dy, width, w->data, d, 1, x->grad, d);
+        clip_gemm(&(struct clip_gemm){
+            .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width}, .b = {w->data, d},
+            .c = {x->grad, d}, .accumulate = true});
     if (w->needs_grad)
-        clip_gemm(true, false, width, d, rows, 1, dy, width, x->data, d, 1, w->grad, d);
+        clip_gemm(&(struct clip_gemm){
+            .m = width, .n = d, .k = rows, .alpha = 1, .a = {dy, width, .transpose = true},
+            .b = {x->data, d}, .c = {w->grad, d}, .accumulate = true});
     if (b != NULL && b->needs_grad) clip_op_ranges(n, width, 64, sum_columns);
     if (residual != NULL && residual->needs_grad)
         clip_op_accumulate(residual->grad, dy, rows * width);

@@ -10,9 +10,10 @@ static float scale_of(const struct clip_node *n)
 void clip_logits_block(const struct clip_node *n, int64_t i0, int64_t m, float *s)
 {
     int64_t texts = loss_texts(n), e = clip_tensor_width(n->in[LOSS_IMAGE]);
-    clip_gemm(false, true, m, texts, e, scale_of(n),
-              (const float *)n->in[LOSS_IMAGE]->data + i0 * e, e, n->in[LOSS_TEXT]->data, e, 0, s,
-              texts);
+    clip_gemm(&(struct clip_gemm){
+        .m = m, .n = texts, .k = e, .alpha = scale_of(n),
+        .a = {(const float *)n->in[LOSS_IMAGE]->data + i0 * e, e},
+        .b = {n->in[LOSS_TEXT]->data, e, .transpose = true}, .c = {s, texts}});
 }
 
 void clip_logits_block_backward(const struct clip_node *n, int64_t i0, int64_t m, const float *g)
@@ -21,9 +22,12 @@ void clip_logits_block_backward(const struct clip_node *n, int64_t i0, int64_t m
     int64_t texts = loss_texts(n), e = clip_tensor_width(image);
     float scale = scale_of(n);
     if (image->needs_grad)
-        clip_gemm(false, false, m, e, texts, scale, g, texts, text->data, e, 1,
-                  image->grad + i0 * e, e);
+        clip_gemm(&(struct clip_gemm){
+            .m = m, .n = e, .k = texts, .alpha = scale, .a = {g, texts}, .b = {text->data, e},
+            .c = {image->grad + i0 * e, e}, .accumulate = true});
     if (text->needs_grad)
-        clip_gemm(true, false, texts, e, m, scale, g, texts, (const float *)image->data + i0 * e, e,
-                  1, text->grad, e);
+        clip_gemm(&(struct clip_gemm){
+            .m = texts, .n = e, .k = m, .alpha = scale, .a = {g, texts, .transpose = true},
+            .b = {(const float *)image->data + i0 * e, e}, .c = {text->grad, e},
+            .accumulate = true});
 }

@@ -7,7 +7,7 @@
 
 #include "autograd/tape.h"
 #include "core/threads.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 /* A loop body over [begin, end) of rows, columns or elements. */
 typedef void (*clip_range_fn)(struct clip_node *node, int64_t begin, int64_t end);

@@ -55,7 +55,9 @@ static void patch_embed_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
     clip_op_rows(n, rows, k, flatten_rows);
-    clip_gemm(false, true, rows, d, k, 1, n->saved, k, n->in[W]->data, k, 0, n->out->data, d);
+    clip_gemm(&(struct clip_gemm){
+        .m = rows, .n = d, .k = k, .alpha = 1, .a = {n->saved, k},
+        .b = {n->in[W]->data, k, .transpose = true}, .c = {n->out->data, d}});
 }
 
 static void put_back_rows(struct clip_node *n, int64_t begin, int64_t end)
@@ -75,10 +77,13 @@ static void patch_embed_backward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
     if (n->in[W]->needs_grad)
-        clip_gemm(true, false, d, k, rows, 1, n->out->grad, d, n->saved, k, 1, n->in[W]->grad, k);
+        clip_gemm(&(struct clip_gemm){
+            .m = d, .n = k, .k = rows, .alpha = 1, .a = {n->out->grad, d, .transpose = true},
+            .b = {n->saved, k}, .c = {n->in[W]->grad, k}, .accumulate = true});
     if (n->in[IMAGE]->needs_grad) {
-        clip_gemm(false, false, rows, k, d, 1, n->out->grad, d, n->in[W]->data, k, 0, n->scratch,
-                  k);
+        clip_gemm(&(struct clip_gemm){
+            .m = rows, .n = k, .k = d, .alpha = 1, .a = {n->out->grad, d},
+            .b = {n->in[W]->data, k}, .c = {n->scratch, k}});
         clip_op_rows(n, rows, k, put_back_rows);
     }
 }

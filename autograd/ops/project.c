@@ -1,7 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 /* y = x w.   x [R,D]   w [D,N]   y [R,N]
  *   dx += dy w^T    dw += x^T dy
@@ -12,8 +12,9 @@ static void project_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[1];
-    clip_gemm(false, false, rows, width, d, 1, n->in[X]->data, d, n->in[W]->data, width, 0,
-              n->out->data, width);
+    clip_gemm(&(struct clip_gemm){
+        .m = rows, .n = width, .k = d, .alpha = 1, .a = {n->in[X]->data, d},
+        .b = {n->in[W]->data, width}, .c = {n->out->data, width}});
 }
 
 static void project_backward(struct clip_node *n)
@@ -22,9 +23,13 @@ static void project_backward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[1];
     const float *dy = n->out->grad;
     if (x->needs_grad)
-        clip_gemm(false, true, rows, d, width, 1, dy, width, w->data, width, 1, x->grad, d);
+        clip_gemm(&(struct clip_gemm){
+            .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width},
+            .b = {w->data, width, .transpose = true}, .c = {x->grad, d}, .accumulate = true});
     if (w->needs_grad)
-        clip_gemm(true, false, d, width, rows, 1, x->data, d, dy, width, 1, w->grad, width);
+        clip_gemm(&(struct clip_gemm){
+            .m = d, .n = width, .k = rows, .alpha = 1, .a = {x->data, d, .transpose = true},
+            .b = {dy, width}, .c = {w->grad, width}, .accumulate = true});
 }
 
 static const struct clip_op project = {

@@ -1,0 +1,61 @@
+/* Matrix multiplication, with what surrounds it in a network done on the way.
+ *
+ *     v = alpha op(A) op(B)             sums in float32
+ *     v += C         where accumulate
+ *     v += bias      a row [n]          (NULL: none; so for all that follows)
+ *     before = v     kept for backward
+ *     v = activation(v)
+ *     v += residual  [m,n]
+ *     v *= activation'(derivative_at)   [m,n]: the gradient by what went into an activation
+ *     C = v
+ *
+ * op(A) is m x k, op(B) k x n, C m x n; op transposes where `transpose` says so. Each matrix has
+ * its own storage, float32 or bfloat16, with rows of `ld` elements. Storage is one thing and the
+ * precision of the product another: with multiply_bf16 both operands are rounded to bfloat16 (to
+ * nearest, ties to even) as they are packed, whatever they are stored in, so that float32 weights
+ * and gradients need no bfloat16 copy.
+ *
+ * The same bits for any number of threads, and for a row of C whatever other rows there are
+ * (m = 1 or m = 1000): only n and k decide how sums are taken. (OpenBLAS, CLIP_KERNELS=openblas,
+ * keeps the first promise but not the second: clip_gemm_rows_apart.)
+ *
+ * Nothing is allocated once a thread has its packing memory (core/threads.h), and nothing fails. */
+#ifndef CLIP_KERNELS_GEMM_H
+#define CLIP_KERNELS_GEMM_H
+
+#include "kernels/kernels.h"
+
+struct clip_operand {
+    const void *data; /* float32, or bfloat16 where bf16 */
+    int64_t ld;       /* elements from row to row as stored, before transposing */
+    bool transpose, bf16;
+};
+
+struct clip_matrix { /* rows of n elements, ld apart; data NULL: absent */
+    void *data;
+    int64_t ld;
+    bool bf16;
+};
+
+struct clip_gemm {
+    int64_t m, n, k;
+    float alpha; /* to be set: there is no default */
+    struct clip_operand a, b;
+    struct clip_matrix c;
+    bool multiply_bf16;
+    bool accumulate; /* C is float32 then */
+    const float *bias;
+    enum clip_activation activation;
+    struct clip_matrix before, residual, derivative_at;
+    /* derivative_at uses `activation` for its derivative, and v itself is not activated. */
+};
+
+/* m, n or k may be 0. C overlaps nothing that is read but itself, or `residual` where both are the
+ * same matrix. Threaded over tiles of C. */
+void clip_gemm(const struct clip_gemm *g);
+/* The same in the calling thread, for use inside clip_parallel_for; the same bits. */
+void clip_gemm_serial(const struct clip_gemm *g);
+
+bool clip_gemm_rows_apart(void); /* a row's bits do not depend on the other rows */
+
+#endif
