@@ -168,6 +168,9 @@ valgrind: setup-tests
 	@$(MAKE) --no-print-directory $(call chosen,$(BUILD))
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
 		OMP_WAIT_POLICY=passive tests/run.sh $(call chosen,$(BUILD))
+# What is exported, opened by the libraries it is meant for. PYTHON=... has them already.
+interop: all
+	@BUILD=$(BUILD) PYTHON='$(PYTHON)' tests/interop.sh $(SOME)
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
 		FOLDERS='core autograd data checkpoints' \
@@ -191,6 +194,7 @@ help:
 	@echo 'make lint         include table, style, warnings of gcc and clang'
 	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
 	@echo 'make valgrind     the tests under valgrind                     (SOME="test_core ...")'
+	@echo 'make interop      what is exported, opened by transformers, open_clip, onnxruntime, gguf'
 	@echo 'make fuzz         every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
 	@echo 'make setup        install what building needs, and only what is missing'
 	@echo 'make clean        remove what was built'
@@ -198,8 +202,8 @@ help:
 	@echo 'JPEG=turbo|stb, WEBP=libwebp|none (now: $(JPEG), $(WEBP)): which library decodes'
 
 FORCE:
-.PHONY: all setup setup-tests demo test test-fixtures tests lint asan valgrind fuzz fuzz-programs \
-	install clean help FORCE
+.PHONY: all setup setup-tests demo test test-fixtures tests lint asan valgrind interop fuzz \
+	fuzz-programs install clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -12,8 +12,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-/* "PATH could not be WHAT: reason" with the status that errno calls for. */
-static clip_status system_failed(struct clip_error *error, const char *path, const char *what)
+#include "core/file_internal.h"
+
+clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what)
 {
     int reason = errno;
     clip_status status = CLIP_ERR_IO;
@@ -36,10 +37,10 @@ static clip_status open_regular(const char *path, int *fd, size_t *size, struct 
     struct stat info;
     *size = 0;
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) return system_failed(error, path, "opened");
+    if (*fd < 0) return clip_system_failed(error, path, "opened");
     clip_status status = CLIP_OK;
     if (fstat(*fd, &info) != 0)
-        status = system_failed(error, path, "read");
+        status = clip_system_failed(error, path, "read");
     else if (!S_ISREG(info.st_mode))
         status = clip_fail(error, CLIP_ERR_IO, "%s is %s; a file is needed here", path,
                            S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
@@ -78,7 +79,7 @@ clip_status clip_file_read(const char *path, size_t limit, struct clip_buffer *o
         ssize_t n = read(fd, out->data + out->size, out->capacity - out->size - 1);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            status = system_failed(error, path, "read");
+            status = clip_system_failed(error, path, "read");
             goto out;
         }
         if (n == 0) break;
@@ -173,7 +174,7 @@ clip_status clip_file_map(const char *path, struct clip_mapping *out, struct cli
     if (size > 0) {
         void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
-            status = system_failed(error, path, "mapped");
+            status = clip_system_failed(error, path, "mapped");
         else
             *out = (struct clip_mapping){data, size};
     }
@@ -194,7 +195,7 @@ static char *resolve_target(const char *path, mode_t *mode, struct clip_error *e
     *mode = 0;
     if (stat(path, &info) != 0) {
         if (errno != ENOENT) {
-            system_failed(error, path, "written");
+            clip_system_failed(error, path, "written");
             return NULL;
         }
         return clip_string_copy(path, error);
@@ -208,7 +209,7 @@ static char *resolve_target(const char *path, mode_t *mode, struct clip_error *e
     *mode = info.st_mode & 0777;
     if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
         char *real = realpath(path, NULL);
-        if (real == NULL) system_failed(error, path, "followed");
+        if (real == NULL) clip_system_failed(error, path, "followed");
         return real;
     }
     return clip_string_copy(path, error);
@@ -233,7 +234,7 @@ static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct 
         }
         if (fd < 0) {
             clip_buffer_release(&text);
-            return system_failed(error, file->path, "written");
+            return clip_system_failed(error, file->path, "written");
         }
         file->temporary = text.data;
         if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* a file system without modes */
@@ -257,8 +258,8 @@ clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct
     return status;
 }
 
-/* Makes a rename durable. File systems that cannot fsync a folder say EINVAL, which is no fault. */
-static clip_status sync_folder(const char *path, struct clip_error *error)
+/* File systems that cannot fsync a folder say EINVAL, which is no fault. */
+clip_status clip_sync_folder_of(const char *path, struct clip_error *error)
 {
     char *folder = clip_path_folder(path, error);
     if (folder == NULL) return error->status;
@@ -266,7 +267,7 @@ static clip_status sync_folder(const char *path, struct clip_error *error)
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         if (fsync(fd) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
-            status = system_failed(error, folder, "brought to the disk");
+            status = clip_system_failed(error, folder, "brought to the disk");
         close(fd);
     }
     free(folder);
@@ -277,18 +278,18 @@ clip_status clip_atomic_commit(struct clip_atomic *file, struct clip_error *erro
 {
     clip_status status = CLIP_OK;
     if (fflush(file->stream) != 0 || ferror(file->stream) || fsync(fileno(file->stream)) != 0) {
-        status = system_failed(error, file->path, "written");
+        status = clip_system_failed(error, file->path, "written");
         goto out;
     }
     int closed = fclose(file->stream);
     file->stream = NULL;
     if (closed != 0 || rename(file->temporary, file->path) != 0) {
-        status = system_failed(error, file->path, "written");
+        status = clip_system_failed(error, file->path, "written");
         goto out;
     }
     free(file->temporary);
     file->temporary = NULL;
-    status = sync_folder(file->path, error);
+    status = clip_sync_folder_of(file->path, error);
 out:
     clip_atomic_abort(file);
     return status;
@@ -312,7 +313,7 @@ clip_status clip_file_write(const char *path, const void *bytes, size_t n,
     clip_status status = clip_atomic_begin(&file, path, error);
     if (status != CLIP_OK) return status;
     if (n > 0 && fwrite(bytes, 1, n, file.stream) != n) {
-        status = system_failed(error, path, "written");
+        status = clip_system_failed(error, path, "written");
         clip_atomic_abort(&file);
         return status;
     }
@@ -341,7 +342,7 @@ static clip_status make_folder(const char *path, struct clip_error *error)
         return clip_fail(error, CLIP_ERR_IO, "%s is a file, and a folder is needed there; move it "
                          "away or give another path", path);
     errno = reason;
-    return system_failed(error, path, "made");
+    return clip_system_failed(error, path, "made");
 }
 
 clip_status clip_folder_create(const char *path, struct clip_error *error)
@@ -399,13 +400,13 @@ clip_status clip_folder_list(const char *path, struct clip_names *out, struct cl
 {
     *out = (struct clip_names){0};
     DIR *folder = opendir(path);
-    if (folder == NULL) return system_failed(error, path, "listed");
+    if (folder == NULL) return clip_system_failed(error, path, "listed");
     clip_status status = CLIP_OK;
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(folder);
         if (entry == NULL) {
-            if (errno != 0) status = system_failed(error, path, "listed");
+            if (errno != 0) status = clip_system_failed(error, path, "listed");
             break;
         }
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
@@ -457,10 +458,10 @@ clip_status clip_lock_acquire(const char *folder, const char *name, int *lock,
     clip_status status = CLIP_OK;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) {
-        status = system_failed(error, path, "made");
+        status = clip_system_failed(error, path, "made");
     } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         status = errno == EWOULDBLOCK ? lock_is_taken(fd, folder, error)
-                                      : system_failed(error, path, "locked");
+                                      : clip_system_failed(error, path, "locked");
     } else {
         char holder[32]; /* only for the other's message: not being able to write it is no fault */
         int n = snprintf(holder, sizeof holder, "%ld\n", (long)getpid());

@@ -47,6 +47,20 @@ void clip_atomic_abort(struct clip_atomic *file);
 clip_status clip_file_write(const char *path, const void *bytes, size_t n,
                             struct clip_error *error);
 
+/* The same for a folder of files. begin makes an empty folder beside `path`, its name in
+ * folder.temporary: write the files there, each by an atomic write of its own; commit renames it to
+ * `path`; abort removes it. An empty folder that is there is replaced. One that holds something is
+ * refused, unless `known` (NULL-terminated) is given and it holds nothing but files of these names:
+ * then the two change places and the old one is removed. */
+struct clip_atomic_folder {
+    char *path, *temporary;
+    bool may_replace;
+};
+clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const char *path,
+                                     const char *const *known, struct clip_error *error);
+clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error);
+void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
+
 bool clip_path_exists(const char *path);
 bool clip_path_is_folder(const char *path);
 /* With its parents; there already is fine. */

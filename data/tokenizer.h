@@ -38,6 +38,13 @@ int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer);        /* vo
  * parsing it gives the same tokenizer. Lives as long as the tokenizer. */
 const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *size);
 
+/* Appends how the vocabulary spells an id, as in CLIP's and transformers' vocab.json: the byte
+ * alphabet's characters, </w> at a word's end, and <|startoftext|>, <|endoftext|>. */
+clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t id,
+                                 struct clip_buffer *out, struct clip_error *error);
+/* The merges are those of OpenAI's CLIP, told by their checksum. */
+bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer);
+
 struct clip_ids { /* start from {0} */
     int32_t *ids;
     int64_t count, capacity;

@@ -253,7 +253,8 @@ static void parse_vision(struct parser *p, struct clip_model_config *c)
 static void parse_text(struct parser *p, struct clip_model_config *c)
 {
     static const char *const known[] = {
-        "context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", NULL,
+        "context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio",
+        "hf_tokenizer_name", NULL,
     };
     check_keys(p, known);
     take_integer(p, "context_length", &c->context_length);

@@ -1,9 +1,20 @@
-/* Exporting: a model in one file, in a narrower type if asked, read back and compared. */
+/* Exporting: the formats' common parts, the two formats of ours, and the door. */
+#include "eval/model_export.h"
+
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoints/convert.h"
-#include "eval/model_file.h"
+#include "eval/export_parts.h"
+
+const char *const clip_export_formats[] = {
+    [CLIP_EXPORT_HDF5] = "hdf5", [CLIP_EXPORT_SAFETENSORS] = "safetensors",
+    [CLIP_EXPORT_HUGGINGFACE] = "huggingface", [CLIP_EXPORT_OPEN_CLIP] = "open_clip",
+    [CLIP_EXPORT_ONNX] = "onnx", [CLIP_EXPORT_GGUF] = "gguf", NULL,
+};
+
+/* Common parts ------------------------------------------------------------------------------- */
 
 /* A copy of a float32 tensor as F16 or BF16, in the bundle's arena. */
 static clip_status narrow(struct clip_bundle *bundle, const char *name, struct clip_tensor *tensor,
@@ -28,28 +39,14 @@ static clip_status narrow(struct clip_bundle *bundle, const char *name, struct c
     return CLIP_OK;
 }
 
-/* What is to be written: `all` with its tensors in `dtype`. */
-static clip_status convert(struct clip_bundle *out, const struct clip_bundle *all,
-                           enum clip_export_format format, enum clip_dtype dtype,
-                           struct clip_error *error)
+clip_status clip_export_add(struct clip_bundle *out, const char *name,
+                            const struct clip_tensor *tensor, enum clip_dtype dtype,
+                            struct clip_error *error)
 {
+    struct clip_tensor copy = *tensor;
     clip_status status = CLIP_OK;
-    for (int64_t i = 0; i < all->tensor_count; i++) {
-        struct clip_tensor tensor = all->tensors[i].tensor;
-        if (dtype != CLIP_F32) {
-            CLIP_TRY(narrow(out, all->tensors[i].name, &tensor, dtype, error));
-        }
-        CLIP_TRY(clip_bundle_add(out, all->tensors[i].name, &tensor, error));
-    }
-    for (int64_t i = 0; i < all->text_count; i++) {
-        const struct clip_bundle_text *text = &all->texts[i];
-        bool pt = format == CLIP_EXPORT_SAFETENSORS && strcmp(text->key, "format") == 0;
-        /* PyTorch's readers look for "format": "pt" in a safetensors file. */
-        CLIP_TRY(clip_bundle_add_text(out, text->key, pt ? "pt" : text->value, pt ? 2 : text->size,
-                                      error));
-    }
-out:
-    return status;
+    if (dtype != CLIP_F32) status = narrow(out, name, &copy, dtype, error);
+    return status == CLIP_OK ? clip_bundle_add(out, name, &copy, error) : status;
 }
 
 static bool same_tensor(const struct clip_tensor *a, const struct clip_tensor *b)
@@ -62,57 +59,184 @@ static bool same_tensor(const struct clip_tensor *a, const struct clip_tensor *b
     return n == 0 || memcmp(a->data, b->data, n) == 0;
 }
 
-static clip_status compare(const struct clip_bundle *written, const struct clip_bundle *read,
-                           const char *path, struct clip_error *error)
+static clip_status differs(const char *path, const char *what, struct clip_error *error)
 {
-    const char *differs = NULL;
-    for (int64_t i = 0; i < written->tensor_count && !differs; i++) {
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s: \"%s\" reads back differently from what was written; do not use the "
+                     "file, check the disk and export again", path, what);
+}
+
+clip_status clip_export_compare(const struct clip_bundle *written, const struct clip_bundle *read,
+                                const char *path, struct clip_error *error)
+{
+    for (int64_t i = 0; i < written->tensor_count; i++) {
         const struct clip_bundle_tensor *entry = &written->tensors[i];
         if (!same_tensor(&entry->tensor, clip_bundle_find(read, entry->name))) {
-            differs = entry->name;
+            return differs(path, entry->name, error);
         }
     }
-    for (int64_t i = 0; i < written->text_count && !differs; i++) {
+    for (int64_t i = 0; i < written->text_count; i++) {
         const struct clip_bundle_text *text = &written->texts[i];
         const struct clip_bundle_text *other = clip_bundle_text(read, text->key);
         if (!other || text->size != other->size
             || memcmp(text->value, other->value, text->size) != 0) {
-            differs = text->key;
+            return differs(path, text->key, error);
         }
     }
-    if (!differs && written->tensor_count == read->tensor_count
-        && written->text_count == read->text_count) {
-        return CLIP_OK;
+    if (written->tensor_count != read->tensor_count || written->text_count != read->text_count) {
+        return differs(path, "the list of names", error);
     }
-    return clip_fail(error, CLIP_ERR_IO,
-                     "%s: \"%s\" reads back differently from what was written; do not use the "
-                     "file, check the disk and export again", path,
-                     differs ? differs : "the list of names");
+    return CLIP_OK;
 }
 
-clip_status clip_model_export(const struct clip_model_file *file, enum clip_export_format format,
-                              const char *path, enum clip_dtype dtype, struct clip_error *error)
+clip_status clip_export_safetensors(const char *path, const struct clip_bundle *written,
+                                    struct clip_error *error)
+{
+    struct clip_bundle read = {0};
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_safetensors_write(path, written, error));
+    CLIP_TRY(clip_safetensors_read(path, &read, error));
+    CLIP_TRY(clip_export_compare(written, &read, path, error));
+out:
+    clip_bundle_release(&read);
+    return status;
+}
+
+clip_status clip_export_text(const char *folder, const char *name, const struct clip_buffer *text,
+                             struct clip_error *error)
+{
+    struct clip_buffer read = {0};
+    clip_status status = CLIP_OK;
+    char *path = clip_path_join(folder, name, error);
+    if (!path) return CLIP_ERR_MEMORY;
+    CLIP_TRY(clip_file_write(path, text->data, text->size, error));
+    CLIP_TRY(clip_file_read(path, text->size, &read, error));
+    if (read.size != text->size || memcmp(read.data, text->data, read.size) != 0) {
+        CLIP_TRY(differs(path, name, error));
+    }
+out:
+    clip_buffer_release(&read);
+    free(path);
+    return status;
+}
+
+clip_status clip_export_json(const char *folder, const char *name, json_t *value,
+                             struct clip_error *error)
+{
+    struct clip_buffer text = {0};
+    clip_status status = CLIP_OK;
+    char *dump = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    if (!dump) {
+        status = clip_fail(error, CLIP_ERR_MEMORY, "%s cannot be written: a value is not finite, a "
+                           "text is not UTF-8, or memory is short", name);
+        goto out;
+    }
+    CLIP_TRY(clip_buffer_append(&text, dump, strlen(dump), error));
+    CLIP_TRY(clip_buffer_append(&text, "\n", 1, error));
+    CLIP_TRY(clip_export_text(folder, name, &text, error));
+out:
+    clip_buffer_release(&text);
+    free(dump);
+    json_decref(value);
+    return status;
+}
+
+/* Our own formats ---------------------------------------------------------------------------- */
+
+/* `all` with its tensors in the type asked for. PyTorch's readers look for "format": "pt" in a
+ * safetensors file. */
+static clip_status convert(struct clip_bundle *out, const struct clip_bundle *all, bool native,
+                           enum clip_dtype dtype, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    for (int64_t i = 0; i < all->tensor_count; i++) {
+        CLIP_TRY(clip_export_add(out, all->tensors[i].name, &all->tensors[i].tensor, dtype,
+                                 error));
+    }
+    for (int64_t i = 0; i < all->text_count; i++) {
+        const struct clip_bundle_text *text = &all->texts[i];
+        bool pt = !native && strcmp(text->key, "format") == 0;
+        CLIP_TRY(clip_bundle_add_text(out, text->key, pt ? "pt" : text->value, pt ? 2 : text->size,
+                                      error));
+    }
+out:
+    return status;
+}
+
+static clip_status export_ours(const struct clip_export *export, bool native,
+                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_bundle all = {0}, written = {0}, read = {0};
-    bool native = format == CLIP_EXPORT_HDF5;
-    if (dtype != CLIP_F32 && dtype != CLIP_F16 && dtype != CLIP_BF16) {
-        return clip_fail(error, CLIP_ERR_USAGE, "weights cannot be exported as %s; expected f32, "
-                         "f16 or bf16", clip_dtype_name(dtype));
-    }
-    CLIP_TRY(clip_model_file_add(&all, file, native ? "model/" : "", error));
-    CLIP_TRY(convert(&written, &all, format, dtype, error));
+    CLIP_TRY(clip_model_file_add(&all, export->file, native ? "model/" : "", error));
+    CLIP_TRY(convert(&written, &all, native, export->dtype, error));
     if (native) {
-        CLIP_TRY(clip_hdf5_write(path, &written, error));
-        CLIP_TRY(clip_hdf5_read(path, NULL, &read, error));
+        CLIP_TRY(clip_hdf5_write(export->path, &written, error));
+        CLIP_TRY(clip_hdf5_read(export->path, NULL, &read, error));
+        CLIP_TRY(clip_export_compare(&written, &read, export->path, error));
     } else {
-        CLIP_TRY(clip_safetensors_write(path, &written, error));
-        CLIP_TRY(clip_safetensors_read(path, &read, error));
+        CLIP_TRY(clip_export_safetensors(export->path, &written, error));
     }
-    CLIP_TRY(compare(&written, &read, path, error));
 out:
     clip_bundle_release(&read);
     clip_bundle_release(&written);
     clip_bundle_release(&all);
+    return status;
+}
+
+static clip_status export_hdf5(const struct clip_export *export, struct clip_error *error)
+{
+    return export_ours(export, true, error);
+}
+
+static clip_status export_safetensors(const struct clip_export *export, struct clip_error *error)
+{
+    return export_ours(export, false, error);
+}
+
+/* The door ----------------------------------------------------------------------------------- */
+
+/* Every file that a folder of ours may hold. */
+static const char *const folder_files[] = {
+    "config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors",
+    "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", NULL,
+};
+
+static const struct writer {
+    clip_status (*write)(const struct clip_export *export, struct clip_error *error);
+    bool folder;
+} writers[] = {
+    [CLIP_EXPORT_HDF5] = {export_hdf5, false},
+    [CLIP_EXPORT_SAFETENSORS] = {export_safetensors, false},
+    [CLIP_EXPORT_OPEN_CLIP] = {clip_export_open_clip, true},
+    [CLIP_EXPORT_GGUF] = {NULL, false},
+};
+
+clip_status clip_model_export(const struct clip_model_file *file, const char *path,
+                              const struct clip_export_options *options,
+                              struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_atomic_folder folder = {0};
+    const struct writer *writer = &writers[options->format];
+    struct clip_export export = {file, path, options->dtype};
+    enum clip_dtype dtype = options->dtype;
+    if (dtype != CLIP_F32 && dtype != CLIP_F16 && dtype != CLIP_BF16) {
+        return clip_fail(error, CLIP_ERR_USAGE, "weights cannot be exported as %s; expected f32, "
+                         "f16 or bf16", clip_dtype_name(dtype));
+    }
+    if (!writer->write) {
+        return clip_fail(error, CLIP_ERR_USAGE, "%s is not written by this version",
+                         clip_export_formats[options->format]);
+    }
+    if (!writer->folder) return writer->write(&export, error);
+    CLIP_TRY(clip_atomic_folder_begin(&folder, path, options->replace ? folder_files : NULL,
+                                      error));
+    export.path = folder.temporary;
+    CLIP_TRY(writer->write(&export, error));
+    CLIP_TRY(clip_atomic_folder_commit(&folder, error));
+out:
+    clip_atomic_folder_abort(&folder);
     return status;
 }

@@ -8,12 +8,11 @@
 
 #include "checkpoints/checksum.h"
 #include "core/progress.h"
-#include "eval/model_description.h"
 
 #define FORMAT "clip.c 1"
 #define CONFIG_LIMIT ((size_t)1 << 20) /* bytes of an open_clip_config.json */
 
-static struct clip_model_description description_of(const struct clip_model_file *file)
+struct clip_model_description clip_model_file_description(const struct clip_model_file *file)
 {
     struct clip_model_description d = {file->model->config, file->preprocess, file->cleaning};
     return d;
@@ -23,7 +22,7 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
                                 const char *prefix, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_model_description description = description_of(file);
+    struct clip_model_description description = clip_model_file_description(file);
     struct clip_buffer text = {0};
     char name[192];
     for (int64_t i = 0; i < file->model->param_count; i++) {
@@ -92,7 +91,7 @@ clip_status clip_model_file_load(struct clip_model *model, const struct clip_bun
 
 clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error *error)
 {
-    struct clip_model_description description = description_of(file);
+    struct clip_model_description description = clip_model_file_description(file);
     struct clip_buffer text = {0};
     clip_status status = clip_model_description_format(&description, &text, error);
     if (status != CLIP_OK) return status;

@@ -9,6 +9,7 @@
 #include "checkpoints/bundle.h"
 #include "data/image.h"
 #include "data/tokenizer.h"
+#include "eval/model_description.h"
 #include "model/model.h"
 
 struct clip_model_file {
@@ -42,17 +43,9 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
  * another shape is named in the sentence (which begins with `name`), as many as fit. */
 clip_status clip_model_file_load(struct clip_model *model, const struct clip_bundle *bundle,
                                  const char *prefix, const char *name, struct clip_error *error);
+/* What the file says of its model besides the weights. */
+struct clip_model_description clip_model_file_description(const struct clip_model_file *file);
 /* Computes file->checksum anew, for a model whose weights were changed in memory. */
 clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error *error);
-
-enum clip_export_format { CLIP_EXPORT_HDF5, CLIP_EXPORT_SAFETENSORS };
-
-/* Writes weights and description in one file, as F32, F16 or BF16 (rounded to nearest), reads it
- * back and compares every bit. The bytes depend on weights, description and tokenizer alone; a
- * model
- * without a tokenizer is written without one, which the caller should say. A weight that F16 cannot
- * hold is refused by name. */
-clip_status clip_model_export(const struct clip_model_file *file, enum clip_export_format format,
-                              const char *path, enum clip_dtype dtype, struct clip_error *error);
 
 #endif

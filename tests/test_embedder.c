@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/threads.h"
 #include "eval/embeddings.h"
+#include "eval/model_export.h"
 #include "eval/texts.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
@@ -531,9 +532,9 @@ static void an_exported_model_gives_the_same_rows(void **state)
     clip_embedder_free(e);
     for (int format = 0; format < 2; format++) {
         const char *path = test_path(folder, format == 0 ? "m.h5" : "m.safetensors");
-        test_ok(clip_model_export(file, format == 0 ? CLIP_EXPORT_HDF5 : CLIP_EXPORT_SAFETENSORS,
-                                  path, CLIP_F32, &error),
-                &error);
+        const struct clip_export_options options = {
+            format == 0 ? CLIP_EXPORT_HDF5 : CLIP_EXPORT_SAFETENSORS, CLIP_F32, false};
+        test_ok(clip_model_export(file, path, &options, &error), &error);
         test_ok(clip_embedder_open(&e, path, NULL, &error), &error);
         assert_string_equal(clip_embedder_file(e)->checksum, file->checksum);
         test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, got, NULL, &error), &error);

@@ -234,6 +234,12 @@ check "an index serves the exported model" prints 0 "$folder/photos/" clip_searc
     --index "$index" --model "$folder/e_f32.safetensors" --text 'the rgb one'
 check "... but not other weights" says 1 'other weights' clip_search query --index "$index" \
     --model "$folder/e_bf16.h5" --text 'the rgb one'
+check "a folder for open_clip is written" run 0 clip_export --model "$folder/run" \
+    --format open_clip --output "$folder/e_open_clip"
+check "... and not written over" says 2 '--force' clip_export --model "$folder/run" \
+    --format open_clip --output "$folder/e_open_clip"
+check "... but when asked" run 0 clip_export --model "$folder/run" --format open_clip \
+    --output "$folder/e_open_clip" --force
 check "a format that is not written is wrong usage" says 2 'safetensors' clip_export \
-    --model "$folder/run" --format onnx --output "$folder/x.onnx"
+    --model "$folder/run" --format pickle --output "$folder/x"
 echo "1..$n"

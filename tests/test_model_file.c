@@ -1,13 +1,12 @@
 /* Models from and to files: descriptions, opening what a person may name, loading with every wrong
- * weight named, exporting in three types. */
-#include <math.h>
+ * weight named. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoints/convert.h"
 #include "core/json.h"
 #include "eval/model_description.h"
+#include "eval/model_export.h"
 #include "eval/model_file.h"
 #include "tests/support.h"
 
@@ -23,6 +22,8 @@ static struct clip_model_config tiny_config(void)
     };
     return c;
 }
+
+static const struct clip_export_options native = {CLIP_EXPORT_HDF5, CLIP_F32, false};
 
 static const char merges[] = "#version: 0.2\na b</w>\nt h\nth e</w>\n"; /* vocabulary 517 */
 
@@ -172,7 +173,7 @@ static void opens_what_a_person_names(void **state)
                "neither best.h5 nor last.h5");
     test_fails(clip_model_file_open(&back, test_write_text(folder, "a.txt", "hello"), NULL, &error),
                &error, CLIP_ERR_FORMAT, "a.txt");
-    test_ok(clip_model_export(&file, CLIP_EXPORT_HDF5, last, CLIP_F32, &error), &error);
+    test_ok(clip_model_export(&file, last, &native, &error), &error);
     test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
     assert_string_equal(back->source, last);
     same_weights(file.model, back->model);
@@ -182,8 +183,8 @@ static void opens_what_a_person_names(void **state)
     clip_model_file_free(back);
     const char *best = test_path(folder, "best.h5"), *named = test_path(folder, "named");
     file.model->data[0] = 5;
-    test_ok(clip_model_export(&file, CLIP_EXPORT_HDF5, best, CLIP_F32, &error), &error);
-    test_ok(clip_model_export(&file, CLIP_EXPORT_HDF5, named, CLIP_F32, &error), &error);
+    test_ok(clip_model_export(&file, best, &native, &error), &error);
+    test_ok(clip_model_export(&file, named, &native, &error), &error);
     test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
     assert_string_equal(back->source, best);
     same_weights(file.model, back->model);
@@ -203,7 +204,7 @@ static void takes_the_named_tokenizer(void **state)
     struct clip_model_file_options options = {
         .tokenizer = test_write_text(folder, "bpe.txt", "#version: 0.2\no n</w>\n"),
     };
-    test_ok(clip_model_export(&file, CLIP_EXPORT_HDF5, path, CLIP_F32, &error), &error);
+    test_ok(clip_model_export(&file, path, &native, &error), &error);
     test_ok(clip_model_file_open(&back, path, &options, &error), &error);
     assert_int_equal(clip_tokenizer_vocab_size(back->tokenizer), 515);
     clip_model_file_free(back);
@@ -428,79 +429,6 @@ static void opens_reference_models(void **state)
     if (count == 0) test_skip("there are no reference models");
 }
 
-/* Exporting ---------------------------------------------------------------------------------- */
-
-static void exports_and_reads_back(void **state)
-{
-    (void)state;
-    static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_F16, CLIP_BF16};
-    struct clip_error error;
-    struct clip_model_file file = tiny_file();
-    test_ok(clip_model_file_sum(&file, &error), &error);
-    for (int format = 0; format < 2; format++) {
-        for (int k = 0; k < 3; k++) {
-            struct clip_model_file *back = NULL;
-            const char *path = test_path(test_folder(), format ? "a.safetensors" : "a.h5");
-            test_ok(clip_model_export(&file, (enum clip_export_format)format, path, dtypes[k],
-                                      &error), &error);
-            test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
-            for (int64_t i = 0; i < file.model->size; i++) {
-                float x = file.model->data[i], y = back->model->data[i];
-                float expected = k == 0 ? x : k == 1 ? clip_f16_to_f32(clip_f32_to_f16(x))
-                                                     : clip_bf16_to_f32(clip_f32_to_bf16(x));
-                if (y != expected) test_fail("number %d is %g, not %g", (int)i, y, expected);
-            }
-            assert_int_equal(clip_tokenizer_vocab_size(back->tokenizer), 517);
-            if (k == 0) assert_string_equal(back->checksum, file.checksum);
-            else assert_string_not_equal(back->checksum, file.checksum);
-            clip_model_file_free(back);
-        }
-    }
-    tiny_release(&file);
-}
-
-static void exports_the_same_bytes(void **state)
-{
-    (void)state;
-    struct clip_error error;
-    struct clip_model_file file = tiny_file(), *again = NULL;
-    for (int format = 0; format < 2; format++) {
-        struct clip_buffer a = {0}, b = {0};
-        const char *folder = test_folder();
-        const char *x = test_path(folder, format ? "a.safetensors" : "a.h5");
-        const char *y = test_path(folder, "b");
-        enum clip_export_format f = (enum clip_export_format)format;
-        test_ok(clip_model_export(&file, f, x, CLIP_F32, &error), &error);
-        test_ok(clip_model_file_open(&again, x, NULL, &error), &error);
-        test_ok(clip_model_export(again, f, y, CLIP_F32, &error), &error); /* other path, source */
-        test_ok(clip_file_read(x, 1 << 24, &a, &error), &error);
-        test_ok(clip_file_read(y, 1 << 24, &b, &error), &error);
-        assert_int_equal(a.size, b.size);
-        assert_memory_equal(a.data, b.data, a.size);
-        clip_buffer_release(&a);
-        clip_buffer_release(&b);
-        clip_model_file_free(again);
-    }
-    tiny_release(&file);
-}
-
-static void refuses_to_export(void **state)
-{
-    (void)state;
-    struct clip_error error;
-    struct clip_model_file file = tiny_file();
-    const char *path = test_path(test_folder(), "a.h5");
-    ((float *)file.model->vision_proj->data)[3] = 65520;
-    test_fails(clip_model_export(&file, CLIP_EXPORT_HDF5, path, CLIP_F16, &error), &error,
-               CLIP_ERR_DATA, "visual.proj\" holds 65520, too large for F16");
-    assert_false(clip_path_exists(path));
-    test_fails(clip_model_export(&file, CLIP_EXPORT_HDF5, path, CLIP_U8, &error), &error,
-               CLIP_ERR_USAGE, "U8");
-    test_fails(clip_model_export(&file, CLIP_EXPORT_HDF5, "/nowhere/a.h5", CLIP_F32, &error),
-               &error, CLIP_ERR_NOT_FOUND, "/nowhere");
-    tiny_release(&file);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,9 +443,6 @@ int main(void)
         cmocka_unit_test(describes_bare_weights_by_shape_or_neighbour),
         cmocka_unit_test(refuses_other_weights),
         cmocka_unit_test(opens_reference_models),
-        cmocka_unit_test(exports_and_reads_back),
-        cmocka_unit_test(exports_the_same_bytes),
-        cmocka_unit_test(refuses_to_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

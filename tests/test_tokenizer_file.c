@@ -195,6 +195,29 @@ static void every_cut_and_many_flips(void **state)
     clip_tokenizer_free(toy);
 }
 
+static void spelled_ids(void **state)
+{
+    (void)state;
+    static const char *const spellings[] = {"!", "\xC4\xA0</w>", "th", "the</w>", "<|startoftext|>",
+                                            "<|endoftext|>"};
+    static const int32_t ids[] = {0, 256 + 220, 512, 513, 514, 515};
+    const char text[] = "header\nt h\nth e</w>\n";
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer = NULL;
+    test_ok(clip_tokenizer_parse(&tokenizer, text, strlen(text), "a.txt", &error), &error);
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        struct clip_buffer out = {0};
+        test_ok(clip_tokenizer_spell(tokenizer, ids[i], &out, &error), &error);
+        assert_string_equal(out.data, spellings[i]);
+        clip_buffer_release(&out);
+    }
+    struct clip_buffer none = {0};
+    test_fails(clip_tokenizer_spell(tokenizer, 516, &none, &error), &error, CLIP_ERR_DATA, "516");
+    test_fails(clip_tokenizer_spell(tokenizer, -1, &none, &error), &error, CLIP_ERR_DATA, "-1");
+    assert_false(clip_tokenizer_is_clip(tokenizer));
+    clip_tokenizer_free(tokenizer);
+}
+
 static void clips_vocabulary(void **state)
 {
     (void)state;
@@ -209,7 +232,9 @@ static void clips_vocabulary(void **state)
     const char *text = clip_tokenizer_text(tokenizer, &size);
     for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
     assert_int_equal(lines, 48894); /* what a checkpoint carries: no unused merge */
+    assert_true(clip_tokenizer_is_clip(tokenizer));
     test_ok(clip_tokenizer_parse(&again, text, size, "again", &error), &error);
+    assert_true(clip_tokenizer_is_clip(again));
     same_tokenizer(tokenizer, again);
     clip_tokenizer_free(again);
 
@@ -271,6 +296,7 @@ int main(void)
         cmocka_unit_test(files),
         cmocka_unit_test(file_that_unpacks_to_too_much),
         cmocka_unit_test(every_cut_and_many_flips),
+        cmocka_unit_test(spelled_ids),
         cmocka_unit_test(clips_vocabulary),
         cmocka_unit_test(where_clip_is_looked_for),
     };

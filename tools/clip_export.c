@@ -3,19 +3,20 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "eval/model_file.h"
+#include "eval/model_export.h"
 #include "tools/cli.h"
 
 static clip_status find_format(const char *name, enum clip_export_format *out,
                                struct clip_error *error)
 {
-    *out = CLIP_EXPORT_HDF5;
-    if (strcmp(name, "hdf5") == 0) return CLIP_OK;
-    *out = CLIP_EXPORT_SAFETENSORS;
-    if (strcmp(name, "safetensors") == 0) return CLIP_OK;
+    for (int i = 0; clip_export_formats[i] != NULL; i++) {
+        if (strcmp(name, clip_export_formats[i]) != 0) continue;
+        *out = (enum clip_export_format)i;
+        return CLIP_OK;
+    }
     return clip_fail(error, CLIP_ERR_USAGE,
-                     "--format %s: this version writes hdf5 (the native format) and safetensors "
-                     "(open_clip's names); choose one of them",
+                     "--format %s: there is no such format; choose huggingface, open_clip, hdf5, "
+                     "safetensors, onnx or gguf",
                      name);
 }
 
@@ -28,41 +29,44 @@ int main(int argc, char **argv)
 {
     const char *model = NULL, *format_name = NULL, *output = NULL, *dtype = "f32";
     const char *weights = "ema", *tokenizer = NULL;
+    bool force = false;
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_TEXT, &model, .required = true,
          .help = "run folder, checkpoint .h5 or .safetensors"},
         {"format", "FORMAT", CLIP_CLI_TEXT, &format_name, .required = true,
-         .help = "hdf5 (native) or safetensors (open_clip's names)"},
-        {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true, .help = "the file to write"},
+         .help = "huggingface or open_clip (a folder), hdf5 (native), safetensors, onnx, gguf"},
+        {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true,
+         .help = "the file or folder to write"},
         {"dtype", "f32|f16|bf16", CLIP_CLI_CHOICE, &dtype, .help = "type of the weights (f32)"},
         {"weights", "ema|raw", CLIP_CLI_CHOICE, &weights,
          .help = "which weights, where there are both (ema)"},
+        {"force", NULL, CLIP_CLI_FLAG, &force, .help = "replace a folder with an earlier export"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer,
          .help = "\"clip\" or a file, to write in place of the model's own"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_export",
-        .summary = "Writes a trained model's weights, description and tokenizer into one file, "
-                   "reads it back and compares. The bytes depend on the model alone.",
-        .example = "clip_export --model runs/small --format safetensors --output small.safetensors",
+        .summary = "Writes a trained model's weights, description and tokenizer as another program "
+                   "reads them, reads them back and compares. The bytes depend on the model alone.",
+        .example = "clip_export --model runs/small --format huggingface --output small-hf",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
     struct clip_error error = {0};
     struct clip_model_file *file = NULL;
-    enum clip_export_format format;
+    struct clip_export_options export = {.dtype = find_dtype(dtype), .replace = force};
     const struct clip_model_file_options open = {
         .weights = strcmp(weights, "raw") == 0 ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
         .tokenizer = tokenizer,
     };
     clip_status status;
-    CLIP_TRY(find_format(format_name, &format, &error));
+    CLIP_TRY(find_format(format_name, &export.format, &error));
     CLIP_TRY(clip_model_file_open(&file, model, &open, &error));
     if (file->tokenizer == NULL)
-        clip_warn("%s has no tokenizer, so the file will have none; name one with --tokenizer",
+        clip_warn("%s has no tokenizer, so the export has none; name one with --tokenizer",
                   file->source);
-    CLIP_TRY(clip_model_export(file, format, output, find_dtype(dtype), &error));
+    CLIP_TRY(clip_model_export(file, output, &export, &error));
     if (cli.json) {
         json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:b}", "output", output, "format",
                                    format_name, "dtype", dtype, "parameters",

@@ -1,0 +1,12 @@
+/* What core/file.c and core/folder.c share. */
+#ifndef CLIP_CORE_FILE_INTERNAL_H
+#define CLIP_CORE_FILE_INTERNAL_H
+
+#include "core/status.h"
+
+/* "PATH could not be WHAT: reason" with the status that errno calls for. */
+clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what);
+/* Brings the folder that `path` lies in to the disk, which makes a rename there durable. */
+clip_status clip_sync_folder_of(const char *path, struct clip_error *error);
+
+#endif

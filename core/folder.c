@@ -1,0 +1,149 @@
+/* Folders that appear whole or not at all. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/file_internal.h"
+
+/* Removes a folder of files; what goes wrong leaves rests and is no matter for a sentence. */
+static void remove_folder(const char *path)
+{
+    struct clip_error error;
+    struct clip_names names;
+    int kept = errno;
+    if (clip_folder_list(path, &names, &error) == CLIP_OK) {
+        for (int64_t i = 0; i < names.count; i++) {
+            char *file = clip_path_join(path, names.names[i], &error);
+            if (file != NULL) unlink(file);
+            free(file);
+        }
+        clip_names_release(&names);
+    }
+    rmdir(path);
+    errno = kept;
+}
+
+/* `path` without '/' at its end, and where a symbolic link stands there, what it points to. */
+static char *resolve_folder(const char *path, struct clip_error *error)
+{
+    struct stat info;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    char *plain = clip_string_copy_n(path, n, error);
+    if (plain == NULL || stat(plain, &info) != 0) return plain;
+    if (!S_ISDIR(info.st_mode)) {
+        clip_fail(error, CLIP_ERR_IO, "%s is a file, and a folder is to be written there; move it "
+                  "away or give another path", plain);
+        free(plain);
+        return NULL;
+    }
+    char *real = realpath(plain, NULL);
+    if (real == NULL) clip_system_failed(error, plain, "followed");
+    free(plain);
+    return real;
+}
+
+static bool is_among(const char *name, const char *const *known)
+{
+    for (int i = 0; known != NULL && known[i] != NULL; i++)
+        if (strcmp(known[i], name) == 0) return true;
+    return false;
+}
+
+/* Nothing that is not asked for is lost: every entry there is a file of a known name. */
+static clip_status check_replaceable(const char *path, const char *const *known,
+                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_names names = {0};
+    if (!clip_path_exists(path)) return CLIP_OK;
+    CLIP_TRY(clip_folder_list(path, &names, error));
+    for (int64_t i = 0; i < names.count; i++) {
+        char *entry = clip_path_join(path, names.names[i], error);
+        if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        bool folder = clip_path_is_folder(entry);
+        free(entry);
+        if (known == NULL)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "%s is there already and holds %s; give "
+                               "another path, or --force to replace an earlier export", path,
+                               names.names[i]));
+        if (folder || !is_among(names.names[i], known))
+            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "%s holds %s, which is no file of an export, "
+                               "so the folder is not replaced; give another path", path,
+                               names.names[i]));
+    }
+out:
+    clip_names_release(&names);
+    return status;
+}
+
+/* Makes the temporary folder: PARENT/.NAME.tmp-PID-N, N the first that is free. */
+static clip_status make_temporary(struct clip_atomic_folder *folder, struct clip_error *error)
+{
+    const char *name = clip_path_name(folder->path);
+    if (*name == '\0')
+        return clip_fail(error, CLIP_ERR_IO, "\"%s\" names no folder; add a name", folder->path);
+    for (int n = 0; n < 1000; n++) {
+        struct clip_buffer text = {0};
+        clip_status status = clip_buffer_printf(&text, error, "%.*s.%.200s.tmp-%ld-%d",
+                                                (int)(name - folder->path), folder->path, name,
+                                                (long)getpid(), n);
+        if (status != CLIP_OK) return status;
+        if (mkdir(text.data, 0777) == 0) {
+            folder->temporary = text.data;
+            return CLIP_OK;
+        }
+        clip_buffer_release(&text);
+        if (errno != EEXIST) return clip_system_failed(error, folder->path, "written");
+    }
+    return clip_fail(error, CLIP_ERR_IO, "%s: a thousand temporary folders stand beside it; remove "
+                     "those named .%s.tmp-*", folder->path, name);
+}
+
+clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const char *path,
+                                     const char *const *known, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    *folder = (struct clip_atomic_folder){0};
+    folder->path = resolve_folder(path, error);
+    if (folder->path == NULL) return error->status;
+    folder->may_replace = known != NULL;
+    CLIP_TRY(check_replaceable(folder->path, known, error));
+    CLIP_TRY(make_temporary(folder, error));
+    return CLIP_OK;
+out:
+    clip_atomic_folder_abort(folder);
+    return status;
+}
+
+clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    /* rename replaces an empty folder; two that hold files change places, and the old one, which
+     * has the temporary name then, is removed */
+    if (rename(folder->temporary, folder->path) == 0) {
+        free(folder->temporary);
+        folder->temporary = NULL;
+    } else if (!folder->may_replace || (errno != ENOTEMPTY && errno != EEXIST) ||
+               renameat2(AT_FDCWD, folder->temporary, AT_FDCWD, folder->path, RENAME_EXCHANGE)) {
+        status = clip_system_failed(error, folder->path, "written");
+        goto out;
+    }
+    status = clip_sync_folder_of(folder->path, error);
+out:
+    clip_atomic_folder_abort(folder);
+    return status;
+}
+
+void clip_atomic_folder_abort(struct clip_atomic_folder *folder)
+{
+    if (folder->temporary != NULL) remove_folder(folder->temporary);
+    free(folder->temporary);
+    free(folder->path);
+    *folder = (struct clip_atomic_folder){0};
+}

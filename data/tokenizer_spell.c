@@ -1,0 +1,40 @@
+/* The vocabulary as text: how each id is spelled, and whether it is CLIP's own. */
+#include <string.h>
+#include <zlib.h>
+
+#include "data/tokenizer_internal.h"
+
+#define CLIP_MERGES_CRC32 0x3fc60dfdu /* of the first 48894 merges of bpe_simple_vocab_16e6.txt */
+
+clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t id,
+                                 struct clip_buffer *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_alphabet *alphabet = &tokenizer->alphabet;
+    if (id < 0 || id >= clip_tokenizer_vocab_size(tokenizer)) {
+        return clip_fail(error, CLIP_ERR_DATA, "there is no id %d in a vocabulary of %lld", (int)id,
+                         (long long)clip_tokenizer_vocab_size(tokenizer));
+    }
+    if (id == clip_tokenizer_start(tokenizer)) {
+        return clip_buffer_printf(out, error, "<|startoftext|>");
+    }
+    if (id == clip_tokenizer_end(tokenizer)) return clip_buffer_printf(out, error, "<|endoftext|>");
+    for (int64_t i = tokenizer->byte_offset[id]; i < tokenizer->byte_offset[id + 1]; i++) {
+        int32_t symbol = alphabet->symbol[(unsigned char)tokenizer->bytes.data[i]];
+        CLIP_TRY(clip_buffer_printf(out, error, "%s", alphabet->spelling[symbol]));
+    }
+    if (tokenizer->ends_word[id]) CLIP_TRY(clip_buffer_printf(out, error, "</w>"));
+out:
+    return status;
+}
+
+bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer)
+{
+    const struct clip_buffer *text = &tokenizer->text;
+    const char *merges = text->data != NULL ? memchr(text->data, '\n', text->size) : NULL;
+    if (tokenizer->merge_count != CLIP_BPE_MERGES_MAX || merges == NULL) return false;
+    merges++;
+    size_t n = text->size - (size_t)(merges - text->data);
+    while (n > 0 && merges[n - 1] == '\n') n--;
+    return crc32_z(0, (const unsigned char *)merges, n) == CLIP_MERGES_CRC32;
+}

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""The other side of clip_export, with the real libraries: what we write is opened by transformers,
+open_clip, onnxruntime, gguf and h5py, and gives our numbers; run by `make interop`.
+
+    python3 tests/interop.py [--build BUILD] [NAME...]
+
+A library that is not there skips its checks, visibly. The models are random, of odd sizes, and made
+here. Ends with "N passed, N failed, N skipped"."""
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+CAPTIONS = [
+    "a photo of a cat", "two dogs in the snow", "the the there then", "A  Red circle, isn't it?",
+    "na\u00efve caf\u00e9 \u2014 \u4e2d\u6587 12", "a" * 90, "", "don't we'll they're 's",
+]
+
+
+class Skip(Exception):
+    pass
+
+
+def need(*names):
+    """The modules, or a skip."""
+    try:
+        load_torchvision()
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        raise Skip(f"{error}") from error
+
+
+def load_torchvision():
+    """A torchvision built for CUDA beside a CPU torch lacks two operators that nothing here calls,
+    and cannot be imported before they are declared."""
+    import torch
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, "
+                                 "float iou_threshold) -> Tensor")
+        importlib.import_module("torchvision")
+
+
+class Ours:
+    """Our programs, a folder to work in, and the models that the checks share."""
+
+    def __init__(self, build, folder):
+        self.build, self.folder = build, folder
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def run(self, program, *arguments, text=None):
+        command = [os.path.join(self.build, program), *map(str, arguments)]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def tokenizer(self):
+        path = self.path("merges.txt")
+        if not os.path.exists(path):
+            with open(self.path("captions.txt"), "w", encoding="utf-8") as file:
+                file.write("\n".join(caption for caption in CAPTIONS * 3 if caption) + "\n")
+            self.run("clip_data", "tokenizer", "train", "--input", self.path("captions.txt"),
+                     "--vocab-size", 560, "--output", path)
+        return path
+
+    def ids(self, tokenizer, context):
+        """Rows of our token ids, padded with 0."""
+        import numpy
+        lines = self.run("clip_data", "tokenize", "--tokenizer", tokenizer,
+                         text="\n".join(CAPTIONS) + "\n").splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert len(rows) == len(CAPTIONS)
+        out = numpy.zeros((len(rows), context), dtype="i4")
+        for i, row in enumerate(rows):
+            if len(row) > context:
+                row = row[:context - 1] + row[-1:]
+            out[i, :len(row)] = row
+        return out
+
+    def embed(self, model, pixels, ids):
+        """Our outputs for these inputs."""
+        from safetensors.numpy import load_file, save_file
+        save_file({"pixel_values": pixels, "input_ids": ids}, self.path("in.safetensors"))
+        self.run("clip_embed", "--model", model, "--tensors", self.path("in.safetensors"),
+                 "--output", self.path("out.safetensors"), "--quiet")
+        return load_file(self.path("out.safetensors"))
+
+    def export(self, model, form, dtype="f32"):
+        self.count = getattr(self, "count", 0) + 1
+        path = self.path(f"export{self.count}")
+        if form in ("onnx", "gguf", "safetensors"):
+            path += "." + form
+        self.run("clip_export", "--model", model, "--format", form, "--output", path, "--dtype",
+                 dtype, "--tokenizer", self.tokenizer())
+        return path
+
+
+def model_of(ours, quick_gelu=False, logit_bias=False):
+    """A random model of open_clip's kind as a .safetensors with its description beside, and our
+    outputs on random inputs: (path, config, inputs, outputs)."""
+    import numpy
+    from safetensors.numpy import save_file
+    name = f"model{int(quick_gelu)}{int(logit_bias)}"
+    config = {"model_cfg": {
+        "embed_dim": 40, "quick_gelu": quick_gelu,
+        "vision_cfg": {"image_size": 48, "layers": 3, "width": 60, "head_width": 12,
+                       "patch_size": 12, "mlp_ratio": 2.5},
+        "text_cfg": {"context_length": 20, "vocab_size": 600, "width": 48, "heads": 3, "layers": 2,
+                     "mlp_ratio": 4.0}},
+        "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3],
+                           "interpolation": "bicubic", "resize_mode": "shortest"}}
+    if logit_bias:
+        config["model_cfg"]["init_logit_bias"] = -10
+    folder = ours.path(name)
+    path = os.path.join(folder, "open_clip_model.safetensors")
+    draw = numpy.random.default_rng(7)
+    pixels = draw.standard_normal((3, 3, 48, 48)).astype("f4")
+    ids = ours.ids(ours.tokenizer(), 20)
+    if not os.path.exists(path):
+        os.makedirs(folder)
+        with open(os.path.join(folder, "open_clip_config.json"), "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        save_file(random_weights(draw, config["model_cfg"], logit_bias), path)
+    return path, config, pixels, ids, ours.embed(path, pixels, ids)
+
+
+def random_weights(draw, config, logit_bias):
+    def normal(*shape):
+        return (draw.standard_normal(shape) * 0.1).astype("f4")
+
+    def block(weights, prefix, width, hidden):
+        for norm in ("ln_1", "ln_2"):
+            weights[f"{prefix}{norm}.weight"] = 1 + normal(width)
+            weights[f"{prefix}{norm}.bias"] = normal(width)
+        for name, rows, columns in (("attn.in_proj_", 3 * width, width),
+                                    ("attn.out_proj.", width, width),
+                                    ("mlp.c_fc.", hidden, width), ("mlp.c_proj.", width, hidden)):
+            weights[f"{prefix}{name}weight"] = normal(rows, columns)
+            weights[f"{prefix}{name}bias"] = normal(rows)
+
+    vision, text, dim = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
+    width, patch = vision["width"], vision["patch_size"]
+    weights = {
+        "visual.class_embedding": normal(width),
+        "visual.positional_embedding": normal((vision["image_size"] // patch) ** 2 + 1, width),
+        "visual.proj": normal(width, dim), "visual.conv1.weight": normal(width, 3, patch, patch),
+        "positional_embedding": normal(text["context_length"], text["width"]),
+        "text_projection": normal(text["width"], dim),
+        "token_embedding.weight": normal(text["vocab_size"], text["width"]),
+        "logit_scale": normal()[()] + 2,
+    }
+    if logit_bias:
+        weights["logit_bias"] = normal()[()] - 3
+    for norm, size in (("visual.ln_pre", width), ("visual.ln_post", width),
+                       ("ln_final", text["width"])):
+        weights[f"{norm}.weight"], weights[f"{norm}.bias"] = 1 + normal(size), normal(size)
+    for i in range(vision["layers"]):
+        block(weights, f"visual.transformer.resblocks.{i}.", width,
+              int(width * vision["mlp_ratio"]))
+    for i in range(text["layers"]):
+        block(weights, f"transformer.resblocks.{i}.", text["width"],
+              int(text["width"] * text["mlp_ratio"]))
+    import numpy
+    return {name: numpy.asarray(value, dtype="f4") for name, value in weights.items()}
+
+
+def close(name, got, expected, tolerance):
+    import numpy
+    got, expected = numpy.asarray(got, dtype="f8"), numpy.asarray(expected, dtype="f8")
+    assert got.shape == expected.shape, f"{name}: {got.shape} instead of {expected.shape}"
+    distance = abs(got - expected).max() / max(1.0, abs(expected).max())
+    assert distance <= tolerance, f"{name}: {distance:.2e} away, {tolerance:.0e} allowed"
+
+
+def cosine(name, got, expected):
+    import numpy
+    got, expected = numpy.asarray(got, dtype="f8"), numpy.asarray(expected, dtype="f8")
+    worst = ((got * expected).sum(1) / numpy.linalg.norm(got, axis=1)
+             / numpy.linalg.norm(expected, axis=1)).min()
+    assert worst >= 0.9999, f"{name}: cosine {worst}"
+
+
+# ---- the checks ----------------------------------------------------------------------------------
+
+def check_open_clip(ours):
+    torch, open_clip = need("torch", "open_clip")
+    for quick_gelu, logit_bias, dtype in ((False, False, "f32"), (True, True, "f32"),
+                                          (False, False, "f16"), (False, False, "bf16")):
+        path, config, pixels, ids, expected = model_of(ours, quick_gelu, logit_bias)
+        folder = ours.export(path, "open_clip", dtype)
+        model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+        mean = preprocess.transforms[-1].mean
+        assert list(mean) == config["preprocess_cfg"]["mean"], mean
+        rows = tokenizer(CAPTIONS).numpy()
+        for row, own in zip(rows, ids):  # up to the end token; padding is each one's own
+            n = own.argmax() + 1
+            assert (row[:n] == own[:n]).all() and row.argmax() == n - 1, (row, own)
+        with torch.no_grad():
+            image = model.encode_image(torch.tensor(pixels), normalize=True)
+            text = model.encode_text(torch.tensor(rows), normalize=True)
+            logits, _ = model.get_logits(torch.tensor(pixels), torch.tensor(rows))
+        if dtype == "f32":
+            close("image_embeds", image, expected["image_embeds"], 2e-6)
+            close("text_embeds", text, expected["text_embeds"], 2e-6)
+            close("logits_per_image", logits, expected["logits_per_image"], 2e-5)
+        else:
+            cosine("image_embeds", image, expected["image_embeds"])
+            cosine("text_embeds", text, expected["text_embeds"])
+
+
+CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CHECKS))
+    arguments = parser.parse_args()
+    passed = failed = skipped = 0
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(arguments.build, folder)
+        for name in arguments.names or CHECKS:
+            try:
+                CHECKS[name](ours)
+                print(f"ok - {name}", flush=True)
+                passed += 1
+            except Skip as reason:
+                print(f"ok - {name} # SKIP {reason}", flush=True)
+                skipped += 1
+            except Exception:  # whatever a library raises is this check's failure
+                traceback.print_exc()
+                print(f"not ok - {name}", flush=True)
+                failed += 1
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

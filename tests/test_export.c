@@ -1,0 +1,268 @@
+/* Exporting: every format read back, in three types, the same bytes each time; folders that appear
+ * whole or not at all; what a format cannot express is refused by name. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "checkpoints/convert.h"
+#include "core/json.h"
+#include "eval/model_export.h"
+#include "tests/small_model.h"
+
+static const char *const folder_formats[] = {"open_clip", NULL};
+
+static enum clip_export_format format_of(const char *name)
+{
+    int i = 0;
+    while (strcmp(clip_export_formats[i], name) != 0) i++;
+    return (enum clip_export_format)i;
+}
+
+static clip_status export_as(const struct clip_model_file *file, const char *name,
+                             const char *path, enum clip_dtype dtype, struct clip_error *error)
+{
+    const struct clip_export_options options = {format_of(name), dtype, false};
+    return clip_model_export(file, path, &options, error);
+}
+
+/* The weights as `dtype` rounds them. */
+static void check_weights(const struct clip_model *got, const struct clip_model *from,
+                          enum clip_dtype dtype)
+{
+    assert_int_equal(got->size, from->size);
+    for (int64_t i = 0; i < from->size; i++) {
+        float x = from->data[i], y = got->data[i];
+        float expected = dtype == CLIP_F32   ? x
+                         : dtype == CLIP_F16 ? clip_f16_to_f32(clip_f32_to_f16(x))
+                                             : clip_bf16_to_f32(clip_f32_to_bf16(x));
+        if (memcmp(&y, &expected, sizeof y) != 0)
+            test_fail("number %d is %g, not %g", (int)i, (double)y, (double)expected);
+    }
+}
+
+static void files_of_ours_are_read_back(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"hdf5", "safetensors"};
+    static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_F16, CLIP_BF16};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(7);
+    test_ok(clip_model_file_sum(file, &error), &error);
+    for (int format = 0; format < 2; format++) {
+        for (int k = 0; k < 3; k++) {
+            struct clip_model_file *back = NULL;
+            const char *path = test_path(test_folder(), format ? "a.safetensors" : "a.h5");
+            test_ok(export_as(file, formats[format], path, dtypes[k], &error), &error);
+            test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+            check_weights(back->model, file->model, dtypes[k]);
+            assert_int_equal(clip_tokenizer_vocab_size(back->tokenizer),
+                             clip_tokenizer_vocab_size(file->tokenizer));
+            if (k == 0) assert_string_equal(back->checksum, file->checksum);
+            else assert_string_not_equal(back->checksum, file->checksum);
+            clip_model_file_free(back);
+        }
+    }
+    clip_model_file_free(file);
+}
+
+static void same_file(const char *a, const char *b)
+{
+    struct clip_error error;
+    struct clip_buffer x = {0}, y = {0};
+    test_ok(clip_file_read(a, 1 << 24, &x, &error), &error);
+    test_ok(clip_file_read(b, 1 << 24, &y, &error), &error);
+    assert_int_equal(x.size, y.size);
+    assert_memory_equal(x.data, y.data, x.size);
+    clip_buffer_release(&x);
+    clip_buffer_release(&y);
+}
+
+static void files_have_the_same_bytes(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"hdf5", "safetensors"};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(8), *again = NULL;
+    for (int format = 0; format < 2; format++) {
+        const char *folder = test_folder();
+        const char *x = test_path(folder, format ? "a.safetensors" : "a.h5");
+        const char *y = test_path(folder, "b");
+        test_ok(export_as(file, formats[format], x, CLIP_F32, &error), &error);
+        test_ok(clip_model_file_open(&again, x, NULL, &error), &error);
+        test_ok(export_as(again, formats[format], y, CLIP_F32, &error), &error); /* other source */
+        same_file(x, y);
+        clip_model_file_free(again);
+    }
+    clip_model_file_free(file);
+}
+
+/* Folders ------------------------------------------------------------------------------------ */
+
+static int64_t names_in(const char *folder)
+{
+    struct clip_error error;
+    struct clip_names names;
+    test_ok(clip_folder_list(folder, &names, &error), &error);
+    int64_t count = names.count;
+    clip_names_release(&names);
+    return count;
+}
+
+static void same_folder(const char *a, const char *b)
+{
+    struct clip_error error;
+    struct clip_names names;
+    test_ok(clip_folder_list(a, &names, &error), &error);
+    assert_int_equal(names.count, names_in(b));
+    for (int64_t i = 0; i < names.count; i++)
+        same_file(test_path(a, names.names[i]), test_path(b, names.names[i]));
+    clip_names_release(&names);
+}
+
+static void folders_have_the_same_bytes(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(9);
+    for (int i = 0; folder_formats[i] != NULL; i++) {
+        const char *parent = test_folder();
+        const char *a = test_path(parent, "a"), *b = test_path(parent, "b");
+        test_ok(export_as(file, folder_formats[i], a, CLIP_F32, &error), &error);
+        test_ok(clip_folder_create(b, &error), &error); /* an empty one is as good as none */
+        test_ok(export_as(file, folder_formats[i], test_path(parent, "b/"), CLIP_F32, &error),
+                &error);
+        same_folder(a, b);
+        assert_int_equal(names_in(parent), 2);
+    }
+    clip_model_file_free(file);
+}
+
+static void a_folder_is_replaced_only_when_asked(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(10);
+    const char *parent = test_folder(), *path = test_path(parent, "model");
+    const char *fresh = test_path(parent, "fresh");
+    struct clip_export_options options = {CLIP_EXPORT_OPEN_CLIP, CLIP_F32, false};
+    test_ok(clip_model_export(file, path, &options, &error), &error);
+    file->model->data[0] += 1;
+    test_fails(clip_model_export(file, path, &options, &error), &error, CLIP_ERR_USAGE, "--force");
+    options.replace = true;
+    test_ok(clip_model_export(file, path, &options, &error), &error);
+    test_ok(clip_model_export(file, fresh, &options, &error), &error);
+    same_folder(path, fresh);
+    test_write_text(path, "notes.txt", "mine"); /* somebody's own file */
+    test_fails(clip_model_export(file, path, &options, &error), &error, CLIP_ERR_USAGE,
+               "notes.txt");
+    test_fails(clip_model_export(file, test_write_text(parent, "file", "x"), &options, &error),
+               &error, CLIP_ERR_IO, "is a file");
+    test_fails(clip_model_export(file, test_path(parent, "no/where"), &options, &error), &error,
+               CLIP_ERR_NOT_FOUND, "no/where");
+    assert_int_equal(names_in(parent), 3);
+    clip_model_file_free(file);
+}
+
+/* Files may have `bytes` at most: what a full disk looks like. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_full_disk_leaves_nothing(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(11);
+    for (int i = 0; folder_formats[i] != NULL; i++) {
+        const char *parent = test_folder(), *path = test_path(parent, "model");
+        for (rlim_t bytes = 100; bytes <= 100000; bytes *= 10) {
+            limit_files(bytes);
+            clip_status status = export_as(file, folder_formats[i], path, CLIP_F32, &error);
+            limit_files(RLIM_INFINITY);
+            assert_int_equal(status, CLIP_ERR_IO);
+            assert_non_null(strstr(error.message, "File too large"));
+            assert_int_equal(names_in(parent), 0);
+        }
+    }
+    clip_model_file_free(file);
+}
+
+static json_t *read_json(const char *folder, const char *name)
+{
+    struct clip_error error;
+    json_t *value = clip_json_read(test_path(folder, name), 1 << 24, &error);
+    if (value == NULL) test_fail("%s", error.message);
+    return value;
+}
+
+static void the_tokenizer_is_written_along(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(12);
+    int64_t size = clip_tokenizer_vocab_size(file->tokenizer);
+    const char *path = test_path(test_folder(), "model");
+    test_ok(export_as(file, "open_clip", path, CLIP_F32, &error), &error);
+    json_t *vocabulary = read_json(path, "vocab.json"), *fast = read_json(path, "tokenizer.json");
+    assert_int_equal(json_object_size(vocabulary), size);
+    assert_int_equal(json_integer_value(json_object_get(vocabulary, "!")), 0);
+    assert_int_equal(json_integer_value(json_object_get(vocabulary, "!</w>")), 256);
+    assert_int_equal(json_integer_value(json_object_get(vocabulary, "\xC4\x80")), 188); /* byte 0 */
+    assert_int_equal(json_integer_value(json_object_get(vocabulary, "<|endoftext|>")), size - 1);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(fast, "model"), "merges")),
+                     size - 514);
+    json_decref(vocabulary);
+    json_decref(fast);
+    json_t *config = read_json(path, "open_clip_config.json");
+    json_t *text = json_object_get(json_object_get(config, "model_cfg"), "text_cfg");
+    assert_non_null(json_object_get(text, "hf_tokenizer_name"));
+    json_decref(config);
+    clip_tokenizer_free(file->tokenizer); /* without a tokenizer the rest is written */
+    file->tokenizer = NULL;
+    path = test_path(test_folder(), "model");
+    test_ok(export_as(file, "open_clip", path, CLIP_F32, &error), &error);
+    assert_int_equal(names_in(path), 2);
+    clip_model_file_free(file);
+}
+
+/* Refusals ----------------------------------------------------------------------------------- */
+
+static void refuses_to_export(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(13);
+    const char *path = test_path(test_folder(), "a.h5");
+    ((float *)file->model->vision_proj->data)[3] = 65520;
+    for (int i = 0; i < 2; i++) {
+        test_fails(export_as(file, i ? "open_clip" : "hdf5", path, CLIP_F16, &error), &error,
+                   CLIP_ERR_DATA, "visual.proj\" holds 65520, too large for F16");
+        assert_false(clip_path_exists(path));
+    }
+    test_fails(export_as(file, "hdf5", path, CLIP_U8, &error), &error, CLIP_ERR_USAGE, "U8");
+    test_fails(export_as(file, "hdf5", "/nowhere/a.h5", CLIP_F32, &error), &error,
+               CLIP_ERR_NOT_FOUND, "/nowhere");
+    clip_model_file_free(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_of_ours_are_read_back),
+        cmocka_unit_test(files_have_the_same_bytes),
+        cmocka_unit_test(folders_have_the_same_bytes),
+        cmocka_unit_test(a_folder_is_replaced_only_when_asked),
+        cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(the_tokenizer_is_written_along),
+        cmocka_unit_test(refuses_to_export),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
