@@ -256,19 +256,41 @@ static bool is_packed_tar(const char *data)
     return false;
 }
 
+static const struct {
+    const char *suffix;
+    clip_status (*open)(struct clip_dataset **, const char *, const struct clip_dataset_options *,
+                        struct clip_error *);
+} sources[] = {
+    {".csv", clip_dataset_csv_open},     {".tsv", clip_dataset_csv_open},
+    {".jsonl", clip_dataset_jsonl_open}, {".json", clip_dataset_coco_open},
+    {".tar", open_tars},
+};
+enum { SOURCES = sizeof sources / sizeof *sources };
+
+static int find_source(const char *data)
+{
+    int i = 0;
+    while (i < SOURCES && !clip_path_has_suffix(data, sources[i].suffix)) i++;
+    return i;
+}
+
+bool clip_dataset_is_named(const char *data)
+{
+    return find_source(data) < SOURCES;
+}
+
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error)
 {
     static const char accepted[] =
-        "expected a .csv or .tsv, a folder or an uncompressed .tar of class folders, or webdataset "
-        ".tar shards as in shards/{000..012}.tar";
+        "expected a .csv, .tsv or .jsonl, COCO's captions .json, a folder or an uncompressed .tar "
+        "of class folders, or webdataset .tar shards as in shards/{000..012}.tar";
     *out = NULL;
     if (data == NULL || data[0] == '\0')
         return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);
     if (clip_path_is_folder(data)) return clip_dataset_folder_open(out, data, options, error);
-    if (clip_path_has_suffix(data, ".csv") || clip_path_has_suffix(data, ".tsv"))
-        return clip_dataset_csv_open(out, data, options, error);
-    if (clip_path_has_suffix(data, ".tar")) return open_tars(out, data, options, error);
+    if (find_source(data) < SOURCES)
+        return sources[find_source(data)].open(out, data, options, error);
     if (!clip_path_exists(data))
         return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: no such file or folder; %s", data,
                          accepted);

@@ -2,6 +2,8 @@
  * (dataset_*.c), one small vtable.
  *
  *   csv/tsv          a row is a sample: picture path, caption
+ *   jsonl            a line is a sample: a JSON object that names picture and caption
+ *   coco             COCO's captions JSON; a .json that is an array of pairs too
  *   class folders    a folder or an uncompressed tar of CLASS/picture; the caption is a template
  *                    filled with the class's name
  *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|json
@@ -67,6 +69,8 @@ struct clip_dataset_options { /* the [data] keys that matter here; strings may b
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* NULL is fine */
+/* Is it a data set by its name (a suffix, not what is there), and no picture or text file? */
+bool clip_dataset_is_named(const char *data);
 
 /* Class names and templates ------------------------------------------------------------------ */
 struct clip_class_list { /* a line a class: name, then after a tab the folder's where it differs */

@@ -1,10 +1,7 @@
 /* csv and tsv files, one sample a row, read as Python's csv module and pandas read them: a field
  * that begins with a quote runs to the closing quote, separators and line ends included, "" in it
  * is one quote; a quote elsewhere is a quote; rows end at LF, CR or CRLF; blank lines are passed
- * over.
- *
- * The whole file is indexed at once: captions in one byte string, picture paths in another, each
- * path once. About 30 bytes a row come on top of the texts. */
+ * over. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,112 +105,6 @@ out:
     return status;
 }
 
-/* The data set --------------------------------------------------------------------------------- */
-struct csv {
-    struct clip_dataset base;
-    char *path;
-    bool images_only;
-    struct clip_intern pictures; /* paths as they can be opened; base.group[i] is row i's */
-    char *root;                  /* what was put before a relative path: "" or "FOLDER/" */
-    struct clip_buffer captions;
-    size_t *ends;    /* [count] where row i's caption ends in captions */
-    int64_t *lines;  /* [count] where row i begins in the file */
-    int32_t *fields; /* [count] how many the row has, where not as many as the header; else 0 */
-    int64_t columns;
-    int64_t capacity[4];
-};
-
-static const struct csv *csv_of(const struct clip_dataset *dataset)
-{
-    return (const struct csv *)dataset;
-}
-
-static const char *csv_image_name(const struct clip_dataset *dataset, int64_t index)
-{
-    return clip_intern_string(&csv_of(dataset)->pictures, dataset->group[index]);
-}
-
-/* The picture's path as the row has it. */
-static const char *csv_picture(const struct csv *csv, int64_t index)
-{
-    const char *path = csv_image_name(&csv->base, index);
-    size_t root = strlen(csv->root);
-    return strncmp(path, csv->root, root) == 0 ? path + root : path;
-}
-
-/* "pairs.csv:14 (a/b.jpg)" */
-static void csv_name(const struct csv *csv, int64_t index, char *name, size_t size)
-{
-    const char *picture = csv_picture(csv, index);
-    if (picture[0] != '\0')
-        snprintf(name, size, "%s:%lld (%s)", csv->path, (long long)csv->lines[index], picture);
-    else
-        snprintf(name, size, "%s:%lld", csv->path, (long long)csv->lines[index]);
-}
-
-static clip_status csv_take_caption(const struct csv *csv, int64_t index, const char *name,
-                                    struct clip_buffer *out, struct clip_error *error)
-{
-    out->size = 0;
-    if (csv->fields[index] != 0)
-        return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the row has %d field%s where the header has %lld; put quotes around "
-                         "a caption that holds the separator",
-                         name, csv->fields[index], csv->fields[index] == 1 ? "" : "s",
-                         (long long)csv->columns);
-    size_t start = index > 0 ? csv->ends[index - 1] : 0;
-    clip_status status =
-        clip_dataset_set(out, csv->captions.data + start, csv->ends[index] - start, error);
-    if (status != CLIP_OK || csv->images_only) return status;
-    return clip_dataset_caption_check(out, name, error);
-}
-
-static clip_status csv_caption(const struct clip_dataset *dataset, int64_t index,
-                               struct clip_rng *rng, struct clip_buffer *out,
-                               struct clip_error *error)
-{
-    char name[512];
-    (void)rng;
-    csv_name(csv_of(dataset), index, name, sizeof name);
-    return csv_take_caption(csv_of(dataset), index, name, out, error);
-}
-
-static clip_status csv_read(const struct clip_dataset *dataset, int64_t index, struct clip_rng *rng,
-                            struct clip_sample *out, struct clip_error *error)
-{
-    const struct csv *csv = csv_of(dataset);
-    (void)rng;
-    csv_name(csv, index, out->name, sizeof out->name);
-    clip_status status = csv_take_caption(csv, index, out->name, &out->caption, error);
-    if (status != CLIP_OK) return status;
-    if (csv_picture(csv, index)[0] == '\0')
-        return clip_fail(error, CLIP_ERR_DATA, "%s: the row names no picture", out->name);
-    status = clip_dataset_read_file(csv_image_name(dataset, index), &out->image, error);
-    return status == CLIP_OK ? CLIP_OK : clip_error_prefix(error, "%s", out->name);
-}
-
-static void csv_free(struct clip_dataset *dataset)
-{
-    struct csv *csv = (struct csv *)dataset;
-    free(csv->path);
-    free(csv->root);
-    clip_intern_release(&csv->pictures);
-    clip_buffer_release(&csv->captions);
-    free(csv->ends);
-    free(csv->lines);
-    free(csv->fields);
-    free(csv->base.group);
-    free(csv);
-}
-
-static const struct clip_dataset_ops csv_ops = {
-    .name = "csv",
-    .read = csv_read,
-    .caption = csv_caption,
-    .image_name = csv_image_name,
-    .free = csv_free,
-};
-
 /* The header ----------------------------------------------------------------------------------- */
 static const char *or_default(const char *value, const char *fallback)
 {
@@ -289,59 +180,23 @@ static clip_status find_column(const struct row *header, const struct row_reader
 }
 
 /* Opening -------------------------------------------------------------------------------------- */
-static clip_status add_row(struct csv *csv, const struct row *row, int64_t image_column,
-                           int64_t caption_column, struct clip_buffer *path,
-                           struct clip_error *error)
+static clip_status add_row(struct clip_rows *rows, const struct row *row, int64_t columns,
+                           int64_t image_column, int64_t caption_column, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
-    int64_t i = csv->base.count, *capacity = csv->capacity;
-    CLIP_TRY(
-        clip_array_grow(&csv->base.group, &capacity[0], i + 1, sizeof *csv->base.group, error));
-    CLIP_TRY(clip_array_grow(&csv->ends, &capacity[1], i + 1, sizeof *csv->ends, error));
-    CLIP_TRY(clip_array_grow(&csv->lines, &capacity[2], i + 1, sizeof *csv->lines, error));
-    CLIP_TRY(clip_array_grow(&csv->fields, &capacity[3], i + 1, sizeof *csv->fields, error));
-    csv->lines[i] = row->line;
-    CLIP_TRY(clip_dataset_set(path, "", 0, error));
-    if (row->fields != csv->columns) {
-        csv->fields[i] = row->fields < INT32_MAX ? (int32_t)row->fields : INT32_MAX;
+    struct clip_row added = {.line = row->line};
+    char problem[128];
+    if (row->fields != columns) {
+        snprintf(problem, sizeof problem,
+                 "the row has %lld field%s where the header has %lld; put quotes around a caption "
+                 "that holds the separator",
+                 (long long)row->fields, row->fields == 1 ? "" : "s", (long long)columns);
+        added.problem = problem;
     } else {
-        size_t n;
-        const char *field = row_field(row, image_column, &n);
-        size_t whole = strnlen(field, n); /* a NUL ends the path: what follows cannot be opened */
-        if (whole == 0 || field[0] != '/')
-            CLIP_TRY(clip_buffer_append(path, csv->root, strlen(csv->root), error));
-        CLIP_TRY(clip_buffer_append(path, field, whole, error));
-        if (caption_column >= 0) {
-            field = row_field(row, caption_column, &n);
-            CLIP_TRY(clip_buffer_append(&csv->captions, field, n, error));
-        }
+        added.picture = row_field(row, image_column, &added.picture_size);
+        if (caption_column >= 0)
+            added.caption = row_field(row, caption_column, &added.caption_size);
     }
-    csv->ends[i] = csv->captions.size;
-    CLIP_TRY(clip_intern_add(&csv->pictures, path->data, path->size, &csv->base.group[i], error));
-    csv->base.count++;
-out:
-    return status;
-}
-
-/* What stands before a relative picture path: "" or "FOLDER/". free() it; NULL: *error filled. */
-static char *root_of(const char *csv_path, const char *images_root, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_buffer path = {0};
-    char *folder = NULL;
-    if (images_root == NULL || images_root[0] == '\0') {
-        folder = clip_path_folder(csv_path, error);
-        if (folder == NULL) return NULL;
-        images_root = folder;
-    }
-    CLIP_TRY(clip_buffer_append(&path, "", 0, error));
-    if (strcmp(images_root, ".") != 0)
-        CLIP_TRY(clip_buffer_printf(&path, error, "%s%s", images_root,
-                                    images_root[strlen(images_root) - 1] == '/' ? "" : "/"));
-out:
-    free(folder);
-    if (status != CLIP_OK) clip_buffer_release(&path);
-    return path.data;
+    return clip_rows_add(rows, &added, error);
 }
 
 static clip_status begin(struct row_reader *reader, const char *bytes, size_t n, const char *path,
@@ -367,44 +222,35 @@ clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes,
     clip_status status = CLIP_OK;
     struct row_reader reader;
     struct row row = {0};
-    struct clip_buffer picture = {0};
-    struct csv *csv = NULL;
-    int64_t image_column = -1, caption_column = -1;
+    struct clip_rows *rows = NULL;
+    int64_t image_column = -1, caption_column = -1, columns;
     bool more;
     *out = NULL;
-    CLIP_NEW(csv, 1);
-    csv->base.ops = &csv_ops;
-    csv->images_only = options->images_only;
-    CLIP_TRY((csv->path = clip_string_copy(path, error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    CLIP_TRY(clip_rows_create(&rows, "csv", path, options, error));
     CLIP_TRY(begin(&reader, bytes, n, path, options, error));
     CLIP_TRY(read_row(&reader, &row, &more, error));
     if (!more)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s is empty; expected a header line as in filepath,title", path));
-    csv->columns = row.fields;
-    CLIP_TRY(clip_buffer_append(&csv->captions, "", 0, error)); /* never NULL: all may be empty */
+    columns = row.fields;
     CLIP_TRY(find_column(&row, &reader, or_default(options->csv_img_key, "filepath"),
                          "csv_img_key", &image_column, error));
     if (!options->images_only)
         CLIP_TRY(find_column(&row, &reader, or_default(options->csv_caption_key, "title"),
                              "csv_caption_key", &caption_column, error));
-    csv->root = root_of(path, options->images_root, error);
-    if (csv->root == NULL) CLIP_TRY(error->status);
     for (;;) {
         CLIP_TRY(read_row(&reader, &row, &more, error));
         if (!more) break;
-        CLIP_TRY(add_row(csv, &row, image_column, caption_column, &picture, error));
+        CLIP_TRY(add_row(rows, &row, columns, image_column, caption_column, error));
     }
-    if (csv->base.count == 0)
+    if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has a header and no rows; each row is a picture and its caption",
                            path));
-    *out = &csv->base;
-    csv = NULL;
+    *out = clip_rows_finish(&rows);
 out:
     row_release(&row);
-    clip_buffer_release(&picture);
-    if (csv != NULL) csv_free(&csv->base);
+    clip_rows_free(rows);
     return status;
 }
 
@@ -412,12 +258,5 @@ clip_status clip_dataset_csv_open(struct clip_dataset **out, const char *path,
                                   const struct clip_dataset_options *options,
                                   struct clip_error *error)
 {
-    struct clip_mapping file;
-    *out = NULL;
-    clip_status status = clip_file_map(path, &file, error);
-    if (status != CLIP_OK) return status;
-    const char *bytes = file.data != NULL ? (const char *)file.data : "";
-    status = clip_dataset_csv_parse(out, bytes, file.size, path, options, error);
-    clip_file_unmap(&file);
-    return status;
+    return clip_dataset_parse_file(out, path, clip_dataset_csv_parse, options, error);
 }

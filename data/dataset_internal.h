@@ -3,6 +3,8 @@
 #ifndef CLIP_DATA_DATASET_INTERNAL_H
 #define CLIP_DATA_DATASET_INTERNAL_H
 
+#include <jansson.h>
+
 #include "data/dataset.h"
 
 /* A picture file larger than this, or a caption file larger than that, is a bad sample. */
@@ -59,14 +61,48 @@ clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entr
                           size_t limit, struct clip_buffer *out, struct clip_error *error);
 void clip_tar_close(struct clip_tar *tar);
 
+/* A list of pictures and captions in one text file, built row by row (dataset_rows.c). */
+struct clip_rows;
+struct clip_row {
+    const char *picture, *caption; /* as the file has them; caption NULL: none is wanted */
+    size_t picture_size, caption_size;
+    int64_t line;        /* where the row begins, from 1; 0: not told */
+    const char *problem; /* NULL, or what makes it a bad sample, for behind "FILE:LINE: " */
+};
+clip_status clip_rows_create(struct clip_rows **out, const char *format, const char *path,
+                             const struct clip_dataset_options *options, struct clip_error *error);
+clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
+                          struct clip_error *error);
+/* A jsonl row: its captions are one sample each. */
+clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
+                               const struct clip_dataset_options *options,
+                               struct clip_error *error);
+int64_t clip_rows_count(const struct clip_rows *rows);
+/* The first row's problem where every row has one, else NULL. */
+const char *clip_rows_problem(const struct clip_rows *rows);
+struct clip_dataset *clip_rows_finish(struct clip_rows **rows); /* takes *rows over */
+void clip_rows_free(struct clip_rows *rows);                    /* NULL is fine */
+
 /* Openers. Those of tars take over the tars (also on failure) and leave them {0}. */
 clip_status clip_dataset_csv_open(struct clip_dataset **out, const char *path,
                                   const struct clip_dataset_options *options,
                                   struct clip_error *error);
-/* The same from memory: `path` is for messages and for what picture paths are relative to. */
-clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes, size_t n,
-                                   const char *path, const struct clip_dataset_options *options,
+clip_status clip_dataset_jsonl_open(struct clip_dataset **out, const char *path,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
+clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
+                                   const struct clip_dataset_options *options,
                                    struct clip_error *error);
+/* The same from memory: `path` is for messages and for what picture paths are relative to. */
+typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
+                                        const char *path,
+                                        const struct clip_dataset_options *options,
+                                        struct clip_error *error);
+clip_dataset_parser clip_dataset_csv_parse, clip_dataset_jsonl_parse, clip_dataset_coco_parse;
+clip_status clip_dataset_parse_file(struct clip_dataset **out, const char *path,
+                                    clip_dataset_parser *parse,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
 clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path,
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error);

@@ -21,8 +21,7 @@ struct clip_picture_source {
 /* Is it read as a data set? Whatever else, it is a picture file. */
 static bool is_set(const char *argument)
 {
-    return clip_path_is_folder(argument) || clip_path_has_suffix(argument, ".csv") ||
-           clip_path_has_suffix(argument, ".tsv") || clip_path_has_suffix(argument, ".tar");
+    return clip_path_is_folder(argument) || clip_dataset_is_named(argument);
 }
 
 /* What a person calls picture `i` of the source: a path that opens it, or its place in a tar. */

@@ -396,7 +396,7 @@ static void unknown_data(void **state)
     test_no_set("", &plain, CLIP_ERR_USAGE, "no data set");
     test_no_set("/nowhere/at/all", &plain, CLIP_ERR_NOT_FOUND, "/nowhere/at/all");
     test_no_set(test_write_text(test_folder(), "pairs.xlsx", "x"), &plain, CLIP_ERR_DATA, ".tsv");
-    test_no_set(test_write_text(test_folder(), "pairs.jsonl", "{}"), &plain, CLIP_ERR_DATA, ".tsv");
+    test_no_set(test_write_text(test_folder(), "pairs.txt", "{}"), &plain, CLIP_ERR_DATA, ".jsonl");
 }
 
 int main(void)

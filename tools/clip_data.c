@@ -206,7 +206,7 @@ static int run_tokenizer_train(int argc, char **argv)
     const char *input = NULL, *output = NULL, *column = "title", *cleaning = "open_clip";
     int64_t vocab_size = 0, reached = 0;
     const struct clip_cli_option options[] = {
-        { "input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a .csv or .tsv",
+        { "input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a data set",
           .required = true },
         { "vocab-size", "N", CLIP_CLI_INT, &vocab_size, .help = "514 and one for each merge",
           .required = true, .least = 515, .most = 49408 },
@@ -231,7 +231,7 @@ static int run_tokenizer_train(int argc, char **argv)
     char text[256];
     clip_cli_parse(&cli, argc, argv);
     double start = clip_seconds();
-    bool table = clip_path_has_suffix(input, ".csv") || clip_path_has_suffix(input, ".tsv");
+    bool table = clip_dataset_is_named(input);
     CLIP_TRY(table ? read_captions(input, column, &captions, &error)
                    : read_lines(input, &captions, &error));
     CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning_of(cleaning), output, &reached,

@@ -155,7 +155,7 @@ int main(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "what to write: .h5, .safetensors or .npy"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "pictures: files, folders of them, .csv, .tsv, .tar"},
+         .help = "pictures: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
         {"tensors", "FILE", CLIP_CLI_TEXT, &job.tensors,
          .help = ".safetensors with pixel_values [n,3,S,S], input_ids [n,T], or both"},

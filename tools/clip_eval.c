@@ -29,7 +29,7 @@ struct model_options {
 
 #define DATA_OPTIONS(d)                                                                \
     {"data", "DATA", CLIP_CLI_TEXT, &(d).data, .required = true,                       \
-     .help = "pairs: .csv, .tsv, .tar shards or class folders"},                       \
+     .help = "pairs: .csv, .jsonl, .tar shards, ... (docs/data.md)"},                  \
     {"images-root", "FOLDER", CLIP_CLI_TEXT, &(d).set.images_root,                     \
      .help = "what a .csv's paths count from (its folder)"},                           \
     {"csv-separator", "C", CLIP_CLI_TEXT, &(d).set.csv_separator,                      \

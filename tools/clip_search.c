@@ -88,7 +88,7 @@ static int run_index(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "the index; where it is there already, only what is new is added"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "pictures: files, folders of them, .csv, .tsv, .tar"},
+         .help = "pictures: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
         {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
          .help = "which weights, where there are both (ema)"},
