@@ -12,7 +12,7 @@ struct record {
     struct clip_node node;
     struct clip_tensor out;
     struct clip_piece *value, *grad, *saved;
-    bool read; /* some recorded backward reads out->data */
+    bool read; /* some recorded backward reads out->data, and it cannot be computed again */
 };
 
 enum { BLOCK_BYTES = 256 << 10 };
@@ -180,25 +180,35 @@ static void measure(struct clip_profile *profile, const char *name, bool backwar
     *(backward ? &profile->rows[i].backward : &profile->rows[i].forward) += seconds;
 }
 
-/* Calls an op's function with its scratch memory. */
-static void run(struct clip_tape *t, struct clip_node *node, bool backward)
+/* Calls one of an op's functions with its scratch memory; `walk`: as part of the walk back. */
+static void run(struct clip_tape *t, struct clip_node *node, void (*function)(struct clip_node *),
+                bool walk)
 {
+    bool backward = function == node->op->backward;
     size_t bytes = node->op->scratch != NULL ? node->op->scratch(node, backward) : 0;
     struct clip_piece *scratch = bytes > 0 ? take(t, bytes) : NULL;
     if (t->status == CLIP_OK && !t->plan) {
         node->scratch = scratch != NULL ? clip_piece_data(scratch) : NULL;
         double started = t->profile != NULL ? clip_seconds() : 0;
-        (backward ? node->op->backward : node->op->forward)(node);
+        function(node);
         if (t->profile != NULL)
-            measure(t->profile, node->op->name, backward, clip_seconds() - started);
+            measure(t->profile, node->op->name, walk, clip_seconds() - started);
     }
     node->scratch = NULL;
     give_back(t, &scratch);
 }
 
+/* Can a value be computed again? Where no gradient flows through it, its op's inputs are not kept.
+ */
+static bool comes_again(const struct clip_tensor *tensor)
+{
+    const struct clip_op *op = tensor->node->op;
+    return op != NULL && op->again != NULL && tensor->needs_grad;
+}
+
 static void mark_read(const struct clip_tensor *tensor)
 {
-    if (tensor->node != NULL) record_of(tensor->node)->read = true;
+    if (tensor->node != NULL && !comes_again(tensor)) record_of(tensor->node)->read = true;
 }
 
 struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *op, int ndim,
@@ -222,7 +232,7 @@ struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *
     size_t saved = op->saved != NULL ? op->saved(node) : 0;
     if (saved > 0) record->saved = take(t, saved);
     if (record->saved != NULL) node->saved = clip_piece_data(record->saved);
-    run(t, node, false);
+    run(t, node, op->forward, false);
     if (!record->out.needs_grad) {
         give_back(t, &record->saved);
         return &record->out;
@@ -279,6 +289,29 @@ static void prepare_gradients(struct clip_tape *t, struct clip_node *node)
     }
 }
 
+/* Computes a value again that was given back, and first what that reads. */
+static void restore(struct clip_tape *t, struct clip_tensor *tensor);
+
+static void restore_inputs(struct clip_tape *t, struct clip_node *node)
+{
+    for (int i = 0; i < CLIP_MAX_INPUTS; i++)
+        if (node->in[i] != NULL && node->op->reads & CLIP_READS_INPUT(i)) restore(t, node->in[i]);
+}
+
+static void restore(struct clip_tape *t, struct clip_tensor *tensor)
+{
+    if (tensor->node == NULL || tensor->node->op == NULL) return;
+    struct record *record = record_of(tensor->node);
+    if (record->value != NULL || t->status != CLIP_OK) return;
+    assert(comes_again(tensor));
+    restore_inputs(t, tensor->node);
+    record->value =
+        take(t, (size_t)clip_tensor_count(tensor) * clip_dtype_size(tensor->dtype));
+    if (record->value == NULL) return;
+    tensor->data = clip_piece_data(record->value);
+    run(t, tensor->node, tensor->node->op->again, true);
+}
+
 void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const float *dy)
 {
     if (t->status != CLIP_OK || y->node == NULL || !y->needs_grad) return;
@@ -291,8 +324,10 @@ void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const f
         struct record *record = record_of(node);
         if (node->op == NULL) continue;
         if (record->grad != NULL) {
+            restore_inputs(t, node);
+            if (node->op->reads & CLIP_READS_OUTPUT) restore(t, node->out);
             prepare_gradients(t, node);
-            run(t, node, true);
+            run(t, node, node->op->backward, true);
         }
         give_back(t, &record->grad);
         node->out->grad = NULL;

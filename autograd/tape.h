@@ -4,7 +4,8 @@
  * Building an op runs its forward at once and records a node. clip_tape_backward walks the nodes in
  * reverse; each op's backward *adds* to the gradients of its inputs, skipping those that need none.
  * A node's output and its gradient are given back to the workspace as soon as its own backward has
- * run.
+ * run. What is cheap (normalised rows, activations) is given back when its scope ends and computed
+ * again when backward comes to its reader.
  *
  * Nobody allocates in a step but the workspace, which hands out pieces of memory mapped once. It
  * has three uses: training       clip_tape_clear, ops, clip_tape_backward inference tape.record =
@@ -41,6 +42,10 @@ struct clip_op {
     void (*backward)(struct clip_node *node); /* adds to in[i]->grad where in[i] and
                                                  in[i]->needs_grad; reads out->grad */
     unsigned reads; /* what backward reads: CLIP_READS_INPUT(i) | CLIP_READS_OUTPUT */
+    /* For an op that costs little beside a multiplication: writes out->data again, the same bits,
+     * from the inputs in `reads` and from saved. Its value is then never kept for the backward of
+     * others, but computed again when the first of them reads it. NULL: the value is kept. */
+    void (*again)(struct clip_node *node);
     size_t (*saved)(const struct clip_node *node);                  /* bytes; NULL: none */
     size_t (*scratch)(const struct clip_node *node, bool backward); /* bytes; NULL: none */
 };
@@ -91,8 +96,8 @@ struct clip_tensor *clip_tape_input(struct clip_tape *tape, enum clip_dtype dtyp
                                     const int64_t *shape);
 
 /* A scope gives memory back early. Between enter and leave only `keep` may be used afterwards:
- * leave releases every other value made inside that no recorded backward reads (all of them when
- * tape.record is false). Scopes nest. */
+ * leave releases every other value made inside that no recorded backward reads or that can be
+ * computed again (all of them when tape.record is false). Scopes nest. */
 struct clip_scope {
     struct clip_node *start;
     struct clip_scope *outer;
@@ -101,7 +106,8 @@ void clip_scope_enter(struct clip_tape *tape, struct clip_scope *scope);
 struct clip_tensor *clip_scope_leave(struct clip_tape *tape, struct clip_scope *scope,
                                      struct clip_tensor *keep);
 
-/* `x` will not be used again: gives its memory back now, unless a recorded backward reads it. */
+/* `x` will not be used again: gives its memory back now, unless a recorded backward reads it and
+ * it cannot be computed again. */
 void clip_tape_release(struct clip_tape *tape, struct clip_tensor *x);
 
 /* d loss / d everything, loss a scalar: gradients are added to the `grad` of leaves that need one.

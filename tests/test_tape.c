@@ -123,6 +123,41 @@ static void scopes_change_memory_and_nothing_else(void **state)
     free(dw);
 }
 
+/* y = gelu(gelu(x w^T)) v^T: both gelus are given back by the scope and come again, one from the
+ * other. With w and x locked there is no way back to compute them again, and they are kept. */
+static void cheap_values_come_again(void **state)
+{
+    (void)state;
+    struct clip_tensor x = leaf(64, 32, 1), w = leaf(32, 32, 2), v = leaf(32, 32, 4);
+    float *dy = gradcheck_normal(64 * 32, 1, 3), *dv = gradcheck_normal(32 * 32, 0, 0);
+    size_t used[2][2];
+    for (int locked = 0; locked < 2; locked++)
+        for (int scopes = 0; scopes < 2; scopes++) {
+            struct clip_tape *tape = fixture_tape();
+            struct clip_scope scope;
+            x.needs_grad = w.needs_grad = !locked;
+            if (scopes) clip_scope_enter(tape, &scope);
+            struct clip_tensor *h = clip_linear(tape, &x, &w, NULL, NULL);
+            struct clip_tensor *a = clip_gelu(tape, h), *b = clip_gelu(tape, a);
+            struct clip_tensor *y = clip_linear(tape, b, &v, NULL, NULL);
+            if (scopes) clip_scope_leave(tape, &scope, y);
+            used[locked][scopes] = (h->data != NULL) + (a->data != NULL) + (b->data != NULL);
+            memset(v.grad, 0, 32 * 32 * sizeof(float));
+            clip_tape_backward_from(tape, y, dy);
+            if (!locked && !scopes) memcpy(dv, v.grad, 32 * 32 * sizeof *dv);
+            test_same_f32("dv", v.grad, dv, 32 * 32);
+            clip_tape_free(tape);
+        }
+    assert_int_equal(used[0][0], 3);
+    assert_int_equal(used[0][1], 1); /* h, from which the others come again */
+    assert_int_equal(used[1][1], 1); /* b, which the gradient of v reads */
+    gradcheck_tensor_free(&x);
+    gradcheck_tensor_free(&w);
+    gradcheck_tensor_free(&v);
+    free(dy);
+    free(dv);
+}
+
 /* With record off nothing needs a gradient, and backward touches nothing. */
 static void inference_records_nothing(void **state)
 {
@@ -288,6 +323,7 @@ int main(void)
         cmocka_unit_test(two_backward_walks),
         cmocka_unit_test(what_needs_no_gradient_gets_none),
         cmocka_unit_test(scopes_change_memory_and_nothing_else),
+        cmocka_unit_test(cheap_values_come_again),
         cmocka_unit_test(inference_records_nothing),
         cmocka_unit_test(repeating_asks_for_nothing),
         cmocka_unit_test(planning_foretells_the_peak),

@@ -32,6 +32,7 @@ static const struct clip_op gelu = {
     .name = "gelu",
     .forward = gelu_forward,
     .backward = gelu_backward,
+    .again = gelu_forward,
     .reads = CLIP_READS_INPUT(X),
 };
 

@@ -63,6 +63,7 @@ static const struct clip_op layernorm = {
     .name = "layernorm",
     .forward = layernorm_forward,
     .backward = layernorm_backward,
+    .again = layernorm_forward,
     .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
     .saved = layernorm_saved,
 };

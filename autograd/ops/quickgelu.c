@@ -33,6 +33,7 @@ static const struct clip_op quickgelu = {
     .name = "quickgelu",
     .forward = quickgelu_forward,
     .backward = quickgelu_backward,
+    .again = quickgelu_forward,
     .reads = CLIP_READS_INPUT(X),
 };
 
