@@ -48,6 +48,10 @@ struct clip_dataset_ops {
      * another status that there is none or that it is damaged. */
     clip_status (*caption)(const struct clip_dataset *dataset, int64_t index, struct clip_rng *rng,
                            struct clip_buffer *out, struct clip_error *error);
+    /* A hard negative: a caption that almost fits the picture, of which the loss says that it does
+     * not (NegCLIP). `out` is replaced; empty where the sample has none. NULL: no sample has. */
+    clip_status (*negative)(const struct clip_dataset *dataset, int64_t index,
+                            struct clip_buffer *out, struct clip_error *error);
     /* The path by which the picture can be opened, or its name inside a tar; static for the data
      * set's life. Samples of one picture have one: the same pointer. */
     const char *(*image_name)(const struct clip_dataset *dataset, int64_t index);
@@ -58,6 +62,7 @@ struct clip_dataset_options { /* the [data] keys that matter here; strings may b
     const char *images_root;
     const char *csv_separator;   /* "auto", "comma", "tab", or one character */
     const char *csv_img_key, *csv_caption_key;
+    const char *csv_negative_key; /* the column of hard negative captions; NULL or "": none */
     const char *class_templates; /* a template file; needed for class folders' captions */
     const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
     bool images_only;    /* captions are not wanted: class folders need no templates, csv no caption

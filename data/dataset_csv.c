@@ -180,21 +180,29 @@ static clip_status find_column(const struct row *header, const struct row_reader
 }
 
 /* Opening -------------------------------------------------------------------------------------- */
-static clip_status add_row(struct clip_rows *rows, const struct row *row, int64_t columns,
-                           int64_t image_column, int64_t caption_column, struct clip_error *error)
+/* How many columns the header has, and where those that matter stand; -1: not wanted. */
+struct columns {
+    int64_t count, image, caption, negative;
+};
+
+static clip_status add_row(struct clip_rows *rows, const struct row *row,
+                           const struct columns *columns, struct clip_error *error)
 {
     struct clip_row added = {.line = row->line};
     char problem[128];
-    if (row->fields != columns) {
+    if (row->fields != columns->count) {
         snprintf(problem, sizeof problem,
                  "the row has %lld field%s where the header has %lld; put quotes around a caption "
                  "that holds the separator",
-                 (long long)row->fields, row->fields == 1 ? "" : "s", (long long)columns);
+                 (long long)row->fields, row->fields == 1 ? "" : "s",
+                 (long long)columns->count);
         added.problem = problem;
     } else {
-        added.picture = row_field(row, image_column, &added.picture_size);
-        if (caption_column >= 0)
-            added.caption = row_field(row, caption_column, &added.caption_size);
+        added.picture = row_field(row, columns->image, &added.picture_size);
+        if (columns->caption >= 0)
+            added.caption = row_field(row, columns->caption, &added.caption_size);
+        if (columns->negative >= 0)
+            added.negative = row_field(row, columns->negative, &added.negative_size);
     }
     return clip_rows_add(rows, &added, error);
 }
@@ -223,7 +231,7 @@ clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes,
     struct row_reader reader;
     struct row row = {0};
     struct clip_rows *rows = NULL;
-    int64_t image_column = -1, caption_column = -1, columns;
+    struct columns columns = {0, -1, -1, -1};
     bool more;
     *out = NULL;
     CLIP_TRY(clip_rows_create(&rows, "csv", path, options, error));
@@ -232,16 +240,19 @@ clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes,
     if (!more)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s is empty; expected a header line as in filepath,title", path));
-    columns = row.fields;
+    columns.count = row.fields;
     CLIP_TRY(find_column(&row, &reader, or_default(options->csv_img_key, "filepath"),
-                         "csv_img_key", &image_column, error));
+                         "csv_img_key", &columns.image, error));
     if (!options->images_only)
         CLIP_TRY(find_column(&row, &reader, or_default(options->csv_caption_key, "title"),
-                             "csv_caption_key", &caption_column, error));
+                             "csv_caption_key", &columns.caption, error));
+    if (!options->images_only && or_default(options->csv_negative_key, "")[0] != '\0')
+        CLIP_TRY(find_column(&row, &reader, options->csv_negative_key, "csv_negative_key",
+                             &columns.negative, error));
     for (;;) {
         CLIP_TRY(read_row(&reader, &row, &more, error));
         if (!more) break;
-        CLIP_TRY(add_row(rows, &row, columns, image_column, caption_column, error));
+        CLIP_TRY(add_row(rows, &row, &columns, error));
     }
     if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,

@@ -65,7 +65,8 @@ void clip_tar_close(struct clip_tar *tar);
 struct clip_rows;
 struct clip_row {
     const char *picture, *caption; /* as the file has them; caption NULL: none is wanted */
-    size_t picture_size, caption_size;
+    const char *negative;          /* a hard negative caption; NULL: none */
+    size_t picture_size, caption_size, negative_size;
     int64_t line;        /* where the row begins, from 1; 0: not told */
     const char *problem; /* NULL, or what makes it a bad sample, for behind "FILE:LINE: " */
 };

@@ -30,11 +30,13 @@ static clip_status add_problem(struct clip_rows *rows, const char *problem, int6
 }
 
 static clip_status add_pair(struct clip_rows *rows, const json_t *picture, const json_t *caption,
-                            int64_t line, struct clip_error *error)
+                            const json_t *negative, int64_t line, struct clip_error *error)
 {
     struct clip_row row = {.line = line,
                            .picture = json_string_value(picture),
-                           .picture_size = json_string_length(picture)};
+                           .picture_size = json_string_length(picture),
+                           .negative = json_string_value(negative),
+                           .negative_size = json_string_length(negative)};
     if (caption != NULL && !json_is_string(caption))
         return add_problem(rows, "the caption is no text", line, error);
     if (caption != NULL) row.caption = json_string_value(caption);
@@ -57,16 +59,18 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
     if (!json_is_string(picture))
         return add_problem(rows, "there is no picture's path; name its key by csv_img_key "
                                  "(filepath, image, file_name and path are found)", line, error);
-    if (options->images_only) return add_pair(rows, picture, NULL, line, error);
+    const char *key = options->csv_negative_key;
+    const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
+    if (options->images_only) return add_pair(rows, picture, NULL, NULL, line, error);
     if (json_is_array(caption) && json_array_size(caption) > 0) {
         for (size_t i = 0; i < json_array_size(caption); i++)
-            CLIP_TRY(add_pair(rows, picture, json_array_get(caption, i), line, error));
+            CLIP_TRY(add_pair(rows, picture, json_array_get(caption, i), negative, line, error));
         return CLIP_OK;
     }
     if (!json_is_string(caption))
         return add_problem(rows, "there is no caption; name its key by csv_caption_key (title, "
                                  "caption and text are found)", line, error);
-    status = add_pair(rows, picture, caption, line, error);
+    status = add_pair(rows, picture, caption, negative, line, error);
 out:
     return status;
 }

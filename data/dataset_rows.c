@@ -14,9 +14,10 @@ struct clip_rows {
     struct clip_intern pictures; /* paths as they can be opened; base.group[i] is row i's */
     struct clip_intern problems; /* what is wrong with rows */
     char *root;                  /* what was put before a relative path: "" or "FOLDER/" */
-    struct clip_buffer captions;
-    struct clip_buffer scratch; /* a row's path while it is added */
-    size_t *ends;     /* [count] where row i's caption ends in captions */
+    struct clip_buffer captions; /* with negatives: 2i row i's caption, 2i + 1 its negative */
+    struct clip_buffer scratch;  /* a row's path while it is added */
+    size_t *ends;     /* [count], or [2 count], where text i ends in captions */
+    bool negatives;
     int64_t *lines;   /* [count] where row i stands in the file; 0: not told */
     int32_t *problem; /* [count] number in problems, or NONE */
     int64_t capacity[4];
@@ -53,6 +54,13 @@ static void name_row(const struct clip_rows *rows, int64_t index, char *name, si
         snprintf(name + n, size - (size_t)n, " (%s)", picture);
 }
 
+static clip_status take_text(const struct clip_rows *rows, int64_t i, struct clip_buffer *out,
+                             struct clip_error *error)
+{
+    size_t start = i > 0 ? rows->ends[i - 1] : 0;
+    return clip_dataset_set(out, rows->captions.data + start, rows->ends[i] - start, error);
+}
+
 static clip_status take_caption(const struct clip_rows *rows, int64_t index, const char *name,
                                 struct clip_buffer *out, struct clip_error *error)
 {
@@ -60,9 +68,7 @@ static clip_status take_caption(const struct clip_rows *rows, int64_t index, con
     if (rows->problem[index] != NONE)
         return clip_fail(error, CLIP_ERR_FORMAT, "%s: %s", name,
                          clip_intern_string(&rows->problems, rows->problem[index]));
-    size_t start = index > 0 ? rows->ends[index - 1] : 0;
-    clip_status status =
-        clip_dataset_set(out, rows->captions.data + start, rows->ends[index] - start, error);
+    clip_status status = take_text(rows, rows->negatives ? 2 * index : index, out, error);
     if (status != CLIP_OK || rows->images_only) return status;
     return clip_dataset_caption_check(out, name, error);
 }
@@ -75,6 +81,24 @@ static clip_status read_caption(const struct clip_dataset *dataset, int64_t inde
     (void)rng;
     name_row(rows_of(dataset), index, name, sizeof name);
     return take_caption(rows_of(dataset), index, name, out, error);
+}
+
+static clip_status read_negative(const struct clip_dataset *dataset, int64_t index,
+                                 struct clip_buffer *out, struct clip_error *error)
+{
+    char name[512];
+    const struct clip_rows *rows = rows_of(dataset);
+    out->size = 0;
+    if (!rows->negatives) return CLIP_OK;
+    clip_status status = take_text(rows, 2 * index + 1, out, error);
+    if (status != CLIP_OK) return status;
+    if (clip_dataset_is_blank(out->data, out->size)) {
+        out->size = 0;
+        return CLIP_OK;
+    }
+    name_row(rows, index, name, sizeof name);
+    status = clip_dataset_caption_check(out, name, error);
+    return status == CLIP_OK ? CLIP_OK : clip_error_prefix(error, "the hard negative of");
 }
 
 static clip_status read_row(const struct clip_dataset *dataset, int64_t index, struct clip_rng *rng,
@@ -128,10 +152,13 @@ clip_status clip_rows_create(struct clip_rows **out, const char *format, const c
     rows->ops = (struct clip_dataset_ops){.name = format,
                                           .read = read_row,
                                           .caption = read_caption,
+                                          .negative = read_negative,
                                           .image_name = image_name,
                                           .free = free_rows};
     rows->base.ops = &rows->ops;
     rows->images_only = options->images_only;
+    rows->negatives = !options->images_only && options->csv_negative_key != NULL &&
+                      options->csv_negative_key[0] != '\0';
     CLIP_TRY((rows->path = clip_string_copy(path, error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     rows->root = root_of(path, options->images_root, error);
     if (rows->root == NULL) CLIP_TRY(error->status);
@@ -162,9 +189,11 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
 {
     clip_status status = CLIP_OK;
     int64_t i = rows->base.count, number = NONE, *capacity = rows->capacity;
+    int64_t texts = rows->negatives ? 2 : 1;
     CLIP_TRY(
         clip_array_grow(&rows->base.group, &capacity[0], i + 1, sizeof *rows->base.group, error));
-    CLIP_TRY(clip_array_grow(&rows->ends, &capacity[1], i + 1, sizeof *rows->ends, error));
+    CLIP_TRY(
+        clip_array_grow(&rows->ends, &capacity[1], texts * (i + 1), sizeof *rows->ends, error));
     CLIP_TRY(clip_array_grow(&rows->lines, &capacity[2], i + 1, sizeof *rows->lines, error));
     CLIP_TRY(clip_array_grow(&rows->problem, &capacity[3], i + 1, sizeof *rows->problem, error));
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
@@ -177,7 +206,11 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
         CLIP_TRY(clip_buffer_append(&rows->captions, row->caption, row->caption_size, error));
     rows->problem[i] = (int32_t)number;
     rows->lines[i] = row->line;
-    rows->ends[i] = rows->captions.size;
+    rows->ends[texts * i] = rows->captions.size;
+    if (row->problem == NULL && rows->negatives && row->negative != NULL)
+        CLIP_TRY(
+            clip_buffer_append(&rows->captions, row->negative, row->negative_size, error));
+    rows->ends[texts * i + texts - 1] = rows->captions.size;
     CLIP_TRY(clip_intern_add(&rows->pictures, rows->scratch.data, rows->scratch.size,
                              &rows->base.group[i], error));
     rows->base.count++;

@@ -16,7 +16,7 @@ struct slot {
     clip_status status; /* not CLIP_OK: a bad sample, why is in `error` */
     struct clip_error error;
     struct clip_buffer caption; /* its text, for equal captions */
-    struct clip_ids ids;
+    struct clip_ids ids, negative; /* negative: empty where there is none */
     bool cut;
     uint8_t *pixels; /* [S,S,3] */
 };
@@ -53,6 +53,8 @@ struct clip_loader {
     struct clip_error failure, first_reason;
     struct clip_buffer captions; /* the batch's caption texts, and where each ends */
     size_t *caption_ends;
+    struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
+    int32_t *negative_ends;
     int32_t *table, *parent; /* for joining positives: [table_size], [batch_size] */
     int64_t table_size;
     uint8_t *bytes; /* [batch_size,S,S,3] before normalisation */
@@ -60,6 +62,22 @@ struct clip_loader {
 };
 
 /* Preparing one sample ------------------------------------------------------------------------- */
+/* The sample's hard negative as tokens; `room` is any buffer. */
+static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
+                                 struct clip_buffer *room, struct clip_error *error)
+{
+    const struct clip_dataset *dataset = loader->dataset;
+    const struct clip_loader_options *options = &loader->options;
+    bool cut;
+    if (!options->negatives || dataset->ops->negative == NULL) return CLIP_OK;
+    clip_status status = dataset->ops->negative(dataset, slot->sample, room, error);
+    if (status != CLIP_OK || room->size == 0) return status;
+    status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, options->cleaning,
+                                   options->context_length, &slot->negative, &cut, error);
+    if (slot->negative.count <= 2) slot->negative.count = 0; /* nothing is left after cleaning */
+    return status;
+}
+
 static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
                                struct clip_sample *sample, struct clip_error *error)
 {
@@ -79,6 +97,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     if (slot->ids.count <= 2)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "nothing is left of the caption after cleaning; "
                                                  "write one or leave the sample out"));
+    CLIP_TRY(read_negative(loader, slot, &sample->caption, error));
     CLIP_TRY(clip_image_decode((const uint8_t *)sample->image.data, sample->image.size,
                                &options->limits, &image, error));
     if (options->augment) {
@@ -98,7 +117,7 @@ out:
 static void prepare(struct clip_loader *loader, struct slot *slot, struct clip_sample *sample)
 {
     slot->caption.size = 0;
-    slot->ids.count = 0;
+    slot->ids.count = slot->negative.count = 0;
     slot->cut = false;
     slot->status = read_sample(loader, slot, sample, &slot->error);
 }
@@ -324,9 +343,27 @@ static clip_status add_to_batch(struct clip_loader *loader, const struct slot *s
     batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
     memcpy(loader->bytes + i * loader->pixel_count, slot->pixels, (size_t)loader->pixel_count);
     batch->samples[i] = slot->sample;
+    if (slot->negative.count > 0) {
+        CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
+                                    (size_t)slot->negative.count * sizeof(int32_t), error));
+        loader->negative_ends[batch->negatives++] =
+            (int32_t)(loader->negatives.size / sizeof(int32_t));
+    }
     loader->counts.cut += slot->cut;
     batch->count++;
-    return CLIP_OK;
+out:
+    return status;
+}
+
+/* Puts the hard negatives behind the captions. */
+static void add_negatives(struct clip_loader *loader)
+{
+    struct clip_batch *batch = &loader->batch;
+    int32_t at = batch->offsets[batch->count];
+    if (batch->negatives == 0) return;
+    memcpy(batch->tokens + at, loader->negatives.data, loader->negatives.size);
+    for (int64_t k = 0; k < batch->negatives; k++)
+        batch->offsets[batch->count + 1 + k] = at + loader->negative_ends[k];
 }
 
 static void normalise_one(void *context, int64_t i)
@@ -338,7 +375,8 @@ static void normalise_one(void *context, int64_t i)
 
 static void empty_batch(struct clip_loader *loader, int64_t epoch)
 {
-    loader->batch.count = 0;
+    loader->batch.count = loader->batch.negatives = 0;
+    loader->negatives.size = 0;
     loader->batch.epoch = epoch;
     loader->captions.size = 0;
 }
@@ -399,6 +437,7 @@ clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batc
     }
     if (loader->running < loader->options.workers) CLIP_TRY(start_workers(loader, error));
     CLIP_TRY(fill_batch(loader, error));
+    add_negatives(loader);
     clip_parallel_for(loader->batch.count, normalise_one, loader);
     number_positives(loader);
     *batch = loader->batch;
@@ -434,6 +473,7 @@ static clip_status check_options(const struct clip_dataset *dataset,
                                  struct clip_error *error)
 {
     int64_t vocab = clip_tokenizer_vocab_size(tokenizer), tokens;
+    int64_t texts = options->negatives ? 2 * options->batch_size : options->batch_size;
     if (options->batch_size < 1 || options->context_length < 3 || options->workers < 0 ||
         options->workers > 1024 || options->preprocess.image_size < 1)
         return clip_fail(error, CLIP_ERR_USAGE,
@@ -441,7 +481,7 @@ static clip_status check_options(const struct clip_dataset *dataset,
                          "1024 and image_size >= 1; got %lld, %lld, %d and %lld",
                          (long long)options->batch_size, (long long)options->context_length,
                          options->workers, (long long)options->preprocess.image_size);
-    if (!clip_mul_i64(options->batch_size, options->context_length, &tokens) || tokens >= INT32_MAX)
+    if (!clip_mul_i64(texts, options->context_length, &tokens) || tokens >= INT32_MAX)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "a batch of %lld captions of %lld tokens is too large; set batch_size or "
                          "context_length lower",
@@ -463,15 +503,16 @@ static clip_status check_options(const struct clip_dataset *dataset,
 static clip_status allocate_batch(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = loader->options.batch_size, pixels;
+    int64_t n = loader->options.batch_size, texts = loader->options.negatives ? 2 * n : n, pixels;
     struct clip_batch *batch = &loader->batch;
     if (!clip_mul_i64(loader->pixel_count, n, &pixels))
         return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld pictures is too large",
                          (long long)n);
     CLIP_NEW(loader->bytes, pixels);
     CLIP_NEW(batch->pixels, pixels);
-    CLIP_NEW(batch->tokens, n * loader->options.context_length);
-    CLIP_NEW(batch->offsets, n + 1);
+    CLIP_NEW(batch->tokens, texts * loader->options.context_length);
+    CLIP_NEW(batch->offsets, texts + 1);
+    CLIP_NEW(loader->negative_ends, texts - n);
     CLIP_NEW(batch->ids, n);
     CLIP_NEW(batch->samples, n);
     CLIP_NEW(loader->caption_ends, n);
@@ -540,13 +581,16 @@ void clip_loader_free(struct clip_loader *loader)
     for (int64_t i = 0; loader->slots != NULL && i < loader->slot_count; i++) {
         clip_buffer_release(&loader->slots[i].caption);
         clip_ids_release(&loader->slots[i].ids);
+        clip_ids_release(&loader->slots[i].negative);
         free(loader->slots[i].pixels);
     }
     clip_sample_release(&loader->scratch);
     clip_buffer_release(&loader->captions);
+    clip_buffer_release(&loader->negatives);
     struct clip_batch *batch = &loader->batch;
     void *arrays[] = {loader->slots,  loader->threads, loader->order,  loader->flags,
                       loader->bytes,  loader->parent,  loader->table,  loader->caption_ends,
+                      loader->negative_ends,
                       batch->pixels,  batch->tokens,   batch->offsets, batch->ids,
                       batch->samples, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);

@@ -29,6 +29,7 @@ struct clip_loader_options {
     enum clip_text_cleaning cleaning;
     double max_bad_fraction; /* of the data set, by distinct samples; past it next() fails */
     bool quiet;              /* do not name each bad sample on stderr */
+    bool negatives;          /* hard negatives behind the captions, where the data has them */
 };
 
 struct clip_position { /* where the next batch begins; what a checkpoint stores */
@@ -37,9 +38,10 @@ struct clip_position { /* where the next batch begins; what a checkpoint stores 
 
 struct clip_batch { /* the loader's memory, valid until the next call of next() */
     int64_t count;
+    int64_t negatives; /* hard negatives, in the order of their samples; 0 to count */
     float *pixels;    /* [count,3,S,S] normalised */
-    int32_t *tokens;  /* [offsets[count]] packed captions, each with start and end */
-    int32_t *offsets; /* [count+1] */
+    int32_t *tokens;  /* packed captions, then hard negatives, each with start and end */
+    int32_t *offsets; /* [count+negatives+1] */
     int32_t *ids;     /* [count] equal for positives of each other: same group or same caption text,
                          joined transitively; the number of the first of them in the batch */
     int64_t *samples; /* [count] numbers in the data set */

@@ -8,6 +8,7 @@
 #include "checkpoints/bundle.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "data/dataset.h"
 #include "eval/embedder.h"
 #include "eval/pictures.h"
 
@@ -60,6 +61,16 @@ clip_status clip_embeddings_from_pictures(struct clip_embeddings *out,
                                           const struct clip_pictures *pictures,
                                           enum clip_row_kind kind, bool quiet, const char ***names,
                                           int64_t *n, int64_t *bad, struct clip_error *error);
+
+/* "image_embeds" and "text_embeds" [n,E], a row for each sample of the data set that can be used,
+ * in order (class folders: the caption of the first template), their pictures' names [n], which
+ * live as long as the data set, and the model's "logit_scale" (a logarithm): what distillation
+ * reads. *bad counts the others, which are named on stderr. */
+clip_status clip_embeddings_from_pairs(struct clip_embeddings *out,
+                                       const struct clip_embedder *embedder,
+                                       const struct clip_dataset *dataset, enum clip_row_kind kind,
+                                       bool quiet, const char ***names, int64_t *n, int64_t *bad,
+                                       struct clip_error *error);
 
 /* CLIP_ERR_USAGE unless the name ends in .h5, .safetensors or .npy, the latter only where there is
  * one matrix to write: asked before the work begins. */

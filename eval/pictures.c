@@ -256,3 +256,39 @@ out:
     release_chunk(&chunk, size);
     return status;
 }
+
+clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,
+                                    const struct clip_embedder *e, enum clip_row_kind kind,
+                                    bool quiet, float *rows, bool *good, struct clip_error *error)
+{
+    clip_status status;
+    int64_t count = pictures->count, dim = clip_embedder_dim(e), distinct = 0, bad = 0;
+    int64_t *first = NULL, *which = NULL, *place = NULL;
+    float *computed = NULL;
+    bool *readable = NULL;
+    CLIP_NEW(first, count);
+    CLIP_NEW(which, count);
+    CLIP_NEW(place, count);
+    CLIP_TRY(clip_pictures_unique(pictures, first, error));
+    for (int64_t i = 0; i < count; i++) {
+        if (first[i] != i) continue;
+        place[i] = distinct;
+        which[distinct++] = i;
+    }
+    CLIP_NEW(computed, distinct * dim);
+    CLIP_NEW(readable, distinct);
+    CLIP_TRY(clip_pictures_embed(pictures, e, which, distinct, kind, quiet, computed, readable,
+                                 &bad, error));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t k = place[first[i]];
+        memcpy(rows + i * dim, computed + k * dim, (size_t)dim * sizeof *rows);
+        good[i] = readable[k];
+    }
+out:
+    free(first);
+    free(which);
+    free(place);
+    free(computed);
+    free(readable);
+    return status;
+}

@@ -37,5 +37,9 @@ clip_status clip_pictures_embed(const struct clip_pictures *pictures,
                                 const struct clip_embedder *embedder, const int64_t *which,
                                 int64_t n, enum clip_row_kind kind, bool quiet, float *out,
                                 bool *good, int64_t *bad, struct clip_error *error);
+/* All of them into out [count,E] and good [count]; of pictures with one name one is computed. */
+clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,
+                                    const struct clip_embedder *embedder, enum clip_row_kind kind,
+                                    bool quiet, float *out, bool *good, struct clip_error *error);
 
 #endif

@@ -41,6 +41,38 @@ static void csv_reads_rows(void **state)
     clip_dataset_free(set);
 }
 
+/* The column of hard negatives: beside the captions, empty where a row has none. */
+static void csv_reads_negatives(void **state)
+{
+    (void)state;
+    const struct clip_dataset_options options = {.csv_negative_key = "wrong"};
+    struct clip_buffer text = {0};
+    struct clip_error error = {0};
+    struct clip_dataset *set =
+        csv_of("pairs.tsv",
+               "wrong\tfilepath\ttitle\na cat\ta.jpg\ta dog\n\tb.jpg\ttwo dogs\n \ta.jpg\tagain\n"
+               "b.jpg\tshort\nno \xff\ta.jpg\tlast\n",
+               &options);
+    assert_int_equal(set->count, 5);
+    test_set_caption(set, 0, "a dog");
+    test_set_caption(set, 1, "two dogs");
+    test_set_caption(set, 4, "last");
+    test_ok(set->ops->negative(set, 0, &text, &error), &error);
+    assert_string_equal(text.data, "a cat");
+    for (int64_t i = 1; i < 4; i++) {
+        test_ok(set->ops->negative(set, i, &text, &error), &error);
+        assert_int_equal(text.size, 0);
+    }
+    test_fails(set->ops->negative(set, 4, &text, &error), &error, CLIP_ERR_FORMAT, "not UTF-8");
+    clip_dataset_free(set);
+    struct clip_dataset *without = csv_of("pairs.csv", "filepath,title\na.jpg,a dog\n", &plain);
+    test_ok(without->ops->negative(without, 0, &text, &error), &error);
+    assert_int_equal(text.size, 0);
+    clip_dataset_free(without);
+    csv_refused("filepath,title\na.jpg,a dog\n", &options, CLIP_ERR_DATA, "set csv_negative_key");
+    clip_buffer_release(&text);
+}
+
 static void csv_quotes_as_python(void **state)
 {
     (void)state;
@@ -244,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(csv_reads_rows),
+        cmocka_unit_test(csv_reads_negatives),
         cmocka_unit_test(csv_quotes_as_python),
         cmocka_unit_test(csv_line_ends),
         cmocka_unit_test(csv_separators),

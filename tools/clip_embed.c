@@ -9,13 +9,15 @@
 #include "tools/cli.h"
 
 struct job {
-    const char *model, *output, *texts, *tensors, *weights, *tokenizer, *hidden_states, *padding;
+    const char *model, *output, *texts, *tensors, *pairs, *weights, *tokenizer, *hidden_states,
+        *padding;
+    struct clip_dataset_options set; /* of --pairs */
     struct clip_cli_list images;
     bool raw, grad;
 };
 
 struct outcome {
-    const char *kind; /* "images", "texts", "tensors" */
+    const char *kind; /* "images", "texts", "pairs", "tensors" */
     int64_t rows, bad;
 };
 
@@ -84,6 +86,25 @@ out:
     return status;
 }
 
+static clip_status embed_pairs(const struct job *job, const struct clip_embedder *e, bool quiet,
+                               struct outcome *outcome, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_dataset *dataset = NULL;
+    struct clip_embeddings out = {0};
+    const char **names;
+    enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
+    outcome->kind = "pairs";
+    CLIP_TRY(clip_dataset_open(&dataset, job->pairs, &job->set, error));
+    CLIP_TRY(clip_embeddings_from_pairs(&out, e, dataset, kind, quiet, &names, &outcome->rows,
+                                        &outcome->bad, error));
+    CLIP_TRY(clip_embeddings_write(&out, job->output, names, outcome->rows, error));
+out:
+    clip_embeddings_release(&out);
+    clip_dataset_free(dataset);
+    return status;
+}
+
 static clip_status embed_tensors(const struct job *job, const struct clip_embedder *e,
                                  struct outcome *outcome, struct clip_error *error)
 {
@@ -112,11 +133,12 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
     };
-    bool several = job->tensors != NULL || job->hidden_states != NULL;
+    bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
     CLIP_TRY(clip_embedder_open(&e, job->model, &options, error));
     *dim = clip_embedder_dim(e);
     if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
+    else if (job->pairs != NULL) status = embed_pairs(job, e, cli->quiet, outcome, error);
     else if (job->texts != NULL) status = embed_texts(job, e, cli->quiet, outcome, error);
     else status = embed_images(job, e, cli->quiet, outcome, error);
 out:
@@ -140,9 +162,9 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
     }
     if (status == CLIP_OK && outcome->bad > 0)
         status = clip_fail(error, CLIP_ERR_DATA,
-                           "%lld pictures could not be read and were skipped; the other %lld are "
-                           "in %s",
-                           (long long)outcome->bad, (long long)outcome->rows, job->output);
+                           "%lld %s could not be read and were skipped; the other %lld are in %s",
+                           (long long)outcome->bad,
+                           job->pairs != NULL ? "pairs" : "pictures", (long long)outcome->rows, job->output);
     return status;
 }
 
@@ -157,6 +179,16 @@ int main(int argc, char **argv)
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
          .help = "pictures: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
+        {"pairs", "DATA", CLIP_CLI_TEXT, &job.pairs,
+         .help = "both of a data set: what [train] teacher_embeddings reads"},
+        {"images-root", "FOLDER", CLIP_CLI_TEXT, &job.set.images_root,
+         .help = "what the pairs' paths count from (the data file's folder)"},
+        {"csv-img-key", "NAME", CLIP_CLI_TEXT, &job.set.csv_img_key,
+         .help = "the pictures' column (filepath)"},
+        {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &job.set.csv_caption_key,
+         .help = "the captions' column (title)"},
+        {"templates", "FILE", CLIP_CLI_TEXT, &job.set.class_templates,
+         .help = "templates that class folders' captions are made from"},
         {"tensors", "FILE", CLIP_CLI_TEXT, &job.tensors,
          .help = ".safetensors with pixel_values [n,3,S,S], input_ids [n,T], or both"},
         {"raw", NULL, CLIP_CLI_FLAG, &job.raw,
@@ -175,15 +207,17 @@ int main(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_embed",
-        .summary = "Writes the embeddings of pictures (image_embeds), of texts (text_embeds) or of "
-                   "ready tensors, and the rows' names.",
+        .summary = "Writes the embeddings of pictures (image_embeds), of texts (text_embeds), of "
+                   "pairs (both) or of ready tensors, and the rows' names.",
         .example = "clip_embed --model runs/small --images photos/ --output photos.h5",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    int sources = (job.images.count > 0) + (job.texts != NULL) + (job.tensors != NULL);
-    if (sources != 1) clip_cli_wrong_usage(&cli, "give one of --images, --texts and --tensors");
-    if (job.hidden_states != NULL && job.images.count > 0)
+    int sources = (job.images.count > 0) + (job.texts != NULL) + (job.tensors != NULL) +
+                  (job.pairs != NULL);
+    if (sources != 1)
+        clip_cli_wrong_usage(&cli, "give one of --images, --texts, --pairs and --tensors");
+    if (job.hidden_states != NULL && (job.images.count > 0 || job.pairs != NULL))
         clip_cli_wrong_usage(&cli, "--hidden-states goes with --texts or --tensors");
     if (job.padding != NULL && (job.hidden_states == NULL || job.texts == NULL))
         clip_cli_wrong_usage(&cli, "--padding goes with --texts and --hidden-states");

@@ -24,7 +24,7 @@ struct clip_config {
     } model;
     struct {
         const char *train_data, *val_data, *images_root, *csv_separator, *csv_img_key,
-            *csv_caption_key, *tokenizer;
+            *csv_caption_key, *csv_negative_key, *tokenizer;
         int64_t workers;
         double aug_scale_min;
         bool aug_flip;
@@ -42,6 +42,8 @@ struct clip_config {
         int64_t val_every, save_every, keep, log_every;
         const char *loss;
         bool multi_positive;
+        const char *teacher_embeddings;
+        double distill_weight;
         const char *best_metric, *recompute;
         double patch_dropout;
         bool lock_image, lock_text;

@@ -9,7 +9,7 @@ static const char *or_null(const char *text) { return text[0] != '\0' ? text : N
 
 /* ---- data ---- */
 
-static clip_status open_data(const struct clip_setup *s, const char *path,
+static clip_status open_data(const struct clip_setup *s, const char *path, bool training,
                              struct clip_dataset **out, struct clip_error *error)
 {
     const struct clip_config *c = s->config;
@@ -18,6 +18,7 @@ static clip_status open_data(const struct clip_setup *s, const char *path,
         .csv_separator = c->data.csv_separator,
         .csv_img_key = c->data.csv_img_key,
         .csv_caption_key = c->data.csv_caption_key,
+        .csv_negative_key = training ? or_null(c->data.csv_negative_key) : NULL,
         .class_templates = or_null(c->data.class_templates),
     };
     return clip_dataset_open(out, path, &options, error);
@@ -60,6 +61,7 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
         .cleaning = s->cleaning,
         .max_bad_fraction = c->data.max_bad_fraction,
         .quiet = quiet,
+        .negatives = c->data.csv_negative_key[0] != '\0',
     };
     return clip_loader_create(out, s->train_data, s->tokenizer, &options, error);
 }
@@ -176,6 +178,9 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
             },
         .loss = is(c->train.loss, "siglip") ? CLIP_LOSS_SIGLIP : CLIP_LOSS_INFONCE,
         .multi_positive = c->train.multi_positive,
+        .negatives = c->data.csv_negative_key[0] != '\0',
+        .teacher = c->train.teacher_embeddings[0] != '\0' ? &s->teacher : NULL,
+        .distill_weight = c->train.distill_weight,
         .batch_size = c->train.batch_size,
         .micro_batch = c->train.micro_batch,
         .grad_clip_norm = c->optim.grad_clip_norm,
@@ -184,6 +189,8 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .patch_dropout = c->train.patch_dropout,
         .seed = (uint64_t)c->train.seed,
     };
+    if (options.teacher != NULL)
+        CLIP_TRY(clip_teacher_read(&s->teacher, c->train.teacher_embeddings, s->train_data, error));
     CLIP_TRY(clip_model_train(s->model, error));
     if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
     if (c->train.lock_text) clip_model_lock_text(s->model, c->train.unlocked_text_blocks);
@@ -203,9 +210,9 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
             "[data] train_data is not set; name a csv, tar or folder of pairs to train on");
     CLIP_TRY(open_model(s, options->init, error));
     read_preprocessing(s);
-    CLIP_TRY(open_data(s, config->data.train_data, &s->train_data, error));
+    CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));
     if (config->data.val_data[0] != '\0')
-        CLIP_TRY(open_data(s, config->data.val_data, &s->val_data, error));
+        CLIP_TRY(open_data(s, config->data.val_data, false, &s->val_data, error));
     s->steps_per_epoch = s->train_data->count / config->train.batch_size;
     s->steps = config->train.steps > 0 ? config->train.steps
                                        : config->train.epochs * s->steps_per_epoch;
@@ -223,6 +230,7 @@ out:
 void clip_setup_release(struct clip_setup *s)
 {
     clip_step_free(s->step);
+    clip_teacher_release(&s->teacher);
     clip_model_free(s->model);
     clip_dataset_free(s->train_data);
     clip_dataset_free(s->val_data);

@@ -15,6 +15,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;
+    struct clip_teacher teacher; /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;
     int64_t steps_per_epoch, steps;

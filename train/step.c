@@ -22,6 +22,12 @@ static int64_t piece_size(const struct clip_step *s)
     return micro > 0 && micro < s->options.batch_size ? micro : s->options.batch_size;
 }
 
+/* The most captions and hard negatives of a step. */
+static int64_t most_texts(const struct clip_step *s)
+{
+    return s->options.negatives ? 2 * s->options.batch_size : s->options.batch_size;
+}
+
 /* ---- parameters ---- */
 
 static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
@@ -63,8 +69,9 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     }
     if (options->patch_dropout > 0) CLIP_NEW(s->keep, options->batch_size * kept_patches(s));
     if (piece_size(s) < options->batch_size) {
-        CLIP_NEW(s->embeds, 2 * options->batch_size * model->config.embed_dim);
-        CLIP_NEW(s->grads, 2 * options->batch_size * model->config.embed_dim);
+        int64_t rows = options->batch_size + most_texts(s);
+        CLIP_NEW(s->embeds, rows * model->config.embed_dim);
+        CLIP_NEW(s->grads, rows * model->config.embed_dim);
         CLIP_NEW(s->offsets, piece_size(s) + 1);
     }
     *out = s;
@@ -107,40 +114,70 @@ static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
     }
 }
 
-/* Pairs [begin, begin + n) of a batch as tensors. */
+/* Captions and, behind them, hard negatives. */
+static int64_t texts_of(const struct clip_batch *batch) { return batch->count + batch->negatives; }
+
+/* Views of a part of a batch; they must outlive the tape's nodes. */
 struct piece {
     struct clip_tensor pixels, tokens, offsets, keep;
-    struct clip_tensor *kept; /* &keep, or NULL */
 };
 
-static void take_piece(struct clip_step *s, const struct clip_batch *batch, int64_t begin,
-                       int64_t n, struct piece *out)
+/* Pictures [begin, begin + n) -> [n,E], unit rows. */
+static struct clip_tensor *encode_images(struct clip_step *s, const struct clip_batch *batch,
+                                         int64_t begin, int64_t n, struct piece *p)
 {
     int64_t size = s->model->config.image_size, kept = s->keep != NULL ? kept_patches(s) : 0;
-    int32_t *offsets = batch->offsets;
+    p->pixels = clip_tensor_view(CLIP_F32, batch->pixels + begin * 3 * size * size, 4,
+                                 (int64_t[]){n, 3, size, size});
+    if (s->keep == NULL) return clip_vision_encode(s->tape, s->model, &p->pixels, NULL);
+    p->keep = clip_tensor_view(CLIP_I32, s->keep + begin * kept, 2, (int64_t[]){n, kept});
+    return clip_vision_encode(s->tape, s->model, &p->pixels, &p->keep);
+}
+
+/* Captions and, behind them, hard negatives [begin, begin + n) -> [n,E], unit rows. */
+static struct clip_tensor *encode_texts(struct clip_step *s, const struct clip_batch *batch,
+                                        int64_t begin, int64_t n, struct piece *p)
+{
     int32_t first = batch->offsets[begin], end = batch->offsets[begin + n];
-    if (n < batch->count) {
+    int32_t *offsets = batch->offsets;
+    if (n < texts_of(batch)) {
         offsets = s->offsets;
         for (int64_t b = 0; b <= n; b++) offsets[b] = batch->offsets[begin + b] - first;
     }
-    out->pixels = clip_tensor_view(CLIP_F32, batch->pixels + begin * 3 * size * size, 4,
-                                   (int64_t[]){n, 3, size, size});
-    out->tokens = clip_tensor_i32(batch->tokens + first, end - first);
-    out->offsets = clip_tensor_i32(offsets, n + 1);
-    out->kept = NULL;
-    if (s->keep == NULL) return;
-    out->keep = clip_tensor_view(CLIP_I32, s->keep + begin * kept, 2, (int64_t[]){n, kept});
-    out->kept = &out->keep;
+    p->tokens = clip_tensor_i32(batch->tokens + first, end - first);
+    p->offsets = clip_tensor_i32(offsets, n + 1);
+    return clip_text_encode(s->tape, s->model, &p->tokens, &p->offsets);
+}
+
+/* The teacher's rows of the batch's samples, on the tape. */
+static struct clip_tensor *teacher_rows(struct clip_tape *t, const struct clip_teacher *teacher,
+                                        const float *from, const int64_t *samples, int64_t n)
+{
+    struct clip_tensor *rows =
+        clip_tape_input(t, CLIP_F32, 2, (const int64_t[]){n, teacher->dim});
+    for (int64_t i = 0; i < n && samples != NULL && rows->data != NULL; i++)
+        memcpy((float *)rows->data + i * teacher->dim, from + samples[i] * teacher->dim,
+               (size_t)teacher->dim * sizeof(float));
+    return rows;
 }
 
 struct clip_tensor *clip_step_loss(const struct clip_step *s, struct clip_tape *t,
                                    struct clip_tensor *image, struct clip_tensor *text,
-                                   struct clip_tensor *ids)
+                                   struct clip_tensor *ids, const int64_t *samples)
 {
     struct clip_model *m = s->model;
-    return s->options.loss == CLIP_LOSS_SIGLIP
-               ? clip_sigmoid_loss(t, image, text, m->logit_scale, m->logit_bias, ids)
-               : clip_infonce(t, image, text, m->logit_scale, ids);
+    const struct clip_teacher *teacher = s->options.teacher;
+    int64_t n = image->shape[0];
+    struct clip_tensor *loss =
+        s->options.loss == CLIP_LOSS_SIGLIP
+            ? clip_sigmoid_loss(t, image, text, m->logit_scale, m->logit_bias, ids)
+            : clip_infonce(t, image, text, m->logit_scale, ids);
+    if (teacher == NULL) return loss;
+    struct clip_tensor *divergence =
+        clip_distill(t, image, text, m->logit_scale,
+                     teacher_rows(t, teacher, teacher->image, samples, n),
+                     teacher_rows(t, teacher, teacher->text, samples, n), teacher->scale);
+    return clip_add(t, loss, clip_scale(t, divergence, (float)s->options.distill_weight));
 }
 
 static double scalar(const struct clip_tensor *tensor)
@@ -155,12 +192,9 @@ static double whole_batch(struct clip_step *s, const struct clip_batch *batch,
     struct clip_tape *tape = s->tape;
     struct piece piece;
     clip_tape_clear(tape);
-    take_piece(s, batch, 0, batch->count, &piece);
-    struct clip_tensor *image = clip_vision_encode(tape, s->model, &piece.pixels,
-                                                   piece.kept); /* [B,E], unit rows */
-    struct clip_tensor *text = clip_text_encode(tape, s->model, &piece.tokens,
-                                                &piece.offsets); /* [B,E], unit rows */
-    struct clip_tensor *loss = clip_step_loss(s, tape, image, text, ids);
+    struct clip_tensor *image = encode_images(s, batch, 0, batch->count, &piece); /* [B,E] */
+    struct clip_tensor *text = encode_texts(s, batch, 0, texts_of(batch), &piece); /* [B+H,E] */
+    struct clip_tensor *loss = clip_step_loss(s, tape, image, text, ids, batch->samples);
     double value = tape->plan ? 0 : scalar(loss);
     clip_tape_backward(tape, loss);
     return value;
@@ -171,50 +205,65 @@ static void keep_embeds(float *to, const struct clip_tensor *from)
     if (from->data != NULL) memcpy(to, from->data, (size_t)clip_tensor_count(from) * sizeof *to);
 }
 
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* The same loss and gradient, a piece at a time. */
 static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
                         struct clip_tensor *ids, struct clip_error *error)
 {
     struct clip_tape *t = s->tape;
-    struct clip_model *m = s->model;
-    int64_t n = batch->count, e = m->config.embed_dim, size = piece_size(s);
+    int64_t n = batch->count, texts = texts_of(batch), size = piece_size(s);
+    int64_t e = s->model->config.embed_dim;
     float *image_embeds = s->embeds, *text_embeds = s->embeds + n * e;
     float *image_grads = s->grads, *text_grads = s->grads + n * e;
     struct piece piece;
 
     t->record = false;
-    for (int64_t i = 0; i < n && t->status == CLIP_OK; i += size) {
+    for (int64_t i = 0; i < texts && t->status == CLIP_OK; i += size) {
+        int64_t images = smaller(n - i, size), captions = smaller(texts - i, size);
         clip_tape_clear(t);
-        take_piece(s, batch, i, n - i < size ? n - i : size, &piece);
-        keep_embeds(image_embeds + i * e, clip_vision_encode(t, m, &piece.pixels, piece.kept));
-        keep_embeds(text_embeds + i * e, clip_text_encode(t, m, &piece.tokens, &piece.offsets));
+        if (images > 0)
+            keep_embeds(image_embeds + i * e, encode_images(s, batch, i, images, &piece));
+        keep_embeds(text_embeds + i * e, encode_texts(s, batch, i, captions, &piece));
     }
     t->record = true;
     if (t->status != CLIP_OK) return 0;
 
-    memset(s->grads, 0, 2 * (size_t)(n * e) * sizeof *s->grads);
+    memset(s->grads, 0, (size_t)((n + texts) * e) * sizeof *s->grads);
     struct clip_tensor image = clip_tensor_f32(image_embeds, n, e),
-                       text = clip_tensor_f32(text_embeds, n, e);
+                       text = clip_tensor_f32(text_embeds, texts, e);
     image.grad = image_grads;
     text.grad = text_grads;
     image.needs_grad = text.needs_grad = true;
     clip_tape_clear(t);
-    struct clip_tensor *loss = clip_step_loss(s, t, &image, &text, ids);
+    struct clip_tensor *loss = clip_step_loss(s, t, &image, &text, ids, batch->samples);
     double value = scalar(loss);
     clip_tape_backward(t, loss);
 
-    for (int64_t i = 0; i < n && clip_tape_status(t, error) == CLIP_OK; i += size) {
+    for (int64_t i = 0; i < texts && clip_tape_status(t, error) == CLIP_OK; i += size) {
+        int64_t images = smaller(n - i, size), captions = smaller(texts - i, size);
         clip_tape_clear(t);
-        take_piece(s, batch, i, n - i < size ? n - i : size, &piece);
-        clip_tape_backward_from(t, clip_vision_encode(t, m, &piece.pixels, piece.kept),
-                                image_grads + i * e);
-        clip_tape_backward_from(t, clip_text_encode(t, m, &piece.tokens, &piece.offsets),
-                                text_grads + i * e);
+        if (images > 0)
+            clip_tape_backward_from(t, encode_images(s, batch, i, images, &piece),
+                                    image_grads + i * e);
+        clip_tape_backward_from(t, encode_texts(s, batch, i, captions, &piece), text_grads + i * e);
     }
     return value;
 }
 
 /* ---- the step ---- */
+
+static clip_status check_teacher(const struct clip_step *s, const struct clip_batch *batch,
+                                 struct clip_error *error)
+{
+    for (int64_t i = 0; s->options.teacher != NULL && i < batch->count; i++)
+        if (!s->options.teacher->there[batch->samples[i]])
+            return clip_fail(error, CLIP_ERR_DATA,
+                             "the teacher has no embedding of sample %lld, which is readable now; "
+                             "embed train_data again with clip_embed --pairs",
+                             (long long)batch->samples[i]);
+    return CLIP_OK;
+}
 
 static clip_status check_finite(const struct clip_step *s, const struct clip_step_result *r,
                                 struct clip_error *error)
@@ -234,6 +283,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     struct clip_model *m = s->model;
     struct clip_tensor ids = clip_tensor_i32(batch->ids, batch->count);
     struct clip_tensor *positives = s->options.multi_positive ? &ids : NULL;
+    CLIP_TRY(check_teacher(s, batch, error));
     if (s->keep != NULL) draw_patches(s, batch);
     memset(m->grad, 0, (size_t)m->size * sizeof *m->grad);
     if (piece_size(s) < batch->count)
@@ -263,7 +313,8 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
 {
     clip_status status;
     int64_t n = piece_size(s), all = s->options.batch_size;
-    int64_t words_count = tokens / (all > 0 ? all : 1) * n;
+    int64_t texts = n < all ? n : most_texts(s);
+    int64_t words_count = tokens / (all > 0 ? all : 1) * texts;
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
@@ -271,18 +322,20 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     int64_t size = s->model->config.image_size, kept = kept_patches(s);
     struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
-    struct clip_tensor words = clip_tensor_i32(NULL, words_count > n ? words_count : n),
-                       offsets = clip_tensor_i32(NULL, n + 1);
+    struct clip_tensor words = clip_tensor_i32(NULL, words_count > texts ? words_count : texts),
+                       offsets = clip_tensor_i32(NULL, texts + 1);
     struct clip_tensor *image = clip_vision_encode(tape, s->model, &pixels,
                                                    s->options.patch_dropout > 0 ? &keep : NULL);
     struct clip_tensor *text = clip_text_encode(tape, s->model, &words, &offsets);
-    clip_tape_backward(tape, clip_step_loss(s, tape, image, text, NULL));
+    clip_tape_backward(tape, clip_step_loss(s, tape, image, text, NULL, NULL));
     *bytes = clip_tape_peak(tape);
     if (n < all) { /* the loss over the whole batch stands alone on the tape */
-        struct clip_tensor a = clip_tensor_f32(NULL, all, s->model->config.embed_dim), b = a;
+        int64_t e = s->model->config.embed_dim;
+        struct clip_tensor a = clip_tensor_f32(NULL, all, e),
+                           b = clip_tensor_f32(NULL, most_texts(s), e);
         a.needs_grad = b.needs_grad = true;
         clip_tape_clear(tape);
-        clip_tape_backward(tape, clip_step_loss(s, tape, &a, &b, NULL));
+        clip_tape_backward(tape, clip_step_loss(s, tape, &a, &b, NULL, NULL));
         *bytes = clip_tape_peak(tape);
     }
     CLIP_TRY(clip_tape_status(tape, error));

@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "model/model.h"
 #include "optim/optim.h"
+#include "train/teacher.h"
 
 enum clip_loss_kind { CLIP_LOSS_INFONCE, CLIP_LOSS_SIGLIP };
 
@@ -19,6 +20,9 @@ struct clip_step_options {
     struct clip_schedule schedule;
     enum clip_loss_kind loss;
     bool multi_positive;   /* batch.ids say which pairs are positives of each other */
+    bool negatives;        /* batches may have hard negatives, as many as pairs */
+    const struct clip_teacher *teacher; /* borrowed; NULL: none */
+    double distill_weight; /* loss = contrastive + distill_weight * distillation */
     int64_t batch_size;    /* the most pairs a step will have */
     int64_t micro_batch;   /* 0: the whole batch */
     double grad_clip_norm; /* 0: none */
@@ -43,7 +47,7 @@ struct clip_step {
     struct clip_adamw *adamw;
     float *ema;            /* [model->size], or NULL */
     int32_t *keep;         /* [batch_size, kept patches] */
-    float *embeds, *grads; /* micro-batches: [2][batch_size, E] */
+    float *embeds, *grads; /* micro-batches: pictures, then captions and negatives [.., E] */
     int32_t *offsets;      /* micro-batches: [micro_batch + 1] */
 };
 
@@ -60,9 +64,10 @@ clip_status clip_step_run(struct clip_step *step, const struct clip_batch *batch
  * nothing is computed). */
 clip_status clip_step_plan(struct clip_step *step, int64_t tokens, size_t *bytes,
                            struct clip_error *error);
-/* The loss of given embeddings, for validation too: unit rows [n,E]; ids may be NULL. */
+/* The loss of given embeddings: unit rows image [n,E], text [n + negatives, E]; ids may be NULL.
+ * samples [n]: which rows of the teacher; NULL while planning. */
 struct clip_tensor *clip_step_loss(const struct clip_step *step, struct clip_tape *tape,
                                    struct clip_tensor *image, struct clip_tensor *text,
-                                   struct clip_tensor *ids);
+                                   struct clip_tensor *ids, const int64_t *samples);
 
 #endif

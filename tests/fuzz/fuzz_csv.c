@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         .csv_separator = separators[n > 0 ? bytes[n - 1] % 4 : 0],
         .csv_img_key = n > 1 && bytes[n - 2] % 2 ? "f" : NULL,
         .csv_caption_key = n > 1 && bytes[n - 2] % 2 ? "t" : NULL,
+        .csv_negative_key = n > 1 && bytes[n - 2] / 4 % 2 ? "n" : NULL,
         .images_only = n > 1 && bytes[n - 2] % 4 == 3,
     };
     struct clip_dataset *set = NULL;
@@ -30,6 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         error.message[0] = '\0';
         if (set->ops->caption(set, i, NULL, &caption, &error) != CLIP_OK &&
             error.message[0] == '\0')
+            abort();
+        error.message[0] = '\0';
+        if (set->ops->negative(set, i, &caption, &error) != CLIP_OK && error.message[0] == '\0')
             abort();
     }
     clip_buffer_release(&caption);
