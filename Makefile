@@ -38,10 +38,18 @@ UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_jpeg_stb.c data/stb_im
 UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image_webp_none.c,data/image_webp.c)
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
+# ONNX: protoc-c makes C of the format's own description.
+ONNX_PROTO ?= $(firstword $(wildcard /usr/include/onnx/onnx.proto))
+ONNX ?= $(if $(and $(ONNX_PROTO),$(call has,libprotobuf-c),$(shell command -v protoc-c)),\
+	protobuf-c,none)
+UNUSED_SOURCES += $(if $(filter none,$(ONNX)),checkpoints/onnx.c,checkpoints/onnx_none.c)
+PACKAGES += $(if $(filter none,$(ONNX)),,libprotobuf-c)
+ONNX_OBJECTS = $(if $(filter none,$(ONNX)),,$(BUILD)/obj/onnx.pb-c.o)
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wno-missing-field-initializers
-CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CPPFLAGS += -I. $(if $(ONNX_OBJECTS),-I$(BUILD)/proto) -D_GNU_SOURCE \
+	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC $(WARN)
 LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
 
@@ -58,7 +66,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 PER_SET_OBJECTS = $(foreach set,$(ROWS),$(PER_SET:%=$(BUILD)/obj/%_$(set).o))
 LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) $(PER_SET:%=%.c),$(wildcard $(FOLDERS:%=%/*.c)))
 LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
-	$(if $(filter kernels,$(FOLDERS)),$(PER_SET_OBJECTS))
+	$(if $(filter kernels,$(FOLDERS)),$(PER_SET_OBJECTS)) $(ONNX_OBJECTS)
 TOOL_SOURCES = $(wildcard tools/clip_*.c)
 TOOL_HELPERS = $(filter-out $(TOOL_SOURCES),$(wildcard tools/*.c))
 TEST_SOURCES = $(wildcard tests/test_*.c)
@@ -110,6 +118,15 @@ $$(PER_SET:%=$$(BUILD)/obj/%_$(1).o): $$(BUILD)/obj/%_$(1).o: %.c
 		-c $$< -o $$@
 endef
 $(foreach set,$(ROWS),$(eval $(call FOR_SET,$(set))))
+
+$(BUILD)/proto/onnx/onnx.pb-c.h: $(ONNX_PROTO)
+	@mkdir -p $(@D)
+	@echo '  GEN  $@'
+	$(Q)protoc-c --c_out=$(BUILD)/proto -I$(dir $(patsubst %/,%,$(dir $<))) onnx/onnx.proto
+$(BUILD)/obj/onnx.pb-c.o: $(BUILD)/proto/onnx/onnx.pb-c.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -w -c $(<:.h=.c) -o $@
+$(BUILD)/obj/checkpoints/onnx.o: $(ONNX_OBJECTS)
 
 $(BUILD)/libclip.a: $(LIB_OBJECTS)
 $(BUILD)/libtools.a: $(call objects,$(TOOL_HELPERS))

@@ -210,6 +210,7 @@ static const struct writer {
     [CLIP_EXPORT_HDF5] = {export_hdf5, false},
     [CLIP_EXPORT_SAFETENSORS] = {export_safetensors, false},
     [CLIP_EXPORT_OPEN_CLIP] = {clip_export_open_clip, true},
+    [CLIP_EXPORT_ONNX] = {clip_export_onnx, false},
     [CLIP_EXPORT_GGUF] = {NULL, false},
 };
 

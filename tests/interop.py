@@ -224,6 +224,41 @@ def check_open_clip(ours):
             cosine("text_embeds", text, expected["text_embeds"])
 
 
+def check_onnx(ours):
+    numpy, onnx, onnxruntime = need("numpy", "onnx", "onnxruntime")
+    for quick_gelu, logit_bias, dtype in ((False, False, "f32"), (True, True, "f32"),
+                                          (False, False, "f16"), (False, False, "bf16")):
+        path, _, pixels, ids, expected = model_of(ours, quick_gelu, logit_bias)
+        file = ours.export(path, "onnx", dtype)
+        onnx.checker.check_model(onnx.load(file), full_check=True)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        assert [value.name for value in session.get_inputs()] == ["input_ids", "pixel_values"]
+        names = [value.name for value in session.get_outputs()]
+        assert names == ["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"]
+        assert "</w>" in session.get_modelmeta().custom_metadata_map["tokenizer"]
+        length = int(ids.argmax(1).max()) + 1  # a shorter row is the same text
+        for tokens in (ids, ids[:, :length], ids[1:2]):
+            feeds = {"input_ids": tokens.astype("i8"), "pixel_values": pixels}
+            got = dict(zip(names, session.run(None, feeds)))
+            rows = slice(1, 2) if len(tokens) == 1 else slice(None)
+            if dtype == "f32":
+                close("text_embeds", got["text_embeds"], expected["text_embeds"][rows], 2e-6)
+                close("image_embeds", got["image_embeds"], expected["image_embeds"], 2e-6)
+                close("logits", got["logits_per_image"], expected["logits_per_image"][:, rows],
+                      2e-5)
+            else:
+                cosine("text_embeds", got["text_embeds"], expected["text_embeds"][rows])
+                cosine("image_embeds", got["image_embeds"], expected["image_embeds"])
+            assert (got["logits_per_text"] == got["logits_per_image"].T).all()
+        weights = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
+        from safetensors.numpy import load_file
+        for name, value in load_file(path).items():
+            assert weights[name].shape == value.shape, name
+            assert dtype != "f32" or (weights[name] == value).all(), name
+        feeds["pixel_values"] = numpy.zeros((1, 3, 48, 48), "f4")
+        assert session.run(["image_embeds"], feeds)[0].shape == (1, 40)
+
+
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}
 
 

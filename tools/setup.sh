@@ -27,6 +27,9 @@ needs() {
 - zlib1g-dev pkg-config --exists zlib
 - libgif-dev test -e /usr/include/gif_lib.h
 - libstb-dev test -e /usr/include/stb/stb_image.h
+- libprotobuf-c-dev pkg-config --exists libprotobuf-c
+- protobuf-c-compiler command -v protoc-c
+- libonnx-dev test -e /usr/include/onnx/onnx.proto
 test libcmocka-dev pkg-config --exists cmocka
 ci clang command -v clang
 ci libclang-rt-14-dev ls /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-*.a

@@ -1,0 +1,56 @@
+/* ONNX (https://github.com/onnx/onnx, docs/IR.md; operators of opset 17, IR version 8): a graph
+ * under construction, and its file.
+ *
+ *     struct clip_onnx *o;
+ *     clip_status status = clip_onnx_create(&o, &error);
+ *     clip_onnx_input(o, "x", CLIP_F32, "batch,3");
+ *     clip_onnx_weight(o, "w", &tensor);
+ *     const char *y = CLIP_ONNX_NODE(o, "Gemm", "transB=1", "x", "w");
+ *     clip_onnx_output(o, "y", y, CLIP_F32, "batch,4");
+ *     status = clip_onnx_write(o, "a.onnx", &error);
+ *
+ * The first failure makes every later call do nothing; clip_onnx_write reports it. What is built in
+ * is chosen by the Makefile: onnx.c with protobuf-c and the format's own onnx.proto, or
+ * onnx_none.c, whose create fails with a sentence. */
+#ifndef CLIP_CHECKPOINTS_ONNX_H
+#define CLIP_CHECKPOINTS_ONNX_H
+
+#include "autograd/tensor.h"
+#include "core/status.h"
+
+struct clip_onnx;
+
+clip_status clip_onnx_create(struct clip_onnx **out, struct clip_error *error);
+void clip_onnx_free(struct clip_onnx *onnx); /* NULL is fine */
+
+/* `shape`: sizes with commas between, a name for one that is free: "batch,3,224,224". */
+void clip_onnx_input(struct clip_onnx *onnx, const char *name, enum clip_dtype dtype,
+                     const char *shape);
+/* The graph's output `name` is `value`. */
+void clip_onnx_output(struct clip_onnx *onnx, const char *name, const char *value,
+                      enum clip_dtype dtype, const char *shape);
+/* An initializer, F32, F16, BF16 or I64; the data is borrowed until the graph is freed. Gives the
+ * name of its value as float32 (behind a Cast for the half types) or I64. */
+const char *clip_onnx_weight(struct clip_onnx *onnx, const char *name,
+                             const struct clip_tensor *tensor);
+/* A constant list of numbers, or one without dimensions; copied. Gives its value's name. */
+const char *clip_onnx_ints(struct clip_onnx *onnx, const int64_t *values, int64_t n);
+const char *clip_onnx_float(struct clip_onnx *onnx, float value);
+
+/* A node; gives the name of its first output ("" after a failure). `attributes`: "axis=1" whole
+ * numbers, "epsilon=1e-05" reals (with a point or an exponent), "perm=[0,2,1]" lists, blanks
+ * between; "outputs=3" alone stands for no attribute but for the number of outputs, which are named
+ * as the first with ".1", ".2" behind. `inputs` ends with NULL. */
+const char *clip_onnx_node(struct clip_onnx *onnx, const char *op, const char *attributes,
+                           const char *const *inputs);
+#define CLIP_ONNX_NODE(onnx, op, attributes, ...) \
+    clip_onnx_node((onnx), (op), (attributes), (const char *const[]){__VA_ARGS__, NULL})
+
+/* A text beside the graph (metadata_props); copied. */
+void clip_onnx_text(struct clip_onnx *onnx, const char *key, const char *text);
+
+/* Writes the file atomically and reads it back: it must parse, hold each weight to the bit, and the
+ * same graph. A file of more than 2 GiB, which protobuf does not allow, is refused before. */
+clip_status clip_onnx_write(struct clip_onnx *onnx, const char *path, struct clip_error *error);
+
+#endif

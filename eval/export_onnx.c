@@ -1,0 +1,252 @@
+/* Both towers as one ONNX graph, with the names of transformers' own exports:
+ *
+ *   input_ids     I64 [text_batch_size, sequence_length], padded
+ *   pixel_values  F32 [image_batch_size, 3, S, S]
+ *   logits_per_image, logits_per_text, text_embeds, image_embeds (rows of unit length)
+ *
+ * An attention_mask is not needed: padding stands behind the end token, where causal attention never
+ * looks. A caption is pooled at its largest id, the first where it comes twice, as open_clip does.
+ * Weights keep open_clip's names and shapes. Rows are kept as matrices [B*T, D] for Gemm, which
+ * takes PyTorch's [out, in] weights as they are. */
+#include <math.h>
+#include <stdio.h>
+
+#include "checkpoints/onnx.h"
+#include "eval/export_parts.h"
+#include "eval/model_description.h"
+
+#define NODE CLIP_ONNX_NODE
+
+struct graph {
+    struct clip_onnx *o;
+    const struct clip_export *export;
+    struct clip_bundle narrow; /* holds weights in a narrower type */
+    clip_status status;
+    struct clip_error *error;
+};
+
+struct tower {
+    const char *prefix; /* of its blocks' names */
+    int64_t width, layers, heads;
+    const char *batch, *length; /* I64 [1] each */
+    const char *mask;           /* added to the scores, F32 [T,T]; NULL: none */
+};
+
+static const char *weight(struct graph *g, const char *name)
+{
+    const struct clip_param *param = clip_model_param(g->export->file->model, name);
+    if (g->status != CLIP_OK) return "";
+    g->status = clip_export_add(&g->narrow, name, &param->tensor, g->export->dtype, g->error);
+    if (g->status != CLIP_OK) return "";
+    return clip_onnx_weight(g->o, name, clip_bundle_find(&g->narrow, name));
+}
+
+static const char *part(struct graph *g, const struct tower *t, int64_t layer, const char *name)
+{
+    char full[128];
+    snprintf(full, sizeof full, "%s%lld.%s", t->prefix, (long long)layer, name);
+    return weight(g, full);
+}
+
+static const char *ints(struct graph *g, int64_t a, int64_t b)
+{
+    return clip_onnx_ints(g->o, (const int64_t[]){a, b}, 2);
+}
+
+static const char *one_int(struct graph *g, int64_t value)
+{
+    return clip_onnx_ints(g->o, &value, 1);
+}
+
+/* x W^T + b over rows: x [R, in], W [out, in] */
+static const char *linear(struct graph *g, const char *x, const char *w, const char *b)
+{
+    return NODE(g->o, "Gemm", "transB=1", x, w, b);
+}
+
+static const char *norm(struct graph *g, const char *x, const char *w, const char *b)
+{
+    return NODE(g->o, "LayerNormalization", "axis=-1 epsilon=1e-05", x, w, b);
+}
+
+/* x sigmoid(1.702 x), or x (1 + erf(x / sqrt 2)) / 2 */
+static const char *activation(struct graph *g, const char *x)
+{
+    if (g->export->file->model->config.quick_gelu) {
+        const char *inner = NODE(g->o, "Mul", "", x, clip_onnx_float(g->o, 1.702f));
+        return NODE(g->o, "Mul", "", x, NODE(g->o, "Sigmoid", "", inner));
+    }
+    const char *inner = NODE(g->o, "Div", "", x, clip_onnx_float(g->o, (float)sqrt(2.0)));
+    const char *sum = NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner),
+                           clip_onnx_float(g->o, 1.0f));
+    return NODE(g->o, "Mul", "", NODE(g->o, "Mul", "", x, sum), clip_onnx_float(g->o, 0.5f));
+}
+
+/* x [B*T, D] -> softmax(q k^T / sqrt(head) + mask) v, projected, [B*T, D] */
+static const char *attention(struct graph *g, const struct tower *t, int64_t layer, const char *x)
+{
+    int64_t head = t->width / t->heads;
+    const char *qkv = linear(g, x, part(g, t, layer, "attn.in_proj_weight"),
+                             part(g, t, layer, "attn.in_proj_bias")); /* [B*T, 3D] */
+    const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
+                             clip_onnx_ints(g->o, (const int64_t[]){3, t->heads, head}, 3));
+    qkv = NODE(g->o, "Reshape", "", qkv, shape);                   /* [B, T, 3, H, head] */
+    qkv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", qkv);        /* [3, B, H, T, head] */
+    const char *zero = one_int(g, 0);
+    char names[2][96];
+    const char *q = NODE(g->o, "Split", "axis=0 outputs=3", qkv);
+    snprintf(names[0], sizeof names[0], "%s.1", q);
+    snprintf(names[1], sizeof names[1], "%s.2", q);
+    q = NODE(g->o, "Squeeze", "", q, zero);
+    const char *k = NODE(g->o, "Squeeze", "", names[0], zero);
+    const char *v = NODE(g->o, "Squeeze", "", names[1], zero);
+    q = NODE(g->o, "Mul", "", q, clip_onnx_float(g->o, (float)(1 / sqrt((double)head))));
+    const char *scores =
+        NODE(g->o, "MatMul", "", q, NODE(g->o, "Transpose", "perm=[0,1,3,2]", k));
+    if (t->mask) scores = NODE(g->o, "Add", "", scores, t->mask);
+    const char *y = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
+    y = NODE(g->o, "Transpose", "perm=[0,2,1,3]", y); /* [B, T, H, head] */
+    y = NODE(g->o, "Reshape", "", y, ints(g, -1, t->width));
+    return linear(g, y, part(g, t, layer, "attn.out_proj.weight"),
+                  part(g, t, layer, "attn.out_proj.bias"));
+}
+
+static const char *block(struct graph *g, const struct tower *t, int64_t layer, const char *x)
+{
+    const char *y = norm(g, x, part(g, t, layer, "ln_1.weight"), part(g, t, layer, "ln_1.bias"));
+    x = NODE(g->o, "Add", "", x, attention(g, t, layer, y));
+    y = norm(g, x, part(g, t, layer, "ln_2.weight"), part(g, t, layer, "ln_2.bias"));
+    y = linear(g, y, part(g, t, layer, "mlp.c_fc.weight"), part(g, t, layer, "mlp.c_fc.bias"));
+    y = linear(g, activation(g, y), part(g, t, layer, "mlp.c_proj.weight"),
+               part(g, t, layer, "mlp.c_proj.bias"));
+    return NODE(g->o, "Add", "", x, y);
+}
+
+/* x [B, T, D] -> [B*T, D] */
+static const char *blocks(struct graph *g, const struct tower *t, const char *x)
+{
+    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->width));
+    for (int64_t i = 0; i < t->layers && g->status == CLIP_OK; i++) x = block(g, t, i, x);
+    return x;
+}
+
+/* The projection, and rows divided by their length. */
+static const char *embeds(struct graph *g, const char *x, const char *projection)
+{
+    const char *y = NODE(g->o, "MatMul", "", x, weight(g, projection));
+    return NODE(g->o, "Div", "", y, NODE(g->o, "ReduceL2", "axes=[-1] keepdims=1", y));
+}
+
+/* pixel_values -> [B, E] */
+static const char *vision(struct graph *g)
+{
+    const struct clip_model_config *c = &g->export->file->model->config;
+    int64_t grid = c->image_size / c->patch_size;
+    char attributes[128];
+    struct tower t = {"visual.transformer.resblocks.", c->vision_width, c->vision_layers,
+                      c->vision_heads, NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
+                      one_int(g, grid * grid + 1), NULL};
+    snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
+             (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
+    const char *x = NODE(g->o, "Conv", attributes, "pixel_values", weight(g, "visual.conv1.weight"));
+    const int64_t flat[] = {0, c->vision_width, grid * grid}; /* 0: as it is */
+    x = NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, flat, 3));
+    x = NODE(g->o, "Transpose", "perm=[0,2,1]", x); /* [B, N, D] */
+    const char *shape = NODE(g->o, "Concat", "axis=0", t.batch, ints(g, 1, c->vision_width));
+    const char *first = NODE(g->o, "Expand", "", weight(g, "visual.class_embedding"), shape);
+    x = NODE(g->o, "Concat", "axis=1", first, x);
+    x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
+    x = norm(g, x, weight(g, "visual.ln_pre.weight"), weight(g, "visual.ln_pre.bias"));
+    x = blocks(g, &t, x);
+    shape = clip_onnx_ints(g->o, (const int64_t[]){-1, grid * grid + 1, c->vision_width}, 3);
+    x = NODE(g->o, "Reshape", "", x, shape);
+    const char *zero = one_int(g, 0); /* the class token's row of each picture */
+    x = NODE(g->o, "Squeeze", "", NODE(g->o, "Gather", "axis=1", x, zero), one_int(g, 1));
+    x = norm(g, x, weight(g, "visual.ln_post.weight"), weight(g, "visual.ln_post.bias"));
+    return embeds(g, x, "visual.proj");
+}
+
+/* [T, T]: 0 on and below the diagonal, -infinity above. */
+static const char *causal_mask(struct graph *g, const char *length)
+{
+    const char *square = NODE(g->o, "Concat", "axis=0", length, length);
+    const char *least = NODE(g->o, "Expand", "", clip_onnx_float(g->o, -INFINITY), square);
+    return NODE(g->o, "Trilu", "upper=1", least, NODE(g->o, "Squeeze", "", one_int(g, 1)));
+}
+
+/* Each caption's row at its largest id: x [B*T, D] -> [B, D] */
+static const char *pool(struct graph *g, const struct tower *t, const char *x)
+{
+    const char *ids = NODE(g->o, "Cast", "to=6", "input_ids"); /* onnxruntime's ArgMax has no I64 */
+    const char *end = NODE(g->o, "ArgMax", "axis=1 keepdims=0", ids);
+    const char *zero = NODE(g->o, "Squeeze", "", one_int(g, 0));
+    const char *one = NODE(g->o, "Squeeze", "", one_int(g, 1));
+    const char *captions =
+        NODE(g->o, "Range", "", zero, NODE(g->o, "Squeeze", "", t->batch), one);
+    const char *start = NODE(g->o, "Mul", "", captions, t->length);
+    return NODE(g->o, "Gather", "axis=0", x, NODE(g->o, "Add", "", start, end));
+}
+
+/* input_ids -> [B, E] */
+static const char *text(struct graph *g)
+{
+    const struct clip_model_config *c = &g->export->file->model->config;
+    struct tower t = {"transformer.resblocks.", c->text_width, c->text_layers, c->text_heads,
+                      NODE(g->o, "Shape", "start=0 end=1", "input_ids"),
+                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL};
+    t.mask = causal_mask(g, t.length);
+    const char *x = NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"),
+                         "input_ids");
+    const char *positions = NODE(g->o, "Slice", "", weight(g, "positional_embedding"),
+                                 one_int(g, 0), t.length);
+    x = blocks(g, &t, NODE(g->o, "Add", "", x, positions));
+    x = norm(g, pool(g, &t, x), weight(g, "ln_final.weight"), weight(g, "ln_final.bias"));
+    return embeds(g, x, "text_projection");
+}
+
+static void build(struct graph *g)
+{
+    const struct clip_model *model = g->export->file->model;
+    char pixels[96], rows[64];
+    snprintf(pixels, sizeof pixels, "image_batch_size,3,%d,%d", (int)model->config.image_size,
+             (int)model->config.image_size);
+    clip_onnx_input(g->o, "input_ids", CLIP_I64, "text_batch_size,sequence_length");
+    clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
+    const char *texts = text(g), *pictures = vision(g);
+    const char *scale = NODE(g->o, "Exp", "", weight(g, "logit_scale"));
+    const char *logits =
+        NODE(g->o, "MatMul", "", texts, NODE(g->o, "Transpose", "perm=[1,0]", pictures));
+    logits = NODE(g->o, "Mul", "", logits, scale);
+    if (model->logit_bias) logits = NODE(g->o, "Add", "", logits, weight(g, "logit_bias"));
+    clip_onnx_output(g->o, "logits_per_image", NODE(g->o, "Transpose", "perm=[1,0]", logits),
+                     CLIP_F32, "image_batch_size,text_batch_size");
+    clip_onnx_output(g->o, "logits_per_text", logits, CLIP_F32,
+                     "text_batch_size,image_batch_size");
+    snprintf(rows, sizeof rows, "text_batch_size,%d", (int)model->config.embed_dim);
+    clip_onnx_output(g->o, "text_embeds", texts, CLIP_F32, rows);
+    snprintf(rows, sizeof rows, "image_batch_size,%d", (int)model->config.embed_dim);
+    clip_onnx_output(g->o, "image_embeds", pictures, CLIP_F32, rows);
+}
+
+clip_status clip_export_onnx(const struct clip_export *export, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer description = {0};
+    struct graph g = {.export = export, .error = error};
+    struct clip_model_description d = clip_model_file_description(export->file);
+    CLIP_TRY(clip_onnx_create(&g.o, error));
+    build(&g);
+    CLIP_TRY(g.status);
+    CLIP_TRY(clip_model_description_format(&d, &description, error));
+    clip_onnx_text(g.o, "config", description.data);
+    if (export->file->tokenizer) {
+        size_t n;
+        clip_onnx_text(g.o, "tokenizer", clip_tokenizer_text(export->file->tokenizer, &n));
+    }
+    CLIP_TRY(clip_onnx_write(g.o, export->path, error));
+out:
+    clip_onnx_free(g.o);
+    clip_bundle_release(&g.narrow);
+    clip_buffer_release(&description);
+    return status;
+}
