@@ -28,6 +28,8 @@ struct tape { /* struct clip_tape is its first member */
     struct block *first, *current;
     struct record failed; /* stands for every node once memory is out */
     bool planned;
+    bool walking; /* backward is at work, building segments again included */
+    bool wanted;  /* an op has had an input that needs a gradient, recorded or not */
     int64_t blocks;
 };
 
@@ -180,9 +182,8 @@ static void measure(struct clip_profile *profile, const char *name, bool backwar
     *(backward ? &profile->rows[i].backward : &profile->rows[i].forward) += seconds;
 }
 
-/* Calls one of an op's functions with its scratch memory; `walk`: as part of the walk back. */
-static void run(struct clip_tape *t, struct clip_node *node, void (*function)(struct clip_node *),
-                bool walk)
+/* Calls one of an op's functions with its scratch memory. */
+static void run(struct clip_tape *t, struct clip_node *node, void (*function)(struct clip_node *))
 {
     bool backward = function == node->op->backward;
     size_t bytes = node->op->scratch != NULL ? node->op->scratch(node, backward) : 0;
@@ -192,7 +193,7 @@ static void run(struct clip_tape *t, struct clip_node *node, void (*function)(st
         double started = t->profile != NULL ? clip_seconds() : 0;
         function(node);
         if (t->profile != NULL)
-            measure(t->profile, node->op->name, walk, clip_seconds() - started);
+            measure(t->profile, node->op->name, inside(t)->walking, clip_seconds() - started);
     }
     node->scratch = NULL;
     give_back(t, &scratch);
@@ -228,11 +229,12 @@ struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *
         if (inputs[i] == NULL) continue;
         assert(inputs[i]->data != NULL || t->plan);
         record->out.needs_grad |= inputs[i]->needs_grad && t->record;
+        inside(t)->wanted |= inputs[i]->needs_grad;
     }
     size_t saved = op->saved != NULL ? op->saved(node) : 0;
     if (saved > 0) record->saved = take(t, saved);
     if (record->saved != NULL) node->saved = clip_piece_data(record->saved);
-    run(t, node, op->forward, false);
+    run(t, node, op->forward);
     if (!record->out.needs_grad) {
         give_back(t, &record->saved);
         return &record->out;
@@ -309,7 +311,104 @@ static void restore(struct clip_tape *t, struct clip_tensor *tensor)
         take(t, (size_t)clip_tensor_count(tensor) * clip_dtype_size(tensor->dtype));
     if (record->value == NULL) return;
     tensor->data = clip_piece_data(record->value);
-    run(t, tensor->node, tensor->node->op->again, true);
+    run(t, tensor->node, tensor->node->op->again);
+}
+
+/* ---- segments ---- */
+
+struct segment {
+    clip_segment_fn build;
+};
+
+static const struct clip_op segment = {.name = "segment", .reads = CLIP_READS_INPUT(0)};
+
+struct clip_tensor *clip_tape_segment(struct clip_tape *t, clip_segment_fn build,
+                                      struct clip_tensor *x, const void *args, size_t args_size)
+{
+    struct segment part = {build};
+    struct clip_scope scope;
+    if (!t->record) return build(t, x, args);
+    clip_scope_enter(t, &scope);
+    bool wanted = inside(t)->wanted;
+    inside(t)->wanted = false;
+    t->record = false;
+    struct clip_tensor *y = clip_scope_leave(t, &scope, build(t, x, args));
+    t->record = true;
+    bool needs_grad = inside(t)->wanted;
+    inside(t)->wanted |= wanted;
+    if (!needs_grad || t->status != CLIP_OK) return y;
+
+    struct record *made = record_of(y->node), *record = new_record(t, sizeof part + args_size);
+    if (record == NULL) {
+        t->status = CLIP_ERR_MEMORY;
+        return y;
+    }
+    record->out = *y; /* and its memory moves over */
+    record->out.node = &record->node;
+    record->out.needs_grad = true;
+    record->value = made->value;
+    made->value = NULL;
+    made->out.data = NULL;
+    record->node.op = &segment;
+    record->node.args = record + 1;
+    memcpy(record->node.args, &part, sizeof part);
+    if (args_size > 0) memcpy((char *)record->node.args + sizeof part, args, args_size);
+    record->node.in[0] = x;
+    mark_read(x);
+    return &record->out;
+}
+
+static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_node *end);
+
+/* A segment's backward: builds it again from a leaf that stands for x, walks it back, forgets it.
+ */
+static void run_segment(struct clip_tape *t, struct clip_node *node)
+{
+    struct tape *tape = inside(t);
+    struct clip_node *last = t->last;
+    struct block *block = tape->current;
+    size_t used = block->used;
+    struct segment part;
+    struct clip_tensor x = *node->in[0];
+    memcpy(&part, node->args, sizeof part);
+    x.node = NULL;
+    struct clip_tensor *y = part.build(t, &x, (const char *)node->args + sizeof part);
+    if (t->status == CLIP_OK) {
+        assert(y->node == t->last);
+        struct record *again = record_of(y->node), *record = record_of(node);
+        again->grad = record->grad;
+        record->grad = NULL;
+        y->grad = node->out->grad;
+        walk(t, y->node, last);
+        drop_value(t, again);
+    }
+    for (struct block *b = block->next; b != NULL; b = b->next) b->used = 0;
+    block->used = used;
+    tape->current = block;
+    t->last = last;
+}
+
+/* Runs the backward of `top` and of all before it, down to `end` and without it. */
+static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_node *end)
+{
+    for (struct clip_node *node = top; node != end && t->status == CLIP_OK;
+         node = node->previous) {
+        struct record *record = record_of(node);
+        if (node->op == NULL) continue;
+        if (record->grad != NULL) {
+            restore_inputs(t, node);
+            if (node->op->reads & CLIP_READS_OUTPUT) restore(t, node->out);
+            prepare_gradients(t, node);
+            if (node->op == &segment)
+                run_segment(t, node);
+            else
+                run(t, node, node->op->backward);
+        }
+        give_back(t, &record->grad);
+        node->out->grad = NULL;
+        give_back(t, &record->saved);
+        if (node != top) drop_value(t, record);
+    }
 }
 
 void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const float *dy)
@@ -319,21 +418,9 @@ void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const f
     size_t bytes = (size_t)clip_tensor_count(y) * sizeof(float);
     top->grad = take(t, bytes);
     if (top->grad != NULL && !t->plan) y->grad = memcpy(clip_piece_data(top->grad), dy, bytes);
-    for (struct clip_node *node = &top->node; node != NULL && t->status == CLIP_OK;
-         node = node->previous) {
-        struct record *record = record_of(node);
-        if (node->op == NULL) continue;
-        if (record->grad != NULL) {
-            restore_inputs(t, node);
-            if (node->op->reads & CLIP_READS_OUTPUT) restore(t, node->out);
-            prepare_gradients(t, node);
-            run(t, node, node->op->backward, true);
-        }
-        give_back(t, &record->grad);
-        node->out->grad = NULL;
-        give_back(t, &record->saved);
-        if (node->out != y) drop_value(t, record);
-    }
+    inside(t)->walking = true;
+    walk(t, &top->node, NULL);
+    inside(t)->walking = false;
 }
 
 void clip_tape_backward(struct clip_tape *t, struct clip_tensor *loss)

@@ -110,6 +110,15 @@ struct clip_tensor *clip_scope_leave(struct clip_tape *tape, struct clip_scope *
  * it cannot be computed again. */
 void clip_tape_release(struct clip_tape *tape, struct clip_tensor *x);
 
+/* Builds y = build(t, x, args) without keeping what its backward will read: backward builds it a
+ * second time, to the same bits, walks it back, and gives all of it back (Chen et al. 2016,
+ * sublinear memory). x is the one value of the tape that build may read whose gradient is wanted;
+ * parameters and inputs come through args, which are copied. build's value is the last it makes. */
+typedef struct clip_tensor *(*clip_segment_fn)(struct clip_tape *tape, struct clip_tensor *x,
+                                               const void *args);
+struct clip_tensor *clip_tape_segment(struct clip_tape *tape, clip_segment_fn build,
+                                      struct clip_tensor *x, const void *args, size_t args_size);
+
 /* d loss / d everything, loss a scalar: gradients are added to the `grad` of leaves that need one.
  */
 void clip_tape_backward(struct clip_tape *tape, struct clip_tensor *loss);

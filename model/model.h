@@ -44,8 +44,12 @@ struct clip_block { /* a residual attention block; every pointer into model->par
     struct clip_tensor *ln_2_w, *ln_2_b, *c_fc_w, *c_fc_b, *c_proj_w, *c_proj_b;
 };
 
+/* What backward builds again instead of keeping it: nothing, each block's MLP, each block whole. */
+enum clip_recompute { CLIP_RECOMPUTE_NONE, CLIP_RECOMPUTE_MLP, CLIP_RECOMPUTE_BLOCK };
+
 struct clip_model {
     struct clip_model_config config;
+    enum clip_recompute recompute; /* the same bits whichever it is; less memory, more time */
     struct clip_param *params;
     int64_t param_count;
     int64_t size; /* elements of each buffer, padding included */

@@ -6,21 +6,55 @@
 
 static const float LAYERNORM_EPS = 1e-5f;
 
-/* x += attention(ln_1(x)); x += mlp(ln_2(x))   (Radford et al. 2019, pre-norm residual block) */
-static struct clip_tensor *block_forward(struct clip_tape *t, const struct clip_block *b,
-                                         struct clip_tensor *x, struct clip_tensor *offsets,
-                                         int64_t heads, bool causal, bool quick_gelu)
+/* What a block is built from, beside its input. */
+struct block_args {
+    const struct clip_block *block;
+    struct clip_tensor *offsets;
+    int64_t heads;
+    bool causal, quick_gelu;
+};
+
+/* x + attention(ln_1(x)) */
+static struct clip_tensor *attention_part(struct clip_tape *t, struct clip_tensor *x,
+                                          const void *args)
+{
+    const struct block_args *a = args;
+    const struct clip_block *b = a->block;
+    struct clip_tensor *h = clip_layernorm(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
+    h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);   /* [T,3W] */
+    h = clip_attention(t, h, a->offsets, a->heads, a->causal); /* [T,W] */
+    return clip_linear(t, h, b->out_proj_w, b->out_proj_b, x); /* [T,W] */
+}
+
+/* x + mlp(ln_2(x)) */
+static struct clip_tensor *mlp_part(struct clip_tape *t, struct clip_tensor *x, const void *args)
+{
+    const struct block_args *a = args;
+    const struct clip_block *b = a->block;
+    struct clip_tensor *h = clip_layernorm(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS); /* [T,W] */
+    h = clip_linear(t, h, b->c_fc_w, b->c_fc_b, NULL); /* [T,hidden] */
+    h = a->quick_gelu ? clip_quickgelu(t, h) : clip_gelu(t, h);
+    return clip_linear(t, h, b->c_proj_w, b->c_proj_b, x); /* [T,W] */
+}
+
+static struct clip_tensor *both_parts(struct clip_tape *t, struct clip_tensor *x, const void *args)
+{
+    return mlp_part(t, attention_part(t, x, args), args);
+}
+
+/* A pre-norm residual block (Radford et al. 2019), all or half of which backward may build again.
+ */
+static struct clip_tensor *block_forward(struct clip_tape *t, enum clip_recompute recompute,
+                                         struct clip_tensor *x, const struct block_args *args)
 {
     struct clip_scope scope;
     clip_scope_enter(t, &scope);
-    struct clip_tensor *h = clip_layernorm(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
-    h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);                           /* [T,3W] */
-    h = clip_attention(t, h, offsets, heads, causal);                                  /* [T,W] */
-    x = clip_linear(t, h, b->out_proj_w, b->out_proj_b, x);                            /* [T,W] */
-    h = clip_layernorm(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS);                     /* [T,W] */
-    h = clip_linear(t, h, b->c_fc_w, b->c_fc_b, NULL); /* [T,hidden] */
-    h = quick_gelu ? clip_quickgelu(t, h) : clip_gelu(t, h);
-    x = clip_linear(t, h, b->c_proj_w, b->c_proj_b, x); /* [T,W] */
+    if (recompute == CLIP_RECOMPUTE_BLOCK)
+        x = clip_tape_segment(t, both_parts, x, args, sizeof *args);
+    else if (recompute == CLIP_RECOMPUTE_MLP)
+        x = clip_tape_segment(t, mlp_part, attention_part(t, x, args), args, sizeof *args);
+    else
+        x = both_parts(t, x, args);
     return clip_scope_leave(t, &scope, x);
 }
 
@@ -57,8 +91,9 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     x = clip_scope_leave(t, &scope, clip_layernorm(t, x, m->ln_pre_w, m->ln_pre_b, LAYERNORM_EPS));
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        x = block_forward(t, &m->vision_blocks[i], x, offsets, c->vision_heads, false,
-                          c->quick_gelu);
+        struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
+                                  c->quick_gelu};
+        x = block_forward(t, m->recompute, x, &args);
         clip_tape_release(t, before);
     }
     return x;
@@ -101,7 +136,8 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        x = block_forward(t, &m->text_blocks[i], x, offsets, c->text_heads, true, c->quick_gelu);
+        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, true, c->quick_gelu};
+        x = block_forward(t, m->recompute, x, &args);
         clip_tape_release(t, before);
     }
     return x;

@@ -55,6 +55,39 @@ static void threads_change_no_bit(void **state)
     }
 }
 
+/* What backward builds again is the same to the bit, in less memory; the forecast knows how much. A
+ * locked tower has nothing to build again. */
+static void recompute_changes_memory_alone(void **state)
+{
+    (void)state;
+    struct training r;
+    struct clip_error error = {0};
+    size_t planned[3];
+    double loss[3];
+    float *first = NULL;
+    training_open(&r, test_root(0), 1);
+    for (int locked = 0; locked < 2; locked++, free(first)) {
+        test_ok(clip_model_train(r.model, &error), &error);
+        if (locked) clip_model_lock_image(r.model, 1);
+        for (int k = CLIP_RECOMPUTE_NONE; k <= CLIP_RECOMPUTE_BLOCK; k++) {
+            r.options.recompute = (enum clip_recompute)k;
+            float *weights = weights_after(&r, 2, &loss[k]);
+            struct clip_step *step = training_step_new(&r);
+            test_ok(clip_step_plan(step, 40, &planned[k], &error), &error);
+            clip_step_free(step);
+            if (k == CLIP_RECOMPUTE_NONE) {
+                first = weights;
+                continue;
+            }
+            assert_true(memcmp(&loss[k], &loss[0], sizeof loss[0]) == 0);
+            test_same_f32("weights", weights, first, r.model->size);
+            assert_true(planned[k] < planned[k - 1]);
+            free(weights);
+        }
+    }
+    training_close(&r);
+}
+
 /* Patch dropout draws by seed and sample: the same again for the same seed, others for another. */
 static void patch_dropout_is_keyed(void **state)
 {
@@ -303,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(recompute_changes_memory_alone),
         cmocka_unit_test(patch_dropout_is_keyed),
         cmocka_unit_test(moving_average_follows),
         cmocka_unit_test(layer_decay_scales_updates),

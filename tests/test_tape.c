@@ -158,6 +158,89 @@ static void cheap_values_come_again(void **state)
     free(dv);
 }
 
+/* What a segment is built from. */
+struct layer {
+    struct clip_tensor *w;
+    int64_t times;
+};
+
+static struct clip_tensor *layers_of(struct clip_tape *tape, struct clip_tensor *x,
+                                     const void *args)
+{
+    const struct layer *l = args;
+    for (int64_t i = 0; i < l->times; i++)
+        x = clip_add(tape, x, clip_gelu(tape, clip_linear(tape, x, l->w, NULL, NULL)));
+    return x;
+}
+
+/* One segment of four layers holding two segments of two, or none: the same bits, less memory, and
+ * as much as was planned. */
+static struct clip_tensor *nested(struct clip_tape *tape, struct clip_tensor *x, const void *args)
+{
+    struct layer two = {((const struct layer *)args)->w, 2};
+    x = clip_tape_segment(tape, layers_of, x, &two, sizeof two);
+    return clip_tape_segment(tape, layers_of, x, &two, sizeof two);
+}
+
+static void segments_change_memory_and_nothing_else(void **state)
+{
+    (void)state;
+    struct clip_tensor x = leaf(64, 32, 1), w = leaf(32, 32, 2);
+    struct layer four = {&w, 4};
+    float *dy = gradcheck_normal(64 * 32, 1, 3);
+    float *dx = gradcheck_normal(64 * 32, 0, 0), *dw = gradcheck_normal(32 * 32, 0, 0);
+    size_t peak[3];
+    for (int k = 0; k < 3; k++)
+        for (int plan = 1; plan >= 0; plan--) {
+            struct clip_tape *tape = fixture_tape();
+            tape->plan = plan;
+            memset(x.grad, 0, 64 * 32 * sizeof(float));
+            memset(w.grad, 0, 32 * 32 * sizeof(float));
+            struct clip_tensor *y = clip_scale(tape, &x, 2);
+            y = k == 0   ? layers_of(tape, y, &four)
+                : k == 1 ? clip_tape_segment(tape, layers_of, y, &four, sizeof four)
+                         : clip_tape_segment(tape, nested, y, &four, sizeof four);
+            y = clip_scale(tape, y, 1);
+            clip_tape_backward_from(tape, y, dy);
+            fixture_tape_ok(tape);
+            if (plan)
+                peak[k] = clip_tape_peak(tape);
+            else
+                assert_int_equal(clip_tape_peak(tape), peak[k]);
+            if (k == 0 && !plan) {
+                memcpy(dx, x.grad, 64 * 32 * sizeof *dx);
+                memcpy(dw, w.grad, 32 * 32 * sizeof *dw);
+            }
+            if (!plan) test_same_f32("dx", x.grad, dx, 64 * 32);
+            if (!plan) test_same_f32("dw", w.grad, dw, 32 * 32);
+            clip_tape_free(tape);
+        }
+    assert_true(peak[2] < peak[1] && peak[1] <= peak[0]);
+    gradcheck_tensor_free(&x);
+    gradcheck_tensor_free(&w);
+    free(dy);
+    free(dx);
+    free(dw);
+}
+
+/* A segment through which no gradient is wanted is plain inference. */
+static void segments_without_gradients_record_nothing(void **state)
+{
+    (void)state;
+    struct clip_tensor x = leaf(4, 32, 1), w = leaf(32, 32, 2);
+    struct layer two = {&w, 2};
+    struct clip_tape *tape = fixture_tape();
+    x.needs_grad = w.needs_grad = false;
+    struct clip_tensor *y = clip_tape_segment(tape, layers_of, &x, &two, sizeof two);
+    assert_false(y->needs_grad);
+    assert_non_null(y->data);
+    w.needs_grad = true;
+    assert_true(clip_tape_segment(tape, layers_of, &x, &two, sizeof two)->needs_grad);
+    clip_tape_free(tape);
+    gradcheck_tensor_free(&x);
+    gradcheck_tensor_free(&w);
+}
+
 /* With record off nothing needs a gradient, and backward touches nothing. */
 static void inference_records_nothing(void **state)
 {
@@ -324,6 +407,8 @@ int main(void)
         cmocka_unit_test(what_needs_no_gradient_gets_none),
         cmocka_unit_test(scopes_change_memory_and_nothing_else),
         cmocka_unit_test(cheap_values_come_again),
+        cmocka_unit_test(segments_change_memory_and_nothing_else),
+        cmocka_unit_test(segments_without_gradients_record_nothing),
         cmocka_unit_test(inference_records_nothing),
         cmocka_unit_test(repeating_asks_for_nothing),
         cmocka_unit_test(planning_foretells_the_peak),

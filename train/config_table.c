@@ -20,9 +20,10 @@
     {                                                                               \
         FIELD(s, k), KEY_TEXT, AT(s, k), standard, 0, 0, false, NULL, decides, help \
     }
-#define CHOICE(s, k, standard, choices, help)                                         \
-    {                                                                                 \
-        FIELD(s, k), KEY_CHOICE, AT(s, k), standard, 0, 0, false, choices, true, help \
+#define CHOICE(s, k, standard, choices, help) CHOICE_OF(s, k, standard, choices, true, help)
+#define CHOICE_OF(s, k, standard, choices, decides, help)                                \
+    {                                                                                    \
+        FIELD(s, k), KEY_CHOICE, AT(s, k), standard, 0, 0, false, choices, decides, help \
     }
 #define SHARE(s, k, standard, help)                                               \
     {                                                                             \
@@ -108,7 +109,8 @@ const struct clip_key clip_config_keys[] = {
     CHOICE(train, best_metric, "val_loss",
            "val_loss|image_retrieval_recall@1|text_retrieval_recall@1|acc1",
            "what best.h5 is chosen by"),
-    CHOICE(train, recompute, "none", "none", "what backward computes again to save memory"),
+    CHOICE_OF(train, recompute, "none", "none|mlp|block", false,
+              "what backward computes again to save memory; the same result"),
     REAL(train, patch_dropout, "0", 0, 0.95, false, "share of patches left out in training (FLIP)"),
     BOOL(train, lock_image, "false", "the image tower is not trained (LiT)"),
     INT(train, unlocked_image_blocks, "0", 0, 1024, true,

@@ -187,6 +187,9 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .layer_decay = c->optim.layer_decay,
         .ema_decay = c->optim.ema_decay,
         .patch_dropout = c->train.patch_dropout,
+        .recompute = is(c->train.recompute, "block") ? CLIP_RECOMPUTE_BLOCK
+                     : is(c->train.recompute, "mlp") ? CLIP_RECOMPUTE_MLP
+                                                     : CLIP_RECOMPUTE_NONE,
         .seed = (uint64_t)c->train.seed,
     };
     if (options.teacher != NULL)

@@ -61,6 +61,7 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     CLIP_NEW(s, 1);
     s->options = *options;
     s->model = model;
+    model->recompute = options->recompute;
     CLIP_TRY(clip_tape_create(&s->tape, error));
     CLIP_TRY(create_adamw(s, error));
     if (options->ema_decay > 0) {
