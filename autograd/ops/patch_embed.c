@@ -7,8 +7,8 @@
 /* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T.
  *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
  *   dw += dy^T patches    dimage += dy w, put back where each patch came from
- * The flattened patches are kept from forward. (Dosovitskiy et al. 2021, equation 1.) Backward
- * reads w and keep. */
+ * The flattened patches are scratch, made again by backward. (Dosovitskiy et al. 2021, equation 1.)
+ * Backward reads image, w and keep. */
 enum { IMAGE, W, KEEP };
 
 static int64_t patch_values(const struct clip_node *n)
@@ -16,14 +16,10 @@ static int64_t patch_values(const struct clip_node *n)
     return clip_tensor_count(n->in[W]) / n->in[W]->shape[0];
 }
 
-static size_t patches_bytes(const struct clip_node *n)
-{
-    return (size_t)(clip_tensor_rows(n->out) * patch_values(n)) * sizeof(float);
-}
-
 static size_t patch_embed_scratch(const struct clip_node *n, bool backward)
 {
-    return backward && n->in[IMAGE]->needs_grad ? patches_bytes(n) : 0;
+    (void)backward;
+    return (size_t)(clip_tensor_rows(n->out) * patch_values(n)) * sizeof(float);
 }
 
 /* Where row r of the patches begins in a picture of the batch: offset of its first pixel in plane
@@ -42,7 +38,7 @@ static void flatten_rows(struct clip_node *n, int64_t begin, int64_t end)
 {
     const int64_t *shape = n->in[IMAGE]->shape;
     int64_t p = n->in[W]->shape[2], plane = shape[2] * shape[3];
-    float *out = (float *)n->saved + begin * patch_values(n);
+    float *out = (float *)n->scratch + begin * patch_values(n);
     for (int64_t r = begin; r < end; r++) {
         const float *from = (const float *)n->in[IMAGE]->data + patch_offset(n, r);
         for (int64_t c = 0; c < shape[1]; c++)
@@ -56,7 +52,7 @@ static void patch_embed_forward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
     clip_op_rows(n, rows, k, flatten_rows);
     clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = d, .k = k, .alpha = 1, .a = {n->saved, k},
+        .m = rows, .n = d, .k = k, .alpha = 1, .a = {n->scratch, k},
         .b = {n->in[W]->data, k, .transpose = true}, .c = {n->out->data, d}});
 }
 
@@ -76,10 +72,12 @@ static void put_back_rows(struct clip_node *n, int64_t begin, int64_t end)
 static void patch_embed_backward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
-    if (n->in[W]->needs_grad)
+    if (n->in[W]->needs_grad) {
+        clip_op_rows(n, rows, k, flatten_rows);
         clip_gemm(&(struct clip_gemm){
             .m = d, .n = k, .k = rows, .alpha = 1, .a = {n->out->grad, d, .transpose = true},
-            .b = {n->saved, k}, .c = {n->in[W]->grad, k}, .accumulate = true});
+            .b = {n->scratch, k}, .c = {n->in[W]->grad, k}, .accumulate = true});
+    }
     if (n->in[IMAGE]->needs_grad) {
         clip_gemm(&(struct clip_gemm){
             .m = rows, .n = k, .k = d, .alpha = 1, .a = {n->out->grad, d},
@@ -92,8 +90,7 @@ static const struct clip_op patch_embed = {
     .name = "patch_embed",
     .forward = patch_embed_forward,
     .backward = patch_embed_backward,
-    .reads = CLIP_READS_INPUT(W) | CLIP_READS_INPUT(KEEP),
-    .saved = patches_bytes,
+    .reads = CLIP_READS_INPUT(IMAGE) | CLIP_READS_INPUT(W) | CLIP_READS_INPUT(KEEP),
     .scratch = patch_embed_scratch,
 };
 
