@@ -16,8 +16,37 @@ void clip_bundle_release(struct clip_bundle *bundle)
     free(bundle->texts);
     free(bundle->slots);
     clip_arena_release(&bundle->arena);
-    clip_file_unmap(&bundle->mapping);
+    for (int64_t i = 0; i < bundle->mapping_count; i++) clip_file_unmap(&bundle->mappings[i]);
+    free(bundle->mappings);
     *bundle = (struct clip_bundle){0};
+}
+
+clip_status clip_bundle_keep(struct clip_bundle *bundle, struct clip_mapping *mapping,
+                             struct clip_error *error)
+{
+    clip_status status =
+        clip_array_grow(&bundle->mappings, &bundle->mapping_capacity, bundle->mapping_count + 1,
+                        sizeof *bundle->mappings, error);
+    if (status == CLIP_OK) bundle->mappings[bundle->mapping_count++] = *mapping;
+    else clip_file_unmap(mapping);
+    *mapping = (struct clip_mapping){0};
+    return status;
+}
+
+clip_status clip_bundle_absorb(struct clip_bundle *bundle, struct clip_bundle *part,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    for (int64_t i = 0; i < part->tensor_count; i++) {
+        CLIP_TRY(clip_bundle_add(bundle, part->tensors[i].name, &part->tensors[i].tensor, error));
+    }
+    while (part->mapping_count > 0) {
+        CLIP_TRY(clip_bundle_keep(bundle, &part->mappings[--part->mapping_count], error));
+    }
+out: /* after a failure the tensors may point there too */
+    clip_arena_join(&bundle->arena, &part->arena);
+    clip_bundle_release(part);
+    return status;
 }
 
 /* FNV-1a, 64 bits. */
@@ -102,11 +131,15 @@ out:
     return status;
 }
 
+int64_t clip_bundle_number(const struct clip_bundle *bundle, const char *name)
+{
+    return bundle->slot_count > 0 ? *slot_of(bundle, name) - 1 : -1;
+}
+
 const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name)
 {
-    if (bundle->slot_count == 0) return NULL;
-    int64_t number = *slot_of(bundle, name);
-    return number ? &bundle->tensors[number - 1].tensor : NULL;
+    int64_t number = clip_bundle_number(bundle, name);
+    return number >= 0 ? &bundle->tensors[number].tensor : NULL;
 }
 
 const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key)

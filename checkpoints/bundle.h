@@ -36,9 +36,17 @@ struct clip_bundle { /* start from {0} */
     int64_t *slots;              /* hash table of names: 1 + the tensor's number, 0 where empty */
     int64_t slot_count;          /* a power of two, at least twice tensor_count */
     struct clip_arena arena;     /* names, texts, and data that was copied */
-    struct clip_mapping mapping; /* the file that data points into, for safetensors */
+    struct clip_mapping *mappings; /* files that data points into */
+    int64_t mapping_count, mapping_capacity;
 };
 void clip_bundle_release(struct clip_bundle *bundle);
+/* The mapping becomes the bundle's (it is {0} then), also where that fails. */
+clip_status clip_bundle_keep(struct clip_bundle *bundle, struct clip_mapping *mapping,
+                             struct clip_error *error);
+/* Moves the tensors of `part`, with the memory and files they lie in, to the bundle; texts stay
+ * behind. `part` is {0} afterwards. A name that both have is CLIP_ERR_DATA. */
+clip_status clip_bundle_absorb(struct clip_bundle *bundle, struct clip_bundle *part,
+                               struct clip_error *error);
 
 /* Borrows data, copies the name. A name that is there already is refused (CLIP_ERR_DATA). */
 clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
@@ -46,6 +54,8 @@ clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
 /* Copies key and value; a key that is there already, or a NUL byte in the value, is refused. */
 clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, const char *value,
                                  size_t n, struct clip_error *error);
+/* The tensor's number; -1: not there. */
+int64_t clip_bundle_number(const struct clip_bundle *bundle, const char *name);
 /* NULL: not there. */
 const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name);
 const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key);
@@ -84,6 +94,14 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
 /* From memory that stays the caller's and outlives the bundle; `name` stands for the path. */
 clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name,
                                    struct clip_bundle *out, struct clip_error *error);
+
+/* Several files that an index names, as transformers writes them: JSON with "weight_map", an object
+ * of tensor name to file name; `read` reads one of the files, which lie beside the index. Every
+ * tensor has to be in the file that the index says, and no other. */
+typedef clip_status clip_bundle_reader(const char *path, struct clip_bundle *out,
+                                       struct clip_error *error);
+clip_status clip_shards_read(const char *index, clip_bundle_reader *read, struct clip_bundle *out,
+                             struct clip_error *error);
 
 /* numpy's .npy 1.0, for embeddings: one F32 tensor. */
 clip_status clip_npy_write(const char *path, const struct clip_tensor *tensor,

@@ -248,8 +248,9 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
     clip_status status = clip_file_map(path, &mapping, error);
     if (status != CLIP_OK) return status;
     status = clip_safetensors_parse(mapping.data, mapping.size, path, out, error);
-    if (status == CLIP_OK) out->mapping = mapping;
+    if (status == CLIP_OK) status = clip_bundle_keep(out, &mapping, error);
     else clip_file_unmap(&mapping);
+    if (status != CLIP_OK) clip_bundle_release(out);
     return status;
 }
 

@@ -188,6 +188,14 @@ char *clip_arena_string(struct clip_arena *arena, const char *bytes, size_t n,
     return copy;
 }
 
+void clip_arena_join(struct clip_arena *arena, struct clip_arena *from)
+{
+    struct clip_arena_block **end = &arena->first;
+    while (*end != NULL) end = &(*end)->next;
+    *end = from->first;
+    from->first = NULL;
+}
+
 void clip_arena_release(struct clip_arena *arena)
 {
     struct clip_arena_block *block = arena->first;

@@ -50,6 +50,8 @@ void *clip_arena_alloc(struct clip_arena *arena, int64_t count, size_t size,
                        struct clip_error *error); /* zeroed */
 char *clip_arena_string(struct clip_arena *arena, const char *bytes, size_t n,
                         struct clip_error *error); /* a copy, NUL added */
+/* All that `from` holds belongs to `arena` now; `from` is {0}. */
+void clip_arena_join(struct clip_arena *arena, struct clip_arena *from);
 void clip_arena_release(struct clip_arena *arena);
 
 #endif

@@ -68,11 +68,13 @@ struct clip_preprocess {
     int64_t image_size; /* S */
     enum clip_interpolation interpolation;
     enum clip_resize_mode resize_mode;
-    bool floor_crop; /* transformers' centre crop; open_clip's rounds half to even */
+    int64_t shortest; /* with SHORTEST, what the short side becomes before the crop, at least S;
+                       * 0: S (transformers' "size" beside "crop_size") */
+    bool floor_crop;  /* transformers' centre crop; open_clip's rounds half to even */
     float mean[3], std[3];
 };
 /* Evaluation: resize, centre crop. out [S,S,3].
- *   SHORTEST  torchvision's Resize(S) and CenterCrop(S): the short side becomes S
+ *   SHORTEST  torchvision's Resize(S) and CenterCrop(S): the short side becomes S (or `shortest`)
  *   LONGEST   open_clip's ResizeKeepRatio and CenterCropOrPad: the long side becomes S, black bars;
  *             CLIP_ERR_DATA where the short side would round to 0
  *   SQUASH    both sides become S */

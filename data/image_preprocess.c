@@ -30,22 +30,21 @@ static struct clip_resize whole_picture(const struct clip_preprocess *preprocess
     };
 }
 
-/* The long side becomes int(S long / short), and S x S pixels of the middle are kept. Only those
+/* The short side becomes S (or `shortest`), the long one int(S long / short), and S x S pixels of
+ * the middle are kept. Only those
  * are computed. */
 static clip_status shortest(const struct clip_preprocess *preprocess,
                             const struct clip_image *image, uint8_t *out, struct clip_error *error)
 {
     struct clip_resize resize = whole_picture(preprocess, image);
-    int64_t S = preprocess->image_size;
+    int64_t S = preprocess->image_size, side = preprocess->shortest > 0 ? preprocess->shortest : S;
     double w = (double)image->width, h = (double)image->height;
 
-    if (image->width <= image->height) {
-        resize.height = (int64_t)((double)S * h / w);
-        resize.y = crop_start(resize.height, S, preprocess->floor_crop);
-    } else {
-        resize.width = (int64_t)((double)S * w / h);
-        resize.x = crop_start(resize.width, S, preprocess->floor_crop);
-    }
+    resize.width = resize.height = side;
+    if (image->width <= image->height) resize.height = (int64_t)((double)side * h / w);
+    else resize.width = (int64_t)((double)side * w / h);
+    resize.x = crop_start(resize.width, S, preprocess->floor_crop);
+    resize.y = crop_start(resize.height, S, preprocess->floor_crop);
     return clip_resize_part(out, &resize, error);
 }
 
@@ -89,6 +88,11 @@ static clip_status check_sizes(const struct clip_preprocess *preprocess,
         return clip_fail(error, CLIP_ERR_USAGE,
                          "image_size = %lld is not between 1 and 16384",
                          (long long)preprocess->image_size);
+    if (preprocess->shortest != 0 &&
+        (preprocess->shortest < preprocess->image_size || preprocess->shortest > 16384))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "pictures cannot be resized to a short side of %lld for a crop of %lld",
+                         (long long)preprocess->shortest, (long long)preprocess->image_size);
     if (image->width < 1 || image->height < 1 || image->width > INT32_MAX ||
         image->height > INT32_MAX)
         return clip_fail(error, CLIP_ERR_DATA, "a picture of %lld x %lld pixels cannot be used",

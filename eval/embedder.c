@@ -157,12 +157,24 @@ static void embed_one(void *context, int64_t i)
     w->error = *error;
 }
 
+/* The tower that the job needs was read. */
+static clip_status check_tower(const struct job *job, struct clip_error *error)
+{
+    bool image = job->pixels != NULL || job->pictures != NULL;
+    enum clip_towers has = job->embedder->file->towers;
+    if (has == CLIP_TOWERS_BOTH || has == (image ? CLIP_TOWERS_IMAGE : CLIP_TOWERS_TEXT))
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_USAGE, "%s was opened for %s alone; open it for both",
+                     clip_embedder_source(job->embedder), image ? "texts" : "pictures");
+}
+
 /* Runs the job over n items; the first that failed, by number, gives the error. */
 static clip_status run(struct job *job, int64_t n, int64_t *cut, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int threads = clip_threads_count();
     int64_t failed = 0;
+    CLIP_TRY(check_tower(job, error));
     CLIP_NEW(job->workers, threads);
     if (2 * n > threads) clip_parallel_for(n, embed_one, job);
     else /* few items: threads inside each of them serve better, and give the same bits */
@@ -364,17 +376,27 @@ static clip_status check_ids(const struct job *job, int64_t i, int64_t n, struct
     return CLIP_OK;
 }
 
-/* A padded row's tokens are those up to and with its first largest id. */
+/* Where a padded row ends. */
+static int64_t end_of_row(const struct clip_text_ids *rule, const int32_t *ids, int64_t length)
+{
+    int64_t end = 0;
+    for (int64_t t = 0; t < length; t++) {
+        if (rule->end > 0 && ids[t] == rule->end) return t;
+        if (rule->end == 0 && ids[t] > ids[end]) end = t;
+    }
+    return end;
+}
+
+/* A padded row's tokens are those up to and with its end. */
 static clip_status embed_ids(const struct job *job, struct worker *w, int64_t i, float *row,
                              struct clip_error *error)
 {
-    int64_t end = 0, context = job->embedder->file->model->config.context_length;
+    int64_t context = job->embedder->file->model->config.context_length;
     const int32_t *ids = job->ids + i * job->length;
-    for (int64_t t = 1; t < job->length; t++)
-        if (ids[t] > ids[end]) end = t;
+    int64_t end = end_of_row(&job->embedder->file->ids, ids, job->length);
     if (end + 1 > context)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "row %lld of input_ids has %lld tokens up to its largest id; the model's "
+                         "row %lld of input_ids has %lld tokens up to its end; the model's "
                          "context_length is %lld",
                          (long long)i, (long long)(end + 1), (long long)context);
     clip_status status = check_ids(job, i, end + 1, error);
@@ -542,14 +564,17 @@ clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
     if (options != NULL) {
         open.tokenizer = options->tokenizer;
         open.weights = options->raw_weights ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
+        open.towers = options->checksum                    ? CLIP_TOWERS_BOTH
+                      : options->use == CLIP_USE_PICTURES ? CLIP_TOWERS_IMAGE
+                      : options->use == CLIP_USE_TEXTS    ? CLIP_TOWERS_TEXT
+                                                          : CLIP_TOWERS_BOTH;
     }
-    status = clip_model_file_open(&file, model, &open, error);
-    if (status != CLIP_OK) return status;
-    status = clip_embedder_create(out, file, options, error);
-    if (status != CLIP_OK) {
-        clip_model_file_free(file);
-        return status;
-    }
+    CLIP_TRY(clip_model_file_open(&file, model, &open, error));
+    if (options != NULL && options->checksum) CLIP_TRY(clip_model_file_sum(file, error));
+    CLIP_TRY(clip_embedder_create(out, file, options, error));
     (*out)->owned = file;
-    return CLIP_OK;
+    file = NULL;
+out:
+    clip_model_file_free(file);
+    return status;
 }

@@ -27,10 +27,14 @@
 struct clip_embedder;
 struct clip_model_file;
 
+enum clip_embedder_use { CLIP_USE_BOTH, CLIP_USE_PICTURES, CLIP_USE_TEXTS };
+
 struct clip_embedder_options {  /* {0}: the defaults */
     const char *tokenizer;      /* a tokenizer file, or "clip"; NULL: the model's own */
     bool raw_weights;           /* the weights as trained where their moving average is there too */
     int64_t max_pixels;         /* pictures with more are refused; 0: 100 million */
+    enum clip_embedder_use use; /* only this tower is read; the other's calls are refused */
+    bool checksum;              /* the model's checksum is wanted, which reads every weight */
 };
 
 enum clip_row_kind {
@@ -38,8 +42,8 @@ enum clip_row_kind {
     CLIP_RAW,  /* as the projection gives them */
 };
 
-/* MODEL: a run folder, a native .h5 or a .safetensors with open_clip's names. clip_embedder_free
- * accepts NULL. */
+/* MODEL: a run folder, a native .h5, a folder, cached id or file of transformers', open_clip's or
+ * OpenAI's weights. clip_embedder_free accepts NULL. */
 clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
                                const struct clip_embedder_options *options,
                                struct clip_error *error);
@@ -85,8 +89,9 @@ clip_status clip_embedder_pixels(const struct clip_embedder *embedder, const flo
                                  int64_t n, enum clip_row_kind kind, float *out,
                                  struct clip_error *error);
 
-/* Token ids [n,length], padded: a row ends at its largest id, the first where it comes twice
- * (open_clip's pooling); what stands behind it is never looked at. */
+/* Token ids [n,length], padded: a row ends at the model's end token, the first where it comes twice
+ * (transformers' pooling; its first id where there is none), or at its largest id (open_clip's);
+ * what stands behind it is never looked at. */
 clip_status clip_embedder_ids(const struct clip_embedder *embedder, const int32_t *ids, int64_t n,
                               int64_t length, enum clip_row_kind kind, float *out,
                               struct clip_error *error);

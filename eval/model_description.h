@@ -8,20 +8,27 @@
  *                               "mlp_ratio"},
  *                  "init_logit_bias": -10 (where the model has a logit_bias)},
  *    "preprocess_cfg": {"mean", "std", "interpolation", "resize_mode"}}
- * and two keys of ours behind, each only where it is not the default: "text_cleaning":
- * "huggingface", "floor_crop": true. */
+ * and keys of ours behind, each only where it is not the default: "text_cleaning": "huggingface",
+ * "floor_crop": true, "end_id", "pad_id". */
 #ifndef CLIP_EVAL_MODEL_DESCRIPTION_H
 #define CLIP_EVAL_MODEL_DESCRIPTION_H
 
-#include "checkpoints/bundle.h"
+#include "checkpoints/layout.h"
 #include "data/image.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
+
+/* Rows of token ids that a person gives, padded to one length: how they end, what fills them. */
+struct clip_text_ids {
+    int64_t end; /* a row ends at the first of these; 0: at its first largest id, as in open_clip */
+    int64_t pad; /* what stands behind the end */
+};
 
 struct clip_model_description {
     struct clip_model_config config;
     struct clip_preprocess preprocess; /* image_size, mean and std are also config's */
     enum clip_text_cleaning cleaning;
+    struct clip_text_ids ids;
 };
 
 /* Appends the JSON, one line. The same description gives the same bytes. */
@@ -32,15 +39,31 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
                                          struct clip_model_description *out,
                                          struct clip_error *error);
-/* The sizes that the shapes of open_clip's weights under `prefix` tell: all of config but heads
- * (width / 64 is put there), quick_gelu (false), mean and std (CLIP's). */
-clip_status clip_model_description_infer(const struct clip_bundle *weights, const char *prefix,
+/* The same from transformers' config.json (CLIPModel). Its rules for text hold: the row at
+ * eos_token_id is taken, its cleaning; and its way to crop, with CLIP's mean and std until
+ * clip_preprocessor_parse has read those that belong to it. Another kind of model is refused. */
+clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,
+                                                     struct clip_model_description *out,
+                                                     struct clip_error *error);
+/* transformers' preprocessor_config.json: resizing, crop, mean and std, into a description that is
+ * parsed already. What this program does not do is refused by name. */
+clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name,
+                                    struct clip_model_description *description,
+                                    struct clip_error *error);
+
+/* The sizes that the weights' shapes tell: all of config but heads (width / 64 is put there),
+ * quick_gelu (false), mean and std (CLIP's). */
+clip_status clip_model_description_infer(const struct clip_weight_source *weights,
                                          const char *name, struct clip_model_description *out,
                                          struct clip_error *error);
 /* The description's sizes are those of the shapes; else CLIP_ERR_DATA names the first that is not.
  * A model that passes needs about as much memory as its weights in the bundle. */
 clip_status clip_model_description_check(const struct clip_model_description *description,
-                                         const struct clip_bundle *weights, const char *prefix,
+                                         const struct clip_weight_source *weights,
                                          const char *name, struct clip_error *error);
+/* A description of a CLIP of no size in particular: open_clip's defaults. */
+struct clip_model_description clip_model_description_default(void);
+/* Copies image size, mean and std from the model's part to the preprocessing's. */
+void clip_model_description_unify(struct clip_model_description *description);
 
 #endif

@@ -1,4 +1,5 @@
 /* Presets and checks of a model's description. */
+#include <math.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -43,6 +44,15 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
     }
     return clip_fail(error, CLIP_ERR_USAGE,
                      "there is no preset \"%s\"; expected vit-b-32, vit-b-16 or vit-l-14", name);
+}
+
+double clip_model_mlp_ratio(int64_t width, int64_t hidden)
+{
+    double ratio = (double)hidden / (double)width;
+    while ((int64_t)((double)width * ratio) < hidden) {
+        ratio = nextafter(ratio, INFINITY); /* the product was rounded down */
+    }
+    return ratio;
 }
 
 static clip_status check_range(const char *what, int64_t value, int64_t most,

@@ -96,8 +96,8 @@ static void list_parameters(struct listing *l, struct clip_model *m)
     m->ln_final_b = list(l, 0, SHAPE(tw), "", "ln_final.bias");
 }
 
-clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
-                              struct clip_error *error)
+clip_status clip_model_create_bare(struct clip_model **out, const struct clip_model_config *config,
+                                   struct clip_error *error)
 {
     clip_status status;
     struct clip_model *model = NULL;
@@ -109,11 +109,24 @@ clip_status clip_model_create(struct clip_model **out, const struct clip_model_c
     CLIP_NEW(model->params, count.count);
     CLIP_NEW(model->vision_blocks, config->vision_layers);
     CLIP_NEW(model->text_blocks, config->text_layers);
-    CLIP_NEW(model->data, count.size);
     fill.params = model->params;
     list_parameters(&fill, model);
     model->param_count = fill.count;
     model->size = fill.size;
+    *out = model;
+    return CLIP_OK;
+out:
+    clip_model_free(model);
+    return status;
+}
+
+clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
+                              struct clip_error *error)
+{
+    struct clip_model *model;
+    clip_status status = clip_model_create_bare(&model, config, error);
+    if (status != CLIP_OK) return status;
+    CLIP_NEW(model->data, model->size);
     for (int64_t i = 0; i < model->param_count; i++)
         model->params[i].tensor.data = model->data + model->params[i].offset;
     *out = model;

@@ -29,6 +29,9 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
 clip_status clip_model_config_check(const struct clip_model_config *config,
                                     struct clip_error *error);
 
+/* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
+double clip_model_mlp_ratio(int64_t width, int64_t hidden);
+
 struct clip_param {
     char name[96];
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
@@ -68,6 +71,11 @@ struct clip_model {
  */
 clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
                               struct clip_error *error);
+/* The same without a buffer, for weights that lie in a mapped file: model->data is NULL, and
+ * whoever opens the file points each parameter's tensor.data to where it lies. Such a model
+ * computes and cannot be trained. */
+clip_status clip_model_create_bare(struct clip_model **out, const struct clip_model_config *config,
+                                   struct clip_error *error);
 void clip_model_free(struct clip_model *model);
 /* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
  * numbers keyed by (seed, parameter). */

@@ -170,7 +170,7 @@ static void opens_what_a_person_names(void **state)
     test_fails(clip_model_file_open(&back, test_path(folder, "no"), NULL, &error), &error,
                CLIP_ERR_NOT_FOUND, "no such file");
     test_fails(clip_model_file_open(&back, folder, NULL, &error), &error, CLIP_ERR_NOT_FOUND,
-               "neither best.h5 nor last.h5");
+               "neither best.h5 nor last.h5 of a run");
     test_fails(clip_model_file_open(&back, test_write_text(folder, "a.txt", "hello"), NULL, &error),
                &error, CLIP_ERR_FORMAT, "a.txt");
     test_ok(clip_model_export(&file, last, &native, &error), &error);
@@ -179,6 +179,8 @@ static void opens_what_a_person_names(void **state)
     same_weights(file.model, back->model);
     assert_int_equal(clip_tokenizer_vocab_size(back->tokenizer), 517);
     assert_int_equal(back->preprocess.image_size, 16);
+    assert_string_equal(back->checksum, ""); /* computed when asked for */
+    test_ok(clip_model_file_sum(back, &error), &error);
     assert_int_equal(strlen(back->checksum), 8);
     clip_model_file_free(back);
     const char *best = test_path(folder, "best.h5"), *named = test_path(folder, "named");
@@ -320,14 +322,18 @@ static void names_every_wrong_weight(void **state)
         if (strcmp(name, "ln_final.bias") == 0) name = "ln_final.offset";
         test_ok(clip_bundle_add(&bundle, name, &t, &error), &error);
     }
-    test_fails(clip_model_file_load(model, &bundle, "", "a.h5", &error), &error, CLIP_ERR_DATA,
-               "a.h5 does not fit the model");
+    struct clip_weight_source from = {&bundle, CLIP_LAYOUT_OPEN_CLIP, ""};
+    struct clip_arena arena = {0};
+    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error),
+               &error, CLIP_ERR_DATA, "a.h5 does not fit the model");
     assert_non_null(strstr(error.message, "\"visual.proj\" has shape [64, 7] where [64, 8]"));
     assert_non_null(strstr(error.message, "\"logit_scale\" is of type I32"));
     assert_non_null(strstr(error.message, "\"ln_final.bias\" is missing"));
     assert_non_null(strstr(error.message, "\"ln_final.offset\" has no place"));
-    test_fails(clip_model_file_load(model, &none, "", "a.h5", &error), &error, CLIP_ERR_DATA,
-               "more"); /* too many to name them all */
+    from.bundle = &none;
+    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error),
+               &error, CLIP_ERR_DATA, "more"); /* too many to name them all */
+    clip_arena_release(&arena);
     assert_true(strlen(error.message) < 1000);
     clip_bundle_release(&bundle);
     clip_model_free(model);
@@ -386,7 +392,12 @@ static void refuses_other_weights(void **state)
     test_ok(clip_bundle_add(&bundle, "text_model.final_layer_norm.bias", &t, &error), &error);
     test_ok(clip_safetensors_write(path, &bundle, &error), &error);
     test_fails(clip_model_file_open(&back, path, NULL, &error), &error, CLIP_ERR_DATA,
-               "no weight \"visual.conv1.weight\"");
+               "no weight \"vision_model.embeddings.patch_embedding.weight\"");
+    clip_bundle_release(&bundle);
+    test_ok(clip_bundle_add(&bundle, "other", &t, &error), &error);
+    test_ok(clip_safetensors_write(path, &bundle, &error), &error);
+    test_fails(clip_model_file_open(&back, path, NULL, &error), &error, CLIP_ERR_DATA,
+               "none of the names");
     test_ok(clip_bundle_add(&bundle, "visual.conv1.weight", &t, &error), &error);
     test_ok(clip_safetensors_write(path, &bundle, &error), &error);
     test_fails(clip_model_file_open(&back, path, NULL, &error), &error, CLIP_ERR_DATA,
@@ -412,7 +423,8 @@ static void opens_reference_models(void **state)
             if (!path) continue;
             test_ok(clip_model_file_open(&file, path, NULL, &error), &error);
             test_ok(clip_safetensors_read(path, &bundle, &error), &error);
-            test_ok(clip_model_description_infer(&bundle, "", path, &d, &error), &error);
+            const struct clip_weight_source from = {&bundle, CLIP_LAYOUT_OPEN_CLIP, ""};
+            test_ok(clip_model_description_infer(&from, path, &d, &error), &error);
             assert_int_equal(file->model->config.quick_gelu, k);
             assert_int_equal(d.config.vision_layers, file->model->config.vision_layers);
             assert_int_equal(d.config.image_size, file->model->config.image_size);

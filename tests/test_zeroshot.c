@@ -50,7 +50,7 @@ static bool open_reference(struct reference *r, int root)
     *r = (struct reference){.values = fixture_read(where, "zeroshot/zeroshot.safetensors"),
                             .metrics = fixture_json(where, "zeroshot/zeroshot.json")};
     r->model = fixture_model(json_object_get(description, "model_cfg"), false);
-    test_ok(clip_model_file_load(r->model, &weights, "", where, &error), &error);
+    fixture_load(r->model, &weights);
     r->file.model = r->model;
     test_ok(clip_embedder_create(&r->embedder, &r->file, NULL, &error), &error);
     const struct clip_tensor *prompts = fixture_tensor(&r->values, "prompt_ids");

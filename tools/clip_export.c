@@ -63,6 +63,7 @@ int main(int argc, char **argv)
     clip_status status;
     CLIP_TRY(find_format(format_name, &export.format, &error));
     CLIP_TRY(clip_model_file_open(&file, model, &open, &error));
+    CLIP_TRY(clip_model_file_sum(file, &error));
     if (file->tokenizer == NULL)
         clip_warn("%s has no tokenizer, so the export has none; name one with --tokenizer",
                   file->source);

@@ -110,6 +110,7 @@ static int run_index(int argc, char **argv)
     struct clip_index index = {0};
     int64_t added = 0, bad = 0;
     const struct clip_embedder_options open = {
+        .checksum = true,
         .tokenizer = job.tokenizer,
         .raw_weights = strcmp(job.weights, "raw") == 0,
     };
@@ -208,6 +209,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     struct clip_hit *hits = NULL;
     int64_t found = 0;
     const struct clip_embedder_options open = {
+        .checksum = true,
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
     };

@@ -1,0 +1,72 @@
+/* Layouts: the names, and the shapes, that other projects give to a model's weights.
+ *
+ * Our own names are those of open_clip's CLIP ("visual.transformer.resblocks.0.ln_1.weight"), for a
+ * SigLIP with a few more (model/model.h). A layout says where each of them is found in a file:
+ *
+ *   OPEN_CLIP    the same names
+ *   CUSTOM_TEXT  open_clip's CustomTextCLIP: the text tower's names behind "text."
+ *   TIMM_SIGLIP  open_clip's SigLIP: the same, and timm's vision transformer behind "visual.trunk."
+ *   HUGGINGFACE  transformers' CLIPModel and SiglipModel: q, k and v are weights of their own,
+ *                projections are stored transposed (as Linear has them)
+ */
+#ifndef CLIP_CHECKPOINTS_LAYOUT_H
+#define CLIP_CHECKPOINTS_LAYOUT_H
+
+#include "checkpoints/bundle.h"
+
+enum clip_layout {
+    CLIP_LAYOUT_OPEN_CLIP,
+    CLIP_LAYOUT_CUSTOM_TEXT,
+    CLIP_LAYOUT_TIMM_SIGLIP,
+    CLIP_LAYOUT_HUGGINGFACE,
+};
+const char *clip_layout_name(enum clip_layout layout); /* "open_clip", "Hugging Face", ... */
+
+/* Where a weight of ours is in a file of some layout. Shapes may differ in dimensions of size 1
+ * ([1, 1, D] for [D]), which say nothing. */
+enum clip_fit {
+    CLIP_FIT_SAME,       /* names[0] as it is */
+    CLIP_FIT_TRANSPOSED, /* names[0], a matrix, transposed */
+    CLIP_FIT_STACKED,    /* names[0..2] one below the other: q, k, v */
+    CLIP_FIT_ROWS,       /* rows first_third/3 to end_third/3 of names[0] */
+};
+#define CLIP_NAME_SIZE 128
+struct clip_place {
+    enum clip_fit fit;
+    int count; /* of names: 3 where stacked, else 1 */
+    int first_third, end_third;
+    char names[3][CLIP_NAME_SIZE];
+};
+
+/* Where our weight `name` is; false: the layout has no such weight. */
+bool clip_layout_place(enum clip_layout layout, const char *name, struct clip_place *out);
+
+/* The layout whose names the bundle's tensors have behind `prefix`; false: none that is known. */
+bool clip_layout_find(const struct clip_bundle *bundle, const char *prefix, enum clip_layout *out);
+
+/* Names behind the prefix that are no weights and that readers pass over: buffers which some
+ * versions of transformers and PyTorch write along ("...position_ids", "attn_mask") and the three
+ * numbers in OpenAI's archives ("input_resolution", "context_length", "vocab_size"). */
+bool clip_layout_is_extra(const char *name);
+
+/* Where to find weights: the tensors of a bundle, in a layout, behind a prefix ("", "model/",
+ * "module."). */
+struct clip_weight_source {
+    const struct clip_bundle *bundle;
+    enum clip_layout layout;
+    const char *prefix;
+};
+
+/* The shape that our weight `name` would have, as *out (no data) and true; false where it is not
+ * there whole. */
+bool clip_layout_shape(const struct clip_weight_source *source, const char *name,
+                       struct clip_tensor *out);
+
+/* Our weight `name`, of want's shape, as float32: *out points to the bundle's own data where that
+ * is F32 and lies there as it is wanted, else to a widened, joined or transposed copy in `arena`.
+ * Names what is missing, misshapen or of a type that is no float. */
+clip_status clip_layout_take(const struct clip_weight_source *source, const char *name,
+                             const struct clip_tensor *want, struct clip_arena *arena, float **out,
+                             struct clip_error *error);
+
+#endif

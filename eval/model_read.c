@@ -1,0 +1,200 @@
+/* Reading a model's files: weights, then what describes them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/progress.h"
+#include "eval/model_source.h"
+
+#define FORMAT "clip.c 1"
+#define CONFIG_LIMIT ((size_t)16 << 20) /* bytes of a config.json */
+
+void clip_model_reading_release(struct clip_model_reading *reading)
+{
+    clip_bundle_release(&reading->bundle);
+    *reading = (struct clip_model_reading){0};
+}
+
+/* Native files ------------------------------------------------------------------------------- */
+
+static clip_status read_native(const char *path, bool raw, struct clip_model_reading *out,
+                               struct clip_error *error)
+{
+    static const char *const prefixes[] = {"ema/", "model/"};
+    clip_status status = CLIP_OK;
+    int first = raw ? 1 : 0, chosen;
+    CLIP_TRY(clip_hdf5_read_first(path, prefixes + first, 2 - first, &chosen, &out->bundle, error));
+    const struct clip_bundle_text *format = clip_bundle_text(&out->bundle, "format");
+    const struct clip_bundle_text *config = clip_bundle_text(&out->bundle, "config");
+    if (format && strcmp(format->value, FORMAT) != 0) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
+                           "%s: the checkpoint is of format \"%s\" and this program reads "
+                           "\"" FORMAT "\"; use the clip.c that wrote it, or a newer one", path,
+                           format->value));
+    }
+    if (chosen < 0 || !config) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: the file holds no model (no \"model\" group or no \"config\"); "
+                           "give a checkpoint that clip_train or clip_export wrote", path));
+    }
+    out->from.prefix = prefixes[first + chosen];
+    out->from.layout = CLIP_LAYOUT_OPEN_CLIP;
+    CLIP_TRY(clip_model_description_parse(config->value, config->size, path, &out->description,
+                                          error));
+out:
+    return status;
+}
+
+/* Other projects' ---------------------------------------------------------------------------- */
+
+static clip_status read_file(const char *path, struct clip_bundle *out, struct clip_error *error)
+{
+    if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
+    return clip_fail(error, CLIP_ERR_FORMAT,
+                     "%s: this is no file of weights that can be read; give a .h5 of clip_train or "
+                     "a .safetensors", path);
+}
+
+/* What training adds before each name: DistributedDataParallel, torch.compile. */
+static clip_status find_names(const char *path, struct clip_model_reading *out,
+                              struct clip_error *error)
+{
+    static const char *const prefixes[] = {
+        "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.",
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        out->from.prefix = prefixes[i];
+        if (clip_layout_find(&out->bundle, prefixes[i], &out->from.layout)) return CLIP_OK;
+    }
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s: the %lld tensors in it have none of the names that a CLIP's weights have "
+                     "with open_clip (visual.conv1.weight) or Hugging Face "
+                     "(vision_model.embeddings.patch_embedding.weight)", path,
+                     (long long)out->bundle.tensor_count);
+}
+
+static clip_status parse_config(const char *path, enum clip_model_config_kind kind,
+                                struct clip_model_description *out, struct clip_error *error)
+{
+    struct clip_buffer text = {0};
+    clip_status status = clip_file_read(path, CONFIG_LIMIT, &text, error);
+    if (status == CLIP_OK) {
+        status = kind == CLIP_CONFIG_HUGGINGFACE
+                     ? clip_model_description_parse_huggingface(text.data, text.size, path, out,
+                                                                error)
+                     : clip_model_description_parse(text.data, text.size, path, out, error);
+    }
+    clip_buffer_release(&text);
+    return status;
+}
+
+/* folder/preprocessor_config.json, where it is there. */
+static clip_status read_preprocessor(const char *folder, struct clip_model_description *d,
+                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer text = {0};
+    char *path = clip_path_join(folder, "preprocessor_config.json", error);
+    if (!path) return error->status;
+    if (!clip_path_exists(path)) goto out;
+    CLIP_TRY(clip_file_read(path, CONFIG_LIMIT, &text, error));
+    CLIP_TRY(clip_preprocessor_parse(text.data, text.size, path, d, error));
+out:
+    clip_buffer_release(&text);
+    free(path);
+    return status;
+}
+
+/* For a file that was named by itself: what lies beside it and fits its names. */
+static clip_status find_beside(const struct clip_model_source *source, enum clip_layout layout,
+                               char **config, enum clip_model_config_kind *kind,
+                               struct clip_error *error)
+{
+    bool theirs = layout == CLIP_LAYOUT_HUGGINGFACE;
+    const char *name = theirs ? "config.json" : "open_clip_config.json";
+    *kind = theirs ? CLIP_CONFIG_HUGGINGFACE : CLIP_CONFIG_OPEN_CLIP;
+    *config = clip_path_join(source->folder, name, error);
+    if (!*config) return error->status;
+    if (clip_path_exists(*config)) return CLIP_OK;
+    free(*config);
+    *config = NULL;
+    *kind = CLIP_CONFIG_NONE;
+    return CLIP_OK;
+}
+
+/* Heads come from nowhere else when there is only a file of weights, nor does the activation. */
+static clip_status assume(const char *path, struct clip_model_reading *out,
+                          struct clip_error *error)
+{
+    struct clip_model_description *d = &out->description;
+    bool theirs = out->from.layout == CLIP_LAYOUT_HUGGINGFACE;
+    const char *beside = theirs ? "config.json" : "open_clip_config.json";
+    clip_status status = clip_model_description_infer(&out->from, path, d, error);
+    if (status != CLIP_OK) return status;
+    if (d->config.vision_width % 64 != 0 || d->config.text_width % 64 != 0) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the file does not say how many attention heads the model has; put "
+                         "its %s beside it", path, beside);
+    }
+    d->config.quick_gelu = theirs; /* each project's default */
+    if (theirs) {
+        d->cleaning = CLIP_TEXT_HUGGINGFACE;
+        d->preprocess.floor_crop = true;
+        d->ids.pad = d->config.vocab_size - 1;
+    }
+    clip_warn("%s has no description; assuming heads of width 64, %s, CLIP's mean and std; its %s "
+              "beside it would say", path,
+              theirs ? "QuickGELU (not GELU)" : "GELU (not QuickGELU)", beside);
+    return CLIP_OK;
+}
+
+static clip_status describe(const struct clip_model_source *source, struct clip_model_reading *out,
+                            struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_bundle_text *own = clip_bundle_text(&out->bundle, "config");
+    enum clip_model_config_kind kind = source->kind;
+    char *beside = NULL;
+    if (kind == CLIP_CONFIG_NONE && own) {
+        return clip_model_description_parse(own->value, own->size, source->weights,
+                                            &out->description, error);
+    }
+    if (kind == CLIP_CONFIG_NONE) {
+        CLIP_TRY(find_beside(source, out->from.layout, &beside, &kind, error));
+    }
+    if (kind == CLIP_CONFIG_NONE) {
+        CLIP_TRY(assume(source->weights, out, error));
+    } else {
+        const char *config = beside ? beside : source->config;
+        CLIP_TRY(parse_config(config, kind, &out->description, error));
+    }
+    if (kind == CLIP_CONFIG_HUGGINGFACE) {
+        CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
+    }
+out:
+    free(beside);
+    return status;
+}
+
+clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
+                                   struct clip_model_reading *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *path = source->weights;
+    *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}};
+    if (clip_path_has_suffix(path, ".index.json")) {
+        CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
+    } else if (!clip_path_has_suffix(path, ".safetensors")
+               && (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5"))) {
+        CLIP_TRY(read_native(path, raw, out, error));
+    } else {
+        CLIP_TRY(read_file(path, &out->bundle, error));
+    }
+    if (*out->from.prefix == '\0') { /* not a native file */
+        CLIP_TRY(find_names(path, out, error));
+        CLIP_TRY(describe(source, out, error));
+    }
+    CLIP_TRY(clip_model_description_check(&out->description, &out->from, path, error));
+out:
+    if (status != CLIP_OK) clip_model_reading_release(out);
+    return status;
+}

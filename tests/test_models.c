@@ -1,0 +1,523 @@
+/* Other projects' models: every folder of the reference sets that holds one is opened and gives the
+ * embeddings recorded there; their layouts, written by ourselves, open too, and what is wrong with
+ * them is named. Sizes, names and ids come from the files. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checkpoints/layout.h"
+#include "eval/embeddings.h"
+#include "tests/fixture.h"
+#include "tests/small_model.h"
+
+/* Reference models --------------------------------------------------------------------------- */
+
+/* In float32 an embedding differs by a few units in the last place of its largest sums; the
+ * references are float64. */
+static const double EMBEDS = 3e-6;
+
+static double largest(const struct clip_tensor *t)
+{
+    double most = 0;
+    for (int64_t i = 0; i < clip_tensor_count(t); i++) {
+        most = fmax(most, fabs((double)((const float *)t->data)[i]));
+    }
+    return most;
+}
+
+/* `model` gives what expected/PREFIXname holds for each output that is there. */
+static void gives(const char *model, const char *inputs, const struct clip_bundle *expected,
+                  const char *prefix)
+{
+    static const char *const names[] = {"image_embeds", "text_embeds", "image_features",
+                                        "text_features", "logits_per_image"};
+    struct clip_error error;
+    struct clip_embedder *e = NULL;
+    struct clip_embeddings got = {0};
+    int compared = 0;
+    test_ok(clip_embedder_open(&e, model, NULL, &error), &error);
+    test_ok(clip_embeddings_from_tensors(&got, e, inputs, NULL, &error), &error);
+    for (int i = 0; i < 5; i++) {
+        char name[64], what[300];
+        snprintf(name, sizeof name, "%s%s", prefix, names[i]);
+        snprintf(what, sizeof what, "%s %s", model, name);
+        const struct clip_tensor *want = clip_bundle_find(expected, name);
+        if (!want) continue;
+        const struct clip_tensor *have = clip_bundle_find(&got.bundle, names[i]);
+        assert_non_null(have);
+        assert_int_equal(clip_tensor_count(have), clip_tensor_count(want));
+        double allowed = i < 2 ? EMBEDS
+                       : i < 4 ? EMBEDS * (1 + largest(want))
+                               : EMBEDS * (1 + clip_embedder_logit_scale(e));
+        test_close(what, have->data, want->data, clip_tensor_count(want), 0, allowed);
+        compared++;
+    }
+    assert_true(compared >= 3);
+    clip_embeddings_release(&got);
+    clip_embedder_free(e);
+}
+
+static const char *joined(const char *folder, const char *name)
+{
+    const char *path = test_path(folder, name);
+    return clip_path_exists(path) ? path : NULL;
+}
+
+/* The files of weights in the folder, each of them by itself too. */
+static void check_folder(const char *folder)
+{
+    static const char *const files[] = {
+        "model.safetensors", "open_clip_model.safetensors", NULL,
+    };
+    const char *inputs = joined(folder, "expected.safetensors");
+    struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
+    if (joined(folder, "config.json") || joined(folder, "open_clip_config.json")) {
+        gives(folder, inputs, &expected, "");
+    }
+    for (int i = 0; files[i]; i++) {
+        if (joined(folder, files[i])) gives(joined(folder, files[i]), inputs, &expected, "");
+    }
+    clip_bundle_release(&expected);
+}
+
+static void reference_models_give_their_embeddings(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny"};
+    int count = 0;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        for (size_t k = 0; k < sizeof folders / sizeof *folders; k++) {
+            if (!test_root_file(r, folders[k])) continue;
+            check_folder(test_root_file(r, folders[k]));
+            count++;
+        }
+    }
+    if (count == 0) test_skip("there are no reference models");
+}
+
+/* Half precision, whole and in shards: computed from the widened weights. */
+static void half_precision_models_give_theirs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *prefix;
+    } cases[] = {
+        {"hf_tiny/model.fp16.safetensors", "fp16."},
+        {"hf_tiny/model.bf16.safetensors", "bf16."},
+        {"hf_tiny_sharded", "fp16."},
+        {"hf_tiny_sharded/model.safetensors.index.json", "fp16."},
+    };
+    int count = 0;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        const char *inputs = test_root_file(r, "hf_tiny/expected.safetensors");
+        for (size_t k = 0; inputs && k < sizeof cases / sizeof *cases; k++) {
+            if (!test_root_file(r, cases[k].model)) continue;
+            struct clip_bundle expected = fixture_read(test_root(r),
+                                                       "hf_tiny/expected_half.safetensors");
+            gives(test_root_file(r, cases[k].model), inputs, &expected, cases[k].prefix);
+            clip_bundle_release(&expected);
+            count++;
+        }
+    }
+    if (count == 0) test_skip("there are no reference models in half precision");
+}
+
+/* Written by ourselves ----------------------------------------------------------------------- */
+
+/* The model's weights by transformers' names in files of their own memory. */
+struct theirs {
+    struct clip_bundle bundle;
+    struct clip_arena arena;
+};
+
+static void add(struct theirs *t, const char *name, const float *data, int ndim,
+                const int64_t *shape)
+{
+    struct clip_error error;
+    struct clip_tensor tensor = clip_tensor_view(CLIP_F32, (float *)(uintptr_t)data, ndim, shape);
+    test_ok(clip_bundle_add(&t->bundle, name, &tensor, &error), &error);
+}
+
+static void add_parameter(struct theirs *t, const struct clip_param *p)
+{
+    struct clip_error error;
+    struct clip_place place;
+    const float *x = p->tensor.data;
+    const int64_t *shape = p->tensor.shape;
+    assert_true(clip_layout_place(CLIP_LAYOUT_HUGGINGFACE, p->name, &place));
+    if (place.fit == CLIP_FIT_TRANSPOSED) {
+        float *turned = clip_arena_alloc(&t->arena, shape[0] * shape[1], sizeof *turned, &error);
+        for (int64_t i = 0; i < shape[0]; i++) {
+            for (int64_t k = 0; k < shape[1]; k++) turned[k * shape[0] + i] = x[i * shape[1] + k];
+        }
+        add(t, place.names[0], turned, 2, (int64_t[]){shape[1], shape[0]});
+        return;
+    }
+    int64_t part[4], each = clip_tensor_count(&p->tensor) / place.count;
+    memcpy(part, shape, sizeof part);
+    if (place.count > 1) part[0] /= place.count;
+    for (int i = 0; i < place.count; i++) {
+        add(t, place.names[i], x + i * each, p->tensor.ndim, part);
+    }
+}
+
+static void add_all(struct theirs *t, const struct clip_model *model)
+{
+    for (int64_t i = 0; i < model->param_count; i++) add_parameter(t, &model->params[i]);
+}
+
+static void theirs_release(struct theirs *t)
+{
+    clip_bundle_release(&t->bundle);
+    clip_arena_release(&t->arena);
+}
+
+static const char *config_of(const struct clip_model_config *c)
+{
+    static char text[1500];
+    snprintf(text, sizeof text,
+             "{\"model_type\": \"clip\", \"projection_dim\": %d, \"text_config\": {\"hidden_size\":"
+             " %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"intermediate_size\": "
+             "%d, \"max_position_embeddings\": %d, \"vocab_size\": %d, \"hidden_act\": \"gelu\", "
+             "\"eos_token_id\": 2}, \"vision_config\": {\"hidden_size\": %d, \"num_hidden_layers\":"
+             " %d, \"num_attention_heads\": %d, \"intermediate_size\": %d, \"image_size\": %d, "
+             "\"patch_size\": %d, \"hidden_act\": \"gelu\"}}",
+             (int)c->embed_dim, (int)c->text_width, (int)c->text_layers, (int)c->text_heads,
+             (int)((double)c->text_width * c->text_mlp_ratio), (int)c->context_length,
+             (int)c->vocab_size, (int)c->vision_width, (int)c->vision_layers,
+             (int)c->vision_heads, (int)((double)c->vision_width * c->vision_mlp_ratio),
+             (int)c->image_size, (int)c->patch_size);
+    return text;
+}
+
+static void same_weights(const struct clip_model *a, const struct clip_model *b)
+{
+    assert_int_equal(a->param_count, b->param_count);
+    for (int64_t i = 0; i < a->param_count; i++) {
+        test_same_f32(a->params[i].name, b->params[i].tensor.data, a->params[i].tensor.data,
+                      clip_tensor_count(&a->params[i].tensor));
+    }
+}
+
+/* A folder with the small model as transformers saves it. */
+static const char *write_folder(const struct clip_model_file *file)
+{
+    struct clip_error error;
+    struct theirs t = {0};
+    const char *folder = test_folder();
+    add_all(&t, file->model);
+    test_ok(clip_safetensors_write(test_path(folder, "model.safetensors"), &t.bundle, &error),
+            &error);
+    test_write_text(folder, "config.json", config_of(&file->model->config));
+    theirs_release(&t);
+    return folder;
+}
+
+static void opens_a_huggingface_folder(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(3), *back = NULL;
+    const char *folder = write_folder(file);
+    test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
+    same_weights(file->model, back->model);
+    assert_false(back->model->config.quick_gelu);
+    assert_int_equal(back->ids.end, 0); /* eos_token_id 2: the largest id */
+    assert_int_equal(back->cleaning, CLIP_TEXT_HUGGINGFACE);
+    assert_true(back->preprocess.floor_crop);
+    clip_model_file_free(back);
+    test_ok(clip_model_file_open(&back, test_path(folder, "model.safetensors"), NULL, &error),
+            &error);
+    same_weights(file->model, back->model);
+    assert_int_equal(back->cleaning, CLIP_TEXT_HUGGINGFACE);
+    clip_model_file_free(back);
+    clip_model_file_free(file);
+}
+
+static void reads_one_tower(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(4);
+    struct clip_embedder *e = NULL, *whole = NULL;
+    struct clip_embedder_options options = {.use = CLIP_USE_PICTURES};
+    const char *folder = write_folder(file);
+    float pixels[3 * 32 * 32] = {0.5f, -1}, a[24], b[24];
+    int32_t ids[] = {1, 7, 500};
+    test_ok(clip_embedder_open(&whole, folder, NULL, &error), &error);
+    test_ok(clip_embedder_open(&e, folder, &options, &error), &error);
+    assert_null(clip_embedder_file(e)->model->token_embedding->data);
+    test_ok(clip_embedder_pixels(e, pixels, 1, CLIP_UNIT, a, &error), &error);
+    test_ok(clip_embedder_pixels(whole, pixels, 1, CLIP_UNIT, b, &error), &error);
+    test_same_f32("pixels", a, b, 24);
+    test_fails(clip_embedder_ids(e, ids, 1, 3, CLIP_UNIT, a, &error), &error, CLIP_ERR_USAGE,
+               "for pictures alone");
+    clip_embedder_free(e);
+    options.use = CLIP_USE_TEXTS;
+    test_ok(clip_embedder_open(&e, folder, &options, &error), &error);
+    assert_null(clip_embedder_file(e)->model->conv1_w->data);
+    test_ok(clip_embedder_ids(e, ids, 1, 3, CLIP_UNIT, a, &error), &error);
+    test_ok(clip_embedder_ids(whole, ids, 1, 3, CLIP_UNIT, b, &error), &error);
+    test_same_f32("ids", a, b, 24);
+    test_fails(clip_embedder_pixels(e, pixels, 1, CLIP_UNIT, a, &error), &error, CLIP_ERR_USAGE,
+               "for texts alone");
+    clip_embedder_free(e);
+    clip_embedder_free(whole);
+    clip_model_file_free(file);
+}
+
+/* Rows end at the model's end token where its config names one. */
+static void rows_end_at_the_end_token(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(5);
+    struct clip_embedder *e = NULL;
+    int32_t ids[] = {3, 8, 100, 200, 100, 5, /* ends at 100 */ 3, 8, 100, 0, 0, 0};
+    float rows[2 * 24];
+    file->ids.end = 100;
+    test_ok(clip_embedder_create(&e, file, NULL, &error), &error);
+    test_ok(clip_embedder_ids(e, ids, 2, 6, CLIP_UNIT, rows, &error), &error);
+    test_same_f32("end at 100", rows, rows + 24, 24);
+    file->ids.end = 0; /* at the largest: 200 in the first */
+    test_ok(clip_embedder_ids(e, ids, 2, 6, CLIP_UNIT, rows, &error), &error);
+    assert_true(memcmp(rows, rows + 24, sizeof *rows * 24) != 0);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
+}
+
+static void names_what_does_not_fit(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(6), *back = NULL;
+    struct theirs t = {0};
+    const char *folder = write_folder(file), *path = test_path(folder, "model.safetensors");
+    float more[96] = {0};
+    add_all(&t, file->model);
+    add(&t, "text_model.embeddings.position_ids", more, 2, (int64_t[]){1, 12}); /* known */
+    add(&t, "text_model.adapter.weight", more, 1, (int64_t[]){4});
+    for (int64_t i = 0; i < t.bundle.tensor_count; i++) {
+        struct clip_bundle_tensor *entry = &t.bundle.tensors[i];
+        if (strcmp(entry->name, "vision_model.encoder.layers.1.self_attn.k_proj.bias") == 0) {
+            entry->tensor.shape[0] = 47;
+        }
+        if (strcmp(entry->name, "text_model.final_layer_norm.bias") == 0) {
+            entry->name = "text_model.final_layer_norm.offset";
+        }
+    }
+    test_ok(clip_safetensors_write(path, &t.bundle, &error), &error);
+    test_fails(clip_model_file_open(&back, folder, NULL, &error), &error, CLIP_ERR_DATA,
+               "model.safetensors does not fit the model: ");
+    assert_non_null(strstr(error.message, "\"vision_model.encoder.layers.1.self_attn.k_proj.bias\""
+                                          " has shape [47] where [48] is expected"));
+    assert_non_null(strstr(error.message, "\"text_model.final_layer_norm.bias\" is missing"));
+    assert_non_null(strstr(error.message, "\"text_model.final_layer_norm.offset\" has no place"));
+    assert_non_null(strstr(error.message, "\"text_model.adapter.weight\" has no place"));
+    assert_null(strstr(error.message, "position_ids"));
+    theirs_release(&t);
+    clip_model_file_free(file);
+}
+
+static void refuses_other_configs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *word;
+    } cases[] = {
+        {"{\"model_type\": \"bert\"}", "the \"model_type\" is bert"},
+        {"{\"model_type\": \"clip\", \"text_config\": 3}", "text_config"},
+        {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_act\": \"relu\"}}",
+         "\"quick_gelu\" or \"gelu\""},
+        {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_act\": \"gelu\"}}",
+         "the two towers have different \"hidden_act\""},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"num_channels\": 1}}", "num_channels"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"layer_norm_eps\": 0.1}}",
+         "layer_norm_eps"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"image_size\": [224, 220]}}", "square"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"num_attention_heads\": 5}}", "5 heads"},
+        {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_size\": 128}}",
+         "says embed_dim 512"},
+        {"{\"model_type\": \"clip\", ", "JSON"},
+    };
+    struct clip_error error;
+    struct clip_model_file *file = small_model(7), *back = NULL;
+    const char *folder = write_folder(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_write_text(folder, "config.json", cases[i].json);
+        if (clip_model_file_open(&back, folder, NULL, &error) == CLIP_OK) {
+            test_fail("%s was accepted", cases[i].json);
+        }
+        if (!strstr(error.message, cases[i].word)) {
+            test_fail("%s: \"%s\" does not say \"%s\"", cases[i].json, error.message,
+                      cases[i].word);
+        }
+    }
+    clip_model_file_free(file);
+}
+
+static void preprocessing_follows_its_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *word; /* NULL: fine */
+    } cases[] = {
+        {"{\"size\": {\"shortest_edge\": 32}, \"crop_size\": {\"height\": 32, \"width\": 32}, "
+         "\"resample\": 3}", NULL},
+        {"{\"size\": 32, \"crop_size\": 32, \"resample\": 2, \"image_mean\": [0.5, 0.5, 0.5], "
+         "\"image_std\": [0.25, 0.5, 0.5]}", NULL},
+        {"{\"size\": {\"height\": 32, \"width\": 32}, \"do_normalize\": false}", NULL},
+        {"{\"size\": 36, \"crop_size\": 32}", NULL},
+        {"{\"resample\": 0}", "resample"},
+        {"{\"size\": 31}", "size"},
+        {"{\"crop_size\": 24}", "crop_size"},
+        {"{\"size\": {\"height\": 32, \"width\": 31}}", "size"},
+        {"{\"do_rescale\": false}", "do_rescale"},
+        {"{\"rescale_factor\": 1}", "rescale_factor"},
+        {"{\"image_std\": [1, 0, 1]}", "image_std"},
+        {"[]", "no JSON object"},
+    };
+    struct clip_error error;
+    struct clip_model_file *file = small_model(8), *back = NULL;
+    const char *folder = write_folder(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_write_text(folder, "preprocessor_config.json", cases[i].json);
+        clip_status status = clip_model_file_open(&back, folder, NULL, &error);
+        if (cases[i].word) {
+            test_fails(status, &error, CLIP_ERR_DATA, cases[i].word);
+            continue;
+        }
+        test_ok(status, &error);
+        const struct clip_preprocess *p = &back->preprocess;
+        assert_int_equal(p->image_size, 32);
+        assert_true(p->floor_crop);
+        assert_int_equal(p->interpolation, i == 1 ? CLIP_BILINEAR : CLIP_BICUBIC);
+        assert_int_equal(p->resize_mode, i == 2 ? CLIP_RESIZE_SQUASH : CLIP_RESIZE_SHORTEST);
+        assert_int_equal(p->shortest, i == 3 ? 36 : 0);
+        assert_true(p->mean[0] == (i == 1 ? 0.5f : i == 2 ? 0.0f : 0.48145466f));
+        assert_true(p->std[0] == (i == 1 ? 0.25f : i == 2 ? 1.0f : 0.26862954f));
+        clip_model_file_free(back);
+    }
+    clip_model_file_free(file);
+}
+
+/* Shards ------------------------------------------------------------------------------------- */
+
+/* Writes the small model's weights alternately into two files and an index. */
+static const char *write_shards(const struct clip_model_file *file, const char *folder,
+                                const char *left_out, const char *moved)
+{
+    struct clip_error error;
+    struct theirs t = {0};
+    struct clip_bundle parts[2] = {{0}, {0}};
+    struct clip_buffer index = {0};
+    add_all(&t, file->model);
+    test_ok(clip_buffer_printf(&index, &error, "{\"metadata\": {}, \"weight_map\": {"), &error);
+    for (int64_t i = 0; i < t.bundle.tensor_count; i++) {
+        const struct clip_bundle_tensor *entry = &t.bundle.tensors[i];
+        int listed = (int)(i % 2), in = moved && strcmp(moved, entry->name) == 0 ? !listed : listed;
+        test_ok(clip_buffer_printf(&index, &error, "%s\"%s\": \"part-%d.safetensors\"",
+                                   i ? ", " : "", entry->name, listed), &error);
+        if (left_out && strcmp(left_out, entry->name) == 0) continue;
+        test_ok(clip_bundle_add(&parts[in], entry->name, &entry->tensor, &error), &error);
+    }
+    test_ok(clip_buffer_printf(&index, &error, "}}"), &error);
+    for (int i = 0; i < 2; i++) {
+        const char *path = test_path(folder, i ? "part-1.safetensors" : "part-0.safetensors");
+        test_ok(clip_safetensors_write(path, &parts[i], &error), &error);
+        clip_bundle_release(&parts[i]);
+    }
+    test_write(folder, "model.safetensors.index.json", index.data, index.size);
+    clip_buffer_release(&index);
+    theirs_release(&t);
+    return folder;
+}
+
+static void opens_shards(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(9), *back = NULL;
+    const char *folder = test_folder(), *name = "text_model.final_layer_norm.bias";
+    test_write_text(folder, "config.json", config_of(&file->model->config));
+    test_ok(clip_model_file_open(&back, write_shards(file, folder, NULL, NULL), NULL, &error),
+            &error);
+    same_weights(file->model, back->model);
+    clip_model_file_free(back);
+    test_fails(clip_model_file_open(&back, write_shards(file, folder, name, NULL), NULL, &error),
+               &error, CLIP_ERR_DATA, "not in it");
+    assert_non_null(strstr(error.message, name));
+    test_fails(clip_model_file_open(&back, write_shards(file, folder, NULL, name), NULL, &error),
+               &error, CLIP_ERR_DATA, "says that it is in part-");
+    write_shards(file, folder, NULL, NULL);
+    test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
+    clip_model_file_free(back);
+    static const char *const bad[][2] = {
+        {"{}", "no \"weight_map\""},
+        {"{\"weight_map\": {\"a\": \"../part-0.safetensors\"}}", "no name of a file beside"},
+        {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "no name of a file beside"},
+        {"{\"weight_map\": {\"a\": 3}}", "no name of a file beside"},
+        {"{\"weight_map\": {\"a\": \"part-9.safetensors\"}}", "part-9.safetensors"},
+        {"{\"weight_map\": {\"a\": \"part-0.safetensors\"}}", "does not list it"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        test_write_text(folder, "model.safetensors.index.json", bad[i][0]);
+        clip_status status = clip_model_file_open(&back, folder, NULL, &error);
+        test_fails(status, &error, error.status, bad[i][1]);
+    }
+    clip_model_file_free(file);
+}
+
+/* The cache ---------------------------------------------------------------------------------- */
+
+static void finds_ids_in_the_cache(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(10), *back = NULL;
+    const char *folder = write_folder(file), *home = test_folder();
+    const char *model = test_path(home, "hub/models--some--small-clip");
+    const char *snapshots = test_path(model, "snapshots");
+    test_ok(clip_folder_create(test_path(model, "refs"), &error), &error);
+    test_ok(clip_folder_create(snapshots, &error), &error);
+    test_write_text(test_path(model, "refs"), "main", "0123456789abcdef\n");
+    setenv("HF_HOME", home, 1);
+    test_fails(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error,
+               CLIP_ERR_NOT_FOUND, "it is not there");
+    assert_int_equal(symlink(folder, test_path(snapshots, "0123456789abcdef")), 0);
+    test_ok(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error);
+    same_weights(file->model, back->model);
+    clip_model_file_free(back);
+    test_fails(clip_model_file_open(&back, "some/other", NULL, &error), &error, CLIP_ERR_NOT_FOUND,
+               "holds no model of this name");
+    test_fails(clip_model_file_open(&back, "a/../b", NULL, &error), &error, CLIP_ERR_NOT_FOUND,
+               "no such file or folder");
+    test_write_text(test_path(model, "refs"), "main", "../../etc");
+    test_fails(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error,
+               CLIP_ERR_FORMAT, "names no commit");
+    setenv("HF_HUB_CACHE", test_path(home, "hub2"), 1);
+    test_fails(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error,
+               CLIP_ERR_NOT_FOUND, "hub2");
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HF_HOME");
+    clip_model_file_free(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reference_models_give_their_embeddings),
+        cmocka_unit_test(half_precision_models_give_theirs),
+        cmocka_unit_test(opens_a_huggingface_folder),
+        cmocka_unit_test(reads_one_tower),
+        cmocka_unit_test(rows_end_at_the_end_token),
+        cmocka_unit_test(names_what_does_not_fit),
+        cmocka_unit_test(refuses_other_configs),
+        cmocka_unit_test(preprocessing_follows_its_file),
+        cmocka_unit_test(opens_shards),
+        cmocka_unit_test(finds_ids_in_the_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
