@@ -389,7 +389,7 @@ static void refuses_other_weights(void **state)
     float f[4] = {0};
     struct clip_tensor t = clip_tensor_f32(f, 2, 2);
     const char *path = test_path(test_folder(), "a.safetensors");
-    test_ok(clip_bundle_add(&bundle, "text_model.final_layer_norm.bias", &t, &error), &error);
+    test_ok(clip_bundle_add(&bundle, "text_model.final_layer_norm.weight", &t, &error), &error);
     test_ok(clip_safetensors_write(path, &bundle, &error), &error);
     test_fails(clip_model_file_open(&back, path, NULL, &error), &error, CLIP_ERR_DATA,
                "no weight \"vision_model.embeddings.patch_embedding.weight\"");
