@@ -132,9 +132,9 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
     const struct clip_embedder_options options = {
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
-        .use = job->texts != NULL     ? CLIP_USE_TEXTS
-               : job->tensors != NULL ? CLIP_USE_BOTH
-                                      : CLIP_USE_PICTURES,
+        .use = job->texts != NULL          ? CLIP_USE_TEXTS
+               : job->images.count > 0     ? CLIP_USE_PICTURES
+                                           : CLIP_USE_BOTH,
     };
     bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
