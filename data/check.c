@@ -1,4 +1,4 @@
-#include "data/check.h"
+#include "data/check_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +8,6 @@
 #include "data/dataset_internal.h"
 
 enum { PIECE = 512 };
-
-struct fact { /* what is kept of a sample; 0 where it was not measured */
-    uint64_t content, text; /* hashes of the picture's bytes and of the caption's */
-    int64_t reader;         /* the sample that reads this one's picture; -1: its caption is bad */
-    int32_t width, height;
-    int32_t characters, tokens;
-    bool bad, empty;
-};
 
 struct work { /* one place of a piece, reused from piece to piece */
     struct clip_sample sample;
@@ -29,7 +21,7 @@ struct check {
     const struct clip_dataset *dataset;
     struct clip_check_options options;
     struct clip_check_report *report;
-    struct fact *facts; /* [count] */
+    struct clip_check_fact *facts; /* [count] */
     struct work *works; /* [PIECE] */
     int64_t *todo;      /* [count] the samples that a pass looks at */
     int64_t first;      /* of the piece, in todo */
@@ -49,7 +41,7 @@ static void check_caption(void *context, int64_t place)
     struct check *check = context;
     int64_t index = check->todo[check->first + place];
     struct work *work = &check->works[place];
-    struct fact *fact = &check->facts[index];
+    struct clip_check_fact *fact = &check->facts[index];
     const struct clip_check_options *options = &check->options;
     struct clip_buffer *caption = &work->caption;
     work->status = check->dataset->ops->caption(check->dataset, index, NULL, caption, &work->error);
@@ -76,7 +68,7 @@ static void check_picture(void *context, int64_t place)
     struct check *check = context;
     int64_t index = check->todo[check->first + place];
     struct work *work = &check->works[place];
-    struct fact *fact = &check->facts[index];
+    struct clip_check_fact *fact = &check->facts[index];
     struct clip_image image = {0};
     struct clip_sample *sample = &work->sample;
     work->status = check->dataset->ops->read(check->dataset, index, NULL, sample, &work->error);
@@ -87,7 +79,9 @@ static void check_picture(void *context, int64_t place)
         clip_error_prefix(&work->error, "%s", sample->name);
         return;
     }
+    work->status = clip_look_of(&image, &fact->look, &work->error);
     fact->content = clip_dataset_hash(sample->image.data, sample->image.size);
+    fact->bytes = (int64_t)sample->image.size;
     fact->width = (int32_t)image.width;
     fact->height = (int32_t)image.height;
     clip_image_release(&image);
@@ -162,7 +156,7 @@ static clip_status choose_readers(struct check *check, struct clip_error *error)
     int64_t reader = -1;
     for (int64_t i = 0; i < n; i++) {
         bool new_picture = i == 0 || pairs[i].key != pairs[i - 1].key;
-        struct fact *fact = &check->facts[pairs[i].sample];
+        struct clip_check_fact *fact = &check->facts[pairs[i].sample];
         if (new_picture) reader = -1;
         check->report->pictures += new_picture;
         if (reader < 0 && !fact->bad) reader = pairs[i].sample;
@@ -178,7 +172,7 @@ static clip_status run_passes(struct check *check, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const int64_t n = check->dataset->count;
-    struct fact *facts = check->facts;
+    struct clip_check_fact *facts = check->facts;
     struct clip_progress progress;
     int64_t readers = 0, others = 0;
     for (int64_t i = 0; i < n; i++) check->todo[i] = i;
@@ -200,122 +194,6 @@ out:
     return status;
 }
 
-/* Counting ------------------------------------------------------------------------------------- */
-static int compare_values(const void *a, const void *b)
-{
-    const int32_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-/* Sorts the values; the median is the lower of the two in the middle. */
-static struct clip_check_range range_of(int32_t *values, int64_t n)
-{
-    if (n == 0) return (struct clip_check_range){0};
-    qsort(values, (size_t)n, sizeof *values, compare_values);
-    return (struct clip_check_range){values[0], values[(n - 1) / 2], values[n - 1]};
-}
-
-/* Bins of 1, 2, 5, 10, 20, ... so that they reach the largest value or four times the median. */
-static struct clip_check_histogram histogram_of(int32_t *values, int64_t n)
-{
-    struct clip_check_histogram histogram = {.width = 1, .measured = n};
-    struct clip_check_range range = range_of(values, n);
-    int64_t reach = range.max < 4 * range.median ? range.max : 4 * range.median;
-    for (int step = 0; histogram.width * CLIP_CHECK_BINS <= reach; step++)
-        histogram.width = step % 3 == 1 ? histogram.width / 2 * 5 : histogram.width * 2;
-    histogram.range = range;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t bin = values[i] / histogram.width;
-        histogram.bins[bin < CLIP_CHECK_BINS ? bin : CLIP_CHECK_BINS - 1]++;
-    }
-    return histogram;
-}
-
-static clip_status count_lengths(struct check *check, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_check_report *report = check->report;
-    const struct fact *facts = check->facts;
-    const int64_t n = check->dataset->count;
-    int32_t *values = NULL;
-    int64_t m = 0;
-    CLIP_NEW(values, n);
-    for (int64_t i = 0; i < n; i++)
-        if (facts[i].characters > 0 && !facts[i].empty) values[m++] = facts[i].characters;
-    report->characters = histogram_of(values, m);
-    m = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (facts[i].tokens <= 2) continue;
-        values[m++] = facts[i].tokens;
-        report->over_context += facts[i].tokens > report->context_length;
-    }
-    report->tokens = histogram_of(values, m);
-    m = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (facts[i].width > 0) values[m++] = facts[i].width;
-    report->width = range_of(values, m);
-    m = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (facts[i].width > 0) values[m++] = facts[i].height;
-    report->height = range_of(values, m);
-out:
-    free(values);
-    return status;
-}
-
-static clip_status count_captions(struct check *check, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    const struct fact *facts = check->facts;
-    struct pair *pairs = NULL;
-    int64_t m = 0;
-    CLIP_NEW(pairs, check->dataset->count);
-    for (int64_t i = 0; i < check->dataset->count; i++) {
-        check->report->empty_captions += facts[i].empty;
-        if (facts[i].characters > 0 && !facts[i].empty)
-            pairs[m++] = (struct pair){.key = facts[i].text, .sample = i};
-    }
-    qsort(pairs, (size_t)m, sizeof *pairs, compare_pairs);
-    for (int64_t i = 0; i < m; i++)
-        check->report->captions += i == 0 || pairs[i].key != pairs[i - 1].key;
-    check->report->repeated_captions = m - check->report->captions;
-out:
-    free(pairs);
-    return status;
-}
-
-/* Pictures with equal bytes: each but the first one of a content is listed beside that first. */
-static clip_status count_duplicates(struct check *check, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_check_report *report = check->report;
-    const struct clip_dataset *dataset = check->dataset;
-    struct pair *pairs = NULL;
-    int64_t *first_of = NULL, m = 0, first = 0;
-    CLIP_NEW(pairs, dataset->count);
-    CLIP_NEW(first_of, dataset->count);
-    for (int64_t i = 0; i < dataset->count; i++)
-        if (check->facts[i].width > 0)
-            pairs[m++] = (struct pair){.key = check->facts[i].content, .sample = i};
-    qsort(pairs, (size_t)m, sizeof *pairs, compare_pairs);
-    for (int64_t i = 0; i < m; i++) {
-        if (i == 0 || pairs[i].key != pairs[i - 1].key) first = pairs[i].sample;
-        first_of[pairs[i].sample] = first + 1;
-        report->duplicate_pictures += pairs[i].sample != first;
-    }
-    CLIP_NEW(report->duplicates, 2 * report->duplicate_pictures);
-    m = 0;
-    for (int64_t i = 0; i < dataset->count; i++) {
-        if (first_of[i] == 0 || first_of[i] == i + 1) continue;
-        report->duplicates[m++] = dataset->ops->image_name(dataset, i);
-        report->duplicates[m++] = dataset->ops->image_name(dataset, first_of[i] - 1);
-    }
-out:
-    free(pairs);
-    free(first_of);
-    return status;
-}
-
 /* Running -------------------------------------------------------------------------------------- */
 static int compare_bad(const void *a, const void *b)
 {
@@ -323,25 +201,18 @@ static int compare_bad(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-clip_status clip_check_run(struct clip_check_report *out, const struct clip_dataset *dataset,
-                           const struct clip_check_options *options, struct clip_error *error)
+clip_status clip_check_measure(struct clip_check_report *report, struct clip_check_fact *facts,
+                               const struct clip_dataset *dataset,
+                               const struct clip_check_options *options, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct check check = {.dataset = dataset, .options = *options, .report = out};
-    *out = (struct clip_check_report){.format = dataset->ops->name, .samples = dataset->count};
-    if (check.options.limits.max_pixels <= 0) check.options.limits.max_pixels = 100000000;
-    if (check.options.context_length <= 0) check.options.context_length = 77;
-    if (options->tokenizer != NULL) out->context_length = check.options.context_length;
-    CLIP_NEW(check.facts, dataset->count);
+    struct check check = {
+        .dataset = dataset, .options = *options, .report = report, .facts = facts};
     CLIP_NEW(check.todo, dataset->count);
     CLIP_NEW(check.works, PIECE);
     CLIP_TRY(run_passes(&check, error));
-    if (out->bad_count > 1)
-        qsort(out->bad, (size_t)out->bad_count, sizeof *out->bad, compare_bad);
-    out->good = out->samples - out->bad_count;
-    CLIP_TRY(count_captions(&check, error));
-    CLIP_TRY(count_lengths(&check, error));
-    CLIP_TRY(count_duplicates(&check, error));
+    if (report->bad_count > 1)
+        qsort(report->bad, (size_t)report->bad_count, sizeof *report->bad, compare_bad);
 out:
     for (int64_t i = 0; check.works != NULL && i < PIECE; i++) {
         clip_sample_release(&check.works[i].sample);
@@ -349,16 +220,64 @@ out:
         clip_ids_release(&check.works[i].ids);
     }
     free(check.works);
-    free(check.facts);
     free(check.todo);
+    return status;
+}
+
+/* Measures the other set, and keeps of it what it shares with this one. */
+static clip_status compare_with(struct clip_check_report *out, const struct clip_check_fact *facts,
+                                const struct clip_dataset *dataset,
+                                const struct clip_dataset *against,
+                                const struct clip_check_options *options, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_check_report other = {0};
+    struct clip_check_fact *others = NULL;
+    CLIP_NEW(others, against->count);
+    CLIP_TRY(clip_check_measure(&other, others, against, options, error));
+    out->against_samples = against->count;
+    out->against_bad = other.bad_count;
+    CLIP_TRY(clip_check_leaks(out, facts, dataset, against, others, error));
+out:
+    free(others);
+    clip_check_release(&other);
+    return status;
+}
+
+clip_status clip_check_run(struct clip_check_report *out, const struct clip_dataset *dataset,
+                           const struct clip_dataset *against, const char *against_name,
+                           const struct clip_check_options *options, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_check_options use = *options;
+    struct clip_check_fact *facts = NULL;
+    *out = (struct clip_check_report){.format = dataset->ops->name, .samples = dataset->count};
+    if (use.limits.max_pixels <= 0) use.limits.max_pixels = CLIP_IMAGE_MAX_PIXELS;
+    if (use.context_length <= 0) use.context_length = 77;
+    if (use.tiny <= 0) use.tiny = 32;
+    out->tiny_below = use.tiny;
+    if (use.tokenizer != NULL) out->context_length = use.context_length;
+    CLIP_NEW(facts, dataset->count);
+    CLIP_TRY(clip_check_measure(out, facts, dataset, &use, error));
+    CLIP_TRY(clip_check_count(out, facts, dataset, &use, error));
+    if (against != NULL) {
+        out->against = clip_arena_string(&out->arena, against_name, strlen(against_name), error);
+        if (out->against == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        CLIP_TRY(compare_with(out, facts, dataset, against, &use, error));
+    }
+out:
+    free(facts);
     if (status != CLIP_OK) clip_check_release(out);
     return status;
 }
 
 void clip_check_release(struct clip_check_report *report)
 {
+    free(report->verdicts);
     free(report->bad);
-    free(report->duplicates);
+    free(report->duplicates.items);
+    free(report->near.items);
+    free(report->leaks.items);
     clip_arena_release(&report->arena);
     *report = (struct clip_check_report){0};
 }

@@ -34,6 +34,7 @@ struct clip_dataset {
     /* group[i]: samples with one number are of one picture, or of one class in class folders
      * (multi_positive). Numbers lie in [0, count). */
     int64_t *group;
+    bool paths; /* image_name is a path by which any program can open the picture */
 };
 
 struct clip_dataset_ops {

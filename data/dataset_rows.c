@@ -156,6 +156,7 @@ clip_status clip_rows_create(struct clip_rows **out, const char *format, const c
                                           .image_name = image_name,
                                           .free = free_rows};
     rows->base.ops = &rows->ops;
+    rows->base.paths = true;
     rows->images_only = options->images_only;
     rows->negatives = !options->images_only && options->csv_negative_key != NULL &&
                       options->csv_negative_key[0] != '\0';

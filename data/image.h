@@ -36,9 +36,9 @@ extern const bool clip_webp_decoder;        /* was it built with libwebp? */
 
 /* JPEG, PNG, GIF and WebP (first frame) and BMP; found out by content, not by name. Converted as
  * Pillow's convert("RGB"): alpha and transparency dropped, palettes looked up, 16-bit colour by its
- * high byte, 16-bit grey without alpha cut off at 255, CMYK as Pillow. The header is checked against
- * max_pixels and against what the file's size can hold before memory is taken. A cut file, a
- * wrong checksum and zero pixels are errors. *out is {0} after a failure; release it after
+ * high byte, 16-bit grey without alpha cut off at 255, CMYK as Pillow. The header is checked
+ * against max_pixels and against what the file's size can hold before memory is taken. A cut file,
+ * a wrong checksum and zero pixels are errors. *out is {0} after a failure; release it after
  * success. */
 clip_status clip_image_decode(const uint8_t *bytes, size_t n,
                               const struct clip_image_limits *limits, struct clip_image *out,

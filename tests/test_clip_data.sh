@@ -114,6 +114,22 @@ check "and named" bash -c "'$program' check '$folder/bad.csv' | grep -q none.png
 check "--strict makes it a failure" fails 1 "1 bad" "$program" check "$folder/bad.csv" --strict
 check "data that is not there is named" fails 1 "$folder/no.csv" "$program" check "$folder/no.csv"
 
+cp "$png" "$folder/copy.png"
+printf 'filepath\ttitle\n%s\ta\ncopy.png\tb\n%s\t \n%s\tc\n' "$png" "$png" \
+    "$folder/shapes/images/train_000/000001.png" >"$folder/faults.tsv"
+printf '{"image": "%s", "caption": "c"}\n' "$folder/shapes/images/train_000/000002.png" \
+    >"$folder/val.jsonl"
+mkdir "$folder/lists"
+check "the report is one object, with what is shared and what was written" json \
+    '"duplicate_pictures":1.*"leaked_captions":1.*"kept":2,"bad":1,"tiny":0,"copies":1' \
+    "$program" check "$folder/faults.tsv" --tiny 4 --against "$folder/val.jsonl" \
+    --html "$folder/lists/report.html" --fix "$folder/lists/clean.csv" --json
+check "the page is there" grep -q '</html>' "$folder/lists/report.html"
+check "the clean list is good" json '"samples":2,"good":2,"bad_count":0' \
+    "$program" check "$folder/lists/clean.csv" --json
+check "a clean list has to be a csv" fails 2 ".csv or .tsv" "$program" check \
+    "$folder/faults.tsv" --fix "$folder/lists/clean.txt"
+
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" fails 1 "apt-get download" "$program" emoji \
     --output "$folder/emoji" --debs "$folder/debs" --quiet

@@ -203,7 +203,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         const struct clip_cli_option *option = &cli->options[n];
         options[n] = (struct argp_option){
             .name = option->name, .key = KEY_FIRST + n, .arg = option->value, .doc = option->help,
-            .group = n + 1,
+            .flags = option->unlisted ? OPTION_HIDDEN : 0, .group = n + 1,
         };
     }
     memcpy(options + n, common_options, sizeof common_options);

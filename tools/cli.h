@@ -72,6 +72,7 @@ struct clip_cli_option {
     void *target; /* holds the default when parsing starts; say the default in `help` */
     const char *help;
     bool required;
+    bool unlisted;      /* left out of --help: say in the summary where it is described */
     double least, most; /* of INT and REAL, both included; both 0: any */
 };
 

@@ -8,121 +8,19 @@
 #include "checkpoints/bundle.h"
 #include "core/file.h"
 #include "core/progress.h"
-#include "data/check.h"
 #include "data/dataset.h"
 #include "data/emoji.h"
 #include "data/image.h"
 #include "data/shapes.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
-#include "tools/cli.h"
-
-/* The words of --text-cleaning, --interpolation and --resize-mode, which the table of options has
- * checked. */
-static enum clip_text_cleaning cleaning_of(const char *word)
-{
-    return strcmp(word, "huggingface") == 0 ? CLIP_TEXT_HUGGINGFACE : CLIP_TEXT_OPEN_CLIP;
-}
+#include "tools/data_commands.h"
 
 static enum clip_resize_mode resize_mode_of(const char *word)
 {
     return strcmp(word, "squash") == 0    ? CLIP_RESIZE_SQUASH
            : strcmp(word, "longest") == 0 ? CLIP_RESIZE_LONGEST
                                           : CLIP_RESIZE_SHORTEST;
-}
-
-/* What a command has to show: with --json the object, else the text. Takes over `result`, NULL: it
- * could not be made. */
-static clip_status show(const struct clip_cli *cli, json_t *result, const char *text,
-                        struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    if (result == NULL)
-        status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory for the result");
-    else if (cli->json)
-        status = clip_cli_print_json(result, error);
-    else
-        puts(text);
-    json_decref(result);
-    return status;
-}
-
-/* check ----------------------------------------------------------------------------------- */
-
-static int run_check(int argc, char **argv)
-{
-    struct clip_dataset_options source = { 0 };
-    const char *tokenizer_name = NULL, *cleaning = "open_clip";
-    int64_t context = 77, max_pixels = 100000000;
-    bool strict = false, images_only = false;
-    const struct clip_cli_option options[] = {
-        { "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
-          .help = "count tokens with it: clip or a file" },
-        { "context-length", "N", CLIP_CLI_INT, &context, .help = "tokens a caption may have (77)",
-          .least = 3, .most = 1 << 20 },
-        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
-          .help = "before tokenizing (open_clip)" },
-        { "images-root", "DIR", CLIP_CLI_TEXT, &source.images_root,
-          .help = "where relative picture paths begin" },
-        { "csv-separator", "SEP", CLIP_CLI_TEXT, &source.csv_separator,
-          .help = "auto, comma, tab or a character (auto)" },
-        { "csv-img-key", "NAME", CLIP_CLI_TEXT, &source.csv_img_key,
-          .help = "the paths' column (filepath)" },
-        { "csv-caption-key", "NAME", CLIP_CLI_TEXT, &source.csv_caption_key,
-          .help = "the captions' column (title)" },
-        { "class-templates", "FILE", CLIP_CLI_TEXT, &source.class_templates,
-          .help = "captions for class folders" },
-        { "images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions" },
-        { "max-pixels", "N", CLIP_CLI_INT, &max_pixels,
-          .help = "larger pictures are bad (100000000)", .least = 1, .most = 1e12 },
-        { "strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad" },
-        { 0 },
-    };
-    struct clip_cli cli = {
-        .name = "clip_data check",
-        .arguments = "DATA",
-        .summary = "Says what a data set holds and what is wrong with each bad sample.",
-        .example = "clip_data check pairs.csv --tokenizer tokenizer.txt",
-        .options = options,
-    };
-    struct clip_error error = { 0 };
-    struct clip_dataset *dataset = NULL;
-    struct clip_tokenizer *tokenizer = NULL;
-    struct clip_check_report report = { 0 };
-    clip_status status = CLIP_OK;
-    clip_cli_parse(&cli, argc, argv);
-    if (cli.plain.count != 1)
-        clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
-                             (long long)cli.plain.count);
-    source.images_only = images_only;
-    CLIP_TRY(clip_dataset_open(&dataset, cli.plain.items[0], &source, &error));
-    if (tokenizer_name != NULL)
-        CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
-    const struct clip_check_options check = {
-        .tokenizer = tokenizer,
-        .cleaning = cleaning_of(cleaning),
-        .context_length = context,
-        .limits = { .max_pixels = max_pixels },
-        .images_only = images_only,
-        .quiet = cli.quiet,
-    };
-    CLIP_TRY(clip_check_run(&report, dataset, &check, &error));
-    if (cli.json) {
-        json_t *result = clip_check_to_json(&report, &error);
-        CLIP_TRY(result != NULL ? show(&cli, result, "", &error) : error.status);
-    } else {
-        clip_check_print(&report, stdout);
-    }
-    if (strict && report.bad_count > 0)
-        CLIP_TRY(
-            clip_fail(&error, CLIP_ERR_DATA,
-                      "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
-                      cli.plain.items[0], (long long)report.bad_count, (long long)report.samples));
-out:
-    clip_check_release(&report);
-    clip_tokenizer_free(tokenizer);
-    clip_dataset_free(dataset);
-    return clip_cli_finish(&cli, status, &error);
 }
 
 /* tokenizer train ------------------------------------------------------------------------- */
@@ -234,15 +132,15 @@ static int run_tokenizer_train(int argc, char **argv)
     bool table = clip_dataset_is_named(input);
     CLIP_TRY(table ? read_captions(input, column, &captions, &error)
                    : read_lines(input, &captions, &error));
-    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning_of(cleaning), output, &reached,
-                             &error));
+    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, clip_data_cleaning(cleaning), output,
+                             &reached, &error));
     if (reached < vocab_size)
         clip_warn(
             "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
             (long long)reached, (long long)vocab_size);
     snprintf(text, sizeof text, "%lld captions, a vocabulary of %lld", (long long)captions.count,
              (long long)reached);
-    CLIP_TRY(show(&cli,
+    CLIP_TRY(clip_data_show(&cli,
                   json_pack("{s:s, s:I, s:I, s:I, s:f}", "output", output, "captions",
                             (json_int_t)captions.count, "vocab_size", (json_int_t)reached, "merges",
                             (json_int_t)(reached - 514), "seconds", clip_seconds() - start),
@@ -330,7 +228,7 @@ static int run_tokenize(int argc, char **argv)
     size_t capacity = 0;
     ssize_t n;
     clip_cli_parse(&cli, argc, argv);
-    struct tokenizing t = { .cleaning = cleaning_of(cleaning), .context_length = context };
+    struct tokenizing t = { .cleaning = clip_data_cleaning(cleaning), .context_length = context };
     CLIP_TRY(clip_tokenizer_open(&tokenizer, name, NULL, &error));
     t.tokenizer = tokenizer;
     if (cli.json && (t.all = json_array()) == NULL)
@@ -342,7 +240,7 @@ static int run_tokenize(int argc, char **argv)
     if (ferror(stdin))
         CLIP_TRY(
             clip_fail(&error, CLIP_ERR_IO, "standard input cannot be read: %s", strerror(errno)));
-    if (t.all != NULL) CLIP_TRY(show(&cli, json_pack("{s:O}", "ids", t.all), "", &error));
+    if (t.all != NULL) CLIP_TRY(clip_data_show(&cli, json_pack("{s:O}", "ids", t.all), "", &error));
 out:
     json_decref(t.all);
     free(line);
@@ -453,7 +351,7 @@ static int run_preprocess(int argc, char **argv)
     CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
     CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
     snprintf(text, sizeof text, "%lld pictures", (long long)count);
-    CLIP_TRY(show(&cli,
+    CLIP_TRY(clip_data_show(&cli,
                   json_pack("{s:s, s:I, s:I}", "output", output, "count", (json_int_t)count,
                             "image_size", (json_int_t)size),
                   text, &error));
@@ -504,7 +402,7 @@ static int run_shapes(int argc, char **argv)
              (long long)counts.val_pairs, (long long)counts.zeroshot_seen,
              (long long)counts.zeroshot_unseen, seconds);
     if (status == CLIP_OK)
-        status = show(
+        status = clip_data_show(
             &cli,
             json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output", set.output,
                       "train_pictures", (json_int_t)counts.train_pictures, "train_pairs",
@@ -555,7 +453,7 @@ static int run_emoji(int argc, char **argv)
              (long long)counts.ideas, (long long)counts.train_pairs, (long long)counts.val_pairs,
              (long long)counts.test_pairs, seconds);
     if (status == CLIP_OK)
-        status = show(&cli,
+        status = clip_data_show(&cli,
                       json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output",
                                 set.output, "ideas", (json_int_t)counts.ideas, "train_pairs",
                                 (json_int_t)counts.train_pairs, "val_pairs",
@@ -570,7 +468,7 @@ static int run_emoji(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        { "check", "says what a data set holds and what is wrong with it", run_check },
+        { "check", "says what a data set holds and what is wrong with it", clip_data_check },
         { "tokenizer", "train: learns a tokenizer from captions", run_tokenizer },
         { "tokenize", "turns lines into token ids", run_tokenize },
         { "preprocess", "writes pictures as a model sees them", run_preprocess },

@@ -1,0 +1,138 @@
+/* clip_data check: the report as text, JSON or HTML, and the clean list. */
+#include <stdio.h>
+#include <string.h>
+
+#include "data/check.h"
+#include "tools/data_commands.h"
+
+enum clip_text_cleaning clip_data_cleaning(const char *word)
+{
+    return strcmp(word, "huggingface") == 0 ? CLIP_TEXT_HUGGINGFACE : CLIP_TEXT_OPEN_CLIP;
+}
+
+clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const char *text,
+                           struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (result == NULL)
+        status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory for the result");
+    else if (cli->json)
+        status = clip_cli_print_json(result, error);
+    else
+        puts(text);
+    json_decref(result);
+    return status;
+}
+
+/* The report on stdout; with --json what --fix wrote is in it. */
+static clip_status show_report(const struct clip_cli *cli, const struct clip_check_report *report,
+                               const char *fix, const struct clip_check_fixed *fixed,
+                               struct clip_error *error)
+{
+    if (!cli->json) {
+        clip_check_print(report, stdout);
+        if (fix != NULL)
+            printf("%s: %lld samples; left out: %lld bad, %lld tiny, %lld of copied pictures, %lld "
+                   "of pictures that look like another, %lld repeated pairs, %lld leaks\n",
+                   fix, (long long)fixed->kept, (long long)fixed->bad, (long long)fixed->tiny,
+                   (long long)fixed->copies, (long long)fixed->near, (long long)fixed->repeats,
+                   (long long)fixed->leaks);
+        return CLIP_OK;
+    }
+    json_t *result = clip_check_to_json(report, error);
+    if (result == NULL) return error->status;
+    if (fix != NULL) {
+        json_t *object = json_pack(
+            "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "output", fix, "kept",
+            (json_int_t)fixed->kept, "bad", (json_int_t)fixed->bad, "tiny",
+            (json_int_t)fixed->tiny, "copies", (json_int_t)fixed->copies, "near",
+            (json_int_t)fixed->near, "repeats", (json_int_t)fixed->repeats, "leaks",
+            (json_int_t)fixed->leaks);
+        if (object == NULL || json_object_set_new(result, "fixed", object) != 0) {
+            json_decref(result);
+            result = NULL;
+        }
+    }
+    return clip_data_show(cli, result, "", error);
+}
+
+int clip_data_check(int argc, char **argv)
+{
+    struct clip_dataset_options source = {0};
+    const char *tokenizer_name = NULL, *cleaning = "open_clip";
+    const char *against_name = NULL, *html = NULL, *fix = NULL;
+    int64_t context = 77, max_pixels = CLIP_IMAGE_MAX_PIXELS, tiny = 32;
+    bool strict = false, images_only = false;
+    const struct clip_cli_option options[] = {
+        {"against", "DATA", CLIP_CLI_TEXT, &against_name,
+         .help = "another set, whose pictures should not be here"},
+        {"html", "FILE", CLIP_CLI_TEXT, &html, .help = "write the report as one HTML file too"},
+        {"fix", "FILE", CLIP_CLI_TEXT, &fix, .help = "write a clean .csv or .tsv"},
+        {"tiny", "N", CLIP_CLI_INT, &tiny, .help = "pictures with a side below are tiny (32)",
+         .least = 1, .most = 1 << 14},
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
+         .help = "count tokens with it: clip or a file"},
+        {"context-length", "N", CLIP_CLI_INT, &context, .help = "tokens a caption may have (77)",
+         .least = 3, .most = 1 << 20},
+        {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions"},
+        {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad"},
+        CLIP_DATA_SOURCE_OPTIONS(source),
+        {"text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning, .help = "",
+         .unlisted = true},
+        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "", .unlisted = true, .least = 1,
+         .most = 1e12},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_data check",
+        .arguments = "DATA",
+        .summary = "Says what a data set holds and what is wrong with each bad sample. "
+                   "--images-root, --csv-separator, --csv-img-key, --csv-caption-key, "
+                   "--text-cleaning and --max-pixels are as in [data].",
+        .example = "clip_data check pairs.csv --against val.csv --fix clean.csv",
+        .options = options,
+    };
+    struct clip_error error = {0};
+    struct clip_dataset *dataset = NULL, *against = NULL;
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_check_report report = {0};
+    struct clip_check_fixed fixed = {0};
+    clip_status status = CLIP_OK;
+    clip_cli_parse(&cli, argc, argv);
+    if (cli.plain.count != 1)
+        clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
+                             (long long)cli.plain.count);
+    const char *data = cli.plain.items[0];
+    source.images_only = images_only;
+    CLIP_TRY(clip_dataset_open(&dataset, data, &source, &error));
+    if (against_name != NULL)
+        CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
+    if (tokenizer_name != NULL)
+        CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
+    const struct clip_check_options check = {
+        .tokenizer = tokenizer,
+        .cleaning = clip_data_cleaning(cleaning),
+        .context_length = context,
+        .limits = {.max_pixels = max_pixels},
+        .tiny = tiny,
+        .images_only = images_only,
+        .quiet = cli.quiet,
+    };
+    CLIP_TRY(clip_check_run(&report, dataset, against, against_name, &check, &error));
+    if (fix != NULL)
+        CLIP_TRY(clip_check_fix(fix, &report, dataset, images_only, &fixed, &error));
+    if (html != NULL)
+        CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
+    CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));
+    if (strict && report.bad_count > 0)
+        CLIP_TRY(
+            clip_fail(&error, CLIP_ERR_DATA,
+                      "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
+                      data, (long long)report.bad_count, (long long)report.samples));
+out:
+    clip_check_release(&report);
+    clip_tokenizer_free(tokenizer);
+    clip_dataset_free(dataset);
+    clip_dataset_free(against);
+    return clip_cli_finish(&cli, status, &error);
+}
