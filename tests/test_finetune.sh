@@ -124,3 +124,56 @@ check "a teacher of other data" says 'is not next among the 4 samples' 1 $(train
     $teacher --set data.train_data=fewer.csv
 check "pairs in one matrix" says 'write a .h5' 2 clip_embed --model $base --pairs pairs.csv \
     --output pairs.npy
+
+# ---- what is watched on the way ----------------------------------------------------------------
+field() { sed -n "s/.*\"$2\": *\([-0-9.e]*\).*/\1/p" "$folder/$1/metrics.jsonl"; }
+steps_of() { sed 's/.*"step": *\([0-9]*\).*/\1/' "$folder/$1/$2" | tr '\n' ' '; }
+# A learning rate of next to nothing: no validation is better than the first.
+still='--set train.steps=40 --set optim.lr=1e-30 --set train.best_metric=image_retrieval_recall@1'
+check "a run that learns nothing stops early" prints 'stopped early after 9 steps' 0 $(train) \
+    $still --set train.early_stop=2 --output early
+check "... having measured three times" test "$(steps_of early metrics.jsonl)" = '3 6 9 '
+check "... which --resume knows" prints 'was finished already' 0 $(train) $still \
+    --set train.early_stop=2 --output early --resume
+check "... unless it may wait longer" prints 'stopped early after 15 steps' 0 $(train) $still \
+    --set train.early_stop=4 --output early --resume
+check "... as if it had from the start" run 0 $(train) $still --set train.early_stop=4 --output late
+check "... to the same validations" cmp "$folder/early/metrics.jsonl" "$folder/late/metrics.jsonl"
+check "without patience it goes to its end" prints 'finished after 40 steps' 0 $(train) $still \
+    --output patient
+check "early stopping needs something to stop by" says 'is never measured' 2 $(train) \
+    --set data.val_data= --set train.early_stop=2 --output none
+
+mkdir -p "$folder/old/astronaut" "$folder/old/other"
+i=0
+for picture in "$folder"/photos/*.png; do
+    i=$((i + 1))
+    cp "$picture" "$folder/old/$([ $((i % 2)) = 0 ] && echo astronaut || echo other)/"
+done
+printf 'astronaut\nother\n' >"$folder/classes.txt"
+printf 'a picture of a {}\n' >"$folder/templates.txt"
+probe='--set probe.images=old --set probe.classes=classes.txt --set probe.templates=templates.txt
+    --set probe.data=pairs.csv'
+check "an older task is watched" run 0 $(train) --init $base $probe --output watched
+check "... before the first step and at each validation" test "$(steps_of watched metrics.jsonl)" \
+    = '0 3 6 '
+check "... by its accuracy" test "$(field watched probe_acc1 | wc -l)" = 3
+check "... and its retrieval" test "$(field watched 'probe_image_retrieval_recall@1' | wc -l)" = 3
+check "... which here is that of val_data" cmp <(field watched 'probe_text_retrieval_recall@5') \
+    <(field watched 'text_retrieval_recall@5')
+started() { # the first line of metrics.jsonl is what the model given measures by itself
+    run 0 clip_eval zeroshot --model $base --images old --classes classes.txt --templates \
+        templates.txt --json || return 1
+    [[ $out == *"\"acc1\":$(field watched probe_acc1 | head -n 1)"* ]]
+}
+check "... from what the model given has" started
+check "it does not choose the best" run 0 $(train) --init $base --set data.val_data= $probe \
+    --output watched-only
+check "... so there is none" test ! -e "$folder/watched-only/best.h5"
+check "classes that are not there end a run before it begins" says 'nowhere.txt' 1 $(train) $probe \
+    --set probe.classes=nowhere.txt --output none
+check "a half of a task does too" says '[probe] images is set; set classes and templates' 2 \
+    $(train) --set probe.images=old --output none
+check "a model that has learned" run 0 $(train) --set train.steps=120 --set optim.lr=3e-3 --output good
+check "fine-tuning that makes it worse is said" says 'no validation was better than the model' 0 \
+    $(train) --init good --set optim.lr=0.1 --set optim.warmup=0 --output worse

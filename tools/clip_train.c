@@ -75,10 +75,10 @@ static clip_status print_summary(const struct clip_config *config,
 {
     bool measured = isfinite(s->best) && s->best_step > 0;
     if (cli->json) {
-        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b}", "output", config->train.output,
+        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b, s:b}", "output", config->train.output,
                                   "step", (json_int_t)s->step, "steps", (json_int_t)s->steps,
                                   "samples", (json_int_t)s->samples, "was_finished",
-                                  s->was_finished);
+                                  s->was_finished, "stopped_early", s->stopped_early);
         if (measured) {
             json_object_set_new(value, "best_metric", json_string(s->metric));
             json_object_set_new(value, "best", json_real(s->best));
@@ -89,8 +89,10 @@ static clip_status print_summary(const struct clip_config *config,
         return status;
     }
     printf("%s: %s after %lld steps, %lld pairs\n", config->train.output,
-           s->was_finished ? "was finished already" : "finished", (long long)s->step,
-           (long long)s->samples);
+           s->was_finished    ? "was finished already"
+           : s->stopped_early ? "stopped early"
+                              : "finished",
+           (long long)s->step, (long long)s->samples);
     if (measured)
         printf("best %s %.4f at step %lld: %s/best.h5\n", s->metric, s->best,
                (long long)s->best_step, config->train.output);

@@ -44,6 +44,7 @@ struct clip_config {
         bool multi_positive;
         const char *teacher_embeddings;
         double distill_weight;
+        int64_t early_stop;
         const char *best_metric, *recompute;
         double patch_dropout;
         bool lock_image, lock_text;
@@ -59,6 +60,9 @@ struct clip_config {
     struct {
         const char *images, *classes, *templates;
     } zeroshot;
+    struct {
+        const char *images, *classes, *templates, *data;
+    } probe;
 
     const char **values; /* one a row of the table, as written; NULL: the default */
     struct clip_arena arena;

@@ -109,6 +109,8 @@ const struct clip_key clip_config_keys[] = {
     CHOICE(train, best_metric, "val_loss",
            "val_loss|image_retrieval_recall@1|text_retrieval_recall@1|acc1",
            "what best.h5 is chosen by"),
+    INT(train, early_stop, "0", 0, 1e6, false,
+        "validations without a better best_metric that end the run; 0: it goes to its end"),
     CHOICE_OF(train, recompute, "none", "none|mlp|block", false,
               "what backward computes again to save memory; the same result"),
     REAL(train, patch_dropout, "0", 0, 0.95, false, "share of patches left out in training (FLIP)"),
@@ -138,5 +140,11 @@ const struct clip_key clip_config_keys[] = {
          "class folders (or a tar of them) to classify while training"),
     TEXT(zeroshot, classes, "", false, "class file: name, then after a tab the folder's name"),
     TEXT(zeroshot, templates, "", false, "template file: captions with {} for the class"),
+
+    TEXT(probe, images, "", false,
+         "class folders of an older task, to see at each validation what is forgotten"),
+    TEXT(probe, classes, "", false, "its class file"),
+    TEXT(probe, templates, "", false, "its template file"),
+    TEXT(probe, data, "", false, "pairs of an older task: retrieval on them at each validation"),
 };
 const int clip_config_key_count = (int)(sizeof clip_config_keys / sizeof clip_config_keys[0]);

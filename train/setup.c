@@ -157,6 +157,29 @@ out:
     return status;
 }
 
+/* What validation will read is read once before training: a wrong name should not end a run at its
+ * first validation. */
+static clip_status check_classes(const char *section, const char *images, const char *classes,
+                                 const char *templates, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_class_list list = {0};
+    struct clip_templates lines = {0};
+    struct clip_dataset *set = NULL;
+    if (images[0] == '\0') return CLIP_OK;
+    if (classes[0] == '\0' || templates[0] == '\0')
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[%s] images is set; set classes and templates beside it", section);
+    CLIP_TRY(clip_class_list_read(classes, &list, error));
+    CLIP_TRY(clip_templates_read(templates, &lines, error));
+    CLIP_TRY(clip_dataset_open_classes(&set, images, &list, NULL, error));
+out:
+    clip_dataset_free(set);
+    clip_templates_release(&lines);
+    clip_class_list_release(&list);
+    return status;
+}
+
 static clip_status create_step(struct clip_setup *s, struct clip_error *error)
 {
     clip_status status;
@@ -216,6 +239,12 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));
     if (config->data.val_data[0] != '\0')
         CLIP_TRY(open_data(s, config->data.val_data, false, &s->val_data, error));
+    CLIP_TRY(check_classes("zeroshot", config->zeroshot.images, config->zeroshot.classes,
+                           config->zeroshot.templates, error));
+    CLIP_TRY(check_classes("probe", config->probe.images, config->probe.classes,
+                           config->probe.templates, error));
+    if (config->probe.data[0] != '\0')
+        CLIP_TRY(open_data(s, config->probe.data, false, &s->probe_data, error));
     s->steps_per_epoch = s->train_data->count / config->train.batch_size;
     s->steps = config->train.steps > 0 ? config->train.steps
                                        : config->train.epochs * s->steps_per_epoch;
@@ -237,6 +266,7 @@ void clip_setup_release(struct clip_setup *s)
     clip_model_free(s->model);
     clip_dataset_free(s->train_data);
     clip_dataset_free(s->val_data);
+    clip_dataset_free(s->probe_data);
     clip_tokenizer_free(s->tokenizer);
     *s = (struct clip_setup){0};
 }

@@ -11,7 +11,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_config *config; /* borrowed */
     struct clip_model_config model_config;
     struct clip_tokenizer *tokenizer;
-    struct clip_dataset *train_data, *val_data; /* val_data NULL: none */
+    struct clip_dataset *train_data, *val_data, *probe_data; /* the last two NULL: none */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;

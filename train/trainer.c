@@ -19,8 +19,10 @@ struct trainer {
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
     char metric[32];
-    double best;
+    double best, first; /* of metric; first: of the model that --init gave */
     int64_t best_step, saved_step;
+    int64_t validated; /* the step of the last validation */
+    int64_t stale;     /* validations since the best one */
     struct clip_progress progress;
     double since, waited; /* of the interval since the last line of log.jsonl */
     int64_t since_samples, since_steps;
@@ -65,11 +67,14 @@ out:
 
 static json_t *state_of(const struct trainer *t)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I}", "step", (json_int_t)steps_done(t),
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*}", "step",
+                     (json_int_t)steps_done(t),
                      "epoch", (json_int_t)t->position.epoch, "index", (json_int_t)t->position.index,
                      "samples", (json_int_t)t->samples, "seed",
                      (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
-                     isfinite(t->best) ? t->best : 0.0, "best_step", (json_int_t)t->best_step);
+                     isfinite(t->best) ? t->best : 0.0, "best_step", (json_int_t)t->best_step,
+                     "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
+                     isfinite(t->first) ? json_real(t->first) : NULL);
 }
 
 static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
@@ -144,14 +149,15 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
                                  const char *name, struct clip_error *error)
 {
     const struct clip_bundle_text *text = clip_bundle_text(bundle, "state");
-    json_int_t step, epoch, index, samples, seed, best_step;
+    json_int_t step, epoch, index, samples, seed, best_step, validated = -1, stale = 0;
     const char *metric;
     json_t *json = text != NULL ? clip_json_parse(text->value, text->size, name, error) : NULL;
     bool whole = json != NULL &&
-                 json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I}", "step", &step,
-                             "epoch", &epoch, "index", &index, "samples", &samples, "seed", &seed,
-                             "best_metric", &metric, "best", &t->best, "best_step",
-                             &best_step) == 0;
+                 json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I, s?I, s?I, s?F}",
+                             "step", &step, "epoch", &epoch, "index", &index, "samples", &samples,
+                             "seed", &seed, "best_metric", &metric, "best", &t->best, "best_step",
+                             &best_step, "validated", &validated, "stale", &stale, "first",
+                             &t->first) == 0;
     if (!whole || step < 0 || epoch < 0 || index < 0 || epoch > UINT32_MAX) {
         json_decref(json);
         return clip_fail(error, CLIP_ERR_FORMAT,
@@ -161,7 +167,13 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
     t->setup.step->adamw->step = step;
     t->position = (struct clip_position){epoch, index};
     t->samples = samples;
-    t->best_step = strcmp(metric, t->metric) == 0 ? best_step : 0;
+    t->validated = validated >= 0 ? validated : step;
+    t->stale = stale;
+    t->best_step = best_step;
+    if (strcmp(metric, t->metric) != 0) { /* another measure: nothing is known of it yet */
+        t->best_step = t->stale = 0;
+        t->first = NAN;
+    }
     if (t->best_step == 0) t->best = NAN;
     json_decref(json);
     return CLIP_OK;
@@ -225,6 +237,12 @@ static bool is_better(const struct trainer *t, double value)
     return strcmp(t->metric, "val_loss") == 0 ? value < t->best : value > t->best;
 }
 
+/* Did training find anything better than what --init gave? */
+static bool improved(const struct trainer *t)
+{
+    return strcmp(t->metric, "val_loss") == 0 ? t->best < t->first : t->best > t->first;
+}
+
 static void show_metrics(const struct trainer *t, json_t *metrics)
 {
     char text[512];
@@ -239,12 +257,13 @@ static void show_metrics(const struct trainer *t, json_t *metrics)
     clip_say("%s", text);
 }
 
-/* Measures, writes metrics.jsonl, remembers the best; *best tells whether this is it. */
-static clip_status validate(struct trainer *t, bool *best, struct clip_error *error)
+/* Measures and writes metrics.jsonl; *value is the metric's, NaN where it is not measured. */
+static clip_status measure(struct trainer *t, double *value, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     double started = clip_seconds();
     json_t *metrics = clip_validate(&t->setup, error), *line = NULL;
+    *value = NAN;
     CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
     line = json_pack("{s:I, s:f}", "step", (json_int_t)steps_done(t), "epoch",
                      (double)steps_done(t) / (double)t->setup.steps_per_epoch);
@@ -254,12 +273,9 @@ static clip_status validate(struct trainer *t, bool *best, struct clip_error *er
     }
     CLIP_TRY(clip_run_log(&t->run, "metrics.jsonl", line, error));
     show_metrics(t, metrics);
-    double value = json_number_value(json_object_get(metrics, t->metric));
-    *best = json_object_get(metrics, t->metric) != NULL && is_better(t, value);
-    if (*best) {
-        t->best = value;
-        t->best_step = steps_done(t);
-    }
+    if (json_object_get(metrics, t->metric) != NULL)
+        *value = json_number_value(json_object_get(metrics, t->metric));
+    t->validated = steps_done(t);
 out:
     t->since += clip_seconds() - started; /* validation is not training time */
     json_decref(metrics);
@@ -267,9 +283,38 @@ out:
     return status;
 }
 
-static bool can_validate(const struct trainer *t)
+/* Validates and remembers the best; *best tells whether this is it. */
+static clip_status validate(struct trainer *t, bool *best, struct clip_error *error)
+{
+    double value;
+    clip_status status = measure(t, &value, error);
+    if (status != CLIP_OK) return status;
+    *best = is_better(t, value);
+    t->stale = *best ? 0 : t->stale + 1;
+    if (*best) {
+        t->best = value;
+        t->best_step = steps_done(t);
+    }
+    return CLIP_OK;
+}
+
+/* What best.h5 is chosen by can be measured; [probe] alone is only watched. */
+static bool can_choose(const struct trainer *t)
 {
     return t->setup.val_data != NULL || t->setup.config->zeroshot.images[0] != '\0';
+}
+
+static bool can_validate(const struct trainer *t)
+{
+    return can_choose(t) || t->setup.probe_data != NULL ||
+           t->setup.config->probe.images[0] != '\0';
+}
+
+/* Enough validations in a row were no better than the best: the run is over. */
+static bool stops_early(const struct trainer *t)
+{
+    int64_t patience = t->setup.config->train.early_stop;
+    return patience > 0 && can_choose(t) && t->stale >= patience;
 }
 
 static void show_progress(struct trainer *t, const struct clip_step_result *r)
@@ -299,15 +344,38 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
     show_progress(t, r);
     if (can_validate(t) && (step % c->train.val_every == 0 || last) && !(stop && !last))
         CLIP_TRY(validate(t, &best, error));
-    if (best || last || stop || step % c->train.save_every == 0) {
+    bool over = last || stops_early(t);
+    if (best || over || stop || step % c->train.save_every == 0) {
         double started = clip_seconds();
         CLIP_TRY(save(t, best, error));
         t->since += clip_seconds() - started;
     }
-    if (stop && !last)
+    if (stop && !over)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
                            "stopped by a signal after saving step %lld; go on with --resume",
                            (long long)step);
+out:
+    return status;
+}
+
+static bool is_over(const struct trainer *t)
+{
+    return steps_done(t) >= t->setup.steps || stops_early(t);
+}
+
+/* The model that --init gave, before its first step: what a run's figures are compared with. And
+ * what a signal left undone: it saves first, and validation is made up for here. */
+static clip_status validate_first(struct trainer *t, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t step = steps_done(t);
+    bool best = false, fresh = step == 0 && t->options->init != NULL;
+    if (!can_validate(t)) return CLIP_OK;
+    if (fresh) return measure(t, &t->first, error);
+    if (step == 0 || step % t->setup.config->train.val_every != 0 || t->validated == step)
+        return CLIP_OK;
+    CLIP_TRY(validate(t, &best, error));
+    CLIP_TRY(save(t, best, error));
 out:
     return status;
 }
@@ -318,7 +386,7 @@ static clip_status train(struct trainer *t, struct clip_error *error)
     struct clip_batch batch;
     struct clip_step_result result;
     double waited;
-    while (steps_done(t) < t->setup.steps) {
+    while (!is_over(t)) {
         CLIP_TRY(clip_loader_next(t->loader, &batch, &waited, error));
         CLIP_TRY(clip_step_run(t->setup.step, &batch, &result, error));
         CLIP_TRY(after_step(t, &batch, &result, waited, error));
@@ -349,10 +417,15 @@ static clip_status choose_metric(struct trainer *t, struct clip_error *error)
     bool loss_only = t->setup.val_data == NULL && c->zeroshot.images[0] != '\0';
     if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = "acc1";
     bool of_classes = strcmp(metric, "acc1") == 0;
-    if (can_validate(t) && (of_classes ? c->zeroshot.images[0] == '\0' : t->setup.val_data == NULL))
+    if (can_choose(t) && (of_classes ? c->zeroshot.images[0] == '\0' : t->setup.val_data == NULL))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[train] best_metric = %s is never measured; set %s", metric,
                          of_classes ? "[zeroshot] images" : "[data] val_data");
+    if (c->train.early_stop > 0 && !can_choose(t))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[train] early_stop = %lld waits for a better %s, which is never measured; "
+                         "set [data] val_data",
+                         (long long)c->train.early_stop, metric);
     snprintf(t->metric, sizeof t->metric, "%s", metric);
     return CLIP_OK;
 }
@@ -394,14 +467,15 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
                            struct clip_train_summary *summary, struct clip_error *error)
 {
     clip_status status;
-    struct trainer t = {.options = options, .best = NAN, .run = {.lock = -1}};
+    struct trainer t = {.options = options, .best = NAN, .first = NAN, .run = {.lock = -1}};
     CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
     CLIP_TRY(choose_metric(&t, error));
     CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
     CLIP_TRY(clip_run_open(&t.run, config->train.output, config->train.keep, error));
     CLIP_TRY(start(&t, error));
     CLIP_TRY(reserve(&t, error));
-    summary->was_finished = steps_done(&t) >= t.setup.steps;
+    summary->was_finished = is_over(&t);
+    if (!summary->was_finished) CLIP_TRY(validate_first(&t, error));
     if (!summary->was_finished) warn_of_surprises(&t);
     clip_loader_seek(t.loader, t.position);
     clip_progress_start(&t.progress, "training", "pairs", t.samples,
@@ -415,7 +489,12 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->samples = t.samples;
     summary->best = t.best;
     summary->best_step = t.best_step;
+    summary->stopped_early = stops_early(&t);
     snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
+    if (status == CLIP_OK && isfinite(t.first) && isfinite(t.best) && !improved(&t))
+        clip_warn("no validation was better than the model that the run started from (%s %.4f; "
+                  "the best was %.4f): keep that model, or try a lower [optim] lr",
+                  t.metric, t.first, t.best);
 out:
     clip_loader_free(t.loader);
     clip_run_close(&t.run);

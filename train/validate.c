@@ -10,48 +10,87 @@ static bool set_real(json_t *out, const char *key, double value)
     return json_object_set_new(out, key, json_real(value)) == 0;
 }
 
+static bool set_recalls(json_t *out, const char *prefix, const char *side,
+                        const struct clip_recalls *r)
+{
+    const double values[] = {r->at_1, r->at_5, r->at_10};
+    static const int at[] = {1, 5, 10};
+    char key[64];
+    bool set = true;
+    for (int i = 0; i < 3; i++) {
+        snprintf(key, sizeof key, "%s%s_retrieval_recall@%d", prefix, side, at[i]);
+        set = set && set_real(out, key, values[i]);
+    }
+    return set;
+}
+
+static clip_status measure_retrieval(const struct clip_embedder *embedder,
+                                     const struct clip_dataset *data, const char *prefix,
+                                     json_t *out, struct clip_error *error)
+{
+    struct clip_retrieval_result found;
+    clip_status status = clip_retrieval_run(embedder, data, true, &found, error);
+    if (status != CLIP_OK) return status;
+    if (set_recalls(out, prefix, "image", &found.image_retrieval) &&
+        set_recalls(out, prefix, "text", &found.text_retrieval))
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating");
+}
+
 static clip_status measure_pairs(const struct clip_setup *s, const struct clip_embedder *embedder,
                                  json_t *out, struct clip_error *error)
 {
     clip_status status;
     struct clip_loss_result loss;
-    struct clip_retrieval_result found;
     CLIP_TRY(clip_loss_run(embedder, s->val_data, s->config->train.batch_size, true, &loss, error));
-    CLIP_TRY(clip_retrieval_run(embedder, s->val_data, true, &found, error));
-    if (!set_real(out, "val_loss", loss.loss) ||
-        !set_real(out, "image_retrieval_recall@1", found.image_retrieval.at_1) ||
-        !set_real(out, "image_retrieval_recall@5", found.image_retrieval.at_5) ||
-        !set_real(out, "image_retrieval_recall@10", found.image_retrieval.at_10) ||
-        !set_real(out, "text_retrieval_recall@1", found.text_retrieval.at_1) ||
-        !set_real(out, "text_retrieval_recall@5", found.text_retrieval.at_5) ||
-        !set_real(out, "text_retrieval_recall@10", found.text_retrieval.at_10))
-        status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating");
+    if (!set_real(out, "val_loss", loss.loss))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
+    CLIP_TRY(measure_retrieval(embedder, s->val_data, "", out, error));
 out:
     return status;
 }
 
-static clip_status measure_classes(const struct clip_setup *s, const struct clip_embedder *embedder,
-                                   json_t *out, struct clip_error *error)
+/* A section's keys: [zeroshot], or [probe] with keys that begin with "probe_". */
+struct class_keys {
+    const char *images, *classes, *templates, *acc1, *acc5;
+};
+
+static clip_status measure_classes(const struct class_keys *k,
+                                   const struct clip_embedder *embedder, json_t *out,
+                                   struct clip_error *error)
 {
     clip_status status;
-    const struct clip_config *c = s->config;
     struct clip_class_list classes = {0};
     struct clip_templates templates = {0};
     struct clip_zeroshot_result result = {0};
-    if (c->zeroshot.classes[0] == '\0' || c->zeroshot.templates[0] == '\0')
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "[zeroshot] images is set; set classes and templates beside it");
-    CLIP_TRY(clip_class_list_read(c->zeroshot.classes, &classes, error));
-    CLIP_TRY(clip_templates_read(c->zeroshot.templates, &templates, error));
-    CLIP_TRY(clip_zeroshot_run(embedder, c->zeroshot.images, &classes, &templates, true, &result,
-                               error));
-    if (!set_real(out, "acc1", result.acc1) ||
-        (classes.count >= 5 && !set_real(out, "acc5", result.acc5)))
+    CLIP_TRY(clip_class_list_read(k->classes, &classes, error));
+    CLIP_TRY(clip_templates_read(k->templates, &templates, error));
+    CLIP_TRY(clip_zeroshot_run(embedder, k->images, &classes, &templates, true, &result, error));
+    if (!set_real(out, k->acc1, result.acc1) ||
+        (classes.count >= 5 && !set_real(out, k->acc5, result.acc5)))
         status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating");
 out:
     clip_zeroshot_release(&result);
     clip_templates_release(&templates);
     clip_class_list_release(&classes);
+    return status;
+}
+
+static clip_status measure(const struct clip_setup *s, const struct clip_embedder *embedder,
+                           json_t *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_config *c = s->config;
+    const struct class_keys zeroshot = {c->zeroshot.images, c->zeroshot.classes,
+                                        c->zeroshot.templates, "acc1", "acc5"};
+    const struct class_keys probe = {c->probe.images, c->probe.classes, c->probe.templates,
+                                     "probe_acc1", "probe_acc5"};
+    if (s->val_data != NULL) CLIP_TRY(measure_pairs(s, embedder, out, error));
+    if (zeroshot.images[0] != '\0') CLIP_TRY(measure_classes(&zeroshot, embedder, out, error));
+    if (probe.images[0] != '\0') CLIP_TRY(measure_classes(&probe, embedder, out, error));
+    if (s->probe_data != NULL)
+        CLIP_TRY(measure_retrieval(embedder, s->probe_data, "probe_", out, error));
+out:
     return status;
 }
 
@@ -76,8 +115,7 @@ json_t *clip_validate(const struct clip_setup *s, struct clip_error *error)
     CLIP_TRY(out != NULL ? CLIP_OK
                          : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
     CLIP_TRY(clip_embedder_create(&embedder, &file, &options, error));
-    if (s->val_data != NULL) CLIP_TRY(measure_pairs(s, embedder, out, error));
-    if (s->config->zeroshot.images[0] != '\0') CLIP_TRY(measure_classes(s, embedder, out, error));
+    CLIP_TRY(measure(s, embedder, out, error));
 out:
     use_buffer(s->model, s->model->data);
     clip_embedder_free(embedder);
