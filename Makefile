@@ -170,6 +170,8 @@ test: setup-tests
 test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
+test-kill: all
+	@KILLS=100 tests/run.sh tests/test_search_kill.sh
 tests: $(TEST_PROGRAMS)
 lint: $(BUILD)/libclip.a
 	@CPPFLAGS='$(CPPFLAGS)' WARN='$(WARN)' tools/lint.sh
@@ -207,6 +209,7 @@ help:
 	@echo 'make demo         install what is missing, build, train the demo and show what it learned'
 	@echo 'make test         install what is missing, build, run all tests'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
+	@echo 'make test-kill    kill the indexer 100 times at random: nothing may be lost'
 	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR'
 	@echo 'make lint         include table, style, warnings of gcc and clang'
 	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
@@ -219,8 +222,8 @@ help:
 	@echo 'JPEG=turbo|stb, WEBP=libwebp|none (now: $(JPEG), $(WEBP)): which library decodes'
 
 FORCE:
-.PHONY: all setup setup-tests demo test test-fixtures tests lint asan valgrind interop fuzz \
-	fuzz-programs install clean help FORCE
+.PHONY: all setup setup-tests demo test test-fixtures test-kill tests lint asan valgrind interop \
+	fuzz fuzz-programs install clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -82,6 +82,15 @@ clip_status clip_hdf5_read(const char *path, const char *prefix, struct clip_bun
  * "model/"); *chosen is its number, -1 where no tensor has any of them. */
 clip_status clip_hdf5_read_first(const char *path, const char *const *prefixes, int count,
                                  int *chosen, struct clip_bundle *out, struct clip_error *error);
+/* The same file, but each tensor in one piece, on a multiple of 64 bytes and without checksums of
+ * its own (the first block's stands for all), so that clip_hdf5_map need not read it. */
+clip_status clip_hdf5_write_mapped(const char *path, const struct clip_bundle *bundle,
+                                   struct clip_error *error);
+/* Any native file with its tensors left in the mapped file where they lie in one piece (else they
+ * are read): opening takes no time that grows with them. `known`: the caller has seen this very
+ * file whole before, so its bytes are not read through for their checksum. */
+clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,
+                          struct clip_error *error);
 bool clip_hdf5_is(const char *path); /* the file begins with our first block or HDF5's signature */
 
 /* https://github.com/huggingface/safetensors, "Format". Data stays mapped (what is not aligned in

@@ -65,9 +65,11 @@ static clip_status refuse_foreign(int fd, int64_t size, const char *name, struct
                      "wrote", name);
 }
 
-clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_error *error)
+/* Reads the first block (a NUL added) and compares the length it tells. */
+static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t size,
+                              const char *name, struct clip_error *error)
 {
-    char block[CLIP_HDF5_BLOCK + 1] = {0}, expected[CLIP_HDF5_BLOCK];
+    memset(block, 0, CLIP_HDF5_BLOCK + 1);
     ssize_t n = pread(fd, block, CLIP_HDF5_BLOCK, 0);
     if (n < 0) {
         return clip_fail(error, CLIP_ERR_IO, "%s: reading failed (%s); check the disk", name,
@@ -89,7 +91,21 @@ clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_
                          "it was cut or damaged, use another copy or an older checkpoint", name,
                          size, written);
     }
-    clip_status status = clip_hdf5_seal(expected, fd, size, name, error);
+    return CLIP_OK;
+}
+
+clip_status clip_hdf5_check_length(int fd, int64_t size, const char *name, struct clip_error *error)
+{
+    char block[CLIP_HDF5_BLOCK + 1];
+    return read_block(block, fd, size, name, error);
+}
+
+clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_error *error)
+{
+    char block[CLIP_HDF5_BLOCK + 1], expected[CLIP_HDF5_BLOCK];
+    clip_status status = read_block(block, fd, size, name, error);
+    if (status != CLIP_OK) return status;
+    status = clip_hdf5_seal(expected, fd, size, name, error);
     if (status != CLIP_OK) return status;
     if (memcmp(expected, block, CLIP_HDF5_BLOCK) != 0) {
         return clip_fail(error, CLIP_ERR_FORMAT,

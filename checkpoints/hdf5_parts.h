@@ -16,6 +16,9 @@ clip_status clip_hdf5_seal(char block[CLIP_HDF5_BLOCK], int fd, int64_t size, co
 /* The open file is a whole native file: magic, version, length and checksum are as clip_hdf5_seal
  * made them; else CLIP_ERR_FORMAT with a sentence. `name` stands for the path. */
 clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_error *error);
+/* The same without reading all of it: magic, version and length alone. */
+clip_status clip_hdf5_check_length(int fd, int64_t size, const char *name,
+                                   struct clip_error *error);
 
 /* Between enter and leave libhdf5 is ours alone: it reports no errors by itself and loads no
  * filters from plug-ins; leave puts both back as they were. */

@@ -25,6 +25,7 @@ struct reader {
     int depth;
     int64_t links;
     int64_t room; /* bytes of the file not yet read: data is never more than the file */
+    struct clip_mapping mapping; /* not empty: tensors that lie in one piece in it are not read */
     clip_status status;
     struct clip_error *error;
 };
@@ -187,6 +188,21 @@ static bool layout_is_ours(hid_t dataset, int64_t file_size)
     return fine;
 }
 
+/* Where the mapped file holds the dataset's `bytes`, NULL where it has to be read: it lies in
+ * several pieces, or not on a multiple of its elements' size. */
+static void *find_mapped(const struct reader *r, hid_t dataset, enum clip_dtype dtype,
+                         int64_t bytes)
+{
+    hid_t list = r->mapping.size > 0 ? H5Dget_create_plist(dataset) : -1;
+    if (list < 0) return NULL;
+    bool contiguous = H5Pget_layout(list) == H5D_CONTIGUOUS;
+    H5Pclose(list);
+    haddr_t at = contiguous ? H5Dget_offset(dataset) : HADDR_UNDEF;
+    if (at == HADDR_UNDEF || at % clip_dtype_size(dtype) != 0) return NULL;
+    if (at > r->mapping.size || (uint64_t)bytes > r->mapping.size - at) return NULL;
+    return (void *)(uintptr_t)(r->mapping.data + at);
+}
+
 static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset, hid_t type,
                                hid_t space)
 {
@@ -216,6 +232,8 @@ static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset
     }
     if (empty && bytes < INT64_MAX) bytes = 0;
     CLIP_TRY(take_room(r, name, bytes));
+    tensor.data = bytes > 0 ? find_mapped(r, dataset, tensor.dtype, bytes) : NULL;
+    if (tensor.data) return clip_bundle_add(r->out, name, &tensor, r->error);
     tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
     if (!tensor.data) return CLIP_ERR_MEMORY;
     if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.data) < 0) {
@@ -296,24 +314,33 @@ out:
     return status;
 }
 
+/* Opens the file at `path`; its length is in *size. */
+static clip_status open_path(const char *path, int *fd, int64_t *size, struct clip_error *error)
+{
+    struct stat info = {0};
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int reason = *fd < 0 ? errno : 0;
+    if (reason == 0 && fstat(*fd, &info) != 0) reason = errno;
+    *size = info.st_size;
+    if (reason == 0 && S_ISREG(info.st_mode)) return CLIP_OK;
+    return clip_fail(error, reason == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
+                     "%s: the checkpoint cannot be read (%s); check the path", path,
+                     reason ? strerror(reason) : "it is no file");
+}
+
 clip_status clip_hdf5_read_first(const char *path, const char *const *prefixes, int count,
                                  int *chosen, struct clip_bundle *out, struct clip_error *error)
 {
     struct reader reader = {.path = path, .file = -1, .out = out, .error = error};
     struct clip_hdf5_guard guard;
-    struct stat info = {0};
     clip_status status = CLIP_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), reason = fd < 0 ? errno : 0;
-    if (reason == 0 && fstat(fd, &info) != 0) reason = errno;
-    if (reason != 0 || !S_ISREG(info.st_mode)) {
-        CLIP_TRY(clip_fail(error, reason == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
-                           "%s: the checkpoint cannot be read (%s); check the path", path,
-                           reason ? strerror(reason) : "it is no file"));
-    }
-    CLIP_TRY(clip_hdf5_check(fd, info.st_size, path, error));
-    reader.room = info.st_size;
+    int fd;
+    int64_t size;
+    CLIP_TRY(open_path(path, &fd, &size, error));
+    CLIP_TRY(clip_hdf5_check(fd, size, path, error));
+    reader.room = size;
     clip_hdf5_enter(&guard);
-    status = read_all(&reader, fd, info.st_size, prefixes, count, chosen);
+    status = read_all(&reader, fd, size, prefixes, count, chosen);
     clip_hdf5_leave(&guard);
 out:
     clip_names_release(&reader.names);
@@ -328,4 +355,34 @@ clip_status clip_hdf5_read(const char *path, const char *prefix, struct clip_bun
 {
     int chosen;
     return clip_hdf5_read_first(path, &prefix, prefix ? 1 : 0, &chosen, out, error);
+}
+
+clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,
+                          struct clip_error *error)
+{
+    struct reader reader = {.path = path, .file = -1, .out = out, .error = error};
+    struct clip_hdf5_guard guard;
+    clip_status status = CLIP_OK;
+    struct clip_mapping mapping = {0};
+    int fd, chosen;
+    int64_t size;
+    char name[64];
+    CLIP_TRY(open_path(path, &fd, &size, error));
+    CLIP_TRY(known ? clip_hdf5_check_length(fd, size, path, error)
+                   : clip_hdf5_check(fd, size, path, error));
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    CLIP_TRY(clip_file_map(name, &mapping, error));
+    reader.mapping = mapping;
+    reader.room = size;
+    clip_hdf5_enter(&guard);
+    status = read_all(&reader, fd, size, NULL, 0, &chosen);
+    clip_hdf5_leave(&guard);
+    if (status == CLIP_OK) status = clip_bundle_keep(out, &mapping, error);
+out:
+    clip_file_unmap(&mapping);
+    clip_names_release(&reader.names);
+    clip_buffer_release(&reader.group);
+    if (status != CLIP_OK) clip_bundle_release(out);
+    if (fd >= 0) close(fd);
+    return status;
 }

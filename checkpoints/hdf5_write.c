@@ -19,10 +19,12 @@
 #include "checkpoints/internal.h"
 
 #define CHUNK_BYTES ((int64_t)4 << 20)
+#define MAPPED_ALIGNMENT 64 /* of tensors in a file that is to be mapped */
 
 struct writer {
     const char *path;
     hid_t file, dataset_list, group_list; /* the lists: creation properties, no times kept */
+    bool mapped; /* tensors in one piece each, for clip_hdf5_map */
     struct clip_error *error;
 };
 
@@ -57,13 +59,14 @@ out:
     return status;
 }
 
-/* Sets *list up for the tensor: chunks of whole rows, at most CHUNK_BYTES; none for a scalar or
- * where there are no elements. */
-static herr_t set_layout(hid_t list, const struct clip_tensor *tensor)
+/* Sets *list up for the tensor: chunks of whole rows, at most CHUNK_BYTES; none for a scalar,
+ * where there are no elements or where the file is to be mapped. */
+static herr_t set_layout(const struct writer *w, hid_t list, const struct clip_tensor *tensor)
 {
     hsize_t chunk[CLIP_MAX_DIMS];
     if (tensor->ndim == 0) return H5Pset_layout(list, H5D_COMPACT);
-    if (clip_tensor_count(tensor) == 0) return H5Pset_layout(list, H5D_CONTIGUOUS);
+    if (w->mapped || clip_tensor_count(tensor) == 0)
+        return H5Pset_layout(list, H5D_CONTIGUOUS);
     int64_t room = CHUNK_BYTES / (int64_t)clip_dtype_size(tensor->dtype);
     for (int i = tensor->ndim - 1; i >= 0; i--) {
         int64_t n = tensor->shape[i] < room ? tensor->shape[i] : room;
@@ -92,7 +95,7 @@ static clip_status write_tensor(struct writer *w, const struct clip_bundle_tenso
     space = tensor->ndim == 0 ? H5Screate(H5S_SCALAR)
                               : H5Screate_simple(tensor->ndim, shape, NULL);
     list = H5Pcopy(w->dataset_list);
-    bool done = type >= 0 && space >= 0 && list >= 0 && set_layout(list, tensor) >= 0;
+    bool done = type >= 0 && space >= 0 && list >= 0 && set_layout(w, list, tensor) >= 0;
     if (done) {
         dataset = H5Dcreate2(w->file, entry->name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
         done = dataset >= 0;
@@ -144,7 +147,7 @@ static int64_t size_estimate(const struct clip_bundle *bundle)
     int64_t bytes = 64 << 10;
     for (int64_t i = 0; i < bundle->tensor_count; i++) {
         int64_t n = (int64_t)clip_tensor_bytes(&bundle->tensors[i].tensor);
-        bytes += n + n / CHUNK_BYTES * 64 + 1024;
+        bytes += n + n / CHUNK_BYTES * 64 + 2048;
     }
     for (int64_t i = 0; i < bundle->text_count; i++) bytes += (int64_t)bundle->texts[i].size + 1024;
     return bytes;
@@ -220,7 +223,8 @@ static clip_status create_file(struct writer *w, const char *temporary, int64_t 
              && H5Pset_obj_track_times(create, false) >= 0
              && H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0
              && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0
-             && H5Pset_file_locking(access, false, true) >= 0;
+             && H5Pset_file_locking(access, false, true) >= 0
+             && (!w->mapped || H5Pset_alignment(access, 1, MAPPED_ALIGNMENT) >= 0);
     if (done) {
         w->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access);
         done = w->file >= 0;
@@ -269,11 +273,11 @@ static clip_status seal_file(struct clip_atomic *file, struct clip_error *error)
     return status == CLIP_OK ? clip_atomic_put(file, block, sizeof block, error) : status;
 }
 
-clip_status clip_hdf5_write(const char *path, const struct clip_bundle *bundle,
-                            struct clip_error *error)
+static clip_status write_file(const char *path, const struct clip_bundle *bundle, bool mapped,
+                              struct clip_error *error)
 {
     struct writer writer = {.path = path, .file = -1, .dataset_list = -1, .group_list = -1,
-                            .error = error};
+                            .mapped = mapped, .error = error};
     struct clip_atomic file = {0};
     struct clip_hdf5_guard guard;
     clip_status status = CLIP_OK;
@@ -292,4 +296,16 @@ clip_status clip_hdf5_write(const char *path, const struct clip_bundle *bundle,
 out:
     clip_atomic_abort(&file);
     return status;
+}
+
+clip_status clip_hdf5_write(const char *path, const struct clip_bundle *bundle,
+                            struct clip_error *error)
+{
+    return write_file(path, bundle, false, error);
+}
+
+clip_status clip_hdf5_write_mapped(const char *path, const struct clip_bundle *bundle,
+                                   struct clip_error *error)
+{
+    return write_file(path, bundle, true, error);
 }

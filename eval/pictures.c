@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -128,9 +129,21 @@ clip_status clip_pictures_unique(const struct clip_pictures *p, int64_t *first,
     return status;
 }
 
+void clip_pictures_stat(const struct clip_pictures *p, int64_t i, int64_t *size, int64_t *time)
+{
+    const struct clip_picture_source *source = source_of(p, i);
+    bool in_tar = source->name != NULL && clip_path_has_suffix(source->name, ".tar");
+    struct stat info;
+    *size = *time = -1;
+    if (stat(in_tar ? source->name : clip_pictures_name(p, i), &info) != 0) return;
+    *size = info.st_size;
+    *time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+}
+
 /* ---- embedding ----------------------------------------------------------------------------- */
 
 enum { CHUNK = 64 }; /* pictures whose bytes are held at once, or one a thread */
+static const size_t LARGEST_FILE = (size_t)1 << 29;
 
 struct chunk {
     const struct clip_pictures *pictures;
@@ -141,6 +154,7 @@ struct chunk {
     int64_t *place;             /* and their places in the chunk */
     struct clip_error *read_failures, *failures;
     float *rows;
+    struct clip_pictures_watch *watch; /* or NULL */
 };
 
 static int64_t number_in(const struct chunk *c, int64_t i)
@@ -157,7 +171,8 @@ static bool is_utf8(const char *name)
     return valid;
 }
 
-/* Files are read by the embedder; a data set's bytes are fetched here. */
+/* Files are read by the embedder; a data set's bytes are fetched here, and all where somebody wants
+ * to see them. */
 static void fetch(void *context, int64_t i)
 {
     const struct chunk *c = context;
@@ -169,7 +184,12 @@ static void fetch(void *context, int64_t i)
                   clip_pictures_name(c->pictures, number));
         return;
     }
-    if (source->dataset == NULL) return;
+    if (source->dataset == NULL) {
+        clip_buffer_release(&c->samples[i].image);
+        if (c->watch != NULL)
+            clip_file_read(source->name, LARGEST_FILE, &c->samples[i].image, &c->read_failures[i]);
+        return;
+    }
     struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)(number - source->first));
     source->dataset->ops->read(source->dataset, number - source->first, &rng, &c->samples[i],
                                &c->read_failures[i]);
@@ -180,6 +200,8 @@ static void name_bad(const struct chunk *c, int64_t i, struct clip_error *failur
     const struct clip_picture_source *source = source_of(c->pictures, number_in(c, i));
     if (source->dataset != NULL && c->read_failures[i].status == CLIP_OK)
         clip_error_prefix(failure, "%s", c->samples[i].name);
+    else if (c->watch != NULL && c->read_failures[i].status == CLIP_OK)
+        clip_error_prefix(failure, "%s", source->name);
     clip_warn("skipped: %s", failure->message);
 }
 
@@ -188,18 +210,22 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_emb
                                struct clip_error *error)
 {
     int64_t ready = 0, dim = clip_embedder_dim(embedder);
+    struct clip_pictures_watch *watch = c->watch;
     clip_parallel_for(b, fetch, c);
+    memset(out, 0, (size_t)(b * dim) * sizeof *out);
     for (int64_t i = 0; i < b; i++) {
         int64_t number = number_in(c, i);
         const struct clip_buffer *bytes = &c->samples[i].image;
         good[i] = c->read_failures[i].status == CLIP_OK;
         if (!good[i]) continue;
+        if (watch != NULL &&
+            watch->known(watch->context, watch->done + i, bytes, out + i * dim))
+            continue;
         c->ready[ready] = (struct clip_picture){.bytes = bytes->data, .size = bytes->size};
-        if (source_of(c->pictures, number)->dataset == NULL)
+        if (source_of(c->pictures, number)->dataset == NULL && watch == NULL)
             c->ready[ready].path = clip_pictures_name(c->pictures, number);
         c->place[ready++] = i;
     }
-    memset(out, 0, (size_t)(b * dim) * sizeof *out);
     clip_status status =
         clip_embedder_pictures(embedder, c->ready, ready, kind, c->rows, c->failures, error);
     if (status != CLIP_OK) return status;
@@ -232,13 +258,24 @@ clip_status clip_pictures_embed(const struct clip_pictures *p, const struct clip
                                 bool quiet, float *out, bool *good, int64_t *bad,
                                 struct clip_error *error)
 {
+    return clip_pictures_embed_watched(p, embedder, which, n, kind, quiet, out, good, bad, NULL,
+                                       error);
+}
+
+clip_status clip_pictures_embed_watched(const struct clip_pictures *p,
+                                        const struct clip_embedder *embedder, const int64_t *which,
+                                        int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                                        bool *good, int64_t *bad,
+                                        struct clip_pictures_watch *watch,
+                                        struct clip_error *error)
+{
     clip_status status;
     int64_t dim = clip_embedder_dim(embedder), threads = clip_threads_count();
-    int64_t size = threads > CHUNK ? threads : CHUNK;
-    struct clip_progress progress;
-    struct chunk chunk = {.pictures = p, .which = which};
+    int64_t size = threads > CHUNK ? threads : CHUNK, before = watch != NULL ? watch->before : 0;
+    struct clip_progress own, *progress = watch != NULL ? watch->progress : &own;
+    struct chunk chunk = {.pictures = p, .which = which, .watch = watch};
     *bad = 0;
-    clip_progress_start(&progress, "embedding", "pictures", 0, n, quiet);
+    clip_progress_start(&own, "embedding", "pictures", 0, n, quiet);
     CLIP_NEW(chunk.samples, size);
     CLIP_NEW(chunk.ready, size);
     CLIP_NEW(chunk.place, size);
@@ -247,12 +284,15 @@ clip_status clip_pictures_embed(const struct clip_pictures *p, const struct clip
     CLIP_NEW(chunk.rows, size * dim);
     for (int64_t i = 0; i < n; i += size) {
         int64_t b = n - i < size ? n - i : size;
+        if (watch != NULL && watch->stop != NULL && *watch->stop != 0)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
         chunk.start = i;
         CLIP_TRY(embed_chunk(&chunk, b, embedder, kind, out + i * dim, good + i, bad, error));
-        clip_progress_update(&progress, i + b, NULL);
+        if (watch != NULL) watch->done = i + b;
+        clip_progress_update(progress, before + i + b, NULL);
     }
 out:
-    clip_progress_end(&progress);
+    if (watch == NULL) clip_progress_end(&own);
     release_chunk(&chunk, size);
     return status;
 }

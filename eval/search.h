@@ -1,58 +1,13 @@
-/* An index: the embeddings of many pictures, or of many texts, in one file; and exact search in it.
- *
- * The file is a native HDF5 file: "embeddings" [n,E] of unit rows, and the texts "names" (a JSON
- * list: paths, or the texts themselves), "kind" ("images" or "texts"), "model" and
- * "model_checksum" (whose embeddings they are), "format" ("clip.c index 1"). */
+/* Exact search in an index: queries made of texts and pictures, the best rows for them. */
 #ifndef CLIP_EVAL_SEARCH_H
 #define CLIP_EVAL_SEARCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/memory.h"
 #include "core/status.h"
 #include "eval/embedder.h"
-#include "eval/name_set.h"
-#include "eval/pictures.h"
-
-struct clip_index { /* start from {0} */
-    bool texts;     /* it holds texts, not pictures */
-    int64_t count, dim;
-    float *rows;        /* [count, dim] */
-    const char **names; /* [count] */
-    char *model, *model_checksum;
-    int64_t row_capacity, name_capacity;
-    struct clip_name_set set; /* of names */
-    struct clip_arena arena;
-};
-void clip_index_release(struct clip_index *index);
-
-/* An empty index for this embedder's rows. */
-clip_status clip_index_start(struct clip_index *out, const struct clip_embedder *embedder,
-                             bool texts, struct clip_error *error);
-/* *out is {0} after a failure. What the file says is checked before it is believed. */
-clip_status clip_index_read(struct clip_index *out, const char *path, struct clip_error *error);
-/* Atomic: the file that is there stays until the new one is whole. */
-clip_status clip_index_write(const struct clip_index *index, const char *path,
-                             struct clip_error *error);
-/* CLIP_ERR_DATA unless the embedder is the very model that made the index (`path`, for the
- * sentence): scores between two models' rows mean nothing. */
-clip_status clip_index_check(const struct clip_index *index, const struct clip_embedder *embedder,
-                             const char *path, struct clip_error *error);
-bool clip_index_has(const struct clip_index *index, const char *name);
-/* Adds a unit row [dim]; copies both. A name that is there already is left as it is. */
-clip_status clip_index_add(struct clip_index *index, const char *name, const float *row,
-                           struct clip_error *error);
-
-/* Embeds and adds what is not there yet, by name. *added and *bad count pictures added and those
- * that could not be read (named on stderr). */
-clip_status clip_index_add_pictures(struct clip_index *index, const struct clip_embedder *embedder,
-                                    const struct clip_pictures *pictures, bool quiet,
-                                    int64_t *added, int64_t *bad, struct clip_error *error);
-/* The same for texts; empty ones are left out. */
-clip_status clip_index_add_texts(struct clip_index *index, const struct clip_embedder *embedder,
-                                 const char *const *texts, int64_t n, bool quiet, int64_t *added,
-                                 struct clip_error *error);
+#include "eval/index.h"
 
 /* "snow::0.5" -> "snow" and 0.5; without "::NUMBER" (at most a million either way) at its end, all
  * of it and 1. *word is the caller's to free(). */
@@ -67,9 +22,28 @@ struct clip_hit {
     int64_t number; /* in the index */
     float score;    /* cosine with the query */
 };
-/* The k best rows for a unit query [dim], best first, lower number first among equals; exact: every
- * row is looked at. hits [k]; *found = min(k, count). */
-clip_status clip_index_search(const struct clip_index *index, const float *query, int64_t k,
-                              struct clip_hit *hits, int64_t *found, struct clip_error *error);
+
+/* Which rows take part: skip [count], true for a row that is left out; or NULL. */
+struct clip_search_filter {
+    bool *skip;
+    int64_t left; /* rows that take part */
+};
+/* The rows that are not removed and, where n > 0, whose path lies in one of the folders (at any
+ * depth; compared as text). clip_search_filter_release it. */
+clip_status clip_search_filter_make(struct clip_search_filter *out, const struct clip_index *index,
+                                    const char *const *folders, int64_t n,
+                                    struct clip_error *error);
+void clip_search_filter_release(struct clip_search_filter *filter);
+
+/* The k best rows for a unit query [dim], best first, lower number first among equals; the same for
+ * any number of threads. Every row is looked at once. hits [k]; *found <= k.
+ *
+ * An index of bf16 or int8 rows that keeps its f32 rows is searched by the former, and the best
+ * CLIP_SEARCH_CANDIDATES(k) of them are ordered by the latter, whose scores are what hits hold. */
+#define CLIP_SEARCH_CANDIDATES(k) (10 * (k) + 100)
+clip_status clip_index_search(const struct clip_index *index,
+                              const struct clip_search_filter *filter, const float *query,
+                              int64_t k, struct clip_hit *hits, int64_t *found,
+                              struct clip_error *error);
 
 #endif

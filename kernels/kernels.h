@@ -98,6 +98,14 @@ struct clip_kernels {
      */
     double (*multiply_adds)(int64_t rounds, float *out);
     double (*sum)(const float *x, int64_t n); /* reads n floats once */
+
+    /* out[r] = x[r] . q for rows [rows,width] of floats, of bfloat16 or of int8 (search: one query
+     * against an index). A row's sum does not depend on where it stands. int8 rows are asked with
+     * a query of whole numbers, so small that 128 max|q| width < 2^31. */
+    void (*scores)(float *out, const float *x, const float *q, int64_t rows, int64_t width);
+    void (*scores_bf16)(float *out, const uint16_t *x, const float *q, int64_t rows, int64_t width);
+    void (*scores_int8)(float *out, const int8_t *x, const int16_t *q, int64_t rows,
+                        int64_t width);
 };
 
 /* The table in use; set once, at the first call. */

@@ -301,6 +301,83 @@ static double sum_all(const float *x, int64_t n)
     return (double)total;
 }
 
+/* Scores of rows against one query. Memory sets the pace: one row after the other in one stream,
+ * what comes next asked for early, and four sums a row that do not wait for each other. */
+enum { LANES = VECTOR_BYTES / (int)sizeof(float), AHEAD = 4096 /* bytes */ };
+typedef int32_t words __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
+
+static inline vector load_f32(const float *x)
+{
+    vector v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline vector load_bf16(const uint16_t *x)
+{
+    halves v;
+    memcpy(&v, x, sizeof v);
+    return (vector)(__builtin_convertvector(v, words) << 16);
+}
+
+static inline float add_lanes(vector v)
+{
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += v[i];
+    return sum;
+}
+
+static inline float widen_f32(float x)
+{
+    return x;
+}
+
+static inline float widen_bf16(uint16_t x)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } wide = {.bits = (uint32_t)x << 16};
+    return wide.value;
+}
+
+#define SCORES(kind, type)                                                                      \
+    static void scores_##kind(float *restrict out, const type *x, const float *restrict q,      \
+                              int64_t rows, int64_t width)                                      \
+    {                                                                                           \
+        for (int64_t r = 0; r < rows; r++, x += width) {                                        \
+            vector a = {0}, b = {0}, c = {0}, d = {0};                                          \
+            int64_t i = 0;                                                                      \
+            for (; i + 4 * LANES <= width; i += 4 * LANES) {                                    \
+                for (int64_t p = 0; p < 4 * LANES * (int64_t)sizeof(type); p += 64)             \
+                    __builtin_prefetch((const char *)(x + i) + AHEAD + p);                      \
+                a += load_##kind(x + i) * load_f32(q + i);                                      \
+                b += load_##kind(x + i + LANES) * load_f32(q + i + LANES);                      \
+                c += load_##kind(x + i + 2 * LANES) * load_f32(q + i + 2 * LANES);              \
+                d += load_##kind(x + i + 3 * LANES) * load_f32(q + i + 3 * LANES);              \
+            }                                                                                   \
+            float sum = add_lanes((a + b) + (c + d));                                           \
+            for (; i < width; i++) sum += widen_##kind(x[i]) * q[i];                            \
+            out[r] = sum;                                                                       \
+        }                                                                                       \
+    }
+
+SCORES(f32, float)
+SCORES(bf16, uint16_t)
+
+/* Whole numbers all the way: a sum that is exact in any order. */
+static void scores_int8(float *restrict out, const int8_t *x, const int16_t *restrict q,
+                        int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++, x += width) {
+        int32_t sum = 0;
+        for (int64_t p = 0; p < width; p += 64) __builtin_prefetch(x + AHEAD + p);
+        for (int64_t i = 0; i < width; i++) sum += (int16_t)x[i] * q[i];
+        out[r] = (float)sum;
+    }
+}
+
 const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS);
 const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .name = STRING(CLIP_ROWS),
@@ -334,4 +411,7 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .ema = ema,
     .multiply_adds = multiply_adds,
     .sum = sum_all,
+    .scores = scores_f32,
+    .scores_bf16 = scores_bf16,
+    .scores_int8 = scores_int8,
 };

@@ -143,6 +143,52 @@ static void keeps_large_tensors_and_texts(void **state)
     free(text);
 }
 
+/* A file that was written to be mapped has its tensors in the mapping; any other is read. */
+static void maps_what_lies_in_one_piece(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_bundle out = make_bundle();
+    const char *folder = test_folder();
+    const char *whole = test_path(folder, "whole.h5"), *pieces = test_path(folder, "pieces.h5");
+    test_ok(clip_hdf5_write_mapped(whole, &out, &error), &error);
+    test_ok(clip_hdf5_write(pieces, &out, &error), &error);
+    for (int i = 0; i < 4; i++) {
+        struct clip_bundle in = {0};
+        test_ok(clip_hdf5_map(i % 2 == 0 ? whole : pieces, i < 2, &in, &error), &error);
+        check_same(&out, &in);
+        for (int64_t t = 0; t < in.tensor_count; t++) {
+            const struct clip_tensor *tensor = &in.tensors[t].tensor;
+            const unsigned char *data = tensor->data, *begin = in.mappings[0].data;
+            bool mapped = data >= begin && data < begin + in.mappings[0].size;
+            bool piece = tensor->ndim > 0 && clip_tensor_count(tensor) > 0;
+            assert_int_equal(mapped, i % 2 == 0 && piece);
+            if (mapped) assert_int_equal((uintptr_t)data % 64, 0);
+        }
+        clip_bundle_release(&in);
+        test_ok(clip_hdf5_read(i % 2 == 0 ? whole : pieces, NULL, &in, &error), &error);
+        check_same(&out, &in);
+        clip_bundle_release(&in);
+    }
+    clip_bundle_release(&out);
+}
+
+/* Known or not, a file of another length is refused. */
+static void maps_no_cut_file(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_bundle out = make_bundle(), in = {0};
+    const char *path = test_path(test_folder(), "a.h5");
+    test_ok(clip_hdf5_write_mapped(path, &out, &error), &error);
+    assert_int_equal(truncate(path, 3000), 0);
+    test_fails(clip_hdf5_map(path, true, &in, &error), &error, CLIP_ERR_FORMAT, "a.h5");
+    test_fails(clip_hdf5_map(path, false, &in, &error), &error, CLIP_ERR_FORMAT, "a.h5");
+    assert_int_equal(in.tensor_count, 0);
+    test_fails(clip_hdf5_map("none.h5", true, &in, &error), &error, CLIP_ERR_NOT_FOUND, "none.h5");
+    clip_bundle_release(&out);
+}
+
 static void writes_the_same_bytes(void **state)
 {
     (void)state;
@@ -443,6 +489,8 @@ int main(void)
         cmocka_unit_test(reads_what_it_wrote),
         cmocka_unit_test(reads_by_prefix),
         cmocka_unit_test(keeps_large_tensors_and_texts),
+        cmocka_unit_test(maps_what_lies_in_one_piece),
+        cmocka_unit_test(maps_no_cut_file),
         cmocka_unit_test(writes_the_same_bytes),
         cmocka_unit_test(refuses_names_that_hdf5_cannot_keep),
         cmocka_unit_test(refuses_every_flipped_byte),

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "tools/cli.h"
 #include "train/bench.h"
+#include "train/bench_search.h"
 #include "train/bench_step.h"
 
 struct arguments {
@@ -136,11 +137,71 @@ static int run_ops(int argc, char **argv)
     return clip_cli_finish(&cli, status, &error);
 }
 
+/* ---- search -------------------------------------------------------------------------------- */
+
+static clip_status print_search(const struct clip_bench_search_options *o,
+                                const struct clip_bench_search_result *r, bool json,
+                                struct clip_error *error)
+{
+    const char *precision = clip_index_precision_name(o->precision);
+    if (!json) {
+        printf("%lld rows of %lld %s numbers: %.1f ms a query\n", (long long)o->rows,
+               (long long)o->dim, precision, 1e3 * r->query_seconds);
+        printf("reading them once: %.1f ms (%.1f GB/s); a query takes %.2f times as long\n",
+               1e3 * r->read_seconds, r->bytes_per_second / 1e9, r->ratio);
+        printf("recall@%lld: %.4f\n", (long long)o->top, r->recall);
+        return CLIP_OK;
+    }
+    json_t *value = json_pack(
+        "{s:I, s:I, s:s, s:b, s:f, s:f, s:f, s:f, s:f, s:f}", "rows", (json_int_t)o->rows, "dim",
+        (json_int_t)o->dim, "precision", precision, "f32_kept", (int)o->exact, "query_seconds",
+        r->query_seconds, "read_seconds", r->read_seconds, "ratio", r->ratio, "bytes", r->bytes,
+        "bytes_per_second", r->bytes_per_second, "recall", r->recall);
+    clip_status status = clip_cli_print_json(value, error);
+    json_decref(value);
+    return status;
+}
+
+static int run_search(int argc, char **argv)
+{
+    struct clip_bench_search_options o = {.rows = 1000000, .dim = 512, .queries = 9, .top = 10};
+    const char *precision = "f32";
+    bool no_f32 = false;
+    const struct clip_cli_option options[] = {
+        {"rows", "N", CLIP_CLI_INT, &o.rows, "rows of the index (1000000)", .least = 1,
+         .most = 1e8},
+        {"dim", "N", CLIP_CLI_INT, &o.dim, "numbers in a row (512)", .least = 1, .most = 65536},
+        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &precision, "of the rows (f32)"},
+        {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32, "do not order the best by f32 rows again"},
+        {"top", "N", CLIP_CLI_INT, &o.top, "results of a query (10)", .least = 1, .most = 1e5},
+        {"queries", "N", CLIP_CLI_INT, &o.queries, "queries to time (9)", .least = 1, .most = 1e5},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_bench search",
+        .summary = "Times an exact query over random rows in memory, in turns with reading the "
+                   "same rows once, and counts how many of the best it finds.",
+        .example = "clip_bench search --rows 1000000 --dim 512",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    struct clip_error error = {0};
+    struct clip_bench_search_result result;
+    clip_status status;
+    CLIP_TRY(clip_index_precision_from(precision, &o.precision, &error));
+    o.exact = o.precision != CLIP_INDEX_F32 && !no_f32;
+    CLIP_TRY(clip_bench_search(&o, &result, &error));
+    CLIP_TRY(print_search(&o, &result, cli.json, &error));
+out:
+    return clip_cli_finish(&cli, status, &error);
+}
+
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
         {"step", "times the training step", run_step},
         {"ops", "where a step's time goes", run_ops},
+        {"search", "times an exact query in an index", run_search},
         {0},
     };
     return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "eval/index_update.h"
 #include "eval/search.h"
 #include "eval/texts.h"
 #include "tools/cli.h"
@@ -13,83 +13,70 @@
 struct indexing {
     const char *model, *weights, *tokenizer, *texts, *output;
     struct clip_cli_list images;
+    struct clip_index_options options;
 };
 
-/* The index that is there, if it may grow, or an empty one. */
-static clip_status open_index(struct clip_index *index, const struct indexing *job,
-                              const struct clip_embedder *e, struct clip_error *error)
+static clip_status update(const struct indexing *job, const struct clip_embedder *e,
+                          struct clip_index_changes *changes, struct clip_error *error)
 {
     clip_status status;
-    bool texts = job->texts != NULL;
-    if (!clip_path_exists(job->output)) return clip_index_start(index, e, texts, error);
-    CLIP_TRY(clip_index_read(index, job->output, error));
-    CLIP_TRY(clip_index_check(index, e, job->output, error));
-    if (index->texts != texts)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is an index of %s; choose another --output",
-                           job->output, index->texts ? "texts" : "pictures"));
-out:
-    return status;
-}
-
-static clip_status extend(struct clip_index *index, const struct indexing *job,
-                          const struct clip_embedder *e, bool quiet, int64_t *added, int64_t *bad,
-                          struct clip_error *error)
-{
-    clip_status status;
-    struct clip_pictures pictures = {0};
     struct clip_texts texts = {0};
-    if (job->texts != NULL) {
-        CLIP_TRY(clip_texts_read(&texts, job->texts, error));
-        CLIP_TRY(clip_index_add_texts(index, e, texts.lines, texts.count, quiet, added, error));
-    } else {
-        CLIP_TRY(clip_pictures_open(&pictures, job->images.items, job->images.count, error));
-        CLIP_TRY(clip_index_add_pictures(index, e, &pictures, quiet, added, bad, error));
-    }
-    if (index->count == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "there is nothing that can be read, so no index"));
-    if (*added > 0 || !clip_path_exists(job->output))
-        CLIP_TRY(clip_index_write(index, job->output, error));
+    if (job->texts == NULL)
+        return clip_index_update_pictures(job->output, e, job->images.items, job->images.count,
+                                          &job->options, changes, error);
+    CLIP_TRY(clip_texts_read(&texts, job->texts, error));
+    CLIP_TRY(clip_index_update_texts(job->output, e, texts.lines, texts.count, &job->options,
+                                     changes, error));
 out:
     clip_texts_release(&texts);
-    clip_pictures_release(&pictures);
     return status;
 }
 
-static clip_status report_index(const struct clip_cli *cli, const struct indexing *job,
-                                const struct clip_index *index, int64_t added, int64_t bad,
-                                struct clip_error *error)
+static clip_status print_changes(const struct clip_cli *cli, const char *path,
+                                 const struct clip_index *index,
+                                 const struct clip_index_changes *c, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
-    if (cli->json) {
-        json_t *result = json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "output", job->output, "kind",
-            index->texts ? "texts" : "images", "count", (json_int_t)index->count, "added",
-            (json_int_t)added, "skipped", (json_int_t)bad, "model", index->model, "model_checksum",
-            index->model_checksum);
-        status = clip_cli_print_json(result, error);
-        json_decref(result);
-    } else {
-        printf("%s: %lld %s, %lld of them new\n", job->output, (long long)index->count,
-               index->texts ? "texts" : "pictures", (long long)added);
+    if (!cli->json) {
+        printf("%s: %lld %s", path, (long long)c->count,
+               index->texts ? "texts" : "pictures");
+        printf(", %lld of them new", (long long)c->added);
+        if (c->changed > 0) printf(", %lld changed", (long long)c->changed);
+        if (c->removed > 0) printf(", %lld removed", (long long)c->removed);
+        putchar('\n');
+        return CLIP_OK;
     }
-    if (status == CLIP_OK && bad > 0)
-        status = clip_fail(error, CLIP_ERR_DATA,
-                           "%lld pictures could not be read and were skipped; the others are in %s",
-                           (long long)bad, job->output);
+    json_t *result = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "output", path, "kind",
+        index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
+        (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed", (json_int_t)c->changed, "removed",
+        (json_int_t)c->removed, "unchanged", (json_int_t)c->unchanged, "embedded",
+        (json_int_t)c->embedded, "segments", (json_int_t)c->segments, "model",
+        index->model, "model_checksum", index->model_checksum);
+    clip_status status = clip_cli_print_json(result, error);
+    json_decref(result);
     return status;
 }
 
 static int run_index(int argc, char **argv)
 {
     struct indexing job = {.weights = "ema"};
+    bool no_f32 = false;
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_TEXT, &job.model, .required = true,
          .help = "run folder, checkpoint .h5 or .safetensors"},
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
-         .help = "the index; where it is there already, only what is new is added"},
+         .help = "the index; where it is there already, it is brought up to date"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
          .help = "pictures: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
+        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &job.options.precision,
+         .help = "of the rows that a query reads (f32); the best are ordered by f32 rows"},
+        {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32,
+         .help = "keep no f32 rows beside bf16 or int8: a smaller file, a less exact order"},
+        {"segment-size", "N", CLIP_CLI_INT, &job.options.segment_rows, .least = 1, .most = 1e6,
+         .help = "pictures that are embedded before they are kept (1024)"},
+        {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
+         .help = "start over an index of another model, precision or kind"},
         {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
          .help = "which weights, where there are both (ema)"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
@@ -98,17 +85,21 @@ static int run_index(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_search index",
-        .summary = "Makes an index of pictures or texts, or adds to one what it does not have.",
+        .summary = "Makes an index of pictures or texts, or brings one up to date: only what is "
+                   "new or has changed is embedded, what is gone is marked.",
         .example = "clip_search index --model runs/small --images photos/ --output photos.index",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
     if ((job.images.count > 0) == (job.texts != NULL))
         clip_cli_wrong_usage(&cli, "give --images or --texts");
+    job.options.quiet = cli.quiet;
+    job.options.drop_exact = no_f32;
+    job.options.stop = clip_cli_catch_signals();
     struct clip_error error = {0};
     struct clip_embedder *e = NULL;
     struct clip_index index = {0};
-    int64_t added = 0, bad = 0;
+    struct clip_index_changes changes = {0};
     const struct clip_embedder_options open = {
         .checksum = true,
         .tokenizer = job.tokenizer,
@@ -116,9 +107,13 @@ static int run_index(int argc, char **argv)
     };
     clip_status status;
     CLIP_TRY(clip_embedder_open(&e, job.model, &open, &error));
-    CLIP_TRY(open_index(&index, &job, e, &error));
-    CLIP_TRY(extend(&index, &job, e, cli.quiet, &added, &bad, &error));
-    CLIP_TRY(report_index(&cli, &job, &index, added, bad, &error));
+    CLIP_TRY(update(&job, e, &changes, &error));
+    CLIP_TRY(clip_index_list_read(&index, job.output, &error));
+    CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
+    if (changes.skipped > 0)
+        status = clip_fail(&error, CLIP_ERR_DATA,
+                           "%lld pictures could not be read and were skipped; the others are in %s",
+                           (long long)changes.skipped, job.output);
 out:
     clip_index_release(&index);
     clip_embedder_free(e);
@@ -126,13 +121,94 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
+static int run_compact(int argc, char **argv)
+{
+    const char *path = NULL;
+    struct clip_index_options job = {0};
+    const struct clip_cli_option options[] = {
+        {"index", "FILE", CLIP_CLI_TEXT, &path, .required = true,
+         .help = "what clip_search index made"},
+        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &job.precision,
+         .help = "of the rows that a query reads (as it is)"},
+        {"no-f32", NULL, CLIP_CLI_FLAG, &job.drop_exact,
+         .help = "keep no f32 rows beside bf16 or int8"},
+        {"segment-size", "N", CLIP_CLI_INT, &job.segment_rows, .least = 1, .most = 1e6,
+         .help = "rows a file (65536)"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_search compact",
+        .summary = "Puts an index together anew: few files, nothing that was removed, and another "
+                   "precision where one is asked for. Nothing is embedded.",
+        .example = "clip_search compact --index photos.index --precision int8",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    struct clip_error error = {0};
+    struct clip_index index = {0};
+    struct clip_index_changes changes;
+    clip_status status;
+    CLIP_TRY(clip_index_compact(path, &job, &changes, &error));
+    CLIP_TRY(clip_index_list_read(&index, path, &error));
+    CLIP_TRY(print_changes(&cli, path, &index, &changes, &error));
+out:
+    clip_index_release(&index);
+    return clip_cli_finish(&cli, status, &error);
+}
+
+static int run_check(int argc, char **argv)
+{
+    const char *path = NULL;
+    const struct clip_cli_option options[] = {
+        {"index", "FILE", CLIP_CLI_TEXT, &path, .required = true,
+         .help = "what clip_search index made"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_search check",
+        .summary = "Reads an index through and compares its checksums: is it whole?",
+        .example = "clip_search check --index photos.index",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    struct clip_error error = {0};
+    struct clip_index index = {0};
+    clip_status status;
+    CLIP_TRY(clip_index_verify(path, &error));
+    CLIP_TRY(clip_index_open(&index, path, &error));
+    if (cli.json) {
+        json_t *result = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:s}", "index", path, "kind",
+            index.texts ? "texts" : "images", "count", (json_int_t)index.live, "removed",
+            (json_int_t)(index.count - index.live), "dim", (json_int_t)index.dim, "segments",
+            (json_int_t)index.segment_count, "precision",
+            clip_index_precision_name(index.precision), "f32_kept", (int)index.keeps_exact, "model",
+            index.model, "model_checksum", index.model_checksum);
+        status = clip_cli_print_json(result, &error);
+        json_decref(result);
+    } else {
+        printf("%s is whole: %lld %s of %s, %lld removed, %lld segments of %s rows\n", path,
+               (long long)index.live, index.texts ? "texts" : "pictures", index.model,
+               (long long)(index.count - index.live), (long long)index.segment_count,
+               clip_index_precision_name(index.precision));
+    }
+out:
+    clip_index_release(&index);
+    return clip_cli_finish(&cli, status, &error);
+}
+
 /* ---- query --------------------------------------------------------------------------------- */
 
 struct asking {
     const char *index, *model, *weights, *tokenizer;
-    struct clip_cli_list texts, images, minus;
+    struct clip_cli_list texts, minus, images, minus_images, under;
     int64_t top;
 };
+
+static int64_t asked(const struct asking *job)
+{
+    return job->texts.count + job->minus.count + job->images.count + job->minus_images.count;
+}
 
 struct query { /* one row an asked text or picture */
     char **words;
@@ -149,31 +225,32 @@ static void release_query(struct query *q, int64_t n)
     free(q->combined);
 }
 
-/* Rows in the order texts, minus, images. */
+/* Rows in the order --text, --minus, --image, --minus-image. */
 static clip_status embed_query(struct query *q, const struct asking *job,
                                const struct clip_embedder *e, struct clip_error *error)
 {
     clip_status status;
-    const struct clip_cli_list *lists[] = {&job->texts, &job->minus, &job->images};
+    const struct clip_cli_list *lists[] = {&job->texts, &job->minus, &job->images,
+                                           &job->minus_images};
     int64_t dim = clip_embedder_dim(e), texts = job->texts.count + job->minus.count;
-    int64_t n = texts + job->images.count, at = 0;
+    int64_t n = asked(job), at = 0;
     struct clip_picture *pictures = NULL;
     CLIP_NEW(q->words, n);
     CLIP_NEW(q->weights, n);
     CLIP_NEW(q->rows, n * dim);
     CLIP_NEW(q->combined, dim);
-    CLIP_NEW(pictures, job->images.count);
-    for (int l = 0; l < 3; l++)
+    CLIP_NEW(pictures, n - texts);
+    for (int l = 0; l < 4; l++)
         for (int64_t i = 0; i < lists[l]->count; i++, at++) {
             CLIP_TRY(clip_query_split(lists[l]->items[i], &q->words[at], &q->weights[at], error));
-            if (l == 1) q->weights[at] = -q->weights[at];
-            if (l == 2) pictures[i].path = q->words[at];
+            if (l % 2 == 1) q->weights[at] = -q->weights[at];
+            if (l >= 2) pictures[at - texts].path = q->words[at];
         }
     CLIP_TRY(texts > 0 ? clip_embedder_texts(e, (const char *const *)q->words, texts, CLIP_UNIT,
                                              q->rows, NULL, error)
                        : CLIP_OK);
-    CLIP_TRY(clip_embedder_pictures(e, pictures, job->images.count, CLIP_UNIT,
-                                    q->rows + texts * dim, NULL, error));
+    CLIP_TRY(clip_embedder_pictures(e, pictures, n - texts, CLIP_UNIT, q->rows + texts * dim, NULL,
+                                    error));
     CLIP_TRY(clip_query_combine(q->rows, q->weights, n, dim, q->combined, error));
 out:
     free(pictures);
@@ -185,13 +262,13 @@ static clip_status report_hits(const struct clip_cli *cli, const struct clip_ind
 {
     if (!cli->json) {
         for (int64_t i = 0; i < found; i++)
-            printf("%7.4f  %s\n", (double)hits[i].score, index->names[hits[i].number]);
+            printf("%7.4f  %s\n", (double)hits[i].score, clip_index_name(index, hits[i].number));
         return CLIP_OK;
     }
     json_t *result = json_object(), *list = json_array();
     for (int64_t i = 0; i < found; i++)
         json_array_append_new(list, json_pack("{s:s, s:f}", index->texts ? "text" : "path",
-                                              index->names[hits[i].number], "score",
+                                              clip_index_name(index, hits[i].number), "score",
                                               (double)hits[i].score));
     json_object_set_new(result, "results", list);
     clip_status status = clip_cli_print_json(result, error);
@@ -206,6 +283,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     struct clip_embedder *e = NULL;
     struct clip_index index = {0};
     struct query query = {0};
+    struct clip_search_filter filter = {0};
     struct clip_hit *hits = NULL;
     int64_t found = 0;
     const struct clip_embedder_options open = {
@@ -213,16 +291,22 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
     };
-    CLIP_TRY(clip_index_read(&index, job->index, error));
+    CLIP_TRY(clip_index_open(&index, job->index, error));
+    CLIP_TRY(clip_search_filter_make(&filter, &index, job->under.items, job->under.count, error));
+    if (filter.left == 0 && job->under.count > 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s has no pictures under %s; folders are compared as they were given "
+                           "to clip_search index", job->index, job->under.items[0]));
     CLIP_TRY(clip_embedder_open(&e, job->model != NULL ? job->model : index.model, &open, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(embed_query(&query, job, e, error));
     CLIP_NEW(hits, job->top < index.count ? job->top : index.count);
-    CLIP_TRY(clip_index_search(&index, query.combined, job->top, hits, &found, error));
+    CLIP_TRY(clip_index_search(&index, &filter, query.combined, job->top, hits, &found, error));
     CLIP_TRY(report_hits(cli, &index, hits, found, error));
 out:
     free(hits);
-    release_query(&query, job->texts.count + job->minus.count + job->images.count);
+    release_query(&query, asked(job));
+    clip_search_filter_release(&filter);
     clip_index_release(&index);
     clip_embedder_free(e);
     return status;
@@ -238,6 +322,10 @@ static int run_query(int argc, char **argv)
          .help = "look for this; may be repeated, and weighted, as in \"snow::0.5\""},
         {"image", "FILE", CLIP_CLI_LIST, &job.images, .help = "look for what is like this picture"},
         {"minus", "TEXT", CLIP_CLI_LIST, &job.minus, .help = "look for what is unlike this"},
+        {"minus-image", "FILE", CLIP_CLI_LIST, &job.minus_images,
+         .help = "look for what is unlike this picture"},
+        {"under", "FOLDER", CLIP_CLI_LIST, &job.under,
+         .help = "only pictures whose path lies in this folder; may be repeated"},
         {"top", "N", CLIP_CLI_INT, &job.top, .least = 1, .most = 1e9,
          .help = "results to show (10)"},
         {"model", "MODEL", CLIP_CLI_TEXT, &job.model,
@@ -255,21 +343,25 @@ static int run_query(int argc, char **argv)
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    if (job.texts.count + job.images.count + job.minus.count == 0)
+    if (asked(&job) == 0)
         clip_cli_wrong_usage(&cli, "say what to look for with --text, --image or --minus");
     struct clip_error error = {0};
     clip_status status = ask(&cli, &job, &error);
     free(job.texts.items);
     free(job.images.items);
     free(job.minus.items);
+    free(job.minus_images.items);
+    free(job.under.items);
     return clip_cli_finish(&cli, status, &error);
 }
 
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"index", "makes or extends an index of pictures or texts", run_index},
+        {"index", "makes an index of pictures or texts, or brings it up to date", run_index},
         {"query", "searches an index by texts and pictures", run_query},
+        {"compact", "puts an index together anew, in another precision perhaps", run_compact},
+        {"check", "reads an index through: is it whole?", run_check},
         {0},
     };
     return clip_cli_dispatch("clip_search", "Finds pictures and texts by pictures and texts.",

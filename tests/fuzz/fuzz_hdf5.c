@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     clip_hdf5_is(path);
     if (clip_hdf5_read(path, NULL, &bundle, &error) == CLIP_OK) clip_bundle_release(&bundle);
     else if (error.message[0] == 0 || bundle.tensor_count != 0) abort();
+    if (clip_hdf5_map(path, false, &bundle, &error) == CLIP_OK) clip_bundle_release(&bundle);
+    else if (error.message[0] == 0 || bundle.tensor_count != 0) abort();
     close(fd);
     return 0;
 }
