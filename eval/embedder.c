@@ -298,7 +298,7 @@ int32_t clip_embedder_end(const struct clip_embedder *e)
 }
 int32_t clip_embedder_padding(const struct clip_embedder *e)
 {
-    return e->file->cleaning == CLIP_TEXT_HUGGINGFACE ? clip_embedder_end(e) : 0;
+    return (int32_t)e->file->ids.pad;
 }
 
 /* text i as ids, replaced in *ids; *cut is raised where it was too long */

@@ -125,8 +125,8 @@ int64_t clip_embedder_image_tokens(const struct clip_embedder *embedder); /* pat
 int64_t clip_embedder_vision_width(const struct clip_embedder *embedder);
 int64_t clip_embedder_text_width(const struct clip_embedder *embedder);
 int64_t clip_embedder_context(const struct clip_embedder *embedder); /* context_length */
-/* The end token, and what the model's own tokenizer fills a row with: the end token where the model
- * follows Hugging Face's rules, else 0 as open_clip's. */
+/* The end token, and what the model's own tokenizer fills a row with: as a Hugging Face folder's
+ * files say, mostly the end token; else 0 as open_clip's. */
 int32_t clip_embedder_end(const struct clip_embedder *embedder);
 int32_t clip_embedder_padding(const struct clip_embedder *embedder);
 

@@ -70,6 +70,40 @@ static void states_and_gradients_are_pytorchs(void **state)
     if (!found) test_skip("there are no hidden states in any set of reference values");
 }
 
+/* transformers' CLIPModel: what its text and vision models give as hidden states. */
+static void states_are_transformers(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int found = 0;
+    for (int i = 0; test_root(i) != NULL; i++) {
+        const char *input = test_root_file(i, "hf_tiny/expected.safetensors");
+        struct clip_embedder *e = NULL;
+        struct clip_embeddings last = {0}, before = {0};
+        struct clip_embeddings_extras extras = {.states = true, .layer = CLIP_LAST};
+        if (input == NULL) continue;
+        found++;
+        struct clip_bundle expected = fixture_read(test_root(i), "hf_tiny/expected.safetensors");
+        test_ok(clip_embedder_open(&e, test_path(test_root(i), "hf_tiny"), NULL, &error), &error);
+        test_ok(clip_embeddings_from_tensors(&last, e, input, &extras, &error), &error);
+        extras.layer = CLIP_PENULTIMATE;
+        test_ok(clip_embeddings_from_tensors(&before, e, input, &extras, &error), &error);
+        fixture_close_to(&expected, "text_last_hidden_state",
+                         fixture_f32(&last.bundle, "hidden_states_ln"), 0, 2e-5);
+        fixture_close_to(&expected, "text_penultimate",
+                         fixture_f32(&before.bundle, "hidden_states"), 0, 2e-5);
+        fixture_close_to(&expected, "text_penultimate_ln",
+                         fixture_f32(&before.bundle, "hidden_states_ln"), 0, 2e-5);
+        fixture_close_to(&expected, "vision_last_hidden_state",
+                         fixture_f32(&last.bundle, "vision_hidden_states"), 0, 5e-5);
+        clip_embeddings_release(&last);
+        clip_embeddings_release(&before);
+        clip_bundle_release(&expected);
+        clip_embedder_free(e);
+    }
+    if (found == 0) test_skip("there is no transformers model in any set of reference values");
+}
+
 /* ---- hidden states -------------------------------------------------------------------------- */
 
 static const char *const texts[] = {"a red circle", "two green squares in the snow", ""};
@@ -285,6 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_and_gradients_are_pytorchs),
+        cmocka_unit_test(states_are_transformers),
         cmocka_unit_test(padding_is_run_and_changes_nothing_before_it),
         cmocka_unit_test(the_end_tokens_state_gives_the_embedding),
         cmocka_unit_test(rows_that_do_not_fit_are_refused),
