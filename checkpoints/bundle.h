@@ -104,6 +104,17 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
 clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name,
                                    struct clip_bundle *out, struct clip_error *error);
 
+/* What torch.save and torch.jit.save write (a zip archive of a pickle and raw storages), read as
+ * data: nothing in it is run (checkpoints/pickle.h). Tensors are those of the dict "state_dict"
+ * where there is one (a training checkpoint), else of the dict itself, or of a TorchScript module's
+ * parts by their dotted names; other things in it are passed over, but for a tensor of a type that
+ * cannot be read. Data stays mapped where it is stored without gaps. The text "archive" is
+ * "torchscript" or "state_dict". The old format from before PyTorch 1.6 is refused. */
+clip_status clip_torch_read(const char *path, struct clip_bundle *out, struct clip_error *error);
+clip_status clip_torch_parse(const void *bytes, size_t n, const char *name,
+                             struct clip_bundle *out, struct clip_error *error);
+bool clip_torch_is(const char *path); /* the file begins as one of them does, or as the old format */
+
 /* Several files that an index names, as transformers writes them: JSON with "weight_map", an object
  * of tensor name to file name; `read` reads one of the files, which lie beside the index. Every
  * tensor has to be in the file that the index says, and no other. */

@@ -49,9 +49,10 @@ out:
 static clip_status read_file(const char *path, struct clip_bundle *out, struct clip_error *error)
 {
     if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
+    if (clip_torch_is(path)) return clip_torch_read(path, out, error);
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "%s: this is no file of weights that can be read; give a .h5 of clip_train or "
-                     "a .safetensors", path);
+                     "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
+                     ".safetensors, or a .pt or .bin of PyTorch", path);
 }
 
 /* What training adds before each name: DistributedDataParallel, torch.compile. */
@@ -121,6 +122,13 @@ static clip_status find_beside(const struct clip_model_source *source, enum clip
     return CLIP_OK;
 }
 
+/* OpenAI published its models as TorchScript archives, and nobody else did. */
+static bool is_openai(const struct clip_model_reading *reading)
+{
+    const struct clip_bundle_text *archive = clip_bundle_text(&reading->bundle, "archive");
+    return archive && strcmp(archive->value, "torchscript") == 0;
+}
+
 /* Heads come from nowhere else when there is only a file of weights, nor does the activation. */
 static clip_status assume(const char *path, struct clip_model_reading *out,
                           struct clip_error *error)
@@ -135,7 +143,8 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
                          "%s: the file does not say how many attention heads the model has; put "
                          "its %s beside it", path, beside);
     }
-    d->config.quick_gelu = theirs; /* each project's default */
+    d->config.quick_gelu = theirs || is_openai(out); /* each project's default */
+    if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
         d->cleaning = CLIP_TEXT_HUGGINGFACE;
         d->preprocess.floor_crop = true;
@@ -158,7 +167,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
         return clip_model_description_parse(own->value, own->size, source->weights,
                                             &out->description, error);
     }
-    if (kind == CLIP_CONFIG_NONE) {
+    if (kind == CLIP_CONFIG_NONE && !is_openai(out)) {
         CLIP_TRY(find_beside(source, out->from.layout, &beside, &kind, error));
     }
     if (kind == CLIP_CONFIG_NONE) {

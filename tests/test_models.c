@@ -69,7 +69,8 @@ static const char *joined(const char *folder, const char *name)
 static void check_folder(const char *folder)
 {
     static const char *const files[] = {
-        "model.safetensors", "open_clip_model.safetensors", NULL,
+        "model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
+        "pytorch_model.bin", "epoch_1.pt", "model.pt", NULL,
     };
     const char *inputs = joined(folder, "expected.safetensors");
     struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
@@ -85,7 +86,9 @@ static void check_folder(const char *folder)
 static void reference_models_give_their_embeddings(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny"};
+    static const char *const folders[] = {
+        "hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny", "openai_jit_tiny",
+    };
     int count = 0;
     for (int r = 0; test_root(r) != NULL; r++) {
         for (size_t k = 0; k < sizeof folders / sizeof *folders; k++) {
