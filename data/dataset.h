@@ -78,6 +78,15 @@ void clip_dataset_free(struct clip_dataset *dataset); /* NULL is fine */
 /* Is it a data set by its name (a suffix, not what is there), and no picture or text file? */
 bool clip_dataset_is_named(const char *data);
 
+/* The chance that two different samples are of one picture (or class) or have the same caption:
+ * what multi_positive is for. Estimated from up to 20,000 evenly spaced samples. */
+clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *chance,
+                                 struct clip_error *error);
+/* How many samples of `b` show a picture of `a`, by name and bytes; `example` [size]: the first. */
+clip_status clip_dataset_shared(const struct clip_dataset *a, const struct clip_dataset *b,
+                                int64_t *shared, char *example, size_t size,
+                                struct clip_error *error);
+
 /* Class names and templates ------------------------------------------------------------------ */
 struct clip_class_list { /* a line a class: name, then after a tab the folder's where it differs */
     char **names, **folders;

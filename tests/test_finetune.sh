@@ -177,3 +177,34 @@ check "a half of a task does too" says '[probe] images is set; set classes and t
 check "a model that has learned" run 0 $(train) --set train.steps=120 --set optim.lr=3e-3 --output good
 check "fine-tuning that makes it worse is said" says 'no validation was better than the model' 0 \
     $(train) --init good --set optim.lr=0.1 --set optim.warmup=0 --output worse
+
+# ---- what goes wrong in silence ----------------------------------------------------------------
+tune="$(train) --init good --set optim.lr=1e-4"
+grep -v '_[0-9]*x[0-9]*\.png,a' "$folder/pairs.csv" >"$folder/short.csv"
+check "nothing is said of a sound run" silent_of warning 0 $tune --set train.multi_positive=true \
+    --set optim.warmup=10% --set data.train_data=short.csv --set data.val_data= --output sound
+check "a warm-up longer than the run" says 'is longer than the run of 6 steps' 0 $tune \
+    --set optim.warmup=500 --output silence --force
+check "a learning rate for training from scratch" says 'for training from scratch' 0 $tune \
+    --set optim.lr=5e-4 --output silence --force
+check "... which from scratch it is" silent_of 'for training from scratch' 0 $(train) \
+    --output silence --force
+check "an average slower than the run" says 'try 0.4642' 0 $tune --set optim.ema_decay=0.999 \
+    --output silence --force
+check "pictures with several captions" says 'set [train] multi_positive = true' 0 $tune \
+    --output silence --force
+check "... unless they may have them" silent_of 'multi_positive' 0 $tune --output silence --force \
+    --set train.multi_positive=true
+check "captions that the context cuts" says 'are longer than [model] context_length = 5' 0 \
+    $(train) --set model.context_length=5 --output silence --force
+check "another context than the model's" says 'leave the key out' 2 $tune \
+    --set model.context_length=5 --output none
+check "another activation than the model's" says 'quick_gelu' 2 $tune --set model.quick_gelu=true \
+    --output none
+check "a batch larger than the data" says 'smaller batch_size' 2 $tune --set train.batch_size=99 \
+    --output none
+check "validation on what is trained on" says '10 of the 10 samples of val_data show pictures' 0 \
+    $tune --output silence --force
+run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt
+check "another tokenizer than the model's" says 'is not the one that good' 0 $tune \
+    --set data.tokenizer=other.txt --output silence --force

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/progress.h"
 #include "eval/model_file.h"
 
 static bool is(const char *value, const char *word) { return strcmp(value, word) == 0; }
@@ -33,6 +34,8 @@ static void read_preprocessing(struct clip_setup *s)
         .resize_mode = is(c->data.resize_mode, "longest")  ? CLIP_RESIZE_LONGEST
                        : is(c->data.resize_mode, "squash") ? CLIP_RESIZE_SQUASH
                                                            : CLIP_RESIZE_SHORTEST,
+        .shortest = s->preprocess.shortest, /* --init's own, which no key says */
+        .floor_crop = s->preprocess.floor_crop,
     };
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
@@ -120,6 +123,43 @@ out:
     return status;
 }
 
+/* How the model's pictures and captions were prepared, where the configuration does not say. */
+static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_model_file *file,
+                                       struct clip_error *error)
+{
+    static const char *const modes[] = {[CLIP_RESIZE_SHORTEST] = "shortest",
+                                        [CLIP_RESIZE_LONGEST] = "longest",
+                                        [CLIP_RESIZE_SQUASH] = "squash"};
+    const struct {
+        const char *key, *value;
+    } keys[] = {
+        {"interpolation",
+         file->preprocess.interpolation == CLIP_BILINEAR ? "bilinear" : "bicubic"},
+        {"resize_mode", modes[file->preprocess.resize_mode]},
+        {"text_cleaning", file->cleaning == CLIP_TEXT_HUGGINGFACE ? "huggingface" : "open_clip"},
+    };
+    clip_status status = CLIP_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!clip_config_is_set(s->config, "data", keys[i].key))
+            CLIP_TRY(clip_config_put(s->config, "data", keys[i].key, keys[i].value, error));
+    s->preprocess.shortest = file->preprocess.shortest;
+    s->preprocess.floor_crop = file->preprocess.floor_crop;
+out:
+    return status;
+}
+
+static void warn_of_tokenizer(const struct clip_setup *s, const struct clip_model_file *file)
+{
+    size_t n, m;
+    if (file->tokenizer == NULL) return; /* taken over, or it came without */
+    const char *mine = clip_tokenizer_text(s->tokenizer, &n),
+               *theirs = clip_tokenizer_text(file->tokenizer, &m);
+    if (n != m || memcmp(mine, theirs, n) != 0)
+        clip_warn("[data] tokenizer = %s is not the one that %s was trained with: its token "
+                  "embeddings stand for other words; leave the key out to take the model's",
+                  s->config->data.tokenizer, file->source);
+}
+
 static void copy_weights(struct clip_model *to, struct clip_model *from)
 {
     for (int64_t i = 0; i < to->param_count; i++) {
@@ -141,6 +181,7 @@ static clip_status open_model(struct clip_setup *s, const char *init, struct cli
     if (init != NULL) {
         CLIP_TRY(clip_model_file_open(&file, init, NULL, error));
         CLIP_TRY(adopt_description(s, &file->model->config, init, error));
+        CLIP_TRY(adopt_preprocessing(s, file, error));
     }
     if (file != NULL && file->tokenizer != NULL &&
         !clip_config_is_set(s->config, "data", "tokenizer")) {
@@ -149,6 +190,7 @@ static clip_status open_model(struct clip_setup *s, const char *init, struct cli
     } else {
         CLIP_TRY(clip_tokenizer_open(&s->tokenizer, s->config->data.tokenizer, NULL, error));
     }
+    if (file != NULL) warn_of_tokenizer(s, file);
     CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
     clip_model_init(s->model, (uint64_t)s->config->train.seed);
     if (file != NULL) copy_weights(s->model, file->model);

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/progress.h"
 #include "eval/model_file.h"
+#include "train/advice.h"
 #include "train/run.h"
 #include "train/setup.h"
 #include "train/validate.h"
@@ -454,15 +455,6 @@ out:
     return status;
 }
 
-static void warn_of_surprises(const struct trainer *t)
-{
-    const struct clip_schedule *schedule = &t->setup.step->options.schedule;
-    if (schedule->warmup > t->setup.steps)
-        clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
-                  "rate never reaches lr",
-                  (long long)schedule->warmup, (long long)t->setup.steps);
-}
-
 clip_status clip_train_run(struct clip_config *config, const struct clip_train_options *options,
                            struct clip_train_summary *summary, struct clip_error *error)
 {
@@ -475,8 +467,8 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     CLIP_TRY(start(&t, error));
     CLIP_TRY(reserve(&t, error));
     summary->was_finished = is_over(&t);
+    if (steps_done(&t) == 0) CLIP_TRY(clip_advise(&t.setup, options->init != NULL, error));
     if (!summary->was_finished) CLIP_TRY(validate_first(&t, error));
-    if (!summary->was_finished) warn_of_surprises(&t);
     clip_loader_seek(t.loader, t.position);
     clip_progress_start(&t.progress, "training", "pairs", t.samples,
                         t.samples + (t.setup.steps - steps_done(&t)) * config->train.batch_size,

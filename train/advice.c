@@ -1,0 +1,182 @@
+#include "train/advice.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "core/progress.h"
+
+static void advise_schedule(const struct clip_setup *s)
+{
+    int64_t warmup = s->step->options.schedule.warmup;
+    double decay = s->step->options.ema_decay, left = pow(decay, (double)s->steps);
+    if (warmup > s->steps)
+        clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
+                  "rate never reaches lr; a share such as 10%% fits any run",
+                  (long long)warmup, (long long)s->steps);
+    if (decay > 0 && left > 0.1)
+        clip_warn("[optim] ema_decay = %g is slow for %lld steps: %.0f %% of the moving average "
+                  "will still be the weights that the run began with; try %.4g",
+                  decay, (long long)s->steps, 100 * left, pow(0.01, 1 / (double)s->steps));
+}
+
+/* From scratch people use 5e-4 and more; whole models are tuned with a tenth of that or less
+ * (Wortsman et al. 2022, appendix; Dong et al. 2022: 1e-5 with layer decay). */
+static void advise_lr(const struct clip_setup *s)
+{
+    double lr = s->step->options.schedule.lr;
+    if (lr >= 5e-4)
+        clip_warn("[optim] lr = %g is a learning rate for training from scratch; with --init it "
+                  "soon overwrites what the model knows: try %g, or configs/finetune.ini",
+                  lr, lr / 10);
+}
+
+/* ---- activation ---- */
+
+static clip_status batch_loss(struct clip_model *m, const struct clip_batch *batch, double *loss,
+                              struct clip_error *error)
+{
+    clip_status status;
+    int64_t size = m->config.image_size;
+    struct clip_tape *t = NULL;
+    struct clip_tensor pixels = clip_tensor_view(CLIP_F32, batch->pixels, 4,
+                                                 (int64_t[]){batch->count, 3, size, size}),
+                       tokens = clip_tensor_i32(batch->tokens, batch->offsets[batch->count]),
+                       offsets = clip_tensor_i32(batch->offsets, batch->count + 1),
+                       ids = clip_tensor_i32(batch->ids, batch->count);
+    CLIP_TRY(clip_tape_create(&t, error));
+    t->record = false;
+    struct clip_tensor *y = clip_infonce(t, clip_vision_encode(t, m, &pixels, NULL),
+                                         clip_text_encode(t, m, &tokens, &offsets), m->logit_scale,
+                                         &ids);
+    CLIP_TRY(clip_tape_status(t, error));
+    *loss = (double)*(const float *)y->data;
+out:
+    clip_tape_free(t);
+    return status;
+}
+
+clip_status clip_activation_check(struct clip_model *model, const struct clip_batch *batch,
+                                  double losses[2], bool *suspect, struct clip_error *error)
+{
+    clip_status status = batch_loss(model, batch, &losses[0], error);
+    if (status != CLIP_OK) return status;
+    model->config.quick_gelu = !model->config.quick_gelu;
+    status = batch_loss(model, batch, &losses[1], error);
+    model->config.quick_gelu = !model->config.quick_gelu;
+    *suspect = losses[1] < 0.8 * log((double)batch->count) && 1.1 * losses[1] < losses[0];
+    return status;
+}
+
+/* OpenAI's weights need QuickGELU and open_clip's own mostly do not, and the wrong one only makes
+ * the model worse: so a batch is tried with both. */
+static clip_status advise_activation(struct clip_setup *s, struct clip_error *error)
+{
+    clip_status status;
+    enum { PAIRS = 64 };
+    struct clip_loader *loader = NULL;
+    struct clip_batch batch;
+    double losses[2];
+    bool suspect;
+    int64_t count = s->train_data->count;
+    struct clip_loader_options options = {
+        .batch_size = count < PAIRS ? count : PAIRS,
+        .context_length = s->model_config.context_length,
+        .vocab_size = s->model_config.vocab_size,
+        .shuffle = true,
+        .preprocess = s->preprocess,
+        .limits = s->limits,
+        .cleaning = s->cleaning,
+        .max_bad_fraction = 1,
+        .quiet = true,
+    };
+    CLIP_TRY(clip_loader_create(&loader, s->train_data, s->tokenizer, &options, error));
+    status = clip_loader_next(loader, &batch, NULL, error);
+    if (status != CLIP_OK) { /* too much of the data is bad: the run itself says so */
+        status = status == CLIP_ERR_MEMORY ? status : CLIP_OK;
+        goto out;
+    }
+    CLIP_TRY(clip_activation_check(s->model, &batch, losses, &suspect, error));
+    if (suspect)
+        clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %lld "
+                  "pairs is %.2f with it and %.2f without; set [model] quick_gelu = %s, or see "
+                  "what the model's own description says",
+                  s->model->config.quick_gelu ? "true" : "false", (long long)batch.count,
+                  losses[0], losses[1], s->model->config.quick_gelu ? "false" : "true");
+out:
+    clip_loader_free(loader);
+    return status;
+}
+
+/* ---- data ---- */
+
+static clip_status advise_repeats(const struct clip_setup *s, struct clip_error *error)
+{
+    double chance, batch = (double)s->config->train.batch_size;
+    if (s->config->train.multi_positive) return CLIP_OK;
+    clip_status status = clip_dataset_repeats(s->train_data, &chance, error);
+    if (status != CLIP_OK) return status;
+    double pairs = chance * batch * (batch - 1) / 2; /* expected in a batch */
+    if (pairs > 0.02 * batch)
+        clip_warn("about %.0f pairs of a batch of %.0f will show one picture or class, or have the "
+                  "same caption, as another, and are learned as wrong answers; set [train] "
+                  "multi_positive = true",
+                  2 * pairs < batch ? 2 * pairs : batch, batch);
+    return CLIP_OK;
+}
+
+static clip_status advise_length(const struct clip_setup *s, struct clip_error *error)
+{
+    enum { SAMPLE = 1000 };
+    clip_status status = CLIP_OK;
+    struct clip_buffer caption = {0};
+    struct clip_ids ids = {0};
+    int64_t count = s->train_data->count, stride = (count + SAMPLE - 1) / SAMPLE, seen = 0, cut = 0;
+    for (int64_t i = 0; i < count; i += stride) {
+        bool shorter = false;
+        ids.count = 0;
+        if (s->train_data->ops->caption(s->train_data, i, NULL, &caption, error) != CLIP_OK)
+            continue;
+        CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, s->cleaning,
+                                       s->model_config.context_length, &ids, &shorter, error));
+        cut += shorter;
+        seen++;
+    }
+    if (cut > seen / 20)
+        clip_warn("%.0f %% of the captions are longer than [model] context_length = %lld tokens "
+                  "and lose their ends; %s",
+                  100 * (double)cut / (double)seen, (long long)s->model_config.context_length,
+                  "shorten them, or train with a longer context or a larger vocabulary");
+out:
+    clip_buffer_release(&caption);
+    clip_ids_release(&ids);
+    return status;
+}
+
+static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *error)
+{
+    int64_t shared;
+    char example[256] = "";
+    if (s->val_data == NULL) return CLIP_OK;
+    clip_status status = clip_dataset_shared(s->train_data, s->val_data, &shared, example,
+                                             sizeof example, error);
+    if (status == CLIP_OK && shared > 0)
+        clip_warn("%lld of the %lld samples of val_data show pictures that are trained on (%s is "
+                  "the first): validation will look better than the model is; clip_data check "
+                  "finds more",
+                  (long long)shared, (long long)s->val_data->count, example);
+    return status;
+}
+
+clip_status clip_advise(struct clip_setup *s, bool tuning, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    advise_schedule(s);
+    if (tuning) advise_lr(s);
+    if (tuning) CLIP_TRY(advise_activation(s, error));
+    CLIP_TRY(advise_repeats(s, error));
+    CLIP_TRY(advise_length(s, error));
+    CLIP_TRY(advise_leaks(s, error));
+out:
+    return status;
+}
