@@ -64,6 +64,8 @@ MARCH_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 PER_SET_OBJECTS = $(foreach set,$(ROWS),$(PER_SET:%=$(BUILD)/obj/%_$(set).o))
+X86_SOURCES = kernels/gemm_avx2.c kernels/gemm_avx512.c kernels/gemm_bf16.c
+UNUSED_SOURCES += $(if $(filter avx2,$(ROWS)),,$(X86_SOURCES))
 LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) $(PER_SET:%=%.c),$(wildcard $(FOLDERS:%=%/*.c)))
 LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
 	$(if $(filter kernels,$(FOLDERS)),$(PER_SET_OBJECTS)) $(ONNX_OBJECTS)
@@ -102,6 +104,9 @@ $(ALL_OBJECTS): $(BUILD)/flags
 
 $(BUILD)/obj/data/tokenizer%.o: DEFINES = -DCLIP_PREFIX='"$(PREFIX)"'
 $(filter $(BUILD)/obj/data/tokenizer%.o,$(LIB_OBJECTS)): $(BUILD)/prefix
+$(BUILD)/obj/kernels/gemm_avx2.o: DEFINES = $(MARCH_avx2)
+$(BUILD)/obj/kernels/gemm_avx512.o: DEFINES = $(MARCH_avx512)
+$(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
 # stb_image counts on signed sums that wrap.
 $(BUILD)/obj/data/stb_image.o: DEFINES = -fwrapv
 $(BUILD)/obj/tools/cli.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'

@@ -58,4 +58,9 @@ void clip_gemm_serial(const struct clip_gemm *g);
 
 bool clip_gemm_rows_apart(void); /* a row's bits do not depend on the other rows */
 
+/* For measuring the machine: `rounds` rounds of independent multiply-adds in registers, of float32
+ * or of what multiply_bf16 uses; returns how many floating-point operations that was and writes a
+ * value that depends on all of them. */
+double clip_multiply_adds(bool bf16, int64_t rounds, float *out);
+
 #endif

@@ -1,8 +1,67 @@
-/* What gemm.c and its roads share; for kernels/ alone. */
+/* What gemm.c, its tiles and the instruction sets share; for kernels/ alone.
+ *
+ * A product is made of register tiles: `rows` x `columns` elements of C, kept in registers while
+ * one walks along k. For that, operands are packed: a strip of A (rows x depth) and panels of B
+ * (depth x columns), in units of 4 bytes along k: a float32, or a pair of bfloat16 (the even k in
+ * the lower half). A sum over more than CLIP_GEMM_DEPTH units is taken block by block, each block's
+ * sum added to C's; within a block in the order of k. That order is the same for every element of
+ * C, in whatever tile, row or thread it is computed. */
 #ifndef CLIP_KERNELS_GEMM_PARTS_H
 #define CLIP_KERNELS_GEMM_PARTS_H
 
 #include "kernels/gemm.h"
+
+enum {
+    CLIP_GEMM_DEPTH = 384,     /* units of k in a block */
+    CLIP_GEMM_A_ROW = 400,     /* units from row to row of a strip packed by rows: rows of one
+                                  strip must not fall on one another in the cache */
+    CLIP_GEMM_A_STEP = 16,     /* units from k to k of a strip packed by columns */
+    CLIP_GEMM_MOST_ROWS = 14,  /* of a register tile of any set */
+    CLIP_GEMM_MOST_COLUMNS = 32,
+    CLIP_GEMM_GAP = 48,        /* units between strips, between panels, for the same reason */
+    CLIP_GEMM_STRIP = CLIP_GEMM_DEPTH * CLIP_GEMM_A_STEP + CLIP_GEMM_GAP, /* from strip to strip */
+};
+
+/* What lies in memory, and what it becomes when packed. */
+enum clip_pack { CLIP_PACK_F32, CLIP_PACK_ROUNDED, CLIP_PACK_WIDENED, CLIP_PACK_PAIRS_OF_F32,
+                 CLIP_PACK_PAIRS };
+
+/* Where a packing function reads. */
+struct clip_source {
+    const void *data; /* at its first element */
+    int64_t ld;
+    enum clip_pack kind;
+};
+
+struct clip_groups {
+    int64_t width, step, distance;
+};
+
+/* One register tile: c = alpha a b (+ c where add), a [rows, k] packed, b [k, columns] packed;
+ * rows and columns at most the set's, k units. */
+typedef void (*clip_multiply_fn)(int64_t rows, int64_t columns, int64_t k, float alpha,
+                                 const void *a, const void *b, float *c, int64_t ldc, bool add);
+
+struct clip_gemm_set {
+    const char *name;
+    int64_t rows, columns;
+    /* float32, and pairs of bfloat16 (NULL: it is multiplied as float32 rounded when packed);
+     * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * A_STEP + i] */
+    clip_multiply_fn multiply[2], multiply_pairs[2];
+    /* `length` elements along k of n lines, each a row of the source: unit p of line i goes to
+     * to[i * A_ROW + p], or transposed to to[p * columns + i], lines up to `columns` filled with
+     * zeros. An odd element is paired with zero. */
+    void (*pack_lines)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length);
+    void (*pack_lines_across)(uint32_t *to, const struct clip_source *from, int64_t n,
+                              int64_t length);
+    /* `length` rows of the source are k, each of n elements, which are dealt out to groups of
+     * `width` (a strip's rows, a panel's columns): element g width + i of unit p goes to
+     * to[g * distance + p * step + i]; the last group is filled up to `step` with zeros. Rows are
+     * read from end to end, which memory likes better than a group at a time. */
+    void (*pack_rows)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
+                      const struct clip_groups *groups);
+    double (*dots)(int64_t rounds, float *out); /* clip_multiply_adds of pairs, or NULL */
+};
 
 /* A part of C: rows [row, row + m), columns [column, column + n). */
 struct clip_tile {
@@ -14,9 +73,14 @@ bool clip_gemm_has_finish(const struct clip_gemm *g);
 /* May sums wait in C itself until they are finished? */
 bool clip_gemm_sums_in_c(const struct clip_gemm *g);
 
-/* One tile on OpenBLAS, in the calling thread (gemm_openblas.c). */
+enum { CLIP_TILE_M = 448, CLIP_TILE_N = 384 }; /* the largest tile that clip_gemm_own takes */
+
+/* One tile in the calling thread, by a set of ours (gemm_own.c), by OpenBLAS (gemm_openblas.c). */
+void clip_gemm_own(const struct clip_gemm *g, const struct clip_gemm_set *set,
+                   const struct clip_tile *tile);
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile);
 
-bool clip_kernels_openblas(void); /* products are to be made by OpenBLAS (table.c) */
+/* The set that products are made by; NULL: by OpenBLAS (table.c). */
+const struct clip_gemm_set *clip_gemm_set(void);
 
 #endif

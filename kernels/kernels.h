@@ -2,7 +2,7 @@
  *
  * rows.c holds plain C that compilers vectorise; it is compiled once for each instruction set and
  * gives the tables "ref", "avx2" and "avx512". The best one the processor runs is chosen at the
- * first call; CLIP_KERNELS=ref|avx2|avx512|openblas in the environment overrides. Matrix
+ * first call; CLIP_KERNELS=ref|avx2|avx512|bf16|openblas in the environment overrides. Matrix
  * multiplication has a header of its own, kernels/gemm.h.
  *
  * All loops here are serial; callers cut the work by size (core/threads.h). Widths are row lengths
@@ -93,9 +93,7 @@ struct clip_kernels {
     void (*ema)(float *average, const float *p, float decay,
                 int64_t n); /* average = decay average + (1 - decay) p */
 
-    /* For measuring the machine: `rounds` rounds of independent multiply-adds in registers; returns
-     * how many floating-point operations that was and writes a value that depends on all of them.
-     */
+    /* see clip_multiply_adds */
     double (*multiply_adds)(int64_t rounds, float *out);
     double (*sum)(const float *x, int64_t n); /* reads n floats once */
 

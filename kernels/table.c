@@ -1,55 +1,69 @@
-/* Chooses the table of row kernels: the best the processor runs, or the one that CLIP_KERNELS
- * names. */
+/* Chooses the row kernels and what products are made by: the best that the processor runs, or what
+ * CLIP_KERNELS names. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/gemm_parts.h"
+#include "kernels/gemm_sets.h"
 
-extern const struct clip_kernels clip_kernels_ref;
-#ifdef __x86_64__
-extern const struct clip_kernels clip_kernels_avx2, clip_kernels_avx512;
-#endif
+extern const struct clip_kernels clip_kernels_ref, clip_kernels_avx2, clip_kernels_avx512;
 
-static const struct clip_kernels *table;
-static bool openblas;
+/* What CLIP_KERNELS names; products NULL: by OpenBLAS. */
+struct choice {
+    const char *name;
+    const struct clip_kernels *rows;
+    const struct clip_gemm_set *products;
+};
+
+static struct choice chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void choose(void)
+/* What this processor runs, the best last; OpenBLAS takes the best rows. Returns how many. */
+static int list(struct choice choices[5])
 {
-    const struct clip_kernels *runnable[3] = {&clip_kernels_ref};
     int n = 1;
+    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref};
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        runnable[n++] = &clip_kernels_avx2;
+        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        runnable[n++] = &clip_kernels_avx512;
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        choices[n++] = (struct choice){"avx512", &clip_kernels_avx512, &clip_gemm_avx512};
+        if (__builtin_cpu_supports("avx512bf16"))
+            choices[n++] = (struct choice){"bf16", &clip_kernels_avx512, &clip_gemm_bf16};
+    }
 #endif
-    table = runnable[n - 1];
-    openblas = true;
+    choices[n] = (struct choice){"openblas", choices[n - 1].rows, NULL};
+    return n + 1;
+}
+
+static void choose(void)
+{
+    struct choice choices[5];
+    int n = list(choices);
+    chosen = choices[n - 2];
     const char *wish = getenv("CLIP_KERNELS");
-    if (wish == NULL || *wish == '\0' || strcmp(wish, "openblas") == 0) return;
+    if (wish == NULL || *wish == '\0') return;
     for (int i = 0; i < n; i++)
-        if (strcmp(wish, runnable[i]->name) == 0) {
-            table = runnable[i];
+        if (strcmp(wish, choices[i].name) == 0) {
+            chosen = choices[i];
             return;
         }
     fprintf(stderr,
             "clip: warning: CLIP_KERNELS=%s is not a kernel table of this processor; using %s\n",
-            wish, table->name);
+            wish, chosen.name);
 }
 
 const struct clip_kernels *clip_kernels(void)
 {
     pthread_once(&once, choose);
-    return table;
+    return chosen.rows;
 }
 
-bool clip_kernels_openblas(void)
+const struct clip_gemm_set *clip_gemm_set(void)
 {
     pthread_once(&once, choose);
-    return openblas;
+    return chosen.products;
 }

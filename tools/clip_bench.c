@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "core/file.h"
+#include "tools/bench.h"
 #include "tools/cli.h"
 #include "train/bench.h"
 #include "train/bench_search.h"
@@ -202,6 +203,7 @@ int main(int argc, char **argv)
         {"step", "times the training step", run_step},
         {"ops", "where a step's time goes", run_ops},
         {"search", "times an exact query in an index", run_search},
+        {"gemm", "matrix products", clip_bench_run_gemm},
         {0},
     };
     return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",

@@ -7,11 +7,12 @@
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/threads.h"
-#include "kernels/kernels.h"
+#include "kernels/gemm.h"
 
 enum { ROUNDS = 8000000, TRIES = 7, MOST_THREADS = 1024 };
 
 struct peak {
+    bool bf16;
     double flops[MOST_THREADS];
     float values[MOST_THREADS];
 };
@@ -19,13 +20,20 @@ struct peak {
 static void run_multiply_adds(void *context, int64_t i)
 {
     struct peak *p = context;
-    p->flops[i] = clip_kernels()->multiply_adds(ROUNDS, &p->values[i]);
+    p->flops[i] = clip_multiply_adds(p->bf16, ROUNDS, &p->values[i]);
 }
 
 static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+double clip_bench_median(const double *values, int64_t n, double *room)
+{
+    memcpy(room, values, (size_t)n * sizeof *room);
+    qsort(room, (size_t)n, sizeof *room, by_size);
+    return n % 2 == 1 ? room[n / 2] : (room[n / 2 - 1] + room[n / 2]) / 2;
 }
 
 /* The last but one of the sorted rates: the best, but for one that a jumping clock may have made.
@@ -36,9 +44,9 @@ static double high_rate(double rates[TRIES])
     return rates[TRIES - 2];
 }
 
-double clip_bench_peak_flops(void)
+double clip_bench_peak_flops(bool bf16)
 {
-    struct peak peak;
+    struct peak peak = {.bf16 = bf16};
     double rates[TRIES];
     int threads = clip_threads_count() < MOST_THREADS ? clip_threads_count() : MOST_THREADS;
     for (int k = 0; k < TRIES; k++) {

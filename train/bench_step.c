@@ -83,19 +83,6 @@ out:
     return status;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values, int64_t n, double *room)
-{
-    memcpy(room, values, (size_t)n * sizeof *room);
-    qsort(room, (size_t)n, sizeof *room, by_size);
-    return n % 2 == 1 ? room[n / 2] : (room[n / 2 - 1] + room[n / 2]) / 2;
-}
-
 static clip_status time_steps(struct clip_step *step, const struct clip_batch *batch, bool profile,
                               struct clip_bench_step_result *r, struct clip_error *error)
 {
@@ -152,13 +139,13 @@ clip_status clip_bench_step(const struct clip_config *config,
     CLIP_TRY(clip_model_train(model, error));
     CLIP_TRY(clip_step_create(&step, model, &options, error));
     CLIP_TRY(time_steps(step, &batch, o->profile, r, error));
-    double seconds = median(r->seconds, r->steps, room);
+    double seconds = clip_bench_median(r->seconds, r->steps, room);
     r->pairs_per_second = (double)o->batch_size / seconds;
     r->flops_per_step = clip_model_flops(&c, o->batch_size, captions.ids.count, true);
     r->flops_per_second = r->flops_per_step / seconds;
     r->tokens_per_caption = (double)captions.ids.count / (double)o->batch_size;
     r->peak_rss_bytes = clip_bench_peak_rss();
-    r->peak_flops_per_second = clip_bench_peak_flops();
+    r->peak_flops_per_second = clip_bench_peak_flops(false);
 out:
     clip_step_free(step);
     clip_model_free(model);

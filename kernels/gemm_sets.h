@@ -1,0 +1,9 @@
+/* The sets there are; which of them a processor runs is asked in table.c. */
+#ifndef CLIP_KERNELS_GEMM_SETS_H
+#define CLIP_KERNELS_GEMM_SETS_H
+
+#include "kernels/gemm_parts.h"
+
+extern const struct clip_gemm_set clip_gemm_ref, clip_gemm_avx2, clip_gemm_avx512, clip_gemm_bf16;
+
+#endif
