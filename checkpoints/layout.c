@@ -14,6 +14,7 @@ const char *clip_layout_name(enum clip_layout layout)
         [CLIP_LAYOUT_CUSTOM_TEXT] = "open_clip (custom text)",
         [CLIP_LAYOUT_TIMM_SIGLIP] = "open_clip (timm)",
         [CLIP_LAYOUT_HUGGINGFACE] = "Hugging Face",
+        [CLIP_LAYOUT_GGUF] = "clip.cpp",
     };
     return names[layout];
 }
@@ -82,6 +83,32 @@ static const struct rename timm_block[] = {
     {NULL, NULL},
 };
 
+static const struct rename gguf[] = {
+    {"logit_scale", "logit_scale"}, /* (clip.cpp keeps none; ours is a value, not a tensor) */
+    {"logit_bias", "logit_bias"},
+    {"visual.class_embedding", "v.class_embd"},
+    {"visual.positional_embedding", "v.position_embd.weight"},
+    {"visual.proj", "visual_projection.weight", CLIP_FIT_TRANSPOSED},
+    {"visual.conv1.weight", "v.patch_embd.weight"},
+    {"visual.ln_pre.", "v.pre_ln."},
+    {"visual.ln_post.", "v.post_ln."},
+    {"positional_embedding", "t.position_embd.weight"},
+    {"token_embedding.weight", "t.token_embd.weight"},
+    {"ln_final.", "t.post_ln."},
+    {"text_projection", "text_projection.weight", CLIP_FIT_TRANSPOSED},
+    {NULL, NULL},
+};
+static const struct rename gguf_block[] = {
+    {"ln_1.", "ln1."},
+    {"ln_2.", "ln2."},
+    {"attn.in_proj_weight", "attn_?.weight", CLIP_FIT_STACKED},
+    {"attn.in_proj_bias", "attn_?.bias", CLIP_FIT_STACKED},
+    {"attn.out_proj.", "attn_out."},
+    {"mlp.c_fc.", "ffn_down."}, /* (as it is named there) */
+    {"mlp.c_proj.", "ffn_up."},
+    {NULL, NULL},
+};
+
 static bool starts(const char *text, const char *with)
 {
     return strncmp(text, with, strlen(with)) == 0;
@@ -143,6 +170,10 @@ bool clip_layout_place(enum clip_layout layout, const char *name, struct clip_pl
         return rename_block("visual.transformer.resblocks.", "visual.trunk.blocks.", timm_block,
                             name, out)
             || rename_by(timm, "", name, out);
+    case CLIP_LAYOUT_GGUF:
+        return rename_block("visual.transformer.resblocks.", "v.blk.", gguf_block, name, out)
+            || rename_block("transformer.resblocks.", "t.blk.", gguf_block, name, out)
+            || rename_by(gguf, "", name, out);
     case CLIP_LAYOUT_HUGGINGFACE:
         break;
     }
@@ -176,6 +207,8 @@ bool clip_layout_find(const struct clip_bundle *bundle, const char *prefix, enum
          {"vision_model.embeddings.patch_embedding.weight",
           "text_model.embeddings.token_embedding.weight", "vision_model.post_layernorm.weight",
           "text_model.final_layer_norm.weight"}},
+        {CLIP_LAYOUT_GGUF,
+         {"v.patch_embd.weight", "t.token_embd.weight", "v.post_ln.weight", "t.post_ln.weight"}},
         {CLIP_LAYOUT_OPEN_CLIP,
          {"visual.conv1.weight", "token_embedding.weight", "visual.ln_post.weight",
           "ln_final.weight"}},

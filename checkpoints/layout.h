@@ -8,6 +8,7 @@
  *   TIMM_SIGLIP  open_clip's SigLIP: the same, and timm's vision transformer behind "visual.trunk."
  *   HUGGINGFACE  transformers' CLIPModel and SiglipModel: q, k and v are weights of their own,
  *                projections are stored transposed (as Linear has them)
+ *   GGUF         clip.cpp's: transformers' weights by shorter names
  */
 #ifndef CLIP_CHECKPOINTS_LAYOUT_H
 #define CLIP_CHECKPOINTS_LAYOUT_H
@@ -19,6 +20,7 @@ enum clip_layout {
     CLIP_LAYOUT_CUSTOM_TEXT,
     CLIP_LAYOUT_TIMM_SIGLIP,
     CLIP_LAYOUT_HUGGINGFACE,
+    CLIP_LAYOUT_GGUF,
 };
 const char *clip_layout_name(enum clip_layout layout); /* "open_clip", "Hugging Face", ... */
 
@@ -68,5 +70,11 @@ bool clip_layout_shape(const struct clip_weight_source *source, const char *name
 clip_status clip_layout_take(const struct clip_weight_source *source, const char *name,
                              const struct clip_tensor *want, struct clip_arena *arena, float **out,
                              struct clip_error *error);
+
+/* The inverse: adds our float32 weight `name` to `out` under the names that the layout has for it.
+ * Data is borrowed where it lies there as it does here (q, k and v are rows of ours), else a copy
+ * in out's arena. CLIP_ERR_DATA where the layout has no such weight. */
+clip_status clip_layout_put(struct clip_bundle *out, enum clip_layout layout, const char *name,
+                            const struct clip_tensor *tensor, struct clip_error *error);
 
 #endif

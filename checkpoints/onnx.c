@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <onnx/onnx.pb-c.h> /* made by protoc-c */
+
 #include "checkpoints/internal.h"
-#include "onnx/onnx.pb-c.h"
 
 enum { IR_VERSION = 8, OPSET = 17, INPUTS_MAX = 8, ATTRIBUTES_MAX = 8, DIMS_MAX = 8 };
 #define FILE_LIMIT INT64_C(0x7fffffff) /* bytes; protobuf's */

@@ -105,6 +105,21 @@ static void parse_model(struct clip_json_parser *top, struct clip_model_descript
     }
 }
 
+/* What clip_export notes of a model that follows other rules than transformers': how it was trained
+ * counts more than where it is kept. */
+static void parse_own(struct clip_json_parser *top, struct clip_model_description *d)
+{
+    static const char *const cleanings[] = {
+        [CLIP_TEXT_OPEN_CLIP] = "open_clip", [CLIP_TEXT_HUGGINGFACE] = "huggingface", NULL,
+    };
+    struct clip_json_parser p = clip_json_enter(top, "clip_c", "clip_c");
+    d->cleaning = (enum clip_text_cleaning)clip_json_choice(&p, "text_cleaning", cleanings,
+                                                            (int)d->cleaning);
+    clip_json_bool(&p, "floor_crop", &d->preprocess.floor_crop);
+    clip_json_id(&p, "end_id", &d->ids.end);
+    clip_json_id(&p, "pad_id", &d->ids.pad);
+}
+
 clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,
                                                      struct clip_model_description *out,
                                                      struct clip_error *error)
@@ -122,6 +137,7 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
                            "transformers?)");
     }
     if (status == CLIP_OK) parse_model(&top, &d);
+    if (status == CLIP_OK) parse_own(&top, &d);
     json_decref(root);
     clip_model_description_unify(&d);
     if (status == CLIP_OK) {

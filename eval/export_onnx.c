@@ -4,10 +4,10 @@
  *   pixel_values  F32 [image_batch_size, 3, S, S]
  *   logits_per_image, logits_per_text, text_embeds, image_embeds (rows of unit length)
  *
- * An attention_mask is not needed: padding stands behind the end token, where causal attention never
- * looks. A caption is pooled at its largest id, the first where it comes twice, as open_clip does.
- * Weights keep open_clip's names and shapes. Rows are kept as matrices [B*T, D] for Gemm, which
- * takes PyTorch's [out, in] weights as they are. */
+ * An attention_mask is not needed: padding stands behind the end token, where causal attention
+ * never looks. A caption is pooled where the model's rules say: at its first end token, or at its
+ * first largest id, as open_clip does. Weights keep open_clip's names and shapes. Rows are kept as
+ * matrices [B*T, D] for Gemm, which takes PyTorch's [out, in] weights as they are. */
 #include <math.h>
 #include <stdio.h>
 
@@ -148,7 +148,8 @@ static const char *vision(struct graph *g)
                       one_int(g, grid * grid + 1), NULL};
     snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
              (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
-    const char *x = NODE(g->o, "Conv", attributes, "pixel_values", weight(g, "visual.conv1.weight"));
+    const char *x = NODE(g->o, "Conv", attributes, "pixel_values",
+                         weight(g, "visual.conv1.weight"));
     const int64_t flat[] = {0, c->vision_width, grid * grid}; /* 0: as it is */
     x = NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, flat, 3));
     x = NODE(g->o, "Transpose", "perm=[0,2,1]", x); /* [B, N, D] */
@@ -174,10 +175,13 @@ static const char *causal_mask(struct graph *g, const char *length)
     return NODE(g->o, "Trilu", "upper=1", least, NODE(g->o, "Squeeze", "", one_int(g, 1)));
 }
 
-/* Each caption's row at its largest id: x [B*T, D] -> [B, D] */
+/* Each caption's row at its first end token, or else its first largest id: x [B*T, D] -> [B, D] */
 static const char *pool(struct graph *g, const struct tower *t, const char *x)
 {
-    const char *ids = NODE(g->o, "Cast", "to=6", "input_ids"); /* onnxruntime's ArgMax has no I64 */
+    const char *ids = "input_ids";
+    if (g->export->file->ids.end != 0)
+        ids = NODE(g->o, "Equal", "", ids, one_int(g, g->export->file->ids.end));
+    ids = NODE(g->o, "Cast", "to=6", ids); /* to I32: onnxruntime's ArgMax has no I64 */
     const char *end = NODE(g->o, "ArgMax", "axis=1 keepdims=0", ids);
     const char *zero = NODE(g->o, "Squeeze", "", one_int(g, 0));
     const char *one = NODE(g->o, "Squeeze", "", one_int(g, 1));

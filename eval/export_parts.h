@@ -18,6 +18,9 @@ struct clip_export {
 clip_status clip_export_add(struct clip_bundle *out, const char *name,
                             const struct clip_tensor *tensor, enum clip_dtype dtype,
                             struct clip_error *error);
+/* Adds all of the model's weights, in the export's type, by the layout's names. */
+clip_status clip_export_layout(const struct clip_export *export, enum clip_layout layout,
+                               struct clip_bundle *out, struct clip_error *error);
 /* Tensors and texts are the same, bit for bit; else a sentence about `path`. */
 clip_status clip_export_compare(const struct clip_bundle *written, const struct clip_bundle *read,
                                 const char *path, struct clip_error *error);
@@ -35,6 +38,8 @@ clip_status clip_export_json(const char *folder, const char *name, json_t *value
 /* vocab.json, merges.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, as
  * transformers' CLIPTokenizer reads them; nothing where the model has no tokenizer. */
 clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_error *error);
+/* The merges as a list of texts, ["t h", "th e</w>", ...]. */
+json_t *clip_export_merges(const struct clip_tokenizer *tokenizer);
 
 clip_status clip_export_huggingface(const struct clip_export *export, struct clip_error *error);
 clip_status clip_export_open_clip(const struct clip_export *export, struct clip_error *error);

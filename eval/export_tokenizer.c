@@ -41,8 +41,7 @@ static const char *merge_lines(const struct clip_tokenizer *tokenizer, size_t *n
     return first ? first + 1 : text;
 }
 
-/* ["t h", "th e</w>", ...] */
-static json_t *merge_list(const struct clip_tokenizer *tokenizer)
+json_t *clip_export_merges(const struct clip_tokenizer *tokenizer)
 {
     size_t n;
     const char *at = merge_lines(tokenizer, &n), *end = at + n;
@@ -86,7 +85,7 @@ static json_t *fast_tokenizer(const struct clip_tokenizer *tokenizer, json_t *vo
         "{s:s, s:n, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:o}", "type", "BPE", "dropout",
         "unk_token", END, "continuing_subword_prefix", "", "end_of_word_suffix", "</w>",
         "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocabulary, "merges",
-        merge_list(tokenizer));
+        clip_export_merges(tokenizer));
     return json_pack("{s:s, s:n, s:n, s:[o, o], s:o, s:o, s:o, s:o, s:o}", "version", "1.0",
                      "truncation", "padding", "added_tokens", special_token(start, START),
                      special_token(end, END), "normalizer", normalizer, "pre_tokenizer",

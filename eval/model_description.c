@@ -64,10 +64,11 @@ static json_t *real_of_float(float value)
     return json_real(strtod(text, NULL));
 }
 
-static json_t *three_floats(const float *value)
+json_t *clip_floats_json(const float *values, int n)
 {
-    return json_pack("[o, o, o]", real_of_float(value[0]), real_of_float(value[1]),
-                     real_of_float(value[2]));
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(list, real_of_float(values[i]));
+    return list;
 }
 
 static json_t *model_json(const struct clip_model_config *c)
@@ -93,8 +94,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 {
     const struct clip_preprocess *p = &description->preprocess;
     clip_status status = CLIP_OK;
-    json_t *preprocess = json_pack("{s:o, s:o, s:s, s:s}", "mean", three_floats(p->mean), "std",
-                                   three_floats(p->std), "interpolation",
+    json_t *preprocess = json_pack("{s:o, s:o, s:s, s:s}", "mean", clip_floats_json(p->mean, 3),
+                                   "std", clip_floats_json(p->std, 3), "interpolation",
                                    interpolations[p->interpolation], "resize_mode",
                                    resize_modes[p->resize_mode]);
     json_t *root = json_pack("{s:o, s:o}", "model_cfg", model_json(&description->config),

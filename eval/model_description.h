@@ -14,6 +14,7 @@
 #define CLIP_EVAL_MODEL_DESCRIPTION_H
 
 #include "checkpoints/layout.h"
+#include "core/json.h"
 #include "data/image.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
@@ -63,6 +64,8 @@ clip_status clip_model_description_check(const struct clip_model_description *de
                                          const char *name, struct clip_error *error);
 /* A description of a CLIP of no size in particular: open_clip's defaults. */
 struct clip_model_description clip_model_description_default(void);
+/* A list of short decimals: those that give the same floats back. */
+json_t *clip_floats_json(const float *values, int n);
 /* Copies image size, mean and std from the model's part to the preprocessing's. */
 void clip_model_description_unify(struct clip_model_description *description);
 

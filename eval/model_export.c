@@ -89,6 +89,25 @@ clip_status clip_export_compare(const struct clip_bundle *written, const struct 
     return CLIP_OK;
 }
 
+clip_status clip_export_layout(const struct clip_export *export, enum clip_layout layout,
+                               struct clip_bundle *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_model *model = export->file->model;
+    struct clip_bundle wide = {0}, *first = export->dtype == CLIP_F32 ? out : &wide;
+    for (int64_t i = 0; i < model->param_count; i++) {
+        CLIP_TRY(clip_layout_put(first, layout, model->params[i].name, &model->params[i].tensor,
+                                 error));
+    }
+    for (int64_t i = 0; i < wide.tensor_count; i++) {
+        CLIP_TRY(clip_export_add(out, wide.tensors[i].name, &wide.tensors[i].tensor,
+                                 export->dtype, error));
+    }
+out:
+    clip_bundle_release(&wide);
+    return status;
+}
+
 clip_status clip_export_safetensors(const char *path, const struct clip_bundle *written,
                                     struct clip_error *error)
 {
@@ -209,9 +228,10 @@ static const struct writer {
 } writers[] = {
     [CLIP_EXPORT_HDF5] = {export_hdf5, false},
     [CLIP_EXPORT_SAFETENSORS] = {export_safetensors, false},
+    [CLIP_EXPORT_HUGGINGFACE] = {clip_export_huggingface, true},
     [CLIP_EXPORT_OPEN_CLIP] = {clip_export_open_clip, true},
     [CLIP_EXPORT_ONNX] = {clip_export_onnx, false},
-    [CLIP_EXPORT_GGUF] = {NULL, false},
+    [CLIP_EXPORT_GGUF] = {clip_export_gguf, false},
 };
 
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
@@ -226,10 +246,6 @@ clip_status clip_model_export(const struct clip_model_file *file, const char *pa
     if (dtype != CLIP_F32 && dtype != CLIP_F16 && dtype != CLIP_BF16) {
         return clip_fail(error, CLIP_ERR_USAGE, "weights cannot be exported as %s; expected f32, "
                          "f16 or bf16", clip_dtype_name(dtype));
-    }
-    if (!writer->write) {
-        return clip_fail(error, CLIP_ERR_USAGE, "%s is not written by this version",
-                         clip_export_formats[options->format]);
     }
     if (!writer->folder) return writer->write(&export, error);
     CLIP_TRY(clip_atomic_folder_begin(&folder, path, options->replace ? folder_files : NULL,

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoints/gguf.h"
 #include "core/progress.h"
 #include "eval/model_source.h"
 
@@ -50,6 +51,9 @@ static clip_status read_file(const char *path, struct clip_bundle *out, struct c
 {
     if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
     if (clip_torch_is(path)) return clip_torch_read(path, out, error);
+    if (clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path)) {
+        return clip_model_read_gguf(path, out, error);
+    }
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
                      ".safetensors, or a .pt or .bin of PyTorch", path);

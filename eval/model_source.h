@@ -46,4 +46,9 @@ void clip_model_reading_release(struct clip_model_reading *reading);
 clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
                                    struct clip_model_reading *out, struct clip_error *error);
 
+/* A GGUF file with clip.cpp's names as a bundle; its values become the texts "config" and
+ * "tokenizer" and the weight "logit_scale". */
+clip_status clip_model_read_gguf(const char *path, struct clip_bundle *out,
+                                 struct clip_error *error);
+
 #endif

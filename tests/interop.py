@@ -224,6 +224,115 @@ def check_open_clip(ours):
             cosine("text_embeds", text, expected["text_embeds"])
 
 
+def check_huggingface(ours):
+    torch, transformers, numpy = need("torch", "transformers", "numpy")
+    for quick_gelu, dtype in ((False, "f32"), (True, "f32"), (False, "f16"), (False, "bf16")):
+        path, config, pixels, ids, expected = model_of(ours, quick_gelu)
+        folder = ours.export(path, "huggingface", dtype)
+        model = transformers.CLIPModel.from_pretrained(folder).eval()
+        assert model.dtype == {"f32": torch.float32, "f16": torch.float16,
+                               "bf16": torch.bfloat16}[dtype], model.dtype
+        model = model.float()
+        processor = transformers.CLIPProcessor.from_pretrained(folder)
+        assert type(processor.tokenizer).__name__.startswith("CLIPTokenizer")
+        rows = processor(text=CAPTIONS, padding="max_length", truncation=True,
+                         return_tensors="np")["input_ids"]
+        assert rows.shape == ids.shape, rows.shape
+        for row, own in zip(rows, ids):
+            n = own.argmax() + 1
+            assert (row[:n] == own[:n]).all() and (row[n:] == own[n - 1]).all(), (row, own)
+        images = processor.image_processor
+        assert images.size == {"shortest_edge": 48} and list(images.image_mean) == config[
+            "preprocess_cfg"]["mean"] and images.crop_size == {"height": 48, "width": 48}, images
+        with torch.no_grad():
+            got = model(input_ids=torch.tensor(rows), pixel_values=torch.tensor(pixels))
+        names = ("image_embeds", "text_embeds", "logits_per_image")
+        for name in names:
+            value = getattr(got, name)
+            if dtype == "f32":
+                close(name, value, expected[name], 2e-5 if name[0] == "l" else 2e-6)
+            elif name[0] != "l":
+                cosine(name, value, expected[name])
+        # pictures: the same pixels as ours where the two crops agree, an even rest
+        picture = numpy.random.default_rng(3).integers(0, 256, (60, 82, 3), dtype="u1")
+        same_picture(ours, path, images, picture)
+        tokenizers, = need("tokenizers")
+        fast = tokenizers.Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+        for caption, own in zip(CAPTIONS[:5], ids):
+            assert fast.encode(caption).ids == list(own[:own.argmax() + 1]), caption
+
+
+def same_picture(ours, model, processor, picture):
+    import numpy
+    from PIL import Image
+    Image.fromarray(picture).save(ours.path("picture.png"))
+    pixels = processor(Image.fromarray(picture), return_tensors="np")["pixel_values"]
+    from safetensors.numpy import load_file
+    ours.run("clip_embed", "--model", model, "--images", ours.path("picture.png"), "--output",
+             ours.path("a.safetensors"), "--quiet")
+    by_file = load_file(ours.path("a.safetensors"))["image_embeds"]
+    ids = numpy.array([[557, 559]], dtype="i4")
+    close("a picture's pixels", ours.embed(model, pixels.astype("f4"), ids)["image_embeds"],
+          by_file, 2e-3)  # (torchvision resizes in its own way: some pixels are off by one)
+
+
+def check_gguf(ours):
+    gguf, numpy = need("gguf", "numpy")
+    from safetensors.numpy import load_file
+    for quick_gelu, dtype in ((False, "f32"), (True, "f16"), (False, "bf16")):
+        path, config, pixels, ids, expected = model_of(ours, quick_gelu)
+        file = ours.export(path, "gguf", dtype)
+        reader = gguf.GGUFReader(file)
+        sizes = config["model_cfg"]
+        for key, value in {
+                "general.architecture": "clip", "clip.has_text_encoder": True,
+                "clip.has_vision_encoder": True, "clip.use_gelu": not quick_gelu,
+                "clip.text.context_length": 20, "clip.text.embedding_length": 48,
+                "clip.text.feed_forward_length": 192, "clip.text.attention.head_count": 3,
+                "clip.text.block_count": 2, "clip.text.projection_dim": sizes["embed_dim"],
+                "clip.vision.image_size": 48, "clip.vision.patch_size": 12,
+                "clip.vision.embedding_length": 60, "clip.vision.feed_forward_length": 150,
+                "clip.vision.attention.head_count": 5, "clip.vision.block_count": 3,
+                "general.file_type": {"f32": 0, "f16": 1, "bf16": 32}[dtype]}.items():
+            got = reader.get_field(key).contents()
+            assert got == value, f"{key}: {got} instead of {value}"
+        assert numpy.allclose(reader.get_field("clip.vision.image_mean").contents(),
+                              config["preprocess_cfg"]["mean"])
+        assert len(reader.get_field("tokenizer.ggml.tokens").contents()) <= sizes[
+            "text_cfg"]["vocab_size"]
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        # clip.cpp knows a model by the number of its tensors: 16 a block, 13 beside them
+        assert len(tensors) == 16 * 5 + 13, len(tensors)
+        weights = load_file(path)
+        width = 48
+        q = tensors["t.blk.1.attn_q.weight"]
+        assert list(q.shape) == [width, width]
+        want = weights["transformer.resblocks.1.attn.in_proj_weight"][:width]
+        if dtype != "bf16":
+            got = q.data.astype("f4").reshape(width, width)
+            assert (got == want.astype(q.data.dtype).astype("f4")).all()
+        conv = tensors["v.patch_embd.weight"]
+        assert list(conv.shape) == [12, 12, 3, 60], conv.shape
+        assert tensors["v.class_embd"].tensor_type == gguf.GGMLQuantizationType.F32
+        # and we read it ourselves
+        got = ours.embed(file, pixels, ids)
+        (close if dtype == "f32" else lambda *a: cosine(*a[:3]))(
+            "image_embeds", got["image_embeds"], expected["image_embeds"], 0)
+
+
+def check_safetensors(ours):
+    torch, safetensors, h5py = need("torch", "safetensors.torch", "h5py")
+    path, _, _, _, _ = model_of(ours)
+    ours_file = safetensors.load_file(ours.export(path, "safetensors"))
+    for name, value in safetensors.load_file(path).items():
+        assert torch.equal(value, ours_file[name]), name
+    native = ours.export(path, "hdf5")
+    with h5py.File(native, "r") as file:
+        for name, value in ours_file.items():
+            assert (file["model"][name][()] == value.numpy()).all(), name
+        assert json.loads(file["config"][()])["model_cfg"]["embed_dim"] == 40
+
+
 def check_onnx(ours):
     numpy, onnx, onnxruntime = need("numpy", "onnx", "onnxruntime")
     for quick_gelu, logit_bias, dtype in ((False, False, "f32"), (True, True, "f32"),
@@ -257,6 +366,46 @@ def check_onnx(ours):
             assert dtype != "f32" or (weights[name] == value).all(), name
         feeds["pixel_values"] = numpy.zeros((1, 3, 48, 48), "f4")
         assert session.run(["image_embeds"], feeds)[0].shape == (1, 40)
+
+
+def check_from_transformers(ours):
+    """A model that transformers saved, through us, to everybody: its own numbers come back."""
+    torch, transformers, onnxruntime = need("torch", "transformers", "onnxruntime")
+    config = transformers.CLIPConfig(
+        projection_dim=24,
+        text_config={"vocab_size": 600, "hidden_size": 32, "intermediate_size": 80,
+                     "num_hidden_layers": 2, "num_attention_heads": 4,
+                     "max_position_embeddings": 20, "bos_token_id": 558, "eos_token_id": 559,
+                     "hidden_act": "quick_gelu"},
+        vision_config={"hidden_size": 48, "intermediate_size": 112, "num_hidden_layers": 2,
+                       "num_attention_heads": 6, "image_size": 32, "patch_size": 8,
+                       "hidden_act": "quick_gelu"})
+    torch.manual_seed(5)
+    model = transformers.CLIPModel(config).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(torch.randn_like(value) * 0.1)
+    model.save_pretrained(ours.path("saved"))
+    pixels = torch.randn(3, 3, 32, 32)
+    ids = torch.tensor(ours.ids(ours.tokenizer(), 20).astype("i8"))
+    ids[0, -1] = 599  # a larger id behind the end: only the first end token counts
+    with torch.no_grad():
+        want = model(input_ids=ids, pixel_values=pixels)
+    got = ours.embed(ours.path("saved"), pixels.numpy(), ids.numpy().astype("i4"))
+    close("ours", got["text_embeds"], want.text_embeds, 2e-6)
+    session = onnxruntime.InferenceSession(ours.export(ours.path("saved"), "onnx"),
+                                           providers=["CPUExecutionProvider"])
+    text, image = session.run(["text_embeds", "image_embeds"], {
+        "input_ids": ids.numpy(), "pixel_values": pixels.numpy()})
+    close("onnx text", text, want.text_embeds, 2e-6)
+    close("onnx image", image, want.image_embeds, 2e-6)
+    again = transformers.CLIPModel.from_pretrained(ours.export(ours.path("saved"), "huggingface"))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    got = ours.embed(ours.export(ours.path("saved"), "gguf"), pixels.numpy(),
+                     ids.numpy().astype("i4"))
+    close("gguf text", got["text_embeds"], want.text_embeds, 2e-6)
+    close("gguf image", got["image_embeds"], want.image_embeds, 2e-6)
 
 
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}

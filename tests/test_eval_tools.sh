@@ -240,6 +240,13 @@ check "... and not written over" says 2 '--force' clip_export --model "$folder/r
     --format open_clip --output "$folder/e_open_clip"
 check "... but when asked" run 0 clip_export --model "$folder/run" --format open_clip \
     --output "$folder/e_open_clip" --force
+for format in huggingface gguf; do
+    check "export as $format" run 0 clip_export --model "$folder/run" --format $format \
+        --output "$folder/e_$format"
+    check "... comes back the same" run 0 clip_export --model "$folder/e_$format" \
+        --format hdf5 --output "$folder/back.h5" --tokenizer "$folder/tokenizer.txt"
+    check "... to the byte" cmp "$folder/back.h5" "$folder/e_f32.h5"
+done
 check "a format that is not written is wrong usage" says 2 'safetensors' clip_export \
     --model "$folder/run" --format pickle --output "$folder/x"
 echo "1..$n"

@@ -1,0 +1,30 @@
+/* Any bytes as a GGUF file: read or refused, and what was read can be touched to its end. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "checkpoints/gguf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct clip_bundle bundle = {0};
+    struct clip_error error;
+    json_t *values;
+    if (clip_gguf_parse(data, size, "fuzz", &values, &bundle, &error) != CLIP_OK) {
+        if (error.message[0] == 0 || bundle.tensor_count != 0 || values) abort();
+        return 0;
+    }
+    unsigned sum = 0;
+    for (int64_t i = 0; i < bundle.tensor_count; i++) {
+        const struct clip_tensor *t = &bundle.tensors[i].tensor;
+        size_t n = (size_t)clip_tensor_count(t) * clip_dtype_size(t->dtype);
+        for (size_t k = 0; k < n; k++) sum += ((const unsigned char *)t->data)[k];
+    }
+    volatile unsigned used = sum;
+    (void)used;
+    json_decref(values);
+    clip_bundle_release(&bundle);
+    return 0;
+}
