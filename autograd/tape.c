@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autograd/ops/parallel.h"
 #include "autograd/workspace.h"
 #include "core/progress.h"
 
@@ -271,24 +272,62 @@ void clip_tape_release(struct clip_tape *t, struct clip_tensor *x)
         drop_value(t, record_of(x->node));
 }
 
-/* Gives every input that needs a gradient one, zeroed where it is new. */
+bool clip_grad_adds(struct clip_tensor *tensor)
+{
+    bool adds = !tensor->grad_empty;
+    tensor->grad_empty = false;
+    return adds;
+}
+
+static void zero_if_empty(struct clip_tensor *tensor)
+{
+    if (tensor->grad != NULL && !clip_grad_adds(tensor))
+        clip_op_zero(tensor->grad, clip_tensor_count(tensor));
+}
+
+/* The input that takes over the gradient of node->out, or NULL: it has no other reader that has
+ * added to its gradient, and is no other input of the op. */
+static struct clip_tensor *heir(const struct clip_node *node)
+{
+    struct clip_tensor *in = node->op->passes > 0 ? node->in[node->op->passes - 1] : NULL;
+    if (in == NULL || !in->needs_grad || in->node == NULL || record_of(in->node)->grad != NULL)
+        return NULL;
+    for (int i = 0; i < CLIP_MAX_INPUTS; i++)
+        if (node->in[i] == in && i != node->op->passes - 1) return NULL;
+    return in;
+}
+
+/* Gives every input that needs a gradient one, empty where it is new. */
 static void prepare_gradients(struct clip_tape *t, struct clip_node *node)
 {
+    const struct clip_tensor *passed = heir(node);
     for (int i = 0; i < CLIP_MAX_INPUTS; i++) {
         struct clip_tensor *in = node->in[i];
-        if (in == NULL || !in->needs_grad || in->grad != NULL || t->status != CLIP_OK) continue;
-        if (in->node == NULL) {
-            assert(t->plan);
-            continue;
+        if (in == NULL || in == passed || !in->needs_grad || t->status != CLIP_OK) continue;
+        struct record *record = in->node != NULL ? record_of(in->node) : NULL;
+        assert(in->grad != NULL || record != NULL || t->plan);
+        if (record != NULL && record->grad == NULL) {
+            record->grad = take(t, (size_t)clip_tensor_count(in) * sizeof(float));
+            if (record->grad != NULL && !t->plan) in->grad = clip_piece_data(record->grad);
+            in->grad_empty = true;
         }
-        struct record *record = record_of(in->node);
-        if (record->grad != NULL)
-            continue; /* planning: taken already, though there is no memory behind it */
-        size_t bytes = (size_t)clip_tensor_count(in) * sizeof(float);
-        record->grad = take(t, bytes);
-        if (record->grad != NULL && !t->plan)
-            in->grad = memset(clip_piece_data(record->grad), 0, bytes);
+        if (!t->plan && !node->op->overwrites) zero_if_empty(in);
     }
+}
+
+/* After backward: the gradient of out goes to the heir, or back to the workspace. */
+static void leave_gradient(struct clip_tape *t, struct clip_node *node)
+{
+    struct record *record = record_of(node);
+    struct clip_tensor *passed = record->grad != NULL ? heir(node) : NULL;
+    if (passed != NULL) {
+        record_of(passed->node)->grad = record->grad;
+        passed->grad = node->out->grad;
+        passed->grad_empty = false;
+        record->grad = NULL;
+    }
+    give_back(t, &record->grad);
+    node->out->grad = NULL;
 }
 
 /* Computes a value again that was given back, and first what that reads. */
@@ -320,7 +359,8 @@ struct segment {
     clip_segment_fn build;
 };
 
-static const struct clip_op segment = {.name = "segment", .reads = CLIP_READS_INPUT(0)};
+static const struct clip_op segment = {
+    .name = "segment", .reads = CLIP_READS_INPUT(0), .overwrites = true};
 
 struct clip_tensor *clip_tape_segment(struct clip_tape *t, clip_segment_fn build,
                                       struct clip_tensor *x, const void *args, size_t args_size)
@@ -381,6 +421,7 @@ static void run_segment(struct clip_tape *t, struct clip_node *node)
         y->grad = node->out->grad;
         walk(t, y->node, last);
         drop_value(t, again);
+        node->in[0]->grad_empty = x.grad_empty;
     }
     for (struct block *b = block->next; b != NULL; b = b->next) b->used = 0;
     block->used = used;
@@ -404,8 +445,7 @@ static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_n
             else
                 run(t, node, node->op->backward);
         }
-        give_back(t, &record->grad);
-        node->out->grad = NULL;
+        leave_gradient(t, node);
         give_back(t, &record->saved);
         if (node != top) drop_value(t, record);
     }

@@ -41,6 +41,10 @@ struct clip_op {
     void (*forward)(struct clip_node *node);  /* writes node->out->data */
     void (*backward)(struct clip_node *node); /* adds to in[i]->grad where in[i] and
                                                  in[i]->needs_grad; reads out->grad */
+    bool overwrites; /* backward asks clip_grad_adds of each gradient before it writes to it;
+                        else those that are empty are zeroed before */
+    int passes;      /* 1 + the number of an input whose gradient is out's as it is (a residual):
+                        where it has none yet, in[i]->grad stays NULL and it gets out's memory */
     unsigned reads; /* what backward reads: CLIP_READS_INPUT(i) | CLIP_READS_OUTPUT */
     /* For an op that costs little beside a multiplication: writes out->data again, the same bits,
      * from the inputs in `reads` and from saved. Its value is then never kept for the backward of
@@ -90,6 +94,9 @@ struct clip_tensor *clip_tape_record(struct clip_tape *tape, const struct clip_o
                                      const int64_t *shape, int n_inputs,
                                      struct clip_tensor *const *inputs, const void *args,
                                      size_t args_size);
+/* For an op's backward: is this gradient added to, or (false, once) overwritten? The caller then
+ * writes all of it. */
+bool clip_grad_adds(struct clip_tensor *tensor);
 /* A tensor in the workspace that no op made: an input to fill. Lives until clip_tape_clear or the
  * end of its scope. */
 struct clip_tensor *clip_tape_input(struct clip_tape *tape, enum clip_dtype dtype, int ndim,

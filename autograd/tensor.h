@@ -24,6 +24,7 @@ struct clip_tensor {
     float *grad;            /* NULL: none yet, or none wanted */
     bool needs_grad;        /* backward should reach it */
     struct clip_node *node; /* the op that made it; NULL for parameters and inputs */
+    bool grad_empty;        /* nothing stands in grad yet: the first to add to it overwrites it */
 };
 
 size_t clip_dtype_size(enum clip_dtype dtype);

@@ -173,20 +173,20 @@ static struct clip_tensor *layers_of(struct clip_tape *tape, struct clip_tensor 
     return x;
 }
 
-/* One segment of four layers holding two segments of two, or none: the same bits, less memory, and
+/* One segment of eight layers, holding two segments of four or none: the same bits, less memory, and
  * as much as was planned. */
 static struct clip_tensor *nested(struct clip_tape *tape, struct clip_tensor *x, const void *args)
 {
-    struct layer two = {((const struct layer *)args)->w, 2};
-    x = clip_tape_segment(tape, layers_of, x, &two, sizeof two);
-    return clip_tape_segment(tape, layers_of, x, &two, sizeof two);
+    struct layer four = {((const struct layer *)args)->w, 4};
+    x = clip_tape_segment(tape, layers_of, x, &four, sizeof four);
+    return clip_tape_segment(tape, layers_of, x, &four, sizeof four);
 }
 
 static void segments_change_memory_and_nothing_else(void **state)
 {
     (void)state;
     struct clip_tensor x = leaf(64, 32, 1), w = leaf(32, 32, 2);
-    struct layer four = {&w, 4};
+    struct layer eight = {&w, 8};
     float *dy = gradcheck_normal(64 * 32, 1, 3);
     float *dx = gradcheck_normal(64 * 32, 0, 0), *dw = gradcheck_normal(32 * 32, 0, 0);
     size_t peak[3];
@@ -197,9 +197,9 @@ static void segments_change_memory_and_nothing_else(void **state)
             memset(x.grad, 0, 64 * 32 * sizeof(float));
             memset(w.grad, 0, 32 * 32 * sizeof(float));
             struct clip_tensor *y = clip_scale(tape, &x, 2);
-            y = k == 0   ? layers_of(tape, y, &four)
-                : k == 1 ? clip_tape_segment(tape, layers_of, y, &four, sizeof four)
-                         : clip_tape_segment(tape, nested, y, &four, sizeof four);
+            y = k == 0   ? layers_of(tape, y, &eight)
+                : k == 1 ? clip_tape_segment(tape, layers_of, y, &eight, sizeof eight)
+                         : clip_tape_segment(tape, nested, y, &eight, sizeof eight);
             y = clip_scale(tape, y, 1);
             clip_tape_backward_from(tape, y, dy);
             fixture_tape_ok(tape);

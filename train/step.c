@@ -254,6 +254,20 @@ static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
 
 /* ---- the step ---- */
 
+/* Whoever writes to a gradient first overwrites it; those that nobody came to are zero. */
+static void empty_gradients(struct clip_model *m)
+{
+    for (int64_t i = 0; i < m->param_count; i++) m->params[i].tensor.grad_empty = true;
+}
+
+static void zero_unreached(struct clip_model *m)
+{
+    for (int64_t i = 0; i < m->param_count; i++) {
+        struct clip_tensor *p = &m->params[i].tensor;
+        if (!clip_grad_adds(p)) memset(p->grad, 0, (size_t)clip_tensor_count(p) * sizeof *p->grad);
+    }
+}
+
 static clip_status check_teacher(const struct clip_step *s, const struct clip_batch *batch,
                                  struct clip_error *error)
 {
@@ -286,12 +300,13 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     struct clip_tensor *positives = s->options.multi_positive ? &ids : NULL;
     CLIP_TRY(check_teacher(s, batch, error));
     if (s->keep != NULL) draw_patches(s, batch);
-    memset(m->grad, 0, (size_t)m->size * sizeof *m->grad);
+    empty_gradients(m);
     if (piece_size(s) < batch->count)
         result->loss = by_pieces(s, batch, positives, error);
     else
         result->loss = whole_batch(s, batch, positives);
     CLIP_TRY(clip_tape_status(s->tape, error));
+    zero_unreached(m);
 
     result->lr = clip_schedule_lr(&s->options.schedule, s->adamw->step);
     result->grad_norm = clip_grad_norm(s->adamw, m->grad);

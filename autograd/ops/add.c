@@ -22,11 +22,16 @@ static void add_forward(struct clip_node *n)
 static void add_backward(struct clip_node *n)
 {
     for (int i = A; i <= B; i++)
-        if (n->in[i]->needs_grad)
-            clip_op_accumulate(n->in[i]->grad, n->out->grad, clip_tensor_count(n->out));
+        if (n->in[i]->needs_grad) clip_op_pass(n, n->in[i]);
 }
 
-static const struct clip_op add = {.name = "add", .forward = add_forward, .backward = add_backward};
+static const struct clip_op add = {
+    .name = "add",
+    .forward = add_forward,
+    .backward = add_backward,
+    .overwrites = true,
+    .passes = 1 + A,
+};
 
 struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct clip_tensor *b)
 {

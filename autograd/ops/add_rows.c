@@ -35,8 +35,7 @@ static void add_rows_columns(struct clip_node *n, int64_t begin, int64_t end)
 
 static void add_rows_backward(struct clip_node *n)
 {
-    if (n->in[X]->needs_grad)
-        clip_op_accumulate(n->in[X]->grad, n->out->grad, clip_tensor_count(n->out));
+    if (n->in[X]->needs_grad) clip_op_pass(n, n->in[X]);
     if (n->in[W]->needs_grad) clip_op_ranges(n, clip_tensor_width(n->out), 64, add_rows_columns);
 }
 
@@ -45,6 +44,7 @@ static const struct clip_op add_rows = {
     .forward = add_rows_forward,
     .backward = add_rows_backward,
     .reads = CLIP_READS_INPUT(IDS),
+    .passes = 1 + X,
 };
 
 struct clip_tensor *clip_add_rows(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,

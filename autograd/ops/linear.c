@@ -5,7 +5,7 @@
 
 /* y = x w^T + b + residual.   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
  *   dx += dy w    dw += dy^T x    db += column sums of dy    dresidual += dy
- * Backward reads x and w. */
+ * Backward reads x and w. A residual's gradient is y's. */
 enum { X, W, B, RESIDUAL };
 
 static void linear_forward(struct clip_node *n)
@@ -19,13 +19,6 @@ static void linear_forward(struct clip_node *n)
         .residual = {n->in[RESIDUAL] != NULL ? n->in[RESIDUAL]->data : NULL, width}});
 }
 
-static void sum_columns(struct clip_node *n, int64_t begin, int64_t end)
-{
-    int64_t width = clip_tensor_width(n->out);
-    clip_kernels()->column_sum(n->in[B]->grad + begin, n->out->grad + begin,
-                               clip_tensor_rows(n->out), end - begin, width);
-}
-
 static void linear_backward(struct clip_node *n)
 {
     struct clip_tensor *x = n->in[X], *w = n->in[W], *b = n->in[B], *residual = n->in[RESIDUAL];
@@ -34,14 +27,13 @@ static void linear_backward(struct clip_node *n)
     if (x->needs_grad)
         clip_gemm(&(struct clip_gemm){
             .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width}, .b = {w->data, d},
-            .c = {x->grad, d}, .accumulate = true});
+            .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
         clip_gemm(&(struct clip_gemm){
             .m = width, .n = d, .k = rows, .alpha = 1, .a = {dy, width, .transpose = true},
-            .b = {x->data, d}, .c = {w->grad, d}, .accumulate = true});
-    if (b != NULL && b->needs_grad) clip_op_ranges(n, width, 64, sum_columns);
-    if (residual != NULL && residual->needs_grad)
-        clip_op_accumulate(residual->grad, dy, rows * width);
+            .b = {x->data, d}, .c = {w->grad, d}, .accumulate = clip_grad_adds(w)});
+    if (b != NULL && b->needs_grad) clip_op_bias(b, dy, rows);
+    if (residual != NULL && residual->needs_grad) clip_op_pass(n, residual);
 }
 
 static const struct clip_op linear = {
@@ -49,6 +41,8 @@ static const struct clip_op linear = {
     .forward = linear_forward,
     .backward = linear_backward,
     .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
+    .overwrites = true,
+    .passes = 1 + RESIDUAL,
 };
 
 struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,

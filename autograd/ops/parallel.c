@@ -1,5 +1,7 @@
 #include "autograd/ops/parallel.h"
 
+#include <string.h>
+
 struct ranges {
     struct clip_node *node;
     int64_t n, grain;
@@ -25,24 +27,77 @@ void clip_op_rows(struct clip_node *node, int64_t rows, int64_t width, clip_rang
     clip_op_ranges(node, rows, grain > 0 ? grain : 1, fn);
 }
 
-enum { ACCUMULATE_GRAIN = 16384 };
+enum { PIECE = 16384 };
 
-struct sum {
+struct pieces {
     float *y;
     const float *x;
     int64_t n;
 };
 
+static int64_t piece(const struct pieces *p, int64_t i)
+{
+    return p->n - i * PIECE < PIECE ? p->n - i * PIECE : PIECE;
+}
+
 static void accumulate_piece(void *context, int64_t i)
 {
-    const struct sum *s = context;
-    int64_t begin = i * ACCUMULATE_GRAIN, n = s->n - begin;
-    clip_kernels()->accumulate(s->y + begin, s->x + begin,
-                               n < ACCUMULATE_GRAIN ? n : ACCUMULATE_GRAIN);
+    const struct pieces *p = context;
+    clip_kernels()->accumulate(p->y + i * PIECE, p->x + i * PIECE, piece(p, i));
+}
+
+static void copy_piece(void *context, int64_t i)
+{
+    const struct pieces *p = context;
+    memcpy(p->y + i * PIECE, p->x + i * PIECE, (size_t)piece(p, i) * sizeof *p->y);
+}
+
+static void zero_piece(void *context, int64_t i)
+{
+    const struct pieces *p = context;
+    memset(p->y + i * PIECE, 0, (size_t)piece(p, i) * sizeof *p->y);
 }
 
 void clip_op_accumulate(float *y, const float *x, int64_t n)
 {
-    struct sum sum = {y, x, n};
-    clip_parallel_for((n + ACCUMULATE_GRAIN - 1) / ACCUMULATE_GRAIN, accumulate_piece, &sum);
+    struct pieces pieces = {y, x, n};
+    clip_parallel_for((n + PIECE - 1) / PIECE, accumulate_piece, &pieces);
+}
+
+void clip_op_zero(float *y, int64_t n)
+{
+    struct pieces pieces = {y, NULL, n};
+    clip_parallel_for((n + PIECE - 1) / PIECE, zero_piece, &pieces);
+}
+
+void clip_op_pass(const struct clip_node *node, struct clip_tensor *in)
+{
+    struct pieces pieces = {in->grad, node->out->grad, clip_tensor_count(in)};
+    if (in->grad == NULL) return;
+    clip_parallel_for((pieces.n + PIECE - 1) / PIECE,
+                      clip_grad_adds(in) ? accumulate_piece : copy_piece, &pieces);
+}
+
+enum { COLUMNS = 64 };
+
+struct columns {
+    float *sums;
+    const float *x;
+    int64_t rows, width;
+};
+
+static void sum_columns(void *context, int64_t i)
+{
+    const struct columns *c = context;
+    int64_t begin = i * COLUMNS, n = c->width - begin;
+    clip_kernels()->column_sum(c->sums + begin, c->x + begin, c->rows, n < COLUMNS ? n : COLUMNS,
+                               c->width);
+}
+
+void clip_op_bias(struct clip_tensor *b, const float *dy, int64_t rows)
+{
+    int64_t width = clip_tensor_count(b);
+    struct columns columns = {b->grad, dy, rows, width};
+    if (!clip_grad_adds(b)) clip_op_zero(b->grad, width);
+    clip_parallel_for((width + COLUMNS - 1) / COLUMNS, sum_columns, &columns);
 }

@@ -25,11 +25,11 @@ static void project_backward(struct clip_node *n)
     if (x->needs_grad)
         clip_gemm(&(struct clip_gemm){
             .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width},
-            .b = {w->data, width, .transpose = true}, .c = {x->grad, d}, .accumulate = true});
+            .b = {w->data, width, .transpose = true}, .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
         clip_gemm(&(struct clip_gemm){
             .m = d, .n = width, .k = rows, .alpha = 1, .a = {x->data, d, .transpose = true},
-            .b = {dy, width}, .c = {w->grad, width}, .accumulate = true});
+            .b = {dy, width}, .c = {w->grad, width}, .accumulate = clip_grad_adds(w)});
 }
 
 static const struct clip_op project = {
@@ -37,6 +37,7 @@ static const struct clip_op project = {
     .forward = project_forward,
     .backward = project_backward,
     .reads = CLIP_READS_INPUT(X) | CLIP_READS_INPUT(W),
+    .overwrites = true,
 };
 
 struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w)
