@@ -5,10 +5,21 @@
 #define CLIP_AUTOGRAD_OPS_H
 
 #include "autograd/tape.h"
+#include "kernels/kernels.h"
 
-/* y = x w^T + b + residual.  x [R,D], w [N,D], b [N] or NULL, residual [R,N] or NULL -> [R,N] */
+/* y = x w^T + b + residual.  x [R,D], w [N,D], b [N] or NULL, residual [R,N] or NULL -> [R,N],
+ * without a residual stored in the tape's dtype */
 struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
                                 struct clip_tensor *b, struct clip_tensor *residual);
+/* y = activation(x w1^T + b1) w2^T + b2 + residual.  x [R,D], w1 [F,D], b1 [F], w2 [N,F], b2 [N],
+ * residual [R,N] or NULL -> [R,N]. For backward one matrix [R,F] is kept; with `keep` false none,
+ * and the first product is computed again. */
+struct clip_mlp_weights {
+    struct clip_tensor *w1, *b1, *w2, *b2;
+};
+struct clip_tensor *clip_mlp(struct clip_tape *t, struct clip_tensor *x,
+                             const struct clip_mlp_weights *w, enum clip_activation activation,
+                             bool keep, struct clip_tensor *residual);
 /* y = x w.  x [R,D], w [D,N] -> [R,N]  (CLIP's projections are stored this way) */
 struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w);
 /* y[r] = w[ids[r]].  w [V,D], ids i32 [R] -> [R,D] */
@@ -19,6 +30,9 @@ struct clip_tensor *clip_add_rows(struct clip_tape *t, struct clip_tensor *x, st
                                   struct clip_tensor *ids);
 /* y = (x - mean) / sqrt(var + eps) * w + b over the last axis.  x [R,D], w, b [D] -> [R,D] */
 struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,
+                                   struct clip_tensor *w, struct clip_tensor *b, float eps);
+/* The same for a product to read: y is stored in the tape's dtype. */
+struct clip_tensor *clip_norm_rows(struct clip_tape *t, struct clip_tensor *x,
                                    struct clip_tensor *w, struct clip_tensor *b, float eps);
 /* y = x Phi(x), Phi the normal distribution function (exact GELU).  any shape */
 struct clip_tensor *clip_gelu(struct clip_tape *t, struct clip_tensor *x);

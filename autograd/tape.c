@@ -218,8 +218,16 @@ struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *
                                      struct clip_tensor *const *inputs, const void *args,
                                      size_t args_size)
 {
+    return clip_tape_record_as(t, CLIP_F32, op, ndim, shape, n_inputs, inputs, args, args_size);
+}
+
+struct clip_tensor *clip_tape_record_as(struct clip_tape *t, enum clip_dtype dtype,
+                                        const struct clip_op *op, int ndim, const int64_t *shape,
+                                        int n_inputs, struct clip_tensor *const *inputs,
+                                        const void *args, size_t args_size)
+{
     assert(n_inputs <= CLIP_MAX_INPUTS);
-    struct record *record = make_output(t, CLIP_F32, ndim, shape, args_size);
+    struct record *record = make_output(t, dtype, ndim, shape, args_size);
     if (t->status != CLIP_OK) return &record->out;
     struct clip_node *node = &record->node;
     node->op = op;

@@ -67,6 +67,10 @@ struct clip_profile {
 struct clip_tape {
     bool record; /* keep what backward needs (default true) */
     bool plan;   /* see above */
+    /* CLIP_F32 (default), or CLIP_BF16: products round what they multiply to bfloat16 and sum in
+     * float32, and what stands between the products of a block is stored as bfloat16. Parameters,
+     * the residual stream, features, statistics and all gradients are float32 either way. */
+    enum clip_dtype dtype;
     struct clip_workspace *workspace;
     struct clip_node *last;
     struct clip_scope *scope;
@@ -94,6 +98,11 @@ struct clip_tensor *clip_tape_record(struct clip_tape *tape, const struct clip_o
                                      const int64_t *shape, int n_inputs,
                                      struct clip_tensor *const *inputs, const void *args,
                                      size_t args_size);
+/* The same with out of another dtype. */
+struct clip_tensor *clip_tape_record_as(struct clip_tape *tape, enum clip_dtype dtype,
+                                        const struct clip_op *op, int ndim, const int64_t *shape,
+                                        int n_inputs, struct clip_tensor *const *inputs,
+                                        const void *args, size_t args_size);
 /* For an op's backward: is this gradient added to, or (false, once) overwritten? The caller then
  * writes all of it. */
 bool clip_grad_adds(struct clip_tensor *tensor);

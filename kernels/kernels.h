@@ -36,13 +36,14 @@ struct clip_kernels {
     void (*scale)(float *y, float f, const float *x, int64_t n);
     float (*dot)(const float *a, const float *b, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
-    /* sum[c] += sum over r of x[r * stride + c].  rows x cols */
-    void (*column_sum)(float *sum, const float *x, int64_t rows, int64_t cols, int64_t stride);
+    /* sum[c] += sum over r of x[r * stride + c].  rows x cols; x is float32, or bfloat16 */
+    void (*column_sum)(float *sum, const void *x, bool x_bf16, int64_t rows, int64_t cols,
+                       int64_t stride);
 
     /* y = (x - mean) rstd w + b for each of `rows` rows; keeps mean and rstd = 1/sqrt(var + eps)
-     * [rows] */
-    void (*layernorm)(float *y, float *mean, float *rstd, const float *x, const float *w,
-                      const float *b, int64_t rows, int64_t width, float eps);
+     * [rows]. y is float32, or bfloat16. */
+    void (*layernorm)(void *y, bool y_bf16, float *mean, float *rstd, const float *x,
+                      const float *w, const float *b, int64_t rows, int64_t width, float eps);
     /* dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd */
     void (*layernorm_dx)(float *dx, const float *dy, const float *x, const float *w,
                          const float *mean, const float *rstd, int64_t rows, int64_t width);
@@ -59,6 +60,9 @@ struct clip_kernels {
 
     void (*gelu_tanh)(float *y, const float *x, int64_t n);
     void (*gelu_tanh_backward)(float *dx, const float *dy, const float *x, int64_t n);
+
+    /* y = activation(x), both float32 or both bfloat16.  n elements */
+    void (*activate)(void *y, const void *x, bool bf16, enum clip_activation kind, int64_t n);
 
     /* float32 to bfloat16, to nearest, ties to even; and back */
     void (*to_bf16)(uint16_t *y, const float *x, int64_t n);

@@ -49,28 +49,35 @@ static double sum_squares(const float *x, int64_t n)
     return total;
 }
 
-static void column_sum(float *restrict sum, const float *restrict x, int64_t rows, int64_t cols,
-                       int64_t stride)
+static void column_sum(float *restrict sum, const void *restrict x, bool x_bf16, int64_t rows,
+                       int64_t cols, int64_t stride)
 {
     for (int64_t c0 = 0; c0 < cols; c0 += BLOCK_COLS) {
         int64_t width = cols - c0 < BLOCK_COLS ? cols - c0 : BLOCK_COLS;
         for (int64_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
             int64_t end = rows - r0 < BLOCK_ROWS ? rows : r0 + BLOCK_ROWS;
             float part[BLOCK_COLS] = {0};
-            for (int64_t r = r0; r < end; r++)
-                for (int64_t c = 0; c < width; c++) part[c] += x[r * stride + c0 + c];
+            for (int64_t r = r0; r < end; r++) {
+                const float *row = (const float *)x + r * stride + c0;
+                const uint16_t *half = (const uint16_t *)x + r * stride + c0;
+                if (x_bf16)
+                    for (int64_t c = 0; c < width; c++) part[c] += clip_bf16_widen(half[c]);
+                else
+                    for (int64_t c = 0; c < width; c++) part[c] += row[c];
+            }
             for (int64_t c = 0; c < width; c++) sum[c0 + c] += part[c];
         }
     }
 }
 
-static void layernorm(float *restrict y, float *restrict mean, float *restrict rstd,
+static void layernorm(void *restrict y, bool y_bf16, float *restrict mean, float *restrict rstd,
                       const float *restrict x, const float *restrict w, const float *restrict b,
                       int64_t rows, int64_t width, float eps)
 {
     for (int64_t r = 0; r < rows; r++) {
         const float *xr = x + r * width, first = xr[0];
-        float *yr = y + r * width, sum = 0, squares = 0;
+        float *yr = (float *)y + r * width, sum = 0, squares = 0;
+        uint16_t *half = (uint16_t *)y + r * width;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < width; c++)
             sum += xr[c] - first; /* a common offset costs no digits */
@@ -78,7 +85,11 @@ static void layernorm(float *restrict y, float *restrict mean, float *restrict r
 #pragma omp simd reduction(+ : squares)
         for (int64_t c = 0; c < width; c++) squares += (xr[c] - mu) * (xr[c] - mu);
         float rs = 1.0f / sqrtf(squares / (float)width + eps);
-        for (int64_t c = 0; c < width; c++) yr[c] = (xr[c] - mu) * rs * w[c] + b[c];
+        if (y_bf16)
+            for (int64_t c = 0; c < width; c++)
+                half[c] = clip_bf16_round((xr[c] - mu) * rs * w[c] + b[c]);
+        else
+            for (int64_t c = 0; c < width; c++) yr[c] = (xr[c] - mu) * rs * w[c] + b[c];
         mean[r] = mu;
         rstd[r] = rs;
     }
@@ -169,6 +180,30 @@ static void to_bf16(uint16_t *restrict y, const float *restrict x, int64_t n)
 static void from_bf16(float *restrict y, const uint16_t *restrict x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] = clip_bf16_widen(x[i]);
+}
+
+/* One loop for each kind and storage: both are constants inside. */
+#define ACTIVATE(kind)                                                                   \
+    if (bf16)                                                                            \
+        for (int64_t i = 0; i < n; i++)                                                  \
+            half_y[i] = clip_bf16_round(activate(kind, clip_bf16_widen(half_x[i])));     \
+    else                                                                                 \
+        for (int64_t i = 0; i < n; i++) y[i] = activate(kind, x[i])
+
+static void activate_row(void *to, const void *from, bool bf16, enum clip_activation kind,
+                         int64_t n)
+{
+    float *restrict y = to;
+    const float *restrict x = from;
+    uint16_t *restrict half_y = to;
+    const uint16_t *restrict half_x = from;
+    if (kind == CLIP_GELU) {
+        ACTIVATE(CLIP_GELU);
+    } else if (kind == CLIP_QUICK_GELU) {
+        ACTIVATE(CLIP_QUICK_GELU);
+    } else {
+        ACTIVATE(CLIP_GELU_TANH);
+    }
 }
 
 static float max_of(const float *x, int64_t n)
@@ -400,6 +435,7 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .finish_row = PASTE(clip_finish_row_, CLIP_ROWS),
+    .activate = activate_row,
     .softmax = softmax,
     .max = max_of,
     .sum_exp = sum_exp,

@@ -6,55 +6,57 @@
 
 static const float LAYERNORM_EPS = 1e-5f;
 
+static enum clip_activation activation_of(const struct clip_model_config *c)
+{
+    return c->quick_gelu ? CLIP_QUICK_GELU : CLIP_GELU;
+}
+
 /* What a block is built from, beside its input. */
 struct block_args {
     const struct clip_block *block;
     struct clip_tensor *offsets;
     int64_t heads;
-    bool causal, quick_gelu;
+    bool causal;
+    enum clip_activation activation;
+    enum clip_recompute recompute;
 };
 
 /* x + attention(ln_1(x)) */
 static struct clip_tensor *attention_part(struct clip_tape *t, struct clip_tensor *x,
-                                          const void *args)
+                                          const struct block_args *a)
 {
-    const struct block_args *a = args;
     const struct clip_block *b = a->block;
-    struct clip_tensor *h = clip_layernorm(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
+    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
     h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);   /* [T,3W] */
     h = clip_attention(t, h, a->offsets, a->heads, a->causal); /* [T,W] */
     return clip_linear(t, h, b->out_proj_w, b->out_proj_b, x); /* [T,W] */
 }
 
 /* x + mlp(ln_2(x)) */
-static struct clip_tensor *mlp_part(struct clip_tape *t, struct clip_tensor *x, const void *args)
+static struct clip_tensor *mlp_part(struct clip_tape *t, struct clip_tensor *x,
+                                    const struct block_args *a)
 {
-    const struct block_args *a = args;
     const struct clip_block *b = a->block;
-    struct clip_tensor *h = clip_layernorm(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS); /* [T,W] */
-    h = clip_linear(t, h, b->c_fc_w, b->c_fc_b, NULL); /* [T,hidden] */
-    h = a->quick_gelu ? clip_quickgelu(t, h) : clip_gelu(t, h);
-    return clip_linear(t, h, b->c_proj_w, b->c_proj_b, x); /* [T,W] */
+    struct clip_mlp_weights w = {b->c_fc_w, b->c_fc_b, b->c_proj_w, b->c_proj_b};
+    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS); /* [T,W] */
+    return clip_mlp(t, h, &w, a->activation, a->recompute != CLIP_RECOMPUTE_MLP, x);   /* [T,W] */
 }
 
+/* A pre-norm residual block (Radford et al. 2019). */
 static struct clip_tensor *both_parts(struct clip_tape *t, struct clip_tensor *x, const void *args)
 {
     return mlp_part(t, attention_part(t, x, args), args);
 }
 
-/* A pre-norm residual block (Radford et al. 2019), all or half of which backward may build again.
- */
-static struct clip_tensor *block_forward(struct clip_tape *t, enum clip_recompute recompute,
-                                         struct clip_tensor *x, const struct block_args *args)
+/* The same; backward may build all of it again. */
+static struct clip_tensor *block_forward(struct clip_tape *t, struct clip_tensor *x,
+                                         const struct block_args *args)
 {
     struct clip_scope scope;
     clip_scope_enter(t, &scope);
-    if (recompute == CLIP_RECOMPUTE_BLOCK)
-        x = clip_tape_segment(t, both_parts, x, args, sizeof *args);
-    else if (recompute == CLIP_RECOMPUTE_MLP)
-        x = clip_tape_segment(t, mlp_part, attention_part(t, x, args), args, sizeof *args);
-    else
-        x = both_parts(t, x, args);
+    x = args->recompute == CLIP_RECOMPUTE_BLOCK
+            ? clip_tape_segment(t, both_parts, x, args, sizeof *args)
+            : both_parts(t, x, args);
     return clip_scope_leave(t, &scope, x);
 }
 
@@ -92,8 +94,8 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
-                                  c->quick_gelu};
-        x = block_forward(t, m->recompute, x, &args);
+                                  activation_of(c), m->recompute};
+        x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
     return x;
@@ -136,8 +138,9 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, true, c->quick_gelu};
-        x = block_forward(t, m->recompute, x, &args);
+        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, true,
+                                  activation_of(c), m->recompute};
+        x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
     return x;

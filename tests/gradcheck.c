@@ -185,6 +185,28 @@ static void check_accumulates(struct checker *c, float *const *grads, const doub
         }
 }
 
+/* What stands in an empty gradient is overwritten, never read. */
+static void check_overwrites(struct checker *c, float *const *grads, const double *largest)
+{
+    for (int i = 0; i < c->check->n; i++) {
+        struct clip_tensor *leaf = c->check->leaves[i];
+        for (int64_t j = 0; j < count_of(c, i); j++) leaf->grad[j] = NAN;
+        leaf->grad_empty = true;
+    }
+    struct clip_tensor *y = build(c);
+    clip_tape_backward_from(c->tape, y, c->dy);
+    for (int i = 0; i < c->check->n; i++) {
+        if (c->check->leaves[i]->grad_empty)
+            fail_msg("%s: the gradient of leaf %d is still marked as empty", c->op, i);
+        for (int64_t j = 0; j < count_of(c, i); j++) {
+            double got = (double)c->check->leaves[i]->grad[j];
+            if (!(fabs(got - (double)grads[i][j]) <= 1e-6 * largest[i]))
+                fail_msg("%s: gradient of leaf %d at %lld is %.7g where it was empty, else %.7g",
+                         c->op, i, (long long)j, got, (double)grads[i][j]);
+        }
+    }
+}
+
 /* Does leaf k need a gradient when leaf i is the one that does? */
 static bool goes_with(const struct checker *c, int k, int i)
 {
@@ -287,6 +309,7 @@ void gradcheck(const char *op, const struct gradcheck *check)
     }
     check_threads(&c, grads, y);
     check_accumulates(&c, grads, largest);
+    check_overwrites(&c, grads, largest);
     if (check->through_leaves) check_reads(&c, grads, largest);
     for (int i = 0; i < check->n; i++) check_alone(&c, i, grads, largest[i]);
     c.tape->record = false; /* from here on only values are wanted, and one thread is fastest */

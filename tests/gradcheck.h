@@ -31,7 +31,7 @@ struct gradcheck {
 /* Fails the running test with a sentence that names `op`, the leaf and the element unless
  * - every leaf's gradient equals the measured one, element by element (64 random ones where there
  *   are more), and along a random direction through all leaves at once;
- * - backward adds to what stands in the gradients;
+ * - backward adds to what stands in the gradients, and overwrites those that are empty;
  * - a leaf that needs no gradient gets none, and the others' do not change by that;
  * - value and gradients are the same bits with 1, 2 and 3 threads;
  * - with through_leaves: gradients stay the same where a scope gives back every value that no

@@ -26,6 +26,7 @@ struct with {
     float factor;
     bool causal;
     unsigned together; /* see struct gradcheck */
+    const void *more;  /* an op's own struct */
 };
 
 /* Checks `op` with leaves of the given tensors, then releases them. */
@@ -115,6 +116,63 @@ static void test_linear_residual_of_itself(void **state)
     struct with none = {0};
     gradcheck_op("linear", linear_to_itself, &none,
                  LEAVES(NORMAL(1, 1, 6, 5), NORMAL(0.5f, 2, 5, 5)), 0);
+}
+
+/* ---- mlp: both activations, with and without a residual, its inner value kept or not ---- */
+
+struct mlp_with {
+    enum clip_activation activation;
+    bool keep, residual;
+};
+
+static struct clip_tensor *mlp(struct clip_tape *t, struct clip_tensor *const *l,
+                               const void *context)
+{
+    const struct mlp_with *with = ((const struct with *)context)->more;
+    struct clip_mlp_weights w = {l[1], l[2], l[3], l[4]};
+    return clip_mlp(t, l[0], &w, with->activation, with->keep, with->residual ? l[5] : NULL);
+}
+
+static void check_mlp(int64_t r, int64_t d, int64_t f, int64_t n, struct mlp_with with)
+{
+    struct with more = {.more = &with};
+    float s = 1.0f / sqrtf((float)d), s2 = 1.0f / sqrtf((float)f);
+    struct clip_tensor leaves[] = {
+        NORMAL(1, 1, r, d), NORMAL(s, 2, f, d), NORMAL(1, 3, f),
+        NORMAL(s2, 4, n, f), NORMAL(1, 5, n),  NORMAL(1, 6, r, n),
+    };
+    gradcheck_op("mlp", mlp, &more, with.residual ? 6 : 5, leaves, 0);
+    if (!with.residual) gradcheck_tensor_free(&leaves[5]);
+}
+
+static void test_mlp(void **state)
+{
+    (void)state;
+    for (int keep = 0; keep < 2; keep++) {
+        check_mlp(5, 7, 9, 4, (struct mlp_with){CLIP_GELU, keep, true});
+        check_mlp(1, 1, 1, 1, (struct mlp_with){CLIP_QUICK_GELU, keep, true});
+        check_mlp(70, 33, 67, 40, (struct mlp_with){CLIP_QUICK_GELU, keep, false});
+        check_mlp(9, 8, 16, 8, (struct mlp_with){CLIP_GELU_TANH, keep, true});
+    }
+}
+
+/* A residual that is the input itself. */
+static struct clip_tensor *mlp_to_itself(struct clip_tape *t, struct clip_tensor *const *l,
+                                         const void *context)
+{
+    struct clip_mlp_weights w = {l[1], l[2], l[3], l[4]};
+    (void)context;
+    return clip_mlp(t, l[0], &w, CLIP_GELU, true, l[0]);
+}
+
+static void test_mlp_residual_of_itself(void **state)
+{
+    (void)state;
+    struct with none = {0};
+    gradcheck_op("mlp", mlp_to_itself, &none,
+                 LEAVES(NORMAL(1, 1, 6, 5), NORMAL(0.5f, 2, 7, 5), NORMAL(1, 3, 7),
+                        NORMAL(0.5f, 4, 5, 7), NORMAL(1, 5, 5)),
+                 0);
 }
 
 static struct clip_tensor *project(struct clip_tape *t, struct clip_tensor *const *l,
@@ -466,6 +524,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_linear_residual_of_itself),
+        cmocka_unit_test(test_mlp),
+        cmocka_unit_test(test_mlp_residual_of_itself),
         cmocka_unit_test(test_project),
         cmocka_unit_test(test_rows_by_number),
         cmocka_unit_test(test_layernorm),

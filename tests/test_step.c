@@ -51,6 +51,8 @@ static void threads_change_no_bit(void **state)
         r.options.patch_dropout = 0.5;
         r.options.ema_decay = 0.9;
         check_threads(&r);
+        r.options.precision = CLIP_BF16;
+        check_threads(&r);
         training_close(&r);
     }
 }
@@ -64,7 +66,9 @@ static void recompute_changes_no_bit(void **state)
     double loss[3];
     float *first = NULL;
     training_open(&r, test_root(0), 1);
-    for (int locked = 0; locked < 2; locked++, free(first)) {
+    for (int kind = 0; kind < 4; kind++, free(first)) {
+        bool locked = kind % 2 == 1;
+        r.options.precision = kind < 2 ? CLIP_F32 : CLIP_BF16;
         test_ok(clip_model_train(r.model, &error), &error);
         if (locked) clip_model_lock_image(r.model, 1);
         for (int k = CLIP_RECOMPUTE_NONE; k <= CLIP_RECOMPUTE_BLOCK; k++) {

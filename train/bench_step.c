@@ -115,6 +115,7 @@ clip_status clip_bench_step(const struct clip_config *config,
         .schedule = {.kind = CLIP_SCHEDULE_CONST, .lr = 1e-5},
         .batch_size = o->batch_size,
         .micro_batch = config->train.micro_batch,
+        .precision = strcmp(config->train.precision, "bf16") == 0 ? CLIP_BF16 : CLIP_F32,
         .grad_clip_norm = 1,
         .layer_decay = 1,
     };

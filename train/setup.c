@@ -252,6 +252,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .layer_decay = c->optim.layer_decay,
         .ema_decay = c->optim.ema_decay,
         .patch_dropout = c->train.patch_dropout,
+        .precision = is(c->train.precision, "bf16") ? CLIP_BF16 : CLIP_F32,
         .recompute = is(c->train.recompute, "block") ? CLIP_RECOMPUTE_BLOCK
                      : is(c->train.recompute, "mlp") ? CLIP_RECOMPUTE_MLP
                                                      : CLIP_RECOMPUTE_NONE,

@@ -63,6 +63,7 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     s->model = model;
     model->recompute = options->recompute;
     CLIP_TRY(clip_tape_create(&s->tape, error));
+    s->tape->dtype = options->precision;
     CLIP_TRY(create_adamw(s, error));
     if (options->ema_decay > 0) {
         CLIP_NEW(s->ema, model->size);
@@ -334,6 +335,7 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
+    tape->dtype = s->options.precision;
     clip_tape_clear(tape);
     int64_t size = s->model->config.image_size, kept = kept_patches(s);
     struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});

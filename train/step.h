@@ -29,6 +29,7 @@ struct clip_step_options {
     double layer_decay;    /* learning-rate factor from each block to the one below */
     double ema_decay;      /* 0: none */
     double patch_dropout;  /* share of patches left out */
+    enum clip_dtype precision; /* CLIP_F32 or CLIP_BF16: of products, and of values between them */
     enum clip_recompute recompute; /* of the blocks' values, in backward */
     uint64_t seed;         /* of patch dropout */
 };

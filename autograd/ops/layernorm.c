@@ -26,7 +26,9 @@ static void layernorm_rows(struct clip_node *n, int64_t begin, int64_t end)
 {
     const struct layernorm_args *args = n->args;
     int64_t d = clip_tensor_width(n->out);
-    clip_kernels()->layernorm((float *)n->out->data + begin * d, means(n) + begin, rstds(n) + begin,
+    size_t at = (size_t)(begin * d) * clip_dtype_size(n->out->dtype);
+    clip_kernels()->layernorm((char *)n->out->data + at, n->out->dtype == CLIP_BF16,
+                              means(n) + begin, rstds(n) + begin,
                               (const float *)n->in[X]->data + begin * d, n->in[W]->data,
                               n->in[B]->data, end - begin, d, args->eps);
 }
@@ -68,14 +70,28 @@ static const struct clip_op layernorm = {
     .saved = layernorm_saved,
 };
 
-struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,
-                                   struct clip_tensor *w, struct clip_tensor *b, float eps)
+static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype,
+                                  struct clip_tensor *x, struct clip_tensor *w,
+                                  struct clip_tensor *b, float eps)
 {
+    assert(x->dtype == CLIP_F32);
     assert(clip_tensor_count(w) == clip_tensor_width(x) &&
            clip_tensor_count(b) == clip_tensor_width(x));
     assert(w->needs_grad == b->needs_grad); /* they are locked or trained together */
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
     struct layernorm_args args = {eps};
-    return clip_tape_record(t, &layernorm, 2, shape, 3, (struct clip_tensor *[]){x, w, b}, &args,
-                            sizeof args);
+    return clip_tape_record_as(t, dtype, &layernorm, 2, shape, 3,
+                               (struct clip_tensor *[]){x, w, b}, &args, sizeof args);
+}
+
+struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,
+                                   struct clip_tensor *w, struct clip_tensor *b, float eps)
+{
+    return record(t, CLIP_F32, x, w, b, eps);
+}
+
+struct clip_tensor *clip_norm_rows(struct clip_tape *t, struct clip_tensor *x,
+                                   struct clip_tensor *w, struct clip_tensor *b, float eps)
+{
+    return record(t, t->dtype, x, w, b, eps);
 }

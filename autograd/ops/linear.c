@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
+#include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
 /* y = x w^T + b + residual.   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
@@ -13,10 +14,10 @@ static void linear_forward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[0];
     clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = width, .k = d, .alpha = 1, .a = {n->in[X]->data, d},
-        .b = {n->in[W]->data, d, .transpose = true}, .c = {n->out->data, width},
+        .m = rows, .n = width, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
+        .a = clip_op_operand(n->in[X], d), .b = clip_op_transposed(n->in[W], d),
         .bias = n->in[B] != NULL ? n->in[B]->data : NULL,
-        .residual = {n->in[RESIDUAL] != NULL ? n->in[RESIDUAL]->data : NULL, width}});
+        .residual = clip_op_matrix(n->in[RESIDUAL], width), .c = clip_op_matrix(n->out, width)});
 }
 
 static void linear_backward(struct clip_node *n)
@@ -24,15 +25,17 @@ static void linear_backward(struct clip_node *n)
     struct clip_tensor *x = n->in[X], *w = n->in[W], *b = n->in[B], *residual = n->in[RESIDUAL];
     int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[0];
     const float *dy = n->out->grad;
+    bool bf16 = clip_op_bf16(n);
     if (x->needs_grad)
         clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width}, .b = {w->data, d},
-            .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
+            .m = rows, .n = d, .k = width, .alpha = 1, .multiply_bf16 = bf16, .a = {dy, width},
+            .b = {w->data, d}, .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
         clip_gemm(&(struct clip_gemm){
-            .m = width, .n = d, .k = rows, .alpha = 1, .a = {dy, width, .transpose = true},
-            .b = {x->data, d}, .c = {w->grad, d}, .accumulate = clip_grad_adds(w)});
-    if (b != NULL && b->needs_grad) clip_op_bias(b, dy, rows);
+            .m = width, .n = d, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
+            .a = {dy, width, .transpose = true}, .b = clip_op_operand(x, d), .c = {w->grad, d},
+            .accumulate = clip_grad_adds(w)});
+    if (b != NULL && b->needs_grad) clip_op_bias(b, dy, false, rows);
     if (residual != NULL && residual->needs_grad) clip_op_pass(n, residual);
 }
 
@@ -52,6 +55,6 @@ struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, stru
     assert(b == NULL || clip_tensor_count(b) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[0]};
     assert(residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
-    return clip_tape_record(t, &linear, 2, shape, 4, (struct clip_tensor *[]){x, w, b, residual},
-                            NULL, 0);
+    return clip_tape_record_as(t, residual == NULL ? t->dtype : CLIP_F32, &linear, 2, shape, 4,
+                               (struct clip_tensor *[]){x, w, b, residual}, NULL, 0);
 }

@@ -82,7 +82,8 @@ enum { COLUMNS = 64 };
 
 struct columns {
     float *sums;
-    const float *x;
+    const void *x;
+    bool bf16;
     int64_t rows, width;
 };
 
@@ -90,14 +91,15 @@ static void sum_columns(void *context, int64_t i)
 {
     const struct columns *c = context;
     int64_t begin = i * COLUMNS, n = c->width - begin;
-    clip_kernels()->column_sum(c->sums + begin, c->x + begin, c->rows, n < COLUMNS ? n : COLUMNS,
+    const char *x = (const char *)c->x + (size_t)begin * (c->bf16 ? 2 : sizeof(float));
+    clip_kernels()->column_sum(c->sums + begin, x, c->bf16, c->rows, n < COLUMNS ? n : COLUMNS,
                                c->width);
 }
 
-void clip_op_bias(struct clip_tensor *b, const float *dy, int64_t rows)
+void clip_op_bias(struct clip_tensor *b, const void *dy, bool dy_bf16, int64_t rows)
 {
     int64_t width = clip_tensor_count(b);
-    struct columns columns = {b->grad, dy, rows, width};
+    struct columns columns = {b->grad, dy, dy_bf16, rows, width};
     if (!clip_grad_adds(b)) clip_op_zero(b->grad, width);
     clip_parallel_for((width + COLUMNS - 1) / COLUMNS, sum_columns, &columns);
 }

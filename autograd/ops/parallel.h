@@ -24,7 +24,7 @@ void clip_op_zero(float *y, int64_t n);
 /* For an op that passes its gradient on: adds out's gradient to that of `in`, which is NULL where
  * the tape hands it over instead. For an op that overwrites: `in` may be empty. */
 void clip_op_pass(const struct clip_node *node, struct clip_tensor *in);
-/* db += column sums of dy [rows, width of b], b empty or not. */
-void clip_op_bias(struct clip_tensor *b, const float *dy, int64_t rows);
+/* db += column sums of dy [rows, width of b], float32 or bfloat16; db may be empty. */
+void clip_op_bias(struct clip_tensor *b, const void *dy, bool dy_bf16, int64_t rows);
 
 #endif

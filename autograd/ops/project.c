@@ -1,7 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
-#include "kernels/gemm.h"
+#include "autograd/ops/operand.h"
 
 /* y = x w.   x [R,D]   w [D,N]   y [R,N]
  *   dx += dy w^T    dw += x^T dy
@@ -13,8 +13,8 @@ static void project_forward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[1];
     clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = width, .k = d, .alpha = 1, .a = {n->in[X]->data, d},
-        .b = {n->in[W]->data, width}, .c = {n->out->data, width}});
+        .m = rows, .n = width, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
+        .a = clip_op_operand(n->in[X], d), .b = {n->in[W]->data, width}, .c = {n->out->data, width}});
 }
 
 static void project_backward(struct clip_node *n)
@@ -22,14 +22,15 @@ static void project_backward(struct clip_node *n)
     struct clip_tensor *x = n->in[X], *w = n->in[W];
     int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x), width = w->shape[1];
     const float *dy = n->out->grad;
+    bool bf16 = clip_op_bf16(n);
     if (x->needs_grad)
         clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = width, .alpha = 1, .a = {dy, width},
+            .m = rows, .n = d, .k = width, .alpha = 1, .multiply_bf16 = bf16, .a = {dy, width},
             .b = {w->data, width, .transpose = true}, .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
         clip_gemm(&(struct clip_gemm){
-            .m = d, .n = width, .k = rows, .alpha = 1, .a = {x->data, d, .transpose = true},
-            .b = {dy, width}, .c = {w->grad, width}, .accumulate = clip_grad_adds(w)});
+            .m = d, .n = width, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
+            .a = clip_op_transposed(x, d), .b = {dy, width}, .c = {w->grad, width}, .accumulate = clip_grad_adds(w)});
 }
 
 static const struct clip_op project = {
