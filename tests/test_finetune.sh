@@ -174,7 +174,8 @@ check "classes that are not there end a run before it begins" says 'nowhere.txt'
     --set probe.classes=nowhere.txt --output none
 check "a half of a task does too" says '[probe] images is set; set classes and templates' 2 \
     $(train) --set probe.images=old --output none
-check "a model that has learned" run 0 $(train) --set train.steps=120 --set optim.lr=3e-3 --output good
+check "a model that has learned" run 0 $(train) --set train.steps=120 --set optim.lr=3e-3 \
+    --output good
 check "fine-tuning that makes it worse is said" says 'no validation was better than the model' 0 \
     $(train) --init good --set optim.lr=0.1 --set optim.warmup=0 --output worse
 
@@ -208,3 +209,42 @@ check "validation on what is trained on" says '10 of the 10 samples of val_data 
 run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt
 check "another tokenizer than the model's" says 'is not the one that good' 0 $tune \
     --set data.tokenizer=other.txt --output silence --force
+
+# ---- mixing before and after -------------------------------------------------------------------
+old='--old-images old --old-classes classes.txt --old-templates templates.txt'
+mixes="clip_eval interpolate --model good --model worse --data pairs.csv $old"
+check "mixes are measured on both tasks" prints '<- chosen' 0 $mixes
+check "... eleven of them" test "$(grep -c "^[01].* %" "$folder/out")" = 11
+check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --picture mix.svg \
+    --output mix.h5 --json
+check "... on one line of JSON" test "$(wc -l <"$folder/out")" = 1
+retrieval_of() { # retrieval_of PLACE ALPHA: the mix has what the model by itself has
+    local by_itself
+    [[ $out =~ \"alpha\":$2,\"new\":([0-9.]*) ]] || return 1
+    by_itself=${BASH_REMATCH[1]}
+    run 0 clip_eval retrieval --model "$1" --data pairs.csv --json || return 1
+    [[ $out == *"\"image_retrieval_recall@1\":$by_itself,"* ]]
+}
+check "... where 0 is the one" retrieval_of good 0.0
+run 0 $mixes --alphas 0,0.25,1 --json
+check "... and 1 the other" retrieval_of worse 1.0
+check "the picture is one" grep -q '<circle class="chosen"' "$folder/mix.svg"
+check "the mix is a model" run 0 clip_eval retrieval --model mix.h5 --data pairs.csv
+check "the mix at 0" prints '"alpha":0.0' 0 $mixes --choose 0 --alphas 0 --json \
+    --output none.safetensors
+check "... is the model to the byte" run 0 clip_export --model good --format safetensors \
+    --output good.safetensors
+check "..." cmp "$folder/good.safetensors" "$folder/none.safetensors"
+check "without data a mix is only written" run 0 clip_eval interpolate good worse --choose 0.5 \
+    --output half.safetensors
+check "data and classes are the new and the old task" prints '"old_metric":"acc1"' 0 clip_eval \
+    interpolate good worse --data pairs.csv --images old --classes classes.txt \
+    --templates templates.txt --alphas 0,0.5,...,1 --json
+check "one model" says 'give two models' 2 clip_eval interpolate --model good --data pairs.csv
+check "no task" says 'give a task' 2 clip_eval interpolate good worse
+check "an alpha past 1" says 'is no share of B' 2 $mixes --alphas 0,1.5
+check "a half of a task" says 'needs --old-classes' 2 clip_eval interpolate good worse \
+    --old-images old
+check "a model of another size" run 0 $(train) --set model.vision_width=24 --output wide
+check "... cannot be mixed" says 'differ in their visual.' 1 clip_eval interpolate good wide \
+    --data pairs.csv

@@ -12,6 +12,7 @@
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
 #include "tools/cli.h"
+#include "tools/eval_commands.h"
 
 /* ---- options that several commands have ---------------------------------------------------- */
 
@@ -558,6 +559,7 @@ int main(int argc, char **argv)
         {"zeroshot", "accuracy at naming pictures by class names alone", run_zeroshot},
         {"retrieval", "finding pictures by captions and captions by pictures", run_retrieval},
         {"loss", "the contrastive loss on a data set", run_loss},
+        {"interpolate", "mixes of a model before and after fine-tuning", clip_eval_interpolate},
         {0},
     };
     return clip_cli_dispatch(

@@ -1,5 +1,5 @@
-/* What goes wrong in silence, said before a run begins: each a sentence on stderr that names the key
- * and what to do. Nothing here ends a run. */
+/* What goes wrong in silence, said before a run begins: each a sentence on stderr that names the
+ * key and what to do. Nothing here ends a run. */
 #ifndef CLIP_TRAIN_ADVICE_H
 #define CLIP_TRAIN_ADVICE_H
 
@@ -15,8 +15,8 @@
  * Reads captions, and one batch while tuning. The status is that of the reading. */
 clip_status clip_advise(struct clip_setup *setup, bool tuning, struct clip_error *error);
 
-/* The losses (InfoNCE) of a batch with the model's activation and with the other GELU. *suspect: the
- * other is better by a tenth, and better than chance. */
+/* The losses (InfoNCE) of a batch with the model's activation and with the other GELU. *suspect:
+ * the other is better by a tenth, and better than chance. */
 clip_status clip_activation_check(struct clip_model *model, const struct clip_batch *batch,
                                   double losses[2], bool *suspect, struct clip_error *error);
 

@@ -424,8 +424,8 @@ static clip_status choose_metric(struct trainer *t, struct clip_error *error)
                          of_classes ? "[zeroshot] images" : "[data] val_data");
     if (c->train.early_stop > 0 && !can_choose(t))
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "[train] early_stop = %lld waits for a better %s, which is never measured; "
-                         "set [data] val_data",
+                         "[train] early_stop = %lld waits for a better %s, which is never "
+                         "measured; set [data] val_data",
                          (long long)c->train.early_stop, metric);
     snprintf(t->metric, sizeof t->metric, "%s", metric);
     return CLIP_OK;

@@ -8,8 +8,8 @@
 #include "train/setup.h"
 
 /* One object with "val_loss", "image_retrieval_recall@1" ..., "acc1", "acc5", "probe_acc1",
- * "probe_image_retrieval_recall@1" ..., whichever the configuration asks for. Measured with the moving average of the weights where there is one. NULL
- * with *error filled. */
+ * "probe_image_retrieval_recall@1" ..., whichever the configuration asks for. Measured with the
+ * moving average of the weights where there is one. NULL with *error filled. */
 json_t *clip_validate(const struct clip_setup *setup, struct clip_error *error);
 
 #endif

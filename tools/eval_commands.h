@@ -1,0 +1,7 @@
+/* Sub-commands of clip_eval that stand in files of their own. */
+#ifndef CLIP_TOOLS_EVAL_COMMANDS_H
+#define CLIP_TOOLS_EVAL_COMMANDS_H
+
+int clip_eval_interpolate(int argc, char **argv);
+
+#endif
