@@ -54,7 +54,7 @@ CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC $(WARN)
 LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
 
 # These are compiled once for each instruction set; the program chooses when it starts.
-PER_SET = kernels/rows kernels/finish
+PER_SET = kernels/rows kernels/finish kernels/pixels
 ROWS = ref $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),avx2 avx512)
 # (clang says of a maximum that it cannot vectorise it; that loop is none that takes time.)
 ROWS_FLAGS = -fno-math-errno -fno-trapping-math -ffp-contract=fast \
@@ -197,7 +197,7 @@ interop: all
 	@BUILD=$(BUILD) PYTHON='$(PYTHON)' tests/interop.sh $(SOME)
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
-		FOLDERS='core autograd data checkpoints' \
+		FOLDERS='core kernels autograd data checkpoints' \
 		OPT='-O1 $(SANITIZE) -fsanitize=fuzzer-no-link' fuzz-programs
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) BUILD=$(BUILD)-fuzz tests/fuzz.sh \
 		$(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)-fuzz/%)

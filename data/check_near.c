@@ -7,8 +7,8 @@
  *
  * Measured on Flickr8k (7,000 photographs of 128 x 128): encoded again at quality 50, scaled to
  * three quarters or made 5 % brighter, at most 12 bits and 11 of 255 differ; with 2 % cut off each
- * side, 10 to 28 bits and 15. Of the 24 million pairs of different photographs the nearest have 28 bits and
- * 85. */
+ * side, 10 to 28 bits and 15. Of the 24 million pairs of different photographs the nearest have 28
+ * bits and 85. */
 #include <stdlib.h>
 #include <string.h>
 

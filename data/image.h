@@ -92,6 +92,10 @@ struct clip_augment {
     int64_t pad;      /* > 0: instead, the preprocessed picture padded by so many black pixels on
                        * each side and cropped back at a random place */
 };
+/* What to set as limits.enough for such pictures: the side at which no crop that can be drawn has
+ * to be enlarged because of it. */
+int64_t clip_augment_enough(const struct clip_preprocess *preprocess,
+                            const struct clip_augment *augment);
 /* Training. out [S,S,3]. Draws from rng in this order: with pad, the crop's left and then its
  * top in [0, 2 pad]; without and scale_min < 1, up to ten times a share of the area, the
  * logarithm of the aspect, and where that fits the crop's top and left (torchvision's order);

@@ -167,6 +167,17 @@ static struct crop draw_crop(double scale_min, struct clip_rng *rng, int64_t wid
     return crop;
 }
 
+/* The narrowest crop has the share scale_min of a square and sides of 3 to 4: its short one is
+ * sqrt(3/4 scale_min) of the square's. */
+int64_t clip_augment_enough(const struct clip_preprocess *preprocess,
+                            const struct clip_augment *augment)
+{
+    bool crops = augment->pad == 0 && augment->scale_min < 1;
+
+    return (int64_t)ceil((double)preprocess->image_size /
+                         (crops ? sqrt(0.75 * augment->scale_min) : 1));
+}
+
 /* The crop stands for itself: what lies outside it has no weight at its edges. */
 static clip_status random_resized_crop(const struct clip_preprocess *preprocess, double scale_min,
                                        struct clip_rng *rng, const struct clip_image *image,

@@ -7,22 +7,22 @@
  * real numbers that sum to 1, rounded to whole multiples of 2^-22; a sum starts at one half and
  * is shifted down and cut off to 0..255 after each pass.
  *
- * Both passes come down to one inner loop: a row of neighbouring bytes, all times the same weight,
- * added up over the support; compilers turn it into vector code. For the pass along rows, sixteen
- * rows are turned on their side first. */
+ * Both passes come down to one inner loop (kernels/pixels.c): a row of neighbouring bytes, all
+ * times the same weight, added up over the support. For the pass along rows, rows are turned on
+ * their side first. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/image_formats.h"
+#include "kernels/kernels.h"
 
 #ifdef __clang__ /* gcc does not fuse multiply and add under -std=c11; the weights must not be */
 #pragma STDC FP_CONTRACT OFF
 #endif
 
 #define PRECISION 22 /* 32 bits, less 8 for the sample and 2 for sums above 1 */
-#define TURNED 16    /* rows turned on their side together */
-#define CHUNK 48     /* sums kept at a time: of three channels of that many rows */
+#define TURNED 64    /* rows turned on their side together */
 
 /* The weights of each output sample of a pass. */
 struct weights {
@@ -102,69 +102,36 @@ out:
     return status;
 }
 
-/* dst[j] = clip8(sum over t of k[t] src[t step + j]) for j below n <= CHUNK, n a constant where it
- * matters. No sum leaves 32 bits: the sizes of a cubic's weights add up to 1.25. */
-static inline void weigh(uint8_t *restrict dst, const uint8_t *restrict src, int64_t step,
-                         const int32_t *restrict k, int64_t taps, int n)
-{
-    int32_t sum[CHUNK];
-    int64_t t = 0;
-
-    for (int j = 0; j < n; j++) sum[j] = 1 << (PRECISION - 1);
-    for (; t + 4 <= taps; t += 4, src += 4 * step) {
-        const uint8_t *a = src, *b = a + step, *c = b + step, *d = c + step;
-        int32_t ka = k[t], kb = k[t + 1], kc = k[t + 2], kd = k[t + 3];
-
-        for (int j = 0; j < n; j++) sum[j] += a[j] * ka + b[j] * kb + c[j] * kc + d[j] * kd;
-    }
-    for (; t < taps; t++, src += step)
-        for (int j = 0; j < n; j++) sum[j] += src[j] * k[t];
-    for (int j = 0; j < n; j++) {
-        int32_t value = sum[j] >> PRECISION;
-
-        dst[j] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-    }
-}
-
-static void weigh_row(uint8_t *dst, const uint8_t *src, int64_t step, const int32_t *k,
-                      int64_t taps, int64_t n)
-{
-    for (; n >= CHUNK; n -= CHUNK, dst += CHUNK, src += CHUNK)
-        weigh(dst, src, step, k, taps, CHUNK);
-    if (n > 0) weigh(dst, src, step, k, taps, (int)n);
-}
-
 /* Along rows: src [rows,?,C] at `stride`, its first column the first that has a weight -> dst
- * [rows,n,C]. `turned` holds the source columns of sixteen rows (or of all, where there are fewer),
- * [columns,C,height]; `column` [C,height] is one of the result. */
+ * [rows,n,C]. A group of rows is turned on its side, so that a sample's neighbours lie below each
+ * other: `turned` holds the source columns in use [columns,C,group], `result` the new ones. */
 static clip_status resize_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t rows,
                                int channels, const struct weights *weights, int64_t n,
                                struct clip_error *error)
 {
     clip_status status;
-    uint8_t *turned = NULL, column[CHUNK];
+    const struct clip_kernels *kernels = clip_kernels();
+    uint8_t *turned = NULL, *result = NULL;
     int64_t from = weights->first[0];
     int64_t bytes = (weights->first[n - 1] + weights->count[n - 1] - from) * channels;
-    int64_t height = rows < TURNED ? rows : TURNED;
+    int64_t most = rows < TURNED ? rows : TURNED;
 
-    CLIP_NEW(turned, bytes * height);
-    for (int64_t y = 0; y < rows; y += height) {
-        int64_t group = rows - y < height ? rows - y : height;
+    CLIP_NEW(turned, bytes * most);
+    CLIP_NEW(result, n * channels * most);
+    for (int64_t y = 0; y < rows; y += most) {
+        int64_t group = rows - y < most ? rows - y : most, step = channels * group;
 
-        for (int64_t r = 0; r < group; r++)
-            for (int64_t i = 0; i < bytes; i++) turned[i * height + r] = src[(y + r) * stride + i];
-        for (int64_t x = 0; x < n; x++) {
-            weigh_row(column, turned + (weights->first[x] - from) * channels * height,
-                      channels * height, weights->fixed + x * weights->taps, weights->count[x],
-                      channels * height);
-            for (int64_t r = 0; r < group; r++)
-                for (int c = 0; c < channels; c++)
-                    dst[((y + r) * n + x) * channels + c] = column[c * height + r];
-        }
+        kernels->turn_bytes(turned, group, src + y * stride, stride, group, bytes);
+        for (int64_t x = 0; x < n; x++)
+            kernels->weigh_bytes(result + x * step, turned + (weights->first[x] - from) * step,
+                                 step, weights->fixed + x * weights->taps, weights->count[x], step);
+        kernels->turn_bytes(dst + y * n * channels, n * channels, result, group, n * channels,
+                            group);
     }
 
 out:
     free(turned);
+    free(result);
     return status;
 }
 
@@ -174,8 +141,9 @@ static void resize_columns(uint8_t *dst, const uint8_t *src, int64_t stride, int
                            const struct weights *weights, int64_t n)
 {
     for (int64_t y = 0; y < n; y++)
-        weigh_row(dst + y * bytes, src + (weights->first[y] - weights->first[0]) * stride, stride,
-                  weights->fixed + y * weights->taps, weights->count[y], bytes);
+        clip_kernels()->weigh_bytes(
+            dst + y * bytes, src + (weights->first[y] - weights->first[0]) * stride, stride,
+            weights->fixed + y * weights->taps, weights->count[y], bytes);
 }
 
 static void copy_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes, int64_t rows)

@@ -16,5 +16,10 @@
 /* finish.c; the table's finish_row */
 void PASTE(clip_finish_row_, CLIP_ROWS)(const struct clip_gemm *g, int64_t row, int64_t column,
                                         const float *sums, int64_t n);
+/* pixels.c; the table's weigh_bytes and turn_bytes */
+void PASTE(clip_weigh_bytes_, CLIP_ROWS)(uint8_t *dst, const uint8_t *src, int64_t step,
+                                         const int32_t *k, int64_t taps, int64_t n);
+void PASTE(clip_turn_bytes_, CLIP_ROWS)(uint8_t *dst, int64_t dst_step, const uint8_t *src,
+                                        int64_t src_step, int64_t rows, int64_t columns);
 
 #endif

@@ -50,6 +50,9 @@ wrong() {
     return 1
 }
 
+check "docs/config.md is what the table of keys writes" cmp docs/config.md \
+    <("$build/clip_train" --help-config-markdown)
+
 # The weights of PLACE's last checkpoint are in $folder/PLACE.safetensors.
 weights() {
     "$build/clip_export" --model "$folder/$1/run/last.h5" --format safetensors \

@@ -204,6 +204,7 @@ int main(int argc, char **argv)
         {"ops", "where a step's time goes", run_ops},
         {"search", "times an exact query in an index", run_search},
         {"gemm", "matrix products", clip_bench_run_gemm},
+        {"loader", "times preparing pictures", clip_bench_run_loader},
         {0},
     };
     return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",

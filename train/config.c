@@ -427,6 +427,9 @@ static void range_text(const struct clip_key *k, char *out, size_t n)
 
 void clip_config_help(FILE *stream, bool markdown)
 {
+    if (markdown)
+        fputs("# Configuration\n\nWritten by `clip_train --help-config-markdown` from the same "
+              "table that checks the values.\n\n", stream);
     char range[160];
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];

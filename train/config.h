@@ -32,6 +32,7 @@ struct clip_config {
         const char *class_templates;
         double max_bad_fraction;
         int64_t max_pixels;
+        bool fast_decode;
         const char *interpolation, *resize_mode, *text_cleaning;
     } data;
     struct {

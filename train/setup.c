@@ -66,6 +66,11 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
         .quiet = quiet,
         .negatives = c->data.csv_negative_key[0] != '\0',
     };
+    if (c->data.fast_decode)
+        options.limits.enough = clip_augment_enough(&s->preprocess, &options.augmentation);
+    if (options.limits.enough > 0 && strcmp(clip_jpeg_decoder, "libjpeg-turbo") != 0)
+        clip_warn("fast_decode does nothing here: this build decodes JPEG by %s; install "
+                  "libjpeg62-turbo-dev and build again", clip_jpeg_decoder);
     return clip_loader_create(out, s->train_data, s->tokenizer, &options, error);
 }
 
