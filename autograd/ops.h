@@ -11,6 +11,9 @@
  * without a residual stored in the tape's dtype */
 struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
                                 struct clip_tensor *b, struct clip_tensor *residual);
+/* The same without a residual, y in float32 whatever the tape's dtype is. */
+struct clip_tensor *clip_linear_f32(struct clip_tape *t, struct clip_tensor *x,
+                                    struct clip_tensor *w, struct clip_tensor *b);
 /* y = activation(x w1^T + b1) w2^T + b2 + residual.  x [R,D], w1 [F,D], b1 [F], w2 [N,F], b2 [N],
  * residual [R,N] or NULL -> [R,N]. For backward one matrix [R,F] is kept; with `keep` false none,
  * and the first product is computed again. */
@@ -43,7 +46,7 @@ struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct 
 /* y = factor x.  any shape; factor is a constant */
 struct clip_tensor *clip_scale(struct clip_tape *t, struct clip_tensor *x, float factor);
 /* Convolution of size and stride P without bias.  image [B,C,H,W], w [D,C,P,P] -> [B*K,D], patches
- * row by row; keep i32 [B,K]: only these patches of each picture (patch dropout), or NULL for all
+ * row by row (what is left at the right and below is not looked at); keep i32 [B,K]: only these patches of each picture (patch dropout), or NULL for all
  * of them. */
 struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
                                      struct clip_tensor *w, struct clip_tensor *keep);
@@ -55,6 +58,11 @@ struct clip_tensor *clip_prepend_class(struct clip_tape *t, struct clip_tensor *
  * Scale 1/sqrt(D/heads). */
 struct clip_tensor *clip_attention(struct clip_tape *t, struct clip_tensor *qkv,
                                    struct clip_tensor *offsets, int64_t heads, bool causal);
+/* One query's attention to each sequence.  q [1,D], kv [T,2D] (k, v side by side, heads side by side
+ * in each), offsets i32 [B+1] as above -> [B,D].  Scale 1/sqrt(D/heads). */
+struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor *q,
+                                        struct clip_tensor *kv, struct clip_tensor *offsets,
+                                        int64_t heads);
 /* y[r] = x[rows[r]].  x [T,D], rows i32 [R] -> [R,D]  (EOT and class rows) */
 struct clip_tensor *clip_gather(struct clip_tape *t, struct clip_tensor *x,
                                 struct clip_tensor *rows);

@@ -1,73 +1,95 @@
-/* transformers' descriptions: config.json of a CLIPModel, preprocessor_config.json. */
+/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, preprocessor_config.json. */
 #include <math.h>
 #include <string.h>
 
 #include "eval/description_parser.h"
 #include "eval/model_description.h"
 
+/* What both towers of the model say by the same keys, and has to be the same. */
+struct tower {
+    int64_t mlp;
+    int activation; /* number in activations */
+    double eps;
+};
+static const char *const activations[] = {"quick_gelu", "gelu", "gelu_pytorch_tanh", NULL};
+enum { QUICK_GELU, GELU, GELU_TANH };
+
+struct towers {
+    struct clip_model_description d;
+    struct tower vision, text;
+};
+
 /* transformers' defaults where a key is missing (CLIPTextConfig, CLIPVisionConfig). */
-static void set_defaults(struct clip_model_description *d, int64_t *vision_mlp, int64_t *text_mlp)
+static struct towers clip_defaults(void)
 {
-    *d = clip_model_description_default();
-    d->config.embed_dim = 512;
-    d->config.patch_size = 32;
-    d->config.quick_gelu = true;
-    d->cleaning = CLIP_TEXT_HUGGINGFACE;
-    d->preprocess.floor_crop = true;
-    d->ids.end = 49407;
-    *vision_mlp = 3072;
-    *text_mlp = 2048;
+    struct towers t = {.d = clip_model_description_default(), .vision = {3072, QUICK_GELU, 1e-5},
+                       .text = {2048, QUICK_GELU, 1e-5}};
+    t.d.config.embed_dim = 512;
+    t.d.config.patch_size = 32;
+    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
+    t.d.preprocess.floor_crop = true;
+    t.d.ids.end = 49407;
+    return t;
 }
 
-/* Names of one function each in transformers' ACT2FN. */
-static void take_activation(struct clip_json_parser *p, bool *quick_gelu)
+/* (SiglipTextConfig, SiglipVisionConfig, SiglipImageProcessor) */
+static struct towers siglip_defaults(void)
 {
-    static const char *const names[] = {"quick_gelu", "gelu", NULL};
-    *quick_gelu = clip_json_choice(p, "hidden_act", names, *quick_gelu ? 0 : 1) == 0;
-}
-
-static void take_eps(struct clip_json_parser *p)
-{
-    double eps = 1e-5;
-    clip_json_real(p, "layer_norm_eps", &eps);
-    if (eps != 1e-5) clip_json_refuse(p, "layer_norm_eps", "1e-5, a CLIP's");
+    struct towers t = {.d = clip_model_description_default(), .vision = {3072, GELU_TANH, 1e-6},
+                       .text = {3072, GELU_TANH, 1e-6}};
+    struct clip_model_config *c = &t.d.config;
+    c->siglip = c->logit_bias = true;
+    c->text_width = 768;
+    c->text_heads = 12;
+    c->context_length = 64;
+    c->vocab_size = 32000;
+    for (int i = 0; i < 3; i++) c->image_mean[i] = c->image_std[i] = 0.5f;
+    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
+    t.d.preprocess.resize_mode = CLIP_RESIZE_SQUASH;
+    t.d.ids.pad = 1;
+    return t;
 }
 
 static void parse_tower(struct clip_json_parser *p, int64_t *width, int64_t *layers,
-                        int64_t *heads, int64_t *mlp)
+                        int64_t *heads, struct tower *tower)
 {
     clip_json_integer(p, "hidden_size", width);
     clip_json_integer(p, "num_hidden_layers", layers);
     clip_json_integer(p, "num_attention_heads", heads);
-    clip_json_integer(p, "intermediate_size", mlp);
-    take_eps(p);
+    clip_json_integer(p, "intermediate_size", &tower->mlp);
+    clip_json_real(p, "layer_norm_eps", &tower->eps);
+    tower->activation = clip_json_choice(p, "hidden_act", activations, tower->activation);
 }
 
-static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c, int64_t *mlp,
-                         bool *quick_gelu)
+static void parse_vision(struct clip_json_parser *p, struct towers *t)
 {
+    struct clip_model_config *c = &t->d.config;
     int64_t channels = 3;
-    parse_tower(p, &c->vision_width, &c->vision_layers, &c->vision_heads, mlp);
+    bool head = true;
+    parse_tower(p, &c->vision_width, &c->vision_layers, &c->vision_heads, &t->vision);
     clip_json_side(p, "image_size", &c->image_size);
     clip_json_side(p, "patch_size", &c->patch_size);
     clip_json_integer(p, "num_channels", &channels);
+    clip_json_bool(p, "vision_use_head", &head);
     if (channels != 3) clip_json_refuse(p, "num_channels", "3 (pictures are RGB)");
-    take_activation(p, quick_gelu);
+    if (!head) clip_json_refuse(p, "vision_use_head", "true");
 }
 
-/* Early uploads say eos_token_id 2, which no text holds: there the largest id ends a text. */
-static void parse_text(struct clip_json_parser *p, struct clip_model_description *d, int64_t *mlp,
-                       bool *quick_gelu)
+/* CLIP's early uploads say eos_token_id 2, which no text holds: there the largest id ends a text. */
+static void parse_text(struct clip_json_parser *p, struct towers *t)
 {
-    struct clip_model_config *c = &d->config;
-    int64_t end = d->ids.end == 0 ? 2 : d->ids.end;
-    parse_tower(p, &c->text_width, &c->text_layers, &c->text_heads, mlp);
+    struct clip_model_config *c = &t->d.config;
+    parse_tower(p, &c->text_width, &c->text_layers, &c->text_heads, &t->text);
     clip_json_integer(p, "max_position_embeddings", &c->context_length);
     clip_json_integer(p, "vocab_size", &c->vocab_size);
+    if (c->siglip) {
+        clip_json_id(p, "pad_token_id", &t->d.ids.pad);
+        return;
+    }
+    int64_t end = t->d.ids.end == 0 ? 2 : t->d.ids.end;
     clip_json_id(p, "eos_token_id", &end);
-    d->ids.end = end == 2 ? 0 : end;
-    d->ids.pad = end == 2 ? c->vocab_size - 1 : end; /* until a tokenizer says otherwise */
-    take_activation(p, quick_gelu);
+    t->d.ids.end = end == 2 ? 0 : end;
+    t->d.ids.pad = end == 2 ? c->vocab_size - 1 : end; /* until a tokenizer says otherwise */
 }
 
 static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
@@ -76,33 +98,50 @@ static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
     return *p->status == CLIP_OK ? clip_model_mlp_ratio(width, mlp) : 4;
 }
 
+static void unite(struct clip_json_parser *top, struct towers *t)
+{
+    struct clip_model_config *c = &t->d.config;
+    c->quick_gelu = t->vision.activation == QUICK_GELU;
+    c->gelu_tanh = t->vision.activation == GELU_TANH;
+    c->norm_eps = t->vision.eps == 1e-5 ? 0 : t->vision.eps;
+    if (t->vision.activation != t->text.activation) {
+        clip_json_complain(top, "the two towers have different \"hidden_act\" (%s and %s); only "
+                                "models with one activation can be read",
+                           activations[t->vision.activation], activations[t->text.activation]);
+    }
+    if (t->vision.eps != t->text.eps) {
+        clip_json_complain(top, "the two towers have different \"layer_norm_eps\"; only models "
+                                "with one can be read");
+    }
+}
+
 /* What text_config_dict says counts more than text_config, as in transformers; there the two differ
  * in nothing that we read, so that keys one has not are taken from the other. */
-static void parse_model(struct clip_json_parser *top, struct clip_model_description *d)
+static void parse_model(struct clip_json_parser *top, struct towers *t)
 {
     static const char *const sections[][2] = {
         {"vision_config", "vision_config_dict"}, {"text_config", "text_config_dict"},
     };
-    int64_t vision_mlp, text_mlp;
+    struct clip_model_config *c = &t->d.config;
     struct clip_json_parser p;
-    set_defaults(d, &vision_mlp, &text_mlp);
-    bool vision_quick = true, text_quick = true;
-    clip_json_integer(top, "projection_dim", &d->config.embed_dim);
     for (int i = 0; i < 2; i++) {
         p = clip_json_enter(top, sections[0][i], sections[0][i]);
-        parse_vision(&p, &d->config, &vision_mlp, &vision_quick);
+        parse_vision(&p, t);
     }
-    d->config.vision_mlp_ratio = ratio(&p, d->config.vision_width, vision_mlp);
+    c->vision_mlp_ratio = ratio(&p, c->vision_width, t->vision.mlp);
     for (int i = 0; i < 2; i++) {
         p = clip_json_enter(top, sections[1][i], sections[1][i]);
-        parse_text(&p, d, &text_mlp, &text_quick);
+        parse_text(&p, t);
     }
-    d->config.text_mlp_ratio = ratio(&p, d->config.text_width, text_mlp);
-    d->config.quick_gelu = vision_quick;
-    if (vision_quick != text_quick) {
-        clip_json_complain(top, "the two towers have different \"hidden_act\"; only models with "
-                                "one activation can be read");
+    c->text_mlp_ratio = ratio(&p, c->text_width, t->text.mlp);
+    if (c->siglip) {
+        struct clip_json_parser text = clip_json_enter(top, "text_config", "text_config");
+        c->embed_dim = c->text_width;
+        clip_json_integer(&text, "projection_size", &c->embed_dim);
+    } else {
+        clip_json_integer(top, "projection_dim", &c->embed_dim);
     }
+    unite(top, t);
 }
 
 /* What clip_export notes of a model that follows other rules than transformers': how it was trained
@@ -125,26 +164,27 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
                                                      struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_model_description d = {0};
     json_t *root = clip_json_parse(json, n, name, error);
     if (!root) return error->status;
     struct clip_json_parser top = {.name = name, .section = "the first level", .object = root,
                                    .status = &status, .error = error};
     const char *type = json_string_value(json_object_get(root, "model_type"));
-    if (!type || strcmp(type, "clip") != 0) {
-        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip can be read",
-                           type ? type : "not given", type ? "" : " (is this a config.json of "
-                           "transformers?)");
+    bool siglip = type && strcmp(type, "siglip") == 0;
+    struct towers t = siglip ? siglip_defaults() : clip_defaults();
+    if (!siglip && (!type || strcmp(type, "clip") != 0)) {
+        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip and siglip can "
+                           "be read", type ? type : "not given", type ? "" : " (is this a "
+                           "config.json of transformers?)");
     }
-    if (status == CLIP_OK) parse_model(&top, &d);
-    if (status == CLIP_OK) parse_own(&top, &d);
+    if (status == CLIP_OK) parse_model(&top, &t);
+    if (status == CLIP_OK) parse_own(&top, &t.d);
     json_decref(root);
-    clip_model_description_unify(&d);
+    clip_model_description_unify(&t.d);
     if (status == CLIP_OK) {
-        status = clip_model_config_check(&d.config, error);
+        status = clip_model_config_check(&t.d.config, error);
         if (status != CLIP_OK) clip_error_prefix(error, "%s", name);
     }
-    if (status == CLIP_OK) *out = d;
+    if (status == CLIP_OK) *out = t.d;
     return status;
 }
 

@@ -376,10 +376,12 @@ static clip_status check_ids(const struct job *job, int64_t i, int64_t n, struct
     return CLIP_OK;
 }
 
-/* Where a padded row ends. */
-static int64_t end_of_row(const struct clip_text_ids *rule, const int32_t *ids, int64_t length)
+/* Where a padded row ends: SigLIP reads its padding too. */
+static int64_t end_of_row(const struct clip_model_file *file, const int32_t *ids, int64_t length)
 {
+    const struct clip_text_ids *rule = &file->ids;
     int64_t end = 0;
+    if (file->model->config.siglip) return length - 1;
     for (int64_t t = 0; t < length; t++) {
         if (rule->end > 0 && ids[t] == rule->end) return t;
         if (rule->end == 0 && ids[t] > ids[end]) end = t;
@@ -393,7 +395,7 @@ static clip_status embed_ids(const struct job *job, struct worker *w, int64_t i,
 {
     int64_t context = job->embedder->file->model->config.context_length;
     const int32_t *ids = job->ids + i * job->length;
-    int64_t end = end_of_row(&job->embedder->file->ids, ids, job->length);
+    int64_t end = end_of_row(job->embedder->file, ids, job->length);
     if (end + 1 > context)
         return clip_fail(error, CLIP_ERR_DATA,
                          "row %lld of input_ids has %lld tokens up to its end; the model's "
@@ -486,8 +488,7 @@ static clip_status image_states(const struct job *job, struct worker *w, int64_t
 int64_t clip_embedder_image_tokens(const struct clip_embedder *e)
 {
     const struct clip_model_config *c = &e->file->model->config;
-    int64_t grid = c->image_size / c->patch_size;
-    return grid * grid + 1;
+    return clip_model_image_rows(c);
 }
 
 int64_t clip_embedder_vision_width(const struct clip_embedder *e)

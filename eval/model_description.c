@@ -86,6 +86,9 @@ static json_t *model_json(const struct clip_model_config *c)
     json_t *model = json_pack("{s:I, s:b, s:o, s:o}", "embed_dim", (json_int_t)c->embed_dim,
                               "quick_gelu", c->quick_gelu, "vision_cfg", vision, "text_cfg", text);
     if (c->logit_bias) json_object_set_new(model, "init_logit_bias", json_integer(-10));
+    if (c->siglip) json_object_set_new(model, "architecture", json_string("siglip"));
+    if (c->gelu_tanh) json_object_set_new(model, "gelu_tanh", json_true());
+    if (c->norm_eps > 0) json_object_set_new(model, "norm_eps", json_real(c->norm_eps));
     return model;
 }
 
@@ -108,6 +111,7 @@ clip_status clip_model_description_format(const struct clip_model_description *d
         json_object_set_new(root, "text_cleaning", json_string(cleanings[description->cleaning]));
     }
     if (p->floor_crop) json_object_set_new(root, "floor_crop", json_true());
+    if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
     if (description->ids.end) {
         json_object_set_new(root, "end_id", json_integer(description->ids.end));
     }
@@ -160,13 +164,17 @@ static void parse_model(struct clip_json_parser *p, struct clip_model_config *c)
 {
     static const char *const known[] = {
         "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "init_logit_scale", "init_logit_bias",
-        NULL,
+        "architecture", "gelu_tanh", "norm_eps", NULL,
     };
+    static const char *const architectures[] = {"clip", "siglip", NULL};
     if (!p->object) clip_json_refuse(p, "model_cfg", "an object with the model's sizes");
     clip_json_known(p, known);
     clip_json_integer(p, "embed_dim", &c->embed_dim);
     if (c->embed_dim == 0) clip_json_refuse(p, "embed_dim", "a whole number above 0");
     clip_json_bool(p, "quick_gelu", &c->quick_gelu);
+    clip_json_bool(p, "gelu_tanh", &c->gelu_tanh);
+    clip_json_real(p, "norm_eps", &c->norm_eps);
+    c->siglip = clip_json_choice(p, "architecture", architectures, 0) == 1;
     c->logit_bias = clip_json_get(p, "init_logit_bias") != NULL;
     struct clip_json_parser vision = clip_json_enter(p, "vision_cfg", "model_cfg.vision_cfg");
     struct clip_json_parser text = clip_json_enter(p, "text_cfg", "model_cfg.text_cfg");
@@ -208,6 +216,7 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning", cleanings,
                                                       CLIP_TEXT_OPEN_CLIP);
     clip_json_bool(&top, "floor_crop", &d.preprocess.floor_crop);
+    clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);
     clip_json_id(&top, "pad_id", &d.ids.pad);
     json_decref(root);

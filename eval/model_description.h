@@ -8,8 +8,9 @@
  *                               "mlp_ratio"},
  *                  "init_logit_bias": -10 (where the model has a logit_bias)},
  *    "preprocess_cfg": {"mean", "std", "interpolation", "resize_mode"}}
- * and keys of ours behind, each only where it is not the default: "text_cleaning": "huggingface",
- * "floor_crop": true, "end_id", "pad_id". */
+ * and keys of ours, each only where it is not the default: in model_cfg "architecture": "siglip",
+ * "gelu_tanh": true, "norm_eps"; behind, "text_cleaning": "huggingface", "floor_crop": true,
+ * "resize_to" (the short side before the crop), "end_id", "pad_id". */
 #ifndef CLIP_EVAL_MODEL_DESCRIPTION_H
 #define CLIP_EVAL_MODEL_DESCRIPTION_H
 
@@ -40,7 +41,7 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
                                          struct clip_model_description *out,
                                          struct clip_error *error);
-/* The same from transformers' config.json (CLIPModel). Its rules for text hold: the row at
+/* The same from transformers' config.json (CLIPModel, SiglipModel). Its rules for text hold: the row at
  * eos_token_id is taken, its cleaning; and its way to crop, with CLIP's mean and std until
  * clip_preprocessor_parse has read those that belong to it. Another kind of model is refused. */
 clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,

@@ -147,16 +147,26 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
                          "%s: the file does not say how many attention heads the model has; put "
                          "its %s beside it", path, beside);
     }
-    d->config.quick_gelu = theirs || is_openai(out); /* each project's default */
+    bool siglip = d->config.siglip;
+    d->config.quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
+    d->config.gelu_tanh = siglip;
+    if (siglip) {
+        d->config.norm_eps = 1e-6;
+        d->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
+        for (int i = 0; i < 3; i++) d->config.image_mean[i] = d->config.image_std[i] = 0.5f;
+        clip_model_description_unify(d);
+        d->ids.pad = 1;
+    }
     if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
         d->cleaning = CLIP_TEXT_HUGGINGFACE;
-        d->preprocess.floor_crop = true;
-        d->ids.pad = d->config.vocab_size - 1;
+        d->preprocess.floor_crop = !siglip;
+        if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
-    clip_warn("%s has no description; assuming heads of width 64, %s, CLIP's mean and std; its %s "
+    clip_warn("%s has no description; assuming heads of width 64, %s, %s mean and std; its %s "
               "beside it would say", path,
-              theirs ? "QuickGELU (not GELU)" : "GELU (not QuickGELU)", beside);
+              siglip ? "GELU by tanh" : theirs ? "QuickGELU (not GELU)" : "GELU (not QuickGELU)",
+              siglip ? "SigLIP's" : "CLIP's", beside);
     return CLIP_OK;
 }
 

@@ -26,6 +26,10 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
                   clip_layout_name(s->weights->layout));
         return false;
     }
+    for (int i = out->ndim - 1; out->ndim > ndim && out->shape[0] == 1 && i >= 0; i = out->ndim - 1) {
+        out->ndim--; /* timm's [1, N, W] */
+        for (int d = 0; d < out->ndim; d++) out->shape[d] = out->shape[d + 1];
+    }
     bool fine = out->ndim == ndim;
     for (int i = 0; i < out->ndim; i++) fine = fine && out->shape[i] > 0;
     if (!fine) {
@@ -55,19 +59,21 @@ static clip_status infer_tower(const struct shapes *s, const char *blocks, int64
 static clip_status infer_sizes(const struct shapes *s, struct clip_model_config *c)
 {
     clip_status status = CLIP_OK;
-    struct clip_tensor conv, vision_pos, proj, text_pos, tokens, bias;
+    struct clip_tensor conv, vision_pos, proj, text_pos, tokens, bias, probe;
+    c->siglip = clip_layout_shape(s->weights, "visual.attn_pool.probe", &probe);
     if (!weight(s, "visual.conv1.weight", 4, &conv)
         || !weight(s, "visual.positional_embedding", 2, &vision_pos)
-        || !weight(s, "visual.proj", 2, &proj)
+        || !(c->siglip ? weight(s, "text_projection.weight", 2, &proj)
+                       : weight(s, "visual.proj", 2, &proj))
         || !weight(s, "positional_embedding", 2, &text_pos)
         || !weight(s, "token_embedding.weight", 2, &tokens)) {
         return s->error->status;
     }
-    int64_t grid = (int64_t)sqrt((double)(vision_pos.shape[0] - 1));
+    int64_t grid = (int64_t)sqrt((double)(vision_pos.shape[0] - (c->siglip ? 0 : 1)));
     c->patch_size = conv.shape[3];
     if (!clip_mul_i64(grid, c->patch_size, &c->image_size)) c->image_size = -1;
     c->vision_width = conv.shape[0];
-    c->embed_dim = proj.shape[1];
+    c->embed_dim = proj.shape[c->siglip ? 0 : 1];
     c->context_length = text_pos.shape[0];
     c->vocab_size = tokens.shape[0];
     c->text_width = tokens.shape[1];
@@ -133,13 +139,21 @@ clip_status clip_model_description_check(const struct clip_model_description *de
     const struct clip_model_config *want = &description->config;
     clip_status status = infer_sizes(&shapes, &have);
     if (status != CLIP_OK) return status;
+    int64_t grid = want->image_size / want->patch_size; /* what is left at the edge has no weight */
+    if (want->siglip != have.siglip) {
+        return clip_fail(error, CLIP_ERR_DATA, "%s: the description is a %s's and the weights are a "
+                         "%s's; they belong to different models", name,
+                         want->siglip ? "SigLIP" : "CLIP", have.siglip ? "SigLIP" : "CLIP");
+    }
     const struct {
         const char *key;
         int64_t described, found;
     } sizes[] = {
         {"embed_dim", want->embed_dim, have.embed_dim},
-        {"image_size", want->image_size, have.image_size},
         {"patch_size", want->patch_size, have.patch_size},
+        {"image_size", have.image_size == grid * want->patch_size ? have.image_size
+                                                                  : want->image_size,
+         have.image_size},
         {"width (vision)", want->vision_width, have.vision_width},
         {"layers (vision)", want->vision_layers, have.vision_layers},
         {"mlp width (vision)", (int64_t)((double)want->vision_width * want->vision_mlp_ratio),

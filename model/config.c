@@ -46,6 +46,17 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
                      "there is no preset \"%s\"; expected vit-b-32, vit-b-16 or vit-l-14", name);
 }
 
+enum clip_activation clip_model_activation(const struct clip_model_config *c)
+{
+    return c->quick_gelu ? CLIP_QUICK_GELU : c->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
+}
+
+int64_t clip_model_image_rows(const struct clip_model_config *c)
+{
+    int64_t grid = c->image_size / c->patch_size;
+    return grid * grid + (c->siglip ? 0 : 1);
+}
+
 double clip_model_mlp_ratio(int64_t width, int64_t hidden)
 {
     double ratio = (double)hidden / (double)width;
@@ -92,7 +103,16 @@ clip_status clip_model_config_check(const struct clip_model_config *c, struct cl
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         CLIP_TRY(check_range(ranges[i].what, ranges[i].value, ranges[i].most, error));
-    if (c->image_size % c->patch_size != 0)
+    if (c->siglip && c->embed_dim != c->vision_width)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "a SigLIP's embed_dim is its vision width, but they are %lld and %lld",
+                         (long long)c->embed_dim, (long long)c->vision_width);
+    if (c->quick_gelu && c->gelu_tanh)
+        return clip_fail(error, CLIP_ERR_DATA, "quick_gelu and gelu_tanh exclude each other");
+    if (!(c->norm_eps >= 0 && c->norm_eps <= 0.1))
+        return clip_fail(error, CLIP_ERR_DATA, "norm_eps is %g; expected a small number, as 1e-5",
+                         c->norm_eps);
+    if (c->image_size < c->patch_size || (!c->siglip && c->image_size % c->patch_size != 0))
         return clip_fail(error, CLIP_ERR_DATA,
                          "image_size %lld is not a multiple of patch_size %lld",
                          (long long)c->image_size, (long long)c->patch_size);
@@ -119,13 +139,16 @@ double clip_model_flops(const struct clip_model_config *c, int64_t batch, int64_
                         bool backward)
 {
     double grid = (double)(c->image_size / c->patch_size), patches = grid * grid, b = (double)batch;
+    double rows = (double)clip_model_image_rows(c), w = (double)c->vision_width;
     double t = (double)tokens, mean = batch > 0 ? t / b : 0;
-    double macs = tower_macs(c->vision_width, c->vision_layers, c->vision_mlp_ratio,
-                             b * (patches + 1), b * (patches + 1) * (patches + 1));
+    double macs = tower_macs(c->vision_width, c->vision_layers, c->vision_mlp_ratio, b * rows,
+                             b * rows * rows);
+    if (c->siglip) macs += b * rows * (2 * w * w + 2 * w) + b * w * w * (1 + 2 * c->vision_mlp_ratio);
     macs += b * patches * 3 * (double)(c->patch_size * c->patch_size) * (double)c->vision_width;
     macs += tower_macs(c->text_width, c->text_layers, c->text_mlp_ratio, t,
-                       b * mean * (mean + 1) / 2);
-    macs += b * (double)c->embed_dim * (double)(c->vision_width + c->text_width);
+                       b * mean * (c->siglip ? mean : (mean + 1) / 2));
+    macs += b * (double)c->embed_dim *
+            (double)((c->siglip ? 0 : c->vision_width) + c->text_width);
     macs += b * b * (double)c->embed_dim;
     return 2 * macs * (backward ? 3 : 1);
 }

@@ -67,33 +67,65 @@ static void list_block(struct listing *l, const char *tower, int64_t i, int64_t 
     if (block != NULL) *block = made;
 }
 
+static void list_pool(struct listing *l, const struct clip_model_config *c, struct clip_pool *pool)
+{
+    static const char at[] = "visual.attn_pool.";
+    int64_t w = c->vision_width, hidden = (int64_t)((double)w * c->vision_mlp_ratio);
+    pool->probe = list(l, 0, SHAPE(1, w), at, "probe");
+    pool->q_w = list(l, 0, SHAPE(w, w), at, "q.weight");
+    pool->q_b = list(l, 0, SHAPE(w), at, "q.bias");
+    pool->kv_w = list(l, 0, SHAPE(2 * w, w), at, "kv.weight");
+    pool->kv_b = list(l, 0, SHAPE(2 * w), at, "kv.bias");
+    pool->proj_w = list(l, 0, SHAPE(w, w), at, "proj.weight");
+    pool->proj_b = list(l, 0, SHAPE(w), at, "proj.bias");
+    pool->norm_w = list(l, 0, SHAPE(w), at, "norm.weight");
+    pool->norm_b = list(l, 0, SHAPE(w), at, "norm.bias");
+    pool->fc1_w = list(l, 0, SHAPE(hidden, w), at, "mlp.fc1.weight");
+    pool->fc1_b = list(l, 0, SHAPE(hidden), at, "mlp.fc1.bias");
+    pool->fc2_w = list(l, 0, SHAPE(w, hidden), at, "mlp.fc2.weight");
+    pool->fc2_b = list(l, 0, SHAPE(w), at, "mlp.fc2.bias");
+}
+
+static void list_vision(struct listing *l, struct clip_model *m)
+{
+    const struct clip_model_config *c = &m->config;
+    int64_t w = c->vision_width, p = c->patch_size, e = c->embed_dim;
+    int depth = (int)c->vision_layers + 1;
+    bool siglip = c->siglip;
+    if (!siglip) m->class_embedding = list(l, depth, SHAPE(w), "visual.", "class_embedding");
+    m->vision_pos = list(l, depth, SHAPE(clip_model_image_rows(c), w), "visual.",
+                         "positional_embedding");
+    if (!siglip) m->vision_proj = list(l, 0, SHAPE(w, e), "visual.", "proj");
+    m->conv1_w = list(l, depth, SHAPE(w, 3, p, p), "visual.", "conv1.weight");
+    if (siglip) m->conv1_b = list(l, depth, SHAPE(1, w), "visual.", "conv1.bias");
+    if (!siglip) m->ln_pre_w = list(l, depth, SHAPE(w), "visual.", "ln_pre.weight");
+    if (!siglip) m->ln_pre_b = list(l, depth, SHAPE(w), "visual.", "ln_pre.bias");
+    for (int64_t i = 0; i < c->vision_layers; i++)
+        list_block(l, "visual.", i, c->vision_layers, w, c->vision_mlp_ratio,
+                   m->params ? &m->vision_blocks[i] : NULL);
+    m->ln_post_w = list(l, 0, SHAPE(w), "visual.", "ln_post.weight");
+    m->ln_post_b = list(l, 0, SHAPE(w), "visual.", "ln_post.bias");
+    if (siglip) list_pool(l, c, &m->pool);
+}
+
 static void list_parameters(struct listing *l, struct clip_model *m)
 {
     const struct clip_model_config *c = &m->config;
-    int64_t vw = c->vision_width, tw = c->text_width, p = c->patch_size, e = c->embed_dim;
-    int64_t grid = c->image_size / p;
-    int v_in = (int)c->vision_layers + 1, t_in = (int)c->text_layers + 1;
-    m->text_pos = list(l, t_in, SHAPE(c->context_length, tw), "", "positional_embedding");
-    m->text_proj = list(l, 0, SHAPE(tw, e), "", "text_projection");
+    int64_t w = c->text_width, e = c->embed_dim;
+    int depth = (int)c->text_layers + 1;
+    m->text_pos = list(l, depth, SHAPE(c->context_length, w), "", "positional_embedding");
+    m->text_proj = c->siglip ? list(l, 0, SHAPE(e, w), "", "text_projection.weight")
+                             : list(l, 0, SHAPE(w, e), "", "text_projection");
+    m->text_proj_b = c->siglip ? list(l, 0, SHAPE(e), "", "text_projection.bias") : NULL;
     m->logit_scale = list(l, 0, 0, NULL, "", "logit_scale");
     m->logit_bias = c->logit_bias ? list(l, 0, 0, NULL, "", "logit_bias") : NULL;
-    m->class_embedding = list(l, v_in, SHAPE(vw), "visual.", "class_embedding");
-    m->vision_pos = list(l, v_in, SHAPE(grid * grid + 1, vw), "visual.", "positional_embedding");
-    m->vision_proj = list(l, 0, SHAPE(vw, e), "visual.", "proj");
-    m->conv1_w = list(l, v_in, SHAPE(vw, 3, p, p), "visual.", "conv1.weight");
-    m->ln_pre_w = list(l, v_in, SHAPE(vw), "visual.", "ln_pre.weight");
-    m->ln_pre_b = list(l, v_in, SHAPE(vw), "visual.", "ln_pre.bias");
-    for (int64_t i = 0; i < c->vision_layers; i++)
-        list_block(l, "visual.", i, c->vision_layers, vw, c->vision_mlp_ratio,
-                   m->params ? &m->vision_blocks[i] : NULL);
-    m->ln_post_w = list(l, 0, SHAPE(vw), "visual.", "ln_post.weight");
-    m->ln_post_b = list(l, 0, SHAPE(vw), "visual.", "ln_post.bias");
+    list_vision(l, m);
     for (int64_t i = 0; i < c->text_layers; i++)
-        list_block(l, "", i, c->text_layers, tw, c->text_mlp_ratio,
+        list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio,
                    m->params ? &m->text_blocks[i] : NULL);
-    m->token_embedding = list(l, t_in, SHAPE(c->vocab_size, tw), "", "token_embedding.weight");
-    m->ln_final_w = list(l, 0, SHAPE(tw), "", "ln_final.weight");
-    m->ln_final_b = list(l, 0, SHAPE(tw), "", "ln_final.bias");
+    m->token_embedding = list(l, depth, SHAPE(c->vocab_size, w), "", "token_embedding.weight");
+    m->ln_final_w = list(l, 0, SHAPE(w), "", "ln_final.weight");
+    m->ln_final_b = list(l, 0, SHAPE(w), "", "ln_final.bias");
 }
 
 clip_status clip_model_create_bare(struct clip_model **out, const struct clip_model_config *config,
@@ -235,18 +267,44 @@ static void init_norms(const struct clip_block *b)
     fill_ones(b->ln_2_w);
 }
 
+/* CLIP's rows before and behind the blocks, or SigLIP's head: torch's Linear and MultiheadAttention
+ * as they start, which is near enough to what big_vision draws. */
+static void init_ends(struct clip_model *m, uint64_t seed)
+{
+    const struct clip_model_config *c = &m->config;
+    const struct clip_pool *p = &m->pool;
+    double width = (double)c->vision_width, vision = pow(width, -0.5);
+    double text = pow((double)c->text_width, -0.5);
+    if (!c->siglip) {
+        fill_normal(m, m->text_proj, seed, text);
+        fill_normal(m, m->class_embedding, seed, vision);
+        fill_normal(m, m->vision_proj, seed, vision);
+        fill_ones(m->ln_pre_w);
+        return;
+    }
+    fill_uniform(m, m->text_proj, seed, text);
+    fill_uniform(m, m->text_proj_b, seed, text);
+    fill_uniform(m, m->conv1_b, seed, pow(3.0 * (double)(c->patch_size * c->patch_size), -0.5));
+    fill_normal(m, p->probe, seed, vision);
+    fill_uniform(m, p->q_w, seed, sqrt(6.0 / (4 * width)));
+    fill_uniform(m, p->kv_w, seed, sqrt(6.0 / (4 * width)));
+    fill_uniform(m, p->proj_w, seed, vision);
+    fill_ones(p->norm_w);
+    fill_uniform(m, p->fc1_w, seed, vision);
+    fill_uniform(m, p->fc1_b, seed, vision);
+    fill_uniform(m, p->fc2_w, seed, pow((double)p->fc1_w->shape[0], -0.5));
+    fill_uniform(m, p->fc2_b, seed, pow((double)p->fc1_w->shape[0], -0.5));
+}
+
 void clip_model_init(struct clip_model *m, uint64_t seed)
 {
     const struct clip_model_config *c = &m->config;
-    double vision = pow((double)c->vision_width, -0.5);
     memset(m->data, 0, (size_t)m->size * sizeof *m->data);
     fill_normal(m, m->token_embedding, seed, 0.02);
     fill_normal(m, m->text_pos, seed, 0.01);
-    fill_normal(m, m->text_proj, seed, pow((double)c->text_width, -0.5));
-    fill_normal(m, m->class_embedding, seed, vision);
-    fill_normal(m, m->vision_pos, seed, vision);
-    fill_normal(m, m->vision_proj, seed, vision);
+    fill_normal(m, m->vision_pos, seed, pow((double)c->vision_width, -0.5));
     fill_uniform(m, m->conv1_w, seed, pow(3.0 * (double)(c->patch_size * c->patch_size), -0.5));
+    init_ends(m, seed);
     for (int64_t i = 0; i < c->vision_layers; i++) {
         init_vision_block(m, &m->vision_blocks[i], seed);
         init_norms(&m->vision_blocks[i]);
@@ -255,7 +313,6 @@ void clip_model_init(struct clip_model *m, uint64_t seed)
         init_text_block(m, &m->text_blocks[i], seed);
         init_norms(&m->text_blocks[i]);
     }
-    fill_ones(m->ln_pre_w);
     fill_ones(m->ln_post_w);
     fill_ones(m->ln_final_w);
     /* Temperature 0.07 (Radford et al., section 2.5); SigLIP starts at t = 10, b = -10 (Zhai et

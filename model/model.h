@@ -8,14 +8,24 @@
 #define CLIP_MODEL_MODEL_H
 
 #include "autograd/tape.h"
+#include "kernels/kernels.h"
 
+/* SigLIP (Zhai et al. 2023; transformers' SiglipModel) differs from CLIP in this: patches have a
+ * bias, there is no class row and no ln_pre; ln_post goes over all rows, and an attention with one
+ * learned query, a LayerNorm and an MLP make one row of them (visual.attn_pool...), which is the
+ * embedding, so that embed_dim is vision_width; no text row is hidden from an earlier one, a text's
+ * last row is taken, and its projection has a bias (text_projection.weight [E,W], .bias). Texts are
+ * whole rows: padding is read like any other word. image_size need not be a multiple of the patch. */
 struct clip_model_config {
     int64_t embed_dim;
     int64_t image_size, patch_size, vision_width, vision_layers, vision_heads;
     double vision_mlp_ratio; /* hidden width = (int64_t)(width * ratio) */
     int64_t context_length, vocab_size, text_width, text_layers, text_heads;
     double text_mlp_ratio;
-    bool quick_gelu;
+    bool quick_gelu; /* x sigmoid(1.702 x) in place of GELU */
+    bool gelu_tanh;  /* GELU's tanh form in place of it; not both */
+    double norm_eps; /* of every LayerNorm; 0: 1e-5 */
+    bool siglip;     /* SigLIP's towers, see below */
     bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
     float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
 };
@@ -29,6 +39,9 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
 clip_status clip_model_config_check(const struct clip_model_config *config,
                                     struct clip_error *error);
 
+enum clip_activation clip_model_activation(const struct clip_model_config *config);
+/* Rows of a picture in the vision tower: its patches, and the class row where there is one. */
+int64_t clip_model_image_rows(const struct clip_model_config *config);
 /* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
 double clip_model_mlp_ratio(int64_t width, int64_t hidden);
 
@@ -50,6 +63,11 @@ struct clip_block { /* a residual attention block; every pointer into model->par
 /* What backward builds again instead of keeping it: nothing, each block's MLP, each block whole. */
 enum clip_recompute { CLIP_RECOMPUTE_NONE, CLIP_RECOMPUTE_MLP, CLIP_RECOMPUTE_BLOCK };
 
+struct clip_pool { /* SigLIP's head; every pointer into model->params */
+    struct clip_tensor *probe, *q_w, *q_b, *kv_w, *kv_b, *proj_w, *proj_b, *norm_w, *norm_b;
+    struct clip_tensor *fc1_w, *fc1_b, *fc2_w, *fc2_b;
+};
+
 struct clip_model {
     struct clip_model_config config;
     enum clip_recompute recompute; /* the same bits whichever it is; less memory, more time */
@@ -57,12 +75,14 @@ struct clip_model {
     int64_t param_count;
     int64_t size; /* elements of each buffer, padding included */
     float *data, *grad;
-    /* vision */
-    struct clip_tensor *class_embedding, *conv1_w, *vision_pos, *ln_pre_w, *ln_pre_b, *ln_post_w,
-        *ln_post_b, *vision_proj;
+    /* vision; NULL is what the kind of model has not */
+    struct clip_tensor *class_embedding, *conv1_w, *conv1_b, *vision_pos, *ln_pre_w, *ln_pre_b,
+        *ln_post_w, *ln_post_b, *vision_proj;
+    struct clip_pool pool;
     struct clip_block *vision_blocks;
     /* text */
-    struct clip_tensor *token_embedding, *text_pos, *ln_final_w, *ln_final_b, *text_proj;
+    struct clip_tensor *token_embedding, *text_pos, *ln_final_w, *ln_final_b, *text_proj,
+        *text_proj_b;
     struct clip_block *text_blocks;
     struct clip_tensor *logit_scale, *logit_bias; /* logit_bias NULL unless config.logit_bias */
 };

@@ -4,13 +4,6 @@
 #include "autograd/ops.h"
 #include "model/model.h"
 
-static const float LAYERNORM_EPS = 1e-5f;
-
-static enum clip_activation activation_of(const struct clip_model_config *c)
-{
-    return c->quick_gelu ? CLIP_QUICK_GELU : CLIP_GELU;
-}
-
 /* What a block is built from, beside its input. */
 struct block_args {
     const struct clip_block *block;
@@ -19,14 +12,20 @@ struct block_args {
     bool causal;
     enum clip_activation activation;
     enum clip_recompute recompute;
+    float eps;
 };
+
+static float eps_of(const struct clip_model *m)
+{
+    return m->config.norm_eps > 0 ? (float)m->config.norm_eps : 1e-5f;
+}
 
 /* x + attention(ln_1(x)) */
 static struct clip_tensor *attention_part(struct clip_tape *t, struct clip_tensor *x,
                                           const struct block_args *a)
 {
     const struct clip_block *b = a->block;
-    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_1_w, b->ln_1_b, LAYERNORM_EPS); /* [T,W] */
+    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_1_w, b->ln_1_b, a->eps); /* [T,W] */
     h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);   /* [T,3W] */
     h = clip_attention(t, h, a->offsets, a->heads, a->causal); /* [T,W] */
     return clip_linear(t, h, b->out_proj_w, b->out_proj_b, x); /* [T,W] */
@@ -38,8 +37,8 @@ static struct clip_tensor *mlp_part(struct clip_tape *t, struct clip_tensor *x,
 {
     const struct clip_block *b = a->block;
     struct clip_mlp_weights w = {b->c_fc_w, b->c_fc_b, b->c_proj_w, b->c_proj_b};
-    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_2_w, b->ln_2_b, LAYERNORM_EPS); /* [T,W] */
-    return clip_mlp(t, h, &w, a->activation, a->recompute != CLIP_RECOMPUTE_MLP, x);   /* [T,W] */
+    struct clip_tensor *h = clip_norm_rows(t, x, b->ln_2_w, b->ln_2_b, a->eps); /* [T,W] */
+    return clip_mlp(t, h, &w, a->activation, a->recompute != CLIP_RECOMPUTE_MLP, x); /* [T,W] */
 }
 
 /* A pre-norm residual block (Radford et al. 2019). */
@@ -67,44 +66,84 @@ static struct clip_tensor *indices(struct clip_tape *t, int64_t n)
     return clip_tape_input(t, CLIP_I32, 1, (const int64_t[]){n});
 }
 
+/* Where each sequence of `rows` rows begins. */
+static struct clip_tensor *even_offsets(struct clip_tape *t, int64_t batch, int64_t rows)
+{
+    struct clip_tensor *offsets = indices(t, batch + 1);
+    if (offsets->data != NULL && !t->plan)
+        for (int64_t b = 0; b <= batch; b++) ((int32_t *)offsets->data)[b] = (int32_t)(b * rows);
+    return offsets;
+}
+
+/* Patches (behind a class row in CLIP) with their positions: [B*rows,W]. */
+static struct clip_tensor *embed_patches(struct clip_tape *t, struct clip_model *m,
+                                         struct clip_tensor *pixels, struct clip_tensor *keep,
+                                         int64_t patches)
+{
+    int64_t batch = pixels->shape[0], first = m->class_embedding != NULL ? 1 : 0;
+    int64_t rows = patches + first;
+    struct clip_tensor *positions = indices(t, batch * rows), *zeros = NULL;
+    if (positions->data != NULL && !t->plan) {
+        const int32_t *kept = keep != NULL ? keep->data : NULL;
+        for (int64_t b = 0; b < batch; b++) {
+            int32_t *at = (int32_t *)positions->data + b * rows;
+            if (first > 0) at[0] = 0;
+            for (int64_t k = 0; k < patches; k++)
+                at[first + k] =
+                    (int32_t)first + (kept != NULL ? kept[b * patches + k] : (int32_t)k);
+        }
+    }
+    if (m->conv1_b != NULL) zeros = indices(t, batch * patches);
+    if (zeros != NULL && zeros->data != NULL && !t->plan)
+        memset(zeros->data, 0, (size_t)(batch * patches) * sizeof(int32_t));
+    struct clip_scope scope;
+    clip_scope_enter(t, &scope);
+    struct clip_tensor *x = clip_patch_embed(t, pixels, m->conv1_w, keep); /* [B*K,W] */
+    if (zeros != NULL) x = clip_add_rows(t, x, m->conv1_b, zeros);
+    if (first > 0) x = clip_prepend_class(t, x, m->class_embedding, batch); /* [B*(K+1),W] */
+    x = clip_add_rows(t, x, m->vision_pos, positions);
+    if (m->ln_pre_w != NULL) x = clip_layernorm(t, x, m->ln_pre_w, m->ln_pre_b, eps_of(m));
+    return clip_scope_leave(t, &scope, x);
+}
+
 struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m,
                                        struct clip_tensor *pixels, struct clip_tensor *keep,
                                        int64_t blocks)
 {
     const struct clip_model_config *c = &m->config;
     int64_t batch = pixels->shape[0], grid = c->image_size / c->patch_size;
-    int64_t patches = keep != NULL ? keep->shape[1] : grid * grid, rows = patches + 1;
-    struct clip_tensor *positions = indices(t, batch * rows), *offsets = indices(t, batch + 1);
-    if (positions->data != NULL && offsets->data != NULL && !t->plan) {
-        const int32_t *kept = keep != NULL ? keep->data : NULL;
-        for (int64_t b = 0; b <= batch; b++) ((int32_t *)offsets->data)[b] = (int32_t)(b * rows);
-        for (int64_t b = 0; b < batch; b++) {
-            int32_t *at = (int32_t *)positions->data + b * rows;
-            at[0] = 0;
-            for (int64_t k = 0; k < patches; k++)
-                at[1 + k] = 1 + (kept != NULL ? kept[b * patches + k] : (int32_t)k);
-        }
-    }
-    struct clip_scope scope;
-    clip_scope_enter(t, &scope);
-    struct clip_tensor *x = clip_patch_embed(t, pixels, m->conv1_w, keep); /* [B*K,W] */
-    x = clip_prepend_class(t, x, m->class_embedding, batch);               /* [B*(K+1),W] */
-    x = clip_add_rows(t, x, m->vision_pos, positions);
-    x = clip_scope_leave(t, &scope, clip_layernorm(t, x, m->ln_pre_w, m->ln_pre_b, LAYERNORM_EPS));
+    int64_t patches = keep != NULL ? keep->shape[1] : grid * grid;
+    struct clip_tensor *offsets = even_offsets(t, batch, patches + (c->siglip ? 0 : 1));
+    struct clip_tensor *x = embed_patches(t, m, pixels, keep, patches);
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
-                                  activation_of(c), m->recompute};
+                                  clip_model_activation(c), m->recompute, eps_of(m)};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
     return x;
 }
 
+/* SigLIP's head: one row of a picture's rows x [B*K,W], normalised already -> [B,W] */
+static struct clip_tensor *pool_rows(struct clip_tape *t, struct clip_model *m,
+                                     struct clip_tensor *x, int64_t batch)
+{
+    const struct clip_pool *p = &m->pool;
+    struct clip_tensor *offsets = even_offsets(t, batch, x->shape[0] / batch);
+    struct clip_tensor *q = clip_linear_f32(t, p->probe, p->q_w, p->q_b); /* [1,W] */
+    struct clip_tensor *kv = clip_linear_f32(t, x, p->kv_w, p->kv_b);     /* [B*K,2W] */
+    x = clip_attention_pool(t, q, kv, offsets, m->config.vision_heads);     /* [B,W] */
+    x = clip_linear_f32(t, x, p->proj_w, p->proj_b);
+    struct clip_mlp_weights w = {p->fc1_w, p->fc1_b, p->fc2_w, p->fc2_b};
+    struct clip_tensor *h = clip_norm_rows(t, x, p->norm_w, p->norm_b, eps_of(m));
+    return clip_mlp(t, h, &w, clip_model_activation(&m->config), true, x); /* [B,W] */
+}
+
 struct clip_tensor *clip_vision_norm(struct clip_tape *t, struct clip_model *m,
                                      struct clip_tensor *states)
 {
-    return clip_layernorm(t, states, m->ln_post_w, m->ln_post_b, LAYERNORM_EPS);
+    return clip_layernorm(t, states, m->ln_post_w, m->ln_post_b, eps_of(m));
 }
 
 struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *m,
@@ -113,6 +152,7 @@ struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model 
     int64_t batch = pixels->shape[0];
     struct clip_tensor *class_rows = indices(t, batch);
     struct clip_tensor *x = clip_vision_states(t, m, pixels, keep, m->config.vision_layers);
+    if (m->config.siglip) return pool_rows(t, m, clip_vision_norm(t, m, x), batch);
     int64_t rows = x->shape[0] / batch;
     if (class_rows->data != NULL && !t->plan)
         for (int64_t b = 0; b < batch; b++) ((int32_t *)class_rows->data)[b] = (int32_t)(b * rows);
@@ -138,8 +178,8 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, true,
-                                  activation_of(c), m->recompute};
+        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, !c->siglip,
+                                  clip_model_activation(c), m->recompute, eps_of(m)};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
@@ -149,7 +189,7 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
 struct clip_tensor *clip_text_norm(struct clip_tape *t, struct clip_model *m,
                                    struct clip_tensor *states)
 {
-    return clip_layernorm(t, states, m->ln_final_w, m->ln_final_b, LAYERNORM_EPS);
+    return clip_layernorm(t, states, m->ln_final_w, m->ln_final_b, eps_of(m));
 }
 
 struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *m,
@@ -162,7 +202,9 @@ struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *m
             ((int32_t *)ends->data)[b] = ((const int32_t *)offsets->data)[b + 1] - 1;
     struct clip_tensor *x = clip_text_states(t, m, tokens, offsets, m->config.text_layers);
     x = clip_gather(t, x, ends); /* [B,W] */
-    return clip_project(t, clip_text_norm(t, m, x), m->text_proj); /* [B,E] */
+    x = clip_text_norm(t, m, x);
+    if (m->text_proj_b != NULL) return clip_linear_f32(t, x, m->text_proj, m->text_proj_b);
+    return clip_project(t, x, m->text_proj); /* [B,E] */
 }
 
 struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *m,

@@ -119,7 +119,9 @@ static void outputs_are_open_clips(void **state)
 
 /* ---- a small model of our own for the rest ---- */
 
-static struct clip_model *small_model(bool quick_gelu)
+enum kind { GELU, QUICK_GELU, SIGLIP };
+
+static struct clip_model *small_model(enum kind kind)
 {
     struct clip_model *model = NULL;
     struct clip_error error = {0};
@@ -135,7 +137,13 @@ static struct clip_model *small_model(bool quick_gelu)
     config.context_length = 20;
     config.vocab_size = 50;
     config.text_width = 16;
-    config.quick_gelu = quick_gelu;
+    config.quick_gelu = kind == QUICK_GELU;
+    if (kind == SIGLIP) { /* three patches across, two pixels left over */
+        config.siglip = config.gelu_tanh = config.logit_bias = true;
+        config.norm_eps = 1e-6;
+        config.embed_dim = config.vision_width;
+        config.image_size = 26;
+    }
     test_ok(clip_model_create(&model, &config, &error), &error);
     clip_model_init(model, 3);
     /* biases and gains away from 0 and 1 */
@@ -169,7 +177,7 @@ static void fill_captions(struct captions *c)
 static void rows_do_not_see_their_neighbours(void **state)
 {
     (void)state;
-    struct clip_model *model = small_model(false);
+    struct clip_model *model = small_model(GELU);
     struct clip_tape *tape = fixture_tape();
     struct captions c = {0};
     fill_captions(&c);
@@ -201,7 +209,7 @@ static void rows_do_not_see_their_neighbours(void **state)
 static void every_token_counts(void **state)
 {
     (void)state;
-    struct clip_model *model = small_model(true);
+    struct clip_model *model = small_model(QUICK_GELU);
     struct clip_tape *tape = fixture_tape();
     int32_t ids[6] = {48, 1, 2, 3, 4, 49}, at[2] = {0, 6};
     struct clip_tensor tokens = clip_tensor_i32(ids, 6), offsets = clip_tensor_i32(at, 2);
@@ -225,7 +233,7 @@ static void every_token_counts(void **state)
 static void kept_patches(void **state)
 {
     (void)state;
-    struct clip_model *model = small_model(false);
+    struct clip_model *model = small_model(GELU);
     struct clip_tape *tape = fixture_tape();
     struct clip_tensor pixels = gradcheck_tensor(4, (const int64_t[]){2, 3, 24, 24}, 1, 4);
     int32_t every[18], some[8] = {0, 2, 5, 8, 1, 3, 4, 7}, turned[8] = {8, 5, 2, 0, 7, 4, 1, 3};
@@ -269,24 +277,21 @@ static struct clip_tensor *paired_loss(struct clip_tape *t, struct clip_tensor *
     struct clip_tensor *image = clip_vision_encode(t, p->model, leaves[0], p->keep);
     struct clip_tensor *text =
         clip_text_encode(t, p->model, &p->captions.tokens, &p->captions.offsets);
+    if (p->model->logit_bias != NULL)
+        return clip_sigmoid_loss(t, image, text, p->model->logit_scale, p->model->logit_bias, NULL);
     return clip_infonce(t, image, text, p->model->logit_scale, NULL);
 }
 
-static void check_gradients(bool quick_gelu, struct clip_tensor *keep)
+static void check_gradients(enum kind kind, struct clip_tensor *keep, const char *const names[7])
 {
-    struct paired p = {.model = small_model(quick_gelu), .keep = keep};
+    struct paired p = {.model = small_model(kind), .keep = keep};
+    int64_t S = p.model->config.image_size;
     fill_captions(&p.captions);
     *(float *)p.model->logit_scale->data = 1;
-    struct clip_tensor pixels = gradcheck_tensor(4, (const int64_t[]){5, 3, 24, 24}, 1, 4);
+    if (p.model->logit_bias != NULL) *(float *)p.model->logit_bias->data = -0.5f;
+    struct clip_tensor pixels = gradcheck_tensor(4, (const int64_t[]){5, 3, S, S}, 1, 4);
     struct clip_error error = {0};
     test_ok(clip_model_train(p.model, &error), &error);
-    static const char *const names[] = {"visual.conv1.weight",
-                                        "visual.class_embedding",
-                                        "visual.positional_embedding",
-                                        "visual.transformer.resblocks.1.attn.in_proj_weight",
-                                        "positional_embedding",
-                                        "token_embedding.weight",
-                                        "text_projection"};
     struct gradcheck check = {
         .build = paired_loss, .context = &p, .leaves = {&pixels}, .step = 0.03f, .tolerance = 5e-3};
     for (int i = 0; i < 7; i++) check.leaves[1 + i] = &clip_model_param(p.model, names[i])->tensor;
@@ -305,11 +310,27 @@ static void check_gradients(bool quick_gelu, struct clip_tensor *keep)
 static void gradients_of_a_whole_model(void **state)
 {
     (void)state;
+    static const char *const clip[] = {"visual.conv1.weight",
+                                       "visual.class_embedding",
+                                       "visual.positional_embedding",
+                                       "visual.transformer.resblocks.1.attn.in_proj_weight",
+                                       "positional_embedding",
+                                       "token_embedding.weight",
+                                       "text_projection"};
+    static const char *const siglip[] = {"visual.conv1.bias",
+                                         "visual.positional_embedding",
+                                         "visual.attn_pool.q.weight",
+                                         "visual.attn_pool.probe",
+                                         "visual.attn_pool.kv.weight",
+                                         "visual.attn_pool.mlp.fc1.weight",
+                                         "text_projection.bias"};
     int32_t kept[20];
     for (int i = 0; i < 20; i++) kept[i] = i % 4 * 2 + i / 4 % 2;
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, kept, 2, (const int64_t[]){5, 4});
-    check_gradients(false, NULL);
-    check_gradients(true, &keep);
+    check_gradients(GELU, NULL, clip);
+    check_gradients(QUICK_GELU, &keep, clip);
+    check_gradients(SIGLIP, NULL, siglip);
+    check_gradients(SIGLIP, &keep, siglip);
 }
 
 /* ---- initial values ---- */
@@ -399,7 +420,7 @@ static void initial_values_spread_as_open_clips(void **state)
 static void initial_values_are_keyed_by_seed(void **state)
 {
     (void)state;
-    struct clip_model *a = small_model(false), *b = small_model(false);
+    struct clip_model *a = small_model(GELU), *b = small_model(GELU);
     clip_model_init(a, 5);
     clip_model_init(b, 5);
     test_same_f32("the same seed", a->data, b->data, a->size);
@@ -498,7 +519,7 @@ static void locks(void **state)
 {
     (void)state;
     struct clip_error error = {0};
-    struct clip_model *model = small_model(false);
+    struct clip_model *model = small_model(GELU);
     test_ok(clip_model_train(model, &error), &error);
     int64_t all = count_trained(model, "");
     assert_int_equal(all, model->param_count);

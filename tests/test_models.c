@@ -88,6 +88,7 @@ static void reference_models_give_their_embeddings(void **state)
     (void)state;
     static const char *const folders[] = {
         "hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny", "openai_jit_tiny",
+        "siglip_tiny",
     };
     int count = 0;
     for (int r = 0; test_root(r) != NULL; r++) {
@@ -98,6 +99,34 @@ static void reference_models_give_their_embeddings(void **state)
         }
     }
     if (count == 0) test_skip("there are no reference models");
+}
+
+/* A SigLIP's hidden states: whole rows behind the towers' last LayerNorm. */
+static void siglip_gives_its_hidden_states(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int count = 0;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        const char *folder = test_root_file(r, "siglip_tiny");
+        struct clip_embeddings_extras extras = {.states = true, .layer = CLIP_LAST};
+        struct clip_embeddings got = {0};
+        struct clip_embedder *e = NULL;
+        if (!folder) continue;
+        struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
+        test_ok(clip_embedder_open(&e, folder, NULL, &error), &error);
+        test_ok(clip_embeddings_from_tensors(&got, e, joined(folder, "expected.safetensors"),
+                                             &extras, &error), &error);
+        fixture_close_to(&expected, "text_last_hidden_state",
+                         fixture_f32(&got.bundle, "hidden_states_ln"), 3e-6, 3e-6);
+        fixture_close_to(&expected, "vision_last_hidden_state",
+                         fixture_f32(&got.bundle, "vision_hidden_states_ln"), 3e-6, 3e-6);
+        clip_embeddings_release(&got);
+        clip_bundle_release(&expected);
+        clip_embedder_free(e);
+        count++;
+    }
+    if (count == 0) test_skip("there is no reference model of SigLIP");
 }
 
 /* Half precision, whole and in shards: computed from the widened weights. */
@@ -338,7 +367,7 @@ static void refuses_other_configs(void **state)
          "the two towers have different \"hidden_act\""},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"num_channels\": 1}}", "num_channels"},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"layer_norm_eps\": 0.1}}",
-         "layer_norm_eps"},
+         "different \"layer_norm_eps\""},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"image_size\": [224, 220]}}", "square"},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"num_attention_heads\": 5}}", "5 heads"},
         {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_size\": 128}}",
@@ -512,6 +541,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_models_give_their_embeddings),
+        cmocka_unit_test(siglip_gives_its_hidden_states),
         cmocka_unit_test(half_precision_models_give_theirs),
         cmocka_unit_test(opens_a_huggingface_folder),
         cmocka_unit_test(reads_one_tower),

@@ -199,6 +199,25 @@ static struct clip_tensor *embedding(struct clip_tape *t, struct clip_tensor *co
     return clip_embedding(t, l[0], ((const struct with *)context)->ints);
 }
 
+static struct clip_tensor *attention_pool(struct clip_tape *t, struct clip_tensor *const *l,
+                                          const void *context)
+{
+    const struct with *with = context;
+    return clip_attention_pool(t, l[0], l[1], with->ints, with->number);
+}
+
+static void test_attention_pool(void **state)
+{
+    (void)state;
+    int32_t at[] = {0, 1, 8, 90};
+    struct clip_tensor offsets = clip_tensor_i32(at, 4);
+    struct with one = {.ints = &offsets, .number = 1}, three = {.ints = &offsets, .number = 3};
+    gradcheck_op("attention_pool", attention_pool, &one,
+                 LEAVES(NORMAL(1, 1, 1, 5), NORMAL(1, 2, 90, 10)), 0);
+    gradcheck_op("attention_pool", attention_pool, &three,
+                 LEAVES(NORMAL(1, 1, 1, 12), NORMAL(1, 2, 90, 24)), 0);
+}
+
 static struct clip_tensor *gather(struct clip_tape *t, struct clip_tensor *const *l,
                                   const void *context)
 {
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_layernorm),
         cmocka_unit_test(test_l2norm),
         cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_attention_pool),
         cmocka_unit_test(test_patch_embed),
         cmocka_unit_test(test_prepend_class),
         cmocka_unit_test(test_attention),

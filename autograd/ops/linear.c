@@ -48,13 +48,26 @@ static const struct clip_op linear = {
     .passes = 1 + RESIDUAL,
 };
 
-struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
-                                struct clip_tensor *b, struct clip_tensor *residual)
+static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, struct clip_tensor *x,
+                                  struct clip_tensor *w, struct clip_tensor *b,
+                                  struct clip_tensor *residual)
 {
     assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
     assert(b == NULL || clip_tensor_count(b) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[0]};
     assert(residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
-    return clip_tape_record_as(t, residual == NULL ? t->dtype : CLIP_F32, &linear, 2, shape, 4,
+    return clip_tape_record_as(t, dtype, &linear, 2, shape, 4,
                                (struct clip_tensor *[]){x, w, b, residual}, NULL, 0);
+}
+
+struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
+                                struct clip_tensor *b, struct clip_tensor *residual)
+{
+    return record(t, residual == NULL ? t->dtype : CLIP_F32, x, w, b, residual);
+}
+
+struct clip_tensor *clip_linear_f32(struct clip_tape *t, struct clip_tensor *x,
+                                    struct clip_tensor *w, struct clip_tensor *b)
+{
+    return record(t, CLIP_F32, x, w, b, NULL);
 }

@@ -5,7 +5,8 @@
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T.
+/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T. What
+ * is left at the right and below, where P does not divide H or W, is not looked at.
  *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
  *   dw += dy^T patches    dimage += dy w, put back where each patch came from
  * The flattened patches are scratch, made again by backward. (Dosovitskiy et al. 2021, equation 1.)
@@ -104,7 +105,6 @@ struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *im
     assert(image->ndim == 4 && w->ndim == 4 && image->shape[1] == w->shape[1] &&
            w->shape[2] == w->shape[3]);
     int64_t p = w->shape[2];
-    assert(image->shape[2] % p == 0 && image->shape[3] % p == 0);
     assert(keep == NULL ||
            (keep->dtype == CLIP_I32 && keep->ndim == 2 && keep->shape[0] == image->shape[0]));
     int64_t patches = keep != NULL ? keep->shape[1] : image->shape[2] / p * (image->shape[3] / p);
