@@ -18,7 +18,7 @@ bool clip_gemm_sums_in_c(const struct clip_gemm *g)
     return !g->c.bf16 && g->residual.data != g->c.data && g->before.data != g->c.data;
 }
 
-bool clip_gemm_rows_apart(void) { return clip_gemm_set() != NULL; }
+bool clip_gemm_rows_apart(void) { return !clip_gemm_by_openblas(); }
 
 struct cut {
     const struct clip_gemm *g;
@@ -69,7 +69,7 @@ static void cut_for(const struct clip_gemm_set *set, struct cut *cut)
 static struct cut cut_tiles(const struct clip_gemm *g)
 {
     struct cut cut = {.g = g};
-    if (clip_gemm_set() == NULL) cut_for_openblas(&cut);
+    if (clip_gemm_by_openblas()) cut_for_openblas(&cut);
     else cut_for(clip_gemm_set(), &cut);
     cut.tiles_n = divide_up(g->n, cut.tile_n);
     return cut;
@@ -83,8 +83,8 @@ static void compute_tile(void *context, int64_t i)
                              .column = i % cut->tiles_n * cut->tile_n};
     tile.m = g->m - tile.row < cut->tile_m ? g->m - tile.row : cut->tile_m;
     tile.n = g->n - tile.column < cut->tile_n ? g->n - tile.column : cut->tile_n;
-    if (clip_gemm_set() == NULL) clip_gemm_openblas(g, &tile);
-    else clip_gemm_own(g, clip_gemm_set(), &tile);
+    if (clip_gemm_by_openblas()) clip_gemm_openblas(g, &tile);
+    else clip_gemm_own(g, &tile);
 }
 
 void clip_gemm(const struct clip_gemm *g)
@@ -106,6 +106,6 @@ void clip_gemm_serial(const struct clip_gemm *g)
 double clip_multiply_adds(bool bf16, int64_t rounds, float *out)
 {
     const struct clip_gemm_set *set = clip_gemm_set();
-    if (bf16 && set != NULL && set->dots != NULL) return set->dots(rounds, out);
+    if (bf16 && set->dots != NULL) return set->dots(rounds, out);
     return clip_kernels()->multiply_adds(rounds, out);
 }

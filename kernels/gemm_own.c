@@ -29,20 +29,14 @@ struct work {
     const struct clip_gemm_set *set;
     struct clip_tile tile;
     struct room room;
-    bool pairs, sums_in_c, finish;
+    struct clip_pace pace;
+    bool sums_in_c, finish;
     enum clip_pack pack_a, pack_b;
     int64_t p, length, units; /* the block: its first element of k, elements, units */
     bool first, last;         /* of the blocks */
 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static enum clip_pack pack_kind(const struct clip_operand *x, bool round, bool pairs)
-{
-    if (pairs) return x->bf16 ? CLIP_PACK_PAIRS : CLIP_PACK_PAIRS_OF_F32;
-    if (x->bf16) return CLIP_PACK_WIDENED;
-    return round ? CLIP_PACK_ROUNDED : CLIP_PACK_F32;
-}
 
 static struct clip_source source(const struct clip_operand *x, enum clip_pack kind, int64_t row,
                                  int64_t column)
@@ -109,8 +103,7 @@ static void multiply(const struct work *w, int64_t i, int64_t rows, const uint32
 {
     int64_t ld;
     float *c = sums_at(w, i, &ld) + j;
-    const clip_multiply_fn *fn = w->pairs ? w->set->multiply_pairs : w->set->multiply;
-    fn[w->g->a.transpose](rows, columns, w->units, w->g->alpha, a, b, c, ld,
+    w->pace.multiply[w->g->a.transpose](rows, columns, w->units, w->g->alpha, a, b, c, ld,
                           !w->first || w->g->accumulate);
 }
 
@@ -156,7 +149,7 @@ static void strips_first(const struct work *w)
 static void compute(struct work *w)
 {
     const struct clip_gemm *g = w->g;
-    int64_t depth = w->pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH;
+    int64_t depth = w->pace.depth;
     int64_t strips = (w->tile.m + w->set->rows - 1) / w->set->rows;
     if (!w->sums_in_c && g->accumulate)
         for (int64_t i = 0; i < w->tile.m; i++)
@@ -166,7 +159,7 @@ static void compute(struct work *w)
     for (int64_t p = 0; p < g->k || p == 0; p += depth) {
         w->p = p;
         w->length = least(depth, g->k - p);
-        w->units = w->pairs ? (w->length + 1) / 2 : w->length;
+        w->units = w->pace.pairs ? (w->length + 1) / 2 : w->length;
         w->first = p == 0;
         w->last = p + depth >= g->k;
         if (strips <= FEW_STRIPS) strips_first(w);
@@ -174,8 +167,7 @@ static void compute(struct work *w)
     }
 }
 
-void clip_gemm_own(const struct clip_gemm *g, const struct clip_gemm_set *set,
-                   const struct clip_tile *tile)
+void clip_gemm_own(const struct clip_gemm *g, const struct clip_tile *tile)
 {
     enum {
         A = FEW_STRIPS * CLIP_GEMM_STRIP,
@@ -183,15 +175,15 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_gemm_set *set,
         SMALL_B = CLIP_GEMM_DEPTH * SMALL_N + SMALL_N / LEAST_COLUMNS * CLIP_GEMM_GAP,
     };
     _Alignas(64) uint32_t small[CLIP_GEMM_STRIP + SMALL_B + SMALL_M * SMALL_N];
-    bool pairs = g->multiply_bf16 && set->multiply_pairs[0] != NULL;
+    struct clip_pace pace = clip_gemm_pace(g->multiply_bf16);
     struct work w = {
         .g = g,
-        .set = set,
-        .pairs = pairs,
+        .set = pace.set,
+        .pace = pace,
         .sums_in_c = clip_gemm_sums_in_c(g),
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
-        .pack_a = pack_kind(&g->a, g->multiply_bf16, pairs),
-        .pack_b = pack_kind(&g->b, g->multiply_bf16, pairs),
+        .pack_a = clip_gemm_pack_kind(&pace, g->a.bf16),
+        .pack_b = clip_gemm_pack_kind(&pace, g->b.bf16),
     };
     size_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;
     uint32_t *memory = clip_thread_memory((A + B + sums) * UNIT);
@@ -199,7 +191,7 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_gemm_set *set,
                                             CLIP_TILE_M, CLIP_TILE_N}
                             : (struct room){small, small + CLIP_GEMM_STRIP,
                                             (float *)small + CLIP_GEMM_STRIP + SMALL_B,
-                                            set->rows, SMALL_N};
+                                            pace.set->rows, SMALL_N};
     for (int64_t i = 0; i < tile->m; i += w.room.most_m)
         for (int64_t j = 0; j < tile->n; j += w.room.most_n) {
             w.tile = (struct clip_tile){tile->row + i, least(tile->m - i, w.room.most_m),

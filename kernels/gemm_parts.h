@@ -63,6 +63,40 @@ struct clip_gemm_set {
     double (*dots)(int64_t rounds, float *out); /* clip_multiply_adds of pairs, or NULL */
 };
 
+/* ---- small products of operands packed whole (gemm_whole.c) ---------------------------------- */
+
+/* How a product is multiplied: by which set, whether rounded, whether in pairs, elements of k in a
+ * block. */
+struct clip_pace {
+    const struct clip_gemm_set *set;
+    bool round, pairs;
+    int64_t depth;
+    const clip_multiply_fn *multiply;
+};
+struct clip_pace clip_gemm_pace(bool multiply_bf16);
+enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
+
+struct clip_whole { /* op(B), k x n */
+    const uint32_t *units;
+    int64_t n, k;
+};
+int64_t clip_whole_size(const struct clip_pace *pace, int64_t n, int64_t k); /* units */
+struct clip_whole clip_whole_pack(const struct clip_pace *pace, const struct clip_operand *b,
+                                  int64_t n, int64_t k, uint32_t *to);
+
+struct clip_strip { /* up to a register tile's rows of A; blocks of k are CLIP_GEMM_STRIP apart */
+    const uint32_t *units;
+    int64_t rows;
+    bool by_columns;
+};
+/* k elements of rows, by rows. */
+void clip_strip_pack(const struct clip_pace *pace, const struct clip_source *from, int64_t rows,
+                     int64_t k, uint32_t *to);
+/* c = alpha a b (+ c where add), of b its first n columns and k rows. */
+void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
+                      const struct clip_whole *b, int64_t n, int64_t k, float alpha, float *c,
+                      int64_t ldc, bool add);
+
 /* A part of C: rows [row, row + m), columns [column, column + n). */
 struct clip_tile {
     int64_t row, m, column, n;
@@ -76,11 +110,10 @@ bool clip_gemm_sums_in_c(const struct clip_gemm *g);
 enum { CLIP_TILE_M = 448, CLIP_TILE_N = 384 }; /* the largest tile that clip_gemm_own takes */
 
 /* One tile in the calling thread, by a set of ours (gemm_own.c), by OpenBLAS (gemm_openblas.c). */
-void clip_gemm_own(const struct clip_gemm *g, const struct clip_gemm_set *set,
-                   const struct clip_tile *tile);
+void clip_gemm_own(const struct clip_gemm *g, const struct clip_tile *tile);
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile);
 
-/* The set that products are made by; NULL: by OpenBLAS (table.c). */
-const struct clip_gemm_set *clip_gemm_set(void);
+const struct clip_gemm_set *clip_gemm_set(void); /* the processor's, or CLIP_KERNELS' (table.c) */
+bool clip_gemm_by_openblas(void);                /* clip_gemm's products are OpenBLAS's instead */
 
 #endif

@@ -9,11 +9,12 @@
 
 extern const struct clip_kernels clip_kernels_ref, clip_kernels_avx2, clip_kernels_avx512;
 
-/* What CLIP_KERNELS names; products NULL: by OpenBLAS. */
+/* What CLIP_KERNELS names. */
 struct choice {
     const char *name;
     const struct clip_kernels *rows;
     const struct clip_gemm_set *products;
+    bool openblas; /* large products by OpenBLAS */
 };
 
 static struct choice chosen;
@@ -23,19 +24,21 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int list(struct choice choices[5])
 {
     int n = 1;
-    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref};
+    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, false};
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2};
+        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, false};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        choices[n++] = (struct choice){"avx512", &clip_kernels_avx512, &clip_gemm_avx512};
+        choices[n++] = (struct choice){"avx512", &clip_kernels_avx512, &clip_gemm_avx512, false};
         if (__builtin_cpu_supports("avx512bf16"))
-            choices[n++] = (struct choice){"bf16", &clip_kernels_avx512, &clip_gemm_bf16};
+            choices[n++] = (struct choice){"bf16", &clip_kernels_avx512, &clip_gemm_bf16, false};
     }
 #endif
-    choices[n] = (struct choice){"openblas", choices[n - 1].rows, NULL};
+    choices[n] = choices[n - 1];
+    choices[n].name = "openblas";
+    choices[n].openblas = true;
     return n + 1;
 }
 
@@ -66,4 +69,10 @@ const struct clip_gemm_set *clip_gemm_set(void)
 {
     pthread_once(&once, choose);
     return chosen.products;
+}
+
+bool clip_gemm_by_openblas(void)
+{
+    pthread_once(&once, choose);
+    return chosen.openblas;
 }
