@@ -6,6 +6,7 @@ OPT ?= -O3
 FUZZ_SECONDS ?= 60
 VERSION := $(shell cat VERSION)
 export BUILD
+export REQUIRES = $(PACKAGES)
 MAKEFLAGS += --no-builtin-rules
 DEFINES =
 Q = $(if $(V),,@)
@@ -14,7 +15,6 @@ Q = $(if $(V),,@)
 FOLDERS = core kernels autograd autograd/ops model data optim checkpoints train eval
 PACKAGES = openblas hdf5-serial inih jansson libutf8proc libpcre2-8 libarchive libpng zlib
 TEST_PACKAGES = cmocka
-PUBLIC_HEADER = eval/embedder.h
 
 # clang without libomp-dev has no OpenMP: one thread then, by another file.
 CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
@@ -50,7 +50,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
 	-Wwrite-strings -Wno-missing-field-initializers
 CPPFLAGS += -I. $(if $(ONNX_OBJECTS),-I$(BUILD)/proto) -D_GNU_SOURCE \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC $(WARN)
+CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC -fvisibility=hidden $(WARN)
 LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
 
 # These are compiled once for each instruction set; the program chooses when it starts.
@@ -109,7 +109,7 @@ $(BUILD)/obj/kernels/gemm_avx512.o: DEFINES = $(MARCH_avx512)
 $(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
 # stb_image counts on signed sums that wrap.
 $(BUILD)/obj/data/stb_image.o: DEFINES = -fwrapv
-$(BUILD)/obj/tools/cli.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
+$(BUILD)/obj/tools/cli.o $(BUILD)/obj/eval/compare.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -142,7 +142,7 @@ $(BUILD)/%.a:
 	$(Q)$(AR) rcs $@ $^
 $(BUILD)/libclip.so: $(LIB_OBJECTS)
 	@echo '  LINK $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 -Wl,-z,defs $^ $(LDLIBS) -o $@
 
 $(BUILD)/clip_%: $(BUILD)/obj/tools/clip_%.o $(BUILD)/libtools.a $(BUILD)/libclip.a
 	@echo '  LINK $@'
@@ -170,7 +170,7 @@ demo: setup
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh
 test: setup-tests
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) --no-print-directory all tests installable
 	@tests/run.sh $(sort $(TEST_PROGRAMS)) $(SHELL_TESTS)
 test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
@@ -203,9 +203,10 @@ fuzz:
 		$(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)-fuzz/%)
 fuzz-programs: $(FUZZ_PROGRAMS)
 
-install: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so $(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
-	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' CC='$(CC)' \
-		PUBLIC_HEADER=$(PUBLIC_HEADER) REQUIRES='$(PACKAGES)' tools/install.sh
+install: installable
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh
+installable: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so \
+	$(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz
 
@@ -228,7 +229,7 @@ help:
 
 FORCE:
 .PHONY: all setup setup-tests demo test test-fixtures test-kill tests lint asan valgrind interop \
-	fuzz fuzz-programs install clean help FORCE
+	fuzz fuzz-programs install installable clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -7,23 +7,7 @@
 #ifndef CLIP_CORE_STATUS_H
 #define CLIP_CORE_STATUS_H
 
-typedef enum clip_status {
-    CLIP_OK = 0,
-    CLIP_ERR_USAGE,       /* asked for what does not exist: option, key, value */
-    CLIP_ERR_NOT_FOUND,   /* a file or folder is not there */
-    CLIP_ERR_IO,          /* the system refused: permission, full disk, ... */
-    CLIP_ERR_FORMAT,      /* a file's bytes are not what its format demands */
-    CLIP_ERR_DATA,        /* well-formed, but of no use here: wrong shape, empty set, bad samples */
-    CLIP_ERR_MEMORY,      /* allocation failed or a size would overflow */
-    CLIP_ERR_DIVERGED,    /* the loss is not a finite number */
-    CLIP_ERR_INTERRUPTED, /* a signal asked to stop; what was to be saved is saved */
-    CLIP_ERR_BUSY,        /* another process holds the folder */
-} clip_status;
-
-struct clip_error {
-    clip_status status;
-    char message[1024]; /* UTF-8, NUL-terminated, cut at the end of a character when longer */
-};
+#include "clip.h" /* clip_status and struct clip_error, which are public */
 
 /* Fills *error and returns `status`, so that `return clip_fail(error, CLIP_ERR_IO, "...")` reads
  * well. error->message may be among the arguments. */

@@ -3,13 +3,11 @@
 #ifndef CLIP_CORE_THREADS_H
 #define CLIP_CORE_THREADS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "clip.h"
 
 #define CLIP_MAX_THREADS 1024
 
-/* For calls from this thread. n < 1: all the processor's cores; at most CLIP_MAX_THREADS. */
-void clip_threads_set(int n);
+/* How many clip_threads_set (clip.h) allows; at most CLIP_MAX_THREADS. */
 int clip_threads_count(void);
 
 /* Calls fn(context, i) once for every i in [0, n), from several threads, in no order; returns when

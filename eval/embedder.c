@@ -67,17 +67,6 @@ double clip_embedder_logit_bias(const struct clip_embedder *e)
     return bias != NULL ? (double)*(const float *)bias->data : 0.0;
 }
 
-void clip_rows_normalise(float *rows, int64_t n, int64_t dim)
-{
-    for (int64_t i = 0; i < n; i++) {
-        float *row = rows + i * dim;
-        double sum = 0;
-        for (int64_t d = 0; d < dim; d++) sum += (double)row[d] * (double)row[d];
-        double length = fmax(sqrt(sum), 1e-12);
-        for (int64_t d = 0; d < dim; d++) row[d] = (float)((double)row[d] / length);
-    }
-}
-
 /* ---- many rows ----------------------------------------------------------------------------- */
 
 /* OpenBLAS's kernels round a row by where it lies in the matrix (in groups of 12 rows on an AMD

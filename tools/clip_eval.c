@@ -136,11 +136,7 @@ static clip_status compare(struct comparison *c, const struct clip_embedder *e,
     CLIP_TRY(clip_embedder_pictures(e, pictures, c->n, CLIP_UNIT, c->image_rows, NULL, error));
     CLIP_TRY(clip_embedder_texts(e, (const char *const *)c->texts, c->m, CLIP_UNIT, c->text_rows,
                                  NULL, error));
-    for (int64_t i = 0; i < c->n; i++)
-        for (int64_t j = 0; j < c->m; j++)
-            for (int64_t d = 0; d < dim; d++)
-                c->cosines[i * c->m + j] +=
-                    (double)c->image_rows[i * dim + d] * (double)c->text_rows[j * dim + d];
+    clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
 out:
     free(pictures);
     return status;
@@ -162,17 +158,6 @@ static json_t *matrix(const double *values, int64_t n, int64_t m)
         json_array_append_new(rows, row);
     }
     return rows;
-}
-
-/* p = softmax(scale cosine) of each row, in place. */
-static void to_probabilities(struct comparison *c, double scale)
-{
-    for (int64_t i = 0; i < c->n; i++) {
-        double *row = c->cosines + i * c->m, largest = row[0], sum = 0;
-        for (int64_t j = 1; j < c->m; j++) largest = fmax(largest, row[j]);
-        for (int64_t j = 0; j < c->m; j++) sum += row[j] = exp(scale * (row[j] - largest));
-        for (int64_t j = 0; j < c->m; j++) row[j] /= sum;
-    }
 }
 
 enum { BAR = 24 };
@@ -297,7 +282,7 @@ static int run_classify(int argc, char **argv)
     CLIP_TRY(open_model(&e, &model, &error));
     CLIP_TRY(fill_texts(&c, &cli.plain, template, &error));
     CLIP_TRY(compare(&c, e, &images, &error));
-    to_probabilities(&c, clip_embedder_logit_scale(e));
+    clip_embedder_probabilities(e, c.cosines, c.n, c.m);
     if (cli.json) {
         json_t *result = json_object();
         json_object_set_new(result, "template", json_string(template));

@@ -5,7 +5,7 @@ root=$DESTDIR$PREFIX
 version=$(cat VERSION)
 
 install -d "$root/bin" "$root/lib/pkgconfig" "$root/share/man/man1" "$root/share/clip/configs" \
-    "$root/include/clip"
+    "$root/include"
 for program in "$BUILD"/clip_*; do
     if [ -f "$program" ] && [ -x "$program" ]; then install -m 755 "$program" "$root/bin/"; fi
 done
@@ -13,19 +13,13 @@ install -m 644 "$BUILD/libclip.a" "$root/lib/"
 install -m 755 "$BUILD/libclip.so" "$root/lib/libclip.so.$version"
 ln -sf "libclip.so.$version" "$root/lib/libclip.so.0"
 ln -sf libclip.so.0 "$root/lib/libclip.so"
+install -m 644 clip.h "$root/include/"
 install -m 644 "$BUILD"/man/*.1 "$root/share/man/man1/"
 
-# The public header, and those that it includes, in their folders: #include <eval/embedder.h>.
-if [ -e "$PUBLIC_HEADER" ]; then
-    $CC -I. -MM "$PUBLIC_HEADER" | tr -d '\\' | tr ' ' '\n' | grep '\.h$' | sort -u |
-        while read -r header; do
-            install -D -m 644 "$header" "$root/include/clip/$header"
-        done
-fi
 cat >"$root/lib/pkgconfig/clip.pc" <<END
 prefix=$PREFIX
 libdir=\${prefix}/lib
-includedir=\${prefix}/include/clip
+includedir=\${prefix}/include
 
 Name: clip
 Description: Contrastive image-text models (CLIP): embeddings of pictures and texts

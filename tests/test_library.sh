@@ -1,0 +1,101 @@
+#!/bin/bash
+# The library as somebody else uses it: installed into an empty prefix, found by pkg-config, the two
+# examples built against it and run; and it shows what clip.h declares, and nothing else.
+build=${BUILD:-build}
+cc=${CC:-cc}
+export CLIP_BPE=
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+n=0
+check() { # check NAME COMMAND...: ok where the command succeeds
+    local name=$1
+    shift
+    n=$((n + 1))
+    if "$@" >"$folder/log" 2>&1; then echo "ok $n - $name"; else
+        sed 's/^/# /' "$folder/log"
+        echo "not ok $n - $name"
+    fi
+}
+
+# ---- installing ----------------------------------------------------------------------------------
+[ -e "$build/libclip.so" ] || { echo "# first: make installable"; exit 1; }
+check "it is installed" env BUILD="$build" PREFIX=/usr/local DESTDIR="$folder/root" \
+    REQUIRES="${REQUIRES:-}" tools/install.sh
+prefix=$folder/root/usr/local
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+flags() { pkg-config --define-variable=prefix="$prefix" "$@" clip; }
+check "pkg-config knows it" test "$(flags --modversion)" = "$(cat VERSION)"
+
+declared() { grep -oE '\bclip_[a-z_]+\(' "$prefix/include/clip.h" | tr -d '(' | sort -u; }
+shown() { nm -D --defined-only "$prefix/lib/libclip.so" | awk '{print $3}' | sort -u; }
+check "the shared library shows what clip.h declares, and nothing else" \
+    diff <(declared) <(shown)
+check "its name has a version" bash -c "readelf -d '$prefix/lib/libclip.so' |
+    grep -q 'SONAME.*libclip\.so\.0'"
+printf '#include <clip.h>\nint main(void) { return clip_version()[0] == 0; }\n' >"$folder/a.c"
+# shellcheck disable=SC2046
+check "the header stands alone, as C99 without extensions" "$cc" -std=c99 -pedantic -Wall -Wextra \
+    -Werror "$folder/a.c" -o "$folder/a" $(flags --cflags --libs)
+check "... and the program runs" "$folder/a"
+# shellcheck disable=SC2046
+check "it is built with the static library too" "$cc" "$folder/a.c" -o "$folder/b" \
+    $(flags --cflags) "$prefix/lib/libclip.a" \
+    $(pkg-config --libs $(flags --print-requires-private)) -lgif -lgomp -lpthread -lm
+check "... and runs" "$folder/b"
+
+# ---- the examples --------------------------------------------------------------------------------
+for example in classify search_folder; do
+    # shellcheck disable=SC2046
+    check "examples/$example.c is built" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror \
+        "examples/$example.c" -o "$folder/$example" $(flags --cflags --libs)
+done
+mkdir "$folder/photos"
+cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+echo "no picture" >"$folder/photos/note.txt"
+pictures=("$folder"/photos/*.png)
+printf 'filepath,title\n' >"$folder/pairs.csv"
+for picture in "${pictures[@]}"; do echo "$picture,a picture that is gray" >>"$folder/pairs.csv"; done
+printf 'a picture that is gray\na picture that is red\n' >"$folder/texts.txt"
+cat >"$folder/tiny.ini" <<END
+[model]
+embed_dim = 16
+image_size = 16
+patch_size = 8
+vision_width = 16
+vision_layers = 1
+vision_heads = 2
+context_length = 16
+vocab_size = 520
+text_width = 16
+text_layers = 1
+text_heads = 2
+[data]
+train_data = $folder/pairs.csv
+tokenizer = $folder/tokenizer.txt
+[train]
+steps = 1
+batch_size = 4
+output = $folder/run
+END
+check "a tokenizer is trained" "$prefix/bin/clip_data" tokenizer train --input \
+    "$folder/texts.txt" --vocab-size 520 --output "$folder/tokenizer.txt"
+check "a model is trained" "$prefix/bin/clip_train" --config "$folder/tiny.ini" --quiet
+
+model=$folder/run picture=${pictures[0]}
+"$prefix/bin/clip_eval" classify --model "$model" --template '{}' --image "$picture" --json \
+    gray 'a red one' >"$folder/wanted"
+"$folder/classify" "$model" "$picture" gray 'a red one' >"$folder/got"
+same_percent() {
+    local p
+    p=$(grep -oE '"probabilities":\[\[[0-9.e-]+' "$folder/wanted" | grep -oE '[0-9.e-]+$')
+    grep -qxF "$(printf '%5.1f %%  gray' "$(echo "$p" | awk '{print 100 * $1}')")" "$folder/got"
+}
+check "classify gives clip_eval's probabilities" same_percent
+check "classify names what is missing" bash -c \
+    "! '$folder/classify' '$model' '$folder/none.png' gray 2>'$folder/err' &&
+    grep -q none.png '$folder/err'"
+"$folder/search_folder" "$model" "$folder/photos" 'gray' >"$folder/got" 2>"$folder/err"
+check "search_folder lists the pictures" test "$(wc -l <"$folder/got")" -eq "${#pictures[@]}"
+check "... the best first" sort -rnc "$folder/got"
+check "... and names what is none" grep -q note.txt "$folder/err"
+echo "1..$n"
