@@ -170,6 +170,23 @@ static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
     return true;
 }
 
+static clip_status copy_bf16(const char *name, const struct clip_tensor *dst,
+                             const struct clip_tensor *src, struct clip_error *error)
+{
+    int64_t n = clip_tensor_count(src);
+    const float *wide = src->data;
+    uint16_t *out = dst->data;
+    if (src->dtype == CLIP_BF16) {
+        if (n > 0) memcpy(out, src->data, (size_t)n * sizeof *out);
+        return CLIP_OK;
+    }
+    if (src->dtype != CLIP_F32)
+        return clip_fail(error, CLIP_ERR_DATA, "\"%s\" is of type %s; expected F32 or BF16", name,
+                         clip_dtype_name(src->dtype));
+    for (int64_t i = 0; i < n; i++) out[i] = clip_f32_to_bf16(wide[i]);
+    return CLIP_OK;
+}
+
 clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
                              const struct clip_tensor *dst, struct clip_error *error)
 {
@@ -181,6 +198,7 @@ clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
                          clip_shape_text(have, src), clip_shape_text(want, dst));
     }
     int64_t n = clip_tensor_count(src);
+    if (dst->dtype == CLIP_BF16) return copy_bf16(name, dst, src, error);
     float *out = dst->data;
     const uint16_t *half = src->data;
     switch (src->dtype) {

@@ -60,7 +60,8 @@ int64_t clip_bundle_number(const struct clip_bundle *bundle, const char *name);
 const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name);
 const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key);
 
-/* Copies the named tensor into dst (float32, `shape` must match); F16 and BF16 are widened.
+/* Copies the named tensor into dst (`shape` must match): into float32, widening F16 and BF16, or
+ * into bfloat16, rounding F32.
  * Names what is missing, misshapen or of a type that is no float. */
 clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
                              const struct clip_tensor *dst, struct clip_error *error);

@@ -24,6 +24,7 @@ struct clip_adamw_step { /* the numbers of one AdamW update (Loshchilov & Hutter
     float correction1;      /* 1 - beta1^t */
     float sqrt_correction2; /* sqrt(1 - beta2^t) */
     float grad_scale;       /* gradients are multiplied by it: global-norm clipping */
+    uint32_t draw;          /* of this step: bfloat16 moments are rounded at random */
 };
 
 struct clip_kernels {
@@ -92,7 +93,12 @@ struct clip_kernels {
     void (*infonce_row)(float *s, float max, float log_sum, const float *column_max,
                         const float *column_log_sum, float f, int64_t n);
 
-    void (*adamw)(float *p, float *m, float *v, const float *g, int64_t n,
+    /* Elements [begin, begin + n) of the arrays. With bf16, the moments m and v are bfloat16: they
+     * are computed in float32, used, and stored rounded up or down at random, with the chance that
+     * makes the mean right (stochastic rounding); the draw is a function of step->draw and the
+     * element's number. To nearest, what adds less than half a last digit would be lost for ever.
+     */
+    void (*adamw)(float *p, void *m, void *v, bool bf16, const float *g, int64_t begin, int64_t n,
                   const struct clip_adamw_step *step);
     void (*ema)(float *average, const float *p, float decay,
                 int64_t n); /* average = decay average + (1 - decay) p */

@@ -282,17 +282,65 @@ static void infonce_row(float *restrict s, float max, float log_sum,
                f;
 }
 
-static void adamw(float *restrict p, float *restrict m, float *restrict v, const float *restrict g,
-                  int64_t n, const struct clip_adamw_step *step)
+struct adamw_rule { /* the step's numbers as the loop uses them */
+    float keep, size, b1, b2, a1, a2, root, eps, f;
+};
+
+static inline float adamw_element(float p, float *m, float *v, float g,
+                                  const struct adamw_rule *r)
 {
-    float keep = 1.0f - step->lr * step->decay, size = step->lr / step->correction1;
-    float b1 = step->beta1, b2 = step->beta2, a1 = 1.0f - b1, a2 = 1.0f - b2;
-    float root = 1.0f / step->sqrt_correction2, eps = step->eps, f = step->grad_scale;
+    float d = g * r->f;
+    *m = r->b1 * *m + r->a1 * d;
+    *v = r->b2 * *v + r->a2 * d * d;
+    return p * r->keep - r->size * *m / (sqrtf(*v) * r->root + r->eps);
+}
+
+/* 32 well-mixed bits of a number (two multiplications between three shifts, Wellons 2018). */
+static inline uint32_t mix(uint32_t x)
+{
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+/* Up with the chance of what is cut off: 16 random bits below the last digit, then cut. */
+static inline uint16_t round_at_random(float value, uint32_t bits)
+{
+    uint32_t all;
+    memcpy(&all, &value, sizeof all);
+    return (uint16_t)((all + (bits & 0xffffu)) >> 16);
+}
+
+static void adamw(float *restrict p, void *restrict m, void *restrict v, bool bf16,
+                  const float *restrict g, int64_t begin, int64_t n,
+                  const struct clip_adamw_step *step)
+{
+    const struct adamw_rule r = {
+        .keep = 1.0f - step->lr * step->decay,
+        .size = step->lr / step->correction1,
+        .b1 = step->beta1,
+        .b2 = step->beta2,
+        .a1 = 1.0f - step->beta1,
+        .a2 = 1.0f - step->beta2,
+        .root = 1.0f / step->sqrt_correction2,
+        .eps = step->eps,
+        .f = step->grad_scale,
+    };
+    float *restrict wide_m = (float *)m + begin, *restrict wide_v = (float *)v + begin;
+    uint16_t *restrict half_m = (uint16_t *)m + begin, *restrict half_v = (uint16_t *)v + begin;
+    p += begin;
+    g += begin;
+    if (!bf16) {
+        for (int64_t i = 0; i < n; i++)
+            p[i] = adamw_element(p[i], &wide_m[i], &wide_v[i], g[i], &r);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
-        float d = g[i] * f;
-        m[i] = b1 * m[i] + a1 * d;
-        v[i] = b2 * v[i] + a2 * d * d;
-        p[i] = p[i] * keep - size * m[i] / (sqrtf(v[i]) * root + eps);
+        float mi = clip_bf16_widen(half_m[i]), vi = clip_bf16_widen(half_v[i]);
+        uint32_t bits = mix((uint32_t)(begin + i) * 0x9e3779b9u ^ step->draw);
+        p[i] = adamw_element(p[i], &mi, &vi, g[i], &r);
+        half_m[i] = round_at_random(mi, bits);
+        half_v[i] = round_at_random(vi, bits >> 16);
     }
 }
 

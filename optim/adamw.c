@@ -20,8 +20,11 @@ clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_o
     adamw->param_count = param_count;
     adamw->size = size;
     CLIP_NEW(adamw->params, param_count);
-    CLIP_NEW(adamw->moment1, size);
-    CLIP_NEW(adamw->moment2, size);
+    for (int i = 0; i < 2; i++) {
+        void **moment = i == 0 ? &adamw->moment1 : &adamw->moment2;
+        *moment = clip_array_new(size, options->bf16_moments ? 2 : sizeof(float), error);
+        CLIP_TRY(*moment != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    }
     CLIP_NEW(adamw->sums, (size + PIECE - 1) / PIECE);
     memcpy(adamw->params, params, (size_t)param_count * sizeof *params);
     *out = adamw;
@@ -54,9 +57,9 @@ static void update_piece(void *context, int64_t i)
     const struct update *u = context;
     int64_t begin = i * PIECE,
             n = u->param->count - begin < PIECE ? u->param->count - begin : PIECE;
-    int64_t at = u->param->offset + begin;
-    clip_kernels()->adamw(u->data + at, u->adamw->moment1 + at, u->adamw->moment2 + at,
-                          u->grad + at, n, &u->step);
+    clip_kernels()->adamw(u->data, u->adamw->moment1, u->adamw->moment2,
+                          u->adamw->options.bf16_moments, u->grad, u->param->offset + begin, n,
+                          &u->step);
 }
 
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
@@ -82,6 +85,7 @@ void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, d
                     .correction1 = (float)(1 - pow(o->beta1, (double)adamw->step)),
                     .sqrt_correction2 = (float)sqrt(1 - pow(o->beta2, (double)adamw->step)),
                     .grad_scale = (float)grad_scale,
+                    .draw = (uint32_t)adamw->step * 0x85ebca6bu,
                 },
         };
         clip_parallel_for((p->count + PIECE - 1) / PIECE, update_piece, &update);

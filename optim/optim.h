@@ -18,6 +18,8 @@ struct clip_optim_param {
 
 struct clip_adamw_options {
     double beta1, beta2, eps, weight_decay;
+    bool bf16_moments; /* stored as bfloat16, rounded at random by (step, element) so that the mean
+                          is right; the update itself uses them before they are rounded */
 };
 
 /* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), equal to torch.optim.AdamW step by
@@ -27,8 +29,9 @@ struct clip_adamw {
     struct clip_optim_param *params; /* copied */
     int64_t param_count;
     int64_t size; /* floats in each buffer */
-    float *moment1,
-        *moment2; /* exp_avg and exp_avg_sq, zero at first; same layout as the parameters */
+    /* exp_avg and exp_avg_sq, zero at first, same layout as the parameters: float32, or bfloat16
+     * with bf16_moments */
+    void *moment1, *moment2;
     double *sums; /* room for clip_grad_norm */
     int64_t step; /* updates made so far */
 };

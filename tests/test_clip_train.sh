@@ -184,6 +184,20 @@ back_at 4 a b
 check "... from step 4, in the middle of an epoch's batches" train 0 b --resume --threads 1 \
     --set data.workers=2
 check "... with other threads and workers to the same weights" same_weights a b
+narrow='--set train.precision=bf16 --set optim.moments=bf16 --set train.recompute=block'
+# shellcheck disable=SC2086
+check "a run in bfloat16" train 0 narrow $narrow
+back_at 8 narrow n
+# shellcheck disable=SC2086
+check "... goes on from step 8" train 0 n --resume $narrow --threads 1
+check "... to the same bytes" same_run narrow n
+back_at 8 narrow n
+# shellcheck disable=SC2086
+check "... and keeping what it had built again" train 0 n --resume $narrow \
+    --set train.recompute=none
+check "... to the same weights" same_weights narrow n
+check "... and not in float32 unasked" says '[optim] moments was bf16 and is f32' 2 n --resume \
+    --set train.precision=bf16
 printf '{"step":99,"lo' >>"$folder/b/run/log.jsonl"
 check "half a line at the log's end" train 0 b --resume
 check "... goes" log_is_whole b 12

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/threads.h"
+#include "kernels/bf16.h"
 #include "optim/optim.h"
 #include "tests/fixture.h"
 #include "tests/gradcheck.h"
@@ -83,6 +84,68 @@ static void zero_gradient_moves_nothing(void **state)
     free(data);
     free(same);
     free(zero);
+}
+
+/* With moments stored as bfloat16, a constant gradient of 1: m and v must come to 1 - beta^t in the
+ * mean, though at beta2 = 0.999 what a step adds to v is less than half a last digit from 0.25 on
+ * (v would stand still there if it were rounded to nearest); then a gradient of 0: v must fall by
+ * beta2 a step, again by less than half a digit. A stored value's digit is 2^-8 of it at most, so
+ * that the sum of some hundred random roundings is off by 0.03 at most, its mean over N elements by
+ * 0.03 / sqrt(N) = 1.2e-4; five times that is allowed. */
+static void bf16_moments_do_not_stall(void **state)
+{
+    (void)state;
+    enum { N = 65536, STEPS = 400 };
+    const struct clip_adamw_options options = {0.9, 0.999, 1e-6, 0, .bf16_moments = true};
+    const struct clip_optim_param param = {0, N, true, true, 1};
+    float *data = gradcheck_normal(N, 1, 1), *grad = gradcheck_normal(N, 0, 0);
+    struct clip_adamw *adamw = new_adamw(&options, &param, 1, N);
+    double expected[2] = {0, 0};
+    for (int half = 0; half < 2; half++) {
+        for (int64_t i = 0; i < N; i++) grad[i] = half == 0 ? 1.0f : 0.0f;
+        for (int s = 0; s < STEPS; s++) {
+            clip_adamw_step(adamw, data, grad, 1e-3, 1);
+            expected[0] = 0.9 * expected[0] + (half == 0 ? 0.1 : 0);
+            expected[1] = 0.999 * expected[1] + (half == 0 ? 0.001 : 0);
+        }
+        for (int k = 0; k < 2; k++) {
+            const uint16_t *moment = k == 0 ? adamw->moment1 : adamw->moment2;
+            double sum = 0;
+            for (int64_t i = 0; i < N; i++) sum += (double)clip_bf16_widen(moment[i]);
+            test_close_f64(k == 0 ? "mean of m" : "mean of v", sum / N, expected[k], 0, 6e-4);
+        }
+    }
+    clip_adamw_free(adamw);
+    free(data);
+    free(grad);
+}
+
+/* The draws belong to steps and elements: the same bits with 1, 2 and 3 threads. */
+static void bf16_moments_draw_by_element(void **state)
+{
+    (void)state;
+    enum { N = 200000 };
+    const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2, .bf16_moments = true};
+    const struct clip_optim_param params[] = {{0, 150000, true, true, 1},
+                                              {150016, 49000, false, true, 0.5}};
+    float *first = NULL, *grad = gradcheck_normal(N, 1, 2);
+    int before = clip_threads_count();
+    for (int threads = 1; threads <= 3; threads++) {
+        float *data = gradcheck_normal(N, 1, 1);
+        clip_threads_set(threads);
+        struct clip_adamw *adamw = new_adamw(&options, params, 2, N);
+        for (int s = 0; s < 5; s++) clip_adamw_step(adamw, data, grad, 1e-3, 1);
+        clip_adamw_free(adamw);
+        if (first == NULL) {
+            first = data;
+            continue;
+        }
+        test_same_f32("weights", data, first, N);
+        free(data);
+    }
+    clip_threads_set(before);
+    free(first);
+    free(grad);
 }
 
 static void norm_and_clipping(void **state)
@@ -179,6 +242,8 @@ int main(void)
         cmocka_unit_test(adamw_follows_pytorch),
         cmocka_unit_test(each_parameter_has_its_own_rule),
         cmocka_unit_test(zero_gradient_moves_nothing),
+        cmocka_unit_test(bf16_moments_do_not_stall),
+        cmocka_unit_test(bf16_moments_draw_by_element),
         cmocka_unit_test(norm_and_clipping),
         cmocka_unit_test(schedules),
         cmocka_unit_test(schedules_at_their_ends),

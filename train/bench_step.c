@@ -111,10 +111,15 @@ clip_status clip_bench_step(const struct clip_config *config,
     double *room = NULL;
     struct clip_batch batch = {.count = o->batch_size};
     struct clip_step_options options = {
-        .adamw = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.2},
+        .adamw = {.beta1 = 0.9,
+                  .beta2 = 0.98,
+                  .eps = 1e-6,
+                  .weight_decay = 0.2,
+                  .bf16_moments = strcmp(config->optim.moments, "bf16") == 0},
         .schedule = {.kind = CLIP_SCHEDULE_CONST, .lr = 1e-5},
         .batch_size = o->batch_size,
         .micro_batch = config->train.micro_batch,
+        .recompute = clip_config_recompute(config),
         .precision = strcmp(config->train.precision, "bf16") == 0 ? CLIP_BF16 : CLIP_F32,
         .grad_clip_norm = 1,
         .layer_decay = 1,

@@ -329,6 +329,13 @@ out:
     return status;
 }
 
+enum clip_recompute clip_config_recompute(const struct clip_config *config)
+{
+    return strcmp(config->train.recompute, "block") == 0 ? CLIP_RECOMPUTE_BLOCK
+           : strcmp(config->train.recompute, "mlp") == 0 ? CLIP_RECOMPUTE_MLP
+                                                         : CLIP_RECOMPUTE_NONE;
+}
+
 int64_t clip_config_share(const char *text, int64_t total)
 {
     size_t n = strlen(text);

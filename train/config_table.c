@@ -137,7 +137,8 @@ const struct clip_key clip_config_keys[] = {
     REAL(optim, layer_decay, "1.0", 0, 1, true, "lr factor from each block to the one below it"),
     REAL(optim, ema_decay, "0", 0, 0.9999999, false,
          "moving average of the weights, saved beside them; 0: off"),
-    CHOICE(optim, moments, "f32", "f32", "how AdamW's moments are stored"),
+    CHOICE(optim, moments, "f32", "f32|bf16",
+           "how AdamW's moments are stored; bf16: half the memory, rounded at random"),
 
     TEXT(zeroshot, images, "", false,
          "class folders (or a tar of them) to classify while training"),

@@ -235,7 +235,8 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .adamw = {.beta1 = c->optim.beta1,
                   .beta2 = c->optim.beta2,
                   .eps = c->optim.eps,
-                  .weight_decay = c->optim.wd},
+                  .weight_decay = c->optim.wd,
+                  .bf16_moments = is(c->optim.moments, "bf16")},
         .schedule =
             {
                 .kind = is(c->optim.lr_scheduler, "cosine")  ? CLIP_SCHEDULE_COSINE
@@ -258,9 +259,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .ema_decay = c->optim.ema_decay,
         .patch_dropout = c->train.patch_dropout,
         .precision = is(c->train.precision, "bf16") ? CLIP_BF16 : CLIP_F32,
-        .recompute = is(c->train.recompute, "block") ? CLIP_RECOMPUTE_BLOCK
-                     : is(c->train.recompute, "mlp") ? CLIP_RECOMPUTE_MLP
-                                                     : CLIP_RECOMPUTE_NONE,
+        .recompute = clip_config_recompute(c),
         .seed = (uint64_t)c->train.seed,
     };
     if (options.teacher != NULL)
