@@ -5,39 +5,22 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/markup.h"
 
 enum { WIDTH = 480, HEIGHT = 250, LEFT = 56, RIGHT = 12, TOP = 30, BOTTOM = 34, LEGEND_ROW = 16 };
 static const double INNER_WIDTH = WIDTH - LEFT - RIGHT, INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
 
 const char clip_chart_style[] =
-    "svg.chart{font:11px system-ui,sans-serif;width:100%;height:auto;display:block;"
-    "--c0:#1f6fb5;--c1:#c4491d;--c2:#23814d;--c3:#7d4fb0;--c4:#96700a;--c5:#b5347d;--c6:#16808a;"
-    "--c7:#5f6672;--ink:#1c2330;--quiet:#5c6675;--line:#dfe3e8}"
+    "svg.chart{font:11px system-ui,sans-serif;width:100%;height:auto;display:block}"
+    ".chart{--c0:#1f6fb5;--c1:#c4491d;--c2:#23814d;--c3:#7d4fb0;--c4:#96700a;--c5:#b5347d;"
+    "--c6:#16808a;--c7:#5f6672;--ink:#1c2330;--quiet:#5c6675;--line:#dfe3e8}"
     "svg.chart .title{font-size:13px;font-weight:600;fill:var(--ink)}"
     "svg.chart .tick,svg.chart .name{fill:var(--quiet)}"
     "svg.chart .grid{stroke:var(--line);stroke-width:1}"
     "svg.chart .run{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}"
-    "@media(prefers-color-scheme:dark){svg.chart{--c0:#6cb0f2;--c1:#f28b5e;--c2:#5cc98c;"
+    "@media(prefers-color-scheme:dark){.chart{--c0:#6cb0f2;--c1:#f28b5e;--c2:#5cc98c;"
     "--c3:#bd98ec;--c4:#dfb143;--c5:#ee7fbb;--c6:#5fccd6;--c7:#a6aebb;--ink:#e8ebf0;"
     "--quiet:#a3acba;--line:#333b47}}";
-
-clip_status clip_markup_text(struct clip_buffer *out, const char *text, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    for (const char *at = text; *at != '\0'; at++) {
-        const char *entity = *at == '&'    ? "&amp;"
-                             : *at == '<'  ? "&lt;"
-                             : *at == '>'  ? "&gt;"
-                             : *at == '"'  ? "&quot;"
-                             : *at == '\'' ? "&#39;"
-                                           : NULL;
-        bool control = (unsigned char)*at < ' ' && *at != '\n' && *at != '\t';
-        if (entity != NULL) CLIP_TRY(clip_buffer_append(out, entity, strlen(entity), error));
-        else CLIP_TRY(clip_buffer_append(out, control ? "?" : at, 1, error));
-    }
-out:
-    return status;
-}
 
 /* ---- scales ---- */
 

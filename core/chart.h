@@ -27,9 +27,6 @@ struct clip_chart {
     bool points; /* a dot at each value, for few */
 };
 
-/* Appends text with &, <, >, " and ' escaped; bytes that no XML file may hold become '?'. */
-clip_status clip_markup_text(struct clip_buffer *out, const char *text, struct clip_error *error);
-
 extern const char clip_chart_style[]; /* CSS */
 /* Appends one <svg>. Of more points than the drawing is wide the least and the greatest of each
  * column are drawn, so that no spike is lost. */

@@ -51,6 +51,7 @@ struct clip_loader {
     struct clip_loader_counts counts;
     unsigned char *flags; /* [dataset->count] */
     struct clip_error failure, first_reason;
+    struct clip_names bad; /* what is wrong with the first of them */
     struct clip_buffer captions; /* the batch's caption texts, and where each ends */
     size_t *caption_ends;
     struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
@@ -251,6 +252,10 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
         clip_warn("a bad sample is skipped: %s", slot->error.message);
     *flags |= FLAG_BAD | FLAG_NAMED;
     if (loader->counts.bad++ == 0) loader->first_reason = slot->error;
+    if (loader->bad.count < CLIP_LOADER_NAMED_BAD) {
+        clip_status status = clip_names_add(&loader->bad, slot->error.message, error);
+        if (status != CLIP_OK) return status;
+    }
     double share = (double)loader->counts.bad / (double)loader->dataset->count;
     if (share <= loader->options.max_bad_fraction) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
@@ -452,6 +457,8 @@ struct clip_loader_counts clip_loader_counts(const struct clip_loader *loader)
     return loader->counts;
 }
 
+const struct clip_names *clip_loader_bad(const struct clip_loader *loader) { return &loader->bad; }
+
 void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
 {
     stop_workers(loader);
@@ -463,6 +470,7 @@ void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
     loader->finished = false;
     loader->failure = (struct clip_error){0};
     loader->counts = (struct clip_loader_counts){0};
+    clip_names_release(&loader->bad);
     for (int64_t i = 0; i < n; i++) loader->flags[i] &= (unsigned char)~FLAG_BAD;
 }
 
@@ -585,6 +593,7 @@ void clip_loader_free(struct clip_loader *loader)
         free(loader->slots[i].pixels);
     }
     clip_sample_release(&loader->scratch);
+    clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
     struct clip_batch *batch = &loader->batch;

@@ -70,5 +70,8 @@ void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
 clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batch, double *waited,
                              struct clip_error *error);
 struct clip_loader_counts clip_loader_counts(const struct clip_loader *loader);
+/* What is wrong with the first bad samples, a sentence each that names it. */
+enum { CLIP_LOADER_NAMED_BAD = 20 };
+const struct clip_names *clip_loader_bad(const struct clip_loader *loader);
 
 #endif

@@ -149,8 +149,8 @@ static clip_status add_grad(struct work *w, struct clip_error *error)
     float *grad;
     if (w->pixels == NULL || w->ids == NULL)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "--grad is the gradient of each picture's similarity to its text: it needs "
-                         "both \"pixel_values\" and \"input_ids\"");
+                         "--grad pairs picture i with text i: it needs both \"pixel_values\" and "
+                         "\"input_ids\"");
     if (w->images != w->texts)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "--grad pairs picture i with text i, and there are %lld pictures and %lld "

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The other side of clip_export, with the real libraries: what we write is opened by transformers,
-open_clip, onnxruntime, gguf and h5py, and gives our numbers; run by `make interop`.
+open_clip, onnxruntime, gguf and h5py, and gives our numbers; and a run's events, read by
+TensorBoard. Run by `make interop`.
 
     python3 tests/interop.py [--build BUILD] [NAME...]
 
@@ -406,6 +407,59 @@ def check_from_transformers(ours):
                      ids.numpy().astype("i4"))
     close("gguf text", got["text_embeds"], want.text_embeds, 2e-6)
     close("gguf image", got["image_embeds"], want.image_embeds, 2e-6)
+
+
+RUN = """[model]
+embed_dim = 16
+image_size = 16
+patch_size = 8
+vision_width = 16
+vision_layers = 1
+vision_heads = 2
+context_length = 16
+vocab_size = 560
+text_width = 16
+text_layers = 1
+text_heads = 2
+[train]
+batch_size = 4
+val_every = 3
+save_every = 3
+log_every = 1
+tensorboard = true
+[optim]
+warmup = 1
+"""
+
+
+def check_tensorboard(ours):
+    """A run's events by TensorBoard's own reader: the numbers of its logs, no step twice after a
+    resume."""
+    accumulator, image = need("tensorboard.backend.event_processing.event_accumulator", "PIL.Image")
+    rows = ["filepath,title"]
+    for i in range(8):
+        image.new("RGB", (20 + i, 24), (20 * i, 90, 200 - 20 * i)).save(ours.path(f"{i}.png"))
+        rows.append(f"{i}.png,colour number {i}")
+    for name, text in (("pairs.csv", "\n".join(rows) + "\n"), ("run.ini", RUN)):
+        with open(ours.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+    data = [f"data.train_data={ours.path('pairs.csv')}", f"data.val_data={ours.path('pairs.csv')}",
+            f"data.tokenizer={ours.tokenizer()}"]
+    for steps in (6, 9):
+        sets = [part for value in data + [f"train.steps={steps}"] for part in ("--set", value)]
+        ours.run("clip_train", "--config", ours.path("run.ini"), "--output", ours.path("run"),
+                 "--quiet", "--resume", "--force", *sets)
+    events = accumulator.EventAccumulator(ours.path("run"))
+    events.Reload()
+    for log, group, count in (("log.jsonl", "train", 9), ("metrics.jsonl", "val", 3)):
+        with open(ours.path("run", log), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        assert len(lines) == count, lines
+        for key in set(lines[0]) - {"step", "epoch", "samples"}:
+            seen = events.Scalars(f"{group}/{key}")
+            assert [event.step for event in seen] == [line["step"] for line in lines], key
+            for event, line in zip(seen, lines):
+                assert abs(event.value - line[key]) <= 1e-6 * abs(line[key]), key
 
 
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}

@@ -213,6 +213,24 @@ close_losses() { paste <(losses a) <(losses micro) |
     awk '{d = $1 - $2; if (d * d > 1e-8) exit 1; n++} END {exit n != 12}'; }
 check "... has losses within 1e-4" close_losses
 
+# ---- what is seen of a run ---------------------------------------------------------------------
+check "a run has a page" grep -q '>12 of 12<' "$folder/a/run/report.html"
+check "... unless it is not wanted" train 0 unseen --set train.report=false
+check "... and there is none" test ! -e "$folder/unseen/run/report.html"
+check "... and no events" test ! -e "$folder/unseen/run/events.out.tfevents.0.clip"
+check "a run with events" train 0 board --set train.tensorboard=true
+back_at 8 board again
+check "... that goes on from step 8" train 0 again --resume --set train.tensorboard=true
+events() { stat -c %s "$folder/$1/run/events.out.tfevents.0.clip"; }
+check "... has each of them once" test "$(events board)" = "$(events again)"
+compare() { "$build/clip_train" --compare "$@" --output "$folder/compare.html" >"$folder/out" \
+    2>"$folder/err"; }
+check "runs side by side" compare "$folder/a/run" "$folder/seed/run"
+check "... with what differs" grep -q '\[train\] seed</th>' "$folder/compare.html"
+refused() { ! compare "$folder/a/run" "$folder/none" && grep -q 'none holds no log.jsonl' \
+    "$folder/err"; }
+check "a folder that holds no run is named" refused
+
 # ---- signals -----------------------------------------------------------------------------------
 cp "$config" "$folder/short.ini"
 config=$long

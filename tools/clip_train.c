@@ -5,11 +5,12 @@
 
 #include "core/file.h"
 #include "tools/cli.h"
+#include "train/report.h"
 #include "train/trainer.h"
 
 struct arguments {
     const char *config, *init, *output;
-    struct clip_cli_list set;
+    struct clip_cli_list set, compare;
     bool resume, force, dry_run, help_config, help_config_markdown;
 };
 
@@ -100,6 +101,24 @@ static clip_status print_summary(const struct clip_config *config,
     return CLIP_OK;
 }
 
+static int compare(struct arguments *a, struct clip_cli *cli)
+{
+    struct clip_error error = {0};
+    const char *path = a->output != NULL ? a->output : "compare.html";
+    clip_status status = clip_report_compare(a->compare.items, a->compare.count, path, &error);
+    if (status == CLIP_OK && cli->json) {
+        json_t *value = json_pack("{s:s, s:I}", "output", path, "runs",
+                                  (json_int_t)a->compare.count);
+        status = clip_cli_print_json(value, &error);
+        json_decref(value);
+    } else if (status == CLIP_OK) {
+        printf("%s: %lld runs\n", path, (long long)a->compare.count);
+    }
+    free(a->set.items);
+    free(a->compare.items);
+    return clip_cli_finish(cli, status, &error);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -113,6 +132,8 @@ int main(int argc, char **argv)
          "overwrites a run; with --resume: though the config changed"},
         {"output", "DIR", CLIP_CLI_TEXT, &a.output,
          "the run's folder (runs/ and the config's name)"},
+        {"compare", "RUN...", CLIP_CLI_MANY, &a.compare,
+         "puts runs side by side in one page (--output, compare.html), trains nothing"},
         {"dry-run", NULL, CLIP_CLI_FLAG, &a.dry_run,
          "shows parameters, FLOPs and forecast memory, trains nothing"},
         {"help-config", NULL, CLIP_CLI_FLAG, &a.help_config,
@@ -132,6 +153,7 @@ int main(int argc, char **argv)
         clip_config_help(stdout, a.help_config_markdown);
         return clip_cli_finish(&cli, CLIP_OK, &(struct clip_error){0});
     }
+    if (a.compare.count > 0) return compare(&a, &cli);
     if (a.config == NULL) clip_cli_wrong_usage(&cli, "--config FILE is needed");
     struct clip_error error = {0};
     struct clip_config config = {0};

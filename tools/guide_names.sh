@@ -17,8 +17,11 @@ done <"$classes"
 mkdir -p "$output"
 for i in "${!texts[@]}"; do
     picture=$output/${texts[$i]// /_}
-    [ -e "$picture/picture.png" ] || "$build/clip_guide" --model "$painter" --quiet --force \
-        --text "${texts[$i]}" --output "$picture" "$@" >/dev/null
+    if [ ! -e "$picture" ]; then
+        "$build/clip_guide" --model "$painter" --quiet --force --text "${texts[$i]}" \
+            --output "$picture.begun" "$@" >/dev/null
+        mv "$picture.begun" "$picture"
+    fi
     place=$("$build/clip_eval" similarity --model "$judge" --image "$picture/picture.png" --json \
         --text "${texts[@]}" | grep -oE '\[\[[^]]*' | tr -d '[' | tr ',' '\n' |
         awk -v mine="$((i + 1))" '{x[NR] = $1} END {for (k in x) n += x[k] > x[mine]; print n + 1}')

@@ -41,6 +41,7 @@ struct clip_config {
         int64_t seed;
         const char *output;
         int64_t val_every, save_every, keep, log_every;
+        bool report, tensorboard;
         const char *loss;
         bool multi_positive;
         const char *teacher_embeddings;

@@ -12,10 +12,11 @@
     {                                                                                  \
         FIELD(s, k), KEY_REAL, AT(s, k), standard, least, most, open, NULL, true, help \
     }
-#define BOOL(s, k, standard, help)                                               \
-    {                                                                            \
-        FIELD(s, k), KEY_BOOL, AT(s, k), standard, 0, 0, false, NULL, true, help \
+#define BOOL_OF(s, k, standard, decides, help)                                      \
+    {                                                                               \
+        FIELD(s, k), KEY_BOOL, AT(s, k), standard, 0, 0, false, NULL, decides, help \
     }
+#define BOOL(s, k, standard, help) BOOL_OF(s, k, standard, true, help)
 #define TEXT(s, k, standard, decides, help)                                         \
     {                                                                               \
         FIELD(s, k), KEY_TEXT, AT(s, k), standard, 0, 0, false, NULL, decides, help \
@@ -102,6 +103,8 @@ const struct clip_key clip_config_keys[] = {
     INT(train, save_every, "500", 1, 1e12, false, "steps between checkpoints"),
     INT(train, keep, "3", 1, 1e6, false, "how many of checkpoints/step_N.h5 are kept"),
     INT(train, log_every, "10", 1, 1e12, false, "steps between lines of log.jsonl"),
+    BOOL_OF(train, report, "true", false, "report.html in the run's folder, kept up to date"),
+    BOOL_OF(train, tensorboard, "false", false, "TensorBoard's event file beside it"),
     CHOICE(train, loss, "infonce", "infonce|siglip",
            "softmax over the batch, or pair by pair (SigLIP)"),
     BOOL(train, multi_positive, "false",

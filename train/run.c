@@ -13,8 +13,8 @@
 
 static const char *const logs[] = {"log.jsonl", "metrics.jsonl"};
 static const char *const files[] = {"config.ini", "log.jsonl", "metrics.jsonl", "last.h5",
-                                    "best.h5"};
-enum { LOGS = 2, FILES = 5 };
+                                    "best.h5", "report.html", CLIP_RUN_EVENTS};
+enum { LOGS = 2, FILES = 7 };
 
 /* PATH = folder/name, freed by the caller; a failure jumps to `out`. */
 #define RUN_PATH(path, run, name)                                                      \

@@ -1,6 +1,7 @@
 /* A run's folder: lock, logs, checkpoints.
  *
- *   config.ini  log.jsonl  metrics.jsonl  last.h5  best.h5  checkpoints/step_N.h5
+ *   config.ini  log.jsonl  metrics.jsonl  last.h5  best.h5  checkpoints/step_N.h5  report.html
+ *   and with [train] tensorboard its events
  *
  * A checkpoint is written once, as checkpoints/step_N.h5; last.h5 and best.h5 are further names
  * (hard links, or copies where the file system has none) that replace the older file by a rename.
@@ -12,6 +13,8 @@
 
 #include "checkpoints/bundle.h"
 #include "core/status.h"
+
+#define CLIP_RUN_EVENTS "events.out.tfevents.0.clip" /* TensorBoard looks for "tfevents" */
 
 struct clip_run {
     char *folder;

@@ -11,12 +11,14 @@
 #include "train/run.h"
 #include "train/setup.h"
 #include "train/validate.h"
+#include "train/watch.h"
 
 struct trainer {
     const struct clip_train_options *options;
     struct clip_setup setup;
     struct clip_run run;
     struct clip_loader *loader;
+    struct clip_watch watch;
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
     char metric[32];
@@ -231,7 +233,7 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
         r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
         "pairs_per_second", (double)t->since_samples / (seconds > 0 ? seconds : 1e-9),
         "data_seconds", t->waited / (double)t->since_steps);
-    clip_status status = line != NULL ? clip_run_log(&t->run, "log.jsonl", line, error)
+    clip_status status = line != NULL ? clip_watch_line(&t->watch, CLIP_WATCH_TRAINING, line, error)
                                       : clip_fail(error, CLIP_ERR_MEMORY,
                                                   "out of memory while writing log.jsonl");
     json_decref(line);
@@ -283,7 +285,7 @@ static clip_status measure(struct trainer *t, double *value, struct clip_error *
         status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing metrics.jsonl");
         goto out;
     }
-    CLIP_TRY(clip_run_log(&t->run, "metrics.jsonl", line, error));
+    CLIP_TRY(clip_watch_line(&t->watch, CLIP_WATCH_VALIDATION, line, error));
     show_metrics(t, metrics);
     if (json_object_get(metrics, t->metric) != NULL)
         *value = json_number_value(json_object_get(metrics, t->metric));
@@ -337,6 +339,19 @@ static void show_progress(struct trainer *t, const struct clip_step_result *r)
     clip_progress_update(&t->progress, t->samples, note);
 }
 
+static void show_page(struct trainer *t, enum clip_report_state state)
+{
+    double started = clip_seconds();
+    const struct clip_report facts = {.state = state,
+                                      .step = steps_done(t),
+                                      .samples_seen = t->samples,
+                                      .metric = t->metric,
+                                      .best = t->best,
+                                      .best_step = t->best_step};
+    clip_watch_page(&t->watch, &facts);
+    t->since += clip_seconds() - started;
+}
+
 /* Everything beside the step itself: log, progress, validation, checkpoints, signals. */
 static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
                               const struct clip_step_result *r, double waited,
@@ -354,14 +369,19 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
     t->waited += waited;
     CLIP_TRY(log_step(t, r, error));
     show_progress(t, r);
-    if (can_validate(t) && (step % c->train.val_every == 0 || last) && !(stop && !last))
-        CLIP_TRY(validate(t, &best, error));
+    bool due = can_validate(t) && (step % c->train.val_every == 0 || last) && !(stop && !last);
+    if (due) CLIP_TRY(validate(t, &best, error));
     bool over = last || stops_early(t);
-    if (best || over || stop || step % c->train.save_every == 0) {
+    bool saves = best || over || stop || step % c->train.save_every == 0;
+    if (saves) {
         double started = clip_seconds();
         CLIP_TRY(save(t, best, error));
         t->since += clip_seconds() - started;
     }
+    if (due || saves)
+        show_page(t, over   ? CLIP_REPORT_FINISHED
+                     : stop ? CLIP_REPORT_STOPPED
+                            : CLIP_REPORT_TRAINING);
     if (stop && !over)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
                            "stopped by a signal after saving step %lld; go on with --resume",
@@ -476,6 +496,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
     CLIP_TRY(clip_run_open(&t.run, config->train.output, config->train.keep, error));
     CLIP_TRY(start(&t, error));
+    CLIP_TRY(clip_watch_open(&t.watch, &t.run, &t.setup, t.loader, steps_done(&t), error));
     CLIP_TRY(reserve(&t, error));
     summary->was_finished = is_over(&t);
     if (steps_done(&t) == 0) CLIP_TRY(clip_advise(&t.setup, options->init != NULL, error));
@@ -499,6 +520,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
                   "the best was %.4f): keep that model, or try a lower [optim] lr",
                   t.metric, t.first, t.best);
 out:
+    clip_watch_close(&t.watch);
     clip_loader_free(t.loader);
     clip_run_close(&t.run);
     clip_setup_release(&t.setup);

@@ -94,6 +94,8 @@ out:
     return status;
 }
 
+/* ---- the model as it is now ---- */
+
 /* Points every parameter into `buffer`, laid out like the model's own. */
 static void use_buffer(struct clip_model *model, float *buffer)
 {
@@ -101,24 +103,35 @@ static void use_buffer(struct clip_model *model, float *buffer)
         model->params[i].tensor.data = buffer + model->params[i].offset;
 }
 
+clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s,
+                              struct clip_error *error)
+{
+    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
+    *t = (struct clip_trained){.file = {.model = s->model,
+                                        .tokenizer = s->tokenizer,
+                                        .preprocess = s->preprocess,
+                                        .cleaning = s->cleaning}};
+    if (s->step->ema != NULL) use_buffer(s->model, s->step->ema);
+    return clip_embedder_create(&t->embedder, &t->file, &options, error);
+}
+
+void clip_trained_close(struct clip_trained *t)
+{
+    clip_embedder_free(t->embedder);
+    use_buffer(t->file.model, t->file.model->data);
+}
+
 json_t *clip_validate(const struct clip_setup *s, struct clip_error *error)
 {
     clip_status status;
-    struct clip_embedder *embedder = NULL;
-    struct clip_model_file file = {.model = s->model,
-                                   .tokenizer = s->tokenizer,
-                                   .preprocess = s->preprocess,
-                                   .cleaning = s->cleaning};
-    struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
+    struct clip_trained trained;
     json_t *out = json_object();
-    if (s->step->ema != NULL) use_buffer(s->model, s->step->ema);
+    CLIP_TRY(clip_trained_open(&trained, s, error));
     CLIP_TRY(out != NULL ? CLIP_OK
                          : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
-    CLIP_TRY(clip_embedder_create(&embedder, &file, &options, error));
-    CLIP_TRY(measure(s, embedder, out, error));
+    CLIP_TRY(measure(s, trained.embedder, out, error));
 out:
-    use_buffer(s->model, s->model->data);
-    clip_embedder_free(embedder);
+    clip_trained_close(&trained);
     if (status == CLIP_OK) return out;
     json_decref(out);
     return NULL;

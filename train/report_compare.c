@@ -1,0 +1,201 @@
+/* Several runs in one page. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/markup.h"
+#include "train/config_table.h"
+#include "train/report.h"
+#include "train/report_parts.h"
+
+struct comparison {
+    struct clip_report_run *runs;
+    int64_t n;
+    struct clip_chart_series *series; /* [n] */
+};
+
+/* ---- keys that any of the runs has ---- */
+
+static const struct clip_history *history_of(const struct clip_report_run *run, bool metrics)
+{
+    return metrics ? &run->metrics : &run->log;
+}
+
+static bool is_position(const char *key)
+{
+    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0;
+}
+
+/* Is this column of run r the first of its name among the runs? */
+static bool is_first(const struct comparison *c, int64_t r, bool metrics, const char *key)
+{
+    for (int64_t i = 0; i < r; i++)
+        if (clip_history_find(history_of(&c->runs[i], metrics), key) != NULL) return false;
+    return !is_position(key);
+}
+
+typedef clip_status (*key_visitor)(struct comparison *c, struct clip_buffer *page, bool metrics,
+                                   const char *key, struct clip_error *error);
+
+/* Metrics first: they are what runs are compared by. */
+static clip_status each_key(struct comparison *c, struct clip_buffer *page, key_visitor visit,
+                            struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    for (int metrics = 1; metrics >= 0; metrics--)
+        for (int64_t r = 0; r < c->n; r++) {
+            const struct clip_history *h = history_of(&c->runs[r], metrics != 0);
+            for (int64_t k = 0; k < h->count; k++)
+                if (is_first(c, r, metrics != 0, h->columns[k].key))
+                    CLIP_TRY(visit(c, page, metrics != 0, h->columns[k].key, error));
+        }
+out:
+    return status;
+}
+
+/* ---- parts of the page ---- */
+
+static clip_status add_chart(struct comparison *c, struct clip_buffer *page, bool metrics,
+                             const char *key, struct clip_error *error)
+{
+    clip_status status;
+    int64_t count = 0;
+    for (int64_t r = 0; r < c->n; r++)
+        clip_page_series(c->series, &count, history_of(&c->runs[r], metrics), key,
+                         c->runs[r].name, (int)(r % CLIP_CHART_COLOURS));
+    const struct clip_chart chart = {key, "steps", c->series, count, metrics};
+    PAGE("<div class=\"card\">");
+    CLIP_TRY(clip_chart_append(page, &chart, error));
+    PAGE("</div>\n");
+out:
+    return status;
+}
+
+static double best_of(const struct clip_history *h, const char *key)
+{
+    const double *values = clip_history_find(h, key);
+    double best = NAN;
+    for (int64_t i = 0; values != NULL && i < h->rows; i++) {
+        if (!isfinite(values[i])) continue;
+        bool better = clip_page_falls(key) ? values[i] < best : values[i] > best;
+        if (better || !isfinite(best)) best = values[i];
+    }
+    return best;
+}
+
+/* A row of the table of figures: the last value of a log's key, the best of a metric's. */
+static clip_status add_figures(struct comparison *c, struct clip_buffer *page, bool metrics,
+                               const char *key, struct clip_error *error)
+{
+    clip_status status;
+    PAGE("<tr><th>%s ", metrics ? "best" : "last");
+    PAGE_TEXT(key);
+    PAGE("</th>");
+    for (int64_t r = 0; r < c->n; r++) {
+        const struct clip_history *h = history_of(&c->runs[r], metrics);
+        double value = metrics ? best_of(h, key) : clip_history_last(h, key);
+        if (isfinite(value)) PAGE("<td class=\"n\">%.4g</td>", value);
+        else PAGE("<td class=\"n\"></td>");
+    }
+    PAGE("</tr>\n");
+out:
+    return status;
+}
+
+static clip_status add_names(struct comparison *c, struct clip_buffer *page, const char *first,
+                             struct clip_error *error)
+{
+    clip_status status;
+    PAGE("<thead><tr><th>%s</th>", first);
+    for (int64_t r = 0; r < c->n; r++) {
+        PAGE("<th class=\"n chart\"><span class=\"key\" style=\"background:var(--c%d)\"></span>",
+             (int)(r % CLIP_CHART_COLOURS));
+        PAGE_TEXT(c->runs[r].name);
+        PAGE("</th>");
+    }
+    PAGE("</tr></thead>\n");
+out:
+    return status;
+}
+
+static const char *value_of(const struct clip_report_run *run, int key)
+{
+    if (!run->has_config) return "";
+    const char *set = run->config.values[key];
+    return set != NULL ? set : clip_config_keys[key].standard;
+}
+
+static bool differs(const struct comparison *c, int key)
+{
+    for (int64_t r = 1; r < c->n; r++)
+        if (strcmp(value_of(&c->runs[r], key), value_of(&c->runs[0], key)) != 0) return true;
+    return false;
+}
+
+static clip_status add_differences(struct comparison *c, struct clip_buffer *page,
+                                   struct clip_error *error)
+{
+    clip_status status;
+    bool any = false;
+    PAGE("<h2>What was set differently</h2>\n<div class=\"card scroll\"><table>");
+    CLIP_TRY(add_names(c, page, "key", error));
+    PAGE("<tbody>\n");
+    for (int k = 0; k < clip_config_key_count; k++) {
+        if (!differs(c, k)) continue;
+        any = true;
+        PAGE("<tr><th>[%s] %s</th>", clip_config_keys[k].section, clip_config_keys[k].key);
+        for (int64_t r = 0; r < c->n; r++) {
+            PAGE("<td class=\"n\">");
+            PAGE_TEXT(value_of(&c->runs[r], k));
+            PAGE("</td>");
+        }
+        PAGE("</tr>\n");
+    }
+    PAGE("</tbody></table>%s</div>\n", any ? "" : "<p class=\"soft\">Nothing.</p>");
+out:
+    return status;
+}
+
+static clip_status build(struct comparison *c, struct clip_buffer *page, struct clip_error *error)
+{
+    clip_status status;
+    char title[64], now[32];
+    snprintf(title, sizeof title, "%lld runs", (long long)c->n);
+    clip_page_time(now);
+    CLIP_TRY(clip_page_begin(page, title, 0, error));
+    PAGE("<p class=\"soft\">written %s</p>\n<div class=\"card scroll\"><table>", now);
+    CLIP_TRY(add_names(c, page, "", error));
+    PAGE("<tbody>\n<tr><th>steps</th>");
+    for (int64_t r = 0; r < c->n; r++)
+        PAGE("<td class=\"n\">%.0f</td>", clip_history_last(&c->runs[r].log, "step"));
+    PAGE("</tr>\n");
+    CLIP_TRY(each_key(c, page, add_figures, error));
+    PAGE("</tbody></table></div>\n<h2>Curves</h2>\n<div class=\"charts\">\n");
+    CLIP_TRY(each_key(c, page, add_chart, error));
+    PAGE("</div>\n");
+    CLIP_TRY(add_differences(c, page, error));
+    CLIP_TRY(clip_page_end(page, error));
+out:
+    return status;
+}
+
+clip_status clip_report_compare(const char *const *runs, int64_t n, const char *path,
+                                struct clip_error *error)
+{
+    clip_status status;
+    struct comparison c = {.n = n};
+    struct clip_buffer page = {0};
+    CLIP_NEW(c.runs, n);
+    CLIP_NEW(c.series, n);
+    for (int64_t r = 0; r < n; r++)
+        CLIP_TRY(clip_report_run_read(&c.runs[r], runs[r], error));
+    CLIP_TRY(build(&c, &page, error));
+    CLIP_TRY(clip_file_write(path, page.data, page.size, error));
+out:
+    for (int64_t r = 0; c.runs != NULL && r < n; r++) clip_report_run_release(&c.runs[r]);
+    free(c.runs);
+    free(c.series);
+    clip_buffer_release(&page);
+    return status;
+}

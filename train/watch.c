@@ -1,0 +1,65 @@
+#include "train/watch.h"
+
+#include <stdlib.h>
+
+#include "core/file.h"
+#include "core/progress.h"
+#include "train/events.h"
+
+clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run,
+                            const struct clip_setup *setup, const struct clip_loader *loader,
+                            int64_t step, struct clip_error *error)
+{
+    *watch = (struct clip_watch){.run = run, .setup = setup, .loader = loader};
+    if (!setup->config->train.tensorboard) return CLIP_OK;
+    watch->events = clip_path_join(run->folder, CLIP_RUN_EVENTS, error);
+    if (watch->events == NULL) return error->status;
+    return clip_events_open(watch->events, step, error);
+}
+
+void clip_watch_close(struct clip_watch *watch)
+{
+    free(watch->events);
+    *watch = (struct clip_watch){0};
+}
+
+clip_status clip_watch_line(const struct clip_watch *watch, enum clip_watch_log log,
+                            const json_t *line, struct clip_error *error)
+{
+    bool training = log == CLIP_WATCH_TRAINING;
+    clip_status status =
+        clip_run_log(watch->run, training ? "log.jsonl" : "metrics.jsonl", line, error);
+    if (status == CLIP_OK && watch->events != NULL)
+        status = clip_events_add(watch->events, training ? "train" : "val", line, error);
+    return status;
+}
+
+static clip_status write_page(const struct clip_watch *watch, const struct clip_report *facts,
+                              struct clip_error *error)
+{
+    clip_status status;
+    struct clip_samples samples = {0};
+    struct clip_report report = *facts;
+    CLIP_TRY(clip_samples_take(&samples, watch->setup, error));
+    report.setup = watch->setup;
+    report.folder = watch->run->folder;
+    report.counts = clip_loader_counts(watch->loader);
+    report.bad = clip_loader_bad(watch->loader);
+    report.samples = &samples;
+    CLIP_TRY(clip_report_write(&report, error));
+out:
+    clip_samples_release(&samples);
+    return status;
+}
+
+void clip_watch_page(struct clip_watch *watch, const struct clip_report *facts)
+{
+    struct clip_error error;
+    if (!watch->setup->config->train.report) return;
+    if (write_page(watch, facts, &error) == CLIP_OK) {
+        watch->failed = false;
+    } else if (!watch->failed) {
+        clip_warn("report.html is not written: %s", error.message);
+        watch->failed = true;
+    }
+}
