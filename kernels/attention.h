@@ -9,9 +9,10 @@
  * 2022). A row's sum(p dp) equals sum(dy y), but where p is 0 and 1 it is dp to the bit, so that ds
  * is 0.
  *
- * q, k and v are stored alike, float32 or bfloat16; with multiply_bf16 all that is multiplied, p and
- * ds too, is rounded to bfloat16, and sums and the softmax are float32. A row's bits depend on the
- * rows it sees alone, and on nothing outside the sequence. Serial: heads are what threads share. */
+ * q, k and v are stored alike, float32 or bfloat16; with multiply_bf16 all that is multiplied, p
+ * and ds too, is rounded to bfloat16, and sums and the softmax are float32. A row's bits depend on
+ * the rows it sees alone, and on nothing outside the sequence. Serial: heads are what threads
+ * share. */
 #ifndef CLIP_KERNELS_ATTENTION_H
 #define CLIP_KERNELS_ATTENTION_H
 

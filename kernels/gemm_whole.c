@@ -49,7 +49,8 @@ struct clip_whole clip_whole_pack(const struct clip_pace *pace, const struct cli
     for (int64_t p = 0; p < k; p += pace->depth) {
         int64_t length = least(pace->depth, k - p), size = panel_size(pace, length);
         const struct clip_groups panels = {nr, nr, size};
-        const char *block = (const char *)b->data + (size_t)(b->transpose ? p : p * b->ld) * element;
+        size_t at = (size_t)(b->transpose ? p : p * b->ld) * element;
+        const char *block = (const char *)b->data + at;
         from.data = block;
         if (!b->transpose) pace->set->pack_rows(to, &from, n, length, &panels);
         for (int64_t j = 0; b->transpose && j < n; j += nr) {

@@ -88,10 +88,15 @@ struct clip_kernels {
     void (*column_logsumexp)(float *max, double *sum, const float *x, int64_t rows, int64_t cols,
                              int64_t stride);
     /* One row of the symmetric cross-entropy's gradient, in place: s[j] = (softmax of the row +
-     * softmax of column j) f. A softmax is exp((s - max) - log_sum), log_sum the log of the sum of
-     * exp(s - max): log-sum-exps of size 100 would cost two decimals. */
-    void (*infonce_row)(float *s, float max, float log_sum, const float *column_max,
-                        const float *column_log_sum, float f, int64_t n);
+     * softmax of column j) f, without the column's past `paired`. A softmax is exp((s - max) -
+     * log_sum), log_sum the log of the sum of exp(s - max): log-sum-exps of size 100 would cost two
+     * decimals. Returns the sum of new s times old s. */
+    double (*infonce_row)(float *s, float max, float log_sum, const float *column_max,
+                          const float *column_log_sum, float f, int64_t paired, int64_t n);
+    /* sum of log(1 + exp(x + bias)) */
+    double (*sum_softplus)(const float *x, float bias, int64_t n);
+    /* s = f sigmoid(s + bias) in place; sums[0] = sum of new s times old s, sums[1] = sum of s */
+    void (*sigmoid_row)(float *s, float bias, float f, double sums[2], int64_t n);
 
     /* Elements [begin, begin + n) of the arrays. With bf16, the moments m and v are bfloat16: they
      * are computed in float32, used, and stored rounded up or down at random, with the chance that

@@ -273,13 +273,54 @@ static void column_logsumexp(float *restrict max, double *restrict sum, const fl
     }
 }
 
-static void infonce_row(float *restrict s, float max, float log_sum,
-                        const float *restrict column_max, const float *restrict column_log_sum,
-                        float f, int64_t n)
+static double infonce_row(float *restrict s, float max, float log_sum,
+                          const float *restrict column_max, const float *restrict column_log_sum,
+                          float f, int64_t paired, int64_t n)
 {
-    for (int64_t j = 0; j < n; j++)
-        s[j] = (exp_f32(s[j] - max - log_sum) + exp_f32(s[j] - column_max[j] - column_log_sum[j])) *
-               f;
+    float sum = 0, rest = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < paired; j++) {
+        float old = s[j];
+        s[j] = (exp_f32(old - max - log_sum) + exp_f32(old - column_max[j] - column_log_sum[j])) * f;
+        sum += s[j] * old;
+    }
+#pragma omp simd reduction(+ : rest)
+    for (int64_t j = paired; j < n; j++) {
+        float old = s[j];
+        s[j] = exp_f32(old - max - log_sum) * f;
+        rest += s[j] * old;
+    }
+    return (double)sum + (double)rest;
+}
+
+static double sum_softplus(const float *x, float bias, int64_t n)
+{
+    double total = 0;
+    for (int64_t i0 = 0; i0 < n; i0 += 1024) {
+        int64_t end = n - i0 < 1024 ? n : i0 + 1024;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = i0; i < end; i++) {
+            float u = x[i] + bias;
+            sum += (u > 0 ? u : 0) + log1p_f32(exp_f32(-fabsf(u)));
+        }
+        total += (double)sum;
+    }
+    return total;
+}
+
+static void sigmoid_row(float *restrict s, float bias, float f, double sums[2], int64_t n)
+{
+    float scaled = 0, plain = 0;
+#pragma omp simd reduction(+ : scaled, plain)
+    for (int64_t i = 0; i < n; i++) {
+        float old = s[i];
+        s[i] = f * logistic(old + bias);
+        scaled += s[i] * old;
+        plain += s[i];
+    }
+    sums[0] = (double)scaled;
+    sums[1] = (double)plain;
 }
 
 struct adamw_rule { /* the step's numbers as the loop uses them */
@@ -491,6 +532,8 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .softmax_backward = softmax_backward,
     .column_logsumexp = column_logsumexp,
     .infonce_row = infonce_row,
+    .sum_softplus = sum_softplus,
+    .sigmoid_row = sigmoid_row,
     .adamw = adamw,
     .ema = ema,
     .weigh_bytes = PASTE(clip_weigh_bytes_, CLIP_ROWS),

@@ -137,8 +137,9 @@ static void check_backward(const struct trial *t, const struct data *d, const fl
             for (int64_t j = 0; j < n; j++) {
                 double k = (double)d->qkv[j * d->ld + w + c], q = (double)d->qkv[j * d->ld + c];
                 double dy = (double)d->dy[j * d->ld + c], pj = p[j * n + i];
-                dq += ds[i * n + j] * k, scale_q += (fabs(ds[i * n + j]) + 2 * p[i * n + j]) * fabs(k);
-                dk += ds[j * n + i] * q, scale_k += (fabs(ds[j * n + i]) + 2 * pj) * fabs(q);
+                double of_q = ds[i * n + j], of_k = ds[j * n + i], pi = p[i * n + j];
+                dq += of_q * k, scale_q += (fabs(of_q) + 2 * pi) * fabs(k);
+                dk += of_k * q, scale_k += (fabs(of_k) + 2 * pj) * fabs(q);
                 dv += pj * dy, scale_v += pj * fabs(dy);
             }
             const float *got = d->grads + i * d->ld + c, *old = before + i * d->ld + c;

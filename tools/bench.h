@@ -3,6 +3,7 @@
 #define CLIP_TOOLS_BENCH_H
 
 int clip_bench_run_gemm(int argc, char **argv);
+int clip_bench_run_loss(int argc, char **argv);
 int clip_bench_run_loader(int argc, char **argv);
 
 #endif

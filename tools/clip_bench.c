@@ -203,7 +203,8 @@ int main(int argc, char **argv)
         {"step", "times the training step", run_step},
         {"ops", "where a step's time goes", run_ops},
         {"search", "times an exact query in an index", run_search},
-        {"gemm", "matrix products", clip_bench_run_gemm},
+        {"gemm", "times a step's matrix products", clip_bench_run_gemm},
+        {"loss", "times InfoNCE over a large batch", clip_bench_run_loss},
         {"loader", "times preparing pictures", clip_bench_run_loader},
         {0},
     };

@@ -165,7 +165,7 @@ static void backward_row(void *context, int64_t r)
     for (enum side side = STUDENT; side <= TEACHER; side++)
         clip_kernels()->infonce_row(rows[side], row_max(n, side)[i], row_log(n, side)[i],
                                     column_max(n, side), column_log(n, side),
-                                    side == STUDENT ? f : -f, pairs);
+                                    side == STUDENT ? f : -f, pairs, pairs);
     clip_kernels()->accumulate(rows[STUDENT], rows[TEACHER], pairs);
     row_sums(n)[r] = (double)clip_kernels()->dot(rows[STUDENT], copy, pairs);
 }

@@ -15,9 +15,9 @@
  *   dS = (softmax of rows + [j < N] softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
  *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),   e =
  *   exp(logit_scale)
- * S is computed LOSS_ROWS rows at a time, in forward and again in backward; maximum [N] and log of
- * the sum of exponentials [N] of rows and of columns, and 1/|P(i)| [N], are kept. Backward reads
- * image, text, logit_scale and ids. */
+ * S is computed tile by tile, in forward and again in backward; maximum [N] and log of the sum of
+ * exponentials [N] of rows and of columns, and 1/|P(i)| [N], are kept. Backward reads image, text,
+ * logit_scale and ids. */
 
 static float *row_max(const struct clip_node *n) { return n->saved; }
 static float *row_log(const struct clip_node *n) { return (float *)n->saved + loss_pairs(n); }
@@ -35,14 +35,13 @@ static const int32_t *ids_of(const struct clip_node *n)
     return n->in[LOSS_IDS] != NULL ? n->in[LOSS_IDS]->data : NULL;
 }
 
-/* Scratch: one double a row, column sums, a block of logits; backward: one row of logits a thread.
- */
+/* Scratch: two doubles a row of a tile, column sums, a tile of logits. */
 static double *row_sums(const struct clip_node *n) { return n->scratch; }
-static double *column_sums(const struct clip_node *n) { return row_sums(n) + LOSS_ROWS; }
-static float *block(const struct clip_node *n) { return (float *)(column_sums(n) + loss_pairs(n)); }
-static float *thread_row(const struct clip_node *n)
+static double *row_positives(const struct clip_node *n) { return row_sums(n) + LOSS_ROWS; }
+static double *column_sums(const struct clip_node *n) { return row_positives(n) + LOSS_ROWS; }
+static float *tile_room(const struct clip_node *n)
 {
-    return block(n) + (LOSS_ROWS + clip_thread_number()) * loss_texts(n);
+    return (float *)(column_sums(n) + loss_pairs(n));
 }
 
 static size_t infonce_saved(const struct clip_node *n)
@@ -52,14 +51,14 @@ static size_t infonce_saved(const struct clip_node *n)
 
 static size_t infonce_scratch(const struct clip_node *n, bool backward)
 {
-    size_t pairs = (size_t)loss_pairs(n), texts = (size_t)loss_texts(n),
-           copies = backward ? (size_t)clip_threads_count() : 0;
-    return (LOSS_ROWS + pairs) * sizeof(double) + (LOSS_ROWS + copies) * texts * sizeof(float);
+    (void)backward;
+    return (2 * LOSS_ROWS + (size_t)loss_pairs(n)) * sizeof(double) +
+           (size_t)loss_tile_size(n) * sizeof(float);
 }
 
-struct block_at {
+struct tile_at {
     struct clip_node *node;
-    int64_t i0, m;
+    struct loss_tile tile;
 };
 
 static void count_positives(struct clip_node *n, int64_t begin, int64_t end)
@@ -72,32 +71,73 @@ static void count_positives(struct clip_node *n, int64_t begin, int64_t end)
     }
 }
 
-/* Log-sum-exp of row i of the block, and the part of the loss in its positives: -2 mean S, counting
- * row and column alike. */
+/* How many of the tile's columns belong to pairs. */
+static int64_t paired(const struct clip_node *n, const struct loss_tile *t)
+{
+    int64_t left = loss_pairs(n) - t->j0;
+    return left < 0 ? 0 : left < t->cols ? left : t->cols;
+}
+
+/* Adds up s over the positives of row r. */
+static double positives(const struct clip_node *n, const struct loss_tile *t, int64_t r)
+{
+    const int32_t *ids = ids_of(n);
+    const float *s = t->s + r * t->cols;
+    int64_t i = t->i0 + r, cols = paired(n, t);
+    double sum = 0;
+    if (ids == NULL) return i >= t->j0 && i < t->j0 + cols ? (double)s[i - t->j0] : 0;
+    for (int64_t j = 0; j < cols; j++)
+        if (ids[i] == ids[t->j0 + j]) sum += (double)s[j];
+    return sum;
+}
+
+/* Row r of the tile: its running maximum and sum of exponentials, and its positives. */
 static void forward_row(void *context, int64_t r)
 {
-    const struct block_at *at = context;
+    const struct tile_at *at = context;
     struct clip_node *n = at->node;
-    int64_t pairs = loss_pairs(n), texts = loss_texts(n), i = at->i0 + r;
-    const int32_t *ids = ids_of(n);
-    const float *s = block(n) + r * texts;
-    float max = clip_kernels()->max(s, texts);
-    double log_sum = log(clip_kernels()->sum_exp(s, max, texts)), positives = 0;
-    if (ids == NULL) positives = (double)s[i];
-    for (int64_t j = 0; ids != NULL && j < pairs; j++)
-        if (ids[i] == ids[j]) positives += (double)s[j];
-    row_max(n)[i] = max;
-    row_log(n)[i] = (float)log_sum;
-    row_sums(n)[r] = (double)max + log_sum - 2 * positives * (double)share(n)[i];
+    const struct loss_tile *t = &at->tile;
+    const float *s = t->s + r * t->cols;
+    float *max = row_max(n) + t->i0 + r, top = clip_kernels()->max(s, t->cols);
+    if (t->j0 == 0) {
+        *max = top;
+        row_sums(n)[r] = row_positives(n)[r] = 0;
+    } else if (top > *max) {
+        row_sums(n)[r] *= exp((double)*max - (double)top);
+        *max = top;
+    }
+    row_sums(n)[r] += clip_kernels()->sum_exp(s, *max, t->cols);
+    row_positives(n)[r] += positives(n, t, r);
 }
 
 static void forward_columns(void *context, int64_t c)
 {
-    const struct block_at *at = context;
+    const struct tile_at *at = context;
     struct clip_node *n = at->node;
-    int64_t pairs = loss_pairs(n), begin = c * 64, cols = pairs - begin < 64 ? pairs - begin : 64;
-    clip_kernels()->column_logsumexp(column_max(n) + begin, column_sums(n) + begin,
-                                     block(n) + begin, at->m, cols, loss_texts(n));
+    const struct loss_tile *t = &at->tile;
+    int64_t begin = c * 64, cols = paired(n, t) - begin;
+    clip_kernels()->column_logsumexp(column_max(n) + t->j0 + begin, column_sums(n) + t->j0 + begin,
+                                     t->s + begin, t->m, cols < 64 ? cols : 64, t->cols);
+}
+
+/* Rows [i0, i0 + m) over all columns; the part of the loss that is theirs, and -2 times the mean of
+ * the positives, counting row and column alike. */
+static double forward_rows(struct clip_node *n, int64_t i0)
+{
+    struct tile_at at = {.node = n};
+    double loss = 0;
+    for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
+        at.tile = clip_logits_tile(n, i0, j0, tile_room(n));
+        clip_parallel_for(at.tile.m, forward_row, &at);
+        clip_parallel_for((paired(n, &at.tile) + 63) / 64, forward_columns, &at);
+    }
+    for (int64_t r = 0; r < at.tile.m; r++) {
+        double log_sum = log(row_sums(n)[r]);
+        row_log(n)[i0 + r] = (float)log_sum;
+        loss += (double)row_max(n)[i0 + r] + log_sum -
+                2 * row_positives(n)[r] * (double)share(n)[i0 + r];
+    }
+    return loss;
 }
 
 static void infonce_forward(struct clip_node *n)
@@ -109,13 +149,7 @@ static void infonce_forward(struct clip_node *n)
         column_max(n)[j] = -INFINITY;
         column_sums(n)[j] = 0;
     }
-    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) {
-        struct block_at at = {n, i0, pairs - i0 < LOSS_ROWS ? pairs - i0 : LOSS_ROWS};
-        clip_logits_block(n, i0, at.m, block(n));
-        clip_parallel_for(at.m, forward_row, &at);
-        clip_parallel_for((pairs + 63) / 64, forward_columns, &at);
-        for (int64_t r = 0; r < at.m; r++) loss += row_sums(n)[r];
-    }
+    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) loss += forward_rows(n, i0);
     for (int64_t j = 0; j < pairs; j++) {
         double log_sum = log(column_sums(n)[j]);
         column_log(n)[j] = (float)log_sum;
@@ -124,39 +158,35 @@ static void infonce_forward(struct clip_node *n)
     *(float *)n->out->data = (float)(loss / (2.0 * (double)pairs));
 }
 
-/* The block's logits become the block's gradient; row_sums gets sum(dS S) of each row. */
+/* Row r of the tile becomes its gradient; row_sums gets its sum(dS S). */
 static void backward_row(void *context, int64_t r)
 {
-    const struct block_at *at = context;
+    const struct tile_at *at = context;
     struct clip_node *n = at->node;
-    int64_t pairs = loss_pairs(n), texts = loss_texts(n), i = at->i0 + r;
+    const struct loss_tile *t = &at->tile;
     const int32_t *ids = ids_of(n);
-    float *s = block(n) + r * texts, *copy = thread_row(n);
-    float f = n->out->grad[0] / (2.0f * (float)pairs);
-    clip_kernels()->scale(copy, 1, s, texts);
-    clip_kernels()->infonce_row(s, row_max(n)[i], row_log(n)[i], column_max(n), column_log(n), f,
-                                pairs);
-    if (texts > pairs) {
-        clip_kernels()->exp_shift(s + pairs, s + pairs, row_max(n)[i], texts - pairs);
-        clip_kernels()->scale(s + pairs, f * expf(-row_log(n)[i]), s + pairs, texts - pairs);
-    }
-    if (ids == NULL) s[i] -= 2 * f;
-    for (int64_t j = 0; ids != NULL && j < pairs; j++)
-        if (ids[i] == ids[j]) s[j] -= 2 * f * share(n)[i];
-    row_sums(n)[r] = (double)clip_kernels()->dot(s, copy, texts);
+    int64_t i = t->i0 + r, cols = paired(n, t);
+    float *s = t->s + r * t->cols, f = n->out->grad[0] / (2.0f * (float)loss_pairs(n));
+    float pull = 2 * f * share(n)[i];
+    double sum = -(double)pull * positives(n, t, r);
+    sum += clip_kernels()->infonce_row(s, row_max(n)[i], row_log(n)[i], column_max(n) + t->j0,
+                                       column_log(n) + t->j0, f, cols, t->cols);
+    if (ids == NULL && i >= t->j0 && i < t->j0 + cols) s[i - t->j0] -= pull;
+    for (int64_t j = 0; ids != NULL && j < cols; j++)
+        if (ids[i] == ids[t->j0 + j]) s[j] -= pull;
+    row_sums(n)[r] = sum;
 }
 
 static void infonce_backward(struct clip_node *n)
 {
-    int64_t pairs = loss_pairs(n);
     double d_scale = 0;
-    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) {
-        struct block_at at = {n, i0, pairs - i0 < LOSS_ROWS ? pairs - i0 : LOSS_ROWS};
-        clip_logits_block(n, i0, at.m, block(n));
-        clip_parallel_for(at.m, backward_row, &at);
-        for (int64_t r = 0; r < at.m; r++) d_scale += row_sums(n)[r];
-        clip_logits_block_backward(n, i0, at.m, block(n));
-    }
+    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
+        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
+            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
+            clip_parallel_for(at.tile.m, backward_row, &at);
+            for (int64_t r = 0; r < at.tile.m; r++) d_scale += row_sums(n)[r];
+            clip_logits_tile_backward(n, &at.tile);
+        }
     if (n->in[LOSS_SCALE]->needs_grad) n->in[LOSS_SCALE]->grad[0] += (float)d_scale;
 }
 

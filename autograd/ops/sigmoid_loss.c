@@ -12,96 +12,100 @@
  *   dS = -z sigmoid(-z S) dy / N
  *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS (S - bias))
  *   dbias += sum(dS),   e = exp(logit_scale)
- * S is computed LOSS_ROWS rows at a time, in forward and again in backward. Backward reads all
- * inputs. */
+ * S is computed tile by tile, in forward and again in backward. Backward reads all inputs. */
 
 static double *row_sums(const struct clip_node *n) { return n->scratch; } /* two a row */
-static float *block(const struct clip_node *n) { return (float *)(row_sums(n) + 2 * LOSS_ROWS); }
+static float *tile_room(const struct clip_node *n)
+{
+    return (float *)(row_sums(n) + 2 * LOSS_ROWS);
+}
 
 static size_t sigmoid_scratch(const struct clip_node *n, bool backward)
 {
     (void)backward;
-    return 2 * LOSS_ROWS * sizeof(double) + (size_t)(LOSS_ROWS * loss_texts(n)) * sizeof(float);
+    return 2 * LOSS_ROWS * sizeof(double) + (size_t)loss_tile_size(n) * sizeof(float);
 }
 
-struct block_at {
+struct tile_at {
     struct clip_node *node;
-    int64_t i0;
+    struct loss_tile tile;
 };
 
-static const int32_t *ids_of(const struct clip_node *n)
-{
-    return n->in[LOSS_IDS] != NULL ? n->in[LOSS_IDS]->data : NULL;
-}
 static float bias_of(const struct clip_node *n) { return *(const float *)n->in[LOSS_BIAS]->data; }
+
+/* The next positive of row r from column j of the tile on; t->cols: there is none. */
+static int64_t next_positive(const struct clip_node *n, const struct loss_tile *t, int64_t r,
+                             int64_t j)
+{
+    const int32_t *ids = n->in[LOSS_IDS] != NULL ? n->in[LOSS_IDS]->data : NULL;
+    int64_t i = t->i0 + r, end = loss_pairs(n) - t->j0;
+    if (end > t->cols) end = t->cols;
+    if (ids == NULL) return i >= t->j0 + j && i < t->j0 + end ? i - t->j0 : t->cols;
+    while (j < end && ids[t->j0 + j] != ids[i]) j++;
+    return j < end ? j : t->cols;
+}
+
+/* z S of the whole row, less the bias that the kernels add. */
+static void flip_positives(const struct clip_node *n, const struct loss_tile *t, int64_t r)
+{
+    float *s = t->s + r * t->cols, bias = bias_of(n);
+    for (int64_t j = next_positive(n, t, r, 0); j < t->cols; j = next_positive(n, t, r, j + 1))
+        s[j] = -(s[j] + bias) - bias;
+}
 
 static void forward_row(void *context, int64_t r)
 {
-    const struct block_at *at = context;
-    const struct clip_node *n = at->node;
-    const int32_t *ids = ids_of(n);
-    const float *s = block(n) + r * loss_texts(n), bias = bias_of(n);
-    double sum = 0;
-    for (int64_t j = 0; j < loss_texts(n); j++) {
-        float u = j < loss_pairs(n) && loss_positive(ids, at->i0 + r, j)
-                      ? -(s[j] + bias)
-                      : s[j] + bias; /* log(1 + exp(u)), without overflow */
-        sum += (double)((u > 0 ? u : 0) + log1pf(expf(-fabsf(u))));
-    }
-    row_sums(n)[2 * r] = sum;
+    const struct tile_at *at = context;
+    const struct loss_tile *t = &at->tile;
+    flip_positives(at->node, t, r);
+    row_sums(at->node)[2 * r] =
+        clip_kernels()->sum_softplus(t->s + r * t->cols, bias_of(at->node), t->cols);
 }
 
 static void sigmoid_loss_forward(struct clip_node *n)
 {
-    int64_t pairs = loss_pairs(n);
     double loss = 0;
-    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) {
-        struct block_at at = {n, i0};
-        int64_t m = pairs - i0 < LOSS_ROWS ? pairs - i0 : LOSS_ROWS;
-        clip_logits_block(n, i0, m, block(n));
-        clip_parallel_for(m, forward_row, &at);
-        for (int64_t r = 0; r < m; r++) loss += row_sums(n)[2 * r];
-    }
-    *(float *)n->out->data = (float)(loss / (double)pairs);
+    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
+        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
+            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
+            clip_parallel_for(at.tile.m, forward_row, &at);
+            for (int64_t r = 0; r < at.tile.m; r++) loss += row_sums(n)[2 * r];
+        }
+    *(float *)n->out->data = (float)(loss / (double)loss_pairs(n));
 }
 
-/* The block's logits become the block's gradient; row_sums gets sum(dS (S - bias)) and sum(dS) of
- * each row. */
+/* Row r of the tile becomes its gradient; row_sums gets sum(dS (S - bias)) and sum(dS) of it. */
 static void backward_row(void *context, int64_t r)
 {
-    const struct block_at *at = context;
+    const struct tile_at *at = context;
     const struct clip_node *n = at->node;
-    const int32_t *ids = ids_of(n);
-    float *s = block(n) + r * loss_texts(n), bias = bias_of(n),
+    const struct loss_tile *t = &at->tile;
+    float *s = t->s + r * t->cols, bias = bias_of(n),
           f = n->out->grad[0] / (float)loss_pairs(n);
-    double scale_sum = 0, bias_sum = 0;
-    for (int64_t j = 0; j < loss_texts(n); j++) {
-        bool positive = j < loss_pairs(n) && loss_positive(ids, at->i0 + r, j);
-        float z = positive ? 1.0f : -1.0f;
-        float g = -z * f / (1.0f + expf(z * (s[j] + bias)));
-        scale_sum += (double)g * (double)s[j];
-        bias_sum += (double)g;
-        s[j] = g;
+    double *sums = row_sums(n) + 2 * r;
+    flip_positives(n, t, r);
+    clip_kernels()->sigmoid_row(s, bias, f, sums, t->cols);
+    /* a positive's -(S - bias) - 2 bias counted as S - bias, and its gradient with the wrong sign */
+    for (int64_t j = next_positive(n, t, r, 0); j < t->cols; j = next_positive(n, t, r, j + 1)) {
+        sums[0] += 2 * (double)bias * (double)s[j];
+        sums[1] -= 2 * (double)s[j];
+        s[j] = -s[j];
     }
-    row_sums(n)[2 * r] = scale_sum;
-    row_sums(n)[2 * r + 1] = bias_sum;
 }
 
 static void sigmoid_loss_backward(struct clip_node *n)
 {
-    int64_t pairs = loss_pairs(n);
     double d_scale = 0, d_bias = 0;
-    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) {
-        struct block_at at = {n, i0};
-        int64_t m = pairs - i0 < LOSS_ROWS ? pairs - i0 : LOSS_ROWS;
-        clip_logits_block(n, i0, m, block(n));
-        clip_parallel_for(m, backward_row, &at);
-        for (int64_t r = 0; r < m; r++) {
-            d_scale += row_sums(n)[2 * r];
-            d_bias += row_sums(n)[2 * r + 1];
+    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
+        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
+            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
+            clip_parallel_for(at.tile.m, backward_row, &at);
+            for (int64_t r = 0; r < at.tile.m; r++) {
+                d_scale += row_sums(n)[2 * r];
+                d_bias += row_sums(n)[2 * r + 1];
+            }
+            clip_logits_tile_backward(n, &at.tile);
         }
-        clip_logits_block_backward(n, i0, m, block(n));
-    }
     if (n->in[LOSS_SCALE]->needs_grad) n->in[LOSS_SCALE]->grad[0] += (float)d_scale;
     if (n->in[LOSS_BIAS]->needs_grad) n->in[LOSS_BIAS]->grad[0] += (float)d_bias;
 }
