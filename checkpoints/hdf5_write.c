@@ -185,35 +185,6 @@ static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
                      "choose another place", path, (bytes + 999999) / 1000000, strerror(reason));
 }
 
-/* The file descriptor that libhdf5 writes by, -1 for none. */
-static int descriptor_of(hid_t file)
-{
-    int *fd = NULL;
-    return H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&fd) >= 0 && fd ? *fd : -1;
-}
-
-/* Closes the file. After a failure what the library still wants to write goes to memory instead of
- * a full disk: it crashes at exit when it cannot close a file. */
-static clip_status close_file(struct writer *w, clip_status status)
-{
-    if (w->file < 0) return status;
-    if (status == CLIP_OK && H5Fflush(w->file, H5F_SCOPE_GLOBAL) < 0) {
-        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
-    }
-    int fd = descriptor_of(w->file);
-    if (status != CLIP_OK && fd >= 0) {
-        int sink = memfd_create("checkpoint", MFD_CLOEXEC);
-        if (sink >= 0) {
-            dup2(sink, fd);
-            close(sink);
-        }
-    }
-    if (H5Fclose(w->file) < 0 && status == CLIP_OK) {
-        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
-    }
-    return status;
-}
-
 /* Creates the file under `temporary`, truncating it; w->file is open on success. */
 static clip_status create_file(struct writer *w, const char *temporary, int64_t bytes)
 {
@@ -230,7 +201,7 @@ static clip_status create_file(struct writer *w, const char *temporary, int64_t 
         done = w->file >= 0;
     }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
-    int fd = done ? descriptor_of(w->file) : -1;
+    int fd = done ? clip_hdf5_descriptor(w->file) : -1;
     if (fd >= 0) status = reserve(w->path, fd, FALLOC_FL_KEEP_SIZE, bytes, w->error);
     if (access >= 0) H5Pclose(access);
     if (create >= 0) H5Pclose(create);
@@ -256,7 +227,7 @@ static clip_status write_all(struct writer *w, const char *temporary,
 out:
     if (w->group_list >= 0) H5Pclose(w->group_list);
     if (w->dataset_list >= 0) H5Pclose(w->dataset_list);
-    return close_file(w, status);
+    return clip_hdf5_close(w->file, w->path, status, w->error);
 }
 
 /* Puts the first block over the zeros that libhdf5 left for it. */

@@ -263,7 +263,7 @@ static const struct {
 } sources[] = {
     {".csv", clip_dataset_csv_open},     {".tsv", clip_dataset_csv_open},
     {".jsonl", clip_dataset_jsonl_open}, {".json", clip_dataset_coco_open},
-    {".tar", open_tars},
+    {".tar", open_tars},                 {".h5", clip_dataset_packed_open},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
@@ -283,8 +283,9 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error)
 {
     static const char accepted[] =
-        "expected a .csv, .tsv or .jsonl, COCO's captions .json, a folder or an uncompressed .tar "
-        "of class folders, or webdataset .tar shards as in shards/{000..012}.tar";
+        "expected a .csv, .tsv or .jsonl, COCO's captions .json, a packed .h5, a folder or an "
+        "uncompressed .tar of class folders, or webdataset .tar shards as in "
+        "shards/{000..012}.tar";
     *out = NULL;
     if (data == NULL || data[0] == '\0')
         return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);

@@ -4,6 +4,7 @@
  *   csv/tsv          a row is a sample: picture path, caption
  *   jsonl            a line is a sample: a JSON object that names picture and caption
  *   coco             COCO's captions JSON; a .json that is an array of pairs too
+ *   packed           one HDF5 file that clip_data pack wrote (packed.h)
  *   class folders    a folder or an uncompressed tar of CLASS/picture; the caption is a template
  *                    filled with the class's name
  *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|json
@@ -34,6 +35,8 @@ struct clip_dataset {
     /* group[i]: samples with one number are of one picture, or of one class in class folders
      * (multi_positive). Numbers lie in [0, count). */
     int64_t *group;
+    const struct clip_class_list *classes;  /* class folders': group[i] is a number in it */
+    const struct clip_templates *templates; /* their captions'; count 0: captions are empty */
     bool paths; /* image_name is a path by which any program can open the picture */
 };
 

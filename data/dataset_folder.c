@@ -329,6 +329,8 @@ static clip_status finish(struct folder *folder, struct clip_error *error)
     clip_status status = CLIP_OK;
     bool by_class = folder->base.ops == &class_ops;
     folder->base.paths = folder->tar.path == NULL;
+    folder->base.classes = by_class ? &folder->classes : NULL;
+    folder->base.templates = &folder->templates;
     CLIP_NEW(folder->base.group, folder->base.count);
     for (int64_t i = 0; i < folder->base.count; i++) {
         struct item *item = &folder->items[i];

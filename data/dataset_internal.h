@@ -94,6 +94,9 @@ clip_status clip_dataset_jsonl_open(struct clip_dataset **out, const char *path,
 clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
                                    const struct clip_dataset_options *options,
                                    struct clip_error *error);
+clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path,
+                                     const struct clip_dataset_options *options,
+                                     struct clip_error *error);
 /* The same from memory: `path` is for messages and for what picture paths are relative to. */
 typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
                                         const char *path,

@@ -74,6 +74,7 @@ static clip_image_decoder *find_decoder(struct clip_picture_bytes bytes, const c
 {
     *name = NULL;
     if (has(bytes, 0, "\xff\xd8", 2)) return clip_jpeg_decode;
+    if (has(bytes, 0, clip_raw_signature, sizeof clip_raw_signature)) return clip_raw_decode;
     if (has(bytes, 0, "\x89PNG\r\n\x1a\n", 8)) return clip_png_decode;
     if (has(bytes, 0, "GIF87a", 6) || has(bytes, 0, "GIF89a", 6)) return clip_gif_decode;
     if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) return clip_webp_decode;

@@ -18,7 +18,12 @@ typedef clip_status clip_image_decoder(struct clip_picture_bytes bytes,
                                        struct clip_image *out, int *orientation,
                                        struct clip_error *error);
 clip_image_decoder clip_jpeg_decode, clip_png_decode, clip_gif_decode, clip_bmp_decode,
-    clip_webp_decode;
+    clip_webp_decode, clip_raw_decode;
+
+extern const char clip_raw_signature[8];
+/* The picture as packed data sets hold pixels, appended to `out`. */
+clip_status clip_raw_encode(const struct clip_image *image, struct clip_buffer *out,
+                            struct clip_error *error);
 
 /* Refuses 0 x n, and more than max_pixels. Called before memory is taken for pixels. */
 clip_status clip_image_check_size(int64_t width, int64_t height,

@@ -53,7 +53,7 @@ printf 'a red dog\r\na red cat\n\na big red dog\n' >"$folder/captions.txt"
 printf 'filepath\ttitle\nx.png\ta red dog\ny.png\ta red cat\nz.png\ta big red dog\n' \
     >"$folder/captions.csv"
 
-for command in "" check tokenize "tokenizer train" preprocess shapes emoji; do
+for command in "" check pack tokenize "tokenizer train" preprocess shapes emoji; do
     # shellcheck disable=SC2086
     check "help of '$command' fits a screen" fits_a_screen $command
 done
@@ -129,6 +129,15 @@ check "the clean list is good" json '"samples":2,"good":2,"bad_count":0' \
     "$program" check "$folder/lists/clean.csv" --json
 check "a clean list has to be a csv" fails 2 ".csv or .tsv" "$program" check \
     "$folder/faults.tsv" --fix "$folder/lists/clean.txt"
+
+check "a set is packed" json '"samples":120,"pictures":30,"bad":0' "$program" pack \
+    "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
+check "and is a data set" json '"format":"packed","samples":120,"good":120' "$program" check \
+    "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
+check "its pictures have no paths for a list" fails 2 "no paths" "$program" check \
+    "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
+check "a packed set ends in .h5" fails 2 ".h5" "$program" pack "$folder/shapes/train.csv" \
+    --output "$folder/shapes.hdf5"
 
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" fails 1 "apt-get download" "$program" emoji \

@@ -469,6 +469,7 @@ int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
         { "check", "says what a data set holds and what is wrong with it", clip_data_check },
+        { "pack", "puts a data set into one HDF5 file", clip_data_pack },
         { "tokenizer", "train: learns a tokenizer from captions", run_tokenizer },
         { "tokenize", "turns lines into token ids", run_tokenize },
         { "preprocess", "writes pictures as a model sees them", run_preprocess },

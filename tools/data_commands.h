@@ -7,6 +7,7 @@
 #include "tools/cli.h"
 
 int clip_data_check(int argc, char **argv);
+int clip_data_pack(int argc, char **argv);
 
 /* The word of --text-cleaning, which the table of options has checked. */
 enum clip_text_cleaning clip_data_cleaning(const char *word);

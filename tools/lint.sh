@@ -100,7 +100,7 @@ check_exits() {
 # threads' memory, both set once, and locks.
 may_change=" kernels/table:chosen kernels/table:once \
     core/thread_memory:key core/thread_memory:made core/thread_memory:once \
-    checkpoints/hdf5_library:library "
+    core/hdf5:library "
 check_globals() {
     local source name
     for source in $(printf '%s\n' $product | grep '\.c$' | grep -v '^tools/'); do

@@ -1,12 +1,14 @@
 /* libhdf5 as we need it and as its other users in the process left it: one thread at a time, errors
- * told by us, no plug-ins; and what we need of its error stack and types.
+ * told by us, no plug-ins; and what we need of its error stack.
  *
  * Debian's serial libhdf5 has no locks: one mutex of ours stands before all of it. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "checkpoints/hdf5_parts.h"
+#include "core/hdf5.h"
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
@@ -49,22 +51,29 @@ clip_status clip_hdf5_fail(struct clip_error *error, clip_status status, const c
                                            : "use another copy or an older checkpoint");
 }
 
-hid_t clip_hdf5_type(enum clip_dtype dtype)
+int clip_hdf5_descriptor(hid_t file)
 {
-    switch (dtype) {
-    case CLIP_F32: return H5Tcopy(H5T_IEEE_F32LE);
-    case CLIP_I32: return H5Tcopy(H5T_STD_I32LE);
-    case CLIP_I64: return H5Tcopy(H5T_STD_I64LE);
-    case CLIP_U8: return H5Tcopy(H5T_STD_U8LE);
-    case CLIP_F16:
-    case CLIP_BF16: break;
+    int *fd = NULL;
+    return H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&fd) >= 0 && fd ? *fd : -1;
+}
+
+clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,
+                            struct clip_error *error)
+{
+    if (file < 0) return status;
+    if (status == CLIP_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) {
+        status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
     }
-    int mantissa = dtype == CLIP_F16 ? 10 : 7, exponent = 15 - mantissa;
-    hid_t type = H5Tcopy(H5T_IEEE_F32LE);
-    if (H5Tset_fields(type, 15, (size_t)mantissa, (size_t)exponent, 0, (size_t)mantissa) < 0
-        || H5Tset_size(type, 2) < 0 || H5Tset_ebias(type, (1u << (exponent - 1)) - 1) < 0) {
-        H5Tclose(type);
-        return -1;
+    int fd = clip_hdf5_descriptor(file);
+    if (status != CLIP_OK && fd >= 0) {
+        int sink = memfd_create("hdf5", MFD_CLOEXEC);
+        if (sink >= 0) {
+            dup2(sink, fd);
+            close(sink);
+        }
     }
-    return type;
+    if (H5Fclose(file) < 0 && status == CLIP_OK) {
+        status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
+    }
+    return status;
 }

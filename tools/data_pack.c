@@ -1,0 +1,66 @@
+/* clip_data pack: a data set as one HDF5 file. */
+#include <stdio.h>
+
+#include "core/progress.h"
+#include "data/packed.h"
+#include "tools/data_commands.h"
+
+int clip_data_pack(int argc, char **argv)
+{
+    struct clip_dataset_options source = {0};
+    struct clip_pack_options pack = {.limits = {.max_pixels = CLIP_IMAGE_MAX_PIXELS}};
+    const char *output = NULL;
+    const struct clip_cli_option options[] = {
+        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "an .h5 file", .required = true},
+        {"image-size", "N", CLIP_CLI_INT, &pack.image_size,
+         .help = "store pixels, short sides above N scaled to N (the files' bytes)", .least = 1,
+         .most = 1 << 14},
+        {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only, .help = "pictures alone"},
+        {"upright", NULL, CLIP_CLI_FLAG, &pack.limits.upright,
+         .help = "with --image-size: turn as EXIF says"},
+        CLIP_DATA_SOURCE_OPTIONS(source),
+        {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &source.csv_negative_key, .help = "",
+         .unlisted = true},
+        {"max-pixels", "N", CLIP_CLI_INT, &pack.limits.max_pixels, .help = "", .unlisted = true,
+         .least = 1, .most = 1e12},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_data pack",
+        .arguments = "DATA",
+        .summary = "Puts a data set into one HDF5 file, which is DATA too: with --image-size it is "
+                   "read without decoding. --images-root, --csv-separator, --csv-img-key, "
+                   "--csv-caption-key, --csv-negative-key and --max-pixels are as in [data].",
+        .example = "clip_data pack train.csv --output train.h5 --image-size 256",
+        .options = options,
+    };
+    struct clip_error error = {0};
+    struct clip_dataset *dataset = NULL;
+    struct clip_pack_counts counts = {0};
+    clip_status status = CLIP_OK;
+    char text[256];
+    clip_cli_parse(&cli, argc, argv);
+    double start = clip_seconds();
+    if (cli.plain.count != 1)
+        clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
+                             (long long)cli.plain.count);
+    source.images_only = pack.images_only;
+    pack.quiet = cli.quiet;
+    CLIP_TRY(clip_dataset_open(&dataset, cli.plain.items[0], &source, &error));
+    CLIP_TRY(clip_pack_write(output, dataset, &pack, &counts, &error));
+    double seconds = clip_seconds() - start;
+    snprintf(text, sizeof text,
+             "%s: %lld samples of %lld pictures, %lld bad ones left out, %.1f MB, in %.1f s",
+             output, (long long)counts.samples, (long long)counts.pictures, (long long)counts.bad,
+             (double)counts.bytes / 1e6, seconds);
+    CLIP_TRY(clip_data_show(
+        &cli,
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output, "samples",
+                  (json_int_t)counts.samples, "pictures", (json_int_t)counts.pictures, "bad",
+                  (json_int_t)counts.bad, "bytes", (json_int_t)counts.bytes, "image_size",
+                  (json_int_t)pack.image_size, "seconds", seconds),
+        text, &error));
+out:
+    clip_dataset_free(dataset);
+    return clip_cli_finish(&cli, status, &error);
+}
