@@ -38,6 +38,11 @@ UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_jpeg_stb.c data/stb_im
 UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image_webp_none.c,data/image_webp.c)
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
+UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_small_png.c,data/image_small_jpeg.c)
+# clip_search serve: what it needs beyond the library is linked into it alone.
+HTTP ?= $(if $(call has,libmicrohttpd),microhttpd,none)
+UNUSED_SERVE = $(if $(filter none,$(HTTP)),serve/http_microhttpd.c,serve/http_none.c)
+SERVE_LIBS = $(if $(filter none,$(HTTP)),,$(shell pkg-config --libs libmicrohttpd 2>/dev/null))
 # ONNX: protoc-c makes C of the format's own description.
 ONNX_PROTO ?= $(firstword $(wildcard /usr/include/onnx/onnx.proto))
 ONNX ?= $(if $(and $(ONNX_PROTO),$(call has,libprotobuf-c),$(shell command -v protoc-c)),\
@@ -69,6 +74,9 @@ UNUSED_SOURCES += $(if $(filter avx2,$(ROWS)),,$(X86_SOURCES))
 LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) $(PER_SET:%=%.c),$(wildcard $(FOLDERS:%=%/*.c)))
 LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
 	$(if $(filter kernels,$(FOLDERS)),$(PER_SET_OBJECTS)) $(ONNX_OBJECTS)
+SERVE_SOURCES = $(filter-out $(UNUSED_SERVE),$(wildcard serve/*.c))
+SERVE_OBJECTS = $(call objects,$(SERVE_SOURCES)) $(BUILD)/obj/page.o
+PAGE_FILES = $(sort $(wildcard serve/page/*))
 TOOL_SOURCES = $(wildcard tools/clip_*.c)
 TOOL_HELPERS = $(filter-out $(TOOL_SOURCES),$(wildcard tools/*.c))
 TEST_SOURCES = $(wildcard tests/test_*.c)
@@ -80,7 +88,8 @@ FUZZ_PROGRAMS = $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 FIXTURE_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,\
 	$(shell grep -l -E 'test_root|fixture_read' $(TEST_SOURCES) 2>/dev/null))
 SHELL_TESTS = $(wildcard tests/test_*.sh)
-ALL_OBJECTS = $(LIB_OBJECTS) $(call objects,$(TOOL_SOURCES) $(TOOL_HELPERS) $(TEST_SOURCES) \
+ALL_OBJECTS = $(LIB_OBJECTS) $(SERVE_OBJECTS) \
+	$(call objects,$(TOOL_SOURCES) $(TOOL_HELPERS) $(TEST_SOURCES) \
 	$(TEST_HELPERS) $(FUZZ_SOURCES))
 
 all: $(PROGRAMS)
@@ -135,6 +144,7 @@ $(BUILD)/obj/checkpoints/onnx.o: $(ONNX_OBJECTS)
 
 $(BUILD)/libclip.a: $(LIB_OBJECTS)
 $(BUILD)/libtools.a: $(call objects,$(TOOL_HELPERS))
+$(BUILD)/libserve.a: $(SERVE_OBJECTS)
 $(BUILD)/libtests.a: $(call objects,$(TEST_HELPERS))
 $(BUILD)/%.a:
 	@rm -f $@
@@ -144,14 +154,25 @@ $(BUILD)/libclip.so: $(LIB_OBJECTS)
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 -Wl,-z,defs $^ $(LDLIBS) -o $@
 
+# The library stands last, behind what needs it.
+last_libclip = $(filter-out %/libclip.a,$^) $(BUILD)/libclip.a
+$(BUILD)/clip_search $(BUILD)/tests/test_serve: $(BUILD)/libserve.a
+$(BUILD)/clip_search $(BUILD)/tests/test_serve: MORE_LIBS = $(SERVE_LIBS)
+$(BUILD)/page.c: tools/embed.sh $(PAGE_FILES)
+	@mkdir -p $(@D)
+	@echo '  GEN  $@'
+	$(Q)tools/embed.sh $(PAGE_FILES) >$@.new && mv $@.new $@
+$(BUILD)/obj/page.o: $(BUILD)/page.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/clip_%: $(BUILD)/obj/tools/clip_%.o $(BUILD)/libtools.a $(BUILD)/libclip.a
 	@echo '  LINK $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -o $@
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/libtests.a $(BUILD)/libtools.a \
 		$(BUILD)/libclip.a
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -lcmocka -o $@
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/libclip.a
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
@@ -226,6 +247,7 @@ help:
 	@echo 'make clean        remove what was built'
 	@echo 'CC=clang, OPT=-O2, BUILD=folder, -j8 as usual; V=1 shows the commands'
 	@echo 'JPEG=turbo|stb, WEBP=libwebp|none (now: $(JPEG), $(WEBP)): which library decodes'
+	@echo 'HTTP=microhttpd|none (now: $(HTTP)): clip_search serve'
 
 FORCE:
 .PHONY: all setup setup-tests demo test test-fixtures test-kill tests lint asan valgrind interop \

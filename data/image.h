@@ -52,6 +52,12 @@ clip_status clip_image_write_png(const char *path, const struct clip_image *imag
 clip_status clip_image_encode_png(const struct clip_image *image, struct clip_buffer *out,
                                   struct clip_error *error);
 
+/* For showing, not for computing: a JPEG where libjpeg is built in, else a PNG; appended to `out`.
+ * At most 65500 pixels a side. */
+clip_status clip_image_encode_small(const struct clip_image *image, struct clip_buffer *out,
+                                    struct clip_error *error);
+extern const char *const clip_image_small_type; /* "image/jpeg" or "image/png" */
+
 enum clip_interpolation { CLIP_BICUBIC, CLIP_BILINEAR };
 enum clip_resize_mode { CLIP_RESIZE_SHORTEST, CLIP_RESIZE_LONGEST, CLIP_RESIZE_SQUASH };
 

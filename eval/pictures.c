@@ -11,6 +11,8 @@
 #include "core/threads.h"
 #include "eval/name_set.h"
 
+static const size_t LARGEST_FILE = (size_t)1 << 29;
+
 struct clip_picture_source {
     const struct clip_dataset *dataset; /* NULL: one picture file */
     struct clip_dataset *owned;
@@ -140,10 +142,27 @@ void clip_pictures_stat(const struct clip_pictures *p, int64_t i, int64_t *size,
     *time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
 }
 
+clip_status clip_pictures_read(const struct clip_pictures *p, int64_t i, struct clip_buffer *out,
+                               struct clip_error *error)
+{
+    const struct clip_picture_source *source = source_of(p, i);
+    struct clip_sample sample = {0};
+    *out = (struct clip_buffer){0};
+    if (source->dataset == NULL) return clip_file_read(source->name, LARGEST_FILE, out, error);
+    struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)(i - source->first));
+    clip_status status =
+        source->dataset->ops->read(source->dataset, i - source->first, &rng, &sample, error);
+    if (status == CLIP_OK) {
+        *out = sample.image;
+        sample.image = (struct clip_buffer){0};
+    }
+    clip_sample_release(&sample);
+    return status;
+}
+
 /* ---- embedding ----------------------------------------------------------------------------- */
 
 enum { CHUNK = 64 }; /* pictures whose bytes are held at once, or one a thread */
-static const size_t LARGEST_FILE = (size_t)1 << 29;
 
 struct chunk {
     const struct clip_pictures *pictures;

@@ -38,6 +38,10 @@ clip_status clip_pictures_unique(const struct clip_pictures *pictures, int64_t *
 void clip_pictures_stat(const struct clip_pictures *pictures, int64_t i, int64_t *size,
                         int64_t *time);
 
+/* The bytes of picture i's file; *out is overwritten, and the caller's to release. */
+clip_status clip_pictures_read(const struct clip_pictures *pictures, int64_t i,
+                               struct clip_buffer *out, struct clip_error *error);
+
 /* What somebody wants to know and to say while pictures are embedded. */
 struct clip_pictures_watch {
     /* Is asked for each picture that was read, in order, by one thread: bytes of the k-th. true: it

@@ -1,4 +1,5 @@
 /* clip_search: finding pictures and texts by pictures and texts. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "eval/index_update.h"
 #include "eval/search.h"
 #include "eval/texts.h"
+#include "serve/http.h"
 #include "tools/cli.h"
 
 /* ---- index --------------------------------------------------------------------------------- */
@@ -355,11 +357,106 @@ static int run_query(int argc, char **argv)
     return clip_cli_finish(&cli, status, &error);
 }
 
+/* ---- serve --------------------------------------------------------------------------------- */
+
+struct serving {
+    const char *index, *model, *weights, *tokenizer, *address;
+    int64_t port;
+};
+
+/* Says where the page is: what a script waits for. */
+static clip_status say_ready(const struct clip_cli *cli, const struct serving *job, int port,
+                             const struct clip_index *index, struct clip_error *error)
+{
+    clip_status status;
+    char url[128];
+    bool six = strchr(job->address, ':') != NULL;
+    snprintf(url, sizeof url, "http://%s%s%s:%d/", six ? "[" : "", job->address, six ? "]" : "",
+             port);
+    if (cli->json) {
+        json_t *result = json_pack("{s:s, s:i, s:I}", "url", url, "port", port, "count",
+                                   (json_int_t)index->live);
+        status = clip_cli_print_json(result, error);
+        json_decref(result);
+    } else {
+        printf("%s shows %lld pictures; Ctrl-C ends it\n", url, (long long)index->live);
+        status = CLIP_OK;
+    }
+    fflush(stdout);
+    return status;
+}
+
+static clip_status serve(const struct clip_cli *cli, const struct serving *job,
+                         struct clip_error *error)
+{
+    clip_status status;
+    struct clip_embedder *e = NULL;
+    struct clip_index index = {0};
+    struct clip_api *api = NULL;
+    struct clip_http *http = NULL;
+    const struct clip_embedder_options open = {
+        .tokenizer = job->tokenizer,
+        .raw_weights = strcmp(job->weights, "raw") == 0,
+        .max_pixels = CLIP_API_PIXELS,
+        .checksum = true,
+    };
+    const volatile sig_atomic_t *stop = clip_cli_catch_signals();
+    CLIP_TRY(clip_index_open(&index, job->index, error));
+    if (index.texts)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s is an index of texts; the page shows pictures", job->index));
+    CLIP_TRY(clip_embedder_open(&e, job->model != NULL ? job->model : index.model, &open, error));
+    CLIP_TRY(clip_index_check(&index, e, job->index, error));
+    CLIP_TRY(clip_api_create(&api, &index, e, (int)cli->threads, error));
+    CLIP_TRY(clip_http_start(&http, api, job->address, (int)job->port, error));
+    CLIP_TRY(say_ready(cli, job, clip_http_port(http), &index, error));
+    while (*stop == 0) poll(NULL, 0, 100);
+    status = clip_fail(error, CLIP_ERR_INTERRUPTED, "ended by a signal");
+out:
+    clip_http_stop(http);
+    clip_api_free(api);
+    clip_index_release(&index);
+    clip_embedder_free(e);
+    return status;
+}
+
+static int run_serve(int argc, char **argv)
+{
+    struct serving job = {.weights = "ema", .address = "127.0.0.1", .port = 8080};
+    const struct clip_cli_option options[] = {
+        {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
+         .help = "an index of pictures"},
+        {"port", "N", CLIP_CLI_INT, &job.port, .least = 0, .most = 65535,
+         .help = "where to listen (8080; 0 takes any that is free)"},
+        {"address", "ADDRESS", CLIP_CLI_TEXT, &job.address,
+         .help = "of this machine, in digits (127.0.0.1: only this machine can ask; with 0.0.0.0 "
+                 "everybody who can reach it sees all pictures)"},
+        {"model", "MODEL", CLIP_CLI_TEXT, &job.model,
+         .help = "where the index's model is now, if it was moved"},
+        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
+         .help = "which weights the index was made with (ema)"},
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
+         .help = "\"clip\" or a file (the model's own)"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_search serve",
+        .summary = "Serves a page for searching an index of pictures in the browser.",
+        .example = "clip_search serve --index photos.index --port 8080",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    struct clip_error error = {0};
+    clip_status status = serve(&cli, &job, &error);
+    return clip_cli_finish(&cli, status, &error);
+}
+
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
         {"index", "makes an index of pictures or texts, or brings it up to date", run_index},
         {"query", "searches an index by texts and pictures", run_query},
+        {"serve", "serves a page that searches an index of pictures", run_serve},
         {"compact", "puts an index together anew, in another precision perhaps", run_compact},
         {"check", "reads an index through: is it whole?", run_check},
         {0},

@@ -22,18 +22,18 @@ report() {
     fi
 }
 
-product=$(find clip.h core kernels autograd model data optim checkpoints train eval tools \
+product=$(find clip.h core kernels autograd model data optim checkpoints train eval serve tools \
     -name '*.[ch]' | sort)
 all="$product $(find tests examples -name '*.[ch]' | sort)"
 
-# tools -> train -> eval -> {model, optim, data, checkpoints} -> autograd -> kernels -> core:
-# a file includes headers of its own folder and of those below; siblings do not include each other.
+# tools -> serve -> train -> eval -> {model, optim, data, checkpoints} -> autograd -> kernels ->
+# core: a file includes headers of its own folder and of those below; siblings do not include each other.
 # The public header, clip.h, includes none, and all may include it.
 # shellcheck disable=SC2086
 check_includes() {
     awk '
         BEGIN {
-            split("core kernels autograd model eval train tools", order, " ")
+            split("core kernels autograd model eval train serve tools", order, " ")
             for (i in order) rank[order[i]] = i
             rank["optim"] = rank["data"] = rank["checkpoints"] = rank["model"]
         }
@@ -130,7 +130,7 @@ compile() {
 # gcc's analyzer on what reads other people's files.
 analyse() {
     # shellcheck disable=SC2086
-    printf '%s\n' data/*.c checkpoints/*.c | grep -vFx data/stb_image.c | xargs -P 2 -n 1 \
+    printf '%s\n' data/*.c checkpoints/*.c serve/*.c | grep -vFx data/stb_image.c | xargs -P 2 -n 1 \
         gcc $CPPFLAGS -DCLIP_PREFIX='"/"' -std=c11 -O1 -fopenmp -fanalyzer -S -o /dev/null 2>&1 |
         grep 'warning'
 }

@@ -25,6 +25,7 @@ needs() {
 - libjpeg62-turbo-dev pkg-config --exists libjpeg
 - libwebp-dev pkg-config --exists libwebp libwebpdemux
 - zlib1g-dev pkg-config --exists zlib
+- libmicrohttpd-dev pkg-config --exists libmicrohttpd
 - libgif-dev test -e /usr/include/gif_lib.h
 - libstb-dev test -e /usr/include/stb/stb_image.h
 - libprotobuf-c-dev pkg-config --exists libprotobuf-c

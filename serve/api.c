@@ -1,0 +1,607 @@
+#include "serve/api.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/threads.h"
+#include "data/dataset.h"
+#include "data/image.h"
+#include "eval/name_set.h"
+#include "eval/search.h"
+#include "serve/store.h"
+
+static const size_t CACHE_BYTES = (size_t)96 << 20;
+
+struct folder {
+    const char *path; /* "" for pictures in no folder */
+    int64_t count;
+};
+
+struct clip_api {
+    const struct clip_index *index;
+    const struct clip_embedder *embedder;
+    struct clip_store *store;
+    int threads;
+    pthread_mutex_t computing; /* one query at a time has all the threads */
+    struct clip_search_filter all;
+    struct folder *folders; /* sorted by path, at most CLIP_API_FOLDERS */
+    int64_t folder_count;
+    struct clip_arena arena;
+};
+
+/* A request's parameters, each of which is checked before anything is computed. */
+struct asked {
+    const char *texts[CLIP_API_LABELS]; /* of text and minus, or labels */
+    double signs[CLIP_API_LABELS];
+    int64_t text_count;
+    int64_t pictures[CLIP_API_TERMS]; /* numbers of like and unlike, or `picture` */
+    double picture_signs[CLIP_API_TERMS];
+    int64_t picture_count;
+    const char *under, *template;
+    int64_t offset, limit;
+};
+
+/* ---- starting ------------------------------------------------------------------------------ */
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct folder *)a)->path, ((const struct folder *)b)->path);
+}
+
+/* The folders that hold pictures, with how many lie in each. */
+static clip_status list_folders(struct clip_api *api, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_name_set set = {0};
+    int64_t capacity = 0, number;
+    for (int64_t row = 0; row < api->index->count; row++) {
+        if (api->all.skip[row]) continue;
+        const char *name = clip_index_name(api->index, row), *slash = strrchr(name, '/');
+        char *path = clip_string_copy_n(name, slash != NULL ? (size_t)(slash - name) : 0, error);
+        if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        number = clip_name_set_find(&set, path);
+        if (number < 0 && api->folder_count < CLIP_API_FOLDERS) {
+            const char *kept = clip_arena_string(&api->arena, path, strlen(path), error);
+            status = kept == NULL ? CLIP_ERR_MEMORY
+                                  : clip_array_grow(&api->folders, &capacity,
+                                                    api->folder_count + 1, sizeof *api->folders,
+                                                    error);
+            if (status == CLIP_OK)
+                status = clip_name_set_add(&set, kept, api->folder_count, &number, error);
+            if (status == CLIP_OK) api->folders[api->folder_count++] = (struct folder){kept, 0};
+        }
+        free(path);
+        if (status != CLIP_OK) goto out;
+        if (number >= 0) api->folders[number].count++;
+    }
+    if (api->folder_count > 0)
+        qsort(api->folders, (size_t)api->folder_count, sizeof *api->folders, by_path);
+out:
+    clip_name_set_release(&set);
+    return status;
+}
+
+clip_status clip_api_create(struct clip_api **out, const struct clip_index *index,
+                            const struct clip_embedder *embedder, int threads,
+                            struct clip_error *error)
+{
+    clip_status status;
+    struct clip_api *api = NULL;
+    CLIP_NEW(api, 1);
+    pthread_mutex_init(&api->computing, NULL);
+    api->index = index;
+    api->embedder = embedder;
+    api->threads = threads;
+    CLIP_TRY(clip_search_filter_make(&api->all, index, NULL, 0, error));
+    CLIP_TRY(list_folders(api, error));
+    CLIP_TRY(clip_store_create(&api->store, index, CLIP_API_PIXELS, CACHE_BYTES, error));
+    *out = api;
+out:
+    if (status != CLIP_OK) clip_api_free(api);
+    return status;
+}
+
+void clip_api_free(struct clip_api *api)
+{
+    if (api == NULL) return;
+    clip_store_free(api->store);
+    clip_search_filter_release(&api->all);
+    pthread_mutex_destroy(&api->computing);
+    free(api->folders);
+    clip_arena_release(&api->arena);
+    free(api);
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static void answer_json(struct clip_api_response *out, int code, json_t *value)
+{
+    struct clip_error ignored;
+    out->code = code;
+    out->type = "application/json";
+    out->body.size = 0;
+    if (value == NULL || clip_json_append(&out->body, value, &ignored) != CLIP_OK) out->code = 500;
+    json_decref(value);
+}
+
+void clip_api_refuse(struct clip_api_response *out, int code, const char *format, ...)
+{
+    char text[1200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    json_t *sentence = json_string(text);
+    answer_json(out, code,
+                json_pack("{s:o}", "error",
+                          sentence != NULL ? sentence : json_string("that is not UTF-8")));
+}
+
+/* A failure further down: data that was sent is the visitor's fault, the rest is ours. */
+static void refuse_failure(struct clip_api_response *out, bool sent, const struct clip_error *error)
+{
+    int code = 500;
+    if (error->status == CLIP_ERR_FORMAT || error->status == CLIP_ERR_DATA) code = sent ? 422 : 410;
+    if (error->status == CLIP_ERR_NOT_FOUND || error->status == CLIP_ERR_IO) code = 410;
+    clip_api_refuse(out, code, "%s", error->message);
+}
+
+static json_t *result_of(const struct clip_api *api, const struct clip_hit *hit, bool scored)
+{
+    json_t *item = json_pack("{s:I, s:s}", "number", (json_int_t)hit->number, "path",
+                             clip_index_name(api->index, hit->number));
+    if (scored) json_object_set_new(item, "score", json_real((double)hit->score));
+    return item;
+}
+
+/* ---- parameters ---------------------------------------------------------------------------- */
+
+/* Digits alone, at most `most`; -1 for anything else. */
+static int64_t parse_number(const char *text, int64_t most)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits < 1 || digits > 15 || text[digits] != '\0') return -1;
+    int64_t value = strtoll(text, NULL, 10);
+    return value <= most ? value : -1;
+}
+
+static bool is_row(const struct clip_api *api, int64_t number)
+{
+    return number >= 0 && number < api->index->count && !api->all.skip[number];
+}
+
+static bool take_text(struct asked *q, const char *key, const char *value, int64_t most,
+                      struct clip_api_response *out)
+{
+    size_t n = strlen(value);
+    json_t *string = n <= CLIP_API_TEXT_BYTES ? json_string(value) : NULL; /* NULL: no UTF-8 */
+    json_decref(string);
+    if (q->text_count == most) {
+        clip_api_refuse(out, 400, "%s: more than %lld of them; leave some out", key,
+                        (long long)most);
+    } else if (string == NULL || n == 0) {
+        clip_api_refuse(out, 400, "%s: expected a text of 1 to %d bytes of UTF-8", key,
+                        CLIP_API_TEXT_BYTES);
+    } else {
+        q->signs[q->text_count] = strcmp(key, "minus") == 0 ? -1 : 1;
+        q->texts[q->text_count++] = value;
+        return true;
+    }
+    return false;
+}
+
+static bool take_picture(const struct clip_api *api, struct asked *q, const char *key,
+                         const char *value, int64_t most, struct clip_api_response *out)
+{
+    int64_t number = parse_number(value, INT64_MAX);
+    if (q->picture_count == most)
+        clip_api_refuse(out, 400, "%s: more than %lld pictures; leave some out", key,
+                        (long long)most);
+    else if (number < 0)
+        clip_api_refuse(out, 400, "%s: expected a picture's number", key);
+    else if (!is_row(api, number))
+        clip_api_refuse(out, 404, "%s: there is no picture %" PRId64 " in the index", key, number);
+    else {
+        q->picture_signs[q->picture_count] = strcmp(key, "unlike") == 0 ? -1 : 1;
+        q->pictures[q->picture_count++] = number;
+        return true;
+    }
+    return false;
+}
+
+/* Reads those of the parameters that `known` (words between blanks) names; false with *out filled
+ * where one is wrong. */
+static bool take_parameters(const struct clip_api *api, const struct clip_api_request *r,
+                            const char *known, struct asked *q, struct clip_api_response *out)
+{
+    *q = (struct asked){.limit = 60};
+    for (int64_t i = 0; i < r->parameter_count; i++) {
+        const char *key = r->parameters[i].key, *value = r->parameters[i].value;
+        const char *place = strstr(known, key);
+        size_t n = strlen(key);
+        if (n == 0 || strchr(key, ' ') != NULL || place == NULL || place[n] != ' ' || place[-1] != ' ') {
+            clip_api_refuse(out, 400, "there is no parameter \"%.60s\" here; there are:%s", key,
+                            known);
+            return false;
+        }
+        if (strcmp(key, "text") == 0 || strcmp(key, "minus") == 0) {
+            if (!take_text(q, key, value, CLIP_API_TERMS, out)) return false;
+        } else if (strcmp(key, "label") == 0) {
+            if (!take_text(q, key, value, CLIP_API_LABELS, out)) return false;
+        } else if (strcmp(key, "picture") == 0) {
+            if (!take_picture(api, q, key, value, 1, out)) return false;
+        } else if (strcmp(key, "like") == 0 || strcmp(key, "unlike") == 0) {
+            if (!take_picture(api, q, key, value, CLIP_API_TERMS, out)) return false;
+        } else if (strcmp(key, "under") == 0 || strcmp(key, "template") == 0) {
+            if (strlen(value) > CLIP_API_TEXT_BYTES) {
+                clip_api_refuse(out, 400, "%s: longer than %d bytes", key, CLIP_API_TEXT_BYTES);
+                return false;
+            }
+            if (key[0] == 'u') q->under = value;
+            else q->template = value;
+        } else {
+            int64_t number = parse_number(value, key[0] == 'l' ? CLIP_API_LIMIT : INT64_MAX);
+            if (number < 0 || (key[0] == 'l' && number == 0)) {
+                clip_api_refuse(out, 400, "%s: expected a whole number%s", key,
+                                key[0] == 'l' ? " from 1 to 200" : "");
+                return false;
+            }
+            if (key[0] == 'l') q->limit = number;
+            else q->offset = number;
+        }
+    }
+    return true;
+}
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+static void answer_about(const struct clip_api *api, const struct clip_api_request *r,
+                         struct clip_api_response *out)
+{
+    struct asked q;
+    if (!take_parameters(api, r, " ", &q, out)) return;
+    json_t *folders = json_array();
+    for (int64_t i = 0; i < api->folder_count; i++)
+        json_array_append_new(folders,
+                              json_pack("{s:s, s:I}", "path", api->folders[i].path, "count",
+                                        (json_int_t)api->folders[i].count));
+    answer_json(out, 200,
+                json_pack("{s:I, s:s, s:s, s:I, s:o}", "count", (json_int_t)api->index->live,
+                          "model", api->index->model, "precision",
+                          clip_index_precision_name(api->index->precision), "dim",
+                          (json_int_t)api->index->dim, "folders", folders));
+}
+
+/* The rows that take part: all of them, or those under a folder (*own is then to be released). */
+static clip_status choose_filter(const struct clip_api *api, const struct asked *q,
+                                 struct clip_search_filter *own,
+                                 const struct clip_search_filter **out, struct clip_error *error)
+{
+    *own = (struct clip_search_filter){0};
+    *out = &api->all;
+    if (q->under == NULL || q->under[0] == '\0') return CLIP_OK;
+    *out = own;
+    return clip_search_filter_make(own, api->index, &q->under, 1, error);
+}
+
+static void answer_pictures(const struct clip_api *api, const struct clip_api_request *r,
+                            struct clip_api_response *out)
+{
+    struct asked q;
+    struct clip_error error;
+    struct clip_search_filter own;
+    const struct clip_search_filter *filter;
+    if (!take_parameters(api, r, " offset limit under ", &q, out)) return;
+    if (choose_filter(api, &q, &own, &filter, &error) != CLIP_OK) {
+        refuse_failure(out, false, &error);
+        return;
+    }
+    json_t *results = json_array();
+    int64_t seen = 0;
+    for (int64_t row = 0; row < api->index->count && seen < q.offset + q.limit; row++) {
+        struct clip_hit hit = {row, 0};
+        if (filter->skip[row]) continue;
+        if (seen++ >= q.offset) json_array_append_new(results, result_of(api, &hit, false));
+    }
+    answer_json(out, 200, json_pack("{s:I, s:I, s:o}", "total", (json_int_t)filter->left, "offset",
+                                    (json_int_t)q.offset, "results", results));
+    clip_search_filter_release(&own);
+}
+
+/* ---- search -------------------------------------------------------------------------------- */
+
+struct terms { /* of a query: rows [count,dim] and their weights */
+    float *rows;
+    double *weights;
+    int64_t count;
+};
+
+static clip_status embed_texts(const struct clip_api *api, const struct asked *q, struct terms *t,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char *words[CLIP_API_TERMS] = {0};
+    for (int64_t i = 0; i < q->text_count; i++) {
+        CLIP_TRY(clip_query_split(q->texts[i], &words[i], &t->weights[i], error));
+        t->weights[i] *= q->signs[i];
+    }
+    CLIP_TRY(clip_embedder_texts(api->embedder, (const char *const *)words, q->text_count,
+                                 CLIP_UNIT, t->rows, NULL, error));
+    t->count = q->text_count;
+out:
+    for (int i = 0; i < CLIP_API_TERMS; i++) free(words[i]);
+    return status;
+}
+
+/* A picture that was sent, as a unit row. */
+static clip_status embed_body(const struct clip_api *api, const struct clip_api_request *r,
+                              float *row, struct clip_error *error)
+{
+    const struct clip_picture picture = {.bytes = r->body, .size = r->body_size};
+    return clip_embedder_pictures(api->embedder, &picture, 1, CLIP_UNIT, row, NULL, error);
+}
+
+/* query [dim] */
+static clip_status make_query(const struct clip_api *api, const struct asked *q,
+                              const struct clip_api_request *r, float *query,
+                              struct clip_error *error)
+{
+    clip_status status;
+    struct terms t = {0};
+    int64_t dim = api->index->dim;
+    CLIP_NEW(t.rows, (q->text_count + q->picture_count + 1) * dim);
+    CLIP_NEW(t.weights, q->text_count + q->picture_count + 1);
+    if (q->text_count > 0) CLIP_TRY(embed_texts(api, q, &t, error));
+    for (int64_t i = 0; i < q->picture_count; i++, t.count++) {
+        clip_index_row(api->index, q->pictures[i], t.rows + t.count * dim);
+        t.weights[t.count] = q->picture_signs[i];
+    }
+    if (r->body_size > 0) {
+        CLIP_TRY(embed_body(api, r, t.rows + t.count * dim, error));
+        t.weights[t.count++] = 1;
+    }
+    CLIP_TRY(clip_query_combine(t.rows, t.weights, t.count, dim, query, error));
+out:
+    free(t.rows);
+    free(t.weights);
+    return status;
+}
+
+static clip_status search(struct clip_api *api, const struct asked *q,
+                          const struct clip_api_request *r, json_t **answer,
+                          struct clip_error *error)
+{
+    clip_status status;
+    struct clip_search_filter own = {0};
+    const struct clip_search_filter *filter;
+    struct clip_hit *hits = NULL;
+    float *query = NULL;
+    int64_t found = 0;
+    json_t *results = NULL;
+    CLIP_TRY(choose_filter(api, q, &own, &filter, error));
+    CLIP_NEW(hits, q->offset + q->limit);
+    CLIP_NEW(query, api->index->dim);
+    CLIP_TRY(make_query(api, q, r, query, error));
+    CLIP_TRY(clip_index_search(api->index, filter, query, q->offset + q->limit, hits, &found,
+                               error));
+    results = json_array();
+    for (int64_t i = q->offset; i < found; i++)
+        json_array_append_new(results, result_of(api, &hits[i], true));
+    int64_t total = filter->left < CLIP_API_DEPTH ? filter->left : CLIP_API_DEPTH;
+    *answer = json_pack("{s:I, s:I, s:o}", "total", (json_int_t)total, "offset",
+                        (json_int_t)q->offset, "results", results);
+out:
+    clip_search_filter_release(&own);
+    free(hits);
+    free(query);
+    return status;
+}
+
+static void answer_search(struct clip_api *api, const struct clip_api_request *r,
+                          struct clip_api_response *out)
+{
+    struct asked q;
+    struct clip_error error;
+    json_t *answer = NULL;
+    if (!take_parameters(api, r, " text minus like unlike under offset limit ", &q, out)) return;
+    if (q.text_count + q.picture_count == 0 && r->body_size == 0) {
+        clip_api_refuse(out, 400, "say what to look for: text, like, or a picture in the body");
+        return;
+    }
+    if (q.offset + q.limit > CLIP_API_DEPTH) {
+        clip_api_refuse(out, 400, "offset: only the first %d results can be seen", CLIP_API_DEPTH);
+        return;
+    }
+    pthread_mutex_lock(&api->computing);
+    clip_status status = search(api, &q, r, &answer, &error);
+    pthread_mutex_unlock(&api->computing);
+    if (status != CLIP_OK) refuse_failure(out, true, &error);
+    else answer_json(out, 200, answer);
+}
+
+/* ---- classifying --------------------------------------------------------------------------- */
+
+/* Each label in the template, embedded: rows [labels,dim]. */
+static clip_status embed_labels(const struct clip_api *api, const struct asked *q, float *rows,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *line = q->template != NULL && q->template[0] ? q->template : "a photo of a {}";
+    struct clip_buffer prompts[CLIP_API_LABELS] = {{0}};
+    const char *texts[CLIP_API_LABELS];
+    for (int64_t i = 0; i < q->text_count; i++) {
+        CLIP_TRY(clip_template_fill(line, q->texts[i], &prompts[i], error));
+        texts[i] = prompts[i].data;
+    }
+    CLIP_TRY(clip_embedder_texts(api->embedder, texts, q->text_count, CLIP_UNIT, rows, NULL,
+                                 error));
+out:
+    for (int64_t i = 0; i < q->text_count; i++) clip_buffer_release(&prompts[i]);
+    return status;
+}
+
+/* p = softmax(logit_scale cosine) over the labels */
+static clip_status classify(const struct clip_api *api, const struct asked *q,
+                            const struct clip_api_request *r, double *p, struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = api->index->dim, n = q->text_count;
+    float *rows = NULL, *picture = NULL;
+    double largest = -INFINITY, sum = 0, scale = clip_embedder_logit_scale(api->embedder);
+    CLIP_NEW(rows, n * dim);
+    CLIP_NEW(picture, dim);
+    CLIP_TRY(embed_labels(api, q, rows, error));
+    if (q->picture_count > 0) clip_index_row(api->index, q->pictures[0], picture);
+    else CLIP_TRY(embed_body(api, r, picture, error));
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = 0;
+        for (int64_t d = 0; d < dim; d++)
+            p[i] += (double)rows[i * dim + d] * (double)picture[d];
+        largest = fmax(largest, p[i]);
+    }
+    for (int64_t i = 0; i < n; i++) sum += p[i] = exp(scale * (p[i] - largest));
+    for (int64_t i = 0; i < n; i++) p[i] /= sum;
+out:
+    free(rows);
+    free(picture);
+    return status;
+}
+
+static void answer_classify(struct clip_api *api, const struct clip_api_request *r,
+                            struct clip_api_response *out)
+{
+    struct asked q;
+    struct clip_error error;
+    double p[CLIP_API_LABELS];
+    if (!take_parameters(api, r, " picture label template ", &q, out)) return;
+    if (q.text_count == 0 || (q.picture_count == 1) == (r->body_size > 0)) {
+        clip_api_refuse(out, 400, "give at least one label, and one picture: its number, or in the "
+                                  "body");
+        return;
+    }
+    pthread_mutex_lock(&api->computing);
+    clip_status status = classify(api, &q, r, p, &error);
+    pthread_mutex_unlock(&api->computing);
+    if (status != CLIP_OK) {
+        refuse_failure(out, true, &error);
+        return;
+    }
+    json_t *labels = json_array();
+    for (int64_t i = 0; i < q.text_count; i++)
+        json_array_append_new(labels,
+                              json_pack("{s:s, s:f}", "label", q.texts[i], "probability", p[i]));
+    answer_json(out, 200, json_pack("{s:o}", "labels", labels));
+}
+
+/* ---- pictures ------------------------------------------------------------------------------ */
+
+/* The content type of a picture file, NULL for what is none. */
+static const char *picture_type(const struct clip_buffer *file)
+{
+    static const struct {
+        const char *start, *type;
+        size_t n;
+    } kinds[] = {
+        {"\xff\xd8\xff", "image/jpeg", 3}, {"\x89PNG\r\n\x1a\n", "image/png", 8},
+        {"GIF8", "image/gif", 4},          {"BM", "image/bmp", 2},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (file->size > kinds[i].n && memcmp(file->data, kinds[i].start, kinds[i].n) == 0)
+            return kinds[i].type;
+    if (file->size > 12 && memcmp(file->data, "RIFF", 4) == 0 &&
+        memcmp(file->data + 8, "WEBP", 4) == 0)
+        return "image/webp";
+    return NULL;
+}
+
+static void answer_picture(const struct clip_api *api, const struct clip_api_request *r,
+                           const char *text, bool small, struct clip_api_response *out)
+{
+    struct clip_error error;
+    int64_t number = parse_number(text, INT64_MAX);
+    if (number < 0) {
+        clip_api_refuse(out, 400, "a picture is asked for by its number, as in /picture/12");
+        return;
+    }
+    if (!is_row(api, number)) {
+        clip_api_refuse(out, 404, "there is no picture %" PRId64 " in the index", number);
+        return;
+    }
+    const struct clip_index_segment *s = clip_index_segment_of(api->index, number);
+    snprintf(out->etag, sizeof out->etag, "\"%016" PRIx64 "%s\"",
+             (uint64_t)s->hashes[number - s->first], small ? "t" : "");
+    if (r->etag != NULL && strcmp(r->etag, out->etag) == 0) {
+        out->code = 304;
+        return;
+    }
+    clip_status status = small ? clip_store_thumbnail(api->store, number, &out->body, &error)
+                               : clip_store_picture(api->store, number, &out->body, &error);
+    if (status != CLIP_OK) {
+        out->etag[0] = '\0';
+        refuse_failure(out, false, &error);
+        return;
+    }
+    out->code = 200;
+    out->type = small ? clip_image_small_type : picture_type(&out->body);
+    if (out->type != NULL) return;
+    out->etag[0] = '\0';
+    clip_api_refuse(out, 410, "picture %" PRId64 " is no picture any more; bring the index up to "
+                    "date", number);
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static void answer_file(const struct clip_page_file *file, struct clip_api_response *out)
+{
+    struct clip_error error;
+    out->code = 200;
+    out->type = file->type;
+    if (clip_buffer_append(&out->body, file->data, file->size, &error) != CLIP_OK)
+        refuse_failure(out, false, &error);
+}
+
+/* Is the method one of those that the path takes? */
+static bool takes(const struct clip_api_request *r, bool post, struct clip_api_response *out)
+{
+    if (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0) return true;
+    if (post && strcmp(r->method, "POST") == 0) {
+        if (r->body_size > 0) return true;
+        clip_api_refuse(out, 400, "the body is empty; send a picture's bytes in it");
+        return false;
+    }
+    clip_api_refuse(out, 405, "%.20s is not done here", r->method);
+    out->allow = post ? "GET, HEAD, POST" : "GET, HEAD";
+    return false;
+}
+
+void clip_api_answer(struct clip_api *api, const struct clip_api_request *request,
+                     struct clip_api_response *out)
+{
+    struct clip_api_request r = *request;
+    *out = (struct clip_api_response){0};
+    bool post = strcmp(r.path, "/api/search") == 0 || strcmp(r.path, "/api/classify") == 0;
+    if (!takes(&r, post, out)) return;
+    if (strcmp(r.method, "POST") != 0) r.body_size = 0;
+    clip_threads_set(api->threads);
+    for (const struct clip_page_file *file = clip_page_files; file->path != NULL; file++)
+        if (strcmp(r.path, file->path) == 0) {
+            answer_file(file, out);
+            return;
+        }
+    if (strcmp(r.path, "/api/about") == 0) answer_about(api, &r, out);
+    else if (strcmp(r.path, "/api/pictures") == 0) answer_pictures(api, &r, out);
+    else if (strcmp(r.path, "/api/search") == 0) answer_search(api, &r, out);
+    else if (strcmp(r.path, "/api/classify") == 0) answer_classify(api, &r, out);
+    else if (strncmp(r.path, "/thumbnail/", 11) == 0)
+        answer_picture(api, &r, r.path + 11, true, out);
+    else if (strncmp(r.path, "/picture/", 9) == 0)
+        answer_picture(api, &r, r.path + 9, false, out);
+    else clip_api_refuse(out, 404, "there is nothing here; the page is at /");
+}

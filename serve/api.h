@@ -1,0 +1,80 @@
+/* What the page's server answers: requests to responses, knowing nothing of sockets.
+ *
+ *   GET  /                       the page; /page.css, /page.js, /icon.svg its parts
+ *   GET  /api/about              {"count", "model", "precision", "folders": [{"path", "count"}]}
+ *   GET  /api/pictures           ?offset ?limit ?under: pictures in the order of the index
+ *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?under ?offset ?limit
+ *   POST /api/search             the same, and the body is a picture to look for
+ *   GET  /api/classify           ?picture ?label (repeated) ?template
+ *   POST /api/classify           ?label (repeated) ?template; the body is the picture
+ *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
+ *   GET  /picture/NUMBER         the file as it is
+ *
+ * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}. What is wrong is answered
+ * with 4xx and {"error": "a sentence"}; a picture whose file is gone with 404 or 410. Pictures are
+ * named by their number in the index: no path from a request reaches the file system. */
+#ifndef CLIP_SERVE_API_H
+#define CLIP_SERVE_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+#include "eval/embedder.h"
+#include "eval/index.h"
+
+enum {
+    CLIP_API_TERMS = 16,         /* of a query, or labels times 16 */
+    CLIP_API_LABELS = 256,
+    CLIP_API_TEXT_BYTES = 1000,  /* of one */
+    CLIP_API_LIMIT = 200,        /* results of one answer */
+    CLIP_API_DEPTH = 20000,      /* offset + limit of a search */
+    CLIP_API_BODY = 32 << 20,    /* bytes of a picture that is sent */
+    CLIP_API_PIXELS = 50000000,  /* of any picture */
+    CLIP_API_FOLDERS = 500,      /* that are listed */
+};
+
+struct clip_api;
+/* Borrows both. The embedder's model must be the index's (clip_index_check), which holds pictures. */
+clip_status clip_api_create(struct clip_api **out, const struct clip_index *index,
+                            const struct clip_embedder *embedder, int threads,
+                            struct clip_error *error);
+void clip_api_free(struct clip_api *api); /* NULL is fine */
+
+struct clip_api_parameter { /* NUL-terminated, whatever bytes */
+    const char *key, *value;
+};
+struct clip_api_request {
+    const char *method, *path;
+    const struct clip_api_parameter *parameters;
+    int64_t parameter_count;
+    const void *body;
+    size_t body_size;
+    const char *etag; /* If-None-Match, or NULL */
+};
+struct clip_api_response {  /* start from {0} */
+    int code;               /* 200, 304, 4xx, 5xx */
+    const char *type;       /* static */
+    const char *allow;      /* of a 405; static, or NULL */
+    char etag[24];          /* "" for none */
+    struct clip_buffer body; /* the caller's to release */
+};
+
+/* Thread-safe. Always fills *out. */
+void clip_api_answer(struct clip_api *api, const struct clip_api_request *request,
+                     struct clip_api_response *out);
+/* {"error": sentence} with this code. */
+void clip_api_refuse(struct clip_api_response *out, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The page's files, made into C when building (tools/embed.sh). */
+struct clip_page_file {
+    const char *path, *type;
+    const unsigned char *data;
+    size_t size;
+};
+extern const struct clip_page_file clip_page_files[]; /* ends with {0} */
+
+#endif

@@ -1,0 +1,272 @@
+#include "serve/store.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "data/image.h"
+#include "eval/name_set.h"
+#include "eval/pictures.h"
+
+static const size_t LARGEST_FILE = (size_t)1 << 29;
+
+struct archive { /* a tar that pictures of the index lie in */
+    char *path;
+    struct clip_pictures pictures;
+    struct clip_name_set names;
+    struct archive *next;
+};
+
+struct thumbnail { /* in a ring from the last used to the longest unused */
+    int64_t number;
+    struct clip_buffer bytes;
+    struct thumbnail *before, *after;
+};
+
+struct clip_store {
+    const struct clip_index *index;
+    int64_t max_pixels;
+    pthread_mutex_t lock; /* of what follows */
+    struct archive *archives;
+    struct thumbnail **of; /* [index->count], NULL where there is none in memory */
+    struct thumbnail ring;
+    size_t held, most;
+};
+
+clip_status clip_store_create(struct clip_store **out, const struct clip_index *index,
+                              int64_t max_pixels, size_t cache_bytes, struct clip_error *error)
+{
+    struct clip_store *store = clip_array_new(1, sizeof *store, error);
+    if (store == NULL) return CLIP_ERR_MEMORY;
+    store->of = clip_array_new(index->count, sizeof *store->of, error);
+    if (store->of == NULL) {
+        free(store);
+        return CLIP_ERR_MEMORY;
+    }
+    store->index = index;
+    store->max_pixels = max_pixels;
+    store->most = cache_bytes;
+    store->ring.before = store->ring.after = &store->ring;
+    pthread_mutex_init(&store->lock, NULL);
+    *out = store;
+    return CLIP_OK;
+}
+
+static void free_archive(struct archive *archive)
+{
+    if (archive == NULL) return;
+    clip_name_set_release(&archive->names);
+    clip_pictures_release(&archive->pictures);
+    free(archive->path);
+    free(archive);
+}
+
+void clip_store_free(struct clip_store *store)
+{
+    if (store == NULL) return;
+    for (struct archive *a = store->archives, *next; a != NULL; a = next) {
+        next = a->next;
+        free_archive(a);
+    }
+    for (struct thumbnail *t = store->ring.after, *next; t != &store->ring; t = next) {
+        next = t->after;
+        clip_buffer_release(&t->bytes);
+        free(t);
+    }
+    pthread_mutex_destroy(&store->lock);
+    free(store->of);
+    free(store);
+}
+
+/* ---- files --------------------------------------------------------------------------------- */
+
+static clip_status open_archive(struct archive **out, const char *path, struct clip_error *error)
+{
+    clip_status status;
+    struct archive *a = NULL;
+    int64_t found;
+    CLIP_NEW(a, 1);
+    a->path = clip_string_copy(path, error);
+    if (a->path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    CLIP_TRY(clip_pictures_open(&a->pictures, &path, 1, error));
+    for (int64_t i = 0; i < a->pictures.count; i++)
+        CLIP_TRY(clip_name_set_add(&a->names, clip_pictures_name(&a->pictures, i), i, &found,
+                                   error));
+    *out = a;
+out:
+    if (status != CLIP_OK) free_archive(a);
+    return status;
+}
+
+/* The archive at `path`, opened once and kept. */
+static clip_status find_archive(struct clip_store *store, const char *path, struct archive **out,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    pthread_mutex_lock(&store->lock);
+    struct archive *a = store->archives;
+    while (a != NULL && strcmp(a->path, path) != 0) a = a->next;
+    if (a == NULL) {
+        status = open_archive(&a, path, error);
+        if (status == CLIP_OK) {
+            a->next = store->archives;
+            store->archives = a;
+        }
+    }
+    pthread_mutex_unlock(&store->lock);
+    *out = a;
+    return status;
+}
+
+/* "some/set.tar/a/b.png": picture a/b.png of the tar. */
+static clip_status read_member(struct clip_store *store, const char *path, struct clip_buffer *out,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct archive *archive = NULL;
+    char *tar = NULL;
+    const char *end = strstr(path, ".tar/");
+    if (end == NULL)
+        return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s is not there any more; bring the index up "
+                         "to date", path);
+    tar = clip_string_copy_n(path, (size_t)(end - path) + 4, error);
+    if (tar == NULL) return CLIP_ERR_MEMORY;
+    CLIP_TRY(find_archive(store, tar, &archive, error));
+    int64_t i = clip_name_set_find(&archive->names, path);
+    if (i < 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND, "%s is not there any more; bring the index "
+                           "up to date", path));
+    CLIP_TRY(clip_pictures_read(&archive->pictures, i, out, error));
+out:
+    free(tar);
+    return status;
+}
+
+clip_status clip_store_picture(struct clip_store *store, int64_t number, struct clip_buffer *out,
+                               struct clip_error *error)
+{
+    *out = (struct clip_buffer){0};
+    char *path = clip_path_join(store->index->base, clip_index_name(store->index, number), error);
+    if (path == NULL) return CLIP_ERR_MEMORY;
+    clip_status status = clip_path_exists(path) ? clip_file_read(path, LARGEST_FILE, out, error)
+                                                : read_member(store, path, out, error);
+    free(path);
+    return status;
+}
+
+/* ---- thumbnails ---------------------------------------------------------------------------- */
+
+static void unlink_thumbnail(struct thumbnail *t)
+{
+    t->before->after = t->after;
+    t->after->before = t->before;
+}
+
+static void put_first(struct clip_store *store, struct thumbnail *t)
+{
+    t->before = &store->ring;
+    t->after = store->ring.after;
+    t->after->before = t;
+    store->ring.after = t;
+}
+
+/* Copies the thumbnail out where it is in memory; false where it is not. */
+static bool take_kept(struct clip_store *store, int64_t number, struct clip_buffer *out,
+                      clip_status *status, struct clip_error *error)
+{
+    pthread_mutex_lock(&store->lock);
+    struct thumbnail *t = store->of[number];
+    if (t != NULL) {
+        *status = clip_buffer_append(out, t->bytes.data, t->bytes.size, error);
+        unlink_thumbnail(t);
+        put_first(store, t);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return t != NULL;
+}
+
+/* Keeps a copy, unless another thread was faster or memory is short, and drops what is too much. */
+static void keep(struct clip_store *store, int64_t number, const struct clip_buffer *bytes)
+{
+    struct clip_error ignored;
+    struct thumbnail *t = clip_array_new(1, sizeof *t, &ignored);
+    if (t == NULL) return;
+    t->number = number;
+    if (clip_buffer_append(&t->bytes, bytes->data, bytes->size, &ignored) != CLIP_OK) {
+        free(t);
+        return;
+    }
+    pthread_mutex_lock(&store->lock);
+    bool mine = store->of[number] == NULL;
+    if (mine) {
+        store->of[number] = t;
+        store->held += t->bytes.capacity + sizeof *t;
+        put_first(store, t);
+    }
+    while (store->held > store->most && store->ring.before != &store->ring) {
+        struct thumbnail *old = store->ring.before;
+        unlink_thumbnail(old);
+        store->of[old->number] = NULL;
+        store->held -= old->bytes.capacity + sizeof *old;
+        clip_buffer_release(&old->bytes);
+        free(old);
+    }
+    pthread_mutex_unlock(&store->lock);
+    if (mine) return;
+    clip_buffer_release(&t->bytes);
+    free(t);
+}
+
+size_t clip_store_held(struct clip_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    size_t held = store->held;
+    pthread_mutex_unlock(&store->lock);
+    return held;
+}
+
+/* The picture made so small that its longer side is CLIP_THUMBNAIL_SIDE; a smaller one stays. */
+static clip_status shrink(struct clip_image *image, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_image small = {0};
+    int64_t longer = image->width > image->height ? image->width : image->height;
+    if (longer <= CLIP_THUMBNAIL_SIDE) return CLIP_OK;
+    small.width = (image->width * CLIP_THUMBNAIL_SIDE + longer / 2) / longer;
+    small.height = (image->height * CLIP_THUMBNAIL_SIDE + longer / 2) / longer;
+    if (small.width < 1) small.width = 1;
+    if (small.height < 1) small.height = 1;
+    CLIP_NEW(small.rgb, small.width * small.height * 3);
+    CLIP_TRY(clip_image_resize(small.rgb, small.width, small.height, image->rgb, image->width,
+                               image->height, 3, NULL, CLIP_BICUBIC, error));
+    clip_image_release(image);
+    *image = small;
+    small.rgb = NULL;
+out:
+    free(small.rgb);
+    return status;
+}
+
+clip_status clip_store_thumbnail(struct clip_store *store, int64_t number, struct clip_buffer *out,
+                                 struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer file = {0};
+    struct clip_image image = {0};
+    const struct clip_image_limits limits = {
+        .max_pixels = store->max_pixels, .upright = true, .enough = CLIP_THUMBNAIL_SIDE};
+    *out = (struct clip_buffer){0};
+    if (take_kept(store, number, out, &status, error)) return status;
+    CLIP_TRY(clip_store_picture(store, number, &file, error));
+    CLIP_TRY(clip_image_decode((const uint8_t *)file.data, file.size, &limits, &image, error));
+    CLIP_TRY(shrink(&image, error));
+    CLIP_TRY(clip_image_encode_small(&image, out, error));
+    keep(store, number, out);
+out:
+    clip_image_release(&image);
+    clip_buffer_release(&file);
+    if (status != CLIP_OK) clip_buffer_release(out);
+    return status;
+}
