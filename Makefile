@@ -198,6 +198,8 @@ test-fixtures: setup-tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
 test-kill: all
 	@KILLS=100 tests/run.sh tests/test_search_kill.sh
+test-page: all
+	@tests/run.sh tests/page.sh
 tests: $(TEST_PROGRAMS)
 lint: $(BUILD)/libclip.a
 	@CPPFLAGS='$(CPPFLAGS)' WARN='$(WARN)' tools/lint.sh
@@ -237,6 +239,7 @@ help:
 	@echo 'make test         install what is missing, build, run all tests'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
 	@echo 'make test-kill    kill the indexer 100 times at random: nothing may be lost'
+	@echo 'make test-page    the page of clip_search serve, driven in headless Chromium'
 	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR'
 	@echo 'make lint         include table, style, warnings of gcc and clang'
 	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
@@ -250,8 +253,8 @@ help:
 	@echo 'HTTP=microhttpd|none (now: $(HTTP)): clip_search serve'
 
 FORCE:
-.PHONY: all setup setup-tests demo test test-fixtures test-kill tests lint asan valgrind interop \
-	fuzz fuzz-programs install installable clean help FORCE
+.PHONY: all setup setup-tests demo test test-fixtures test-kill test-page tests lint asan \
+	valgrind interop fuzz fuzz-programs install installable clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -4,8 +4,8 @@
  * photos.index.d, of sealed segments seg_000001.h5, seg_000002.h5, ... (index_segment.c). A segment
  * is written whole, beside, and renamed; then the list that names it is. What stands in the list is
  * the index: a segment that is not there yet is none, and a run that was killed left only what the
- * next one removes. Segments never change. A row that is no longer true (its picture was removed, or
- * has changed and has a newer row) is marked in the list.
+ * next one removes. Segments never change. A row that is no longer true (its picture was removed,
+ * or has changed and has a newer row) is marked in the list.
  *
  * Opening maps the segments: it takes time for names, not for rows. The first reader of a segment
  * whose size and time are not those that the list noted reads it through for its checksum.

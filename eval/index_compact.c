@@ -26,7 +26,8 @@ static void gather_row(struct gathering *g, const struct clip_index *index, int6
     g->count++;
 }
 
-static clip_status seal_gathered(struct clip_index_run *u, struct gathering *g, struct clip_error *error)
+static clip_status seal_gathered(struct clip_index_run *u, struct gathering *g,
+                                 struct clip_error *error)
 {
     bool texts = u->index.texts;
     const struct clip_index_rows rows = {g->count, g->rows, g->names, texts ? NULL : g->sizes,

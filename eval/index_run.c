@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "eval/model_file.h"
 
-/* ---- contents: the rows that hold a content, by its hash --------------------------------------- */
+/* ---- contents: the rows that hold a content, by its hash ----------------------------------- */
 
 struct contents {
     int64_t *hashes, *rows; /* [slots]; row -1: empty */
@@ -86,8 +86,8 @@ static bool is_listed(const struct clip_index *index, const char *file)
 
 /* Removes FOLDER/NAME for each name that begins with `start` and that the list (where there is one
  * to ask) does not name. What cannot be removed stays: it is in nobody's way. */
-static clip_status sweep_folder(const char *folder, const char *start, const struct clip_index *list,
-                                struct clip_error *error)
+static clip_status sweep_folder(const char *folder, const char *start,
+                                const struct clip_index *list, struct clip_error *error)
 {
     struct clip_names names;
     clip_status status = clip_folder_list(folder, &names, error);
@@ -134,7 +134,8 @@ void clip_index_run_close(struct clip_index_run *u)
 }
 
 /* An empty index of this embedder's rows. `next` goes on, so that no segment's name comes twice. */
-static clip_status start_index(struct clip_index_run *u, bool texts, int64_t next, struct clip_error *error)
+static clip_status start_index(struct clip_index_run *u, bool texts, int64_t next,
+                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_index *index = &u->index;
@@ -214,8 +215,8 @@ out:
     return status;
 }
 
-/* The list as it is now becomes the index. An index that was started over leaves old segments, which
- * are nobody's from here on. */
+/* The list as it is now becomes the index. An index that was started over leaves old segments,
+ * which are nobody's from here on. */
 clip_status clip_index_run_commit(struct clip_index_run *u, struct clip_error *error)
 {
     clip_status status = clip_index_list_write(&u->index, u->path, error);

@@ -68,7 +68,7 @@ static bool is_known(void *context, int64_t k, const struct clip_buffer *bytes, 
     return b->known[k];
 }
 
-/* The first `done` pictures of the batch become a segment; the rows that they replace are marked. */
+/* The first `done` pictures of the batch become a segment; rows that they replace are marked. */
 static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -130,7 +130,7 @@ static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t si
     return s->sizes[row - s->first] == size && s->times[row - s->first] == time;
 }
 
-/* Embeds what is new or may have changed, segment by segment. pending[i]: it has to be looked at. */
+/* Embeds what is new or may have changed, segment by segment. pending[i]: it is to be looked at. */
 static clip_status take_pictures(struct batch *b, const bool *pending, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -156,7 +156,8 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     for (int64_t i = 0; i < n; i++) {
         size_t length = strlen(arguments[i]);
         while (length > 1 && arguments[i][length - 1] == '/') length--;
-        bool holds = clip_path_is_folder(arguments[i]) || clip_path_has_suffix(arguments[i], ".tar");
+        bool holds =
+            clip_path_is_folder(arguments[i]) || clip_path_has_suffix(arguments[i], ".tar");
         if (!holds || strncmp(name, arguments[i], length) != 0) continue;
         if (name[length] == '/' || arguments[i][length - 1] == '/') return true;
     }
@@ -197,8 +198,8 @@ static clip_status check_base(const struct clip_index_run *u, const struct clip_
     for (int64_t i = 0; i < pictures->count && !same; i++)
         if (clip_pictures_name(pictures, i)[0] != '/')
             return clip_fail(error, CLIP_ERR_DATA,
-                             "%s counts relative paths from %s, where it was begun; run this there, "
-                             "or give absolute paths", u->path, u->index.base);
+                             "%s counts relative paths from %s, where it was begun; run this "
+                             "there, or give absolute paths", u->path, u->index.base);
     return CLIP_OK;
 }
 

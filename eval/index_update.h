@@ -1,8 +1,8 @@
 /* Keeping an index up to date: what is new or has changed is embedded, what is gone is marked.
  *
  * One process at a time writes an index (a lock in its folder). Everything a run does becomes true
- * segment by segment: killed at any moment and started again, it repeats at most the segment that it
- * was making. */
+ * segment by segment: killed at any moment and started again, it repeats at most the segment that
+ * it was making. */
 #ifndef CLIP_EVAL_INDEX_UPDATE_H
 #define CLIP_EVAL_INDEX_UPDATE_H
 
@@ -40,10 +40,10 @@ struct clip_index_changes {
     int64_t segments;  /* in the index, afterwards */
 };
 
-/* Pictures: each argument is a folder, a data set or a picture file (pictures.h). A picture is taken
- * as it is in the index while its file's size and time are the same; else its content's hash says
- * whether anything has changed. Pictures of the index that lie in one of the given folders or tars
- * and are not there any more are marked as removed.
+/* Pictures: each argument is a folder, a data set or a picture file (pictures.h). A picture is
+ * taken as it is in the index while its file's size and time are the same; else its content's hash
+ * says whether anything has changed. Pictures of the index that lie in one of the given folders or
+ * tars and are not there any more are marked as removed.
  * CLIP_ERR_DATA: nothing could be read and the index would be empty; another model; ... */
 clip_status clip_index_update_pictures(const char *path, const struct clip_embedder *embedder,
                                        const char *const *arguments, int64_t n,

@@ -116,10 +116,12 @@ static void score_rows(const struct scoring *s, const struct clip_index_segment 
 static void score_block(void *context, int64_t block)
 {
     const struct scoring *s = context;
-    int64_t row = block * BLOCK, end = row + BLOCK < s->index->count ? row + BLOCK : s->index->count;
+    int64_t row = block * BLOCK, end = row + BLOCK;
+    if (end > s->index->count) end = s->index->count;
     const struct clip_index_segment *segment = clip_index_segment_of(s->index, row);
     for (; row < end; segment++) {
-        int64_t stop = segment->first + segment->count < end ? segment->first + segment->count : end;
+        int64_t stop = segment->first + segment->count;
+        if (stop > end) stop = end;
         score_rows(s, segment, row - segment->first, stop - row);
         row = stop;
     }

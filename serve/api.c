@@ -226,7 +226,8 @@ static bool take_parameters(const struct clip_api *api, const struct clip_api_re
         const char *key = r->parameters[i].key, *value = r->parameters[i].value;
         const char *place = strstr(known, key);
         size_t n = strlen(key);
-        if (n == 0 || strchr(key, ' ') != NULL || place == NULL || place[n] != ' ' || place[-1] != ' ') {
+        if (n == 0 || strchr(key, ' ') != NULL || place == NULL || place[n] != ' ' ||
+            place[-1] != ' ') {
             clip_api_refuse(out, 400, "there is no parameter \"%.60s\" here; there are:%s", key,
                             known);
             return false;

@@ -10,9 +10,10 @@
  *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
  *   GET  /picture/NUMBER         the file as it is
  *
- * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}. What is wrong is answered
- * with 4xx and {"error": "a sentence"}; a picture whose file is gone with 404 or 410. Pictures are
- * named by their number in the index: no path from a request reaches the file system. */
+ * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}. What is wrong is
+ * answered with 4xx and {"error": "a sentence"}; a picture whose file is gone with 410.
+ * Pictures are named by their number in the index: no path from a request reaches the file system.
+ */
 #ifndef CLIP_SERVE_API_H
 #define CLIP_SERVE_API_H
 
@@ -37,7 +38,7 @@ enum {
 };
 
 struct clip_api;
-/* Borrows both. The embedder's model must be the index's (clip_index_check), which holds pictures. */
+/* Borrows both. The embedder's model must be the index's (clip_index_check); it holds pictures. */
 clip_status clip_api_create(struct clip_api **out, const struct clip_index *index,
                             const struct clip_embedder *embedder, int threads,
                             struct clip_error *error);

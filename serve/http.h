@@ -1,5 +1,5 @@
-/* The page's HTTP server: sockets and limits around api.h, by libmicrohttpd (http_microhttpd.c; where
- * that is not there, http_none.c says so). */
+/* The page's HTTP server: sockets and limits around api.h, by libmicrohttpd (http_microhttpd.c;
+ * where that is not there, http_none.c says so). */
 #ifndef CLIP_SERVE_HTTP_H
 #define CLIP_SERVE_HTTP_H
 

@@ -56,9 +56,9 @@ static bool is_own_host(const char *host)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t n = strlen(names[i]);
         if (strncasecmp(host, names[i], n) != 0) continue;
-        if (host[n] == '\0' || (host[n] == ':' && host[n + 1 + strspn(host + n + 1, "0123456789")] ==
-                                                      '\0'))
-            return true;
+        const char *rest = host + n;
+        if (*rest == ':') rest += 1 + strspn(rest + 1, "0123456789");
+        if (*rest == '\0') return true;
     }
     return false;
 }

@@ -267,8 +267,8 @@ static void a_signal_seals_what_is_embedded(void **state)
     close_scene(&s);
 }
 
-/* A run that was killed between a segment and its list leaves a segment that no list names; one that
- * was killed while it wrote, temporary files. */
+/* A run that was killed between a segment and its list leaves a segment that no list names; one
+ * that was killed while it wrote, temporary files. */
 static void what_a_killed_run_left_is_swept_away(void **state)
 {
     (void)state;
@@ -424,7 +424,7 @@ static void small_rows_make_small_files(void **state)
     free(rows);
 }
 
-/* ---- files that are damaged or none ------------------------------------------------------------ */
+/* ---- files that are damaged or none -------------------------------------------------------- */
 
 static void flip(const char *path, off_t at)
 {

@@ -48,7 +48,8 @@ static void open_scene(struct scene *s)
     test_ok(clip_model_file_sum(s->file, &error), &error);
     test_ok(clip_embedder_create(&s->e, s->file, NULL, &error), &error);
     for (int round = 0; round < 2; round++) {
-        test_ok(clip_index_update_pictures(s->path, s->e, &s->folder, 1, &options, &changes, &error),
+        test_ok(clip_index_update_pictures(s->path, s->e, &s->folder, 1, &options, &changes,
+                                           &error),
                 &error);
         unlink(test_path(s->folder, "03.png"));
     }
@@ -538,8 +539,7 @@ static size_t make_odd(char *out, size_t room, struct clip_rng *rng)
         "GET /picture/4 HTTP/1.1\r\nHost: localhost\r\n",
         "POST /api/search?limit=2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n",
         "POST /api/classify?label=a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n",
-        "GET /api/classify?picture=1&label=cat&label=dog&template=a+{} HTTP/1.1\r\n"
-        "Host: localhost\r\n",
+        "GET /api/classify?picture=1&label=cat&template=a+{} HTTP/1.1\r\nHost: localhost\r\n",
     };
     static const char end[] = "Connection: close\r\n\r\n4\r\nGIF8\r\n0\r\n\r\n";
     static const char pieces[] = "%00%ff/..\\?&=\r\n: \x80\xff{}0123456789ag\0\x01HTTP";

@@ -27,7 +27,8 @@ product=$(find clip.h core kernels autograd model data optim checkpoints train e
 all="$product $(find tests examples -name '*.[ch]' | sort)"
 
 # tools -> serve -> train -> eval -> {model, optim, data, checkpoints} -> autograd -> kernels ->
-# core: a file includes headers of its own folder and of those below; siblings do not include each other.
+# core: a file includes headers of its own folder and of those below; siblings do not include
+# each other.
 # The public header, clip.h, includes none, and all may include it.
 # shellcheck disable=SC2086
 check_includes() {
@@ -130,7 +131,8 @@ compile() {
 # gcc's analyzer on what reads other people's files.
 analyse() {
     # shellcheck disable=SC2086
-    printf '%s\n' data/*.c checkpoints/*.c serve/*.c | grep -vFx data/stb_image.c | xargs -P 2 -n 1 \
+    printf '%s\n' data/*.c checkpoints/*.c serve/*.c | grep -vFx data/stb_image.c |
+        xargs -P 2 -n 1 \
         gcc $CPPFLAGS -DCLIP_PREFIX='"/"' -std=c11 -O1 -fopenmp -fanalyzer -S -o /dev/null 2>&1 |
         grep 'warning'
 }
