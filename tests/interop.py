@@ -409,6 +409,46 @@ def check_from_transformers(ours):
     close("gguf image", got["image_embeds"], want.image_embeds, 2e-6)
 
 
+def check_inside(ours):
+    """Hidden states and the gradient of paired cosines by the pixels: transformers' and PyTorch's
+    own, of CLIP and of SigLIP."""
+    torch, transformers = need("torch", "transformers")
+    from safetensors.numpy import load_file, save_file
+    text = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "max_position_embeddings": 12, "bos_token_id": 298,
+            "eos_token_id": 299, "pad_token_id": 1}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+              "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    clip = transformers.CLIPConfig(projection_dim=24, text_config=text, vision_config=vision)
+    siglip = transformers.SiglipConfig(text_config=dict(text, projection_size=32),
+                                       vision_config=vision)
+    torch.manual_seed(6)
+    for model in (transformers.CLIPModel(clip), transformers.SiglipModel(siglip)):
+        with torch.no_grad():
+            for value in model.parameters():
+                value.add_(torch.randn_like(value) * 0.1)
+        folder = ours.path(type(model).__name__)
+        model.eval().save_pretrained(folder)
+        pixels = torch.randn(3, 3, 32, 32, requires_grad=True)
+        ids = torch.randint(2, 298, (3, 12))
+        ids[:, 7] = 299
+        out = model(input_ids=ids, pixel_values=pixels, output_hidden_states=True)
+        (out.image_embeds * out.text_embeds).sum().backward()
+        save_file({"pixel_values": pixels.detach().numpy(), "input_ids": ids.numpy()},
+                  ours.path("in.safetensors"))
+        for layer, place in (("last", -1), ("penultimate", -2)):
+            ours.run("clip_embed", "--model", folder, "--tensors", ours.path("in.safetensors"),
+                     "--grad", "--hidden-states", layer, "--output", ours.path("out.safetensors"))
+            got = load_file(ours.path("out.safetensors"))
+            states, picture = out.text_model_output, out.vision_model_output
+            close("text", got["hidden_states"], states.hidden_states[place].detach(), 5e-5)
+            close("vision", got["vision_hidden_states"], picture.hidden_states[place].detach(),
+                  5e-5)
+            close("gradient", got["pixel_grad"], pixels.grad, 1e-5)
+        close("normed", model.text_model.final_layer_norm(states.hidden_states[-2]).detach(),
+              got["hidden_states_ln"], 5e-5)
+
+
 RUN = """[model]
 embed_dim = 16
 image_size = 16

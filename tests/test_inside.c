@@ -104,6 +104,35 @@ static void states_are_transformers(void **state)
     if (found == 0) test_skip("there is no transformers model in any set of reference values");
 }
 
+/* transformers' SiglipModel: both last hidden states are behind the last norm. */
+static void states_of_siglip_are_transformers(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int found = 0;
+    for (int i = 0; test_root(i) != NULL; i++) {
+        const char *input = test_root_file(i, "siglip_tiny/expected.safetensors");
+        struct clip_embedder *e = NULL;
+        struct clip_embeddings got = {0};
+        const struct clip_embeddings_extras extras = {.states = true, .layer = CLIP_LAST};
+        if (input == NULL) continue;
+        found++;
+        struct clip_bundle expected =
+            fixture_read(test_root(i), "siglip_tiny/expected.safetensors");
+        test_ok(clip_embedder_open(&e, test_path(test_root(i), "siglip_tiny"), NULL, &error),
+                &error);
+        test_ok(clip_embeddings_from_tensors(&got, e, input, &extras, &error), &error);
+        fixture_close_to(&expected, "text_last_hidden_state",
+                         fixture_f32(&got.bundle, "hidden_states_ln"), 0, 2e-5);
+        fixture_close_to(&expected, "vision_last_hidden_state",
+                         fixture_f32(&got.bundle, "vision_hidden_states_ln"), 0, 3e-5);
+        clip_embeddings_release(&got);
+        clip_bundle_release(&expected);
+        clip_embedder_free(e);
+    }
+    if (found == 0) test_skip("there is no SigLIP model in any set of reference values");
+}
+
 /* ---- hidden states -------------------------------------------------------------------------- */
 
 static const char *const texts[] = {"a red circle", "two green squares in the snow", ""};
@@ -320,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_and_gradients_are_pytorchs),
         cmocka_unit_test(states_are_transformers),
+        cmocka_unit_test(states_of_siglip_are_transformers),
         cmocka_unit_test(padding_is_run_and_changes_nothing_before_it),
         cmocka_unit_test(the_end_tokens_state_gives_the_embedding),
         cmocka_unit_test(rows_that_do_not_fit_are_refused),
