@@ -339,7 +339,7 @@ static void show_progress(struct trainer *t, const struct clip_step_result *r)
     clip_progress_update(&t->progress, t->samples, note);
 }
 
-static void show_page(struct trainer *t, enum clip_report_state state)
+static void show_page(struct trainer *t, enum clip_report_state state, bool fresh)
 {
     double started = clip_seconds();
     const struct clip_report facts = {.state = state,
@@ -348,7 +348,7 @@ static void show_page(struct trainer *t, enum clip_report_state state)
                                       .metric = t->metric,
                                       .best = t->best,
                                       .best_step = t->best_step};
-    clip_watch_page(&t->watch, &facts);
+    clip_watch_page(&t->watch, &facts, fresh);
     t->since += clip_seconds() - started;
 }
 
@@ -378,10 +378,11 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
         CLIP_TRY(save(t, best, error));
         t->since += clip_seconds() - started;
     }
-    if (due || saves)
+    if (due || saves || clip_watch_is_stale(&t->watch))
         show_page(t, over   ? CLIP_REPORT_FINISHED
                      : stop ? CLIP_REPORT_STOPPED
-                            : CLIP_REPORT_TRAINING);
+                            : CLIP_REPORT_TRAINING,
+                  (due || saves) && !stop);
     if (stop && !over)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
                            "stopped by a signal after saving step %lld; go on with --resume",

@@ -6,11 +6,14 @@
 #include "core/progress.h"
 #include "train/events.h"
 
+static const double OLD = 30; /* seconds */
+
 clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run,
                             const struct clip_setup *setup, const struct clip_loader *loader,
                             int64_t step, struct clip_error *error)
 {
-    *watch = (struct clip_watch){.run = run, .setup = setup, .loader = loader};
+    *watch = (struct clip_watch){.run = run, .setup = setup, .loader = loader,
+                                 .shown = clip_seconds()};
     if (!setup->config->train.tensorboard) return CLIP_OK;
     watch->events = clip_path_join(run->folder, CLIP_RUN_EVENTS, error);
     if (watch->events == NULL) return error->status;
@@ -20,6 +23,7 @@ clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run
 void clip_watch_close(struct clip_watch *watch)
 {
     free(watch->events);
+    clip_samples_release(&watch->samples);
     *watch = (struct clip_watch){0};
 }
 
@@ -34,32 +38,42 @@ clip_status clip_watch_line(const struct clip_watch *watch, enum clip_watch_log 
     return status;
 }
 
-static clip_status write_page(const struct clip_watch *watch, const struct clip_report *facts,
+static clip_status write_page(struct clip_watch *watch, const struct clip_report *facts, bool fresh,
                               struct clip_error *error)
 {
     clip_status status;
-    struct clip_samples samples = {0};
     struct clip_report report = *facts;
-    CLIP_TRY(clip_samples_take(&samples, watch->setup, error));
+    if (fresh) {
+        clip_samples_release(&watch->samples);
+        CLIP_TRY(clip_samples_take(&watch->samples, watch->setup, error));
+    }
     report.setup = watch->setup;
     report.folder = watch->run->folder;
     report.counts = clip_loader_counts(watch->loader);
     report.bad = clip_loader_bad(watch->loader);
-    report.samples = &samples;
+    report.samples = &watch->samples;
     CLIP_TRY(clip_report_write(&report, error));
 out:
-    clip_samples_release(&samples);
     return status;
 }
 
-void clip_watch_page(struct clip_watch *watch, const struct clip_report *facts)
+void clip_watch_page(struct clip_watch *watch, const struct clip_report *facts, bool fresh)
 {
     struct clip_error error;
+    double started = clip_seconds();
     if (!watch->setup->config->train.report) return;
-    if (write_page(watch, facts, &error) == CLIP_OK) {
+    if (write_page(watch, facts, fresh, &error) == CLIP_OK) {
         watch->failed = false;
     } else if (!watch->failed) {
         clip_warn("report.html is not written: %s", error.message);
         watch->failed = true;
     }
+    watch->shown = clip_seconds();
+    watch->cost = watch->shown - started;
+}
+
+bool clip_watch_is_stale(const struct clip_watch *watch)
+{
+    double age = clip_seconds() - watch->shown;
+    return age > OLD && age > 50 * watch->cost;
 }
