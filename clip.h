@@ -70,6 +70,7 @@ struct clip_embedder_options {  /* {0}: the defaults */
     int64_t max_pixels;         /* pictures with more are refused; 0: 100 million */
     enum clip_embedder_use use; /* only this tower is read; the other's calls are refused */
     bool checksum;              /* the model's checksum is wanted, which reads every weight */
+    bool bf16;                  /* multiply bfloat16, with float32 sums: near, and faster */
 };
 
 /* MODEL: a run folder, a native .h5, a folder, cached id or file of transformers', open_clip's or

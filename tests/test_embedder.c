@@ -102,13 +102,14 @@ static void unit_rows_are_raw_rows_normalised(void **state)
     clip_model_file_free(file);
 }
 
-static void rows_do_not_depend_on_neighbours_or_threads(void **state)
+static void rows_are_apart(bool bf16)
 {
-    (void)state;
     enum { N = 23 };
     struct clip_error error;
     struct clip_model_file *file = small_model(2);
-    struct clip_embedder *e = embedder_over(file);
+    struct clip_embedder *e;
+    const struct clip_embedder_options options = {.bf16 = bf16};
+    test_ok(clip_embedder_create(&e, file, &options, &error), &error);
     float *pixels = random_pixels(N, 3), *together = calloc(N * E, sizeof *together), alone[E];
     float words[TEXTS * E];
     int threads = clip_threads_count();
@@ -129,6 +130,33 @@ static void rows_do_not_depend_on_neighbours_or_threads(void **state)
     clip_threads_set(threads);
     free(pixels);
     free(together);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
+}
+
+static void rows_do_not_depend_on_neighbours_or_threads(void **state)
+{
+    (void)state;
+    rows_are_apart(false);
+    rows_are_apart(true);
+}
+
+/* Rounding what is multiplied to bfloat16 moves a row by some 2^-8 of its length, and does move it.
+ */
+static void bf16_rows_are_near(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(2);
+    struct clip_embedder *exact = embedder_over(file), *e;
+    const struct clip_embedder_options options = {.bf16 = true};
+    float a[TEXTS * E], b[TEXTS * E];
+    test_ok(clip_embedder_create(&e, file, &options, &error), &error);
+    test_ok(clip_embedder_texts(exact, texts, TEXTS, CLIP_UNIT, a, NULL, &error), &error);
+    test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, b, NULL, &error), &error);
+    test_close_rows("bf16", b, a, TEXTS, E, 0.03, 0);
+    assert_true(test_distance(b, a, TEXTS * E) > 1e-5);
+    clip_embedder_free(exact);
     clip_embedder_free(e);
     clip_model_file_free(file);
 }
@@ -555,6 +583,7 @@ int main(void)
         cmocka_unit_test(tensors_give_what_open_clip_gives),
         cmocka_unit_test(unit_rows_are_raw_rows_normalised),
         cmocka_unit_test(rows_do_not_depend_on_neighbours_or_threads),
+        cmocka_unit_test(bf16_rows_are_near),
         cmocka_unit_test(several_callers_share_an_embedder),
         cmocka_unit_test(padded_ids_are_pooled_at_their_first_largest),
         cmocka_unit_test(texts_and_their_ids_agree),

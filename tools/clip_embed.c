@@ -10,7 +10,7 @@
 
 struct job {
     const char *model, *output, *texts, *tensors, *pairs, *weights, *tokenizer, *hidden_states,
-        *padding;
+        *padding, *precision;
     struct clip_dataset_options set; /* of --pairs */
     struct clip_cli_list images;
     bool raw, grad;
@@ -132,6 +132,7 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
     const struct clip_embedder_options options = {
         .tokenizer = job->tokenizer,
         .raw_weights = strcmp(job->weights, "raw") == 0,
+        .bf16 = strcmp(job->precision, "bf16") == 0,
         .use = job->texts != NULL          ? CLIP_USE_TEXTS
                : job->images.count > 0     ? CLIP_USE_PICTURES
                                            : CLIP_USE_BOTH,
@@ -173,7 +174,7 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
 
 int main(int argc, char **argv)
 {
-    struct job job = {.weights = "ema"};
+    struct job job = {.weights = "ema", .precision = "fp32"};
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_TEXT, &job.model, .required = true,
          .help = "run folder, checkpoint .h5 or .safetensors"},
@@ -202,6 +203,8 @@ int main(int argc, char **argv)
          .help = "what fills their rows of --texts (as the model's own tokenizer does)"},
         {"grad", NULL, CLIP_CLI_FLAG, &job.grad,
          .help = "adds pixel_grad, the gradient of the sum of cosines of picture i and text i"},
+        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &job.precision,
+         .help = "numbers that are multiplied; bf16 is faster (fp32)"},
         {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
          .help = "which weights, where there are both (ema)"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
