@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "core/memory.h"
+
 enum { ALIGNMENT = 64, PIECES_A_TABLE = 4096 };
 static const size_t SMALLEST_REGION = (size_t)64 << 20;
 
@@ -82,6 +84,7 @@ bool clip_workspace_reserve(struct clip_workspace *w, size_t bytes)
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return false;
+    clip_memory_large_pages(base, size);
     struct region *region = add_region(w, size, base);
     if (region == NULL) {
         munmap(base, size);

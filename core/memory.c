@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { LARGE_PAGE = 2 << 20, LARGE_ARRAY = 16 << 20 };
 
 bool clip_mul_i64(int64_t a, int64_t b, int64_t *out)
 {
@@ -34,6 +37,13 @@ static clip_status out_of_memory(size_t bytes, struct clip_error *error)
                      bytes);
 }
 
+void clip_memory_large_pages(void *data, size_t bytes)
+{
+    uintptr_t begin = ((uintptr_t)data + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    uintptr_t end = ((uintptr_t)data + bytes) / LARGE_PAGE * LARGE_PAGE;
+    if (end > begin) madvise((char *)data + (begin - (uintptr_t)data), end - begin, MADV_HUGEPAGE);
+}
+
 void *clip_array_new(int64_t count, size_t size, struct clip_error *error)
 {
     size_t bytes = 0;
@@ -43,6 +53,7 @@ void *clip_array_new(int64_t count, size_t size, struct clip_error *error)
         out_of_memory(bytes, error);
         return NULL;
     }
+    if (bytes >= LARGE_ARRAY) clip_memory_large_pages(array, bytes);
     memset(array, 0, bytes > 0 ? bytes : 64);
     return array;
 }

@@ -18,6 +18,10 @@ bool clip_mul_size(size_t a, size_t b, size_t *out);
  * valid pointer. */
 void *clip_array_new(int64_t count, size_t size, struct clip_error *error);
 
+/* Asks the system to back these bytes with pages of 2 MiB where it can (Linux's transparent huge
+ * pages): walking a large matrix by columns then misses no page table. A wish; it cannot fail. */
+void clip_memory_large_pages(void *data, size_t bytes);
+
 /* A copy of a string or of the first n bytes (NUL added); NULL with *error filled. free() it. */
 char *clip_string_copy(const char *text, struct clip_error *error);
 char *clip_string_copy_n(const char *bytes, size_t n, struct clip_error *error);
