@@ -250,6 +250,37 @@ for signal in TERM:143 INT:130 KILL:137; do
 done
 config=$folder/short.ini
 
+# ---- the forecast ------------------------------------------------------------------------------
+# A model of some size, whose activations are most of its memory.
+{
+    head -n 1 "$folder/pairs.csv"
+    for ((i = 0; i < 16; i++)); do tail -n +2 "$folder/pairs.csv"; done
+} >"$folder/many.csv"
+sed -e 's/^image_size = .*/image_size = 64/' -e 's/^\(.*\)_width = .*/\1_width = 128/' \
+    -e 's/^\(.*\)_layers = .*/\1_layers = 6/' -e 's/^batch_size = .*/batch_size = 128/' \
+    -e 's/^steps = .*/steps = 2/' -e 's/^val_every = .*/val_every = 100/' \
+    -e '/^patch_dropout/d' -e "s|^train_data = .*|train_data = $folder/many.csv|" \
+    "$config" >"$folder/wide.ini"
+peak_of() { sed -n 's/.*"peak_rss_bytes": *\([0-9]*\).*/\1/p' "$folder/out"; }
+forecast_holds() { # within 5 % of what the run then takes
+    local forecast real
+    (cd "$folder" && "$build/clip_train" --config wide.ini --output wide --dry-run --json "$@") \
+        >"$folder/out" 2>"$folder/err" || { cat "$folder/err"; return 1; }
+    forecast=$(peak_of)
+    (cd "$folder" && "$build/clip_train" --config wide.ini --output wide --force --json --quiet \
+        "$@") >"$folder/out" 2>"$folder/err" || { cat "$folder/err"; return 1; }
+    real=$(peak_of)
+    [ $((forecast * 100)) -ge $((real * 95)) ] && [ $((forecast * 100)) -le $((real * 105)) ] &&
+        return
+    echo "# forecast $forecast bytes, taken $real"
+    return 1
+}
+check "--dry-run forecasts the memory of a step" forecast_holds
+check "... in bfloat16" forecast_holds --set train.precision=bf16 --set optim.moments=bf16
+check "... with MLPs built again" forecast_holds --set train.recompute=mlp
+check "... with blocks built again" forecast_holds --set train.recompute=block
+check "... by pieces" forecast_holds --set train.micro_batch=48
+
 # ---- what stands in a resumed run's way --------------------------------------------------------
 back_at 8 a c
 check "another lr is refused by name" says '[optim] lr was 1e-3 and is 2e-3' 2 c --resume \

@@ -1,13 +1,23 @@
 /* --dry-run: what a run will need, from its configuration and data, without training. */
+#include <math.h>
+
+#include "core/threads.h"
+#include "train/bench.h"
 #include "train/setup.h"
 
-/* Mean tokens of a caption over a sample of the data, both ends included. */
-static clip_status mean_tokens(const struct clip_setup *s, double *mean, struct clip_error *error)
+enum {
+    THREAD_BYTES = 2 << 20, /* a thread's stack and packed operands */
+    SAVE_BYTES = 40 << 20,  /* what HDF5 takes while a checkpoint is written */
+};
+
+/* Mean and standard deviation of a caption's tokens over a sample of the data, both ends included. */
+static clip_status measure_tokens(const struct clip_setup *s, double *mean, double *deviation,
+                                  struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     enum { SAMPLE = 1000 };
-    int64_t count = s->train_data->count, step = count > SAMPLE ? count / SAMPLE : 1, n = 0,
-            total = 0;
+    int64_t count = s->train_data->count, step = count > SAMPLE ? count / SAMPLE : 1, n = 0;
+    double total = 0, squares = 0;
     struct clip_buffer caption = {0};
     struct clip_ids ids = {0};
     for (int64_t i = 0; i < count; i += step) {
@@ -19,14 +29,24 @@ static clip_status mean_tokens(const struct clip_setup *s, double *mean, struct 
             continue; /* a bad sample */
         CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, s->cleaning,
                                        s->model_config.context_length, &ids, NULL, error));
-        total += ids.count;
+        total += (double)ids.count;
+        squares += (double)ids.count * (double)ids.count;
         n++;
     }
-    *mean = n > 0 ? (double)total / (double)n : (double)s->model_config.context_length;
+    *mean = n > 0 ? total / (double)n : (double)s->model_config.context_length;
+    *deviation = n > 0 ? sqrt(fmax(squares / (double)n - *mean * *mean, 0)) : 0;
 out:
     clip_buffer_release(&caption);
     clip_ids_release(&ids);
     return status;
+}
+
+/* A batch's pixels as numbers and as bytes, and two batches of bytes ahead (data/loader.h). */
+static int64_t loader_bytes(const struct clip_setup *s)
+{
+    int64_t side = s->model_config.image_size, pixels = 3 * side * side;
+    int64_t ahead = s->config->data.workers > 0 ? 2 * s->config->train.batch_size : 1;
+    return pixels * ((int64_t)(sizeof(float) + 1) * s->config->train.batch_size + ahead);
 }
 
 clip_status clip_train_forecast(struct clip_config *config,
@@ -36,7 +56,7 @@ clip_status clip_train_forecast(struct clip_config *config,
     clip_status status;
     struct clip_setup s;
     size_t activations;
-    const int64_t program = 60 << 20; /* code, libraries, tokenizer */
+    double deviation;
     CLIP_TRY(clip_setup_open(&s, config, options, error));
     *f = (struct clip_train_forecast){
         .samples = s.train_data->count,
@@ -47,17 +67,18 @@ clip_status clip_train_forecast(struct clip_config *config,
     for (int64_t i = 0; i < s.model->param_count; i++)
         if (s.model->params[i].tensor.needs_grad)
             f->trained += clip_tensor_count(&s.model->params[i].tensor);
-    CLIP_TRY(mean_tokens(&s, &f->tokens_per_caption, error));
-    int64_t batch = config->train.batch_size,
-            tokens = (int64_t)(f->tokens_per_caption * (double)batch);
-    int64_t pixels = batch * 3 * s.model_config.image_size * s.model_config.image_size *
-                     (int64_t)sizeof(float);
-    CLIP_TRY(clip_step_plan(s.step, tokens, &activations, error));
-    f->flops_per_step = clip_model_flops(&s.model_config, batch, tokens, true);
-    f->weights_bytes = s.model->size * (int64_t)sizeof(float) * (s.step->ema != NULL ? 5 : 4);
+    CLIP_TRY(measure_tokens(&s, &f->tokens_per_caption, &deviation, error));
+    double batch = (double)config->train.batch_size;
+    int64_t tokens = (int64_t)(f->tokens_per_caption * batch);
+    int64_t longest = (int64_t)(f->tokens_per_caption * batch + 2 * deviation * sqrt(batch));
+    CLIP_TRY(clip_step_plan(s.step, longest, &activations, error));
+    f->flops_per_step = clip_model_flops(&s.model_config, config->train.batch_size, tokens, true);
+    int64_t moments = config->optim.moments[0] == 'b' ? 4 : 8;
+    f->weights_bytes = s.model->size * (8 + moments + (s.step->ema != NULL ? 4 : 0));
     f->activation_bytes = (int64_t)activations;
-    f->peak_bytes = f->weights_bytes + f->activation_bytes + 3 * pixels +
-                    program; /* a batch, and two ahead */
+    /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
+    f->peak_bytes = clip_bench_peak_rss() + f->activation_bytes + loader_bytes(&s) +
+                    THREAD_BYTES * clip_threads_count() + SAVE_BYTES;
 out:
     clip_setup_release(&s);
     return status;

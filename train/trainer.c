@@ -8,6 +8,7 @@
 #include "core/progress.h"
 #include "eval/model_file.h"
 #include "train/advice.h"
+#include "train/bench.h"
 #include "train/run.h"
 #include "train/setup.h"
 #include "train/validate.h"
@@ -515,6 +516,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->best = t.best;
     summary->best_step = t.best_step;
     summary->stopped_early = stops_early(&t);
+    summary->peak_rss_bytes = clip_bench_peak_rss();
     snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
     if (status == CLIP_OK && isfinite(t.first) && isfinite(t.best) && !improved(&t))
         clip_warn("no validation was better than the model that the run started from (%s %.4f; "

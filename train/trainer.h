@@ -24,6 +24,7 @@ struct clip_train_summary {
     char metric[32];              /* what the best checkpoint was chosen by */
     double best;                  /* its value; NaN: never measured */
     int64_t best_step;
+    int64_t peak_rss_bytes; /* most memory the process had */
 };
 
 /* [train] output must be set. The configuration may be completed: the model's description from
