@@ -15,6 +15,8 @@ void clip_zeroshot_release(struct clip_zeroshot_result *result)
 {
     free(result->recall);
     free(result->count);
+    free(result->labels);
+    free(result->predictions);
     *result = (struct clip_zeroshot_result){0};
 }
 
@@ -32,36 +34,116 @@ void clip_zeroshot_average(float *prompts, int64_t classes, int64_t templates, i
     clip_rows_normalise(out, classes, dim);
 }
 
+/* Names of a class: what stands between the '|'. An empty one counts as none. */
+static bool next_name(const char **at, const char **name, size_t *n)
+{
+    while (**at == '|') (*at)++;
+    if (**at == '\0') return false;
+    *name = *at;
+    *n = strcspn(*at, "|");
+    *at += *n;
+    return true;
+}
+
+clip_status clip_zeroshot_called(const char *name, struct clip_buffer *out,
+                                 struct clip_error *error)
+{
+    const char *first;
+    size_t n;
+    if (!next_name(&name, &first, &n)) return clip_buffer_append(out, "", 0, error);
+    return clip_buffer_append(out, first, n, error);
+}
+
+struct prompts { /* the texts of one class */
+    struct clip_buffer *items;
+    const char **texts;
+    float *rows;
+    int64_t count, capacity, text_capacity, row_capacity;
+};
+
+static clip_status add_prompt(struct prompts *p, const char *line, const char *name,
+                              struct clip_error *error)
+{
+    clip_status status = clip_array_grow(&p->items, &p->capacity, p->count + 1, sizeof *p->items,
+                                         error);
+    if (status != CLIP_OK) return status;
+    p->items[p->count].size = 0;
+    status = clip_template_fill(line, name, &p->items[p->count], error);
+    if (status == CLIP_OK) p->count++;
+    return status;
+}
+
+/* Every name of the class in every template. */
+static clip_status fill_prompts(struct prompts *p, const char *names,
+                                const struct clip_templates *templates, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *at = names, *name;
+    size_t n;
+    char *one = NULL;
+    p->count = 0;
+    while (next_name(&at, &name, &n)) {
+        free(one);
+        one = clip_string_copy_n(name, n, error);
+        if (one == NULL) return CLIP_ERR_MEMORY;
+        for (int64_t t = 0; t < templates->count; t++)
+            CLIP_TRY(add_prompt(p, templates->lines[t], one, error));
+    }
+    if (p->count == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "a class \"%.100s\" has no name", names));
+out:
+    free(one);
+    return status;
+}
+
+static clip_status embed_prompts(struct prompts *p, const struct clip_embedder *embedder,
+                                 float *out, struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = clip_embedder_dim(embedder);
+    CLIP_TRY(clip_array_grow(&p->texts, &p->text_capacity, p->count, sizeof *p->texts, error));
+    CLIP_TRY(clip_array_grow(&p->rows, &p->row_capacity, p->count * dim, sizeof *p->rows, error));
+    for (int64_t i = 0; i < p->count; i++) p->texts[i] = p->items[i].data;
+    CLIP_TRY(clip_embedder_texts(embedder, p->texts, p->count, CLIP_RAW, p->rows, NULL, error));
+    clip_zeroshot_average(p->rows, 1, p->count, dim, out);
+out:
+    return status;
+}
+
 clip_status clip_zeroshot_classifier(const struct clip_embedder *embedder, char *const *names,
                                      int64_t classes, const struct clip_templates *templates,
                                      float *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t dim = clip_embedder_dim(embedder), count = templates->count;
-    struct clip_buffer *prompts = NULL;
-    const char **texts = NULL;
-    float *rows = NULL;
-    if (count < 1)
+    int64_t dim = clip_embedder_dim(embedder);
+    struct prompts prompts = {0};
+    if (templates->count < 1)
         return clip_fail(error, CLIP_ERR_DATA,
                          "there is no template; write at least one, as in \"a photo of a {}\"");
-    CLIP_NEW(prompts, count);
-    CLIP_NEW(texts, count);
-    CLIP_NEW(rows, count * dim);
     for (int64_t c = 0; c < classes; c++) {
-        for (int64_t p = 0; p < count; p++) {
-            prompts[p].size = 0;
-            CLIP_TRY(clip_template_fill(templates->lines[p], names[c], &prompts[p], error));
-            texts[p] = prompts[p].data;
-        }
-        CLIP_TRY(clip_embedder_texts(embedder, texts, count, CLIP_RAW, rows, NULL, error));
-        clip_zeroshot_average(rows, 1, count, dim, out + c * dim);
+        CLIP_TRY(fill_prompts(&prompts, names[c], templates, error));
+        CLIP_TRY(embed_prompts(&prompts, embedder, out + c * dim, error));
     }
 out:
-    for (int64_t p = 0; prompts != NULL && p < count; p++) clip_buffer_release(&prompts[p]);
-    free(prompts);
-    free(texts);
-    free(rows);
+    for (int64_t i = 0; i < prompts.capacity; i++) clip_buffer_release(&prompts.items[i]);
+    free(prompts.items);
+    free(prompts.texts);
+    free(prompts.rows);
     return status;
+}
+
+void clip_zeroshot_interval(int64_t hits, int64_t n, double *low, double *high)
+{
+    const double z = 1.959963984540054; /* 95 % of a normal distribution lie within */
+    *low = 0;
+    *high = 1;
+    if (n < 1) return;
+    double count = (double)n, share = (double)hits / count;
+    double middle = (share + z * z / (2 * count)) / (1 + z * z / count);
+    double half = z / (1 + z * z / count) *
+                  sqrt(share * (1 - share) / count + z * z / (4 * count * count));
+    *low = hits == 0 ? 0 : middle - half;
+    *high = hits == n ? 1 : middle + half;
 }
 
 /* Classes before `label` in the order of falling logits, lower class first among equals. */
@@ -138,7 +220,7 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
     struct clip_dataset *dataset = NULL;
     struct clip_pictures pictures = {0};
     float *classifier = NULL, *rows = NULL;
-    int64_t *labels = NULL;
+    int64_t *labels = NULL, *predictions = NULL;
     bool *good = NULL;
     *result = (struct clip_zeroshot_result){0};
     CLIP_TRY(clip_dataset_open_classes(&dataset, images, classes, templates, error));
@@ -162,12 +244,17 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
     if (kept == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures in %s can be read",
                            (long long)pictures.count, images));
-    CLIP_TRY(clip_zeroshot_score(rows, labels, kept, classifier, classes->count, dim, NULL, result,
-                                 error));
+    CLIP_NEW(predictions, kept);
+    CLIP_TRY(clip_zeroshot_score(rows, labels, kept, classifier, classes->count, dim, predictions,
+                                 result, error));
     result->skipped = bad;
+    result->labels = labels;
+    result->predictions = predictions;
+    labels = predictions = NULL;
 out:
     free(good);
     free(labels);
+    free(predictions);
     free(rows);
     free(classifier);
     clip_pictures_release(&pictures);

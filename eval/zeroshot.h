@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/memory.h"
 #include "core/status.h"
 #include "data/dataset.h"
 #include "eval/embedder.h"
@@ -19,6 +20,8 @@ struct clip_zeroshot_result {
     double mean_per_class_recall; /* mean of the classes' acc1, over classes that have pictures */
     double *recall;  /* [N] each class's acc1; NaN where it has no picture */
     int64_t *count;  /* [N] its pictures */
+    int64_t *labels, *predictions; /* [n] true and best class of each; NULL but after
+                                    * clip_zeroshot_run */
 };
 void clip_zeroshot_release(struct clip_zeroshot_result *result);
 
@@ -26,11 +29,18 @@ void clip_zeroshot_release(struct clip_zeroshot_result *result);
  * length; they are normalised in place. */
 void clip_zeroshot_average(float *prompts, int64_t classes, int64_t templates, int64_t dim,
                            float *out);
-/* The classifier [N,E] of every class's name in every template. */
+/* The classifier [N,E] of every class's name in every template. A name may be several,
+ * "cat|kitten": the class is then the mean over all of them. */
 clip_status clip_zeroshot_classifier(const struct clip_embedder *embedder, char *const *names,
                                      int64_t classes, const struct clip_templates *templates,
                                      float *out, struct clip_error *error);
 
+/* "cat|kitten" -> "cat", what the class is called in a table; appended to `out`. */
+clip_status clip_zeroshot_called(const char *name, struct clip_buffer *out,
+                                 struct clip_error *error);
+/* The 95 % interval of a share of which hits of n were seen (Wilson 1927, score interval without
+ * continuity correction); 0 to 1 where n is 0. */
+void clip_zeroshot_interval(int64_t hits, int64_t n, double *low, double *high);
 /* logits = 100 images classifier^T.  images [n,E] and classifier [N,E] of unit rows; labels [n] in
  * [0,N). Among equal logits the lower class comes first. predictions [n] or NULL: the best class.
  * *result is filled and the caller's to release; nothing is kept that grows with n N. */

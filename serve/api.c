@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,10 +10,11 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "data/dataset.h"
 #include "data/image.h"
 #include "eval/name_set.h"
 #include "eval/search.h"
+#include "eval/template_sets.h"
+#include "eval/zeroshot.h"
 #include "serve/store.h"
 
 static const size_t CACHE_BYTES = (size_t)96 << 20;
@@ -433,42 +433,31 @@ static void answer_search(struct clip_api *api, const struct clip_api_request *r
 static clip_status embed_labels(const struct clip_api *api, const struct asked *q, float *rows,
                                 struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
+    clip_status status;
+    struct clip_templates templates = {0};
     const char *line = q->template != NULL && q->template[0] ? q->template : "a photo of a {}";
-    struct clip_buffer prompts[CLIP_API_LABELS] = {{0}};
-    const char *texts[CLIP_API_LABELS];
-    for (int64_t i = 0; i < q->text_count; i++) {
-        CLIP_TRY(clip_template_fill(line, q->texts[i], &prompts[i], error));
-        texts[i] = prompts[i].data;
-    }
-    CLIP_TRY(clip_embedder_texts(api->embedder, texts, q->text_count, CLIP_UNIT, rows, NULL,
-                                 error));
+    CLIP_TRY(clip_template_one(line, &templates, error));
+    CLIP_TRY(clip_zeroshot_classifier(api->embedder, (char *const *)(uintptr_t)q->texts,
+                                      q->text_count, &templates, rows, error));
 out:
-    for (int64_t i = 0; i < q->text_count; i++) clip_buffer_release(&prompts[i]);
+    clip_templates_release(&templates);
     return status;
 }
 
-/* p = softmax(logit_scale cosine) over the labels */
+/* p [labels] as clip_embedder_probabilities has it. */
 static clip_status classify(const struct clip_api *api, const struct asked *q,
                             const struct clip_api_request *r, double *p, struct clip_error *error)
 {
     clip_status status;
     int64_t dim = api->index->dim, n = q->text_count;
     float *rows = NULL, *picture = NULL;
-    double largest = -INFINITY, sum = 0, scale = clip_embedder_logit_scale(api->embedder);
     CLIP_NEW(rows, n * dim);
     CLIP_NEW(picture, dim);
     CLIP_TRY(embed_labels(api, q, rows, error));
     if (q->picture_count > 0) clip_index_row(api->index, q->pictures[0], picture);
     else CLIP_TRY(embed_body(api, r, picture, error));
-    for (int64_t i = 0; i < n; i++) {
-        p[i] = 0;
-        for (int64_t d = 0; d < dim; d++)
-            p[i] += (double)rows[i * dim + d] * (double)picture[d];
-        largest = fmax(largest, p[i]);
-    }
-    for (int64_t i = 0; i < n; i++) sum += p[i] = exp(scale * (p[i] - largest));
-    for (int64_t i = 0; i < n; i++) p[i] /= sum;
+    clip_similarity(p, picture, 1, rows, n, dim);
+    clip_embedder_probabilities(api->embedder, p, 1, n);
 out:
     free(rows);
     free(picture);

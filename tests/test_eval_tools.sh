@@ -107,6 +107,18 @@ check "classify names a picture that is not there" says 1 'none.png' clip_eval c
     "${model[@]}" --image "$folder/none.png" gray
 check "classify names a model that is not there" says 1 "$folder/none" clip_eval classify \
     --model "$folder/none" --image "${pictures[0]}" gray
+check "a folder is classified in a table" prints 0 " of $p" clip_eval classify "${model[@]}" \
+    --images "$folder/photos" gray 'rgb|colour' --template-set photo
+check "... with a label of several names" prints 0 '"labels":["gray","rgb"],"images":["' \
+    clip_eval classify "${model[@]}" --images "$folder/photos" gray 'rgb|colour' --json
+check "... and none of these" prints 0 '(none of these)' clip_eval classify "${model[@]}" \
+    --images "$folder/photos" gray rgb --none 1
+check "none of these is null" prints 0 '"best":[null]' clip_eval classify "${model[@]}" \
+    --image "${pictures[0]}" gray rgb --none-similarity 1 --json
+check "labels come from a file too" prints 0 '"labels":["gray","colourful"]' clip_eval classify \
+    "${model[@]}" --image "${pictures[0]}" --labels "$folder/classes.txt" --json
+check "classify without a picture is wrong usage" says 2 '--image' clip_eval classify \
+    "${model[@]}" gray
 check "similarity shows a matrix" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
     --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
 check "similarity --json is one line" one_line clip_eval similarity "${model[@]}" --json \
@@ -119,6 +131,13 @@ check "zeroshot has no acc5 of two classes" prints 0 '"acc5":null' clip_eval zer
 check "zeroshot tells the accuracy" prints 0 'zero-shot accuracy: ' clip_eval zeroshot \
     "${model[@]}" --images "$folder/classes" --classes "$folder/classes.txt" \
     --templates "$folder/templates.txt"
+check "zeroshot has intervals" prints 0 '"low":' clip_eval zeroshot "${model[@]}" --json \
+    --images "$folder/classes" --classes "$folder/classes.txt" --template-set small
+check "zeroshot tells what is taken for what" prints 0 'taken for' clip_eval zeroshot \
+    "${model[@]}" --confusion --images "$folder/classes" --classes "$folder/classes.txt" \
+    --template-set plain
+check "zeroshot without templates is wrong usage" says 2 '--template-set' clip_eval zeroshot \
+    "${model[@]}" --images "$folder/classes" --classes "$folder/classes.txt"
 check "retrieval knows captions of one picture" prints 0 \
     "\"images\":$p,\"texts\":$((2 * p))," clip_eval retrieval "${model[@]}" --json \
     --data "$folder/pairs.csv"

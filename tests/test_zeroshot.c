@@ -8,8 +8,10 @@
 #include "core/rng.h"
 #include "eval/model_file.h"
 #include "eval/retrieval.h"
+#include "eval/template_sets.h"
 #include "eval/zeroshot.h"
 #include "tests/fixture.h"
+#include "tests/small_model.h"
 
 static int64_t *widened(const struct clip_tensor *ids)
 {
@@ -363,6 +365,85 @@ static void a_picture_without_caption_is_only_an_item(void **state)
                &error, CLIP_ERR_DATA, "no picture");
 }
 
+/* ---- names, sets, intervals ------------------------------------------------------------------ */
+
+/* A class of two names is the mean over both; an empty name counts as none. */
+static void several_names_are_one_class(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(5);
+    struct clip_embedder *e = NULL;
+    struct clip_templates templates;
+    struct clip_buffer called = {0};
+    const char *names[] = {"a dog|a red circle", "|a dog||a red circle|", "a dog", "a red circle"};
+    float rows[4 * 24], mean[24], prompts[4 * 24];
+    test_ok(clip_embedder_create(&e, file, NULL, &error), &error);
+    test_ok(clip_template_set("small", &templates, &error), &error);
+    templates.count = 2;
+    test_ok(clip_zeroshot_classifier(e, (char *const *)(uintptr_t)names, 4, &templates, rows,
+                                     &error),
+            &error);
+    for (int i = 0; i < 4; i++) {
+        struct clip_buffer text = {0};
+        test_ok(clip_template_fill(templates.lines[i % 2], names[2 + i / 2], &text, &error),
+                &error);
+        const char *one = text.data;
+        test_ok(clip_embedder_texts(e, &one, 1, CLIP_RAW, prompts + i * 24, NULL, &error), &error);
+        clip_buffer_release(&text);
+    }
+    clip_zeroshot_average(prompts, 1, 4, 24, mean);
+    test_same_f32("two names", rows, mean, 24);
+    test_same_f32("with empty ones", rows + 24, mean, 24);
+    const char *none[] = {"||"};
+    test_fails(clip_zeroshot_classifier(e, (char *const *)(uintptr_t)none, 1, &templates, rows,
+                                        &error), &error,
+               CLIP_ERR_DATA, "no name");
+    test_ok(clip_zeroshot_called(names[1], &called, &error), &error);
+    assert_string_equal(called.data, "a dog");
+    clip_buffer_release(&called);
+    clip_templates_release(&templates);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
+}
+
+/* Computed from the formula in Python. */
+static void intervals_are_wilsons(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t hits, n;
+        double low, high;
+    } cases[] = {
+        {8, 10, 0.4901625, 0.9433178}, {0, 10, 0, 0.2775328},       {10, 10, 0.7224672, 1},
+        {1, 2, 0.0945312, 0.9054688},  {173, 180, 0.9219152, 0.9810367}, {0, 0, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double low, high;
+        clip_zeroshot_interval(cases[i].hits, cases[i].n, &low, &high);
+        test_close_f64("low", low, cases[i].low, 0, 1e-6);
+        test_close_f64("high", high, cases[i].high, 0, 1e-6);
+    }
+}
+
+static void template_sets_are_templates(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"plain", "photo", "many", "small", "zh"};
+    struct clip_error error;
+    struct clip_templates set;
+    for (int i = 0; i < 5; i++) {
+        test_ok(clip_template_set(names[i], &set, &error), &error);
+        assert_true(set.count >= (i == 0 ? 1 : 8));
+        for (int64_t k = 0; k < set.count; k++) {
+            assert_non_null(strstr(set.lines[k], "{}"));
+            for (int64_t j = 0; j < k; j++) assert_string_not_equal(set.lines[j], set.lines[k]);
+        }
+        clip_templates_release(&set);
+    }
+    test_fails(clip_template_set("none", &set, &error), &error, CLIP_ERR_USAGE, "none");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +453,9 @@ int main(void)
         cmocka_unit_test(equal_logits_go_to_the_lower_class),
         cmocka_unit_test(few_classes_have_no_acc5),
         cmocka_unit_test(many_pictures_count_as_few_do),
+        cmocka_unit_test(several_names_are_one_class),
+        cmocka_unit_test(intervals_are_wilsons),
+        cmocka_unit_test(template_sets_are_templates),
         cmocka_unit_test(retrieval_equals_clip_benchmark),
         cmocka_unit_test(retrieval_breaks_ties_by_lower_index),
         cmocka_unit_test(a_picture_without_caption_is_only_an_item),

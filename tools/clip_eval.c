@@ -4,29 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <utf8proc.h>
-
 #include "core/file.h"
 #include "eval/embedder.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
-#include "eval/zeroshot.h"
 #include "tools/cli.h"
+#include "tools/columns.h"
 #include "tools/eval_commands.h"
 
 /* ---- options that several commands have ---------------------------------------------------- */
-
-struct model_options {
-    const char *model, *weights, *tokenizer;
-};
-
-#define MODEL_OPTIONS(m)                                                               \
-    {"model", "MODEL", CLIP_CLI_TEXT, &(m).model, .required = true,                    \
-     .help = "run folder, checkpoint .h5 or .safetensors"},                            \
-    {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                              \
-     .help = "which weights, where there are both (ema)"},                             \
-    {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &(m).tokenizer,                          \
-     .help = "\"clip\" or a file (the model's own)"}
 
 #define DATA_OPTIONS(d)                                                                \
     {"data", "DATA", CLIP_CLI_TEXT, &(d).data, .required = true,                       \
@@ -47,45 +33,12 @@ struct data_options {
     struct clip_dataset_options set;
 };
 
-static clip_status open_model(struct clip_embedder **out, const struct model_options *options,
-                              struct clip_error *error)
-{
-    const struct clip_embedder_options open = {
-        .tokenizer = options->tokenizer,
-        .raw_weights = strcmp(options->weights, "raw") == 0,
-    };
-    return clip_embedder_open(out, options->model, &open, error);
-}
-
-static json_t *number_or_null(double value)
-{
-    return isnan(value) ? json_null() : json_real(value);
-}
-
 /* ---- pictures and words -------------------------------------------------------------------- */
-
-/* Columns of a terminal that a UTF-8 text takes. */
-static int display_width(const char *text)
-{
-    int width = 0;
-    utf8proc_int32_t point;
-    for (utf8proc_ssize_t n; *text != '\0'; text += n) {
-        n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &point);
-        if (n < 1) n = 1, point = '?';
-        width += utf8proc_charwidth(point);
-    }
-    return width;
-}
-
-static void print_padded(const char *text, int width)
-{
-    printf("%s%*s", text, width > display_width(text) ? width - display_width(text) : 0, "");
-}
 
 /* The embeddings of a few pictures and texts and their cosines. */
 struct comparison {
     const struct clip_cli_list *images;
-    char **texts; /* as they are embedded */
+    const char *const *texts;
     int64_t n, m;
     float *image_rows, *text_rows;
     double *cosines; /* [n,m] */
@@ -93,31 +46,9 @@ struct comparison {
 
 static void release_comparison(struct comparison *c)
 {
-    for (int64_t j = 0; c->texts != NULL && j < c->m; j++) free(c->texts[j]);
-    free(c->texts);
     free(c->image_rows);
     free(c->text_rows);
     free(c->cosines);
-}
-
-/* texts[j]: the template filled with words[j], or the word itself where the template is NULL. */
-static clip_status fill_texts(struct comparison *c, const struct clip_cli_list *words,
-                              const char *template, struct clip_error *error)
-{
-    clip_status status;
-    struct clip_buffer text = {0};
-    CLIP_NEW(c->texts, words->count);
-    c->m = words->count;
-    for (int64_t j = 0; j < c->m; j++) {
-        text.size = 0;
-        const char *line = template != NULL ? template : "{}";
-        CLIP_TRY(clip_template_fill(line, words->items[j], &text, error));
-        c->texts[j] = clip_string_copy_n(text.data, text.size, error);
-        if (c->texts[j] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-    }
-out:
-    clip_buffer_release(&text);
-    return status;
 }
 
 static clip_status compare(struct comparison *c, const struct clip_embedder *e,
@@ -134,7 +65,7 @@ static clip_status compare(struct comparison *c, const struct clip_embedder *e,
     CLIP_NEW(c->cosines, c->n * c->m);
     for (int64_t i = 0; i < c->n; i++) pictures[i].path = images->items[i];
     CLIP_TRY(clip_embedder_pictures(e, pictures, c->n, CLIP_UNIT, c->image_rows, NULL, error));
-    CLIP_TRY(clip_embedder_texts(e, (const char *const *)c->texts, c->m, CLIP_UNIT, c->text_rows,
+    CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows,
                                  NULL, error));
     clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
 out:
@@ -160,44 +91,16 @@ static json_t *matrix(const double *values, int64_t n, int64_t m)
     return rows;
 }
 
-enum { BAR = 24 };
-
-/* One picture's labels, the likeliest first, each with a bar as long as it is likely. */
-static void print_classes(const struct comparison *c, int64_t i, const struct clip_cli_list *labels)
-{
-    const double *p = c->cosines + i * c->m;
-    int width = 0;
-    for (int64_t j = 0; j < c->m; j++)
-        if (display_width(labels->items[j]) > width) width = display_width(labels->items[j]);
-    printf("%s%s\n", i > 0 ? "\n" : "", c->images->items[i]);
-    double above = INFINITY; /* the row shown last, and its number: equal ones come in order */
-    int64_t last = -1;
-    for (int64_t shown = 0; shown < c->m; shown++) {
-        int64_t best = -1;
-        for (int64_t j = 0; j < c->m; j++) {
-            bool is_left = p[j] < above || (p[j] == above && j > last);
-            if (is_left && (best < 0 || p[j] > p[best])) best = j;
-        }
-        if (best < 0) return; /* what is left is no number */
-        above = p[best];
-        last = best;
-        printf("  ");
-        print_padded(labels->items[best], width);
-        printf("  %5.1f %%  ", 100 * above);
-        for (int b = 0; b < (int)lround(BAR * above); b++) fputs("█", stdout);
-        putchar('\n');
-    }
-}
-
 /* Pictures down, texts across; texts that do not fit are numbered and listed above. */
 static void print_matrix(const struct comparison *c)
 {
     enum { LINE = 100, COLUMN = 7 };
     int name = 0, widest = COLUMN;
     for (int64_t i = 0; i < c->n; i++)
-        if (display_width(c->images->items[i]) > name) name = display_width(c->images->items[i]);
+        if (clip_columns_width(c->images->items[i]) > name)
+            name = clip_columns_width(c->images->items[i]);
     for (int64_t j = 0; j < c->m; j++)
-        if (display_width(c->texts[j]) > widest) widest = display_width(c->texts[j]);
+        if (clip_columns_width(c->texts[j]) > widest) widest = clip_columns_width(c->texts[j]);
     bool numbered = name + (int64_t)(widest + 2) * c->m > LINE;
     for (int64_t j = 0; numbered && j < c->m; j++)
         printf("[%lld] %s\n", (long long)j + 1, c->texts[j]);
@@ -207,103 +110,19 @@ static void print_matrix(const struct comparison *c)
         char number[32];
         snprintf(number, sizeof number, "[%lld]", (long long)j + 1);
         const char *head = numbered ? number : c->texts[j];
-        printf("%*s%s", widest + 2 - display_width(head), "", head);
+        printf("%*s%s", widest + 2 - clip_columns_width(head), "", head);
     }
     putchar('\n');
     for (int64_t i = 0; i < c->n; i++) {
-        print_padded(c->images->items[i], name);
+        clip_columns_print(c->images->items[i], name);
         for (int64_t j = 0; j < c->m; j++) printf("%*.4f", widest + 2, c->cosines[i * c->m + j]);
         putchar('\n');
     }
 }
 
-static bool looks_like_picture(const char *text)
-{
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (clip_path_has_suffix(text, suffixes[i])) return true;
-    return false;
-}
-
-/* "--image a.png b.png cat dog": plain arguments in front that are picture files are pictures. */
-static clip_status split_arguments(struct clip_cli *cli, struct clip_cli_list *images,
-                                   struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    int64_t moved = 0;
-    while (moved < cli->plain.count && looks_like_picture(cli->plain.items[moved])) {
-        const char *path = cli->plain.items[moved];
-        if (!clip_path_exists(path))
-            return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: no such picture; correct the path",
-                             path);
-        CLIP_TRY(clip_array_grow(&images->items, &images->capacity, images->count + 1,
-                                 sizeof *images->items, error));
-        images->items[images->count++] = path;
-        moved++;
-    }
-    if (moved == 0) return CLIP_OK;
-    cli->plain.count -= moved;
-    memmove(cli->plain.items, cli->plain.items + moved,
-            (size_t)cli->plain.count * sizeof *cli->plain.items);
-out:
-    return status;
-}
-
-static int run_classify(int argc, char **argv)
-{
-    struct model_options model = {.weights = "ema"};
-    struct clip_cli_list images = {0};
-    const char *template = "a photo of a {}";
-    const struct clip_cli_option options[] = {
-        MODEL_OPTIONS(model),
-        {"image", "FILE", CLIP_CLI_LIST, &images, .required = true,
-         .help = "a picture; may be repeated"},
-        {"template", "TEXT", CLIP_CLI_TEXT, &template,
-         .help = "the text each label is put into, at {} (\"a photo of a {}\"; \"{}\" for the "
-                 "label alone)"},
-        {0},
-    };
-    struct clip_cli cli = {
-        .name = "clip_eval classify",
-        .arguments = "LABEL...",
-        .summary = "Says which of some words fits a picture best, and how probable each is: "
-                   "softmax(exp(logit_scale) cosine).",
-        .example = "clip_eval classify --model runs/small --image a.png \"red circle\" "
-                   "\"blue square\"",
-        .options = options,
-    };
-    clip_cli_parse(&cli, argc, argv);
-    struct clip_error error = {0};
-    struct clip_embedder *e = NULL;
-    struct comparison c = {0};
-    clip_status status;
-    CLIP_TRY(split_arguments(&cli, &images, &error));
-    if (cli.plain.count < 1) clip_cli_wrong_usage(&cli, "give at least one LABEL");
-    CLIP_TRY(open_model(&e, &model, &error));
-    CLIP_TRY(fill_texts(&c, &cli.plain, template, &error));
-    CLIP_TRY(compare(&c, e, &images, &error));
-    clip_embedder_probabilities(e, c.cosines, c.n, c.m);
-    if (cli.json) {
-        json_t *result = json_object();
-        json_object_set_new(result, "template", json_string(template));
-        json_object_set_new(result, "labels", string_list(cli.plain.items, c.m));
-        json_object_set_new(result, "images", string_list(images.items, c.n));
-        json_object_set_new(result, "probabilities", matrix(c.cosines, c.n, c.m));
-        status = clip_cli_print_json(result, &error);
-        json_decref(result);
-    } else {
-        for (int64_t i = 0; i < c.n; i++) print_classes(&c, i, &cli.plain);
-    }
-out:
-    release_comparison(&c);
-    clip_embedder_free(e);
-    free(images.items);
-    return clip_cli_finish(&cli, status, &error);
-}
-
 static int run_similarity(int argc, char **argv)
 {
-    struct model_options model = {.weights = "ema"};
+    struct clip_eval_model model = {.weights = "ema"};
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -323,8 +142,9 @@ static int run_similarity(int argc, char **argv)
     struct clip_embedder *e = NULL;
     struct comparison c = {0};
     clip_status status;
-    CLIP_TRY(open_model(&e, &model, &error));
-    CLIP_TRY(fill_texts(&c, &texts, NULL, &error));
+    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
+    c.texts = texts.items;
+    c.m = texts.count;
     CLIP_TRY(compare(&c, e, &images, &error));
     if (cli.json) {
         json_t *result = json_object();
@@ -345,84 +165,6 @@ out:
 }
 
 /* ---- data sets ----------------------------------------------------------------------------- */
-
-static clip_status report_zeroshot(const struct clip_cli *cli,
-                                   const struct clip_class_list *classes,
-                                   const struct clip_zeroshot_result *r, struct clip_error *error)
-{
-    if (!cli->json) {
-        int width = 0;
-        for (int64_t c = 0; c < classes->count; c++)
-            if (display_width(classes->names[c]) > width) width = display_width(classes->names[c]);
-        for (int64_t c = 0; c < classes->count; c++) {
-            if (r->count[c] == 0) continue;
-            printf("  ");
-            print_padded(classes->names[c], width);
-            printf("  %5.1f %%  of %lld\n", 100 * r->recall[c], (long long)r->count[c]);
-        }
-        printf("zero-shot accuracy: %.1f %% (%lld classes, %lld pictures)\n", 100 * r->acc1,
-               (long long)r->classes, (long long)r->n);
-        if (!isnan(r->acc5)) printf("among the best five: %.1f %%\n", 100 * r->acc5);
-        printf("mean per-class recall: %.1f %%\n", 100 * r->mean_per_class_recall);
-        return CLIP_OK;
-    }
-    json_t *result = json_object(), *per_class = json_array();
-    for (int64_t c = 0; c < classes->count; c++)
-        json_array_append_new(
-            per_class, json_pack("{s:s, s:I, s:o}", "class", classes->names[c], "n",
-                                 (json_int_t)r->count[c], "recall", number_or_null(r->recall[c])));
-    json_object_set_new(result, "acc1", json_real(r->acc1));
-    json_object_set_new(result, "acc5", number_or_null(r->acc5));
-    json_object_set_new(result, "mean_per_class_recall", json_real(r->mean_per_class_recall));
-    json_object_set_new(result, "n", json_integer(r->n));
-    json_object_set_new(result, "skipped", json_integer(r->skipped));
-    json_object_set_new(result, "per_class", per_class);
-    clip_status status = clip_cli_print_json(result, error);
-    json_decref(result);
-    return status;
-}
-
-static int run_zeroshot(int argc, char **argv)
-{
-    struct model_options model = {.weights = "ema"};
-    const char *images = NULL, *class_file = NULL, *template_file = NULL;
-    const struct clip_cli_option options[] = {
-        MODEL_OPTIONS(model),
-        {"images", "FOLDER|TAR", CLIP_CLI_TEXT, &images, .help = "pictures in a folder a class",
-         .required = true},
-        {"classes", "FILE", CLIP_CLI_TEXT, &class_file, .required = true,
-         .help = "a line a class: its name, after a tab its folder where it differs"},
-        {"templates", "FILE", CLIP_CLI_TEXT, &template_file,
-         .help = "a line a template, as in: a photo of a {}", .required = true},
-        {0},
-    };
-    struct clip_cli cli = {
-        .name = "clip_eval zeroshot",
-        .summary = "Classifies pictures by the names of their classes alone and counts how often "
-                   "it is right, as open_clip counts.",
-        .example = "clip_eval zeroshot --model runs/small --images test.tar --classes classes.txt "
-                   "--templates templates.txt",
-        .options = options,
-    };
-    clip_cli_parse(&cli, argc, argv);
-    struct clip_error error = {0};
-    struct clip_embedder *e = NULL;
-    struct clip_class_list classes = {0};
-    struct clip_templates templates = {0};
-    struct clip_zeroshot_result result = {0};
-    clip_status status;
-    CLIP_TRY(open_model(&e, &model, &error));
-    CLIP_TRY(clip_class_list_read(class_file, &classes, &error));
-    CLIP_TRY(clip_templates_read(template_file, &templates, &error));
-    CLIP_TRY(clip_zeroshot_run(e, images, &classes, &templates, cli.quiet, &result, &error));
-    CLIP_TRY(report_zeroshot(&cli, &classes, &result, &error));
-out:
-    clip_zeroshot_release(&result);
-    clip_templates_release(&templates);
-    clip_class_list_release(&classes);
-    clip_embedder_free(e);
-    return clip_cli_finish(&cli, status, &error);
-}
 
 static void add_recalls(json_t *result, const char *side, const struct clip_recalls *r)
 {
@@ -448,7 +190,7 @@ static void print_recalls(const char *side, const struct clip_recalls *r)
 
 static int run_retrieval(int argc, char **argv)
 {
-    struct model_options model = {.weights = "ema"};
+    struct clip_eval_model model = {.weights = "ema"};
     struct data_options data = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -469,7 +211,7 @@ static int run_retrieval(int argc, char **argv)
     struct clip_retrieval_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(open_model(&e, &model, &error));
+    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_object();
@@ -494,7 +236,7 @@ out:
 
 static int run_loss(int argc, char **argv)
 {
-    struct model_options model = {.weights = "ema"};
+    struct clip_eval_model model = {.weights = "ema"};
     struct data_options data = {0};
     int64_t batch_size = 128;
     const struct clip_cli_option options[] = {
@@ -517,7 +259,7 @@ static int run_loss(int argc, char **argv)
     struct clip_loss_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(open_model(&e, &model, &error));
+    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
     CLIP_TRY(clip_loss_run(e, set, batch_size, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_pack("{s:f, s:I, s:I, s:I, s:I, s:f}", "loss", r.loss, "batch_size",
@@ -539,9 +281,9 @@ out:
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"classify", "which of some words fits a picture", run_classify},
+        {"classify", "which of some words fits a picture", clip_eval_classify},
         {"similarity", "how well pictures and texts fit", run_similarity},
-        {"zeroshot", "accuracy at naming pictures by class names alone", run_zeroshot},
+        {"zeroshot", "accuracy at naming pictures by class names alone", clip_eval_zeroshot},
         {"retrieval", "finding pictures by captions and captions by pictures", run_retrieval},
         {"loss", "the contrastive loss on a data set", run_loss},
         {"interpolate", "mixes of a model before and after fine-tuning", clip_eval_interpolate},

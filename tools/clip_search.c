@@ -52,7 +52,8 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
         index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
         (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed",
         (json_int_t)c->changed, "removed", (json_int_t)c->removed, "unchanged",
-        (json_int_t)c->unchanged, "embedded", (json_int_t)c->embedded, "segments", (json_int_t)c->segments, "model",
+        (json_int_t)c->unchanged, "embedded", (json_int_t)c->embedded, "segments",
+        (json_int_t)c->segments, "model",
         index->model, "model_checksum", index->model_checksum);
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);

@@ -1,0 +1,342 @@
+/* clip_eval classify: which of some words fits a picture, or each of thousands. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "eval/pictures.h"
+#include "eval/template_sets.h"
+#include "eval/zeroshot.h"
+#include "tools/cli.h"
+#include "tools/columns.h"
+#include "tools/eval_commands.h"
+
+static const char NONE[] = "(none of these)";
+
+clip_status clip_eval_open_model(struct clip_embedder **out, const struct clip_eval_model *options,
+                                 struct clip_error *error)
+{
+    const struct clip_embedder_options open = {
+        .tokenizer = options->tokenizer,
+        .raw_weights = strcmp(options->weights, "raw") == 0,
+    };
+    return clip_embedder_open(out, options->model, &open, error);
+}
+
+struct classifying {
+    struct clip_eval_model model;
+    struct clip_cli_list images, sets; /* --image and --images */
+    const char *template, *template_file, *template_set, *label_file;
+    double none, none_similarity;
+    /* what comes of it */
+    struct clip_templates templates;
+    struct clip_class_list list;
+    struct clip_cli_list labels; /* as given: "cat|kitten" */
+    char **called;               /* [m] "cat" */
+    struct clip_pictures pictures;
+    const char **names; /* [n] */
+    float *rows, *classifier;
+    double *cosines, *p; /* [n,m] */
+    int64_t *best;       /* [n] a label's number, -1 for none */
+    int64_t n, m, bad;
+};
+
+static void release(struct classifying *c)
+{
+    for (int64_t j = 0; c->called != NULL && j < c->m; j++) free(c->called[j]);
+    free(c->called);
+    free(c->names);
+    free(c->rows);
+    free(c->classifier);
+    free(c->cosines);
+    free(c->p);
+    free(c->best);
+    free(c->labels.items);
+    free(c->images.items);
+    free(c->sets.items);
+    clip_pictures_release(&c->pictures);
+    clip_class_list_release(&c->list);
+    clip_templates_release(&c->templates);
+}
+
+/* ---- words --------------------------------------------------------------------------------- */
+
+static bool looks_like_picture(const char *text)
+{
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (clip_path_has_suffix(text, suffixes[i])) return true;
+    return false;
+}
+
+static clip_status add_item(struct clip_cli_list *list, const char *item, struct clip_error *error)
+{
+    clip_status status = clip_array_grow(&list->items, &list->capacity, list->count + 1,
+                                         sizeof *list->items, error);
+    if (status == CLIP_OK) list->items[list->count++] = item;
+    return status;
+}
+
+/* "--image a.png b.png cat dog": plain arguments in front that are picture files are pictures, the
+ * others labels. */
+static clip_status split_arguments(struct classifying *c, const struct clip_cli *cli,
+                                   struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t at = 0;
+    for (; at < cli->plain.count && looks_like_picture(cli->plain.items[at]); at++) {
+        const char *path = cli->plain.items[at];
+        if (!clip_path_exists(path))
+            return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: no such picture; correct the path",
+                             path);
+        CLIP_TRY(add_item(&c->images, path, error));
+    }
+    for (; at < cli->plain.count; at++) CLIP_TRY(add_item(&c->labels, cli->plain.items[at], error));
+out:
+    return status;
+}
+
+static clip_status read_words(struct classifying *c, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer called = {0};
+    if (c->label_file != NULL) {
+        CLIP_TRY(clip_class_list_read(c->label_file, &c->list, error));
+        for (int64_t i = 0; i < c->list.count; i++)
+            CLIP_TRY(add_item(&c->labels, c->list.names[i], error));
+    }
+    c->m = c->labels.count;
+    CLIP_NEW(c->called, c->m);
+    for (int64_t j = 0; j < c->m; j++) {
+        called.size = 0;
+        CLIP_TRY(clip_zeroshot_called(c->labels.items[j], &called, error));
+        c->called[j] = clip_string_copy_n(called.data, called.size, error);
+        if (c->called[j] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    }
+    CLIP_TRY(c->template_file != NULL  ? clip_templates_read(c->template_file, &c->templates, error)
+             : c->template_set != NULL ? clip_template_set(c->template_set, &c->templates, error)
+                                       : clip_template_one(c->template, &c->templates, error));
+out:
+    clip_buffer_release(&called);
+    return status;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------ */
+
+/* Rows of the pictures that can be read, and their names. One that was named alone has to be. */
+static clip_status embed(struct classifying *c, const struct clip_embedder *e, bool quiet,
+                         struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = clip_embedder_dim(e), few = c->images.count, many, floats;
+    struct clip_picture *asked = NULL;
+    bool *good = NULL;
+    if (c->sets.count > 0)
+        CLIP_TRY(clip_pictures_open(&c->pictures, c->sets.items, c->sets.count, error));
+    many = c->pictures.count;
+    if (!clip_mul_i64(few + many, dim, &floats)) floats = -1;
+    CLIP_NEW(c->rows, floats);
+    CLIP_NEW(c->names, few + many);
+    CLIP_NEW(asked, few);
+    CLIP_NEW(good, many);
+    for (int64_t i = 0; i < few; i++) asked[i].path = c->names[i] = c->images.items[i];
+    CLIP_TRY(clip_embedder_pictures(e, asked, few, CLIP_UNIT, c->rows, NULL, error));
+    c->n = few;
+    if (many > 0)
+        CLIP_TRY(clip_pictures_embed(&c->pictures, e, NULL, many, CLIP_UNIT, quiet,
+                                     c->rows + few * dim, good, &c->bad, error));
+    for (int64_t i = 0; i < many; i++) {
+        if (!good[i]) continue;
+        memmove(c->rows + c->n * dim, c->rows + (few + i) * dim, (size_t)dim * sizeof *c->rows);
+        c->names[c->n++] = clip_pictures_name(&c->pictures, i);
+    }
+    if (c->n == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
+                           (long long)many));
+out:
+    free(asked);
+    free(good);
+    return status;
+}
+
+static clip_status classify(struct classifying *c, const struct clip_embedder *e,
+                            struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = clip_embedder_dim(e), cells;
+    if (!clip_mul_i64(c->n, c->m, &cells)) cells = -1;
+    CLIP_NEW(c->classifier, c->m * dim);
+    CLIP_NEW(c->cosines, cells);
+    CLIP_NEW(c->p, cells);
+    CLIP_NEW(c->best, c->n);
+    CLIP_TRY(clip_zeroshot_classifier(e, (char *const *)(uintptr_t)c->labels.items, c->m,
+                                      &c->templates, c->classifier, error));
+    clip_similarity(c->cosines, c->rows, c->n, c->classifier, c->m, dim);
+    memcpy(c->p, c->cosines, (size_t)cells * sizeof *c->p);
+    clip_embedder_probabilities(e, c->p, c->n, c->m);
+    for (int64_t i = 0; i < c->n; i++) {
+        const double *p = c->p + i * c->m;
+        int64_t best = 0;
+        for (int64_t j = 1; j < c->m; j++)
+            if (p[j] > p[best]) best = j;
+        bool fits = p[best] >= c->none && c->cosines[i * c->m + best] >= c->none_similarity;
+        c->best[i] = fits ? best : -1;
+    }
+out:
+    return status;
+}
+
+/* ---- showing ------------------------------------------------------------------------------- */
+
+static const char *called(const struct classifying *c, int64_t label)
+{
+    return label >= 0 ? c->called[label] : NONE;
+}
+
+/* One picture's labels, the likeliest first, each with a bar as long as it is likely. */
+static void print_bars(const struct classifying *c, int64_t i)
+{
+    const double *p = c->p + i * c->m;
+    int width = clip_columns_widest((const char *const *)c->called, c->m, 60);
+    printf("%s%s%s%s\n", i > 0 ? "\n" : "", c->names[i], c->best[i] < 0 ? "  " : "",
+           c->best[i] < 0 ? NONE : "");
+    double above = INFINITY; /* the row shown last, and its number: equal ones come in order */
+    int64_t last = -1;
+    for (int64_t shown = 0; shown < c->m; shown++) {
+        int64_t best = -1;
+        for (int64_t j = 0; j < c->m; j++) {
+            bool is_left = p[j] < above || (p[j] == above && j > last);
+            if (is_left && (best < 0 || p[j] > p[best])) best = j;
+        }
+        if (best < 0) return; /* what is left is no number */
+        above = p[best];
+        last = best;
+        printf("  ");
+        clip_columns_print(c->called[best], width);
+        printf("  %5.1f %%  ", 100 * above);
+        clip_columns_bar(above);
+        putchar('\n');
+    }
+}
+
+/* A line a picture: its label, how probable that is, its path; then how often each label came. */
+static void print_table(const struct classifying *c)
+{
+    int width = clip_columns_widest((const char *const *)c->called, c->m, 40);
+    bool none = false;
+    for (int64_t i = 0; i < c->n; i++) none = none || c->best[i] < 0;
+    if (none && width < (int)strlen(NONE)) width = (int)strlen(NONE);
+    for (int64_t i = 0; i < c->n; i++) {
+        double most = 0;
+        for (int64_t j = 0; j < c->m; j++) most = fmax(most, c->p[i * c->m + j]);
+        clip_columns_print(called(c, c->best[i]), width);
+        printf("  %5.1f %%  %s\n", 100 * most, c->names[i]);
+    }
+    putchar('\n');
+    for (int64_t j = 0; j <= c->m; j++) {
+        int64_t label = j < c->m ? j : -1, count = 0;
+        for (int64_t i = 0; i < c->n; i++) count += c->best[i] == label;
+        if (label < 0 && count == 0) continue;
+        clip_columns_print(called(c, label), width);
+        printf("  %5lld of %lld  ", (long long)count, (long long)c->n);
+        clip_columns_bar((double)count / (double)c->n);
+        putchar('\n');
+    }
+}
+
+static json_t *string_list(const char *const *items, int64_t n)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_string(items[i]));
+    return list;
+}
+
+static clip_status print_json(const struct classifying *c, struct clip_error *error)
+{
+    const char *const *lines = (const char *const *)c->templates.lines;
+    json_t *result = json_object(), *rows = json_array(), *best = json_array();
+    for (int64_t i = 0; i < c->n; i++) {
+        json_t *row = json_array();
+        for (int64_t j = 0; j < c->m; j++)
+            json_array_append_new(row, json_real(c->p[i * c->m + j]));
+        json_array_append_new(rows, row);
+        json_array_append_new(best, c->best[i] >= 0 ? json_string(c->called[c->best[i]])
+                                                    : json_null());
+    }
+    if (c->templates.count == 1) json_object_set_new(result, "template", json_string(lines[0]));
+    else json_object_set_new(result, "templates", string_list(lines, c->templates.count));
+    json_object_set_new(result, "labels", string_list((const char *const *)c->called, c->m));
+    json_object_set_new(result, "images", string_list(c->names, c->n));
+    json_object_set_new(result, "probabilities", rows);
+    json_object_set_new(result, "best", best);
+    json_object_set_new(result, "skipped", json_integer(c->bad));
+    clip_status status = clip_cli_print_json(result, error);
+    json_decref(result);
+    return status;
+}
+
+static void check_usage(const struct clip_cli *cli, const struct classifying *c)
+{
+    if (c->images.count + c->sets.count == 0)
+        clip_cli_wrong_usage(cli, "--image FILE is missing: a picture, or --images for a folder");
+    if (c->labels.count < 1 && c->label_file == NULL)
+        clip_cli_wrong_usage(cli, "give at least one LABEL, or --labels FILE");
+    if (c->template_file != NULL && c->template_set != NULL)
+        clip_cli_wrong_usage(cli, "give --templates or --template-set, not both");
+}
+
+int clip_eval_classify(int argc, char **argv)
+{
+    struct classifying c = {.model = {.weights = "ema"}, .template = "a photo of a {}",
+                            .none_similarity = -2};
+    const struct clip_cli_option options[] = {
+        MODEL_OPTIONS(c.model),
+        {"image", "FILE", CLIP_CLI_LIST, &c.images, .help = "a picture; may be repeated"},
+        {"images", "FOLDER|DATA", CLIP_CLI_LIST, &c.sets,
+         .help = "all pictures of a folder or a data set; may be repeated"},
+        {"labels", "FILE", CLIP_CLI_TEXT, &c.label_file, .help = "a line a label"},
+        {"template", "TEXT", CLIP_CLI_TEXT, &c.template,
+         .help = "the text each label is put into, at {} (\"a photo of a {}\"; \"{}\" for the "
+                 "label alone)"},
+        {"template-set", CLIP_TEMPLATE_SETS, CLIP_CLI_CHOICE, &c.template_set,
+         .help = "many built-in texts instead, whose mean is taken"},
+        {"templates", "FILE", CLIP_CLI_TEXT, &c.template_file, .help = "or those of a file"},
+        {"none", "P", CLIP_CLI_REAL, &c.none, .least = 0, .most = 1,
+         .help = "less probable than this is none of these (0)"},
+        {"none-similarity", "COSINE", CLIP_CLI_REAL, &c.none_similarity, .least = -2, .most = 1,
+         .help = "less similar than this is none of these"},
+        {0},
+    };
+    struct clip_cli cli = {
+        .name = "clip_eval classify",
+        .arguments = "LABEL...",
+        .summary = "Says which of some words fits a picture best, and how probable each is: "
+                   "softmax(exp(logit_scale) cosine). A label may have several names, "
+                   "\"cat|kitten\".",
+        .example = "clip_eval classify --model runs/small --image a.png \"red circle\" "
+                   "\"blue square\"",
+        .options = options,
+    };
+    clip_cli_parse(&cli, argc, argv);
+    struct clip_error error = {0};
+    struct clip_embedder *e = NULL;
+    clip_status status;
+    CLIP_TRY(split_arguments(&c, &cli, &error));
+    check_usage(&cli, &c);
+    CLIP_TRY(read_words(&c, &error));
+    CLIP_TRY(clip_eval_open_model(&e, &c.model, &error));
+    CLIP_TRY(embed(&c, e, cli.quiet, &error));
+    CLIP_TRY(classify(&c, e, &error));
+    if (cli.json) CLIP_TRY(print_json(&c, &error));
+    else if (c.sets.count > 0) print_table(&c);
+    else
+        for (int64_t i = 0; i < c.n; i++) print_bars(&c, i);
+    if (c.bad > 0)
+        status = clip_fail(&error, CLIP_ERR_DATA, "%lld pictures could not be read and were "
+                           "skipped", (long long)c.bad);
+out:
+    release(&c);
+    clip_embedder_free(e);
+    return clip_cli_finish(&cli, status, &error);
+}
