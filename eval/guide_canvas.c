@@ -43,7 +43,8 @@ void clip_resample_forward(float *out, const float *in, const struct clip_resamp
     int64_t width = columns->out;
     for (int64_t y = 0; y < rows->in; y++)
         for (int64_t x = 0; x < width; x++) {
-            const float *weights = columns->weights + x * columns->room, *row = in + y * columns->in;
+            const float *weights = columns->weights + x * columns->room;
+            const float *row = in + y * columns->in;
             float sum = 0;
             for (int64_t k = 0; k < columns->taps; k++)
                 sum += weights[k] * row[inside(columns->first[x] + k, columns->in)];

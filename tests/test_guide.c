@@ -315,7 +315,8 @@ static void a_given_picture_is_changed_and_kept(void **state)
     near = paint(e, &o, NULL);
     o.keep = 0;
     far = paint(e, &o, NULL);
-    double kept = mean_difference(near, rgb, sizeof rgb), left = mean_difference(far, rgb, sizeof rgb);
+    double kept = mean_difference(near, rgb, sizeof rgb);
+    double left = mean_difference(far, rgb, sizeof rgb);
     assert_true(kept > 0.01 && left > 4 * kept);
     free(near);
     free(far);

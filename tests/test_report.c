@@ -51,7 +51,8 @@ static void a_log_that_is_none_is_refused(void **state)
 
 /* ---- a run ---- */
 
-static const char sentences[] = "a picture of a thing\nthe gray one\nthe <b>bold</b> & \"big\" one\n"
+static const char sentences[] = "a picture of a thing\nthe gray one\n"
+                                "the <b>bold</b> & \"big\" one\n"
                                 "a thing in colour\nthe gray one again\na last thing\n";
 
 /* FOLDER/pairs.csv of six pictures with the sentences, one of which cannot be read. */
@@ -87,10 +88,11 @@ static void set(struct clip_config *config, const char *format, const char *valu
 static void configure(struct clip_config *config, const char *folder, const char *steps)
 {
     static const char *const keys[] = {
-        "model.embed_dim=8",   "model.image_size=16",   "model.patch_size=8", "model.vision_width=8",
-        "model.vision_layers=1", "model.vision_heads=2", "model.context_length=16",
-        "model.vocab_size=540", "model.text_width=8",   "model.text_layers=1", "model.text_heads=2",
-        "train.batch_size=2",  "train.val_every=2",     "train.save_every=2", "train.log_every=1",
+        "model.embed_dim=8",         "model.image_size=16",    "model.patch_size=8",
+        "model.vision_width=8",      "model.vision_layers=1",  "model.vision_heads=2",
+        "model.context_length=16",   "model.vocab_size=540",   "model.text_width=8",
+        "model.text_layers=1",       "model.text_heads=2",     "train.batch_size=2",
+        "train.val_every=2",         "train.save_every=2",     "train.log_every=1",
         "data.max_bad_fraction=0.5", "data.csv_separator=tab", "train.tensorboard=true",
         "optim.warmup=1"};
     struct clip_error error;
@@ -159,7 +161,7 @@ static void a_run_writes_a_page_and_goes_on_with_it(void **state)
     train(folder, "8", true);
     page = page_of(test_path(folder, "run/report.html"));
     assert_non_null(strstr(page, "8 of 8"));
-    /* one curve from the first step to the eighth: M at the left edge, its last point at the right */
+    /* one curve with all eight steps, from the left edge */
     const char *curve = strstr(page, "<path class=\"run\"");
     assert_non_null(curve);
     curve = strstr(curve, " d=\"M56.0 ");

@@ -34,7 +34,7 @@ clip_status clip_page_end(struct clip_buffer *page, struct clip_error *error);
 /* A figure with its name, inside <dl class=tiles>. */
 clip_status clip_page_tile(struct clip_buffer *page, const char *name, struct clip_error *error,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* A line of a chart: a column of a history over its steps; nothing where there is no such column. */
+/* A line of a chart: a column of a history over its steps; nothing where it has none. */
 void clip_page_series(struct clip_chart_series *series, int64_t *count,
                       const struct clip_history *history, const char *key, const char *name,
                       int colour);

@@ -135,8 +135,9 @@ clip_status clip_page_samples(struct clip_buffer *page, const struct clip_sample
         clip_samples_rank(s, i, order);
         right += s->fits[i * s->count + order[0]];
     }
-    PAGE("<h2>Pictures and their best captions</h2>\n<p class=\"soft\">Among the same %lld captions, "
-         "%lld of %lld pictures have one of their own first (&#10003;).</p>\n"
+    PAGE("<h2>Pictures and their best captions</h2>\n"
+         "<p class=\"soft\">Among the same %lld captions, %lld of %lld pictures have one of their "
+         "own first (&#10003;).</p>\n"
          "<div class=\"strip\">\n",
          (long long)s->count, (long long)right, (long long)s->count);
     for (int64_t i = 0; i < shown; i++)

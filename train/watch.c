@@ -43,7 +43,7 @@ static clip_status write_page(struct clip_watch *watch, const struct clip_report
 {
     clip_status status;
     struct clip_report report = *facts;
-    if (fresh) {
+    if (fresh || watch->samples.count == 0) {
         clip_samples_release(&watch->samples);
         CLIP_TRY(clip_samples_take(&watch->samples, watch->setup, error));
     }

@@ -27,9 +27,9 @@ enum clip_watch_log { CLIP_WATCH_TRAINING, CLIP_WATCH_VALIDATION };
 clip_status clip_watch_line(const struct clip_watch *watch, enum clip_watch_log log,
                             const json_t *line, struct clip_error *error);
 
-/* Writes report.html as things stand; `fresh`: the model looks at the sample pairs anew. A page that
- * cannot be written is said once and ends no run. `facts` needs what the trainer knows: state, step,
- * samples_seen, metric, best, best_step. */
+/* Writes report.html as things stand; `fresh`: the model looks at the sample pairs anew, as it does
+ * for the first page. A page that cannot be written is said once and ends no run. `facts` needs
+ * what the trainer knows: state, step, samples_seen, metric, best, best_step. */
 void clip_watch_page(struct clip_watch *watch, const struct clip_report *facts, bool fresh);
 /* The page is half a minute old, or older where writing it takes long. */
 bool clip_watch_is_stale(const struct clip_watch *watch);
