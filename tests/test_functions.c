@@ -1,0 +1,164 @@
+/* exp, the activations, softplus and the softmax as vector code, against double, in steps so small
+ * that no piece of a polynomial is missed; and what vdpbf16ps may differ by. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/bf16.h"
+#include "kernels/gemm.h"
+#include "tests/support.h"
+
+enum { N = 1 << 16 };
+
+struct range {
+    float x[N], y[N], slope[N];
+};
+
+static struct range *between(float low, float high)
+{
+    struct clip_error error;
+    struct range *r = clip_array_new(1, sizeof *r, &error);
+    assert_non_null(r);
+    for (int i = 0; i < N; i++) r->x[i] = low + (high - low) * (float)i / (float)(N - 1);
+    return r;
+}
+
+static double largest(const struct range *r, const float *got, double (*true_of)(double),
+                      double (*scale_of)(double))
+{
+    double worst = 0;
+    for (int i = 0; i < N; i++) {
+        double x = (double)r->x[i], error = fabs((double)got[i] - true_of(x)) / scale_of(x);
+        if (!(error <= worst)) worst = error; /* NaN too */
+    }
+    return worst;
+}
+
+static void within(const char *what, double worst, double bound)
+{
+    if (!(worst <= bound)) test_fail("%s is off by %.3g; stated are %.3g", what, worst, bound);
+}
+
+static double one(double x) { return (void)x, 1; }
+static double at_least_one(double x) { return fmax(1, fabs(x)); }
+static double gelu(double x) { return 0.5 * x * erfc(-x * sqrt(0.5)); }
+static double gelu_slope(double x)
+{
+    return 0.5 * erfc(-x * sqrt(0.5)) + x * exp(-0.5 * x * x) * 0.39894228040143267794;
+}
+static double quick(double x) { return x / (1 + exp(-1.702 * x)); }
+static double quick_slope(double x)
+{
+    double s = 1 / (1 + exp(-1.702 * x));
+    return s * (1 + 1.702 * x * (1 - s));
+}
+static double by_tanh(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+static double by_tanh_slope(double x)
+{
+    double c = sqrt(2 / acos(-1.0)), t = tanh(c * (x + 0.044715 * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
+}
+
+static void exponential(void **state)
+{
+    (void)state;
+    struct range *r = between(-86, 86);
+    clip_kernels()->exp_shift(r->y, r->x, 0, N);
+    within("exp", largest(r, r->y, exp, exp), 2e-7);
+    free(r);
+    r = between(-1, 1);
+    clip_kernels()->exp_shift(r->y, r->x, 0, N);
+    within("exp near 0", largest(r, r->y, exp, exp), 2e-7);
+    free(r);
+    float ends[4] = {-1000, -90, 90, 1000}, y[4];
+    clip_kernels()->exp_shift(y, ends, 0, 4);
+    assert_true(y[0] >= 0 && y[0] < 1e-37f && y[1] < 1e-37f && y[2] > 1e38f && isfinite(y[3]));
+}
+
+/* Errors of values relative to max(1, |x|), of slopes absolute. */
+static void activations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t forward, backward;
+        double (*value)(double), (*slope)(double);
+    } kinds[] = {
+        {"gelu", offsetof(struct clip_kernels, gelu), offsetof(struct clip_kernels, gelu_backward),
+         gelu, gelu_slope},
+        {"quickgelu", offsetof(struct clip_kernels, quickgelu),
+         offsetof(struct clip_kernels, quickgelu_backward), quick, quick_slope},
+        {"gelu_tanh", offsetof(struct clip_kernels, gelu_tanh),
+         offsetof(struct clip_kernels, gelu_tanh_backward), by_tanh, by_tanh_slope},
+    };
+    const float reach[] = {1, 6, 12, 80};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (size_t i = 0; i < sizeof reach / sizeof *reach; i++) {
+            struct range *r = between(-reach[i], reach[i]);
+            static float ones[N];
+            for (int j = 0; j < N; j++) ones[j] = 1, r->slope[j] = 0;
+            const char *table = (const char *)clip_kernels();
+            void (*forward)(float *, const float *, int64_t);
+            void (*backward)(float *, const float *, const float *, int64_t);
+            memcpy(&forward, table + kinds[k].forward, sizeof forward);
+            memcpy(&backward, table + kinds[k].backward, sizeof backward);
+            forward(r->y, r->x, N);
+            backward(r->slope, ones, r->x, N);
+            within(kinds[k].name, largest(r, r->y, kinds[k].value, at_least_one), 2e-7);
+            within(kinds[k].name, largest(r, r->slope, kinds[k].slope, one), 1e-6);
+            free(r);
+        }
+}
+
+static double log1p_exp(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
+
+static void softplus(void **state)
+{
+    (void)state;
+    for (float x = -30; x < 30; x += 0.01f) {
+        double y = clip_kernels()->sum_softplus(&x, 0, 1);
+        within("softplus", fabs(y / log1p_exp((double)x) - 1), 4e-7);
+    }
+}
+
+/* Any way of summing k exact products in float32 is within k u sum |a b| of their sum, u = 2^-24
+ * (Higham 2002, section 3.1), plus what denormals that count as zero can add: k 2^-126 times the
+ * largest factor. So two of them, as vdpbf16ps and the other sets, are within twice that. */
+static void bf16_products(void **state)
+{
+    (void)state;
+    enum { M = 9, COLUMNS = 40, K = 1000 };
+    static float a[M * K], b[K * COLUMNS], c[M * COLUMNS];
+    for (int i = 0; i < M * K; i++)
+        a[i] = ldexpf(sinf((float)i * 1.1f), i % 41 - 20) * (i % 97 == 0 ? 0x1p-125f : 1);
+    for (int i = 0; i < K * COLUMNS; i++) b[i] = ldexpf(cosf((float)i * 0.7f), i % 23 - 11);
+    clip_gemm(&(struct clip_gemm){.m = M, .n = COLUMNS, .k = K, .alpha = 1, .a = {a, K},
+                                  .b = {b, COLUMNS}, .c = {c, COLUMNS}, .multiply_bf16 = true});
+    for (int r = 0; r < M; r++)
+        for (int j = 0; j < COLUMNS; j++) {
+            double sum = 0, magnitude = 0, factor = 0;
+            for (int p = 0; p < K; p++) {
+                double x = (double)clip_bf16_widen(clip_bf16_round(a[r * K + p]));
+                double y = (double)clip_bf16_widen(clip_bf16_round(b[p * COLUMNS + j]));
+                sum += x * y;
+                magnitude += fabs(x * y);
+                factor = fmax(factor, fmax(fabs(x), fabs(y)));
+            }
+            double bound = K * 0x1p-24 * magnitude + K * 0x1p-126 * fmax(1, factor);
+            within("a product of bfloat16", fabs((double)c[r * COLUMNS + j] - sum), bound);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exponential),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(softplus),
+        cmocka_unit_test(bf16_products),
+    };
+    return cmocka_run_group_tests_name("functions", tests, NULL, NULL);
+}
