@@ -44,18 +44,28 @@ void clip_memory_large_pages(void *data, size_t bytes)
     if (end > begin) madvise((char *)data + (begin - (uintptr_t)data), end - begin, MADV_HUGEPAGE);
 }
 
-void *clip_array_new(int64_t count, size_t size, struct clip_error *error)
+static void *aligned_new(int64_t count, size_t size, size_t alignment, struct clip_error *error)
 {
     size_t bytes = 0;
     if (bytes_of(count, size, &bytes, error) != CLIP_OK) return NULL;
     void *array = NULL;
-    if (posix_memalign(&array, 64, bytes > 0 ? bytes : 64) != 0) {
+    if (posix_memalign(&array, alignment, bytes > 0 ? bytes : 64) != 0) {
         out_of_memory(bytes, error);
         return NULL;
     }
     if (bytes >= LARGE_ARRAY) clip_memory_large_pages(array, bytes);
     memset(array, 0, bytes > 0 ? bytes : 64);
     return array;
+}
+
+void *clip_array_new(int64_t count, size_t size, struct clip_error *error)
+{
+    return aligned_new(count, size, 64, error);
+}
+
+void *clip_pages_new(int64_t count, size_t size, struct clip_error *error)
+{
+    return aligned_new(count, size, 4096, error);
 }
 
 char *clip_string_copy_n(const char *bytes, size_t n, struct clip_error *error)

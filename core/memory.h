@@ -17,6 +17,8 @@ bool clip_mul_size(size_t a, size_t b, size_t *out);
  * NULL with *error filled when count < 0, the product overflows or memory is short. count 0 gives a
  * valid pointer. */
 void *clip_array_new(int64_t count, size_t size, struct clip_error *error);
+/* The same, beginning on a page of 4096 bytes. */
+void *clip_pages_new(int64_t count, size_t size, struct clip_error *error);
 
 /* Asks the system to back these bytes with pages of 2 MiB where it can (Linux's transparent huge
  * pages): walking a large matrix by columns then misses no page table. A wish; it cannot fail. */

@@ -58,7 +58,7 @@ struct clip_loader {
     int32_t *negative_ends;
     int32_t *table, *parent; /* for joining positives: [table_size], [batch_size] */
     int64_t table_size;
-    uint8_t *bytes; /* [batch_size,S,S,3] before normalisation */
+    uint8_t **pictures; /* [batch_size] of [S,S,3], before normalisation */
     struct clip_batch batch;
 };
 
@@ -334,7 +334,7 @@ static void number_positives(struct clip_loader *loader)
 }
 
 /* Batches -------------------------------------------------------------------------------------- */
-static clip_status add_to_batch(struct clip_loader *loader, const struct slot *slot,
+static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
                                 struct clip_error *error)
 {
     struct clip_batch *batch = &loader->batch;
@@ -346,7 +346,9 @@ static clip_status add_to_batch(struct clip_loader *loader, const struct slot *s
     loader->caption_ends[i] = loader->captions.size;
     memcpy(batch->tokens + at, slot->ids.ids, (size_t)slot->ids.count * sizeof *batch->tokens);
     batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
-    memcpy(loader->bytes + i * loader->pixel_count, slot->pixels, (size_t)loader->pixel_count);
+    uint8_t *spare = loader->pictures[i]; /* the slot gets another's memory: nothing is copied */
+    loader->pictures[i] = slot->pixels;
+    slot->pixels = spare;
     batch->samples[i] = slot->sample;
     if (slot->negative.count > 0) {
         CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
@@ -374,7 +376,7 @@ static void add_negatives(struct clip_loader *loader)
 static void normalise_one(void *context, int64_t i)
 {
     const struct clip_loader *loader = context;
-    clip_preprocess_normalise(&loader->options.preprocess, loader->bytes + i * loader->pixel_count,
+    clip_preprocess_normalise(&loader->options.preprocess, loader->pictures[i],
                               loader->batch.pixels + i * loader->pixel_count);
 }
 
@@ -516,8 +518,10 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     if (!clip_mul_i64(loader->pixel_count, n, &pixels))
         return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld pictures is too large",
                          (long long)n);
-    CLIP_NEW(loader->bytes, pixels);
-    CLIP_NEW(batch->pixels, pixels);
+    CLIP_NEW(loader->pictures, n);
+    for (int64_t i = 0; i < n; i++) CLIP_NEW(loader->pictures[i], loader->pixel_count);
+    batch->pixels = clip_pages_new(pixels, sizeof *batch->pixels, error);
+    if (batch->pixels == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_NEW(batch->tokens, texts * loader->options.context_length);
     CLIP_NEW(batch->offsets, texts + 1);
     CLIP_NEW(loader->negative_ends, texts - n);
@@ -592,15 +596,16 @@ void clip_loader_free(struct clip_loader *loader)
         clip_ids_release(&loader->slots[i].negative);
         free(loader->slots[i].pixels);
     }
+    for (int64_t i = 0; loader->pictures != NULL && i < loader->options.batch_size; i++)
+        free(loader->pictures[i]);
     clip_sample_release(&loader->scratch);
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
     struct clip_batch *batch = &loader->batch;
-    void *arrays[] = {loader->slots,  loader->threads, loader->order,  loader->flags,
-                      loader->bytes,  loader->parent,  loader->table,  loader->caption_ends,
-                      loader->negative_ends,
-                      batch->pixels,  batch->tokens,   batch->offsets, batch->ids,
-                      batch->samples, loader};
+    void *arrays[] = {loader->slots,    loader->threads, loader->order, loader->flags,
+                      loader->pictures, loader->parent,  loader->table, loader->caption_ends,
+                      batch->pixels,    batch->tokens,   batch->offsets, batch->ids,
+                      batch->samples,   loader->negative_ends, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

@@ -49,9 +49,9 @@ struct pack {
 };
 
 /* The file ------------------------------------------------------------------------------------- */
-/* Sets room aside for the file up to `n` bytes behind pack->end, and for libhdf5's own records: once
- * a disk is full, it can neither go on with a file nor let go of it. Where the file system cannot
- * set room aside, clip_hdf5_close does what it can. */
+/* Sets room aside for the file up to `n` bytes behind pack->end, and for libhdf5's own records:
+ * once a disk is full, it can neither go on with a file nor let go of it. Where the file system
+ * cannot set room aside, clip_hdf5_close does what it can. */
 static clip_status reserve(const struct pack *pack, int64_t n)
 {
     if (fallocate(pack->fd, 0, 0, (off_t)(pack->end + n + ROOM)) == 0) return CLIP_OK;

@@ -1,8 +1,8 @@
 /* A packed data set: pictures, captions and their index in one HDF5 file, FILE.h5.
  *
  * Any program that knows HDF5 can read it (docs/data.md has the layout). We read it without
- * libhdf5: the first block, which HDF5 calls the user block, says where each table lies and what its
- * checksum is, and the table of pictures says where in the file each begins. So opening trusts
+ * libhdf5: the first block, which HDF5 calls the user block, says where each table lies and what
+ * its checksum is, and the table of pictures says where in the file each begins. So opening trusts
  * nothing that a checksum has not covered, and any number of threads read pictures at once.
  *
  * A picture is the bytes of its file as they were or, packed with an image size, pixels: nothing is

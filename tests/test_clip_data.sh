@@ -139,6 +139,10 @@ check "its pictures have no paths for a list" fails 2 "no paths" "$program" chec
 check "a packed set ends in .h5" fails 2 ".h5" "$program" pack "$folder/shapes/train.csv" \
     --output "$folder/shapes.hdf5"
 
+check "what preparing pictures costs is measured" json '"pictures_per_second":[0-9].*"bad":0' \
+    "${BUILD:-build}/clip_bench" loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
+    --rounds 1 --json
+
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" fails 1 "apt-get download" "$program" emoji \
     --output "$folder/emoji" --debs "$folder/debs" --quiet

@@ -267,6 +267,26 @@ static void bad_options_are_named(void **state)
     clip_image_release(&image);
 }
 
+/* fast_decode asks for so many pixels that the smallest crop of them is no smaller than the result,
+ * and for no more than it takes. */
+static void enough_is_enough(void **state)
+{
+    (void)state;
+    static const double scales[] = {0.08, 0.25, 0.5, 0.9, 0.999};
+    struct clip_preprocess rules = {.image_size = 224, .std = {1, 1, 1}};
+    struct clip_augment augment = {.scale_min = 1};
+
+    assert_int_equal(clip_augment_enough(&rules, &augment), 224);
+    augment = (struct clip_augment){.scale_min = 0.5, .pad = 4};
+    assert_int_equal(clip_augment_enough(&rules, &augment), 224);
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        augment = (struct clip_augment){.scale_min = scales[i]};
+        double enough = (double)clip_augment_enough(&rules, &augment);
+        double narrowest = sqrt(enough * enough * scales[i] * 3 / 4); /* of a square's crops */
+        assert_true(narrowest >= 224 && narrowest < 226);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test(strips_fall_back_to_the_middle),
         cmocka_unit_test(padded_crops_shift),
         cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(enough_is_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
