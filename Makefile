@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 OPT ?= -O3
 FUZZ_SECONDS ?= 60
+COUNT ?= 10000
 VERSION := $(shell cat VERSION)
 export BUILD
 export REQUIRES = $(PACKAGES)
@@ -218,6 +219,12 @@ valgrind: setup-tests
 # What is exported, opened by the libraries it is meant for. PYTHON=... has them already.
 interop: all
 	@BUILD=$(BUILD) PYTHON='$(PYTHON)' tests/interop.sh $(SOME)
+# COUNT damaged files of each format, opened under the sanitizers. FORMAT=gguf takes only some.
+mutate: setup-tests
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan OPT='-O1 $(SANITIZE)' \
+		$(BUILD)-asan/tests/test_mutate
+	@MUTATE_COUNT=$(COUNT) MUTATE_FORMAT='$(FORMAT)' TEST_SECONDS=36000 \
+		ASAN_OPTIONS=max_allocation_size_mb=512 tests/run.sh $(BUILD)-asan/tests/test_mutate
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
 		FOLDERS='core kernels autograd data checkpoints' \
@@ -245,6 +252,7 @@ help:
 	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
 	@echo 'make valgrind     the tests under valgrind                     (SOME="test_core ...")'
 	@echo 'make interop      what is exported, opened by transformers, open_clip, onnxruntime, gguf'
+	@echo 'make mutate       COUNT ($(COUNT)) damaged files of each format, under the sanitizers'
 	@echo 'make fuzz         every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
 	@echo 'make setup        install what building needs, and only what is missing'
 	@echo 'make clean        remove what was built'
@@ -254,7 +262,7 @@ help:
 
 FORCE:
 .PHONY: all setup setup-tests demo test test-fixtures test-kill test-page tests lint asan \
-	valgrind interop fuzz fuzz-programs install installable clean help FORCE
+	valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -1,0 +1,519 @@
+/* Thousands of damaged files of each format that is read: cut, flipped, spliced, with lying numbers.
+ * Whatever they hold, opening them ends in a model or in a whole sentence about the file; it takes
+ * no memory beyond what the file's own size accounts for; and what was opened can be read to its
+ * end. Under the sanitizers (`make mutate`) nothing else may happen either.
+ *
+ * MUTATE_COUNT (40) files a format, each a function of its number: MUTATE_FIRST=N MUTATE_COUNT=1
+ * makes that one again, MUTATE_FORMAT=gguf takes only the formats whose name holds that. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/rng.h"
+#include "data/image.h"
+#include "eval/model_export.h"
+#include "tests/small_model.h"
+
+enum { PIXELS_MAX = 1 << 20, FACTOR = 40, BASE = 3 << 20 };
+
+/* Watching memory ---------------------------------------------------------------------------- */
+
+/* AddressSanitizer tells of each allocation. Without it a limit on the address space stands in: a
+ * size that a file lies about then ends in CLIP_ERR_MEMORY, which is a failure here. */
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
+                                              void (*on_free)(const volatile void *))
+    __attribute__((weak));
+size_t __sanitizer_get_allocated_size(const volatile void *p) __attribute__((weak));
+
+static struct {
+    int64_t live, peak;
+} memory;
+
+static void on_malloc(const volatile void *p, size_t n)
+{
+    (void)p;
+    int64_t live = __atomic_add_fetch(&memory.live, (int64_t)n, __ATOMIC_RELAXED);
+    if (live > memory.peak) memory.peak = live;
+}
+
+static void on_free(const volatile void *p)
+{
+    if (p != NULL)
+        __atomic_sub_fetch(&memory.live, (int64_t)__sanitizer_get_allocated_size(p),
+                           __ATOMIC_RELAXED);
+}
+
+static void watch_memory(void)
+{
+    if (__sanitizer_install_malloc_and_free_hooks != NULL) {
+        __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
+        return;
+    }
+    const struct rlimit limit = {(rlim_t)4 << 30, (rlim_t)4 << 30};
+    setrlimit(RLIMIT_AS, &limit);
+}
+
+/* Damaging ----------------------------------------------------------------------------------- */
+
+static uint64_t a_lie(struct clip_rng *rng)
+{
+    static const uint64_t lies[] = {
+        0, 1, 2, 7, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0xffffffff, 0x100000000,
+        0x7fffffffffffffff, 0xffffffffffffffff, 0x8000000000000000, 0x3fffffffffffffff,
+        0xfffffffffffffff8, 0x10000, 0x1000000, 0x40000000,
+    };
+    uint32_t k = clip_rng_below(rng, 2 * (uint32_t)(sizeof lies / sizeof *lies));
+    return k < sizeof lies / sizeof *lies ? lies[k] : clip_rng_u32(rng) >> clip_rng_below(rng, 32);
+}
+
+/* Headers lie at the front (and a zip's at the end), so half of the places are there. */
+static size_t a_place(struct clip_rng *rng, size_t n)
+{
+    size_t near = n < 2048 ? n : 2048;
+    if (n == 0) return 0;
+    switch (clip_rng_below(rng, 4)) {
+    case 0: return clip_rng_below(rng, (uint32_t)near);
+    case 1: return n - 1 - clip_rng_below(rng, (uint32_t)near);
+    case 2: return clip_rng_below(rng, (uint32_t)(near < 64 ? near : 64));
+    default: return clip_rng_below(rng, (uint32_t)n);
+    }
+}
+
+static void replace(struct clip_buffer *b, size_t at, size_t old, const char *new, size_t n)
+{
+    struct clip_error error;
+    if (old > b->size - at) old = b->size - at;
+    test_ok(clip_buffer_reserve(b, n, &error), &error);
+    memmove(b->data + at + n, b->data + at + old, b->size - at - old);
+    memcpy(b->data + at, new, n);
+    b->size += n - old;
+}
+
+/* A number in a text becomes another one. */
+static void lie_in_text(struct clip_buffer *b, struct clip_rng *rng)
+{
+    static const char *const numbers[] = {
+        "0", "-1", "1", "65536", "4294967295", "9223372036854775807", "18446744073709551616",
+        "1e300", "0.5", "null", "true", "\"x\"", "[]", "{}", "[[[[[[[[[[]]]]]]]]]]",
+    };
+    size_t at = a_place(rng, b->size), n = 0;
+    while (at < b->size && (b->data[at] < '0' || b->data[at] > '9')) at++;
+    while (at + n < b->size && b->data[at + n] >= '0' && b->data[at + n] <= '9') n++;
+    if (n == 0) return;
+    const char *number = numbers[clip_rng_below(rng, sizeof numbers / sizeof *numbers)];
+    replace(b, at, n, number, strlen(number));
+}
+
+static void copy_piece(struct clip_buffer *b, struct clip_rng *rng)
+{
+    size_t from = a_place(rng, b->size), to = a_place(rng, b->size);
+    size_t n = 1 + clip_rng_below(rng, 64), old = clip_rng_below(rng, 65);
+    char piece[64];
+    if (n > b->size - from) n = b->size - from;
+    memcpy(piece, b->data + from, n);
+    replace(b, to, old, piece, n);
+}
+
+static void damage_once(struct clip_buffer *b, struct clip_rng *rng)
+{
+    size_t at = a_place(rng, b->size), width = (size_t)1 << clip_rng_below(rng, 4);
+    uint64_t lie = a_lie(rng);
+    if (b->size == 0) return;
+    switch (clip_rng_below(rng, 6)) {
+    case 0: /* cut */
+        b->size = clip_rng_below(rng, 4) == 0 ? b->size - 1 - at % b->size : at;
+        break;
+    case 1:
+    case 2: /* flipped */
+        for (uint32_t k = clip_rng_below(rng, 4) + 1; k-- > 0; at = a_place(rng, b->size))
+            b->data[at] = (char)(b->data[at] ^ 1 << clip_rng_below(rng, 8));
+        break;
+    case 3: copy_piece(b, rng); break;
+    case 4: /* lying, in bytes, least significant first */
+        for (size_t i = 0; i < width && at + i < b->size; i++)
+            b->data[at + i] = (char)(lie >> 8 * i & 0xff);
+        break;
+    default: lie_in_text(b, rng);
+    }
+}
+
+/* File number i of a format. */
+static void damage(struct clip_buffer *b, uint32_t format, uint64_t i)
+{
+    struct clip_rng rng = clip_rng_at(20251124, CLIP_RNG_TEST, format, i);
+    for (uint32_t k = clip_rng_below(&rng, 3) + 1; k-- > 0;) damage_once(b, &rng);
+}
+
+/* Opening ------------------------------------------------------------------------------------ */
+
+struct format {
+    const char *name, *folder;
+    const char *file;   /* that is damaged */
+    const char *model;  /* that is opened then; NULL: the file */
+    clip_status (*open)(const char *path, struct clip_error *error);
+    struct clip_buffer whole;
+    size_t bytes;       /* of all files that are read, about */
+};
+
+static void touch(const void *data, size_t n)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ((const unsigned char *)data)[i];
+    volatile unsigned used = sum;
+    (void)used;
+}
+
+static clip_status open_model(const char *path, struct clip_error *error)
+{
+    struct clip_model_file *file = NULL;
+    clip_status status = clip_model_file_open(&file, path, NULL, error);
+    for (int64_t i = 0; file != NULL && i < file->model->param_count; i++) {
+        const struct clip_tensor *t = &file->model->params[i].tensor;
+        touch(t->data, (size_t)clip_tensor_count(t) * sizeof(float));
+    }
+    clip_model_file_free(file);
+    return status;
+}
+
+static clip_status open_bundle(const char *path, struct clip_error *error)
+{
+    struct clip_bundle bundle = {0};
+    clip_status status = clip_safetensors_read(path, &bundle, error);
+    for (int64_t i = 0; i < bundle.tensor_count; i++) {
+        const struct clip_tensor *t = &bundle.tensors[i].tensor;
+        touch(t->data, (size_t)clip_tensor_count(t) * clip_dtype_size(t->dtype));
+    }
+    clip_bundle_release(&bundle);
+    return status;
+}
+
+static clip_status open_tokenizer(const char *path, struct clip_error *error)
+{
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_ids ids = {0};
+    static const char text[] = "The quick brown fox, isn't it? \xC3\xA9 12";
+    clip_status status = clip_tokenizer_open(&tokenizer, path, NULL, error);
+    if (status == CLIP_OK)
+        status = clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_OPEN_CLIP, 0, &ids,
+                                       NULL, error);
+    clip_ids_release(&ids);
+    clip_tokenizer_free(tokenizer);
+    return status;
+}
+
+static clip_status open_picture(const char *path, struct clip_error *error)
+{
+    const struct clip_image_limits limits = {.max_pixels = PIXELS_MAX};
+    struct clip_image image = {0};
+    clip_status status = clip_image_decode_file(path, &limits, &image, error);
+    if (status == CLIP_OK) touch(image.rgb, (size_t)(image.width * image.height * 3));
+    clip_image_release(&image);
+    return status;
+}
+
+static void put_file(const char *path, const struct clip_buffer *b)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, b->data, b->size) != (ssize_t)b->size) test_fail("%s", path);
+    close(fd);
+}
+
+/* A native file that is whole, but whose description is the damaged text at `path`. (One that is
+ * damaged elsewhere and has a first block made to fit is libhdf5's to read, which is not safe
+ * from forgeries.) */
+static clip_status open_described(const char *path, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_bundle whole = {0}, forged = {0};
+    struct clip_buffer text = {0};
+    char *folder = clip_path_folder(path, error);
+    const char *native = folder != NULL ? test_path(folder, "a.h5") : NULL;
+    char *lying = folder != NULL ? clip_path_join(folder, "lying.h5", error) : NULL;
+    if (lying == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    CLIP_TRY(clip_hdf5_read(native, NULL, &whole, error));
+    CLIP_TRY(clip_file_read(path, 1 << 20, &text, error));
+    for (int64_t i = 0; i < whole.tensor_count; i++)
+        CLIP_TRY(clip_bundle_add(&forged, whole.tensors[i].name, &whole.tensors[i].tensor, error));
+    CLIP_TRY(clip_bundle_add_text(&forged, "config", text.data, text.size, error));
+    CLIP_TRY(clip_hdf5_write(lying, &forged, error));
+    CLIP_TRY(open_model(lying, error));
+out:
+    clip_bundle_release(&whole);
+    clip_bundle_release(&forged);
+    clip_buffer_release(&text);
+    free(folder);
+    free(lying);
+    return status;
+}
+
+/* A whole sentence: text, on one line, that ends inside the message. */
+static const char *what_is_wrong(const struct clip_error *error, clip_status status)
+{
+    size_t n = strnlen(error->message, sizeof error->message);
+    if (status != error->status) return "the status and the error's differ";
+    if (status == CLIP_ERR_MEMORY) return "it took memory that the file does not account for";
+    if (n < 20 || n == sizeof error->message) return "there is no sentence";
+    if (strstr(error->message, "(null)") != NULL) return "the sentence names nothing";
+    if (strchr(error->message, '\n') != NULL) return "the sentence has several lines";
+    if (error->message[n - 1] == ' ' || error->message[n - 1] == ':') return "it breaks off";
+    return NULL;
+}
+
+/* For a crash: which file it was. */
+static char now[256];
+static void name_case(int signal_number)
+{
+    ssize_t n = write(STDOUT_FILENO, now, strlen(now));
+    (void)n;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+static void name_case_of_report(void) { name_case(SIGABRT); }
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static int64_t number_of(const char *variable, int64_t otherwise)
+{
+    const char *text = getenv(variable);
+    return text != NULL && *text != '\0' ? atoll(text) : otherwise;
+}
+
+static void keep(const char *path, const struct format *f, int64_t i)
+{
+    struct clip_error error;
+    struct clip_buffer bytes = {0};
+    char kept[128];
+    snprintf(kept, sizeof kept, "/tmp/mutated-%s-%lld", f->name, (long long)i);
+    if (clip_file_read(path, 1 << 28, &bytes, &error) == CLIP_OK)
+        (void)clip_file_write(kept, bytes.data, bytes.size, &error);
+    clip_buffer_release(&bytes);
+}
+
+static void try(const struct format *f, int64_t i, int64_t *opened)
+{
+    struct clip_error error = {0};
+    struct clip_buffer b = {0};
+    char path[512], model[512];
+    snprintf(path, sizeof path, "%s/%s", f->folder, f->file);
+    snprintf(model, sizeof model, "%s/%s", f->folder, f->model != NULL ? f->model : f->file);
+    snprintf(now, sizeof now, "# MUTATE_FIRST=%lld, format %s\n", (long long)i, f->name);
+    test_ok(clip_buffer_append(&b, f->whole.data, f->whole.size, &error), &error);
+    uint32_t key = 0;
+    for (const char *c = f->name; *c != '\0'; c++) key = key * 31 + (unsigned char)*c;
+    damage(&b, key, (uint64_t)i);
+    put_file(path, &b);
+    int64_t before = memory.live;
+    memory.peak = before;
+    clip_status status = f->open(model, &error);
+    int64_t taken = memory.peak - before, honest = BASE + FACTOR * (int64_t)f->bytes;
+    const char *wrong = status != CLIP_OK ? what_is_wrong(&error, status) : NULL;
+    if (wrong != NULL || taken > honest) {
+        keep(path, f, i);
+        test_fail("%s, MUTATE_FIRST=%lld: %s (%lld bytes taken, %lld honest); \"%s\"", f->name,
+                  (long long)i, wrong != NULL ? wrong : "it took more memory than it may",
+                  (long long)taken, (long long)honest, status != CLIP_OK ? error.message : "");
+    }
+    *opened += status == CLIP_OK;
+    clip_buffer_release(&b);
+}
+
+/* Damages folder/file again and again; it is whole again afterwards. */
+static void mutate(struct format f)
+{
+    struct clip_error error;
+    char path[512];
+    int64_t first = number_of("MUTATE_FIRST", 0), count = number_of("MUTATE_COUNT", 40);
+    int64_t opened = 0;
+    const char *only = getenv("MUTATE_FORMAT");
+    if (only != NULL && strstr(f.name, only) == NULL) return;
+    snprintf(path, sizeof path, "%s/%s", f.folder, f.file);
+    test_ok(clip_file_read(path, 1 << 28, &f.whole, &error), &error);
+    f.bytes += f.whole.size;
+    snprintf(now, sizeof now, "%s/%s", f.folder, f.model != NULL ? f.model : f.file);
+    test_ok(f.open(now, &error), &error); /* whole, it opens */
+    int kept = dup(STDERR_FILENO), nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (__sanitizer_install_malloc_and_free_hooks == NULL) dup2(nothing, STDERR_FILENO);
+    else freopen("/dev/null", "w", stderr); /* (reports go to the descriptor itself) */
+    for (int64_t i = first; i < first + count; i++) try(&f, i, &opened);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(nothing);
+    put_file(path, &f.whole);
+    clip_buffer_release(&f.whole);
+    print_message("# %s: %d damaged, %d opened all the same\n", f.name, (int)count, (int)opened);
+}
+
+/* Formats ------------------------------------------------------------------------------------ */
+
+static const char *exported(const char *format, const char *name)
+{
+    struct clip_error error;
+    struct clip_model_file *file = small_model(3);
+    int i = 0;
+    while (strcmp(clip_export_formats[i], format) != 0) i++;
+    const struct clip_export_options options = {(enum clip_export_format)i, CLIP_F32, false};
+    const char *folder = test_folder();
+    test_ok(clip_model_export(file, test_path(folder, name), &options, &error), &error);
+    clip_model_file_free(file);
+    return folder;
+}
+
+
+static size_t size_of(const char *folder, const char *name)
+{
+    struct clip_error error;
+    struct clip_buffer b = {0};
+    test_ok(clip_file_read(test_path(folder, name), 1 << 28, &b, &error), &error);
+    size_t n = b.size;
+    clip_buffer_release(&b);
+    return n;
+}
+
+static void native_files(void **state)
+{
+    (void)state;
+    const char *folder = exported("hdf5", "a.h5");
+    mutate((struct format){"native", folder, "a.h5", .open = open_model});
+    struct clip_error error;
+    struct clip_bundle bundle = {0};
+    test_ok(clip_hdf5_read(test_path(folder, "a.h5"), NULL, &bundle, &error), &error);
+    test_write_text(folder, "config", clip_bundle_text(&bundle, "config")->value);
+    clip_bundle_release(&bundle);
+    mutate((struct format){"native-config", folder, "config", .open = open_described,
+                           .bytes = 2 * size_of(folder, "a.h5")});
+}
+
+static void safetensors_files(void **state)
+{
+    (void)state;
+    const char *folder = exported("safetensors", "a.safetensors");
+    mutate((struct format){"safetensors", folder, "a.safetensors", .open = open_model});
+    mutate((struct format){"tensors", folder, "a.safetensors", .open = open_bundle});
+}
+
+static void gguf_files(void **state)
+{
+    (void)state;
+    const char *folder = exported("gguf", "a.gguf");
+    mutate((struct format){"gguf", folder, "a.gguf", .open = open_model});
+}
+
+static void folders_of(const char *format, const char *weights, const char *const *files)
+{
+    const char *folder = exported(format, "model");
+    const char *model = test_path(folder, "model");
+    size_t bytes = size_of(model, weights) + size_of(model, "tokenizer.json")
+                 + size_of(model, "vocab.json");
+    for (int i = 0; files[i] != NULL; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s-%s", format, files[i]);
+        mutate((struct format){strdup(name), model, files[i], ".", open_model, .bytes = bytes});
+    }
+}
+
+static void huggingface_folders(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+        "vocab.json", "merges.txt", "model.safetensors", NULL,
+    };
+    folders_of("huggingface", "model.safetensors", files);
+}
+
+static void open_clip_folders(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"open_clip_config.json", NULL};
+    folders_of("open_clip", "open_clip_model.safetensors", files);
+}
+
+/* PyTorch's archives come from the reference set, since nothing of ours writes them. */
+static void torch_files(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "openclip_tiny/open_clip_pytorch_model.bin", "openclip_tiny/epoch_1.pt",
+        "openai_jit_tiny/model.pt",
+    };
+    int found = 0;
+    for (int root = 0; test_root(root) != NULL; root++) {
+        for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+            struct clip_error error;
+            struct clip_buffer b = {0};
+            const char *path = test_root_file(root, files[i]), *folder = test_folder();
+            if (path == NULL) continue;
+            test_ok(clip_file_read(path, 1 << 28, &b, &error), &error);
+            test_write(folder, "a.pt", b.data, b.size);
+            clip_buffer_release(&b);
+            const char *config = test_root_file(root, "openclip_tiny/open_clip_config.json");
+            if (i < 2 && config != NULL) {
+                test_ok(clip_file_read(config, 1 << 20, &b, &error), &error);
+                test_write(folder, "open_clip_config.json", b.data, b.size);
+                clip_buffer_release(&b);
+            }
+            static const char *const names[] = {"torch-bin", "torch-training", "torch-jit"};
+            mutate((struct format){names[i], folder, "a.pt", .open = open_model});
+            found++;
+        }
+    }
+    if (found == 0) test_skip("no file of PyTorch's is there");
+}
+
+static void tokenizer_files(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer b = {0};
+    struct clip_model_file *file = small_model(3);
+    size_t n;
+    const char *text = clip_tokenizer_text(file->tokenizer, &n), *folder = test_folder();
+    test_write(folder, "a.txt", text, n);
+    mutate((struct format){"merges", folder, "a.txt", .open = open_tokenizer});
+    clip_model_file_free(file);
+    test_ok(clip_file_read("tests/reference/tokens/toy_merges.txt.gz", 1 << 20, &b, &error),
+            &error);
+    test_write(folder, "a.txt.gz", b.data, b.size);
+    clip_buffer_release(&b);
+    mutate((struct format){"merges.gz", folder, "a.txt.gz", .open = open_tokenizer});
+}
+
+static void pictures(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_names names;
+    const char *source = "tests/reference/preprocess/images";
+    test_ok(clip_folder_list(source, &names, &error), &error);
+    const char *folder = test_folder();
+    for (int64_t i = 0; i < names.count; i++) {
+        struct clip_buffer b = {0};
+        test_ok(clip_file_read(test_path(source, names.names[i]), 1 << 24, &b, &error), &error);
+        test_write(folder, names.names[i], b.data, b.size);
+        clip_buffer_release(&b);
+        mutate((struct format){strdup(names.names[i]), folder, names.names[i],
+                               .open = open_picture, .bytes = 3 * PIXELS_MAX / FACTOR * 2});
+    }
+    clip_names_release(&names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(native_files),        cmocka_unit_test(safetensors_files),
+        cmocka_unit_test(gguf_files),          cmocka_unit_test(huggingface_folders),
+        cmocka_unit_test(open_clip_folders),   cmocka_unit_test(torch_files),
+        cmocka_unit_test(tokenizer_files),     cmocka_unit_test(pictures),
+    };
+    setenv("CLIP_BPE", "", 1);
+    if (__sanitizer_set_death_callback != NULL)
+        __sanitizer_set_death_callback(name_case_of_report);
+    else
+        for (int i = 0; i < 3; i++) signal((int[]){SIGSEGV, SIGABRT, SIGFPE}[i], name_case);
+    watch_memory();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
