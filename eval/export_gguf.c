@@ -10,7 +10,7 @@
 #include "eval/model_description.h"
 
 static void put_tower(json_t *values, const char *tower, int64_t width, int64_t layers,
-                      int64_t heads, double mlp_ratio, int64_t embed_dim)
+                      int64_t heads, double mlp_ratio, double eps, int64_t embed_dim)
 {
     const struct {
         const char *key;
@@ -28,7 +28,7 @@ static void put_tower(json_t *values, const char *tower, int64_t width, int64_t 
         json_object_set_new(values, key, json_integer(sizes[i].value));
     }
     snprintf(key, sizeof key, "clip.%s.attention.layer_norm_epsilon", tower);
-    json_object_set_new(values, key, json_real((double)1e-5f));
+    json_object_set_new(values, key, json_real((double)(float)(eps > 0 ? eps : 1e-5)));
 }
 
 static json_t *floats(const float *values, int n)
@@ -43,11 +43,11 @@ static void put_sizes(json_t *values, const struct clip_model *model)
     const struct clip_model_config *c = &model->config;
     json_object_set_new(values, "clip.text.context_length", json_integer(c->context_length));
     put_tower(values, "text", c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
-              c->embed_dim);
+              c->norm_eps, c->embed_dim);
     json_object_set_new(values, "clip.vision.image_size", json_integer(c->image_size));
     json_object_set_new(values, "clip.vision.patch_size", json_integer(c->patch_size));
     put_tower(values, "vision", c->vision_width, c->vision_layers, c->vision_heads,
-              c->vision_mlp_ratio, c->embed_dim);
+              c->vision_mlp_ratio, c->norm_eps, c->embed_dim);
     json_object_set_new(values, "clip.vision.image_mean", floats(c->image_mean, 3));
     json_object_set_new(values, "clip.vision.image_std", floats(c->image_std, 3));
     json_object_set_new(values, "clip.use_gelu", json_boolean(!c->quick_gelu));
@@ -134,6 +134,10 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
     clip_status status = CLIP_OK;
     struct clip_bundle wide = {0}, written = {0}, read = {0};
     json_t *values = NULL, *again = NULL;
+    if (export->file->model->config.siglip) {
+        return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP, which clip.cpp does not "
+                         "know; export it as huggingface, safetensors or hdf5");
+    }
     CLIP_TRY(make_tensors(export, &wide, &written, error));
     CLIP_TRY(make_values(export, &values, error));
     CLIP_TRY(clip_gguf_write(export->path, values, &written, error));

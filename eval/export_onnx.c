@@ -66,10 +66,24 @@ static const char *linear(struct graph *g, const char *x, const char *w, const c
 
 static const char *norm(struct graph *g, const char *x, const char *w, const char *b)
 {
-    return NODE(g->o, "LayerNormalization", "axis=-1 epsilon=1e-05", x, w, b);
+    double eps = g->export->file->model->config.norm_eps;
+    char attributes[64];
+    snprintf(attributes, sizeof attributes, "axis=-1 epsilon=%.9e", eps > 0 ? eps : 1e-5);
+    return NODE(g->o, "LayerNormalization", attributes, x, w, b);
 }
 
-/* x sigmoid(1.702 x), or x (1 + erf(x / sqrt 2)) / 2 */
+/* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, of which this is 1 + tanh(...) */
+static const char *one_and_tanh(struct graph *g, const char *x)
+{
+    const char *square = NODE(g->o, "Mul", "", x, x);
+    const char *cube = NODE(g->o, "Mul", "", square, x);
+    cube = NODE(g->o, "Mul", "", cube, clip_onnx_float(g->o, 0.044715f));
+    const char *inner = NODE(g->o, "Mul", "", NODE(g->o, "Add", "", x, cube),
+                             clip_onnx_float(g->o, 0.79788456f));
+    return NODE(g->o, "Add", "", NODE(g->o, "Tanh", "", inner), clip_onnx_float(g->o, 1.0f));
+}
+
+/* x sigmoid(1.702 x), or x (1 + erf(x / sqrt 2)) / 2, or its tanh form */
 static const char *activation(struct graph *g, const char *x)
 {
     if (g->export->file->model->config.quick_gelu) {
@@ -77,8 +91,10 @@ static const char *activation(struct graph *g, const char *x)
         return NODE(g->o, "Mul", "", x, NODE(g->o, "Sigmoid", "", inner));
     }
     const char *inner = NODE(g->o, "Div", "", x, clip_onnx_float(g->o, (float)sqrt(2.0)));
-    const char *sum = NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner),
-                           clip_onnx_float(g->o, 1.0f));
+    const char *sum = g->export->file->model->config.gelu_tanh
+                          ? one_and_tanh(g, x)
+                          : NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner),
+                                 clip_onnx_float(g->o, 1.0f));
     return NODE(g->o, "Mul", "", NODE(g->o, "Mul", "", x, sum), clip_onnx_float(g->o, 0.5f));
 }
 
@@ -238,6 +254,10 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     struct clip_buffer description = {0};
     struct graph g = {.export = export, .error = error};
     struct clip_model_description d = clip_model_file_description(export->file);
+    if (export->file->model->config.siglip) {
+        return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP, whose graph is not written "
+                         "yet; export it as huggingface, safetensors or hdf5");
+    }
     CLIP_TRY(clip_onnx_create(&g.o, error));
     build(&g);
     CLIP_TRY(g.status);

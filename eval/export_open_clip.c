@@ -27,9 +27,22 @@ out:
     return status;
 }
 
+/* open_clip's plain CLIP has no words for these. */
+static clip_status check_expressible(const struct clip_model_config *c, struct clip_error *error)
+{
+    const char *what = c->siglip         ? "is a SigLIP"
+                       : c->gelu_tanh    ? "has GELU in its tanh form"
+                       : c->norm_eps > 0 ? "has a layer_norm_eps that is not 1e-5"
+                                         : NULL;
+    if (!what) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA, "the model %s, which open_clip's description of a plain "
+                     "CLIP cannot say; export it as huggingface, safetensors or hdf5", what);
+}
+
 clip_status clip_export_open_clip(const struct clip_export *export, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
+    clip_status status = check_expressible(&export->file->model->config, error);
+    if (status != CLIP_OK) return status;
     const struct clip_model *model = export->file->model;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
     bool own_tokenizer = tokenizer && !clip_tokenizer_is_clip(tokenizer);

@@ -372,38 +372,44 @@ def check_onnx(ours):
 def check_from_transformers(ours):
     """A model that transformers saved, through us, to everybody: its own numbers come back."""
     torch, transformers, onnxruntime = need("torch", "transformers", "onnxruntime")
+    for activation, eps in (("quick_gelu", 1e-5), ("gelu_pytorch_tanh", 1e-6), ("gelu", 1e-5)):
+        through_us(ours, torch, transformers, onnxruntime, activation, eps)
+
+
+def through_us(ours, torch, transformers, onnxruntime, activation, eps):
+    saved = ours.path(f"saved-{activation}")
     config = transformers.CLIPConfig(
         projection_dim=24,
         text_config={"vocab_size": 600, "hidden_size": 32, "intermediate_size": 80,
                      "num_hidden_layers": 2, "num_attention_heads": 4,
                      "max_position_embeddings": 20, "bos_token_id": 558, "eos_token_id": 559,
-                     "hidden_act": "quick_gelu"},
+                     "hidden_act": activation, "layer_norm_eps": eps},
         vision_config={"hidden_size": 48, "intermediate_size": 112, "num_hidden_layers": 2,
                        "num_attention_heads": 6, "image_size": 32, "patch_size": 8,
-                       "hidden_act": "quick_gelu"})
+                       "hidden_act": activation, "layer_norm_eps": eps})
     torch.manual_seed(5)
     model = transformers.CLIPModel(config).eval()
     with torch.no_grad():
         for value in model.parameters():
             value.add_(torch.randn_like(value) * 0.1)
-    model.save_pretrained(ours.path("saved"))
+    model.save_pretrained(saved)
     pixels = torch.randn(3, 3, 32, 32)
     ids = torch.tensor(ours.ids(ours.tokenizer(), 20).astype("i8"))
     ids[0, -1] = 599  # a larger id behind the end: only the first end token counts
     with torch.no_grad():
         want = model(input_ids=ids, pixel_values=pixels)
-    got = ours.embed(ours.path("saved"), pixels.numpy(), ids.numpy().astype("i4"))
+    got = ours.embed(saved, pixels.numpy(), ids.numpy().astype("i4"))
     close("ours", got["text_embeds"], want.text_embeds, 2e-6)
-    session = onnxruntime.InferenceSession(ours.export(ours.path("saved"), "onnx"),
+    session = onnxruntime.InferenceSession(ours.export(saved, "onnx"),
                                            providers=["CPUExecutionProvider"])
     text, image = session.run(["text_embeds", "image_embeds"], {
         "input_ids": ids.numpy(), "pixel_values": pixels.numpy()})
     close("onnx text", text, want.text_embeds, 2e-6)
     close("onnx image", image, want.image_embeds, 2e-6)
-    again = transformers.CLIPModel.from_pretrained(ours.export(ours.path("saved"), "huggingface"))
+    again = transformers.CLIPModel.from_pretrained(ours.export(saved, "huggingface"))
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-    got = ours.embed(ours.export(ours.path("saved"), "gguf"), pixels.numpy(),
+    got = ours.embed(ours.export(saved, "gguf"), pixels.numpy(),
                      ids.numpy().astype("i4"))
     close("gguf text", got["text_embeds"], want.text_embeds, 2e-6)
     close("gguf image", got["image_embeds"], want.image_embeds, 2e-6)
@@ -500,6 +506,33 @@ def check_tensorboard(ours):
             assert [event.step for event in seen] == [line["step"] for line in lines], key
             for event, line in zip(seen, lines):
                 assert abs(event.value - line[key]) <= 1e-6 * abs(line[key]), key
+
+
+def check_siglip(ours):
+    torch, transformers = need("torch", "transformers")
+    config = transformers.SiglipConfig(
+        text_config={"vocab_size": 180, "hidden_size": 32, "intermediate_size": 60,
+                     "num_hidden_layers": 2, "num_attention_heads": 2, "projection_size": 32,
+                     "max_position_embeddings": 10},
+        vision_config={"hidden_size": 32, "intermediate_size": 76, "num_hidden_layers": 2,
+                       "num_attention_heads": 4, "image_size": 32, "patch_size": 8})
+    torch.manual_seed(6)
+    model = transformers.SiglipModel(config).eval()
+    model.save_pretrained(ours.path("siglip"))
+    path = ours.path("siglip-export")
+    ours.run("clip_export", "--model", ours.path("siglip"), "--format", "huggingface", "--output",
+             path)
+    again = transformers.SiglipModel.from_pretrained(path).eval()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    inputs = {"pixel_values": torch.randn(2, 3, 32, 32),
+              "input_ids": torch.randint(0, 180, (3, 10))}
+    with torch.no_grad():
+        want, got = model(**inputs), again(**inputs)
+    close("logits", got.logits_per_image, want.logits_per_image, 0)
+    own = ours.embed(path, inputs["pixel_values"].numpy(), inputs["input_ids"].numpy().astype("i4"))
+    close("ours", own["text_embeds"], want.text_embeds, 2e-6)
+    close("ours", own["image_embeds"], want.image_embeds, 2e-6)
 
 
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}

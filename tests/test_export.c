@@ -264,6 +264,35 @@ static void the_tokenizer_is_written_along(void **state)
     clip_model_file_free(file);
 }
 
+/* A SigLIP goes to transformers; what has no words for it says so. */
+static void a_siglip_comes_back(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"open_clip", "onnx", "gguf"};
+    struct clip_error error;
+    int found = 0;
+    for (int root = 0; test_root(root) != NULL; root++) {
+        struct clip_model_file *file = NULL, *back = NULL;
+        if (test_root_file(root, "siglip_tiny/model.safetensors") == NULL) continue;
+        const char *model = test_root_file(root, "siglip_tiny"), *folder = test_folder();
+        test_ok(clip_model_file_open(&file, model, NULL, &error), &error);
+        const char *path = test_path(folder, "a");
+        test_ok(export_as(file, "huggingface", path, CLIP_F32, &error), &error);
+        test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+        test_ok(clip_model_file_sum(file, &error), &error);
+        test_ok(clip_model_file_sum(back, &error), &error);
+        assert_string_equal(back->checksum, file->checksum);
+        for (int i = 0; i < 3; i++)
+            test_fails(export_as(file, others[i], test_path(folder, "b"), CLIP_F32, &error), &error,
+                       CLIP_ERR_DATA, "SigLIP");
+        assert_int_equal(names_in(folder), 1);
+        clip_model_file_free(back);
+        clip_model_file_free(file);
+        found++;
+    }
+    if (found == 0) test_skip("siglip_tiny is not there");
+}
+
 /* Refusals ----------------------------------------------------------------------------------- */
 
 static void refuses_to_export(void **state)
@@ -278,6 +307,13 @@ static void refuses_to_export(void **state)
                    CLIP_ERR_DATA, "visual.proj\" holds 65520, too large for F16");
         assert_false(clip_path_exists(path));
     }
+    file->preprocess.resize_mode = CLIP_RESIZE_LONGEST;
+    test_fails(export_as(file, "huggingface", path, CLIP_F32, &error), &error, CLIP_ERR_DATA,
+               "longest");
+    file->preprocess.resize_mode = CLIP_RESIZE_SHORTEST;
+    file->model->config.gelu_tanh = true;
+    test_fails(export_as(file, "open_clip", path, CLIP_F32, &error), &error, CLIP_ERR_DATA, "tanh");
+    file->model->config.gelu_tanh = false;
     test_fails(export_as(file, "hdf5", path, CLIP_U8, &error), &error, CLIP_ERR_USAGE, "U8");
     test_fails(export_as(file, "hdf5", "/nowhere/a.h5", CLIP_F32, &error), &error,
                CLIP_ERR_NOT_FOUND, "/nowhere");
@@ -293,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_folder_is_replaced_only_when_asked),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(the_tokenizer_is_written_along),
+        cmocka_unit_test(a_siglip_comes_back),
         cmocka_unit_test(refuses_to_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

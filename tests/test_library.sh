@@ -54,7 +54,9 @@ cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
 echo "no picture" >"$folder/photos/note.txt"
 pictures=("$folder"/photos/*.png)
 printf 'filepath,title\n' >"$folder/pairs.csv"
-for picture in "${pictures[@]}"; do echo "$picture,a picture that is gray" >>"$folder/pairs.csv"; done
+for picture in "${pictures[@]}"; do
+    echo "$picture,a picture that is gray" >>"$folder/pairs.csv"
+done
 printf 'a picture that is gray\na picture that is red\n' >"$folder/texts.txt"
 cat >"$folder/tiny.ini" <<END
 [model]

@@ -1,4 +1,4 @@
-/* Thousands of damaged files of each format that is read: cut, flipped, spliced, with lying numbers.
+/* Thousands of damaged files of each format that is read: cut, flipped, spliced, lying in numbers.
  * Whatever they hold, opening them ends in a model or in a whole sentence about the file; it takes
  * no memory beyond what the file's own size accounts for; and what was opened can be read to its
  * end. Under the sanitizers (`make mutate`) nothing else may happen either.
@@ -152,7 +152,8 @@ static void damage(struct clip_buffer *b, uint32_t format, uint64_t i)
 /* Opening ------------------------------------------------------------------------------------ */
 
 struct format {
-    const char *name, *folder;
+    const char *name; /* of the format, in what is printed */
+    const char *folder;
     const char *file;   /* that is damaged */
     const char *model;  /* that is opened then; NULL: the file */
     clip_status (*open)(const char *path, struct clip_error *error);
@@ -287,7 +288,7 @@ static void keep(const char *path, const struct format *f, int64_t i)
     struct clip_error error;
     struct clip_buffer bytes = {0};
     char kept[128];
-    snprintf(kept, sizeof kept, "/tmp/mutated-%s-%lld", f->name, (long long)i);
+    snprintf(kept, sizeof kept, "/tmp/mutated-%lld-%s", (long long)i, clip_path_name(f->name));
     if (clip_file_read(path, 1 << 28, &bytes, &error) == CLIP_OK)
         (void)clip_file_write(kept, bytes.data, bytes.size, &error);
     clip_buffer_release(&bytes);
@@ -409,9 +410,8 @@ static void folders_of(const char *format, const char *weights, const char *cons
     size_t bytes = size_of(model, weights) + size_of(model, "tokenizer.json")
                  + size_of(model, "vocab.json");
     for (int i = 0; files[i] != NULL; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "%s-%s", format, files[i]);
-        mutate((struct format){strdup(name), model, files[i], ".", open_model, .bytes = bytes});
+        const char *name = test_path(format, files[i]);
+        mutate((struct format){name, model, files[i], ".", open_model, .bytes = bytes});
     }
 }
 
@@ -495,7 +495,7 @@ static void pictures(void **state)
         test_ok(clip_file_read(test_path(source, names.names[i]), 1 << 24, &b, &error), &error);
         test_write(folder, names.names[i], b.data, b.size);
         clip_buffer_release(&b);
-        mutate((struct format){strdup(names.names[i]), folder, names.names[i],
+        mutate((struct format){names.names[i], folder, names.names[i],
                                .open = open_picture, .bytes = 3 * PIXELS_MAX / FACTOR * 2});
     }
     clip_names_release(&names);
