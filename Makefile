@@ -7,7 +7,6 @@ FUZZ_SECONDS ?= 60
 COUNT ?= 10000
 VERSION := $(shell cat VERSION)
 export BUILD
-export REQUIRES = $(PACKAGES)
 MAKEFLAGS += --no-builtin-rules
 DEFINES =
 Q = $(if $(V),,@)
@@ -110,6 +109,8 @@ $(BUILD)/flags: FORCE | $(CLEAN_FIRST)
 $(BUILD)/prefix: FORCE | $(BUILD)/flags
 	@echo '$(PREFIX)' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(BUILD)/packages: FORCE | $(BUILD)/flags
+	@echo '$(PACKAGES)' >$@
 $(ALL_OBJECTS): $(BUILD)/flags
 
 $(BUILD)/obj/data/tokenizer%.o: DEFINES = -DCLIP_PREFIX='"$(PREFIX)"'
@@ -235,7 +236,7 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 install: installable
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh
-installable: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so \
+installable: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so $(BUILD)/packages \
 	$(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

@@ -20,7 +20,7 @@ check() { # check NAME COMMAND...: ok where the command succeeds
 # ---- installing ----------------------------------------------------------------------------------
 [ -e "$build/libclip.so" ] || { echo "# first: make installable"; exit 1; }
 check "it is installed" env BUILD="$build" PREFIX=/usr/local DESTDIR="$folder/root" \
-    REQUIRES="${REQUIRES:-}" tools/install.sh
+    tools/install.sh
 prefix=$folder/root/usr/local
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 flags() { pkg-config --define-variable=prefix="$prefix" "$@" clip; }

@@ -24,7 +24,7 @@ includedir=\${prefix}/include
 Name: clip
 Description: Contrastive image-text models (CLIP): embeddings of pictures and texts
 Version: $version
-Requires.private: $REQUIRES
+Requires.private: $(cat "$BUILD/packages")
 Libs: -L\${libdir} -lclip
 Libs.private: -lgif -lgomp -lpthread -lm
 Cflags: -I\${includedir}
