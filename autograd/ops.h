@@ -23,6 +23,13 @@ struct clip_mlp_weights {
 struct clip_tensor *clip_mlp(struct clip_tape *t, struct clip_tensor *x,
                              const struct clip_mlp_weights *w, enum clip_activation activation,
                              bool keep, struct clip_tensor *residual);
+/* The low-rank path beside a frozen linear layer (LoRA, Hu et al. 2021), to be its residual:
+ * y = residual + scale (x a^T) b^T.  x [R,D], a [r,D], b [N,r], residual [R,N] or NULL -> [R,N].
+ * Where the layer's columns are `parts` layers side by side, `which` is the set of those (bit p:
+ * part p) that have a path; of n paths a [n r,D] and b [n N/parts,r] hold one below the other. */
+struct clip_tensor *clip_lora(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *a,
+                              struct clip_tensor *b, struct clip_tensor *residual, float scale,
+                              int parts, unsigned which);
 /* y = x w.  x [R,D], w [D,N] -> [R,N]  (CLIP's projections are stored this way) */
 struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w);
 /* y[r] = w[ids[r]].  w [V,D], ids i32 [R] -> [R,D] */

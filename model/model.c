@@ -8,6 +8,7 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "model/lora.h"
 
 enum { ALIGN = 16 }; /* floats: 64 bytes */
 
@@ -44,8 +45,29 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
 #define SHAPE(...) \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
+/* A and B beside the weight w [N,D] of the layer `name`, where bits of `which` are wanted: of one
+ * part each, all parts of N / parts rows. */
+static struct clip_lora_pair list_lora(struct listing *l, int depth, const char *prefix,
+                                       const char *name, struct clip_tensor *w,
+                                       const int64_t shape[2], const struct clip_lora_config *lora,
+                                       int parts, unsigned which)
+{
+    char full[64];
+    struct clip_lora_pair pair = {NULL, NULL};
+    int64_t n = __builtin_popcount(lora->targets & which), r = lora->rank;
+    if (r == 0 || n == 0) return pair;
+    if (w != NULL) /* the first member but one of its struct clip_param */
+        ((struct clip_param *)(void *)((char *)w - offsetof(struct clip_param, tensor)))->adapted =
+            true;
+    snprintf(full, sizeof full, "%s.lora_A.weight", name);
+    pair.a = list(l, depth, SHAPE(n * r, shape[1]), prefix, full);
+    snprintf(full, sizeof full, "%s.lora_B.weight", name);
+    pair.b = list(l, depth, SHAPE(n * (shape[0] / parts), r), prefix, full);
+    return pair;
+}
+
 static void list_block(struct listing *l, const char *tower, int64_t i, int64_t layers, int64_t w,
-                       double ratio, struct clip_block *block)
+                       double ratio, const struct clip_lora_config *lora, struct clip_block *block)
 {
     char prefix[64];
     int64_t hidden = (int64_t)((double)w * ratio);
@@ -64,6 +86,15 @@ static void list_block(struct listing *l, const char *tower, int64_t i, int64_t 
     made.c_fc_b = list(l, depth, SHAPE(hidden), prefix, "mlp.c_fc.bias");
     made.c_proj_w = list(l, depth, SHAPE(w, hidden), prefix, "mlp.c_proj.weight");
     made.c_proj_b = list(l, depth, SHAPE(w), prefix, "mlp.c_proj.bias");
+    made.in_proj_lora = list_lora(l, depth, prefix, "attn.in_proj", made.in_proj_w,
+                                  (int64_t[]){3 * w, w}, lora, 3,
+                                  CLIP_LORA_Q | CLIP_LORA_K | CLIP_LORA_V);
+    made.out_proj_lora = list_lora(l, depth, prefix, "attn.out_proj", made.out_proj_w,
+                                   (int64_t[]){w, w}, lora, 1, CLIP_LORA_OUT_PROJ);
+    made.c_fc_lora = list_lora(l, depth, prefix, "mlp.c_fc", made.c_fc_w, (int64_t[]){hidden, w},
+                               lora, 1, CLIP_LORA_C_FC);
+    made.c_proj_lora = list_lora(l, depth, prefix, "mlp.c_proj", made.c_proj_w,
+                                 (int64_t[]){w, hidden}, lora, 1, CLIP_LORA_C_PROJ);
     if (block != NULL) *block = made;
 }
 
@@ -101,7 +132,7 @@ static void list_vision(struct listing *l, struct clip_model *m)
     if (!siglip) m->ln_pre_w = list(l, depth, SHAPE(w), "visual.", "ln_pre.weight");
     if (!siglip) m->ln_pre_b = list(l, depth, SHAPE(w), "visual.", "ln_pre.bias");
     for (int64_t i = 0; i < c->vision_layers; i++)
-        list_block(l, "visual.", i, c->vision_layers, w, c->vision_mlp_ratio,
+        list_block(l, "visual.", i, c->vision_layers, w, c->vision_mlp_ratio, &c->lora,
                    m->params ? &m->vision_blocks[i] : NULL);
     m->ln_post_w = list(l, 0, SHAPE(w), "visual.", "ln_post.weight");
     m->ln_post_b = list(l, 0, SHAPE(w), "visual.", "ln_post.bias");
@@ -121,7 +152,7 @@ static void list_parameters(struct listing *l, struct clip_model *m)
     m->logit_bias = c->logit_bias ? list(l, 0, 0, NULL, "", "logit_bias") : NULL;
     list_vision(l, m);
     for (int64_t i = 0; i < c->text_layers; i++)
-        list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio,
+        list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio, &c->lora,
                    m->params ? &m->text_blocks[i] : NULL);
     m->token_embedding = list(l, depth, SHAPE(c->vocab_size, w), "", "token_embedding.weight");
     m->ln_final_w = list(l, 0, SHAPE(w), "", "ln_final.weight");
@@ -319,6 +350,7 @@ void clip_model_init(struct clip_model *m, uint64_t seed)
      * al., section 4.1). */
     *(float *)m->logit_scale->data = (float)(m->logit_bias != NULL ? log(10.0) : log(1 / 0.07));
     if (m->logit_bias != NULL) *(float *)m->logit_bias->data = -10.0f;
+    clip_lora_init(m, seed);
 }
 
 /* ---- locks ---- */

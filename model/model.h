@@ -10,6 +10,26 @@
 #include "autograd/tape.h"
 #include "kernels/kernels.h"
 
+/* Which linear layers have a low-rank path beside them (model/lora.h). */
+enum {
+    CLIP_LORA_Q = 1,
+    CLIP_LORA_K = 2,
+    CLIP_LORA_V = 4,
+    CLIP_LORA_OUT_PROJ = 8,
+    CLIP_LORA_C_FC = 16,
+    CLIP_LORA_C_PROJ = 32,
+    CLIP_LORA_ALL = 63
+};
+struct clip_lora_config {
+    int64_t rank; /* 0: none */
+    double alpha; /* the path counts alpha / rank times */
+    unsigned targets;
+};
+static inline double clip_lora_scale(const struct clip_lora_config *lora)
+{
+    return lora->alpha / (double)lora->rank;
+}
+
 /* SigLIP (Zhai et al. 2023; transformers' SiglipModel) differs from CLIP in this: patches have a
  * bias, there is no class row and no ln_pre; ln_post goes over all rows, and an attention with one
  * learned query, a LayerNorm and an MLP make one row of them (visual.attn_pool...), which is the
@@ -28,6 +48,7 @@ struct clip_model_config {
     bool siglip;     /* SigLIP's towers, see below */
     bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
     float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
+    struct clip_lora_config lora;      /* while training alone: files hold merged weights */
 };
 
 /* Fills in a preset ("vit-b-32", "vit-b-16", "vit-l-14"); CLIP_ERR_USAGE names the presets there
@@ -49,15 +70,21 @@ struct clip_param {
     char name[96];
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
     int64_t offset;            /* of its first element in both buffers */
+    bool adapted;              /* a low-rank path stands beside it */
     bool decays; /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
                     logit_scale */
     int depth; /* for layer-wise lr decay: blocks between it and its tower's output, 0 at the output
                 */
 };
 
+struct clip_lora_pair {
+    struct clip_tensor *a, *b; /* NULL: there is no path */
+};
+
 struct clip_block { /* a residual attention block; every pointer into model->params */
     struct clip_tensor *ln_1_w, *ln_1_b, *in_proj_w, *in_proj_b, *out_proj_w, *out_proj_b;
     struct clip_tensor *ln_2_w, *ln_2_b, *c_fc_w, *c_fc_b, *c_proj_w, *c_proj_b;
+    struct clip_lora_pair in_proj_lora, out_proj_lora, c_fc_lora, c_proj_lora;
 };
 
 /* What backward builds again instead of keeping it: nothing, each block's MLP, each block whole. */

@@ -13,11 +13,24 @@ struct block_args {
     enum clip_activation activation;
     enum clip_recompute recompute;
     float eps;
+    const struct clip_lora_config *lora;
 };
 
 static float eps_of(const struct clip_model *m)
 {
     return m->config.norm_eps > 0 ? (float)m->config.norm_eps : 1e-5f;
+}
+
+/* residual + the low-rank path of x, or the residual as it is where there is no path. The weight
+ * that the path stands beside has `parts` parts, the path's those in `which`. */
+static struct clip_tensor *low_rank(struct clip_tape *t, struct clip_tensor *x,
+                                    const struct clip_lora_pair *pair,
+                                    struct clip_tensor *residual, int parts, unsigned which,
+                                    const struct block_args *args)
+{
+    if (pair->a == NULL) return residual;
+    return clip_lora(t, x, pair->a, pair->b, residual, (float)clip_lora_scale(args->lora), parts,
+                     which);
 }
 
 /* x + attention(ln_1(x)) */
@@ -26,9 +39,24 @@ static struct clip_tensor *attention_part(struct clip_tape *t, struct clip_tenso
 {
     const struct clip_block *b = a->block;
     struct clip_tensor *h = clip_norm_rows(t, x, b->ln_1_w, b->ln_1_b, a->eps); /* [T,W] */
-    h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, NULL);   /* [T,3W] */
-    h = clip_attention(t, h, a->offsets, a->heads, a->causal); /* [T,W] */
+    struct clip_tensor *beside =
+        low_rank(t, h, &b->in_proj_lora, NULL, 3, a->lora->targets & 7, a); /* [T,3W] or none */
+    h = clip_linear(t, h, b->in_proj_w, b->in_proj_b, beside);              /* [T,3W] */
+    h = clip_attention(t, h, a->offsets, a->heads, a->causal);              /* [T,W] */
+    x = low_rank(t, h, &b->out_proj_lora, x, 1, 1, a);
     return clip_linear(t, h, b->out_proj_w, b->out_proj_b, x); /* [T,W] */
+}
+
+/* The same as clip_mlp, product by product: c_fc and c_proj may have a low-rank path. */
+static struct clip_tensor *mlp_with_lora(struct clip_tape *t, struct clip_tensor *h,
+                                         struct clip_tensor *x, const struct block_args *a)
+{
+    const struct clip_block *b = a->block;
+    struct clip_tensor *beside = low_rank(t, h, &b->c_fc_lora, NULL, 1, 1, a);
+    h = clip_linear(t, h, b->c_fc_w, b->c_fc_b, beside); /* [T,hidden] */
+    h = a->activation == CLIP_QUICK_GELU ? clip_quickgelu(t, h) : clip_gelu(t, h);
+    x = low_rank(t, h, &b->c_proj_lora, x, 1, 1, a);
+    return clip_linear(t, h, b->c_proj_w, b->c_proj_b, x); /* [T,W] */
 }
 
 /* x + mlp(ln_2(x)) */
@@ -38,6 +66,7 @@ static struct clip_tensor *mlp_part(struct clip_tape *t, struct clip_tensor *x,
     const struct clip_block *b = a->block;
     struct clip_mlp_weights w = {b->c_fc_w, b->c_fc_b, b->c_proj_w, b->c_proj_b};
     struct clip_tensor *h = clip_norm_rows(t, x, b->ln_2_w, b->ln_2_b, a->eps); /* [T,W] */
+    if (b->c_fc_lora.a != NULL || b->c_proj_lora.a != NULL) return mlp_with_lora(t, h, x, a);
     return clip_mlp(t, h, &w, a->activation, a->recompute != CLIP_RECOMPUTE_MLP, x); /* [T,W] */
 }
 
@@ -118,7 +147,7 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
-                                  clip_model_activation(c), m->recompute, eps_of(m)};
+                                  clip_model_activation(c), m->recompute, eps_of(m), &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
@@ -179,7 +208,7 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, !c->siglip,
-                                  clip_model_activation(c), m->recompute, eps_of(m)};
+                                  clip_model_activation(c), m->recompute, eps_of(m), &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 try:
     import torchvision  # noqa: F401
@@ -615,6 +615,83 @@ def make_training():
     )
 
 
+LORA = dict(rank=2, alpha=4, steps=6)
+
+
+def lora_paths(model):
+    """Weight name, name of the path, rows of each part that has one: query and value of in_proj."""
+    for name, weight in model.named_parameters():
+        if "resblocks" not in name or weight.ndim < 2:
+            continue
+        layer = name.removesuffix("_weight").removesuffix(".weight")
+        part = len(weight) // 3
+        parts = [(0, part), (2 * part, 3 * part)] if "in_proj" in name else [(0, len(weight))]
+        yield name, layer, parts
+
+
+def make_lora():
+    """LoRA over the model of training/: float64, the paths alone are trained."""
+    torch.manual_seed(30)
+    model = make_model(TRAIN_MODEL).double()
+    model.attn_mask = model.attn_mask.double()
+    data = load_file(ROOT / "training/data.safetensors")
+    pixels = (data["images"].float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+        STD
+    ).view(3, 1, 1)
+    torch.manual_seed(31)
+    base = {n: p.detach() for n, p in model.named_parameters()}
+    paths, r = {}, LORA["rank"]
+    for name, layer, parts in lora_paths(model):
+        rows, width = sum(b - a for a, b in parts), base[name].shape[1]
+        paths[f"{layer}.lora_A.weight"] = randn(len(parts) * r, width, scale=width**-0.5)
+        paths[f"{layer}.lora_B.weight"] = torch.zeros(rows, r).double()
+    out = {f"start.{k}": v.clone() for k, v in paths.items() if "lora_A" in k}
+    for path in paths.values():
+        path.requires_grad_()
+
+    def merged():
+        weights = dict(base)
+        for name, layer, parts in lora_paths(model):
+            a, b = paths[f"{layer}.lora_A.weight"], paths[f"{layer}.lora_B.weight"]
+            change, done = torch.zeros_like(base[name]), 0
+            for k, (first, last) in enumerate(parts):
+                n = last - first
+                part = b[done : done + n] @ a[k * r : (k + 1) * r]
+                change = torch.cat([change[:first], part, change[last:]])
+                done += n
+            weights[name] = base[name] + LORA["alpha"] / r * change
+        return weights
+
+    adamw = torch.optim.AdamW(
+        paths.values(),
+        lr=RUN["lr"],
+        betas=RUN["betas"],
+        eps=RUN["eps"],
+        weight_decay=RUN["weight_decay"],
+    )
+    log = {k: [] for k in ("loss", "grad_norm")}
+    for step in range(LORA["steps"]):
+        warm, total = RUN["warmup"], RUN["total_steps"]
+        for group in adamw.param_groups:
+            group["lr"] = RUN["lr"] * (
+                (step + 1) / warm
+                if step < warm
+                else (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+            )
+        adamw.zero_grad()
+        rows = data["order"][step].long()
+        inputs = (pixels[rows].double(), data["input_ids"][rows].long())
+        loss = open_clip.ClipLoss()(*torch.func.functional_call(model, merged(), inputs))
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(list(paths.values()), RUN["grad_clip_norm"])
+        adamw.step()
+        log["loss"].append(loss.item())
+        log["grad_norm"].append(norm.item())
+    out |= {k: torch.tensor(v) for k, v in log.items()}
+    out |= {f"after.{k}": v for k, v in paths.items()}
+    save("training/lora.safetensors", out)
+
+
 # ---------------------------------------------------------------- preprocess
 
 
@@ -745,6 +822,7 @@ def main():
     make_openclip("openclip_quickgelu_tiny", 11, quick, 2, 3)
     make_retrieval()
     make_training()
+    make_lora()
     make_preprocess()
     print("total bytes:", sum(f.stat().st_size for f in ROOT.rglob("*") if f.is_file()))
 

@@ -248,3 +248,39 @@ check "a half of a task" says 'needs --old-classes' 2 clip_eval interpolate good
 check "a model of another size" run 0 $(train) --set model.vision_width=24 --output wide
 check "... cannot be mixed" says 'differ in their visual.' 1 clip_eval interpolate good wide \
     --data pairs.csv
+
+# ---- LoRA --------------------------------------------------------------------------------------
+lora="$(train) --init good --set lora.rank=2 --set optim.ema_decay=0.5
+    --set train.multi_positive=true"
+check "LoRA trains the paths alone" prints '"trained_parameters":512' 0 $lora --dry-run --json \
+    --output dry
+check "a LoRA run" run 0 $lora --output lora
+check "... leaves a small adapter" ls "$folder"/lora/adapter/adapter_{model.safetensors,config.json}
+check "... that PEFT knows" grep -q '"target_modules":\["q_proj","v_proj"\]' \
+    "$folder/lora/adapter/adapter_config.json"
+check "... of the paths" grep -aq \
+    'base_model.model.vision_model.encoder.layers.1.self_attn.v_proj.lora_B.weight' \
+    "$folder/lora/adapter/adapter_model.safetensors"
+check "its checkpoint is a model like any" run 0 clip_eval retrieval --model lora --data pairs.csv \
+    --json
+measured=$(sed 's/,"text_retrieval.*//' "$folder/out")
+last_metric() { tail -n 1 "$folder/$1/metrics.jsonl"; }
+check "... with what validation measured" test "$(grep -o '"image_retrieval_recall@1":[0-9.]*' \
+    <<<"$measured")" = "$(last_metric lora | grep -o '"image_retrieval_recall@1":[0-9.]*')"
+cp -r "$folder/lora" "$folder/lora-whole"
+rm "$folder"/lora/checkpoints/step_6.h5
+ln -f "$folder/lora/checkpoints/step_3.h5" "$folder/lora/last.h5"
+check "it goes on" run 0 $lora --output lora --resume
+check "... to the same bytes" cmp "$folder/lora/last.h5" "$folder/lora-whole/last.h5"
+check "... and the same adapter" cmp "$folder/lora/adapter/adapter_model.safetensors" \
+    "$folder/lora-whole/adapter/adapter_model.safetensors"
+check "it is exported merged" run 0 clip_export --model lora --format safetensors \
+    --output lora.safetensors
+no_paths() { ! grep -aq lora_ "$folder/lora.safetensors"; }
+check "... without paths" no_paths
+check "a model may be tuned from it" run 0 $(train) --init lora --output lora-tuned
+check "a path for a word that is none" says '"query" is none of q, k, v' 2 $lora --output none \
+    --set lora.targets=query
+check "LoRA without a model" says 'name it by --init' 2 $(train) --set lora.rank=2 --output none
+check "all of it in bf16, in pieces" run 0 $lora --set lora.targets=all --set train.micro_batch=3 \
+    --set train.precision=bf16 --output lora-all

@@ -388,6 +388,36 @@ static void test_attention(void **state)
     }
 }
 
+/* ---- lora: beside a layer of one part, and beside query, key and value ---- */
+
+static struct clip_tensor *lora(struct clip_tape *t, struct clip_tensor *const *l,
+                                const void *context)
+{
+    const struct with *w = context;
+    return clip_lora(t, l[0], l[1], l[2], w->causal ? l[3] : NULL, w->factor,
+                     (int)(w->number / 10), (unsigned)(w->number % 10));
+}
+
+static void test_lora(void **state)
+{
+    (void)state;
+    struct with with = {.factor = 1.7f, .number = 11};
+    gradcheck_op("lora", lora, &with,
+                 LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 3, 9), NORMAL(1, 3, 11, 3)), 0);
+    with.causal = true; /* with a residual */
+    gradcheck_op("lora", lora, &with,
+                 LEAVES(NORMAL(1, 1, 35, 9), NORMAL(1, 2, 2, 9), NORMAL(1, 3, 11, 2),
+                        NORMAL(1, 4, 35, 11)), 0);
+    with.number = 35; /* parts 0 and 2 of 3 */
+    gradcheck_op("lora", lora, &with,
+                 LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 6, 9), NORMAL(1, 3, 10, 3),
+                        NORMAL(1, 4, 7, 15)), 0);
+    with.causal = false;
+    with.number = 32; /* part 1 of 3 */
+    gradcheck_op("lora", lora, &with,
+                 LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 4, 9), NORMAL(1, 3, 5, 4)), 0);
+}
+
 /* ---- losses; rows are l2-normalised inside, as they are when training ---- */
 
 static struct clip_tensor *infonce(struct clip_tape *t, struct clip_tensor *const *l,
@@ -554,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_patch_embed),
         cmocka_unit_test(test_prepend_class),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_lora),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_distill),
         cmocka_unit_test(test_cross_entropy),

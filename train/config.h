@@ -65,6 +65,11 @@ struct clip_config {
     struct {
         const char *images, *classes, *templates, *data;
     } probe;
+    struct {
+        int64_t rank;
+        double alpha;
+        const char *targets;
+    } lora;
 
     const char **values; /* one a row of the table, as written; NULL: the default */
     struct clip_arena arena;

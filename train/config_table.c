@@ -153,5 +153,10 @@ const struct clip_key clip_config_keys[] = {
     TEXT(probe, classes, "", false, "its class file"),
     TEXT(probe, templates, "", false, "its template file"),
     TEXT(probe, data, "", false, "pairs of an older task: retrieval on them at each validation"),
+
+    INT(lora, rank, "0", 0, 4096, true,
+        "with --init: train low-rank paths beside frozen weights; 0: the weights"),
+    REAL(lora, alpha, "16", 0, 1e6, true, "a path counts alpha / rank times"),
+    TEXT(lora, targets, "q,v", true, "where: q, k, v, out_proj, c_fc, c_proj, or all"),
 };
 const int clip_config_key_count = (int)(sizeof clip_config_keys / sizeof clip_config_keys[0]);

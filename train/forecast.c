@@ -73,8 +73,10 @@ clip_status clip_train_forecast(struct clip_config *config,
     int64_t longest = (int64_t)(f->tokens_per_caption * batch + 2 * deviation * sqrt(batch));
     CLIP_TRY(clip_step_plan(s.step, longest, &activations, error));
     f->flops_per_step = clip_model_flops(&s.model_config, config->train.batch_size, tokens, true);
-    int64_t moments = config->optim.moments[0] == 'b' ? 4 : 8;
-    f->weights_bytes = s.model->size * (8 + moments + (s.step->ema != NULL ? 4 : 0));
+    /* gradient, two moments and average are of what is trained; the rest is never touched */
+    int64_t moment = s.step->options.adamw.bf16_moments ? 2 : 4;
+    f->weights_bytes = s.model->size * (int64_t)sizeof(float) +
+                       f->trained * (4 + 2 * moment + (s.step->ema != NULL ? 4 : 0));
     f->activation_bytes = (int64_t)activations;
     /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
     f->peak_bytes = clip_bench_peak_rss() + f->activation_bytes + loader_bytes(&s) +

@@ -4,6 +4,7 @@
 
 #include "core/progress.h"
 #include "eval/model_file.h"
+#include "model/lora.h"
 
 static bool is(const char *value, const char *word) { return strcmp(value, word) == 0; }
 static const char *or_null(const char *text) { return text[0] != '\0' ? text : NULL; }
@@ -103,6 +104,11 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
         {"quick_gelu", from->quick_gelu, mine->quick_gelu},
     };
     char value[128];
+    if (from->siglip)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s is a SigLIP model, which is read but not trained here; start from a "
+                         "CLIP model ([train] loss = siglip gives it SigLIP's loss)",
+                         init);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         bool set = clip_config_is_set(s->config, "model", keys[i].key);
         if (set && keys[i].theirs != keys[i].ours)
@@ -124,6 +130,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
             CLIP_TRY(clip_config_put(s->config, "model", key, value, error));
     }
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
+    s->model_config.gelu_tanh = from->gelu_tanh; /* what no key says */
+    s->model_config.norm_eps = from->norm_eps;
 out:
     return status;
 }
@@ -147,6 +155,7 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!clip_config_is_set(s->config, "data", keys[i].key))
             CLIP_TRY(clip_config_put(s->config, "data", keys[i].key, keys[i].value, error));
+    s->text_ids = file->ids;
     s->preprocess.shortest = file->preprocess.shortest;
     s->preprocess.floor_crop = file->preprocess.floor_crop;
 out:
@@ -177,6 +186,28 @@ static void copy_weights(struct clip_model *to, struct clip_model *from)
     }
 }
 
+static clip_status read_lora(struct clip_setup *s, bool tuning, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_config *c = s->config;
+    struct clip_lora_config *lora = &s->model_config.lora;
+    if (c->lora.rank == 0) return CLIP_OK;
+    if (!tuning)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[lora] rank = %lld adapts a model that is there; name it by --init, or "
+                         "leave [lora] out",
+                         (long long)c->lora.rank);
+    *lora = (struct clip_lora_config){.rank = c->lora.rank, .alpha = c->lora.alpha};
+    CLIP_TRY(clip_lora_targets(c->lora.targets, &lora->targets, error));
+    if (s->model_config.gelu_tanh && (lora->targets & (CLIP_LORA_C_FC | CLIP_LORA_C_PROJ)) != 0)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[lora] targets = %s: the MLP of a model whose GELU is tanh's has no "
+                         "path; choose among q, k, v and out_proj",
+                         c->lora.targets);
+out:
+    return status;
+}
+
 /* Tokenizer and model: --init's, or the configuration's with fresh weights. */
 static clip_status open_model(struct clip_setup *s, const char *init, struct clip_error *error)
 {
@@ -196,6 +227,7 @@ static clip_status open_model(struct clip_setup *s, const char *init, struct cli
         CLIP_TRY(clip_tokenizer_open(&s->tokenizer, s->config->data.tokenizer, NULL, error));
     }
     if (file != NULL) warn_of_tokenizer(s, file);
+    CLIP_TRY(read_lora(s, init != NULL, error));
     CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
     clip_model_init(s->model, (uint64_t)s->config->train.seed);
     if (file != NULL) copy_weights(s->model, file->model);
@@ -265,6 +297,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
     if (options.teacher != NULL)
         CLIP_TRY(clip_teacher_read(&s->teacher, c->train.teacher_embeddings, s->train_data, error));
     CLIP_TRY(clip_model_train(s->model, error));
+    if (s->model->config.lora.rank > 0) clip_lora_freeze(s->model);
     if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
     if (c->train.lock_text) clip_model_lock_text(s->model, c->train.unlocked_text_blocks);
     CLIP_TRY(clip_step_create(&s->step, s->model, &options, error));

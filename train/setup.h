@@ -3,6 +3,7 @@
 #define CLIP_TRAIN_SETUP_H
 
 #include "data/loader.h"
+#include "eval/model_description.h"
 #include "train/config.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -15,6 +16,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;
+    struct clip_text_ids text_ids; /* --init's rules for rows of ids */
     struct clip_teacher teacher; /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;

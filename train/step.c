@@ -67,7 +67,12 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     CLIP_TRY(create_adamw(s, error));
     if (options->ema_decay > 0) {
         CLIP_NEW(s->ema, model->size);
-        memcpy(s->ema, model->data, (size_t)model->size * sizeof *s->ema);
+        for (int64_t i = 0; i < model->param_count; i++) {
+            const struct clip_param *p = &model->params[i];
+            if (p->tensor.needs_grad)
+                memcpy(s->ema + p->offset, p->tensor.data,
+                       (size_t)clip_tensor_count(&p->tensor) * sizeof *s->ema);
+        }
     }
     if (options->patch_dropout > 0) CLIP_NEW(s->keep, options->batch_size * kept_patches(s));
     if (piece_size(s) < options->batch_size) {
@@ -320,7 +325,12 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     if (*logit_scale < 0) *logit_scale = 0;
     if (*logit_scale > most) *logit_scale = most;
     result->logit_scale = (double)*logit_scale;
-    if (s->ema != NULL) clip_ema_update(s->ema, m->data, s->options.ema_decay, m->size);
+    for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        if (p->tensor.needs_grad)
+            clip_ema_update(s->ema + p->offset, p->tensor.data, s->options.ema_decay,
+                            clip_tensor_count(&p->tensor));
+    }
 out:
     return status;
 }

@@ -47,7 +47,7 @@ struct clip_step {
     struct clip_model *model; /* borrowed; in training mode, locks already set */
     struct clip_tape *tape;
     struct clip_adamw *adamw;
-    float *ema;            /* [model->size], or NULL */
+    float *ema;            /* laid out like the model's data, of what is trained; or NULL */
     int32_t *keep;         /* [batch_size, kept patches] */
     float *embeds, *grads; /* micro-batches: pictures, then captions and negatives [.., E] */
     int32_t *offsets;      /* micro-batches: [micro_batch + 1] */

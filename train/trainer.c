@@ -6,9 +6,9 @@
 
 #include "core/json.h"
 #include "core/progress.h"
-#include "eval/model_file.h"
 #include "train/advice.h"
 #include "train/bench.h"
+#include "train/checkpoint.h"
 #include "train/run.h"
 #include "train/setup.h"
 #include "train/validate.h"
@@ -35,46 +35,6 @@ struct trainer {
 static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw->step; }
 
 /* ---- checkpoints ---- */
-
-static enum clip_dtype moments_dtype(const struct clip_setup *s)
-{
-    return s->step->options.adamw.bf16_moments ? CLIP_BF16 : CLIP_F32;
-}
-
-/* Adds a buffer laid out like the model's parameters, each under PREFIX and its name. */
-static clip_status add_buffer(struct clip_bundle *bundle, const char *prefix,
-                              const struct clip_model *m, enum clip_dtype dtype, void *buffer,
-                              struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    char name[160];
-    for (int64_t i = 0; i < m->param_count; i++) {
-        const struct clip_param *p = &m->params[i];
-        void *at = (char *)buffer + (size_t)p->offset * clip_dtype_size(dtype);
-        struct clip_tensor tensor = clip_tensor_view(dtype, at, p->tensor.ndim, p->tensor.shape);
-        snprintf(name, sizeof name, "%s%s", prefix, p->name);
-        CLIP_TRY(clip_bundle_add(bundle, name, &tensor, error));
-    }
-out:
-    return status;
-}
-
-static clip_status copy_buffer(const struct clip_bundle *bundle, const char *prefix,
-                               const struct clip_model *m, enum clip_dtype dtype, void *buffer,
-                               struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    char name[160];
-    for (int64_t i = 0; i < m->param_count; i++) {
-        const struct clip_param *p = &m->params[i];
-        void *at = (char *)buffer + (size_t)p->offset * clip_dtype_size(dtype);
-        struct clip_tensor tensor = clip_tensor_view(dtype, at, p->tensor.ndim, p->tensor.shape);
-        snprintf(name, sizeof name, "%s%s", prefix, p->name);
-        CLIP_TRY(clip_bundle_copy(bundle, name, &tensor, error));
-    }
-out:
-    return status;
-}
 
 static json_t *state_of(const struct trainer *t)
 {
@@ -111,23 +71,18 @@ static clip_status save(struct trainer *t, bool best, struct clip_error *error)
 {
     clip_status status;
     struct clip_bundle bundle = {0};
-    struct clip_setup *s = &t->setup;
-    struct clip_model_file file = {.model = s->model,
-                                   .tokenizer = s->tokenizer,
-                                   .preprocess = s->preprocess,
-                                   .cleaning = s->cleaning};
-    CLIP_TRY(clip_model_file_add(&bundle, &file, "model/", error));
-    if (s->step->ema != NULL)
-        CLIP_TRY(add_buffer(&bundle, "ema/", s->model, CLIP_F32, s->step->ema, error));
-    CLIP_TRY(add_buffer(&bundle, "optimizer/exp_avg/", s->model, moments_dtype(s),
-                        s->step->adamw->moment1, error));
-    CLIP_TRY(add_buffer(&bundle, "optimizer/exp_avg_sq/", s->model, moments_dtype(s),
-                        s->step->adamw->moment2, error));
+    struct clip_model *sums[2] = {NULL, NULL};
+    CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, error));
     CLIP_TRY(add_texts(t, &bundle, error));
     CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
+    if (t->setup.model->config.lora.rank > 0 && (best || !isfinite(t->best)))
+        CLIP_TRY(clip_adapter_write(&t->setup, t->run.folder,
+                                    t->options->init != NULL ? t->options->init : "", error));
     t->saved_step = steps_done(t);
 out:
     clip_bundle_release(&bundle);
+    clip_model_free(sums[0]);
+    clip_model_free(sums[1]);
     return status;
 }
 
@@ -196,19 +151,10 @@ static clip_status resume(struct trainer *t, struct clip_error *error)
 {
     clip_status status;
     struct clip_bundle bundle = {0};
-    struct clip_setup *s = &t->setup;
     char name[4096];
     CLIP_TRY(clip_run_newest(&t->run, &bundle, name, sizeof name, error));
     if (!t->options->force) CLIP_TRY(compare_configs(t, &bundle, name, error));
-    CLIP_TRY(copy_buffer(&bundle, "model/", s->model, CLIP_F32, s->model->data, error));
-    CLIP_TRY(copy_buffer(&bundle, "optimizer/exp_avg/", s->model, moments_dtype(s),
-                         s->step->adamw->moment1, error));
-    CLIP_TRY(copy_buffer(&bundle, "optimizer/exp_avg_sq/", s->model, moments_dtype(s),
-                         s->step->adamw->moment2, error));
-    bool has_ema = clip_bundle_find(&bundle, "ema/logit_scale") != NULL;
-    if (s->step->ema != NULL)
-        CLIP_TRY(copy_buffer(&bundle, has_ema ? "ema/" : "model/", s->model, CLIP_F32,
-                             s->step->ema, error));
+    CLIP_TRY(clip_checkpoint_restore(&t->setup, &bundle, error));
     CLIP_TRY(restore_state(t, &bundle, name, error));
     CLIP_TRY(clip_run_rewind_logs(&t->run, steps_done(t), error));
     t->saved_step = steps_done(t);

@@ -96,11 +96,12 @@ out:
 
 /* ---- the model as it is now ---- */
 
-/* Points every parameter into `buffer`, laid out like the model's own. */
+/* Points every trained parameter into `buffer`, laid out like the model's own. */
 static void use_buffer(struct clip_model *model, float *buffer)
 {
     for (int64_t i = 0; i < model->param_count; i++)
-        model->params[i].tensor.data = buffer + model->params[i].offset;
+        if (model->params[i].tensor.needs_grad)
+            model->params[i].tensor.data = buffer + model->params[i].offset;
 }
 
 clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s,
@@ -110,7 +111,8 @@ clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s
     *t = (struct clip_trained){.file = {.model = s->model,
                                         .tokenizer = s->tokenizer,
                                         .preprocess = s->preprocess,
-                                        .cleaning = s->cleaning}};
+                                        .cleaning = s->cleaning,
+                                        .ids = s->text_ids}};
     if (s->step->ema != NULL) use_buffer(s->model, s->step->ema);
     return clip_embedder_create(&t->embedder, &t->file, &options, error);
 }

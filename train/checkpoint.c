@@ -1,0 +1,134 @@
+#include "train/checkpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "eval/model_file.h"
+#include "model/lora.h"
+
+/* Which parameters. */
+static bool all(const struct clip_param *p)
+{
+    (void)p;
+    return true;
+}
+static bool trained(const struct clip_param *p) { return p->tensor.needs_grad; }
+static bool adapted(const struct clip_param *p) { return p->adapted; }
+static bool plain(const struct clip_param *p) { return !p->adapted && !clip_lora_is(p); }
+
+typedef bool (*choice_fn)(const struct clip_param *param);
+typedef clip_status (*bundle_fn)(struct clip_bundle *bundle, const char *name,
+                                 const struct clip_tensor *tensor, struct clip_error *error);
+
+/* Calls `fn` with PREFIX + name and the place in `buffer`, laid out like the model's data but of
+ * `dtype`, of each parameter that is chosen; what is not trained has its place in the data itself.
+ */
+static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
+                           const struct clip_model *m, enum clip_dtype dtype, void *buffer,
+                           choice_fn chosen, bundle_fn fn, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char name[160];
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        if (!chosen(p)) continue;
+        void *data = trained(p) ? (char *)buffer + (size_t)p->offset * clip_dtype_size(dtype)
+                                : p->tensor.data;
+        struct clip_tensor tensor = clip_tensor_view(dtype, data, p->tensor.ndim, p->tensor.shape);
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        CLIP_TRY(fn(bundle, name, &tensor, error));
+    }
+out:
+    return status;
+}
+
+static clip_status each(struct clip_bundle *bundle, const char *prefix, const struct clip_model *m,
+                        float *buffer, choice_fn chosen, bundle_fn fn, struct clip_error *error)
+{
+    return each_as(bundle, prefix, m, CLIP_F32, buffer, chosen, fn, error);
+}
+
+static clip_status each_moment(struct clip_bundle *bundle, const struct clip_setup *s, bundle_fn fn,
+                               struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_adamw *adamw = s->step->adamw;
+    enum clip_dtype dtype = s->step->options.adamw.bf16_moments ? CLIP_BF16 : CLIP_F32;
+    CLIP_TRY(each_as(bundle, "optimizer/exp_avg/", s->model, dtype, adamw->moment1, trained, fn,
+                     error));
+    CLIP_TRY(each_as(bundle, "optimizer/exp_avg_sq/", s->model, dtype, adamw->moment2, trained, fn,
+                     error));
+out:
+    return status;
+}
+
+static clip_status copy(struct clip_bundle *bundle, const char *name,
+                        const struct clip_tensor *tensor, struct clip_error *error)
+{
+    return clip_bundle_copy(bundle, name, tensor, error);
+}
+
+/* The sum of base and paths as a model by itself. */
+static clip_status merge(struct clip_model **out, const struct clip_model *m, const float *buffer,
+                         struct clip_error *error)
+{
+    struct clip_model_config config = m->config;
+    config.lora = (struct clip_lora_config){0};
+    clip_status status = clip_model_create(out, &config, error);
+    if (status == CLIP_OK) clip_lora_merge(*out, m, buffer);
+    return status;
+}
+
+clip_status clip_checkpoint_add(struct clip_bundle *bundle, const struct clip_setup *s,
+                                struct clip_model *sums[2], struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_model *m = s->model;
+    float *ema = s->step->ema;
+    bool lora = m->config.lora.rank > 0;
+    sums[0] = sums[1] = NULL;
+    if (lora) CLIP_TRY(merge(&sums[0], m, m->data, error));
+    if (lora && ema != NULL) CLIP_TRY(merge(&sums[1], m, ema, error));
+    const struct clip_model_file file = {.model = lora ? sums[0] : m,
+                                         .tokenizer = s->tokenizer,
+                                         .preprocess = s->preprocess,
+                                         .cleaning = s->cleaning,
+                                         .ids = s->text_ids};
+    CLIP_TRY(clip_model_file_add(bundle, &file, "model/", error));
+    if (lora && ema != NULL)
+        CLIP_TRY(each(bundle, "ema/", sums[1], sums[1]->data, all, clip_bundle_add, error));
+    else if (ema != NULL)
+        CLIP_TRY(each(bundle, "ema/", m, ema, all, clip_bundle_add, error));
+    if (lora) {
+        CLIP_TRY(each(bundle, "base/", m, m->data, adapted, clip_bundle_add, error));
+        CLIP_TRY(each(bundle, "lora/", m, m->data, clip_lora_is, clip_bundle_add, error));
+        if (ema != NULL)
+            CLIP_TRY(each(bundle, "lora_ema/", m, ema, clip_lora_is, clip_bundle_add, error));
+    }
+    CLIP_TRY(each_moment(bundle, s, clip_bundle_add, error));
+out:
+    return status;
+}
+
+clip_status clip_checkpoint_restore(struct clip_setup *s, const struct clip_bundle *from,
+                                    struct clip_error *error)
+{
+    clip_status status;
+    struct clip_bundle *bundle = (struct clip_bundle *)(uintptr_t)from; /* only read */
+    struct clip_model *m = s->model;
+    float *ema = s->step->ema;
+    bool has_ema = clip_bundle_find(from, "ema/logit_scale") != NULL;
+    CLIP_TRY(each(bundle, "model/", m, m->data, plain, copy, error));
+    if (m->config.lora.rank > 0) {
+        CLIP_TRY(each(bundle, "base/", m, m->data, adapted, copy, error));
+        CLIP_TRY(each(bundle, "lora/", m, m->data, clip_lora_is, copy, error));
+        if (ema != NULL)
+            CLIP_TRY(each(bundle, has_ema ? "lora_ema/" : "lora/", m, ema, clip_lora_is, copy,
+                          error));
+    } else if (ema != NULL) {
+        CLIP_TRY(each(bundle, has_ema ? "ema/" : "model/", m, ema, trained, copy, error));
+    }
+    CLIP_TRY(each_moment(bundle, s, copy, error));
+out:
+    return status;
+}
