@@ -81,6 +81,12 @@ void clip_dataset_free(struct clip_dataset *dataset); /* NULL is fine */
 /* Is it a data set by its name (a suffix, not what is there), and no picture or text file? */
 bool clip_dataset_is_named(const char *data);
 
+/* The samples whose pictures are held out (`held`), a `share` of all pictures chosen by a hash of
+ * their names, or the others; under new numbers, in order. A picture's samples stay together. The
+ * set borrows `whole`. *samples (or NULL): their numbers in `whole`, the set's memory. */
+clip_status clip_dataset_split(struct clip_dataset **out, const struct clip_dataset *whole,
+                               double share, bool held, const int64_t **samples,
+                               struct clip_error *error);
 /* The chance that two different samples are of one picture (or class) or have the same caption:
  * what multi_positive is for. Estimated from up to 20,000 evenly spaced samples. */
 clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *chance,

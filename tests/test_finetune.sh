@@ -284,3 +284,26 @@ check "a path for a word that is none" says '"query" is none of q, k, v' 2 $lora
 check "LoRA without a model" says 'name it by --init' 2 $(train) --set lora.rank=2 --output none
 check "all of it in bf16, in pieces" run 0 $lora --set lora.targets=all --set train.micro_batch=3 \
     --set train.precision=bf16 --output lora-all
+
+# ---- configs/finetune.ini, as it is ------------------------------------------------------------
+mkdir "$folder/many"
+printf 'filepath\ttitle\n' >"$folder/many.tsv"
+for ((i = 0; i < 140; i++)); do
+    for picture in "$folder"/photos/*.png; do
+        name=$(basename "$picture" .png)
+        ln "$picture" "$folder/many/$i-$name.png"
+        printf 'many/%s.png\ta picture of a %s, the %sth\n' "$i-$name" "${name%_*}" "$i"
+    done
+done >>"$folder/many.tsv"
+cp configs/finetune.ini "$folder"
+tuning='clip_train --config finetune.ini --init good --set data.train_data=many.tsv --quiet'
+check "700 pairs and a model are enough" run 0 $tuning --output tuned
+check "... some of them validate" test "$(wc -l <"$folder/tuned/metrics.jsonl")" -ge 5
+check "... the best is kept" test -e "$folder/tuned/best.h5"
+check "... and it goes on to the same end" prints 'was finished already' 0 $tuning --output tuned \
+    --resume
+check "a teacher of all of them" run 0 clip_embed --model good --pairs many.tsv --output many.h5
+check "... teaches those that are trained on" run 0 $tuning --output taught \
+    --set train.teacher_embeddings=many.h5 --set train.epochs=1
+check "a share that holds nothing out" says 'val_share = 1e-06 leaves 0 samples' 2 $tuning \
+    --set data.val_share=0.000001 --output none

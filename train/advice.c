@@ -25,7 +25,7 @@ static void advise_schedule(const struct clip_setup *s)
 static void advise_lr(const struct clip_setup *s)
 {
     double lr = s->step->options.schedule.lr;
-    if (lr >= 5e-4)
+    if (lr >= 5e-4 && s->model_config.lora.rank == 0) /* paths begin at zero and want more */
         clip_warn("[optim] lr = %g is a learning rate for training from scratch; with --init it "
                   "soon overwrites what the model knows: try %g, or configs/finetune.ini",
                   lr, lr / 10);

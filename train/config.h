@@ -23,7 +23,9 @@ struct clip_config {
         const char *image_mean, *image_std; /* three numbers with commas; "": CLIP's */
     } model;
     struct {
-        const char *train_data, *val_data, *images_root, *csv_separator, *csv_img_key,
+        const char *train_data, *val_data;
+        double val_share;
+        const char *images_root, *csv_separator, *csv_img_key,
             *csv_caption_key, *csv_negative_key, *tokenizer;
         int64_t workers;
         double aug_scale_min;
@@ -40,7 +42,8 @@ struct clip_config {
         const char *precision;
         int64_t seed;
         const char *output;
-        int64_t val_every, save_every, keep, log_every;
+        const char *val_every, *save_every; /* steps, or a share of the run as in 5% */
+        int64_t keep, log_every;
         bool report, tensorboard;
         const char *loss;
         bool multi_positive;
@@ -56,7 +59,9 @@ struct clip_config {
         double lr, beta1, beta2, eps, wd;
         const char *warmup; /* steps, or a share of the run as in 5% */
         const char *lr_scheduler, *cooldown;
-        double grad_clip_norm, layer_decay, ema_decay;
+        double grad_clip_norm, layer_decay;
+        int64_t lr_width;
+        double ema_decay;
         const char *moments;
     } optim;
     struct {

@@ -26,10 +26,11 @@
     {                                                                                    \
         FIELD(s, k), KEY_CHOICE, AT(s, k), standard, 0, 0, false, choices, decides, help \
     }
-#define SHARE(s, k, standard, help)                                               \
-    {                                                                             \
-        FIELD(s, k), KEY_SHARE, AT(s, k), standard, 0, 0, false, NULL, true, help \
+#define SHARE_OF(s, k, standard, decides, help)                                      \
+    {                                                                                \
+        FIELD(s, k), KEY_SHARE, AT(s, k), standard, 0, 0, false, NULL, decides, help \
     }
+#define SHARE(s, k, standard, help) SHARE_OF(s, k, standard, true, help)
 #define TRIPLE(s, k, standard, help)                                               \
     {                                                                              \
         FIELD(s, k), KEY_TRIPLE, AT(s, k), standard, 0, 0, false, NULL, true, help \
@@ -61,6 +62,8 @@ const struct clip_key clip_config_keys[] = {
     TEXT(data, train_data, "", true,
          "pairs to train on: csv, tsv, jsonl, COCO json, tar shards, class folders"),
     TEXT(data, val_data, "", false, "pairs to validate on; empty: none"),
+    REAL(data, val_share, "0", 0, 0.5, false,
+         "share of train_data's pictures that validates where val_data is empty"),
     TEXT(data, images_root, "", true,
          "folder that picture paths count from; empty: the data file's"),
     TEXT(data, csv_separator, "auto", true, "auto, comma, tab, or one character"),
@@ -99,8 +102,10 @@ const struct clip_key clip_config_keys[] = {
            "numbers that are multiplied; sums and weights are always fp32"),
     INT(train, seed, "0", 0, 9e15, true, "of initial weights, order and augmentation"),
     TEXT(train, output, "", false, "folder of the run; empty: runs/ and the config file's name"),
-    INT(train, val_every, "500", 1, 1e12, false, "steps between validations"),
-    INT(train, save_every, "500", 1, 1e12, false, "steps between checkpoints"),
+    SHARE_OF(train, val_every, "500", false,
+             "steps between validations, or a share of the run as in 5%"),
+    SHARE_OF(train, save_every, "500", false,
+             "steps between checkpoints, or a share of the run as in 5%"),
     INT(train, keep, "3", 1, 1e6, false, "how many of checkpoints/step_N.h5 are kept"),
     INT(train, log_every, "10", 1, 1e12, false, "steps between lines of log.jsonl"),
     BOOL_OF(train, report, "true", false, "report.html in the run's folder, kept up to date"),
@@ -138,6 +143,8 @@ const struct clip_key clip_config_keys[] = {
     SHARE(optim, cooldown, "10%", "const-cooldown: last steps, down to 0, or a share of the run"),
     REAL(optim, grad_clip_norm, "1.0", 0, 1e9, false, "largest norm of the gradient; 0: any"),
     REAL(optim, layer_decay, "1.0", 0, 1, true, "lr factor from each block to the one below it"),
+    INT(optim, lr_width, "0", 0, 65536, true,
+        "tower width that lr is for: a tower half as wide learns twice as fast; 0: any"),
     REAL(optim, ema_decay, "0", 0, 0.9999999, false,
          "moving average of the weights, saved beside them; 0: off"),
     CHOICE(optim, moments, "f32", "f32|bf16",

@@ -259,6 +259,17 @@ out:
     return status;
 }
 
+/* A row for each sample of train_data, which may be a part of what the teacher saw. */
+static clip_status read_teacher(struct clip_setup *s, struct clip_error *error)
+{
+    const char *path = s->config->train.teacher_embeddings;
+    if (s->whole_data == NULL) return clip_teacher_read(&s->teacher, path, s->train_data, error);
+    clip_status status = clip_teacher_read(&s->teacher, path, s->whole_data, error);
+    if (status == CLIP_OK)
+        clip_teacher_take(&s->teacher, s->train_samples, s->train_data->count);
+    return status;
+}
+
 static clip_status create_step(struct clip_setup *s, struct clip_error *error)
 {
     clip_status status;
@@ -288,6 +299,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .micro_batch = c->train.micro_batch,
         .grad_clip_norm = c->optim.grad_clip_norm,
         .layer_decay = c->optim.layer_decay,
+        .lr_width = c->optim.lr_width,
         .ema_decay = c->optim.ema_decay,
         .patch_dropout = c->train.patch_dropout,
         .precision = is(c->train.precision, "bf16") ? CLIP_BF16 : CLIP_F32,
@@ -295,12 +307,33 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .seed = (uint64_t)c->train.seed,
     };
     if (options.teacher != NULL)
-        CLIP_TRY(clip_teacher_read(&s->teacher, c->train.teacher_embeddings, s->train_data, error));
+        CLIP_TRY(read_teacher(s, error));
     CLIP_TRY(clip_model_train(s->model, error));
     if (s->model->config.lora.rank > 0) clip_lora_freeze(s->model);
     if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
     if (c->train.lock_text) clip_model_lock_text(s->model, c->train.unlocked_text_blocks);
     CLIP_TRY(clip_step_create(&s->step, s->model, &options, error));
+out:
+    return status;
+}
+
+static int64_t at_least_1(int64_t n) { return n > 1 ? n : 1; }
+
+/* [data] val_share: some of train_data's pictures, with all their captions, are for validation. */
+static clip_status split_data(struct clip_setup *s, struct clip_error *error)
+{
+    clip_status status;
+    double share = s->config->data.val_share;
+    s->whole_data = s->train_data;
+    s->train_data = NULL;
+    CLIP_TRY(clip_dataset_split(&s->val_data, s->whole_data, share, true, NULL, error));
+    CLIP_TRY(clip_dataset_split(&s->train_data, s->whole_data, share, false, &s->train_samples,
+                                error));
+    if (s->val_data->count < 2 || s->train_data->count < 1)
+        status = clip_fail(error, CLIP_ERR_USAGE,
+                           "[data] val_share = %g leaves %lld samples for validation and %lld for "
+                           "training; name val_data, or set another share",
+                           share, (long long)s->val_data->count, (long long)s->train_data->count);
 out:
     return status;
 }
@@ -319,6 +352,8 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));
     if (config->data.val_data[0] != '\0')
         CLIP_TRY(open_data(s, config->data.val_data, false, &s->val_data, error));
+    else if (config->data.val_share > 0)
+        CLIP_TRY(split_data(s, error));
     CLIP_TRY(check_classes("zeroshot", config->zeroshot.images, config->zeroshot.classes,
                            config->zeroshot.templates, error));
     CLIP_TRY(check_classes("probe", config->probe.images, config->probe.classes,
@@ -328,6 +363,8 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     s->steps_per_epoch = s->train_data->count / config->train.batch_size;
     s->steps = config->train.steps > 0 ? config->train.steps
                                        : config->train.epochs * s->steps_per_epoch;
+    s->val_every = at_least_1(clip_config_share(config->train.val_every, s->steps));
+    s->save_every = at_least_1(clip_config_share(config->train.save_every, s->steps));
     if (s->steps_per_epoch < 1)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[train] batch_size %lld is larger than the %lld samples of %s; use a "
@@ -347,6 +384,7 @@ void clip_setup_release(struct clip_setup *s)
     clip_dataset_free(s->train_data);
     clip_dataset_free(s->val_data);
     clip_dataset_free(s->probe_data);
+    clip_dataset_free(s->whole_data);
     clip_tokenizer_free(s->tokenizer);
     *s = (struct clip_setup){0};
 }

@@ -13,6 +13,8 @@ struct clip_setup {             /* start from {0} */
     struct clip_model_config model_config;
     struct clip_tokenizer *tokenizer;
     struct clip_dataset *train_data, *val_data, *probe_data; /* the last two NULL: none */
+    struct clip_dataset *whole_data; /* what [data] val_share splits into both; NULL: nothing is */
+    const int64_t *train_samples;    /* numbers of train_data's samples in it */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;
@@ -20,7 +22,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_teacher teacher; /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;
-    int64_t steps_per_epoch, steps;
+    int64_t steps_per_epoch, steps, val_every, save_every;
 };
 
 /* Opens everything: model with its first weights, locks, optimizer. */

@@ -27,6 +27,7 @@ struct clip_step_options {
     int64_t micro_batch;   /* 0: the whole batch */
     double grad_clip_norm; /* 0: none */
     double layer_decay;    /* learning-rate factor from each block to the one below */
+    int64_t lr_width;      /* the tower width that lr is for; 0: any (see clip_step_create) */
     double ema_decay;      /* 0: none */
     double patch_dropout;  /* share of patches left out */
     enum clip_dtype precision; /* CLIP_F32 or CLIP_BF16: of products, and of values between them */

@@ -122,6 +122,17 @@ out:
     return status;
 }
 
+void clip_teacher_take(struct clip_teacher *t, const int64_t *samples, int64_t n)
+{
+    size_t bytes = (size_t)t->dim * sizeof(float);
+    for (int64_t i = 0; i < n; i++) { /* samples[i] >= i: rows only move down */
+        memmove(t->image + i * t->dim, t->image + samples[i] * t->dim, bytes);
+        memmove(t->text + i * t->dim, t->text + samples[i] * t->dim, bytes);
+        t->there[i] = t->there[samples[i]];
+    }
+    t->count = n;
+}
+
 void clip_teacher_release(struct clip_teacher *t)
 {
     free(t->image);

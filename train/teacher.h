@@ -18,6 +18,8 @@ struct clip_teacher { /* start from {0} */
  * names, tell which. CLIP_ERR_DATA when they do not fit the data set. */
 clip_status clip_teacher_read(struct clip_teacher *out, const char *path,
                               const struct clip_dataset *dataset, struct clip_error *error);
+/* Keeps the rows of samples[0..n), ascending, as those of samples 0 to n. */
+void clip_teacher_take(struct clip_teacher *teacher, const int64_t *samples, int64_t n);
 void clip_teacher_release(struct clip_teacher *teacher);
 
 #endif

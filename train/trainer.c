@@ -305,7 +305,6 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
                               struct clip_error *error)
 {
     clip_status status;
-    const struct clip_config *c = t->setup.config;
     int64_t step = steps_done(t);
     bool last = step == t->setup.steps, best = false;
     bool stop = t->options->stop != NULL && *t->options->stop != 0;
@@ -316,10 +315,10 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
     t->waited += waited;
     CLIP_TRY(log_step(t, r, error));
     show_progress(t, r);
-    bool due = can_validate(t) && (step % c->train.val_every == 0 || last) && !(stop && !last);
+    bool due = can_validate(t) && (step % t->setup.val_every == 0 || last) && !(stop && !last);
     if (due) CLIP_TRY(validate(t, &best, error));
     bool over = last || stops_early(t);
-    bool saves = best || over || stop || step % c->train.save_every == 0;
+    bool saves = best || over || stop || step % t->setup.save_every == 0;
     if (saves) {
         double started = clip_seconds();
         CLIP_TRY(save(t, best, error));
@@ -352,7 +351,7 @@ static clip_status validate_first(struct trainer *t, struct clip_error *error)
     bool best = false, fresh = step == 0 && t->options->init != NULL;
     if (!can_validate(t)) return CLIP_OK;
     if (fresh) return measure(t, &t->first, error);
-    if (step == 0 || step % t->setup.config->train.val_every != 0 || t->validated == step)
+    if (step == 0 || step % t->setup.val_every != 0 || t->validated == step)
         return CLIP_OK;
     CLIP_TRY(validate(t, &best, error));
     CLIP_TRY(save(t, best, error));
@@ -392,7 +391,6 @@ out:
 
 static clip_status choose_metric(struct trainer *t, struct clip_error *error)
 {
-    const struct clip_config *c = t->setup.config;
     const char *metric = c->train.best_metric;
     bool loss_only = t->setup.val_data == NULL && c->zeroshot.images[0] != '\0';
     if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = "acc1";
