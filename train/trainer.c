@@ -391,6 +391,7 @@ out:
 
 static clip_status choose_metric(struct trainer *t, struct clip_error *error)
 {
+    const struct clip_config *c = t->setup.config;
     const char *metric = c->train.best_metric;
     bool loss_only = t->setup.val_data == NULL && c->zeroshot.images[0] != '\0';
     if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = "acc1";
