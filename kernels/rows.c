@@ -281,7 +281,8 @@ static double infonce_row(float *restrict s, float max, float log_sum,
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < paired; j++) {
         float old = s[j];
-        s[j] = (exp_f32(old - max - log_sum) + exp_f32(old - column_max[j] - column_log_sum[j])) * f;
+        float of_column = exp_f32(old - column_max[j] - column_log_sum[j]);
+        s[j] = (exp_f32(old - max - log_sum) + of_column) * f;
         sum += s[j] * old;
     }
 #pragma omp simd reduction(+ : rest)

@@ -125,17 +125,17 @@ static const struct clip_op attention = {
     .scratch = attention_scratch,
 };
 
-/* While planning, offsets are not there to be read: sequences are taken to be of one length. */
+/* Rows of the longest sequence, up to a multiple of 16. While planning, offsets are not there to be
+ * read: sequences are taken to be of one length, and mostly come to the same. */
 static int64_t longest_sequence(const struct clip_tape *t, const struct clip_tensor *offsets,
                                 int64_t rows)
 {
     int64_t sequences = clip_tensor_count(offsets) - 1, longest = 1;
-    if (offsets->data == NULL || t->plan)
-        return sequences > 0 ? (rows + sequences - 1) / sequences : 1;
-    const int32_t *at = offsets->data;
-    for (int64_t s = 0; s < sequences; s++)
+    const int32_t *at = t->plan ? NULL : offsets->data;
+    if (at == NULL && sequences > 0) longest = (rows + sequences - 1) / sequences;
+    for (int64_t s = 0; at != NULL && s < sequences; s++)
         if (at[s + 1] - at[s] > longest) longest = at[s + 1] - at[s];
-    return longest;
+    return (longest + 15) / 16 * 16;
 }
 
 struct clip_tensor *clip_attention(struct clip_tape *t, struct clip_tensor *qkv,

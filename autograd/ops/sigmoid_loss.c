@@ -85,7 +85,7 @@ static void backward_row(void *context, int64_t r)
     double *sums = row_sums(n) + 2 * r;
     flip_positives(n, t, r);
     clip_kernels()->sigmoid_row(s, bias, f, sums, t->cols);
-    /* a positive's -(S - bias) - 2 bias counted as S - bias, and its gradient with the wrong sign */
+    /* a positive's -(S - bias) - 2 bias counted as S - bias, its gradient with the wrong sign */
     for (int64_t j = next_positive(n, t, r, 0); j < t->cols; j = next_positive(n, t, r, j + 1)) {
         sums[0] += 2 * (double)bias * (double)s[j];
         sums[1] -= 2 * (double)s[j];
