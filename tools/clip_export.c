@@ -32,7 +32,7 @@ int main(int argc, char **argv)
     bool force = false;
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_TEXT, &model, .required = true,
-         .help = "run folder, checkpoint .h5 or .safetensors"},
+         .help = "anything that opens as a model: a run folder, .h5, a folder of transformers'"},
         {"format", "FORMAT", CLIP_CLI_TEXT, &format_name, .required = true,
          .help = "huggingface or open_clip (a folder), hdf5 (native), safetensors, onnx, gguf"},
         {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true,
