@@ -242,12 +242,14 @@ static bool is_ours(const struct clip_buffer *file, const struct clip_packed_hea
         if (at >= from && at < from + n) return true;
     }
     const struct clip_packed_place *places = head->tables;
-    const int64_t *position =
-        (const int64_t *)(const void *)(file->data + places[CLIP_PACKED_POSITION].position);
-    const int64_t *size =
-        (const int64_t *)(const void *)(file->data + places[CLIP_PACKED_SIZE].position);
-    for (int64_t i = 0; i < places[CLIP_PACKED_POSITION].count; i++)
-        if ((int64_t)at >= position[i] && (int64_t)at < position[i] + size[i]) return true;
+    const char *positions = file->data + places[CLIP_PACKED_POSITION].position;
+    const char *sizes = file->data + places[CLIP_PACKED_SIZE].position;
+    for (int64_t i = 0; i < places[CLIP_PACKED_POSITION].count; i++) {
+        int64_t position, size;
+        memcpy(&position, positions + 8 * i, sizeof position); /* aligned to nothing in a file */
+        memcpy(&size, sizes + 8 * i, sizeof size);
+        if ((int64_t)at >= position && (int64_t)at < position + size) return true;
+    }
     return false;
 }
 
