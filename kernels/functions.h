@@ -8,9 +8,9 @@
 
 #include "kernels/kernels.h"
 
-/* exp(x) for finite x, relative error below 2e-7 (tests/test_functions.c); below -87 it is 1.6e-38, above 88 it is 1.6e38.
- * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + r + r^2 (a quartic fitted
- * by us, 3e-9). */
+/* exp(x) for finite x, relative error below 2e-7 (tests/test_functions.c); below -87 it is 1.6e-38,
+ * above 88 it is 1.6e38. exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + r +
+ * r^2 (a quartic fitted by us, 3e-9). */
 static inline float exp_f32(float x)
 {
     x = x < -87.0f ? -87.0f : x;
