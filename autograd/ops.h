@@ -53,7 +53,8 @@ struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct 
 /* y = factor x.  any shape; factor is a constant */
 struct clip_tensor *clip_scale(struct clip_tape *t, struct clip_tensor *x, float factor);
 /* Convolution of size and stride P without bias.  image [B,C,H,W], w [D,C,P,P] -> [B*K,D], patches
- * row by row (what is left at the right and below is not looked at); keep i32 [B,K]: only these patches of each picture (patch dropout), or NULL for all
+ * row by row (what is left at the right and below is not looked at); keep i32 [B,K]: only these
+ * patches of each picture (patch dropout), or NULL for all
  * of them. */
 struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
                                      struct clip_tensor *w, struct clip_tensor *keep);
@@ -65,8 +66,8 @@ struct clip_tensor *clip_prepend_class(struct clip_tape *t, struct clip_tensor *
  * Scale 1/sqrt(D/heads). */
 struct clip_tensor *clip_attention(struct clip_tape *t, struct clip_tensor *qkv,
                                    struct clip_tensor *offsets, int64_t heads, bool causal);
-/* One query's attention to each sequence.  q [1,D], kv [T,2D] (k, v side by side, heads side by side
- * in each), offsets i32 [B+1] as above -> [B,D].  Scale 1/sqrt(D/heads). */
+/* One query's attention to each sequence.  q [1,D], kv [T,2D] (k, v side by side, heads side by
+ * side in each), offsets i32 [B+1] as above -> [B,D].  Scale 1/sqrt(D/heads). */
 struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor *q,
                                         struct clip_tensor *kv, struct clip_tensor *offsets,
                                         int64_t heads);

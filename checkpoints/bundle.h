@@ -114,7 +114,8 @@ clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name
 clip_status clip_torch_read(const char *path, struct clip_bundle *out, struct clip_error *error);
 clip_status clip_torch_parse(const void *bytes, size_t n, const char *name,
                              struct clip_bundle *out, struct clip_error *error);
-bool clip_torch_is(const char *path); /* the file begins as one of them does, or as the old format */
+/* The file begins as one of them does, or as the old format. */
+bool clip_torch_is(const char *path);
 
 /* Several files that an index names, as transformers writes them: JSON with "weight_map", an object
  * of tensor name to file name; `read` reads one of the files, which lie beside the index. Every

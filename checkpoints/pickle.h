@@ -3,8 +3,8 @@
  * A pickle is a list of instructions for a stack machine (Python's pickletools.py describes them
  * all); among them are some that look up any class and call it with anything. This reader builds a
  * tree of values and calls nothing: where a pickle asks for a class or function, the tree says so
- * by its name, and a name that the caller does not know by heart refuses the file. Protocols 2 to 5;
- * instructions of which weights have no need are refused by name. */
+ * by its name, and a name that the caller does not know by heart refuses the file. Protocols 2 to
+ * 5; instructions of which weights have no need are refused by name. */
 #ifndef CLIP_CHECKPOINTS_PICKLE_H
 #define CLIP_CHECKPOINTS_PICKLE_H
 

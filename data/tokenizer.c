@@ -99,6 +99,12 @@ void clip_tokenizer_free(struct clip_tokenizer *tokenizer)
     free(tokenizer);
 }
 
+void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
+{
+    tokenizer->pads = true;
+    tokenizer->pad = pad;
+}
+
 int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer)
 {
     return CLIP_BPE_BASE + tokenizer->merge_count + CLIP_BPE_ENDS;

@@ -29,6 +29,19 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
  * later one's id is used, as in open_clip. */
 clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
                                  const char *name, struct clip_error *error);
+/* From a tokenizer.json of Hugging Face's: CLIP's byte-level BPE with every part as CLIP's. What
+ * the file asks for beyond that is refused by name. clip_tokenizer_parse (and so
+ * clip_tokenizer_open) takes such a file too, which begins with '{'. */
+clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
+                                      const char *name, struct clip_error *error);
+/* What transformers finds beside a model: folder/tokenizer.json, else vocab.json and merges.txt;
+ * *out is NULL where there is neither. */
+clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *folder,
+                                       struct clip_error *error);
+/* *pad = the id of the "pad_token" that folder/tokenizer_config.json or special_tokens_map.json
+ * names; left as it is where neither does. */
+clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *tokenizer, const char *folder,
+                                    int64_t *pad, struct clip_error *error);
 void clip_tokenizer_free(struct clip_tokenizer *tokenizer);
 
 int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer); /* 512 + merges + 2 */
@@ -42,8 +55,14 @@ const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *
  * alphabet's characters, </w> at a word's end, and <|startoftext|>, <|endoftext|>. */
 clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t id,
                                  struct clip_buffer *out, struct clip_error *error);
+/* The id that is spelled so; -1: none. Slow: for a word now and then. */
+int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *spelling);
 /* The merges are those of OpenAI's CLIP, told by their checksum. */
 bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer);
+
+/* From now on encoding with a context_length fills each text up with `pad`: for models that read
+ * their padding (SigLIP). */
+void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad);
 
 struct clip_ids { /* start from {0} */
     int32_t *ids;
@@ -51,7 +70,8 @@ struct clip_ids { /* start from {0} */
 };
 void clip_ids_release(struct clip_ids *ids);
 
-/* Appends start, the text's tokens, end; not padded. `context_length` > 0 cuts as CLIP does: the
+/* Appends start, the text's tokens, end; not padded (but see clip_tokenizer_pad).
+ * `context_length` > 0 cuts as CLIP does: the
  * first context_length - 1 ids, then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one
  * tokenizer. Text must be UTF-8 (CLIP_ERR_DATA names the byte); text of which nothing is left gives
  * the two ends alone, and whether that is an error is the caller's choice.

@@ -160,6 +160,9 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
         out->ids[out->count - 1] = clip_tokenizer_end(tokenizer);
         if (cut != NULL) *cut = true;
     }
+    while (tokenizer->pads && out->count - first < context_length) {
+        CLIP_TRY(add_id(out, tokenizer->pad, error));
+    }
 out:
     if (status != CLIP_OK) out->count = first;
     free(e.nodes);

@@ -42,6 +42,8 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
                               void *context, struct clip_error *error);
 
 struct clip_tokenizer {
+    bool pads;   /* texts are filled up with... */
+    int32_t pad; /* ...this id */
     struct clip_alphabet alphabet;
     struct clip_splitter splitter;
     struct clip_pair_map merges; /* a pair of symbols -> the merge's number, which is its rank */

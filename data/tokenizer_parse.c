@@ -302,6 +302,11 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
     size_t at = 0;
     *out = NULL;
     struct clip_tokenizer *t;
+    size_t blanks = 0;
+    while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
+    if (blanks < n && bytes[blanks] == '{') {
+        return clip_tokenizer_parse_json(out, bytes, n, name, error);
+    }
     CLIP_NEW(t, 1);
     parser.tokenizer = t;
     clip_alphabet_init(&t->alphabet);

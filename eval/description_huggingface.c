@@ -1,4 +1,5 @@
-/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, preprocessor_config.json. */
+/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, preprocessor_config.json.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -75,7 +76,8 @@ static void parse_vision(struct clip_json_parser *p, struct towers *t)
     if (!head) clip_json_refuse(p, "vision_use_head", "true");
 }
 
-/* CLIP's early uploads say eos_token_id 2, which no text holds: there the largest id ends a text. */
+/* CLIP's early uploads say eos_token_id 2, which no text holds: there the largest id ends a text.
+ */
 static void parse_text(struct clip_json_parser *p, struct towers *t)
 {
     struct clip_model_config *c = &t->d.config;
@@ -172,8 +174,8 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
     bool siglip = type && strcmp(type, "siglip") == 0;
     struct towers t = siglip ? siglip_defaults() : clip_defaults();
     if (!siglip && (!type || strcmp(type, "clip") != 0)) {
-        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip and siglip can "
-                           "be read", type ? type : "not given", type ? "" : " (is this a "
+        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip and siglip "
+                           "can be read", type ? type : "not given", type ? "" : " (is this a "
                            "config.json of transformers?)");
     }
     if (status == CLIP_OK) parse_model(&top, &t);

@@ -41,8 +41,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
                                          struct clip_model_description *out,
                                          struct clip_error *error);
-/* The same from transformers' config.json (CLIPModel, SiglipModel). Its rules for text hold: the row at
- * eos_token_id is taken, its cleaning; and its way to crop, with CLIP's mean and std until
+/* The same from transformers' config.json (CLIPModel, SiglipModel). Its rules for text hold: the
+ * row at eos_token_id is taken, its cleaning; and its way to crop, with CLIP's mean and std until
  * clip_preprocessor_parse has read those that belong to it. Another kind of model is refused. */
 clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,
                                                      struct clip_model_description *out,

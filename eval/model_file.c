@@ -149,7 +149,8 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
 
 /* Opening ------------------------------------------------------------------------------------ */
 
-/* The tokenizer named, else the file's own, else CLIP's where the vocabulary is and it is found. */
+/* The tokenizer named, else the file's own, else what lies beside it, else CLIP's where the
+ * vocabulary is and it is found. */
 static clip_status open_tokenizer(struct clip_model_file *file, const char *named,
                                   const char *folder, const struct clip_bundle *bundle,
                                   struct clip_error *error)
@@ -162,7 +163,13 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     } else if (own) {
         CLIP_TRY(clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source,
                                       error));
-    } else if (vocab == 49408) {
+    } else {
+        CLIP_TRY(clip_tokenizer_open_folder(&file->tokenizer, folder, error));
+        if (file->tokenizer) {
+            CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
+        }
+    }
+    if (!file->tokenizer && vocab == 49408) {
         status = clip_tokenizer_open(&file->tokenizer, "clip", folder, error);
         if (status == CLIP_ERR_NOT_FOUND) status = CLIP_OK;
         if (status != CLIP_OK) goto out;
@@ -172,7 +179,7 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
                            "%s: the tokenizer %s has %" PRId64 " entries and the model's "
                            "vocabulary %" PRId64 "; name the tokenizer that it was trained with",
                            file->source,
-                           named ? named : "in the file",
+                           named ? named : own ? "in the file" : "beside it",
                            clip_tokenizer_vocab_size(file->tokenizer), vocab);
     }
 out:
@@ -203,7 +210,17 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     CLIP_TRY(clip_model_create_bare(&file->model, &reading.description.config, error));
     CLIP_TRY(clip_model_file_load(file->model, &reading.from, options->towers, file->source,
                                   &reading.bundle.arena, error));
-    CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading.bundle, error));
+    if (options->towers != CLIP_TOWERS_IMAGE) {
+        CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading.bundle, error));
+    }
+    if (file->ids.pad >= file->model->config.vocab_size) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s: texts are to be filled up with id %" PRId64
+                           ", and the model's vocabulary has %" PRId64, file->source,
+                           file->ids.pad, file->model->config.vocab_size));
+    }
+    if (file->tokenizer && file->model->config.siglip) {
+        clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);
+    }
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};
     *out = file;

@@ -26,8 +26,8 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
                   clip_layout_name(s->weights->layout));
         return false;
     }
-    for (int i = out->ndim - 1; out->ndim > ndim && out->shape[0] == 1 && i >= 0; i = out->ndim - 1) {
-        out->ndim--; /* timm's [1, N, W] */
+    while (out->ndim > ndim && out->shape[0] == 1) { /* timm's [1, N, W] */
+        out->ndim--;
         for (int d = 0; d < out->ndim; d++) out->shape[d] = out->shape[d + 1];
     }
     bool fine = out->ndim == ndim;
@@ -141,8 +141,8 @@ clip_status clip_model_description_check(const struct clip_model_description *de
     if (status != CLIP_OK) return status;
     int64_t grid = want->image_size / want->patch_size; /* what is left at the edge has no weight */
     if (want->siglip != have.siglip) {
-        return clip_fail(error, CLIP_ERR_DATA, "%s: the description is a %s's and the weights are a "
-                         "%s's; they belong to different models", name,
+        return clip_fail(error, CLIP_ERR_DATA, "%s: the description is a %s's and the weights are "
+                         "a %s's; they belong to different models", name,
                          want->siglip ? "SigLIP" : "CLIP", have.siglip ? "SigLIP" : "CLIP");
     }
     const struct {

@@ -143,7 +143,8 @@ double clip_model_flops(const struct clip_model_config *c, int64_t batch, int64_
     double t = (double)tokens, mean = batch > 0 ? t / b : 0;
     double macs = tower_macs(c->vision_width, c->vision_layers, c->vision_mlp_ratio, b * rows,
                              b * rows * rows);
-    if (c->siglip) macs += b * rows * (2 * w * w + 2 * w) + b * w * w * (1 + 2 * c->vision_mlp_ratio);
+    if (c->siglip)
+        macs += b * rows * (2 * w * w + 2 * w) + b * w * w * (1 + 2 * c->vision_mlp_ratio);
     macs += b * patches * 3 * (double)(c->patch_size * c->patch_size) * (double)c->vision_width;
     macs += tower_macs(c->text_width, c->text_layers, c->text_mlp_ratio, t,
                        b * mean * (c->siglip ? mean : (mean + 1) / 2));

@@ -35,7 +35,8 @@ static inline double clip_lora_scale(const struct clip_lora_config *lora)
  * learned query, a LayerNorm and an MLP make one row of them (visual.attn_pool...), which is the
  * embedding, so that embed_dim is vision_width; no text row is hidden from an earlier one, a text's
  * last row is taken, and its projection has a bias (text_projection.weight [E,W], .bias). Texts are
- * whole rows: padding is read like any other word. image_size need not be a multiple of the patch. */
+ * whole rows: padding is read like any other word. image_size need not be a multiple of the
+ * patch. */
 struct clip_model_config {
     int64_t embed_dim;
     int64_t image_size, patch_size, vision_width, vision_layers, vision_heads;
@@ -132,6 +133,13 @@ clip_status clip_model_train(struct clip_model *model, struct clip_error *error)
 struct clip_param *clip_model_param(struct clip_model *model,
                                     const char *name);         /* NULL: no such parameter */
 int64_t clip_model_parameters(const struct clip_model *model); /* elements without padding */
+
+/* Position embeddings of a square grid for one of another size: from [first + from_grid^2, width]
+ * to [first + to_grid^2, width]; the `first` rows before the grid (the class row's) are copied.
+ * Bicubic with antialiasing and half-pixel centres, as open_clip's resize_pos_embed (PyTorch's
+ * F.interpolate(mode="bicubic", antialias=True)). */
+clip_status clip_resize_positions(float *to, int64_t to_grid, const float *from, int64_t from_grid,
+                                  int64_t first, int64_t width, struct clip_error *error);
 
 /* LiT (Zhai et al. 2022): parameters of a tower need no gradient, but for its last `unlocked`
  * blocks and what follows them. */

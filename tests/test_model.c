@@ -333,6 +333,51 @@ static void gradients_of_a_whole_model(void **state)
     check_gradients(SIGLIP, &keep, siglip);
 }
 
+/* ---- positions of another grid ---- */
+
+static void positions_resize_as_open_clip(void **state)
+{
+    (void)state;
+    struct clip_error error = {0};
+    int count = 0;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        if (test_root_file(r, "ops/pos_embed.safetensors") == NULL) continue;
+        struct clip_bundle values = fixture_read(test_root(r), "ops/pos_embed.safetensors");
+        const struct clip_tensor *from = fixture_tensor(&values, "pos");
+        int64_t width = from->shape[1], grid = (int64_t)sqrt((double)from->shape[0] - 1);
+        for (int64_t i = 0; i < values.tensor_count; i++) {
+            const char *name = values.tensors[i].name;
+            if (strstr(name, ".open_clip") == NULL) continue;
+            const struct clip_tensor *want = &values.tensors[i].tensor;
+            int64_t to = (int64_t)sqrt((double)want->shape[0] - 1);
+            float *got = calloc((size_t)clip_tensor_count(want), sizeof *got);
+            assert_non_null(got);
+            test_ok(clip_resize_positions(got, to, from->data, grid, 1, width, &error), &error);
+            test_close(name, got, want->data, clip_tensor_count(want), 0, 1e-6);
+            free(got);
+            count++;
+        }
+        clip_bundle_release(&values);
+    }
+    if (count == 0) test_skip("there are no resized positions in any set of reference values");
+}
+
+/* The same grid is the same positions; one value everywhere stays it on any grid. */
+static void positions_keep_what_they_say(void **state)
+{
+    (void)state;
+    struct clip_error error = {0};
+    float from[10 * 3], to[26 * 3];
+    for (int i = 0; i < 30; i++) from[i] = (float)(i * i % 7) - 2.5f;
+    test_ok(clip_resize_positions(to, 3, from, 3, 1, 3, &error), &error);
+    test_same_f32("the same grid", to, from, 30);
+    for (int i = 0; i < 30; i++) from[i] = 0.3f;
+    test_ok(clip_resize_positions(to, 5, from, 3, 1, 3, &error), &error);
+    for (int i = 0; i < 78; i++) assert_true(fabsf(to[i] - 0.3f) < 1e-6f);
+    test_ok(clip_resize_positions(to, 2, from, 3, 1, 3, &error), &error);
+    for (int i = 0; i < 15; i++) assert_true(fabsf(to[i] - 0.3f) < 1e-6f);
+}
+
 /* ---- initial values ---- */
 
 /* Mean and standard deviation of the values, and whether they stay within a bound. */
@@ -567,6 +612,8 @@ int main(void)
         cmocka_unit_test(every_token_counts),
         cmocka_unit_test(kept_patches),
         cmocka_unit_test(gradients_of_a_whole_model),
+        cmocka_unit_test(positions_resize_as_open_clip),
+        cmocka_unit_test(positions_keep_what_they_say),
         cmocka_unit_test(initial_values_spread_as_open_clips),
         cmocka_unit_test(initial_values_are_keyed_by_seed),
         cmocka_unit_test(presets_have_their_parameter_counts),

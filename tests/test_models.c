@@ -9,6 +9,7 @@
 
 #include "checkpoints/layout.h"
 #include "eval/embeddings.h"
+#include "eval/model_export.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 
@@ -435,6 +436,97 @@ static void preprocessing_follows_its_file(void **state)
     clip_model_file_free(file);
 }
 
+/* Tokenizers beside weights ------------------------------------------------------------------ */
+
+/* The small model's tokenizer as transformers keeps it: what clip_export writes. */
+static const char *write_tokenizer(const struct clip_model_file *file)
+{
+    struct clip_error error;
+    const struct clip_export_options options = {CLIP_EXPORT_HUGGINGFACE, CLIP_F32, false};
+    const char *folder = test_path(test_folder(), "hf");
+    test_ok(clip_model_export(file, folder, &options, &error), &error);
+    return folder;
+}
+
+/* Reads folder/name, replaces the first `from` by `to`, and writes it back. */
+static void edit(const char *folder, const char *name, const char *from, const char *to)
+{
+    struct clip_error error;
+    struct clip_buffer text, changed = {0};
+    test_ok(clip_file_read(test_path(folder, name), 1 << 24, &text, &error), &error);
+    const char *at = strstr(text.data, from);
+    if (!at) test_fail("%s holds no %s", name, from);
+    test_ok(clip_buffer_append(&changed, text.data, (size_t)(at - text.data), &error), &error);
+    test_ok(clip_buffer_printf(&changed, &error, "%s%s", to, at + strlen(from)), &error);
+    test_write(folder, name, changed.data, changed.size);
+    clip_buffer_release(&text);
+    clip_buffer_release(&changed);
+}
+
+static void opens_tokenizers_beside(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(11), *back = NULL;
+    const char *folder = write_tokenizer(file);
+    int64_t end = clip_tokenizer_end(file->tokenizer);
+    for (int round = 0; round < 2; round++) { /* tokenizer.json, then vocab.json and merges.txt */
+        test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
+        assert_non_null(back->tokenizer);
+        struct clip_ids a = {0}, b = {0};
+        const char *text = "two Green squares in the snow's 42!";
+        test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
+                                      &a, NULL, &error), &error);
+        test_ok(clip_tokenizer_encode(back->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
+                                      &b, NULL, &error), &error);
+        assert_int_equal(a.count, b.count);
+        test_same_i32("ids", b.ids, a.ids, a.count);
+        assert_int_equal(clip_tokenizer_id(back->tokenizer, "<|endoftext|>"), end);
+        clip_ids_release(&a);
+        clip_ids_release(&b);
+        clip_model_file_free(back);
+        remove(test_path(folder, "tokenizer.json"));
+    }
+    edit(folder, "tokenizer_config.json", "\"pad_token\": \"<|endoftext|>\"",
+         "\"pad_token\": {\"content\":\"!\"}");
+    test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
+    assert_int_equal(back->ids.pad, 0);
+    clip_model_file_free(back);
+    edit(folder, "vocab.json", "\"!\": 0", "\"!\": 1");
+    test_fails(clip_model_file_open(&back, folder, NULL, &error), &error, CLIP_ERR_DATA,
+               "\"!\" does not have the id 0");
+    clip_model_file_free(file);
+}
+
+static void refuses_other_tokenizers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *word;
+    } cases[] = {
+        {"\"type\": \"BPE\"", "\"type\": \"WordPiece\"", "model is WordPiece"},
+        {"\"type\": \"NFC\"", "\"type\": \"NFKC\"", "normalizer (Sequence) is not CLIP's"},
+        {"\"type\": \"Lowercase\"", "\"type\": \"StripAccents\"", "normalizer"},
+        {"'s|'t", "'t|'s", "pre_tokenizer (Sequence) is not CLIP's"},
+        {"\"</w>\"", "\"\"", "end_of_word_suffix"},
+        {"\"byte_fallback\": false", "\"byte_fallback\": true", "model"},
+        {"\"merges\": [", "\"merges\": [7,", "merge 1 is no pair"},
+        {"\"merges\": [", "\"merges\": [\"q q\",", "does not have the id"},
+        {"\"added_tokens\": [", "\"added_tokens\": [{\"id\":9999,\"content\":\"<x>\"},", "<x>"},
+        {NULL, NULL, NULL},
+    };
+    struct clip_error error;
+    struct clip_model_file *file = small_model(12), *back = NULL;
+    for (size_t i = 0; cases[i].word; i++) {
+        const char *folder = write_tokenizer(file);
+        edit(folder, "tokenizer.json", cases[i].from, cases[i].to);
+        clip_status status = clip_model_file_open(&back, folder, NULL, &error);
+        if (status == CLIP_OK) test_fail("%s was accepted", cases[i].to);
+        test_fails(status, &error, status, cases[i].word);
+    }
+    clip_model_file_free(file);
+}
+
 /* Shards ------------------------------------------------------------------------------------- */
 
 /* Writes the small model's weights alternately into two files and an index. */
@@ -549,6 +641,8 @@ int main(void)
         cmocka_unit_test(names_what_does_not_fit),
         cmocka_unit_test(refuses_other_configs),
         cmocka_unit_test(preprocessing_follows_its_file),
+        cmocka_unit_test(opens_tokenizers_beside),
+        cmocka_unit_test(refuses_other_tokenizers),
         cmocka_unit_test(opens_shards),
         cmocka_unit_test(finds_ids_in_the_cache),
     };

@@ -135,8 +135,9 @@ static void builds_values(void **state)
     } pickles[] = {
         {PICKLE("\x80\x02}q\0(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\0eX"
                 "\x01\0\0\0bq\x03N\x88G?\xe0\0\0\0\0\0\0\x87q\x04K\x07X\x01\0\0\0xq\x05u.")},
-        {PICKLE("\x80\x04\x95:\0\0\0\0\0\0\0}\x94(\x8c\x01" "a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01"
-                "Jp\x11\x01\0e\x8c\x01" "b\x94N\x88G?\xe0\0\0\0\0\0\0\x87\x94K\x07\x8c\x01x\x94u.")},
+        {PICKLE("\x80\x04\x95:\0\0\0\0\0\0\0}\x94(\x8c\x01" "a\x94]\x94(K\x01J\xfe\xff\xff\xff"
+                "M,\x01Jp\x11\x01\0e\x8c\x01"
+                "b\x94N\x88G?\xe0\0\0\0\0\0\0\x87\x94K\x07\x8c\x01x\x94u.")},
     };
     struct clip_error error;
     for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++) {

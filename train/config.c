@@ -313,7 +313,10 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
     TAKE(text_heads);
     TAKE(text_mlp_ratio);
     TAKE(quick_gelu);
+    TAKE(gelu_tanh);
 #undef TAKE
+    out->siglip = strcmp(config->model.architecture, "siglip") == 0;
+    out->norm_eps = config->model.norm_eps == 1e-5 ? 0 : config->model.norm_eps;
     out->logit_bias = strcmp(config->train.loss, "siglip") == 0;
     if (config->model.image_mean[0] != '\0')
         parse_triple(config->model.image_mean, out->image_mean);

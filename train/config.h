@@ -19,7 +19,10 @@ struct clip_config {
         double vision_mlp_ratio;
         int64_t context_length, vocab_size, text_width, text_layers, text_heads;
         double text_mlp_ratio;
-        bool quick_gelu;
+        bool quick_gelu, gelu_tanh;
+        const char *architecture;
+        double norm_eps;
+        int64_t end_id, pad_id;
         const char *image_mean, *image_std; /* three numbers with commas; "": CLIP's */
     } model;
     struct {
@@ -35,7 +38,8 @@ struct clip_config {
         double max_bad_fraction;
         int64_t max_pixels;
         bool fast_decode;
-        const char *interpolation, *resize_mode, *text_cleaning;
+        const char *interpolation, *resize_mode, *center_crop, *text_cleaning;
+        int64_t resize_to;
     } data;
     struct {
         int64_t epochs, steps, batch_size, micro_batch;

@@ -1,5 +1,6 @@
 #include "train/setup.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/progress.h"
@@ -35,14 +36,15 @@ static void read_preprocessing(struct clip_setup *s)
         .resize_mode = is(c->data.resize_mode, "longest")  ? CLIP_RESIZE_LONGEST
                        : is(c->data.resize_mode, "squash") ? CLIP_RESIZE_SQUASH
                                                            : CLIP_RESIZE_SHORTEST,
-        .shortest = s->preprocess.shortest, /* --init's own, which no key says */
-        .floor_crop = s->preprocess.floor_crop,
+        .shortest = c->data.resize_to,
+        .floor_crop = is(c->data.center_crop, "huggingface"),
     };
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
     s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
     s->cleaning = is(c->data.text_cleaning, "huggingface") ? CLIP_TEXT_HUGGINGFACE
                                                            : CLIP_TEXT_OPEN_CLIP;
+    s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }
 
 clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct clip_loader **out,
@@ -78,7 +80,7 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
 /* ---- model ---- */
 
 /* The description of --init's model becomes the configuration's; a key that was set and says
- * otherwise is an error. */
+ * otherwise is an error, but for image_size, to which the positions are interpolated. */
 static clip_status adopt_description(struct clip_setup *s, const struct clip_model_config *from,
                                      const char *init, struct clip_error *error)
 {
@@ -101,26 +103,32 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
         {"text_layers", (double)from->text_layers, (double)mine->text_layers},
         {"text_heads", (double)from->text_heads, (double)mine->text_heads},
         {"text_mlp_ratio", from->text_mlp_ratio, mine->text_mlp_ratio},
-        {"quick_gelu", from->quick_gelu, mine->quick_gelu},
+        {"norm_eps", from->norm_eps > 0 ? from->norm_eps : 1e-5,
+         mine->norm_eps > 0 ? mine->norm_eps : 1e-5},
+        {"quick_gelu", from->quick_gelu, mine->quick_gelu}, /* from here on true or false */
+        {"gelu_tanh", from->gelu_tanh, mine->gelu_tanh},
     };
+    size_t count = sizeof keys / sizeof keys[0];
     char value[128];
-    if (from->siglip)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "%s is a SigLIP model, which is read but not trained here; start from a "
-                         "CLIP model ([train] loss = siglip gives it SigLIP's loss)",
-                         init);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    if (clip_config_is_set(s->config, "model", "architecture") && from->siglip != mine->siglip)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "%s is a %s, but the configuration says architecture = %s; leave the key "
+                         "out to take the model's", init, from->siglip ? "SigLIP" : "CLIP",
+                         s->config->model.architecture);
+    for (size_t i = 0; i < count; i++) {
         bool set = clip_config_is_set(s->config, "model", keys[i].key);
+        if (set && is(keys[i].key, "image_size")) continue;
         if (set && keys[i].theirs != keys[i].ours)
             return clip_fail(error, CLIP_ERR_USAGE,
                              "%s has %s %g, but the configuration says %g; leave the key out to "
                              "take the model's",
                              init, keys[i].key, keys[i].theirs, keys[i].ours);
-        snprintf(value, sizeof value,
-                 is(keys[i].key, "quick_gelu") ? (keys[i].theirs != 0 ? "true" : "false") : "%.12g",
-                 keys[i].theirs);
+        if (i + 2 >= count) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
+        else snprintf(value, sizeof value, i + 3 == count ? "%.9g" : "%.17g", keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
+    CLIP_TRY(clip_config_put(s->config, "model", "architecture",
+                             from->siglip ? "siglip" : "clip", error));
     for (int i = 0; i < 2; i++) {
         const float *three = i == 0 ? from->image_mean : from->image_std;
         const char *key = i == 0 ? "image_mean" : "image_std";
@@ -143,21 +151,28 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
     static const char *const modes[] = {[CLIP_RESIZE_SHORTEST] = "shortest",
                                         [CLIP_RESIZE_LONGEST] = "longest",
                                         [CLIP_RESIZE_SQUASH] = "squash"};
+    char end[32], pad[32], resize[32];
+    snprintf(end, sizeof end, "%lld", (long long)file->ids.end);
+    snprintf(pad, sizeof pad, "%lld", (long long)file->ids.pad);
+    snprintf(resize, sizeof resize, "%lld", (long long)file->preprocess.shortest);
     const struct {
-        const char *key, *value;
+        const char *section, *key, *value;
     } keys[] = {
-        {"interpolation",
+        {"model", "end_id", end},
+        {"model", "pad_id", pad},
+        {"data", "resize_to", resize},
+        {"data", "center_crop", file->preprocess.floor_crop ? "huggingface" : "open_clip"},
+        {"data", "interpolation",
          file->preprocess.interpolation == CLIP_BILINEAR ? "bilinear" : "bicubic"},
-        {"resize_mode", modes[file->preprocess.resize_mode]},
-        {"text_cleaning", file->cleaning == CLIP_TEXT_HUGGINGFACE ? "huggingface" : "open_clip"},
+        {"data", "resize_mode", modes[file->preprocess.resize_mode]},
+        {"data", "text_cleaning",
+         file->cleaning == CLIP_TEXT_HUGGINGFACE ? "huggingface" : "open_clip"},
     };
     clip_status status = CLIP_OK;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (!clip_config_is_set(s->config, "data", keys[i].key))
-            CLIP_TRY(clip_config_put(s->config, "data", keys[i].key, keys[i].value, error));
-    s->text_ids = file->ids;
-    s->preprocess.shortest = file->preprocess.shortest;
-    s->preprocess.floor_crop = file->preprocess.floor_crop;
+        if (!clip_config_is_set(s->config, keys[i].section, keys[i].key))
+            CLIP_TRY(clip_config_put(s->config, keys[i].section, keys[i].key, keys[i].value,
+                                     error));
 out:
     return status;
 }
@@ -174,16 +189,26 @@ static void warn_of_tokenizer(const struct clip_setup *s, const struct clip_mode
                   s->config->data.tokenizer, file->source);
 }
 
-static void copy_weights(struct clip_model *to, struct clip_model *from)
+/* The model's weights; positions of another grid are interpolated to ours. */
+static clip_status copy_weights(struct clip_model *to, struct clip_model *from,
+                                struct clip_error *error)
 {
+    clip_status status = CLIP_OK;
+    int64_t first = to->class_embedding != NULL ? 1 : 0, patch = to->config.patch_size;
+    int64_t grid = to->config.image_size / patch, theirs = from->config.image_size / patch;
     for (int64_t i = 0; i < to->param_count; i++) {
         struct clip_tensor *mine = &to->params[i].tensor;
-        const struct clip_param *theirs = clip_model_param(from, to->params[i].name);
-        if (theirs !=
-            NULL) /* all but logit_bias, which a model trained with InfoNCE does not have */
-            memcpy(mine->data, theirs->tensor.data,
+        const struct clip_param *source = clip_model_param(from, to->params[i].name);
+        if (source == NULL) continue; /* logit_bias, which training with InfoNCE does not make */
+        if (mine == to->vision_pos && grid != theirs)
+            CLIP_TRY(clip_resize_positions(mine->data, grid, source->tensor.data, theirs, first,
+                                           to->config.vision_width, error));
+        else
+            memcpy(mine->data, source->tensor.data,
                    (size_t)clip_tensor_count(mine) * sizeof(float));
     }
+out:
+    return status;
 }
 
 static clip_status read_lora(struct clip_setup *s, bool tuning, struct clip_error *error)
@@ -230,7 +255,12 @@ static clip_status open_model(struct clip_setup *s, const char *init, struct cli
     CLIP_TRY(read_lora(s, init != NULL, error));
     CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
     clip_model_init(s->model, (uint64_t)s->config->train.seed);
-    if (file != NULL) copy_weights(s->model, file->model);
+    if (file != NULL) CLIP_TRY(copy_weights(s->model, file->model, error));
+    if (s->config->model.pad_id >= s->model_config.vocab_size)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "[model] pad_id = %lld is no word of the "
+                           "vocabulary of %lld", (long long)s->config->model.pad_id,
+                           (long long)s->model_config.vocab_size));
+    if (s->model_config.siglip) clip_tokenizer_pad(s->tokenizer, (int32_t)s->config->model.pad_id);
 out:
     clip_model_file_free(file);
     return status;

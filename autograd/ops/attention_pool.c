@@ -135,8 +135,9 @@ struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor 
                                         int64_t heads)
 {
     int64_t d = clip_tensor_width(q);
-    assert(q->dtype == CLIP_F32 && kv->dtype == CLIP_F32 && clip_tensor_rows(q) == 1 && clip_tensor_width(kv) == 2 * d && heads > 0 &&
-           d % heads == 0 && offsets->dtype == CLIP_I32);
+    assert(q->dtype == CLIP_F32 && kv->dtype == CLIP_F32 && offsets->dtype == CLIP_I32);
+    assert(clip_tensor_rows(q) == 1 && clip_tensor_width(kv) == 2 * d);
+    assert(heads > 0 && d % heads == 0);
     int64_t shape[2] = {clip_tensor_count(offsets) - 1, d};
     struct attention_pool_args args = {heads};
     return clip_tape_record(t, &attention_pool, 2, shape, 3,

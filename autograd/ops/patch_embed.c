@@ -5,8 +5,8 @@
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T. What
- * is left at the right and below, where P does not divide H or W, is not looked at.
+/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T.
+ * What is left at the right and below, where P does not divide H or W, is not looked at.
  *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
  *   dw += dy^T patches    dimage += dy w, put back where each patch came from
  * The flattened patches are scratch, made again by backward. (Dosovitskiy et al. 2021, equation 1.)
