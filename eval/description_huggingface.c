@@ -159,6 +159,7 @@ static void parse_own(struct clip_json_parser *top, struct clip_model_descriptio
     clip_json_bool(&p, "floor_crop", &d->preprocess.floor_crop);
     clip_json_id(&p, "end_id", &d->ids.end);
     clip_json_id(&p, "pad_id", &d->ids.pad);
+    d->pad_said = clip_json_get(&p, "pad_id") != NULL;
 }
 
 clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,

@@ -31,6 +31,7 @@ struct clip_model_description {
     struct clip_preprocess preprocess; /* image_size, mean and std are also config's */
     enum clip_text_cleaning cleaning;
     struct clip_text_ids ids;
+    bool pad_said; /* by clip_export, so that what lies beside the weights does not count */
 };
 
 /* Appends the JSON, one line. The same description gives the same bytes. */

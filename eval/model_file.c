@@ -152,12 +152,12 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
 /* The tokenizer named, else the file's own, else what lies beside it, else CLIP's where the
  * vocabulary is and it is found. */
 static clip_status open_tokenizer(struct clip_model_file *file, const char *named,
-                                  const char *folder, const struct clip_bundle *bundle,
+                                  const char *folder, const struct clip_model_reading *reading,
                                   struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t vocab = file->model->config.vocab_size;
-    const struct clip_bundle_text *own = clip_bundle_text(bundle, "tokenizer");
+    const struct clip_bundle_text *own = clip_bundle_text(&reading->bundle, "tokenizer");
     if (named) {
         CLIP_TRY(clip_tokenizer_open(&file->tokenizer, named, folder, error));
     } else if (own) {
@@ -165,7 +165,7 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
                                       error));
     } else {
         CLIP_TRY(clip_tokenizer_open_folder(&file->tokenizer, folder, error));
-        if (file->tokenizer) {
+        if (file->tokenizer && !reading->description.pad_said) {
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
         }
     }
@@ -211,7 +211,7 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     CLIP_TRY(clip_model_file_load(file->model, &reading.from, options->towers, file->source,
                                   &reading.bundle.arena, error));
     if (options->towers != CLIP_TOWERS_IMAGE) {
-        CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading.bundle, error));
+        CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading, error));
     }
     if (file->ids.pad >= file->model->config.vocab_size) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s: texts are to be filled up with id %" PRId64
