@@ -165,7 +165,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
                                       error));
     } else {
         CLIP_TRY(clip_tokenizer_open_folder(&file->tokenizer, folder, error));
-        if (file->tokenizer && !reading->description.pad_said) {
+        bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE; /* open_clip pads with 0 */
+        if (file->tokenizer && theirs && !reading->description.pad_said) {
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
         }
     }
