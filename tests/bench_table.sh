@@ -10,6 +10,10 @@ python=$1/bin/python peer_step=$2 captions=$3 rounds=${4:-3}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 printf '[model]\npreset = vit-b-32\n' >"$folder/vit-b-32.ini"
+{
+    cat "$folder/vit-b-32.ini"
+    printf '[train]\nrecompute = block\n[optim]\nmoments = bf16\n'
+} >"$folder/vit-b-32-lean.ini"
 cat >"$folder/small-64.ini" <<'INI'
 [model]
 embed_dim = 256
@@ -39,13 +43,13 @@ row() {
         printf "| %s | %.4g | %.4g | %.2f | %s |\n", what, ours, theirs, ours / theirs, note }'
 }
 
-step() { # CONFIG BATCH PRECISION
+step() { # CONFIG BATCH PRECISION [THE PEER'S CONFIG]
     local ours=$folder/ours theirs=$folder/theirs of i
     rm -f "$ours" "$theirs"
     for ((i = 0; i < rounds; i++)); do
         build/clip_bench step --config "$folder/$1.ini" --batch-size "$2" --precision "$3" \
             --steps 3 --data "$captions" --json >>"$ours"
-        "$python" "$peer_step" --config "$folder/$1.ini" --batch-size "$2" --precision "$3" \
+        "$python" "$peer_step" --config "$folder/${4:-$1}.ini" --batch-size "$2" --precision "$3" \
             --steps 3 >>"$theirs"
     done
     of=$(awk -v a="$(field flops_per_second "$ours")" \
@@ -87,6 +91,7 @@ echo '| what | here | beside | ratio | beside what |'
 echo '|---|---|---|---|---|'
 for precision in fp32 bf16; do
     step vit-b-32 32 $precision
+    step vit-b-32-lean 32 $precision vit-b-32
     step small-64 128 $precision
     embed $precision
 done

@@ -173,8 +173,8 @@ static struct clip_tensor *layers_of(struct clip_tape *tape, struct clip_tensor 
     return x;
 }
 
-/* One segment of eight layers, holding two segments of four or none: the same bits, less memory, and
- * as much as was planned. */
+/* One segment of eight layers, holding two segments of four or none: the same bits, less memory,
+ * and as much as was planned. */
 static struct clip_tensor *nested(struct clip_tape *tape, struct clip_tensor *x, const void *args)
 {
     struct layer four = {((const struct layer *)args)->w, 4};

@@ -87,8 +87,8 @@ static void thirty_steps(void **state)
 }
 
 /* Thirty steps with bfloat16 products, bfloat16 moments, or both. A cosine of rounded unit rows is
- * off by a last digit of 2^-8 at most, a logit by exp(logit_scale) of these, and a loss is a mean of
- * logits. Moments are rounded at random: what is off in one step is made up for in the next, and
+ * off by a last digit of 2^-8 at most, a logit by exp(logit_scale) of these, and a loss is a mean
+ * of logits. Moments are rounded at random: what is off in one step is made up for in the next, and
  * the loss stays where it was to a thousandth of its fall. (500 steps of a larger model:
  * docs/performance.md.) */
 static void narrow_numbers_follow(void **state)

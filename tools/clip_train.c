@@ -76,7 +76,8 @@ static clip_status print_summary(const struct clip_config *config,
 {
     bool measured = isfinite(s->best) && s->best_step > 0;
     if (cli->json) {
-        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I}", "output", config->train.output,
+        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I}", "output",
+                                  config->train.output,
                                   "step", (json_int_t)s->step, "steps", (json_int_t)s->steps,
                                   "samples", (json_int_t)s->samples, "was_finished",
                                   s->was_finished, "stopped_early", s->stopped_early,

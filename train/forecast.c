@@ -10,7 +10,8 @@ enum {
     SAVE_BYTES = 40 << 20,  /* what HDF5 takes while a checkpoint is written */
 };
 
-/* Mean and standard deviation of a caption's tokens over a sample of the data, both ends included. */
+/* Mean and standard deviation of a caption's tokens, both ends included, over a sample of the data.
+ */
 static clip_status measure_tokens(const struct clip_setup *s, double *mean, double *deviation,
                                   struct clip_error *error)
 {
