@@ -228,7 +228,7 @@ mutate: setup-tests
 		ASAN_OPTIONS=max_allocation_size_mb=512 tests/run.sh $(BUILD)-asan/tests/test_mutate
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
-		FOLDERS='core kernels autograd data checkpoints' \
+		FOLDERS='core kernels autograd model optim data checkpoints eval' \
 		OPT='-O1 $(SANITIZE) -fsanitize=fuzzer-no-link' fuzz-programs
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) BUILD=$(BUILD)-fuzz tests/fuzz.sh \
 		$(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)-fuzz/%)

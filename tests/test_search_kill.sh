@@ -81,7 +81,7 @@ count() {
 }
 RANDOM=1
 last=0 damaged=0 lost=0 landed=0
-for ((k = 0; k < kills; k++)); do
+for ((k = 0; landed < kills && k < 4 * kills; k++)); do # some end before they are killed
     "$build/clip_search" index --model "$folder/run" --images "$folder/photos" --quiet \
         --output "$killed" --segment-size 4 >/dev/null 2>&1 &
     job=$!
