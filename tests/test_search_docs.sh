@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the commands of docs/search.md and docs/zero-shot.md as they stand there, in a folder that has
-# what they name: models, pictures, captions.
+# Runs the commands of docs/search.md and docs/zero-shot.md as they stand there, in a folder that
+# has what they name: models, pictures, captions.
 build=$(realpath "${BUILD:-build}")
 export CLIP_BPE=
 folder=$(mktemp -d) || exit 1
