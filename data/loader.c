@@ -28,6 +28,7 @@ struct clip_loader {
     const struct clip_tokenizer *tokenizer;
     struct clip_loader_options options;
     int64_t pixel_count; /* 3 * S * S */
+    const bool *usable;  /* NULL: pictures are read; else see clip_loader_skip_pictures */
 
     /* The order of `order_epoch`, made when the first sample of that epoch is handed out. */
     int64_t *order; /* [dataset->count] */
@@ -79,6 +80,20 @@ static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
     return status;
 }
 
+/* The caption alone, of a picture that somebody has read before. */
+static clip_status read_without_picture(struct clip_loader *loader, struct slot *slot,
+                                        struct clip_rng *rng, struct clip_sample *sample,
+                                        struct clip_error *error)
+{
+    const struct clip_dataset *dataset = loader->dataset;
+    snprintf(sample->name, sizeof sample->name, "%s",
+             dataset->ops->image_name(dataset, slot->sample));
+    if (!loader->usable[slot->sample])
+        return clip_fail(error, CLIP_ERR_DATA, "%s: the picture could not be read when the locked "
+                                               "tower embedded it", sample->name);
+    return dataset->ops->caption(dataset, slot->sample, rng, &sample->caption, error);
+}
+
 static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
                                struct clip_sample *sample, struct clip_error *error)
 {
@@ -88,7 +103,9 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     uint32_t epoch = (uint32_t)slot->epoch;
     struct clip_rng rng =
         clip_rng_at(options->seed, CLIP_RNG_CAPTION, epoch, (uint64_t)slot->sample);
-    status = loader->dataset->ops->read(loader->dataset, slot->sample, &rng, sample, error);
+    status = loader->usable != NULL
+                 ? read_without_picture(loader, slot, &rng, sample, error)
+                 : loader->dataset->ops->read(loader->dataset, slot->sample, &rng, sample, error);
     if (status != CLIP_OK) return status;
 
     CLIP_TRY(clip_buffer_append(&slot->caption, sample->caption.data, sample->caption.size, error));
@@ -99,6 +116,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "nothing is left of the caption after cleaning; "
                                                  "write one or leave the sample out"));
     CLIP_TRY(read_negative(loader, slot, &sample->caption, error));
+    if (loader->usable != NULL) goto out;
     CLIP_TRY(clip_image_decode((const uint8_t *)sample->image.data, sample->image.size,
                                &options->limits, &image, error));
     if (options->augment) {
@@ -445,7 +463,8 @@ clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batc
     if (loader->running < loader->options.workers) CLIP_TRY(start_workers(loader, error));
     CLIP_TRY(fill_batch(loader, error));
     add_negatives(loader);
-    clip_parallel_for(loader->batch.count, normalise_one, loader);
+    if (loader->usable == NULL)
+        clip_parallel_for(loader->batch.count, normalise_one, loader);
     number_positives(loader);
     *batch = loader->batch;
     if (waited != NULL) *waited = clip_seconds() - began;
@@ -581,6 +600,11 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
 out:
     clip_loader_free(loader);
     return status;
+}
+
+void clip_loader_skip_pictures(struct clip_loader *loader, const bool *usable)
+{
+    loader->usable = usable;
 }
 
 void clip_loader_free(struct clip_loader *loader)

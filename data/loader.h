@@ -62,6 +62,10 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
                                const struct clip_tokenizer *tokenizer,
                                const struct clip_loader_options *options, struct clip_error *error);
 void clip_loader_free(struct clip_loader *loader); /* NULL is fine */
+/* From now on no picture is read or decoded, and a batch's pixels mean nothing: somebody has their
+ * embeddings. usable [dataset's count], borrowed: samples that are not are bad. Before the first
+ * next(). */
+void clip_loader_skip_pictures(struct clip_loader *loader, const bool *usable);
 /* Goes to a position; drops what was prefetched and sets the counts to 0. Also for another pass of
  * an unshuffled loader: seek to {0, 0}. */
 void clip_loader_seek(struct clip_loader *loader, struct clip_position position);

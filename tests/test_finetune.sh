@@ -307,3 +307,38 @@ check "... teaches those that are trained on" run 0 $tuning --output taught \
     --set train.teacher_embeddings=many.h5 --set train.epochs=1
 check "a share that holds nothing out" says 'val_share = 1e-06 leaves 0 samples' 2 $tuning \
     --set data.val_share=0.000001 --output none
+
+# ---- locked towers -----------------------------------------------------------------------------
+lit="$(train) --init good --set train.lock_image=true --set train.multi_positive=true"
+check "a locked image tower (LiT)" run 0 $lit --output lit
+check "... keeps its embeddings" test -s "$folder/lit/locked_images.h5"
+check "... which change no loss" run 0 $lit --set train.cache_locked=off --output lit-off
+check "... to 1e-4" close_losses lit lit-off
+check "... and only where they are asked for" test ! -e "$folder/lit-off/locked_images.h5"
+check "... in pieces too" run 0 $lit --set train.micro_batch=3 --output lit-micro
+check "... to 1e-4" close_losses lit lit-micro
+cp -r "$folder/lit" "$folder/lit-whole"
+step_back() { # step_back PLACE: to its third step
+    rm "$folder/$1/checkpoints/step_6.h5"
+    ln -f "$folder/$1/checkpoints/step_3.h5" "$folder/$1/last.h5"
+}
+step_back lit
+check "it goes on from what is kept" run 0 $lit --output lit --resume
+check "... to the same bytes" cmp "$folder/lit/last.h5" "$folder/lit-whole/last.h5"
+step_back lit
+rm "$folder/lit/locked_images.h5"
+check "... and from nothing" run 0 $lit --output lit --resume
+check "... to the same bytes" cmp "$folder/lit/last.h5" "$folder/lit-whole/last.h5"
+check "augmented pictures are not kept" run 0 $lit --set data.aug_scale_min=0.5 --output lit-aug
+check "... " test ! -e "$folder/lit-aug/locked_images.h5"
+check "nor those of a tower with unlocked blocks" run 0 $lit --output lit-top \
+    --set train.unlocked_image_blocks=1
+check "... " test ! -e "$folder/lit-top/locked_images.h5"
+text="$(train) --init good --set train.lock_text=true $negatives"
+check "a locked text tower, hard negatives with it" run 0 $text --output text
+check "... keeps its own" run 0 $text --set train.cache_locked=off --output text-off
+check "... which changes no loss" close_losses text text-off
+printf 'not a picture' >"$folder/photos/broken.png"
+{ cat "$folder/pairs.csv"; echo 'photos/broken.png,a broken one,'; } >"$folder/broken.csv"
+check "a picture that cannot be read is a bad sample" says 'skipped: broken.csv:12' 0 $lit --output lit-broken \
+    --set data.train_data=broken.csv --set data.max_bad_fraction=0.5

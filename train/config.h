@@ -58,6 +58,7 @@ struct clip_config {
         double patch_dropout;
         bool lock_image, lock_text;
         int64_t unlocked_image_blocks, unlocked_text_blocks;
+        const char *cache_locked;
     } train;
     struct {
         double lr, beta1, beta2, eps, wd;

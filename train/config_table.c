@@ -142,6 +142,8 @@ const struct clip_key clip_config_keys[] = {
     BOOL(train, lock_text, "false", "the text tower is not trained"),
     INT(train, unlocked_text_blocks, "0", 0, 1024, true,
         "its last blocks that are trained all the same"),
+    CHOICE(train, cache_locked, "auto", "auto|off",
+           "a wholly locked tower's embeddings are computed once (pictures: where not augmented)"),
 
     REAL(optim, lr, "5e-4", 0, 1e3, true, "peak learning rate"),
     REAL(optim, beta1, "0.9", 0, 0.999999, false, "AdamW's decay of the mean gradient"),

@@ -138,11 +138,26 @@ struct piece {
     struct clip_tensor pixels, tokens, offsets, keep;
 };
 
+/* Rows of a locked tower, kept from before: pictures, or texts, [begin, begin + n). */
+static struct clip_tensor *kept_rows(struct clip_step *s, const struct clip_batch *batch,
+                                     bool texts, int64_t begin, int64_t n)
+{
+    int64_t e = s->model->config.embed_dim;
+    struct clip_tensor *rows = clip_tape_input(s->tape, CLIP_F32, 2, (const int64_t[]){n, e});
+    for (int64_t i = 0; i < n && rows->data != NULL; i++)
+        memcpy((float *)rows->data + i * e,
+               texts ? clip_locked_text(s->locked, begin + i)
+                     : clip_locked_image(s->locked, batch, begin + i),
+               (size_t)e * sizeof(float));
+    return rows;
+}
+
 /* Pictures [begin, begin + n) -> [n,E], unit rows. */
 static struct clip_tensor *encode_images(struct clip_step *s, const struct clip_batch *batch,
                                          int64_t begin, int64_t n, struct piece *p)
 {
     int64_t size = s->model->config.image_size, kept = s->keep != NULL ? kept_patches(s) : 0;
+    if (clip_locked_images(s->locked)) return kept_rows(s, batch, false, begin, n);
     p->pixels = clip_tensor_view(CLIP_F32, batch->pixels + begin * 3 * size * size, 4,
                                  (int64_t[]){n, 3, size, size});
     if (s->keep == NULL) return clip_vision_encode(s->tape, s->model, &p->pixels, NULL);
@@ -156,6 +171,7 @@ static struct clip_tensor *encode_texts(struct clip_step *s, const struct clip_b
 {
     int32_t first = batch->offsets[begin], end = batch->offsets[begin + n];
     int32_t *offsets = batch->offsets;
+    if (clip_locked_texts(s->locked)) return kept_rows(s, batch, true, begin, n);
     if (n < texts_of(batch)) {
         offsets = s->offsets;
         for (int64_t b = 0; b <= n; b++) offsets[b] = batch->offsets[begin + b] - first;
@@ -259,10 +275,12 @@ static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
     for (int64_t i = 0; i < texts && clip_tape_status(t, error) == CLIP_OK; i += size) {
         int64_t images = smaller(n - i, size), captions = smaller(texts - i, size);
         clip_tape_clear(t);
-        if (images > 0)
+        if (images > 0 && !clip_locked_images(s->locked))
             clip_tape_backward_from(t, encode_images(s, batch, i, images, &piece),
                                     image_grads + i * e);
-        clip_tape_backward_from(t, encode_texts(s, batch, i, captions, &piece), text_grads + i * e);
+        if (!clip_locked_texts(s->locked))
+            clip_tape_backward_from(t, encode_texts(s, batch, i, captions, &piece),
+                                    text_grads + i * e);
     }
     return value;
 }
@@ -314,6 +332,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     struct clip_tensor ids = clip_tensor_i32(batch->ids, batch->count);
     struct clip_tensor *positives = s->options.multi_positive ? &ids : NULL;
     CLIP_TRY(check_teacher(s, batch, error));
+    CLIP_TRY(clip_locked_prepare(s->locked, batch, error));
     if (s->keep != NULL) draw_patches(s, batch);
     empty_gradients(m);
     if (piece_size(s) < batch->count)

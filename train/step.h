@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "model/model.h"
 #include "optim/optim.h"
+#include "train/locked.h"
 #include "train/teacher.h"
 
 enum clip_loss_kind { CLIP_LOSS_INFONCE, CLIP_LOSS_SIGLIP };
@@ -48,6 +49,7 @@ struct clip_step {
     struct clip_model *model; /* borrowed; in training mode, locks already set */
     struct clip_tape *tape;
     struct clip_adamw *adamw;
+    struct clip_locked *locked; /* borrowed, set after clip_step_create; NULL: nothing is kept */
     float *ema;            /* laid out like the model's data, of what is trained; or NULL */
     int32_t *keep;         /* [batch_size, kept patches] */
     float *embeds, *grads; /* micro-batches: pictures, then captions and negatives [.., E] */

@@ -19,6 +19,7 @@ struct trainer {
     struct clip_setup setup;
     struct clip_run run;
     struct clip_loader *loader;
+    struct clip_locked *locked; /* NULL: no tower's embeddings are kept */
     struct clip_watch watch;
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
@@ -433,6 +434,17 @@ out:
     return status;
 }
 
+static clip_status keep_locked(struct trainer *t, struct clip_error *error)
+{
+    clip_status status = clip_locked_open(&t->locked, &t->setup, t->run.folder, t->options->quiet,
+                                          error);
+    if (status != CLIP_OK) return status;
+    t->setup.step->locked = t->locked;
+    if (clip_locked_images(t->locked))
+        clip_loader_skip_pictures(t->loader, clip_locked_usable(t->locked));
+    return CLIP_OK;
+}
+
 clip_status clip_train_run(struct clip_config *config, const struct clip_train_options *options,
                            struct clip_train_summary *summary, struct clip_error *error)
 {
@@ -446,6 +458,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     CLIP_TRY(clip_watch_open(&t.watch, &t.run, &t.setup, t.loader, steps_done(&t), error));
     CLIP_TRY(reserve(&t, error));
     summary->was_finished = is_over(&t);
+    if (!summary->was_finished) CLIP_TRY(keep_locked(&t, error));
     if (steps_done(&t) == 0) CLIP_TRY(clip_advise(&t.setup, options->init != NULL, error));
     if (!summary->was_finished) CLIP_TRY(validate_first(&t, error));
     clip_loader_seek(t.loader, t.position);
@@ -470,6 +483,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
 out:
     clip_watch_close(&t.watch);
     clip_loader_free(t.loader);
+    clip_locked_free(t.locked);
     clip_run_close(&t.run);
     clip_setup_release(&t.setup);
     return status;

@@ -1,0 +1,296 @@
+#include "train/locked.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoints/bundle.h"
+#include "checkpoints/checksum.h"
+#include "core/file.h"
+#include "eval/model_file.h"
+#include "eval/pictures.h"
+#include "train/setup.h"
+
+struct caption { /* one that was embedded */
+    int64_t start, count; /* of its tokens in `tokens` */
+};
+
+struct clip_locked {
+    struct clip_model_file file;
+    struct clip_embedder *embedder;
+    int64_t dim, context;
+    /* pictures */
+    float *images; /* [count,E], NULL: not kept */
+    bool *usable;  /* [count] */
+    /* captions */
+    bool texts;
+    struct clip_buffer tokens, rows; /* int32, and float [captions,E] */
+    struct caption *captions;
+    int64_t caption_count, caption_capacity;
+    int64_t *slots, slot_count; /* open addressing: number + 1, or 0 */
+    int64_t *numbers;           /* of the batch's texts */
+    int64_t numbers_capacity;
+    int32_t *fresh; /* [new captions, context], padded */
+    int64_t fresh_capacity;
+};
+
+static bool wholly_locked(const struct clip_model *m, bool vision)
+{
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        bool shared = &p->tensor == m->logit_scale || &p->tensor == m->logit_bias;
+        if (!shared && (strncmp(p->name, "visual.", 7) == 0) == vision && p->tensor.needs_grad)
+            return false;
+    }
+    return true;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------ */
+
+static bool is_augmented(const struct clip_config *c)
+{
+    return c->data.aug_scale_min < 1 || c->data.aug_flip || c->data.aug_pad > 0 ||
+           c->train.patch_dropout > 0;
+}
+
+/* All that a row depends on: the tower's weights, preprocessing, and the samples by name. */
+static clip_status describe(const struct clip_setup *s, struct clip_buffer *out,
+                            struct clip_error *error)
+{
+    const struct clip_preprocess *p = &s->preprocess;
+    uint32_t weights = 0, names = 0;
+    for (int64_t i = 0; i < s->model->param_count; i++) {
+        const struct clip_param *param = &s->model->params[i];
+        if (strncmp(param->name, "visual.", 7) != 0) continue;
+        weights = clip_crc32(weights, param->tensor.data,
+                             (size_t)clip_tensor_count(&param->tensor) * sizeof(float));
+    }
+    for (int64_t i = 0; i < s->train_data->count; i++) {
+        const char *name = s->train_data->ops->image_name(s->train_data, i);
+        names = clip_crc32(names, name, strlen(name) + 1);
+    }
+    return clip_buffer_printf(out, error,
+                              "weights %08x, %lld samples %08x, size %lld %lld, ways %d %d %d, "
+                              "mean %.9g %.9g %.9g, std %.9g %.9g %.9g",
+                              weights, (long long)s->train_data->count, names,
+                              (long long)p->image_size, (long long)p->shortest,
+                              (int)p->interpolation, (int)p->resize_mode, (int)p->floor_crop,
+                              (double)p->mean[0], (double)p->mean[1], (double)p->mean[2],
+                              (double)p->std[0], (double)p->std[1], (double)p->std[2]);
+}
+
+/* Rows that an earlier start of the run kept, if they are these. */
+static bool read_kept(struct clip_locked *l, const char *path, const struct clip_buffer *key,
+                      int64_t count)
+{
+    struct clip_bundle bundle = {0};
+    struct clip_error ignored;
+    bool same = false;
+    if (clip_path_exists(path) && clip_hdf5_read(path, NULL, &bundle, &ignored) == CLIP_OK) {
+        const struct clip_bundle_text *text = clip_bundle_text(&bundle, "depends_on");
+        const struct clip_tensor *rows = clip_bundle_find(&bundle, "image_embeds"),
+                                 *usable = clip_bundle_find(&bundle, "usable");
+        same = text != NULL && text->size == key->size &&
+               memcmp(text->value, key->data, key->size) == 0 && rows != NULL &&
+               usable != NULL && rows->dtype == CLIP_F32 && usable->dtype == CLIP_U8 &&
+               clip_tensor_count(rows) == count * l->dim && clip_tensor_count(usable) == count;
+        if (same) memcpy(l->images, rows->data, (size_t)(count * l->dim) * sizeof(float));
+        for (int64_t i = 0; same && i < count; i++)
+            l->usable[i] = ((const uint8_t *)usable->data)[i] != 0;
+    }
+    clip_bundle_release(&bundle);
+    return same;
+}
+
+static clip_status write_kept(const struct clip_locked *l, const char *path,
+                              const struct clip_buffer *key, int64_t count,
+                              struct clip_error *error)
+{
+    clip_status status;
+    struct clip_bundle bundle = {0};
+    const struct clip_tensor rows = clip_tensor_f32(l->images, count, l->dim),
+                             usable = clip_tensor_view(CLIP_U8, l->usable, 1, &count);
+    CLIP_TRY(clip_bundle_add(&bundle, "image_embeds", &rows, error));
+    CLIP_TRY(clip_bundle_add(&bundle, "usable", &usable, error));
+    CLIP_TRY(clip_bundle_add_text(&bundle, "depends_on", key->data, key->size, error));
+    CLIP_TRY(clip_hdf5_write(path, &bundle, error));
+out:
+    clip_bundle_release(&bundle);
+    return status;
+}
+
+static clip_status keep_images(struct clip_locked *l, const struct clip_setup *s,
+                               const char *folder, bool quiet, struct clip_error *error)
+{
+    clip_status status;
+    int64_t count = s->train_data->count, floats;
+    struct clip_pictures pictures = {0};
+    struct clip_buffer key = {0};
+    char *path = clip_path_join(folder, "locked_images.h5", error);
+    CLIP_TRY(path != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    if (!clip_mul_i64(count, l->dim, &floats)) floats = -1;
+    CLIP_NEW(l->images, floats);
+    CLIP_NEW(l->usable, count);
+    CLIP_TRY(describe(s, &key, error));
+    if (read_kept(l, path, &key, count)) goto out;
+    CLIP_TRY(clip_pictures_over(&pictures, s->train_data, error));
+    CLIP_TRY(clip_pictures_embed_all(&pictures, l->embedder, CLIP_UNIT, quiet, l->images, l->usable,
+                                     error));
+    CLIP_TRY(write_kept(l, path, &key, count, error));
+out:
+    clip_pictures_release(&pictures);
+    clip_buffer_release(&key);
+    free(path);
+    return status;
+}
+
+/* ---- captions ------------------------------------------------------------------------------ */
+
+static const int32_t *tokens_of(const struct clip_locked *l, const struct caption *c)
+{
+    return (const int32_t *)(const void *)l->tokens.data + c->start;
+}
+
+static uint64_t hash_tokens(const int32_t *ids, int64_t n)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int64_t i = 0; i < n; i++) hash = (hash ^ (uint32_t)ids[i]) * 0x100000001b3u;
+    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
+}
+
+/* The slot of these tokens, or the empty one where they belong. */
+static int64_t slot_of(const struct clip_locked *l, const int32_t *ids, int64_t n)
+{
+    int64_t mask = l->slot_count - 1, slot = (int64_t)(hash_tokens(ids, n) >> 8) & mask;
+    for (; l->slots[slot] != 0; slot = (slot + 1) & mask) {
+        const struct caption *c = &l->captions[l->slots[slot] - 1];
+        if (c->count == n && memcmp(tokens_of(l, c), ids, (size_t)n * sizeof *ids) == 0) break;
+    }
+    return slot;
+}
+
+static clip_status make_room(struct clip_locked *l, struct clip_error *error)
+{
+    if (2 * (l->caption_count + 1) <= l->slot_count) return CLIP_OK;
+    int64_t count = l->slot_count < 1024 ? 1024 : 2 * l->slot_count;
+    int64_t *slots = clip_array_new(count, sizeof *slots, error);
+    if (slots == NULL) return CLIP_ERR_MEMORY;
+    free(l->slots);
+    l->slots = slots;
+    l->slot_count = count;
+    for (int64_t i = 0; i < l->caption_count; i++)
+        l->slots[slot_of(l, tokens_of(l, &l->captions[i]), l->captions[i].count)] = i + 1;
+    return CLIP_OK;
+}
+
+/* The number of a caption; a new one is added, its row to be computed. */
+static clip_status number_caption(struct clip_locked *l, const int32_t *ids, int64_t n,
+                                  int64_t *number, struct clip_error *error)
+{
+    clip_status status;
+    CLIP_TRY(make_room(l, error));
+    int64_t slot = slot_of(l, ids, n);
+    if (l->slots[slot] == 0) {
+        CLIP_TRY(clip_array_grow(&l->captions, &l->caption_capacity, l->caption_count + 1,
+                                 sizeof *l->captions, error));
+        struct caption added = {(int64_t)(l->tokens.size / sizeof *ids), n};
+        CLIP_TRY(clip_buffer_append(&l->tokens, ids, (size_t)n * sizeof *ids, error));
+        l->captions[l->caption_count++] = added;
+        l->slots[slot] = l->caption_count;
+    }
+    *number = l->slots[slot] - 1;
+out:
+    return status;
+}
+
+/* Rows of captions [first, caption_count). */
+static clip_status embed_fresh(struct clip_locked *l, int64_t first, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t n = l->caption_count - first;
+    if (n == 0) return CLIP_OK;
+    CLIP_TRY(clip_array_grow(&l->fresh, &l->fresh_capacity, n * l->context, sizeof *l->fresh,
+                             error));
+    for (int64_t i = 0; i < n; i++) {
+        const struct caption *c = &l->captions[first + i];
+        for (int64_t t = 0; t < l->context; t++)
+            l->fresh[i * l->context + t] = t < c->count ? tokens_of(l, c)[t] : 0;
+    }
+    size_t bytes = (size_t)(n * l->dim) * sizeof(float), before = l->rows.size;
+    CLIP_TRY(clip_buffer_reserve(&l->rows, before + bytes, error));
+    CLIP_TRY(clip_embedder_ids(l->embedder, l->fresh, n, l->context, CLIP_UNIT,
+                               (float *)(void *)(l->rows.data + before), error));
+    l->rows.size = before + bytes;
+out:
+    return status;
+}
+
+clip_status clip_locked_prepare(struct clip_locked *l, const struct clip_batch *batch,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (l == NULL || !l->texts) return CLIP_OK;
+    int64_t texts = batch->count + batch->negatives, first = l->caption_count;
+    CLIP_TRY(clip_array_grow(&l->numbers, &l->numbers_capacity, texts, sizeof *l->numbers, error));
+    for (int64_t i = 0; i < texts; i++)
+        CLIP_TRY(number_caption(l, batch->tokens + batch->offsets[i],
+                                batch->offsets[i + 1] - batch->offsets[i], &l->numbers[i], error));
+    CLIP_TRY(embed_fresh(l, first, error));
+out:
+    return status;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+bool clip_locked_images(const struct clip_locked *l) { return l != NULL && l->images != NULL; }
+bool clip_locked_texts(const struct clip_locked *l) { return l != NULL && l->texts; }
+const bool *clip_locked_usable(const struct clip_locked *l) { return l != NULL ? l->usable : NULL; }
+
+const float *clip_locked_image(const struct clip_locked *l, const struct clip_batch *batch,
+                               int64_t i)
+{
+    return l->images + batch->samples[i] * l->dim;
+}
+
+const float *clip_locked_text(const struct clip_locked *l, int64_t i)
+{
+    return (const float *)(const void *)l->rows.data + l->numbers[i] * l->dim;
+}
+
+clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *s,
+                             const char *folder, bool quiet, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_locked *l = NULL;
+    const struct clip_config *c = s->config;
+    bool images = wholly_locked(s->model, true) && !is_augmented(c);
+    bool texts = wholly_locked(s->model, false);
+    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
+    *out = NULL;
+    if (strcmp(c->train.cache_locked, "off") == 0 || (!images && !texts)) return CLIP_OK;
+    CLIP_NEW(l, 1);
+    l->file = (struct clip_model_file){.model = s->model,
+                                       .tokenizer = s->tokenizer,
+                                       .preprocess = s->preprocess,
+                                       .cleaning = s->cleaning};
+    l->dim = s->model_config.embed_dim;
+    l->context = s->model_config.context_length;
+    l->texts = texts;
+    CLIP_TRY(clip_embedder_create(&l->embedder, &l->file, &options, error));
+    if (images) CLIP_TRY(keep_images(l, s, folder, quiet, error));
+    *out = l;
+    l = NULL;
+out:
+    clip_locked_free(l);
+    return status;
+}
+
+void clip_locked_free(struct clip_locked *l)
+{
+    if (l == NULL) return;
+    clip_embedder_free(l->embedder);
+    clip_buffer_release(&l->tokens);
+    clip_buffer_release(&l->rows);
+    void *arrays[] = {l->images, l->usable, l->captions, l->slots, l->numbers, l->fresh, l};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
+}
