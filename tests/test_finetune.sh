@@ -340,5 +340,5 @@ check "... keeps its own" run 0 $text --set train.cache_locked=off --output text
 check "... which changes no loss" close_losses text text-off
 printf 'not a picture' >"$folder/photos/broken.png"
 { cat "$folder/pairs.csv"; echo 'photos/broken.png,a broken one,'; } >"$folder/broken.csv"
-check "a picture that cannot be read is a bad sample" says 'skipped: broken.csv:12' 0 $lit --output lit-broken \
-    --set data.train_data=broken.csv --set data.max_bad_fraction=0.5
+check "a picture that cannot be read is a bad sample" says 'skipped: broken.csv:12' 0 $lit \
+    --output lit-broken --set data.train_data=broken.csv --set data.max_bad_fraction=0.5

@@ -30,7 +30,7 @@ const bool *clip_locked_usable(const struct clip_locked *locked);
 /* Computes what is new in the batch; its rows can then be asked for. */
 clip_status clip_locked_prepare(struct clip_locked *locked, const struct clip_batch *batch,
                                 struct clip_error *error);
-/* The unit row [E] of the prepared batch's picture i, or of its text i (captions, then negatives). */
+/* The unit row [E] of the prepared batch's picture i, or of its text i (negatives behind). */
 const float *clip_locked_image(const struct clip_locked *locked, const struct clip_batch *batch,
                                int64_t i);
 const float *clip_locked_text(const struct clip_locked *locked, int64_t i);
