@@ -168,7 +168,8 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%lld %s could not be read and were skipped; the other %lld are in %s",
                            (long long)outcome->bad,
-                           job->pairs != NULL ? "pairs" : "pictures", (long long)outcome->rows, job->output);
+                           job->pairs != NULL ? "pairs" : "pictures", (long long)outcome->rows,
+                           job->output);
     return status;
 }
 
