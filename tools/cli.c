@@ -184,9 +184,9 @@ static char *describe(const struct clip_cli *cli)
     return text.data;
 }
 
-/* OpenMP's threads spin while they wait, which on a machine that does other work too costs many times
- * what sleeping does (seen: nine times), and nothing is lost by sleeping where it does not. Only the
- * environment can say so, and only before the program starts: set it, and start again. */
+/* OpenMP's threads spin while they wait, which on a machine that does other work too costs many
+ * times what sleeping does (seen: nine times), and nothing is lost by sleeping where it does not.
+ * Only the environment can say so, and only before the program starts: set it, and start again. */
 static void wait_asleep(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") != NULL || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
