@@ -1,5 +1,6 @@
 #include "eval/description_parser.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,7 +86,8 @@ void clip_json_three(struct clip_json_parser *p, const char *key, float *out)
     if (!value) return;
     for (size_t i = 0; i < 3; i++) {
         const json_t *item = json_array_get(value, i);
-        if (json_array_size(value) != 3 || !json_is_number(item)) {
+        bool fits = json_is_number(item) && fabs(json_number_value(item)) < 1e30;
+        if (json_array_size(value) != 3 || !fits) {
             clip_json_refuse(p, key, "three numbers");
             return;
         }

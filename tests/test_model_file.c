@@ -141,6 +141,8 @@ static void refuses_descriptions(void **state)
          "vocab_size"},
         {"{\"model_cfg\":{\"embed_dim\":8},\"preprocess_cfg\":{\"std\":[1,0,1]}}", "std"},
         {"{\"model_cfg\":{\"embed_dim\":8},\"preprocess_cfg\":{\"mean\":[1]}}", "three numbers"},
+        {"{\"model_cfg\":{\"embed_dim\":8},\"preprocess_cfg\":{\"mean\":[1,1e300,1]}}",
+         "three numbers"},
         {"{\"model_cfg\":{\"embed_dim\":8},\"preprocess_cfg\":{\"interpolation\":\"nearest\"}}",
          "\"bicubic\" or \"bilinear\""},
         {"{\"model_cfg\":{\"embed_dim\":8},\"text_cleaning\":\"lower\"}", "text_cleaning"},

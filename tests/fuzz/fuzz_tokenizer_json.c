@@ -1,0 +1,29 @@
+/* Any bytes as a tokenizer.json: read or refused in a sentence; what was read cuts a text. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char text[] = "two green Squares, 42 times";
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_error error = {0};
+    struct clip_ids ids = {0};
+    if (clip_tokenizer_parse_json(&tokenizer, (const char *)data, size, "fuzz", &error) != CLIP_OK) {
+        if (error.message[0] == '\0' || tokenizer != NULL) abort();
+        return 0;
+    }
+    if (clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 12, &ids, NULL,
+                              &error) != CLIP_OK) abort();
+    for (int64_t i = 0; i < ids.count; i++) {
+        if (ids.ids[i] < 0 || ids.ids[i] >= clip_tokenizer_vocab_size(tokenizer)) abort();
+    }
+    clip_ids_release(&ids);
+    clip_tokenizer_free(tokenizer);
+    return 0;
+}
