@@ -269,6 +269,5 @@ help:
 FORCE:
 .PHONY: all setup setup-tests demo test test-fixtures test-kill test-page tests lint asan \
 	valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
-.SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)
