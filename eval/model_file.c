@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "checkpoints/checksum.h"
+#include "core/progress.h"
 #include "eval/model_source.h"
 
 #define FORMAT "clip.c 1"
@@ -164,7 +165,12 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
         CLIP_TRY(clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source,
                                       error));
     } else {
-        CLIP_TRY(clip_tokenizer_open_folder(&file->tokenizer, folder, error));
+        status = clip_tokenizer_open_folder(&file->tokenizer, folder, error);
+        if (status == CLIP_ERR_DATA && file->model->config.siglip) { /* Unigram, Gemma's */
+            clip_warn("%s; texts can be given as --tensors only", error->message);
+            status = CLIP_OK;
+        }
+        if (status != CLIP_OK) goto out;
         bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE; /* open_clip pads with 0 */
         if (file->tokenizer && theirs && !reading->description.pad_said) {
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));

@@ -1,5 +1,5 @@
-/* Any bytes as an index of shards, each of which holds one weight named like itself: read or refused
- * in a sentence. */
+/* Any bytes as an index of shards, each of which holds one weight named like itself: read or
+ * refused in a sentence. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
