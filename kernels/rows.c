@@ -294,11 +294,15 @@ static double infonce_row(float *restrict s, float max, float log_sum,
     return (double)sum + (double)rest;
 }
 
+/* Sums of a row of a loss: in float32 over so many, which loses nothing that counts even where the
+ * compiler adds them one after the other, and then in double. */
+enum { LOSS_BLOCK = 64 };
+
 static double sum_softplus(const float *x, float bias, int64_t n)
 {
     double total = 0;
-    for (int64_t i0 = 0; i0 < n; i0 += 1024) {
-        int64_t end = n - i0 < 1024 ? n : i0 + 1024;
+    for (int64_t i0 = 0; i0 < n; i0 += LOSS_BLOCK) {
+        int64_t end = n - i0 < LOSS_BLOCK ? n : i0 + LOSS_BLOCK;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = i0; i < end; i++) {
@@ -312,16 +316,20 @@ static double sum_softplus(const float *x, float bias, int64_t n)
 
 static void sigmoid_row(float *restrict s, float bias, float f, double sums[2], int64_t n)
 {
-    float scaled = 0, plain = 0;
+    sums[0] = sums[1] = 0;
+    for (int64_t i0 = 0; i0 < n; i0 += LOSS_BLOCK) {
+        int64_t end = n - i0 < LOSS_BLOCK ? n : i0 + LOSS_BLOCK;
+        float scaled = 0, plain = 0;
 #pragma omp simd reduction(+ : scaled, plain)
-    for (int64_t i = 0; i < n; i++) {
-        float old = s[i];
-        s[i] = f * logistic(old + bias);
-        scaled += s[i] * old;
-        plain += s[i];
+        for (int64_t i = i0; i < end; i++) {
+            float old = s[i];
+            s[i] = f * logistic(old + bias);
+            scaled += s[i] * old;
+            plain += s[i];
+        }
+        sums[0] += (double)scaled;
+        sums[1] += (double)plain;
     }
-    sums[0] = (double)scaled;
-    sums[1] = (double)plain;
 }
 
 struct adamw_rule { /* the step's numbers as the loop uses them */
