@@ -116,6 +116,8 @@ struct clip_templates { /* one line a template, holding {} or {c} */
 clip_status clip_templates_read(const char *path, struct clip_templates *out,
                                 struct clip_error *error);
 void clip_templates_release(struct clip_templates *templates);
+/* The first {} or {c} in the line, its length in *n; NULL without one. */
+const char *clip_template_hole(const char *line, size_t *n);
 /* The template with every {} and {c} replaced by `name`, appended to out. */
 clip_status clip_template_fill(const char *line, const char *name, struct clip_buffer *out,
                                struct clip_error *error);

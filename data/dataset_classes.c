@@ -127,8 +127,7 @@ void clip_class_list_release(struct clip_class_list *list)
 }
 
 /* Templates ------------------------------------------------------------------------------------ */
-/* The first {} or {c} in the line, its length in *n; NULL without one. */
-static const char *find_hole(const char *line, size_t *n)
+const char *clip_template_hole(const char *line, size_t *n)
 {
     for (const char *p = strchr(line, '{'); p != NULL; p = strchr(p + 1, '{')) {
         *n = p[1] == '}' ? 2 : p[1] == 'c' && p[2] == '}' ? 3 : 0;
@@ -154,7 +153,7 @@ clip_status clip_templates_read(const char *path, struct clip_templates *out,
         CLIP_TRY(check_line(&lines, line, n, error));
         char *copy = clip_arena_string(&out->arena, line, n, error);
         if (copy == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-        if (find_hole(copy, &hole) == NULL)
+        if (clip_template_hole(copy, &hole) == NULL)
             CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                                "%s:%lld: the template has no {} where the class's name goes, as in "
                                "a photo of a {}",
@@ -182,7 +181,7 @@ clip_status clip_template_fill(const char *line, const char *name, struct clip_b
 {
     clip_status status = CLIP_OK;
     size_t n;
-    for (const char *hole; (hole = find_hole(line, &n)) != NULL; line = hole + n) {
+    for (const char *hole; (hole = clip_template_hole(line, &n)) != NULL; line = hole + n) {
         CLIP_TRY(clip_buffer_append(out, line, (size_t)(hole - line), error));
         CLIP_TRY(clip_buffer_append(out, name, strlen(name), error));
     }

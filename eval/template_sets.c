@@ -118,5 +118,10 @@ clip_status clip_template_one(const char *line, struct clip_templates *out,
                               struct clip_error *error)
 {
     const char *const lines[] = {line, NULL};
+    size_t hole;
+    if (clip_template_hole(line, &hole) == NULL)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "the template \"%.200s\" has no {} where the label goes; write it as in "
+                         "\"a photo of a {}\"", line);
     return copy_lines(lines, out, error);
 }

@@ -13,7 +13,7 @@
  * clip_templates_release it. */
 clip_status clip_template_set(const char *name, struct clip_templates *out,
                               struct clip_error *error);
-/* One template, as a set. */
+/* One template, as a set; CLIP_ERR_USAGE without {} or {c}. */
 clip_status clip_template_one(const char *line, struct clip_templates *out,
                               struct clip_error *error);
 

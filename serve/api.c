@@ -147,7 +147,7 @@ void clip_api_refuse(struct clip_api_response *out, int code, const char *format
 /* A failure further down: data that was sent is the visitor's fault, the rest is ours. */
 static void refuse_failure(struct clip_api_response *out, bool sent, const struct clip_error *error)
 {
-    int code = 500;
+    int code = error->status == CLIP_ERR_USAGE ? 400 : 500;
     if (error->status == CLIP_ERR_FORMAT || error->status == CLIP_ERR_DATA) code = sent ? 422 : 410;
     if (error->status == CLIP_ERR_NOT_FOUND || error->status == CLIP_ERR_IO) code = 410;
     clip_api_refuse(out, code, "%s", error->message);

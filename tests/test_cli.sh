@@ -65,4 +65,15 @@ if [ -e /dev/full ]; then
     full() { "$build/clip_data" --help >/dev/full; }
     check "a full disk under stdout is an error" exits 1 'No space left' full
 fi
+# A limit on the size of files sends a signal whose default is to end the program without a word.
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+limited() (
+    ulimit -f 1
+    "$@"
+)
+check "a file past the limit on sizes is an error" exits 1 'File too large' \
+    limited "$build/clip_data" tokenizer train --input README.md --vocab-size 4096 \
+    --output "$folder/tokenizer.txt"
+check "... and nothing half-written is left" test -z "$(ls -A "$folder")"
 echo "1..$n"

@@ -103,6 +103,8 @@ check "classify --json is one line" one_line clip_eval classify "${model[@]}" --
     --image "${pictures[0]}" --template '{}' gray 'a "rgb"'
 check "classify without labels is wrong usage" says 2 'LABEL' clip_eval classify "${model[@]}" \
     --image "${pictures[0]}"
+check "a template without a place for the label is wrong usage" says 2 'has no {}' clip_eval \
+    classify "${model[@]}" --image "${pictures[0]}" --template 'a photo' gray
 check "classify names a picture that is not there" says 1 'none.png' clip_eval classify \
     "${model[@]}" --image "$folder/none.png" gray
 check "classify names a model that is not there" says 1 "$folder/none" clip_eval classify \

@@ -440,6 +440,7 @@ static void each_wrong_request_has_its_answer(void **state)
         {422, "POST", "/api/classify?label=a", "", "this is no picture"},
         {400, "GET", "/api/classify?label=a", "", ""},
         {400, "GET", "/api/classify?picture=1", "", ""},
+        {400, "GET", "/api/classify?label=a&picture=1&template=a", "", ""},
         {400, "GET", "/api/classify?label=a&picture=1&picture=2", "", ""},
         {400, "POST", "/api/classify?label=a&picture=1", "", "x"},
         {403, "GET", "/", "Origin: http://elsewhere.example\r\n", ""},

@@ -195,6 +195,7 @@ static void wait_asleep(char **argv)
 
 void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* past the largest size, writing fails with EFBIG: a sentence */
     wait_asleep(argv);
     struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};
     int n = 0;
