@@ -348,14 +348,14 @@ static void check_attention(bool bf16, bool causal)
                        k = part(&w, x.data, 3 * D, r, n, D, D),
                        v = part(&w, x.data, 3 * D, r, n, 2 * D, D),
                        g = part(&w, dy, D, r, n, 0, D);
-        struct work plain = w; /* q, k, v are bfloat16 already: their product rounds nothing */
-        plain.u = 0;
-        struct bounded scores = product(&plain, q, false, k, true);
+        double u = w.u; /* q, k, v are bfloat16 already: their product rounds nothing */
+        w.u = 0;
+        struct bounded scores = product(&w, q, false, k, true);
+        w.u = u;
         for (int64_t i = 0; i < n * n; i++) {
             scores.value[i] *= 0.25;
             scores.error[i] = scores.error[i] * 0.25 + 1e-6;
         }
-        w.count = plain.count;
         struct bounded p = softmax(&w, scores, causal), out = product(&w, p, false, v, false);
         store(&w, out);
         check_part(&w, "attention y", out, y32, D, r, 0);
