@@ -6,14 +6,26 @@
 
 #include "core/file.h"
 
-json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error)
+static json_t *parse(const char *bytes, size_t n, size_t flags, const char *name,
+                     struct clip_error *error)
 {
     json_error_t fault;
-    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, JSON_REJECT_DUPLICATES, &fault);
+    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, flags, &fault);
     if (value == NULL)
         clip_fail(error, CLIP_ERR_FORMAT, "%s:%d:%d: this is not valid JSON: %s", name, fault.line,
                   fault.column, fault.text);
     return value;
+}
+
+json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error)
+{
+    return parse(bytes, n, JSON_REJECT_DUPLICATES, name, error);
+}
+
+json_t *clip_json_parse_reals(const char *bytes, size_t n, const char *name,
+                              struct clip_error *error)
+{
+    return parse(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, name, error);
 }
 
 json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error)

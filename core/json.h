@@ -10,6 +10,9 @@
 /* Parses n bytes; `name` is what the sentence calls them (a path). Duplicate keys are refused.
  * json_decref the result; NULL with *error filled. */
 json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error);
+/* The same with every number as a real, so that integers of any size are read. */
+json_t *clip_json_parse_reals(const char *bytes, size_t n, const char *name,
+                              struct clip_error *error);
 json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error);
 /* Compact, one line, keys in insertion order, no newline at the end; appended to `out`. Real
  * numbers with as few digits as give the same double back (15 to 17). */

@@ -89,6 +89,7 @@ out:
 void clip_tokenizer_free(struct clip_tokenizer *tokenizer)
 {
     if (tokenizer == NULL) return;
+    clip_unigram_free(tokenizer->unigram);
     clip_splitter_release(&tokenizer->splitter);
     clip_pair_map_release(&tokenizer->merges);
     clip_buffer_release(&tokenizer->text);
@@ -107,17 +108,25 @@ void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
 
 int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer)
 {
+    if (tokenizer->unigram) return clip_unigram_size(tokenizer->unigram);
     return CLIP_BPE_BASE + tokenizer->merge_count + CLIP_BPE_ENDS;
 }
 
 int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer)
 {
+    if (tokenizer->unigram) return -1;
     return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 2;
 }
 
 int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer)
 {
+    if (tokenizer->unigram) return clip_unigram_end(tokenizer->unigram);
     return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 1;
+}
+
+bool clip_tokenizer_is_unigram(const struct clip_tokenizer *tokenizer)
+{
+    return tokenizer->unigram != NULL;
 }
 
 const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *size)
@@ -136,6 +145,12 @@ clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const 
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "id %d is outside the vocabulary of %lld; decode with the tokenizer "
                                "that made it", ids[i], (long long)vocab_size));
+        }
+        if (tokenizer->unigram) {
+            if (ids[i] != clip_tokenizer_end(tokenizer)) {
+                CLIP_TRY(clip_unigram_decode(tokenizer->unigram, ids[i], out, error));
+            }
+            continue;
         }
         if (ids[i] >= vocab_size - CLIP_BPE_ENDS) continue;
         int64_t from = tokenizer->byte_offset[ids[i]], to = tokenizer->byte_offset[ids[i] + 1];

@@ -29,8 +29,9 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
  * later one's id is used, as in open_clip. */
 clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
                                  const char *name, struct clip_error *error);
-/* From a tokenizer.json of Hugging Face's: CLIP's byte-level BPE with every part as CLIP's. What
- * the file asks for beyond that is refused by name. clip_tokenizer_parse (and so
+/* From a tokenizer.json of Hugging Face's: CLIP's byte-level BPE with every part as CLIP's, or a
+ * Unigram as SigLIP's (Kudo 2018), whose texts have no start and are cleaned as the file says. What
+ * a file asks for beyond that is refused by name. clip_tokenizer_parse (and so
  * clip_tokenizer_open) takes such a file too, which begins with '{'. */
 clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
                                       const char *name, struct clip_error *error);
@@ -44,11 +45,17 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *tokenizer, cons
                                     int64_t *pad, struct clip_error *error);
 void clip_tokenizer_free(struct clip_tokenizer *tokenizer);
 
-int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer); /* 512 + merges + 2 */
-int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer);      /* vocab_size - 2 */
-int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer);        /* vocab_size - 1 */
-/* The text format, not gzipped: the header and the merges in use (what a checkpoint carries);
- * parsing it gives the same tokenizer. Lives as long as the tokenizer. */
+/* BPE: 512 + merges + 2; Unigram: pieces and added tokens. */
+int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer);
+/* BPE: vocab_size - 2; Unigram: -1, there is none. */
+int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer);
+/* BPE: vocab_size - 1; Unigram: the token of its template, </s>. */
+int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer);
+/* True: a Unigram, which has no merges and no start. */
+bool clip_tokenizer_is_unigram(const struct clip_tokenizer *tokenizer);
+/* The text format, not gzipped: the header and the merges in use, or a Unigram's tokenizer.json
+ * (what a checkpoint carries); parsing it gives the same tokenizer. Lives as long as the
+ * tokenizer. */
 const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *size);
 
 /* Appends how the vocabulary spells an id, as in CLIP's and transformers' vocab.json: the byte
@@ -70,15 +77,15 @@ struct clip_ids { /* start from {0} */
 };
 void clip_ids_release(struct clip_ids *ids);
 
-/* Appends start, the text's tokens, end; not padded (but see clip_tokenizer_pad).
- * `context_length` > 0 cuts as CLIP does: the
- * first context_length - 1 ids, then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one
+/* Appends start (but a Unigram has none), the text's tokens, end; not padded (but see
+ * clip_tokenizer_pad). `context_length` > 0 cuts as CLIP does: the first context_length - 1 ids,
+ * then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one
  * tokenizer. Text must be UTF-8 (CLIP_ERR_DATA names the byte); text of which nothing is left gives
  * the two ends alone, and whether that is an error is the caller's choice.
  * Cleaning CLIP_TEXT_HUGGINGFACE gives the ids of transformers' CLIPTokenizer, where the literals
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
  * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text_clean.h says what of ftfy is
- * not there). */
+ * not there). A Unigram gives the ids of the tokenizers library, whatever the cleaning. */
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
                                   size_t n, enum clip_text_cleaning cleaning,
                                   int64_t context_length, struct clip_ids *out, bool *cut,

@@ -9,6 +9,14 @@ void clip_ids_release(struct clip_ids *ids)
     *ids = (struct clip_ids){0};
 }
 
+clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error)
+{
+    clip_status status = clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1,
+                                         sizeof *ids->ids, error);
+    if (status == CLIP_OK) ids->ids[ids->count++] = id;
+    return status;
+}
+
 /* A piece while it is merged: its symbols are a doubly linked list, -1 at both ends. */
 struct node {
     int32_t symbol; /* -1: merged into its left neighbour */
@@ -107,22 +115,14 @@ out:
     return status;
 }
 
-static clip_status add_id(struct clip_ids *out, int32_t id, struct clip_error *error)
-{
-    clip_status status = clip_array_grow(&out->ids, &out->capacity, out->count + 1,
-                                         sizeof *out->ids, error);
-    if (status == CLIP_OK) out->ids[out->count++] = id;
-    return status;
-}
-
 static clip_status encode_piece(void *context, enum clip_piece_kind kind, const char *piece,
                                 size_t size, struct clip_error *error)
 {
     struct encoding *e = context;
     const struct clip_tokenizer *t = e->tokenizer;
     clip_status status = CLIP_OK;
-    if (kind == CLIP_PIECE_START) return add_id(e->out, clip_tokenizer_start(t), error);
-    if (kind == CLIP_PIECE_END) return add_id(e->out, clip_tokenizer_end(t), error);
+    if (kind == CLIP_PIECE_START) return clip_ids_add(e->out, clip_tokenizer_start(t), error);
+    if (kind == CLIP_PIECE_END) return clip_ids_add(e->out, clip_tokenizer_end(t), error);
     if (size >= INT32_MAX) {
         return clip_fail(error, CLIP_ERR_DATA, "a word of %zu bytes is too long; cut the text",
                          size);
@@ -137,7 +137,7 @@ static clip_status encode_piece(void *context, enum clip_piece_kind kind, const 
     }
     CLIP_TRY(merge_nodes(e, n, error));
     for (int32_t i = 0; i >= 0; i = e->nodes[i].next) {
-        CLIP_TRY(add_id(e->out, e->nodes[i].symbol, error));
+        CLIP_TRY(clip_ids_add(e->out, e->nodes[i].symbol, error));
     }
 out:
     return status;
@@ -152,16 +152,21 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
     clip_status status = CLIP_OK;
     int64_t first = out->count;
     if (cut != NULL) *cut = false;
-    CLIP_TRY(add_id(out, clip_tokenizer_start(tokenizer), error));
-    CLIP_TRY(clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e, error));
-    CLIP_TRY(add_id(out, clip_tokenizer_end(tokenizer), error));
+    if (tokenizer->unigram) {
+        CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
+    } else {
+        CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));
+        CLIP_TRY(clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e,
+                                   error));
+        CLIP_TRY(clip_ids_add(out, clip_tokenizer_end(tokenizer), error));
+    }
     if (context_length > 0 && out->count - first > context_length) {
         out->count = first + context_length;
         out->ids[out->count - 1] = clip_tokenizer_end(tokenizer);
         if (cut != NULL) *cut = true;
     }
     while (tokenizer->pads && out->count - first < context_length) {
-        CLIP_TRY(add_id(out, tokenizer->pad, error));
+        CLIP_TRY(clip_ids_add(out, tokenizer->pad, error));
     }
 out:
     if (status != CLIP_OK) out->count = first;

@@ -1,9 +1,12 @@
-/* What the tokenizer's files share: the byte alphabet, cutting a text into pieces, the tables. */
+/* What the tokenizer's files share: the byte alphabet, cutting a text into pieces, the tables,
+ * Unigram. */
 #ifndef CLIP_DATA_TOKENIZER_INTERNAL_H
 #define CLIP_DATA_TOKENIZER_INTERNAL_H
 
+#include <jansson.h>
 #include <stdint.h>
 
+#include "data/text_points.h"
 #include "data/tokenizer.h"
 #include "data/tokenizer_maps.h"
 
@@ -41,15 +44,47 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
                               enum clip_text_cleaning cleaning, clip_piece_handler handler,
                               void *context, struct clip_error *error);
 
+/* Unigram ------------------------------------------------------------------------------------- */
+
+/* A tokenizer.json's normalizer. Start from {0}; release it after a failure too. */
+struct clip_normalizer {
+    struct clip_normalizer_step *steps;
+    int64_t count, capacity;
+};
+/* NULL and null are a normalizer that leaves a text as it is. */
+clip_status clip_normalizer_read(struct clip_normalizer *normalizer, const json_t *json,
+                                 const char *name, struct clip_error *error);
+clip_status clip_normalizer_run(const struct clip_normalizer *normalizer, struct clip_points *text,
+                                struct clip_error *error);
+void clip_normalizer_release(struct clip_normalizer *normalizer);
+
+/* A tokenizer.json whose model is Unigram. Texts end with `end` and have no start. */
+struct clip_unigram;
+clip_status clip_unigram_read(struct clip_unigram **out, const json_t *root, const char *name,
+                              struct clip_error *error);
+void clip_unigram_free(struct clip_unigram *unigram);
+int64_t clip_unigram_size(const struct clip_unigram *unigram); /* pieces and added tokens */
+int32_t clip_unigram_end(const struct clip_unigram *unigram);
+const char *clip_unigram_name(const struct clip_unigram *unigram, int32_t id);
+/* Appends a piece's text, with spaces where it has Metaspace's. */
+clip_status clip_unigram_decode(const struct clip_unigram *unigram, int32_t id,
+                                struct clip_buffer *out, struct clip_error *error);
+/* Appends the ids of the text, end included. */
+clip_status clip_unigram_encode(const struct clip_unigram *unigram, const char *text, size_t n,
+                                struct clip_ids *out, struct clip_error *error);
+
+clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error);
+
 struct clip_tokenizer {
     bool pads;   /* texts are filled up with... */
     int32_t pad; /* ...this id */
+    struct clip_unigram *unigram; /* NULL: a byte-level BPE, which is all that follows but text */
     struct clip_alphabet alphabet;
     struct clip_splitter splitter;
     struct clip_pair_map merges; /* a pair of symbols -> the merge's number, which is its rank */
     int32_t *made;               /* [merge_count] the symbol that a merge makes */
     int64_t merge_count;
-    struct clip_buffer text;     /* header and the merges in use */
+    struct clip_buffer text;     /* header and the merges in use; Unigram: the tokenizer.json */
     struct clip_buffer bytes;    /* every symbol's bytes, one after another */
     int64_t *byte_offset;        /* [512 + merge_count + 1] where each begins in `bytes` */
     uint8_t *ends_word;          /* [512 + merge_count] */

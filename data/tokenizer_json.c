@@ -188,6 +188,18 @@ out:
     return status;
 }
 
+static clip_status parse_unigram(struct clip_tokenizer **out, const json_t *root,
+                                 const char *bytes, size_t n, const char *name,
+                                 struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    CLIP_NEW(*out, 1);
+    CLIP_TRY(clip_unigram_read(&(*out)->unigram, root, name, error));
+    CLIP_TRY(clip_buffer_append(&(*out)->text, bytes, n, error));
+out:
+    return status;
+}
+
 clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
                                       const char *name, struct clip_error *error)
 {
@@ -198,11 +210,13 @@ clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *b
     const json_t *model = json_object_get(root, "model");
     if (is_type(model, "BPE")) {
         status = parse_bpe(out, root, model, name, error);
+    } else if (is_type(model, "Unigram")) {
+        status = parse_unigram(out, root, bytes, n, name, error);
     } else {
         const char *type = json_string_value(json_object_get(model, "type"));
         status = clip_fail(error, CLIP_ERR_DATA,
-                           "%s: the tokenizer's model is %.40s; BPE can be read (is this a "
-                           "tokenizer.json?)", name, type ? type : "not named");
+                           "%s: the tokenizer's model is %.40s; BPE and Unigram can be read (is "
+                           "this a tokenizer.json?)", name, type ? type : "not named");
     }
     json_decref(root);
     if (status != CLIP_OK) {
@@ -286,8 +300,9 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *
         char *path;
         struct clip_buffer text;
         status = read_beside(folder, names[i], &path, &text, error);
+        /* transformers writes model_max_length = 1e30 without an exponent where there is none */
         json_t *root = status == CLIP_OK && text.data != NULL
-                           ? clip_json_parse(text.data, text.size, path, error) : NULL;
+                           ? clip_json_parse_reals(text.data, text.size, path, error) : NULL;
         if (status == CLIP_OK && text.data != NULL && root == NULL) status = error->status;
         const char *token = token_text(root, "pad_token");
         int64_t id = token ? clip_tokenizer_id(t, token) : -1;

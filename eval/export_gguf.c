@@ -138,6 +138,10 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
         return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP, which clip.cpp does not "
                          "know; export it as huggingface, safetensors or hdf5");
     }
+    if (export->file->tokenizer && clip_tokenizer_is_unigram(export->file->tokenizer)) {
+        return clip_fail(error, CLIP_ERR_DATA, "the tokenizer is a Unigram, which clip.cpp does "
+                         "not know; export it as huggingface, safetensors or hdf5");
+    }
     CLIP_TRY(make_tensors(export, &wide, &written, error));
     CLIP_TRY(make_values(export, &values, error));
     CLIP_TRY(clip_gguf_write(export->path, values, &written, error));

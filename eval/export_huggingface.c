@@ -53,7 +53,8 @@ static json_t *text_config(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
     json_int_t end = end_of(file), pad = c->siglip || end == 2 ? file->ids.pad : end;
-    json_int_t start = file->tokenizer ? clip_tokenizer_start(file->tokenizer) : c->vocab_size - 2;
+    json_int_t start = file->tokenizer ? clip_tokenizer_start(file->tokenizer) : -1;
+    if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
                                  c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio);
     json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));

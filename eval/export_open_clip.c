@@ -28,12 +28,15 @@ out:
 }
 
 /* open_clip's plain CLIP has no words for these. */
-static clip_status check_expressible(const struct clip_model_config *c, struct clip_error *error)
+static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
 {
+    const struct clip_model_config *c = &file->model->config;
     const char *what = c->siglip         ? "is a SigLIP"
                        : c->gelu_tanh    ? "has GELU in its tanh form"
                        : c->norm_eps > 0 ? "has a layer_norm_eps that is not 1e-5"
-                                         : NULL;
+                       : file->tokenizer && clip_tokenizer_is_unigram(file->tokenizer)
+                           ? "has a Unigram tokenizer"
+                           : NULL;
     if (!what) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA, "the model %s, which open_clip's description of a plain "
                      "CLIP cannot say; export it as huggingface, safetensors or hdf5", what);
@@ -41,7 +44,7 @@ static clip_status check_expressible(const struct clip_model_config *c, struct c
 
 clip_status clip_export_open_clip(const struct clip_export *export, struct clip_error *error)
 {
-    clip_status status = check_expressible(&export->file->model->config, error);
+    clip_status status = check_expressible(export->file, error);
     if (status != CLIP_OK) return status;
     const struct clip_model *model = export->file->model;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;

@@ -93,6 +93,32 @@ static json_t *fast_tokenizer(const struct clip_tokenizer *tokenizer, json_t *vo
                      model);
 }
 
+/* A Unigram's tokenizer.json as it came, and what it is filled up with. */
+static clip_status export_unigram(const struct clip_export *export, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_tokenizer *tokenizer = export->file->tokenizer;
+    const struct clip_model_file *file = export->file;
+    struct clip_buffer whole = {0}, pad = {0}, end = {0};
+    size_t n;
+    const char *text = clip_tokenizer_text(tokenizer, &n);
+    CLIP_TRY(clip_buffer_append(&whole, text, n, error));
+    CLIP_TRY(clip_export_text(export->path, "tokenizer.json", &whole, error));
+    CLIP_TRY(clip_tokenizer_spell(tokenizer, clip_tokenizer_end(tokenizer), &end, error));
+    CLIP_TRY(clip_tokenizer_spell(tokenizer, (int32_t)file->ids.pad, &pad, error));
+    CLIP_TRY(clip_export_json(
+        export->path, "tokenizer_config.json",
+        json_pack("{s:s, s:s, s:s, s:I}", "tokenizer_class", "PreTrainedTokenizerFast",
+                  "eos_token", end.data, "pad_token", pad.data, "model_max_length",
+                  (json_int_t)file->model->config.context_length),
+        error));
+out:
+    clip_buffer_release(&whole);
+    clip_buffer_release(&pad);
+    clip_buffer_release(&end);
+    return status;
+}
+
 clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -100,6 +126,7 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     struct clip_buffer merges = {0};
     json_t *vocabulary = NULL;
     if (!tokenizer) return CLIP_OK;
+    if (clip_tokenizer_is_unigram(tokenizer)) return export_unigram(export, error);
     CLIP_TRY(make_vocabulary(tokenizer, &vocabulary, error));
     CLIP_TRY(clip_export_json(export->path, "tokenizer.json",
                               fast_tokenizer(tokenizer, vocabulary), error));

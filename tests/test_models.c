@@ -515,7 +515,7 @@ static void opens_tokenizers_beside(void **state)
         remove(test_path(folder, "tokenizer.json"));
     }
     edit(folder, "tokenizer_config.json", "\"pad_token\": \"<|endoftext|>\"",
-         "\"pad_token\": {\"content\":\"!\"}");
+         "\"pad_token\": {\"content\":\"!\"}, \"x\": 1000000000000000019884624838656");
     test_ok(clip_model_file_open(&back, folder, NULL, &error), &error);
     assert_int_equal(back->ids.pad, 0);
     clip_model_file_free(back);

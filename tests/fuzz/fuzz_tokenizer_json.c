@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char text[] = "two green Squares, 42 times";
+    static const char text[] = "two green  Squares\n, 42 times</s>\xC3\xA9";
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_error error = {0};
     struct clip_ids ids = {0};

@@ -1,0 +1,195 @@
+/* Unigram tokenizers: the very ids of the tokenizers library (tests/make_unigram_reference.py), and
+ * what is not read refused by name. */
+#include "tests/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "data/tokenizer.h"
+
+#define FOLDER "tests/reference/tokens/"
+
+static struct clip_buffer read_file(const char *path)
+{
+    struct clip_error error;
+    struct clip_buffer bytes = {0};
+    test_ok(clip_file_read(path, 1 << 24, &bytes, &error), &error);
+    return bytes;
+}
+
+static struct clip_tokenizer *open_unigram(const char *path)
+{
+    struct clip_tokenizer *tokenizer;
+    struct clip_error error;
+    test_ok(clip_tokenizer_open(&tokenizer, path, NULL, &error), &error);
+    assert_true(clip_tokenizer_is_unigram(tokenizer));
+    return tokenizer;
+}
+
+static struct clip_ids encode(const struct clip_tokenizer *tokenizer, const char *text,
+                              int64_t context, bool *cut)
+{
+    struct clip_error error;
+    struct clip_ids ids = {0};
+    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, context,
+                                  &ids, cut, &error), &error);
+    return ids;
+}
+
+static void compare(const char *json_path, const char *lines_path)
+{
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer = open_unigram(json_path);
+    struct clip_buffer lines = read_file(lines_path);
+    int64_t compared = 0;
+    char *rest = lines.data;
+    for (const char *line; (line = strtok_r(rest, "\n", &rest)) != NULL; compared++) {
+        json_t *object = clip_json_parse(line, strlen(line), lines_path, &error);
+        const char *text = json_string_value(json_object_get(object, "text"));
+        const json_t *expected = json_object_get(object, "ids");
+        assert_non_null(text);
+        struct clip_ids ids = encode(tokenizer, text, 0, NULL);
+        bool same = (size_t)ids.count == json_array_size(expected);
+        for (int64_t i = 0; same && i < ids.count; i++) {
+            same = ids.ids[i] == json_integer_value(json_array_get(expected, (size_t)i));
+        }
+        if (!same) test_fail("%s: another segmentation of \"%s\"", json_path, text);
+        clip_ids_release(&ids);
+        json_decref(object);
+    }
+    assert_true(compared > 20);
+    clip_buffer_release(&lines);
+    clip_tokenizer_free(tokenizer);
+}
+
+static void gives_the_ids_of_tokenizers(void **state)
+{
+    (void)state;
+    compare(FOLDER "unigram.json", FOLDER "unigram.jsonl");
+    compare(FOLDER "unigram_bytes.json", FOLDER "unigram_bytes.jsonl");
+    compare(FOLDER "unigram_words.json", FOLDER "unigram_words.jsonl");
+}
+
+static void cuts_and_pads(void **state)
+{
+    (void)state;
+    struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
+    const int32_t end = clip_tokenizer_end(tokenizer);
+    const char *text = "a small robot paints a green door";
+    bool cut;
+    struct clip_ids whole = encode(tokenizer, text, 0, NULL);
+    struct clip_ids ids = encode(tokenizer, text, 5, &cut);
+    assert_true(cut && whole.count > 5);
+    assert_int_equal(ids.count, 5);
+    test_same_i32("the beginning", ids.ids, whole.ids, 4);
+    assert_int_equal(ids.ids[4], end);
+    clip_ids_release(&ids);
+    clip_tokenizer_pad(tokenizer, 0);
+    ids = encode(tokenizer, text, whole.count + 3, &cut);
+    assert_false(cut);
+    assert_int_equal(ids.count, whole.count + 3);
+    test_same_i32("the text", ids.ids, whole.ids, whole.count);
+    for (int64_t i = whole.count; i < ids.count; i++) assert_int_equal(ids.ids[i], 0);
+    clip_ids_release(&ids);
+    clip_ids_release(&whole);
+    clip_tokenizer_free(tokenizer);
+}
+
+static void gives_text_back(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json"), *again;
+    struct clip_ids ids = encode(tokenizer, "Two  dogs!", 0, NULL);
+    struct clip_buffer text = {0}, name = {0};
+    size_t n;
+    test_ok(clip_tokenizer_decode(tokenizer, ids.ids, ids.count, &text, &error), &error);
+    assert_string_equal(text.data, " two dogs");
+    test_ok(clip_tokenizer_spell(tokenizer, clip_tokenizer_end(tokenizer), &name, &error), &error);
+    assert_string_equal(name.data, "</s>");
+    assert_int_equal(clip_tokenizer_id(tokenizer, "<pad>"), 0);
+    assert_int_equal(clip_tokenizer_id(tokenizer, "<extra>"),
+                     clip_tokenizer_vocab_size(tokenizer) - 1);
+    const char *json = clip_tokenizer_text(tokenizer, &n); /* as a checkpoint carries it */
+    test_ok(clip_tokenizer_parse(&again, json, n, "checkpoint", &error), &error);
+    struct clip_ids same = encode(again, "Two  dogs!", 0, NULL);
+    assert_int_equal(same.count, ids.count);
+    test_same_i32("ids", same.ids, ids.ids, ids.count);
+    clip_ids_release(&same);
+    clip_ids_release(&ids);
+    clip_buffer_release(&text);
+    clip_buffer_release(&name);
+    clip_tokenizer_free(again);
+    clip_tokenizer_free(tokenizer);
+}
+
+static void refuses_what_is_not_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *word;
+    } cases[] = {
+        {"\"Lowercase\"", "\"Precompiled\"", "normalizer Precompiled"},
+        {"\"Regex\":\"\\\\s+\"", "\"Regex\":\"\\\\w+\"", "the regex \\w+"},
+        {"\"Regex\":\"\\\\s+\"", "\"Regex\":\"(a|b)\"", "the regex (a|b)"},
+        {"\"Regex\":\"\\\\s+\"", "\"Regex\":\"[^a]\"", "the regex [^a]"},
+        {"\"Regex\":\"\\\\s+\"", "\"Regex\":\"[a-z]\"", "the regex [a-z]"},
+        {"\"Regex\":\"\\\\s+\"", "\"Regex\":\"a*\"", "the regex a*"},
+        {"\"Regex\":\"\\\\s+\"", "\"None\":\"\"", "needs a pattern"},
+        {"\"Metaspace\"", "\"ByteLevel\"", "pre_tokenizer (ByteLevel)"},
+        {"\"always\"", "\"first\"", "prepend_scheme (first)"},
+        {"\"TemplateProcessing\"", "\"BertProcessing\"", "post_processor (BertProcessing)"},
+        {"\"ids\":[1]", "\"ids\":[99999]", "special token (</s>)"},
+        {"\"single_word\":false", "\"single_word\":true", "added token (<pad>)"},
+        {"\"unk_id\":2", "\"unk_id\":null", "unk_id"},
+        {"[\"<pad>\",0.0]", "[\"<pad>\",\"0\"]", "entry 1 of the vocabulary"},
+        {"[\"<pad>\",0.0]", "[\"pad\",0.0]", "added token (<pad>)"},
+        {"\"truncation\":null", "\"truncation\":{\"direction\":\"Left\"}", "truncation (Left)"},
+        {NULL, NULL, NULL},
+    };
+    struct clip_buffer whole = read_file(FOLDER "unigram.json");
+    for (size_t i = 0; cases[i].from; i++) {
+        struct clip_error error;
+        struct clip_buffer changed = {0};
+        struct clip_tokenizer *tokenizer;
+        const char *at = strstr(whole.data, cases[i].from);
+        if (at == NULL) test_fail("the reference holds no %s", cases[i].from);
+        test_ok(clip_buffer_append(&changed, whole.data, (size_t)(at - whole.data), &error),
+                &error);
+        test_ok(clip_buffer_printf(&changed, &error, "%s%s", cases[i].to,
+                                   at + strlen(cases[i].from)), &error);
+        clip_status status = clip_tokenizer_parse_json(&tokenizer, changed.data, changed.size,
+                                                       "changed", &error);
+        if (status == CLIP_OK) test_fail("%s was accepted", cases[i].to);
+        test_fails(status, &error, status, cases[i].word);
+        assert_null(tokenizer);
+        clip_buffer_release(&changed);
+    }
+    clip_buffer_release(&whole);
+}
+
+static void refuses_text_that_is_not_utf8(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_ids ids = {0};
+    struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
+    test_fails(clip_tokenizer_encode(tokenizer, "a\xFF", 2, CLIP_TEXT_HUGGINGFACE, 0, &ids, NULL,
+                                     &error), &error, CLIP_ERR_DATA, "not UTF-8 at byte 1");
+    assert_int_equal(ids.count, 0);
+    clip_ids_release(&ids);
+    clip_tokenizer_free(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_the_ids_of_tokenizers),
+        cmocka_unit_test(cuts_and_pads),
+        cmocka_unit_test(gives_text_back),
+        cmocka_unit_test(refuses_what_is_not_read),
+        cmocka_unit_test(refuses_text_that_is_not_utf8),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
