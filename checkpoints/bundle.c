@@ -126,7 +126,18 @@ clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, co
     text->value = text->key ? clip_arena_string(&bundle->arena, value, n, error) : NULL;
     if (!text->value) return CLIP_ERR_MEMORY;
     text->size = n;
+    text->list = false;
     bundle->text_count++;
+out:
+    return status;
+}
+
+clip_status clip_bundle_add_list(struct clip_bundle *bundle, const char *key, const char *json,
+                                 size_t n, struct clip_error *error)
+{
+    clip_status status;
+    CLIP_TRY(clip_bundle_add_text(bundle, key, json, n, error));
+    bundle->texts[bundle->text_count - 1].list = true;
 out:
     return status;
 }

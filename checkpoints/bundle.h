@@ -26,6 +26,7 @@ struct clip_bundle_tensor {
 struct clip_bundle_text {
     const char *key, *value; /* value: size bytes and a NUL behind them, no NUL within */
     size_t size;
+    bool list; /* value: a JSON list of strings, which HDF5 keeps as a dataset of that many */
 };
 
 struct clip_bundle { /* start from {0} */
@@ -53,6 +54,9 @@ clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
                             const struct clip_tensor *tensor, struct clip_error *error);
 /* Copies key and value; a key that is there already, or a NUL byte in the value, is refused. */
 clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, const char *value,
+                                 size_t n, struct clip_error *error);
+/* The same for a list of strings, given and kept as JSON. */
+clip_status clip_bundle_add_list(struct clip_bundle *bundle, const char *key, const char *json,
                                  size_t n, struct clip_error *error);
 /* The tensor's number; -1: not there. */
 int64_t clip_bundle_number(const struct clip_bundle *bundle, const char *name);

@@ -13,6 +13,7 @@
 
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
+#include "core/json.h"
 
 #define MAX_DEPTH 16 /* of groups in groups */
 
@@ -123,6 +124,30 @@ static clip_status take_room(struct reader *r, const char *name, int64_t n)
     return CLIP_OK;
 }
 
+/* The list of `count` strings of `width` bytes each, NULs behind them, as JSON. */
+static clip_status add_list(struct reader *r, const char *name, const char *strings, size_t count,
+                            size_t width)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer text = {0};
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const char *string = strings + i * width;
+        json_t *item = json_stringn(string, strnlen(string, width));
+        if (item == NULL || json_array_append_new(list, item) != 0) {
+            CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
+                               "%s: \"%s\" holds a text that is not UTF-8; this is no checkpoint",
+                               r->path, name));
+        }
+    }
+    CLIP_TRY(clip_json_append(&text, list, r->error));
+    CLIP_TRY(clip_bundle_add_list(r->out, name, text.data, text.size, r->error));
+out:
+    json_decref(list);
+    clip_buffer_release(&text);
+    return status;
+}
+
 static clip_status read_text(struct reader *r, const char *name, hid_t dataset, hid_t type,
                              hid_t space)
 {
@@ -130,18 +155,23 @@ static clip_status read_text(struct reader *r, const char *name, hid_t dataset, 
     struct clip_error *error = r->error;
     char *value = NULL;
     size_t n = H5Tget_size(type);
-    if (H5Tis_variable_str(type) != 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR
-        || n > INT64_MAX / 2) {
+    hssize_t count = H5Sget_simple_extent_npoints(space);
+    bool list = H5Sget_simple_extent_ndims(space) == 1;
+    int64_t bytes;
+    if (H5Tis_variable_str(type) != 0 || n > INT64_MAX / 2 || count < (list ? 0 : 1)
+        || (!list && H5Sget_simple_extent_type(space) != H5S_SCALAR)
+        || !clip_mul_i64(count, (int64_t)n, &bytes)) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
-                         "%s: \"%s\" is not one text of a fixed size; this is no checkpoint",
+                         "%s: \"%s\" is no text of a fixed size; this is no checkpoint",
                          r->path, name);
     }
-    CLIP_TRY(take_room(r, name, (int64_t)n));
-    CLIP_NEW(value, (int64_t)n + 1);
+    CLIP_TRY(take_room(r, name, bytes));
+    CLIP_NEW(value, bytes + 1);
     if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0) {
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
     }
-    CLIP_TRY(clip_bundle_add_text(r->out, name, value, strlen(value), r->error));
+    if (list) CLIP_TRY(add_list(r, name, value, (size_t)count, n));
+    else CLIP_TRY(clip_bundle_add_text(r->out, name, value, strlen(value), r->error));
 out:
     free(value);
     return status;

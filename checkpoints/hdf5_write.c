@@ -2,8 +2,9 @@
  *
  * A tensor is a chunked dataset with a fletcher32 checksum a chunk; a scalar is compact (in the
  * object's header, which has a checksum of its own); a tensor without elements has no data. A text
- * is a scalar string dataset of the root group. Groups follow the '/' in names. The layout is that
- * of HDF5 1.10, times are not kept. The first 512 bytes are ours (hdf5_block.c). */
+ * is a scalar string dataset of the root group, a list a string dataset [n].
+ * Groups follow the '/' in names. The layout is that of HDF5 1.10, times are not kept. The first
+ * 512 bytes are ours (hdf5_block.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
+#include "core/json.h"
 
 #define CHUNK_BYTES ((int64_t)4 << 20)
 #define MAPPED_ALIGNMENT 64 /* of tensors in a file that is to be mapped */
@@ -114,31 +116,82 @@ out:
     return status;
 }
 
-/* A fixed-length UTF-8 string, so that its size is known before it is read. */
+/* The strings of a list side by side, each filled up with NULs to the longest: *bytes
+ * [*count,*width], free it. */
+static clip_status lay_out_list(const struct clip_bundle_text *text, char **bytes, hsize_t *count,
+                                size_t *width, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    size_t i;
+    json_t *item, *list = clip_json_parse(text->value, text->size, text->key, error);
+    if (list == NULL) CLIP_TRY(error->status);
+    *count = json_array_size(list);
+    *width = 1;
+    json_array_foreach(list, i, item) {
+        if (json_string_length(item) > *width) *width = json_string_length(item);
+    }
+    int64_t n;
+    if (!clip_mul_i64((int64_t)*count, (int64_t)*width, &n))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "the list \"%s\" is too long", text->key));
+    CLIP_NEW(*bytes, n + 1);
+    json_array_foreach(list, i, item) {
+        memcpy(*bytes + i * *width, json_string_value(item), json_string_length(item));
+    }
+out:
+    json_decref(list);
+    return status;
+}
+
+/* Fixed-length UTF-8 strings, so that their size is known before they are read. */
 static clip_status write_text(struct writer *w, const struct clip_bundle_text *text)
 {
     clip_status status = CLIP_OK;
+    char *listed = NULL;
+    hsize_t count = 0;
+    size_t width = text->size ? text->size : 1;
+    hid_t dataset = -1, space = -1, type = -1;
     if (!name_is_plain(text->key) || strchr(text->key, '/')) {
         return clip_fail(w->error, CLIP_ERR_DATA,
                          "%s: a text named \"%s\" cannot be kept in an HDF5 file; rename it",
                          w->path, text->key);
     }
-    hid_t dataset = -1, space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
-    bool done = space >= 0 && type >= 0 && H5Tset_size(type, text->size ? text->size : 1) >= 0
+    if (text->list) CLIP_TRY(lay_out_list(text, &listed, &count, &width, w->error));
+    space = text->list ? H5Screate_simple(1, &count, NULL) : H5Screate(H5S_SCALAR);
+    type = H5Tcopy(H5T_C_S1);
+    bool done = space >= 0 && type >= 0 && H5Tset_size(type, width) >= 0
              && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0;
     if (done) {
         dataset = H5Dcreate2(w->file, text->key, type, space, H5P_DEFAULT, w->dataset_list,
                              H5P_DEFAULT);
         done = dataset >= 0
-            && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text->value) >= 0;
+            && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                        listed ? listed : text->value) >= 0;
     }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
     if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
         status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
     }
+out:
+    free(listed);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
     return status;
+}
+
+/* No fewer bytes than lay_out_list takes. */
+static int64_t list_estimate(const struct clip_bundle_text *text)
+{
+    int64_t count = 1, width = 0, longest = 0;
+    for (size_t i = 0; i < text->size; i++) {
+        bool escaped = text->value[i] == '\\';
+        bool end = text->value[i] == '"';
+        width += escaped ? 2 : 1;
+        if (escaped) i++; /* what follows is no end; as UTF-8 it is no longer than this */
+        if (width > longest) longest = width;
+        if (end) width = 0;
+        if (end) count++;
+    }
+    return count / 2 * longest;
 }
 
 /* Bytes the file may need: data, and room for headers and indexes. */
@@ -149,7 +202,10 @@ static int64_t size_estimate(const struct clip_bundle *bundle)
         int64_t n = (int64_t)clip_tensor_bytes(&bundle->tensors[i].tensor);
         bytes += n + n / CHUNK_BYTES * 64 + 2048;
     }
-    for (int64_t i = 0; i < bundle->text_count; i++) bytes += (int64_t)bundle->texts[i].size + 1024;
+    for (int64_t i = 0; i < bundle->text_count; i++) {
+        const struct clip_bundle_text *text = &bundle->texts[i];
+        bytes += (text->list ? list_estimate(text) : (int64_t)text->size) + 1024;
+    }
     return bytes;
 }
 

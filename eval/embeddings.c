@@ -114,7 +114,7 @@ clip_status clip_embeddings_write(struct clip_embeddings *embeddings, const char
         goto out;
     }
     if (names != NULL)
-        CLIP_TRY(clip_bundle_add_text(&embeddings->bundle, "names", list.data, list.size, error));
+        CLIP_TRY(clip_bundle_add_list(&embeddings->bundle, "names", list.data, list.size, error));
     CLIP_TRY(clip_path_has_suffix(path, ".h5")
                  ? clip_hdf5_write(path, &embeddings->bundle, error)
                  : clip_safetensors_write(path, &embeddings->bundle, error));

@@ -483,6 +483,7 @@ static void embeddings_are_read_back_from_every_format(void **state)
             assert_non_null(got);
             test_same_f32(path, got->data, rows, 6);
             check_names(&in, names, 3);
+            assert_int_equal(clip_bundle_text(&in, "names")->list, format == 0); /* [n] in HDF5 */
         } else {
             struct clip_buffer bytes = {0};
             test_ok(clip_file_read(path, 4096, &bytes, &error), &error);

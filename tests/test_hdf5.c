@@ -41,6 +41,8 @@ static struct clip_bundle make_bundle(void)
         test_ok(clip_bundle_add(&bundle, tensors[i].name, &t, &error), &error);
     }
     test_ok(clip_bundle_add_text(&bundle, "config", "{\"embed_dim\": 4}", 16, &error), &error);
+    static const char names[] = "[\"a\",\"\",\"\\\"\xc3\xa4\"]";
+    test_ok(clip_bundle_add_list(&bundle, "names", names, sizeof names - 1, &error), &error);
     test_ok(clip_bundle_add_text(&bundle, "tokenizer", "\xe4\xb8\xad</w>\n", 8, &error), &error);
     test_ok(clip_bundle_add_text(&bundle, "nothing", "", 0, &error), &error);
     return bundle;
@@ -65,6 +67,7 @@ static void check_same(const struct clip_bundle *a, const struct clip_bundle *b)
         assert_non_null(text);
         assert_int_equal(a->texts[i].size, text->size);
         assert_string_equal(a->texts[i].value, text->value);
+        assert_int_equal(a->texts[i].list, text->list);
     }
 }
 
@@ -98,7 +101,7 @@ static void reads_by_prefix(void **state)
     test_ok(clip_hdf5_write(path, &out, &error), &error);
     test_ok(clip_hdf5_read(path, "model/", &in, &error), &error);
     assert_int_equal(in.tensor_count, 3);
-    assert_int_equal(in.text_count, 3);
+    assert_int_equal(in.text_count, 4);
     assert_non_null(clip_bundle_find(&in, "model/logit_scale"));
     clip_bundle_release(&in);
     test_ok(clip_hdf5_read(path, "optimizer/exp_avg/", &in, &error), &error);
@@ -114,7 +117,7 @@ static void reads_by_prefix(void **state)
     test_ok(clip_hdf5_read_first(path, none, 1, &chosen, &in, &error), &error);
     assert_int_equal(chosen, -1);
     assert_int_equal(in.tensor_count, 0);
-    assert_int_equal(in.text_count, 3);
+    assert_int_equal(in.text_count, 4);
     clip_bundle_release(&in);
     clip_bundle_release(&out);
 }
@@ -322,15 +325,15 @@ enum forgery {
 };
 static const char *const verdicts[FORGERIES] = {
     "link", "link", "neither a tensor nor a group", "stored in a way", "of a type", "of a type",
-    "one text", "one text", "dimensions", "dimensions", "larger than the file", "stored in a way",
-    "groups deep", "groups deep", "stored in a way",
+    "no text of", "no text of", "dimensions", "dimensions", "larger than the file",
+    "stored in a way", "groups deep", "groups deep", "stored in a way",
 };
 
 static void forge_dataset(hid_t file, enum forgery what)
 {
     hsize_t small[5] = {4, 1, 1, 1, 1}, vast[1] = {1ull << 40}, chunk[1] = {1ull << 28};
     hid_t list = H5Pcreate(H5P_DATASET_CREATE), type = H5Tcopy(H5T_IEEE_F32LE);
-    hid_t space = H5Screate_simple(what == FIVE_DIMS ? 5 : 1, small, NULL);
+    hid_t space = H5Screate_simple(what == FIVE_DIMS ? 5 : what == MANY_TEXTS ? 2 : 1, small, NULL);
     if (what == DOUBLES) type = H5Tcopy(H5T_IEEE_F64LE);
     if (what == BIG_FIRST) type = H5Tcopy(H5T_IEEE_F32BE);
     if (what == VARIABLE_TEXT || what == MANY_TEXTS) type = H5Tcopy(H5T_C_S1);
