@@ -69,6 +69,7 @@ struct clip_dataset_options { /* the [data] keys that matter here; strings may b
     const char *csv_negative_key; /* the column of hard negative captions; NULL or "": none */
     const char *class_templates; /* a template file; needed for class folders' captions */
     const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
+    bool names_are_captions; /* without class_templates, a class's name is its pictures' caption */
     bool images_only;    /* captions are not wanted: class folders need no templates, csv no caption
                             column, and a folder is searched for pictures at any depth */
 };

@@ -369,6 +369,8 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
     struct folder *folder = NULL;
     const char *classes = options->classes, *templates = options->class_templates;
     bool has_classes = classes != NULL && classes[0] != '\0';
+    char braces[] = "{}", *line = braces;
+    const struct clip_templates name_alone = {.lines = &line, .count = 1};
     *out = NULL;
     CLIP_NEW(folder, 1);
     folder->base.ops = options->images_only ? &picture_ops : &class_ops;
@@ -376,12 +378,16 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
     if (!options->images_only) {
         if (has_classes) CLIP_TRY(clip_class_list_read(classes, &folder->classes, error));
         CLIP_TRY(prepare_classes(folder, has_classes ? classes : folder->path, error));
-        if (templates == NULL || templates[0] == '\0')
+        bool has_templates = templates != NULL && templates[0] != '\0';
+        if (!has_templates && !options->names_are_captions)
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s holds class folders, whose captions are templates filled with "
                                "the class's name; name a template file in class_templates",
                                folder->path));
-        CLIP_TRY(clip_templates_read(templates, &folder->templates, error));
+        if (has_templates)
+            CLIP_TRY(clip_templates_read(templates, &folder->templates, error));
+        else
+            CLIP_TRY(copy_templates(&folder->templates, &name_alone, error));
     }
     CLIP_TRY(finish(folder, error));
     *out = &folder->base;

@@ -114,6 +114,13 @@ check "and named" bash -c "'$program' check '$folder/bad.csv' | grep -q none.png
 check "--strict makes it a failure" fails 1 "1 bad" "$program" check "$folder/bad.csv" --strict
 check "data that is not there is named" fails 1 "$folder/no.csv" "$program" check "$folder/no.csv"
 
+mkdir -p "$folder/classes/red_dog"
+cp "$png" "$folder/classes/red_dog/a.png"
+check "class folders need no templates to be looked at" json '"samples":1,"good":1.*"captions":1,' \
+    "$program" check "$folder/classes" --json
+check "nor does a tar of them" bash -c "tar -cf '$folder/classes.tar' -C '$folder/classes' red_dog &&
+    '$program' check '$folder/classes.tar' --strict"
+
 cp "$png" "$folder/copy.png"
 printf 'filepath\ttitle\n%s\ta\ncopy.png\tb\n%s\t \n%s\tc\n' "$png" "$png" \
     "$folder/shapes/images/train_000/000001.png" >"$folder/faults.tsv"
@@ -142,6 +149,10 @@ check "a packed set ends in .h5" fails 2 ".h5" "$program" pack "$folder/shapes/t
 check "what preparing pictures costs is measured" json '"pictures_per_second":[0-9].*"bad":0' \
     "${BUILD:-build}/clip_bench" loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
     --rounds 1 --json
+
+printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"
+check "a precision that is none is wrong usage" fails 2 "clip_bench step: --precision fp16" \
+    "${BUILD:-build}/clip_bench" step --config "$folder/model.ini" --precision fp16
 
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" fails 1 "apt-get download" "$program" emoji \

@@ -44,7 +44,7 @@ static clip_status run(struct clip_cli *cli, bool profile, int argc, char **argv
          .most = 1e6},
         {"micro-batch", "N", CLIP_CLI_INT, &a.micro_batch, "pairs in memory at once (all)",
          .least = 0, .most = 1e6},
-        {"precision", "fp32|bf16", CLIP_CLI_TEXT, &a.precision,
+        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &a.precision,
          "numbers that are multiplied (fp32)"},
         {"steps", "N", CLIP_CLI_INT, &a.steps, "steps to time, after one that is not (3)",
          .least = 1, .most = 1e6},

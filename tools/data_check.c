@@ -104,6 +104,7 @@ int clip_data_check(int argc, char **argv)
                              (long long)cli.plain.count);
     const char *data = cli.plain.items[0];
     source.images_only = images_only;
+    source.names_are_captions = true;
     CLIP_TRY(clip_dataset_open(&dataset, data, &source, &error));
     if (against_name != NULL)
         CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
