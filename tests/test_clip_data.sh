@@ -118,7 +118,8 @@ mkdir -p "$folder/classes/red_dog"
 cp "$png" "$folder/classes/red_dog/a.png"
 check "class folders need no templates to be looked at" json '"samples":1,"good":1.*"captions":1,' \
     "$program" check "$folder/classes" --json
-check "nor does a tar of them" bash -c "tar -cf '$folder/classes.tar' -C '$folder/classes' red_dog &&
+check "nor does a tar of them" bash -c "tar -cf '$folder/classes.tar' -C '$folder/classes' \
+    red_dog &&
     '$program' check '$folder/classes.tar' --strict"
 
 cp "$png" "$folder/copy.png"
