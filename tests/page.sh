@@ -2,8 +2,6 @@
 # Drives the page of clip_search serve in headless Chromium, by chromedriver and curl: types, looks,
 # clicks, drops a picture. make test-page; without Chromium it is skipped, and says so. Screenshots
 # of what it saw stay in BUILD/page-*.png.
-build=${BUILD:-build}
-export CLIP_BPE=
 for need in chromium chromedriver curl; do
     command -v $need >/dev/null && continue
     echo "skipped: $need is not installed (apt-get install chromium chromium-driver curl)"
@@ -11,7 +9,7 @@ for need in chromium chromedriver curl; do
     echo "1..1"
     exit 0
 done
-folder=$(mktemp -d) || exit 1
+. tests/shell.sh
 server= driver=
 finish() {
     [ -n "$driver" ] && kill "$driver" 2>/dev/null
@@ -19,13 +17,6 @@ finish() {
     rm -rf "$folder"
 }
 trap finish EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
 program() {
     "$build/$1" "${@:2}" --quiet 2>"$folder/err" && return
     echo "# $*: $(<"$folder/err")"
@@ -33,32 +24,16 @@ program() {
 }
 
 # ---- a model, pictures, the server ---------------------------------------------------------------
-mkdir -p "$folder/photos/a" "$folder/photos/b"
-cp tests/reference/preprocess/images/*.png "$folder/photos/a" || exit 1
-for ((i = 0; i < 70; i++)); do # BMP, 24 bits, 32x32
-    {
-        printf 'BM\x36\x0c\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x20\0\0\0\x20\0\0\0\x01\0\x18\0\0\0\0\0'
-        printf '\0\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
-        yes "$i $((i * 7919))" | head -c 3072
-    } >"$folder/photos/b/$i.bmp"
-done
+photos "$folder/photos/a"
+mkdir "$folder/photos/b"
+for ((i = 0; i < 70; i++)); do bitmap "$i $((i * 7919))" >"$folder/photos/b/$i.bmp"; done
 total=$(find "$folder/photos" -type f | wc -l)
 printf 'filepath,title\n' >"$folder/pairs.csv"
 find "$folder/photos/b" -name '?.bmp' | awk '{print $0 ",a red circle " NR}' >>"$folder/pairs.csv"
 printf 'a dog\na red circle\na blue square\na cat\n' >"$folder/texts.txt"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
-vision_layers = 1
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
+{
+    tiny_model
+    cat <<END
 [data]
 train_data = $folder/pairs.csv
 tokenizer = $folder/tokenizer.txt
@@ -69,6 +44,7 @@ output = $folder/run
 [optim]
 warmup = 1
 END
+} >"$folder/tiny.ini"
 program clip_data tokenizer train --input "$folder/texts.txt" --vocab-size 520 \
     --output "$folder/tokenizer.txt" >/dev/null || exit 1
 program clip_train --config "$folder/tiny.ini" >/dev/null || exit 1
@@ -234,4 +210,4 @@ check "a server that is gone is told" becomes true \
     'const e = document.getElementById(\u0027error\u0027);
      return !e.hidden && e.textContent.includes(\u0027does not answer\u0027)'
 call DELETE "/$session" >/dev/null
-echo "1..$n"
+plan

@@ -23,8 +23,12 @@ for program in "$@"; do
     s=$(grep -cE '^(not )?ok\b.*# SKIP' "$log")
     p=$(grep -E '^ok\b' "$log" | grep -vc '# SKIP')
     f=$(grep -E '^not ok\b' "$log" | grep -vc '# SKIP')
-    # It ended before its plan did, or ended badly without naming a test: that is a failure too.
+    # It ended without its plan or before it, or badly without naming a test: a failure too.
     plan=$(sed -n 's/^1\.\.\([0-9][0-9]*\)$/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+    if ! grep -qE '^1\.\.[0-9]+$' "$log"; then
+        echo "broke off: there is no plan (1..N)" >>"$log"
+        f=$((f + 1))
+    fi
     missing=$((plan - p - f - s))
     [ "$missing" -gt 0 ] && f=$((f + missing))
     [ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1

@@ -1,53 +1,16 @@
 #!/bin/bash
 # clip_data as a person runs it: results on stdout, sentences on stderr, exit codes.
-# Prints TAP lines.
-set -u
-program=${BUILD:-build}/clip_data
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-number=0 failed=0
+. tests/shell.sh
 
-# check NAME COMMAND...: the command's success is the test's.
-check() {
-    local name=$1
-    shift
-    number=$((number + 1))
-    if "$@" >"$folder/said" 2>&1; then
-        echo "ok $number - $name"
-    else
-        echo "not ok $number - $name"
-        sed 's/^/# /' "$folder/said"
-        failed=$((failed + 1))
-    fi
-}
-# fails STATUS WORDS COMMAND...: ends with the status and one sentence on stderr that holds the
-# words.
-fails() {
-    local wanted=$1 words=$2 status
-    shift 2
-    "$@" >"$folder/out" 2>"$folder/err"
-    status=$?
-    cat "$folder/err"
-    [ "$status" -eq "$wanted" ] || { echo "exit status $status, not $wanted"; return 1; }
-    grep -qF -- "$words" "$folder/err" || { echo "no \"$words\" on stderr"; return 1; }
-}
-# prints TEXT COMMAND...: succeeds, and stdout is the text.
-prints() {
+# writes TEXT COMMAND...: succeeds, and stdout is the text, no more.
+writes() {
     local wanted=$1 said
     shift
     said=$("$@") || { echo "exit status $?"; return 1; }
     [ "$said" = "$wanted" ] || { printf 'printed: %s\n' "$said"; return 1; }
 }
-# json PATTERN COMMAND...: succeeds with exactly one line on stdout that begins with { and matches.
-json() {
-    local pattern=$1
-    shift
-    "$@" >"$folder/json" || { echo "exit status $?"; return 1; }
-    cat "$folder/json"
-    [ "$(wc -l <"$folder/json")" -eq 1 ] && grep -qE -- "^\{.*$pattern" "$folder/json"
-}
-fits_a_screen() { [ "$("$program" "$@" --help | wc -l)" -le 24 ]; }
-tokenize() { printf '%b' "$1" | "$program" tokenize --tokenizer "$folder/t.txt" "${@:2}"; }
+fits_a_screen() { [ "$(clip_data "$@" --help | wc -l)" -le 24 ]; }
+tokenize() { printf '%b' "$1" | clip_data tokenize --tokenizer "$folder/t.txt" "${@:2}"; }
 
 printf 'a red dog\r\na red cat\n\na big red dog\n' >"$folder/captions.txt"
 printf 'filepath\ttitle\nx.png\ta red dog\ny.png\ta red cat\nz.png\ta big red dog\n' \
@@ -57,70 +20,70 @@ for command in "" check pack tokenize "tokenizer train" preprocess shapes emoji;
     # shellcheck disable=SC2086
     check "help of '$command' fits a screen" fits_a_screen $command
 done
-check "an unknown command is wrong usage" fails 2 nonsense "$program" nonsense
-check "a missing option is wrong usage" fails 2 --output "$program" shapes
+check "an unknown command is wrong usage" says 2 nonsense clip_data nonsense
+check "a missing option is wrong usage" says 2 --output clip_data shapes
 
 check "a tokenizer is trained" json '"captions":3,"vocab_size":518,"merges":4' \
-    "$program" tokenizer train --input "$folder/captions.txt" --vocab-size 518 \
+    clip_data tokenizer train --input "$folder/captions.txt" --vocab-size 518 \
     --output "$folder/t.txt" --json
-check "a csv's captions give the same tokenizer" "$program" tokenizer train \
+check "a csv's captions give the same tokenizer" clip_data tokenizer train \
     --input "$folder/captions.csv" --vocab-size 518 --output "$folder/t2.txt"
 check "byte for byte" cmp "$folder/t.txt" "$folder/t2.txt"
-check "another column's name is asked for" fails 1 '"caption"' "$program" tokenizer train \
+check "another column's name is asked for" says 1 '"caption"' clip_data tokenizer train \
     --input "$folder/captions.csv" --column caption --vocab-size 518 --output "$folder/t3.txt"
 : >"$folder/empty.txt"
-check "an empty file has no captions" fails 1 "holds no caption" "$program" tokenizer train \
+check "an empty file has no captions" says 1 "holds no caption" clip_data tokenizer train \
     --input "$folder/empty.txt" --vocab-size 518 --output "$folder/t3.txt"
-check "a file that is not there is named" fails 1 "$folder/none" "$program" tokenizer train \
+check "a file that is not there is named" says 1 "$folder/none" clip_data tokenizer train \
     --input "$folder/none" --vocab-size 518 --output "$folder/t3.txt"
-check "too small a vocabulary is wrong usage" fails 2 --vocab-size "$program" tokenizer train \
+check "too small a vocabulary is wrong usage" says 2 --vocab-size clip_data tokenizer train \
     --input "$folder/captions.txt" --vocab-size 5 --output "$folder/t3.txt"
 
 a=$((256 + 64)) # 'a' with the end of a word: the bytes '!' to '~' come first
-check "a line gives a list with both ends" prints "[516,$a,517]" tokenize 'a\n'
-check "also without a newline at the end" prints "[516,$a,517]" tokenize 'a'
-check "an empty line gives the two ends" prints "[516,517]" tokenize '\n'
-check "no line gives nothing" prints "" tokenize ''
-check "a list a line" prints "[516,$a,517]
+check "a line gives a list with both ends" writes "[516,$a,517]" tokenize 'a\n'
+check "also without a newline at the end" writes "[516,$a,517]" tokenize 'a'
+check "an empty line gives the two ends" writes "[516,517]" tokenize '\n'
+check "no line gives nothing" writes "" tokenize ''
+check "a list a line" writes "[516,$a,517]
 [516,$a,$a,517]" tokenize 'a\na a\n'
-check "a long one is cut when asked" prints "[516,$a,517]" tokenize 'a a a a\n' --context-length 3
-check "--json gives one object" prints "{\"ids\":[[516,$a,517],[516,517]]}" tokenize 'a\n\n' --json
-check "what is not UTF-8 is named by its line" fails 1 "line 2" tokenize 'a\n\xff\n'
-check "a cut tokenizer is refused" fails 1 cut.txt bash -c \
+check "a long one is cut when asked" writes "[516,$a,517]" tokenize 'a a a a\n' --context-length 3
+check "--json gives one object" writes "{\"ids\":[[516,$a,517],[516,517]]}" tokenize 'a\n\n' --json
+check "what is not UTF-8 is named by its line" says 1 "line 2" tokenize 'a\n\xff\n'
+check "a cut tokenizer is refused" says 1 cut.txt bash -c \
     "head -c 40 '$folder/t.txt' >'$folder/cut.txt'
-     echo a | '$program' tokenize --tokenizer '$folder/cut.txt'"
+     echo a | clip_data tokenize --tokenizer '$folder/cut.txt'"
 
-check "the shapes set is drawn" json '"train_pictures":30,"train_pairs":120' "$program" shapes \
+check "the shapes set is drawn" json '"train_pictures":30,"train_pairs":120' clip_data shapes \
     --output "$folder/shapes" --count 30 --image-size 16 --quiet --json
-check "its csv is good" json '"samples":120,"good":120' "$program" check \
+check "its csv is good" json '"samples":120,"good":120' clip_data check \
     "$folder/shapes/train.csv" --tokenizer "$folder/shapes/tokenizer.txt" --json
-check "a picture size that cannot be is wrong usage" fails 2 --image-size "$program" shapes \
+check "a picture size that cannot be is wrong usage" says 2 --image-size clip_data shapes \
     --output "$folder/s" --image-size 4
 
 png=$folder/shapes/images/train_000/000000.png
-check "pictures are preprocessed" json '"count":2,"image_size":8' "$program" preprocess \
+check "pictures are preprocessed" json '"count":2,"image_size":8' clip_data preprocess \
     --image-size 8 --output "$folder/p.safetensors" --json "$png" "$png"
 check "the file holds both tensors" grep -q '"pixel_values".*"shape":\[2,3,8,8\]' \
     "$folder/p.safetensors"
-check "a broken picture is named" fails 1 captions.txt "$program" preprocess --image-size 8 \
+check "a broken picture is named" says 1 captions.txt clip_data preprocess --image-size 8 \
     --output "$folder/q.safetensors" "$png" "$folder/captions.txt"
 check "and nothing is written" test ! -e "$folder/q.safetensors"
-check "no picture is wrong usage" fails 2 picture "$program" preprocess --output "$folder/q"
+check "no picture is wrong usage" says 2 picture clip_data preprocess --output "$folder/q"
 
 printf 'filepath\ttitle\n%s\ta\nnone.png\tb\n' "$png" >"$folder/bad.csv"
 check "a bad sample is counted" \
-    json '"samples":2,"good":1' "$program" check "$folder/bad.csv" --json
-check "and named" bash -c "'$program' check '$folder/bad.csv' | grep -q none.png"
-check "--strict makes it a failure" fails 1 "1 bad" "$program" check "$folder/bad.csv" --strict
-check "data that is not there is named" fails 1 "$folder/no.csv" "$program" check "$folder/no.csv"
+    json '"samples":2,"good":1' clip_data check "$folder/bad.csv" --json
+check "and named" bash -c "clip_data check '$folder/bad.csv' | grep -q none.png"
+check "--strict makes it a failure" says 1 "1 bad" clip_data check "$folder/bad.csv" --strict
+check "data that is not there is named" says 1 "$folder/no.csv" clip_data check "$folder/no.csv"
 
 mkdir -p "$folder/classes/red_dog"
 cp "$png" "$folder/classes/red_dog/a.png"
 check "class folders need no templates to be looked at" json '"samples":1,"good":1.*"captions":1,' \
-    "$program" check "$folder/classes" --json
+    clip_data check "$folder/classes" --json
 check "nor does a tar of them" bash -c "tar -cf '$folder/classes.tar' -C '$folder/classes' \
     red_dog &&
-    '$program' check '$folder/classes.tar' --strict"
+    clip_data check '$folder/classes.tar' --strict"
 
 cp "$png" "$folder/copy.png"
 printf 'filepath\ttitle\n%s\ta\ncopy.png\tb\n%s\t \n%s\tc\n' "$png" "$png" \
@@ -130,36 +93,35 @@ printf '{"image": "%s", "caption": "c"}\n' "$folder/shapes/images/train_000/0000
 mkdir "$folder/lists"
 check "the report is one object, with what is shared and what was written" json \
     '"duplicate_pictures":1.*"leaked_captions":1.*"kept":2,"bad":1,"tiny":0,"copies":1' \
-    "$program" check "$folder/faults.tsv" --tiny 4 --against "$folder/val.jsonl" \
+    clip_data check "$folder/faults.tsv" --tiny 4 --against "$folder/val.jsonl" \
     --html "$folder/lists/report.html" --fix "$folder/lists/clean.csv" --json
 check "the page is there" grep -q '</html>' "$folder/lists/report.html"
 check "the clean list is good" json '"samples":2,"good":2,"bad_count":0' \
-    "$program" check "$folder/lists/clean.csv" --json
-check "a clean list has to be a csv" fails 2 ".csv or .tsv" "$program" check \
+    clip_data check "$folder/lists/clean.csv" --json
+check "a clean list has to be a csv" says 2 ".csv or .tsv" clip_data check \
     "$folder/faults.tsv" --fix "$folder/lists/clean.txt"
 
-check "a set is packed" json '"samples":120,"pictures":30,"bad":0' "$program" pack \
+check "a set is packed" json '"samples":120,"pictures":30,"bad":0' clip_data pack \
     "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
-check "and is a data set" json '"format":"packed","samples":120,"good":120' "$program" check \
+check "and is a data set" json '"format":"packed","samples":120,"good":120' clip_data check \
     "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
-check "its pictures have no paths for a list" fails 2 "no paths" "$program" check \
+check "its pictures have no paths for a list" says 2 "no paths" clip_data check \
     "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
-check "a packed set ends in .h5" fails 2 ".h5" "$program" pack "$folder/shapes/train.csv" \
+check "a packed set ends in .h5" says 2 ".h5" clip_data pack "$folder/shapes/train.csv" \
     --output "$folder/shapes.hdf5"
 
 check "what preparing pictures costs is measured" json '"pictures_per_second":[0-9].*"bad":0' \
-    "${BUILD:-build}/clip_bench" loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
+    clip_bench loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
     --rounds 1 --json
 
 printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"
-check "a precision that is none is wrong usage" fails 2 "clip_bench step: --precision fp16" \
-    "${BUILD:-build}/clip_bench" step --config "$folder/model.ini" --precision fp16
+check "a precision that is none is wrong usage" says 2 "clip_bench step: --precision fp16" \
+    clip_bench step --config "$folder/model.ini" --precision fp16
 
 mkdir "$folder/debs"
-check "emoji without its packages says what to do" fails 1 "apt-get download" "$program" emoji \
+check "emoji without its packages says what to do" says 1 "apt-get download" clip_data emoji \
     --output "$folder/emoji" --debs "$folder/debs" --quiet
-check "a full disk is an error" fails 1 "clip_data" bash -c \
-    "echo a | '$program' tokenize --tokenizer '$folder/t.txt' >/dev/full"
+check "a full disk is an error" says 1 "clip_data" bash -c \
+    "echo a | clip_data tokenize --tokenizer '$folder/t.txt' >/dev/full"
 
-echo "1..$number"
-[ "$failed" -eq 0 ]
+plan

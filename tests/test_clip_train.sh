@@ -1,49 +1,22 @@
 #!/bin/bash
 # clip_train from the command line: stopping, resuming and what a run's folder holds; every wrong
 # input ends in one sentence. The models are tiny and trained on the reference pictures.
-build=$(realpath "${BUILD:-build}") || exit 1
-export CLIP_BPE=
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
+. tests/shell.sh
 
 # train CODE PLACE [OPTION...]: trains in $folder/PLACE/run, so that two runs' files differ only by
-# what was trained; the file $config says what. stdout in $out, stderr in $err.
+# what was trained; the file $config says what.
 config=$folder/tiny.ini
 train() {
-    local code=$1 place=$folder/$2 status
-    mkdir -p "$place"
-    (cd "$place" && exec "$build/clip_train" --config "$config" --output run --quiet "${@:3}") \
-        >"$folder/out" 2>"$folder/err" </dev/null
-    status=$?
-    out=$(<"$folder/out") err=$(<"$folder/err")
-    [ "$status" -eq "$code" ] && return
-    echo "# clip_train ${*:3} in $2: exit status $status instead of $code; \"$err\""
-    return 1
+    mkdir -p "$folder/$2"
+    here=$folder/$2 run "$1" clip_train --config "$config" --output run --quiet "${@:3}"
 }
-prints() { # prints TEXT CODE PLACE [OPTION...]
-    train "${@:2}" || return 1
-    [[ $out == *"$1"* ]] && return
-    echo "# \"$out\" without \"$1\""
-    return 1
-}
-says() { # says TEXT CODE PLACE [OPTION...]
-    train "${@:2}" || return 1
-    [[ $err == *"$1"* ]] && return
-    echo "# \"$err\" without \"$1\""
-    return 1
-}
+train_prints() { train "$1" "${@:3}" && out_has "$2"; } # CODE TEXT PLACE [OPTION...]
+train_says() { train "$1" "${@:3}" && err_has "$2"; }
 
-# wrong TEXT CODE [OPTION...]: nothing is trained, and stderr is one sentence that holds TEXT.
+# wrong CODE TEXT [OPTION...]: nothing is trained, and stderr is one sentence that holds TEXT.
 wrong() {
     rm -rf "$folder/wrong"
-    says "$1" "$2" wrong "${@:3}" || return 1
+    train_says "$1" "$2" wrong "${@:3}" || return 1
     [ "$(wc -l <"$folder/err")" -eq 1 ] && [[ $err == "clip_train: "* ]] &&
         [ ! -e "$folder/wrong/run/last.h5" ] && return
     echo "# not one sentence, or something was trained: \"$err\""
@@ -104,33 +77,17 @@ stopped() {
 }
 
 # ---- data and configuration --------------------------------------------------------------------
-mkdir "$folder/photos"
-cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
-printf 'filepath,title\n' >"$folder/pairs.csv"
-for picture in "$folder"/photos/*.png; do
-    name=$(basename "$picture" .png)
-    printf 'photos/%s.png,a picture of a %s\nphotos/%s.png,the %s one\n' "$name" "${name%_*}" \
-        "$name" "${name%_*}" >>"$folder/pairs.csv"
-done
+photos "$folder/photos"
+pairs photos >"$folder/pairs.csv"
 tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
 tokenizer() {
     "$build/clip_data" tokenizer train --input "$folder/texts.txt" --vocab-size 520 --output \
         "$folder/tokenizer.txt" >/dev/null 2>&1
 }
 check "a tokenizer is trained" tokenizer
-cat >"$config" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
-vision_layers = 1
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
+{
+    tiny_model
+    cat <<END
 [data]
 train_data = $folder/pairs.csv
 val_data = $folder/pairs.csv
@@ -150,33 +107,40 @@ lr = 1e-3
 warmup = 2
 ema_decay = 0.9
 END
+} >"$config"
 long=$folder/long.ini
 sed 's/^steps = .*/steps = 400/; s/^keep = .*/keep = 100/; s/^val_every = .*/val_every = 200/' \
     "$config" >"$long"
 
 # ---- a run, and going on -----------------------------------------------------------------------
-check "--dry-run forecasts" prints 'forecast peak memory' 0 dry --dry-run
-check "... on one line of JSON too" prints '"peak_rss_bytes":' 0 dry --dry-run --json
+check "--dry-run forecasts" train_prints 0 'forecast peak memory' dry --dry-run
+check "... on one line of JSON too" train_prints 0 '"peak_rss_bytes":' dry --dry-run --json
 check "... and writes nothing" test ! -e "$folder/dry/run"
-check "a run ends well" prints 'finished after 12 steps, 48 pairs' 0 a
+check "a run ends well" train_prints 0 'finished after 12 steps, 48 pairs' a
 check "... with every step in its log" log_is_whole a 12
 check "... and its files" ls "$folder"/a/run/{config.ini,metrics.jsonl,best.h5,last.h5} \
     "$folder"/a/run/checkpoints/step_{4,8,12}.h5
 cp "$folder/a/run/last.h5" "$folder/before.h5"
-check "a finished run is told by --resume" prints 'was finished already' 0 a --resume
+check "a finished run is told by --resume" train_prints 0 'was finished already' a --resume
 check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
 check "... with its log" log_is_whole a 12
-check "a run that is there is not overwritten" says 'give --resume' 2 a
+check "a run that is there is not overwritten" train_says 2 'give --resume' a
 check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
 check "--force starts it anew" train 0 a --force
 check "... to the same bytes" cmp "$folder/a/run/last.h5" "$folder/before.h5"
 check "... and the same log" log_is_whole a 12
 check "another seed ends elsewhere" train 0 seed --set train.seed=1
+check "... as the option --seed too" train 0 seed-option --seed 1 --resize-mode=shortest
+check "... to the same bytes" same_run seed seed-option
+check "the last of options counts" train_prints 0 '"steps":7,' dry --steps 5 \
+    --set train.steps=6 --steps 7 --dry-run --json
+check "a flag alone means true" train_prints 0 '"trained_parameters":12145,' dry --lock-image \
+    --dry-run --json
 differ() { ! same_weights a seed >/dev/null; }
 check "... in its weights" differ
 
 back_at 8 a b
-check "a run goes on from step 8" prints 'finished after 12 steps' 0 b --resume
+check "a run goes on from step 8" train_prints 0 'finished after 12 steps' b --resume
 check "... to the same bytes" same_run a b
 check "... with each step once in the log" log_is_whole b 12
 check "... and each validation once" cmp "$folder/a/run/metrics.jsonl" "$folder/b/run/metrics.jsonl"
@@ -196,8 +160,8 @@ back_at 8 narrow n
 check "... and keeping what it had built again" train 0 n --resume $narrow \
     --set train.recompute=none
 check "... to the same weights" same_weights narrow n
-check "... and not in float32 unasked" says '[optim] moments was bf16 and is f32' 2 n --resume \
-    --set train.precision=bf16
+check "... and not in float32 unasked" train_says 2 '[optim] moments was bf16 and is f32' n \
+    --resume --set train.precision=bf16
 printf '{"step":99,"lo' >>"$folder/b/run/log.jsonl"
 check "half a line at the log's end" train 0 b --resume
 check "... goes" log_is_whole b 12
@@ -283,36 +247,36 @@ check "... by pieces" forecast_holds --set train.micro_batch=48
 
 # ---- what stands in a resumed run's way --------------------------------------------------------
 back_at 8 a c
-check "another lr is refused by name" says '[optim] lr was 1e-3 and is 2e-3' 2 c --resume \
+check "another lr is refused by name" train_says 2 '[optim] lr was 1e-3 and is 2e-3' c --resume \
     --set optim.lr=2e-3
 check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
 check "the same lr in other digits is not" train 0 c --resume --set optim.lr=0.001
 back_at 8 a c
-check "... and --force goes on with it" prints 'after 12 steps' 0 c --resume --force \
+check "... and --force goes on with it" train_prints 0 'after 12 steps' c --resume --force \
     --set optim.lr=2e-3
 back_at 8 a c
 flip() { printf '\xff\xff\xff\xff' | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) \
     conv=notrunc status=none; }
 flip "$folder/c/run/checkpoints/step_8.h5"
-check "a broken checkpoint falls back to the one before" says 'trying an older checkpoint' 0 c \
-    --resume
+check "a broken checkpoint falls back to the one before" train_says 0 \
+    'trying an older checkpoint' c --resume
 check "... to the same bytes" same_run a c
 back_at 8 a c
 for file in "$folder"/c/run/checkpoints/*.h5 "$folder/c/run/last.h5"; do
     head -c 1000 "$file" >"$folder/cut" && cat "$folder/cut" >"$file"
 done
-check "a run of broken checkpoints is told" says 'holds no whole checkpoint' 1 c --resume
+check "a run of broken checkpoints is told" train_says 1 'holds no whole checkpoint' c --resume
 back_at 8 a c
 locked() { flock "$folder/c/run/.lock" -c "true" && (
     flock -n 9 || exit 1
-    says 'another process' 1 c --resume
+    train_says 1 'another process' c --resume
 ) 9>>"$folder/c/run/.lock"; }
 check "a folder that another process holds is refused" locked
 check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
 full() (
     trap '' XFSZ
     ulimit -f 32
-    says 'there is no room' 1 c --resume
+    train_says 1 'there is no room' c --resume
 )
 check "a disk that is full while saving is an error" full
 check "... and the last checkpoint is whole" weights c
@@ -347,56 +311,59 @@ locked_image() {
 check "lock_image leaves the image tower alone" locked_image
 trained_text() { ! cmp -s "$folder/lit.safetensors" "$folder/start.safetensors"; }
 check "... and trains the rest" trained_text
-check "--init of another shape is refused" wrong 'text_width' 2 --init "$start" \
+check "--init of another shape is refused" wrong 2 'text_width' --init "$start" \
     --set model.text_width=32
-check "--init of no model is refused" wrong 'pairs.csv' 1 --init "$folder/pairs.csv"
-check "--init of nothing is refused" wrong 'none.h5' 1 --init "$folder/none.h5"
+check "--init of no model is refused" wrong 1 'pairs.csv' --init "$folder/pairs.csv"
+check "--init of nothing is refused" wrong 1 'none.h5' --init "$folder/none.h5"
 
 # ---- wrong inputs ------------------------------------------------------------------------------
 config=$folder/none.ini
-check "a configuration that is not there" wrong 'none.ini' 1
+check "a configuration that is not there" wrong 1 'none.ini'
 printf '[optim]\nlr = 1e-3\n\nlearning = 1\n[train]\nstep = 3\n' >"$folder/bad.ini"
 config=$folder/bad.ini
-check "an unknown key, by line" wrong 'bad.ini:4: [optim] learning' 2
+check "an unknown key, by line" wrong 2 'bad.ini:4: [optim] learning'
 sed -i /learning/d "$folder/bad.ini"
-check "... with the nearest offered" wrong 'the nearest is [train] steps' 2
+check "... with the nearest offered" wrong 2 'the nearest is [train] steps'
 printf '[optim]\n\nlr = -1\n' >"$folder/bad.ini"
-check "a value out of range, by line" wrong 'bad.ini:3: [optim] lr = -1 is out of range' 2
+check "a value out of range, by line" wrong 2 'bad.ini:3: [optim] lr = -1 is out of range'
 printf '[train]\nbatch_size = 4 4\n' >"$folder/bad.ini"
-check "a value that is no number" wrong 'bad.ini:2: [train] batch_size' 2
+check "a value that is no number" wrong 2 'bad.ini:2: [train] batch_size'
 printf '[train\n' >"$folder/bad.ini"
-check "a line that is none" wrong 'bad.ini:1' 1
+check "a line that is none" wrong 1 'bad.ini:1'
 config=$folder/short.ini
-check "--set without a value" wrong 'SECTION.KEY=VALUE' 2 --set optim.lr
-check "--set of an unknown key" wrong '[optim] lr' 2 --set optim.lrr=1
-check "a column that is missing" wrong 'caption' 1 --set data.csv_caption_key=caption
+check "a key as an option of its own" wrong 2 '--lr: [optim] lr = "fast" is not a number' --lr fast
+check "... is none where there is no such key" train_says 2 "option '--learning-rate'" wrong \
+    --learning-rate 1
+check "--set without a value" wrong 2 'SECTION.KEY=VALUE' --set optim.lr
+check "--set of an unknown key" wrong 2 '[optim] lr' --set optim.lrr=1
+check "a column that is missing" wrong 1 'caption' --set data.csv_caption_key=caption
 data() { printf "$@" >"$folder/data.csv"; }
 bad=(--set data.train_data="$folder/data.csv" --set data.val_data=)
 data ''
-check "an empty csv" wrong 'data.csv' 1 "${bad[@]}"
+check "an empty csv" wrong 1 'data.csv' "${bad[@]}"
 data 'filepath,title\n'
-check "a csv without rows" wrong 'data.csv' 1 "${bad[@]}"
-check "data that is not there" wrong 'nothing.csv' 1 --set data.train_data="$folder/nothing.csv"
-check "no data named" wrong 'train_data' 2 --set data.train_data=
+check "a csv without rows" wrong 1 'data.csv' "${bad[@]}"
+check "data that is not there" wrong 1 'nothing.csv' --set data.train_data="$folder/nothing.csv"
+check "no data named" wrong 2 'train_data' --set data.train_data=
 for ((i = 0; i < 8; i++)); do
     echo "no picture" >"$folder/photos/broken_$i.jpg"
     data 'filepath,title\n'
 done
 rows() { for ((i = 0; i < 8; i++)); do printf '%s,%s\n' "$1" "$2"; done >>"$folder/data.csv"; }
 rows photos/broken_1.jpg 'a broken one'
-check "broken pictures only" says 'broken_1.jpg' 1 broken "${bad[@]}" --set data.workers=2
+check "broken pictures only" train_says 1 'broken_1.jpg' broken "${bad[@]}" --set data.workers=2
 tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
-check "too many broken pictures" says 'max_bad_fraction' 1 broken "${bad[@]}"
+check "too many broken pictures" train_says 1 'max_bad_fraction' broken "${bad[@]}"
 check "... though not where they are allowed" train 0 allowed "${bad[@]}" \
     --set data.max_bad_fraction=0.9
 data 'filepath,title\n'
 rows "photos/rgb_12x29.png" '   '
 tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
-check "captions of spaces are bad samples" says 'max_bad_fraction' 1 spaces "${bad[@]}"
-check "a batch larger than the data" wrong 'batch_size' 2 --set train.batch_size=11
+check "captions of spaces are bad samples" train_says 1 'max_bad_fraction' spaces "${bad[@]}"
+check "a batch larger than the data" wrong 2 'batch_size' --set train.batch_size=11
 head -c $(($(stat -c %s "$folder/tokenizer.txt") - 3)) "$folder/tokenizer.txt" >"$folder/cut.txt"
-check "a tokenizer that is cut" wrong 'cut.txt' 1 --set data.tokenizer="$folder/cut.txt"
-check "a vocabulary larger than vocab_size" wrong 'vocab_size' 2 --set model.vocab_size=300
-check "a patch that does not divide the image" wrong 'patch_size' 2 --set model.patch_size=7
-check "an output that cannot be" wrong 'pairs.csv' 1 --output "$folder/pairs.csv/run"
-echo "1..$n"
+check "a tokenizer that is cut" wrong 1 'cut.txt' --set data.tokenizer="$folder/cut.txt"
+check "a vocabulary larger than vocab_size" wrong 2 'vocab_size' --set model.vocab_size=300
+check "a patch that does not divide the image" wrong 2 'patch_size' --set model.patch_size=7
+check "an output that cannot be" wrong 1 'pairs.csv' --output "$folder/pairs.csv/run"
+plan

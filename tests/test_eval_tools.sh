@@ -1,82 +1,22 @@
 #!/bin/bash
 # What a trained model is used with, from the command line: clip_eval, clip_embed, clip_search,
 # clip_export, on a model trained for two steps on the reference pictures.
-build=${BUILD:-build}
-export CLIP_BPE=
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
-
-# run CODE COMMAND...: stdout in $out, stderr in $err; fails with what was said when the exit
-# status is another.
-run() {
-    local code=$1 status
-    shift
-    "$build/$1" "${@:2}" >"$folder/out" 2>"$folder/err" </dev/null
-    status=$?
-    out=$(<"$folder/out") err=$(<"$folder/err")
-    [ "$status" -eq "$code" ] && return
-    echo "# $*: exit status $status instead of $code; \"$err\""
-    return 1
-}
-
-# prints CODE TEXT COMMAND...: ... and stdout holds TEXT.  says: the same of stderr.
-prints() {
-    run "$1" "${@:3}" || return 1
-    [[ $out == *"$2"* ]] && return
-    echo "# ${*:3}: \"$out\" without \"$2\""
-    return 1
-}
-says() {
-    run "$1" "${@:3}" || return 1
-    [[ $err == *"$2"* ]] && return
-    echo "# ${*:3}: \"$err\" without \"$2\""
-    return 1
-}
-
-# one_line COMMAND...: exit status 0, one line of JSON on stdout and nothing else.
-one_line() {
-    run 0 "$@" || return 1
-    [ "$(wc -l <"$folder/out")" -eq 1 ] && [[ $out == {*} ]] && return
-    echo "# $*: not one line of JSON: \"$out\""
-    return 1
-}
+. tests/shell.sh
 
 # ---- the model ---------------------------------------------------------------------------------
 mkdir -p "$folder/photos/deep" "$folder/classes/gray" "$folder/classes/colour"
-cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+photos "$folder/photos"
 pictures=("$folder"/photos/*.png)
 p=${#pictures[@]} # at least four, each with two captions
 cp "${pictures[0]}" "$folder/classes/gray/1.png"
 cp "${pictures[1]}" "${pictures[2]}" "$folder/classes/colour"
 printf 'gray\ncolourful\tcolour\n' >"$folder/classes.txt"
 printf 'a picture of a {}\nthe {}\n' >"$folder/templates.txt"
-printf 'filepath,title\n' >"$folder/pairs.csv"
-for picture in "${pictures[@]}"; do
-    name=$(basename "$picture" .png)
-    printf 'photos/%s.png,a picture of a %s\nphotos/%s.png,%s\n' "$name" "${name%_*}" "$name" \
-        "the ${name%_*} one" >>"$folder/pairs.csv"
-done
+pairs photos >"$folder/pairs.csv"
 tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
-vision_layers = 1
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
+{
+    tiny_model
+    cat <<END
 [data]
 train_data = $folder/pairs.csv
 tokenizer = $folder/tokenizer.txt
@@ -87,6 +27,7 @@ output = $folder/run
 [optim]
 warmup = 1
 END
+} >"$folder/tiny.ini"
 check "a tokenizer is trained" run 0 clip_data tokenizer train --input "$folder/texts.txt" \
     --vocab-size 520 --output "$folder/tokenizer.txt"
 check "a model is trained" run 0 clip_train --config "$folder/tiny.ini" --quiet
@@ -99,7 +40,7 @@ check "classify takes pictures in front of the labels" prints 0 '"labels":["gray
     clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
 check "one label has all the probability" prints 0 '"probabilities":[[1.0],[1.0]]' \
     clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
-check "classify --json is one line" one_line clip_eval classify "${model[@]}" --json \
+check "classify --json is one line" json '' clip_eval classify "${model[@]}" --json \
     --image "${pictures[0]}" --template '{}' gray 'a "rgb"'
 check "classify without labels is wrong usage" says 2 'LABEL' clip_eval classify "${model[@]}" \
     --image "${pictures[0]}"
@@ -123,7 +64,9 @@ check "classify without a picture is wrong usage" says 2 '--image' clip_eval cla
     "${model[@]}" gray
 check "similarity shows a matrix" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
     --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
-check "similarity --json is one line" one_line clip_eval similarity "${model[@]}" --json \
+check "... in bfloat16 too" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
+    --precision bf16 --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+check "similarity --json is one line" json '' clip_eval similarity "${model[@]}" --json \
     --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
 check "zeroshot counts pictures" prints 0 '"n":3,' clip_eval zeroshot "${model[@]}" --json \
     --images "$folder/classes" --classes "$folder/classes.txt" --templates "$folder/templates.txt"
@@ -270,4 +213,4 @@ for format in huggingface gguf; do
 done
 check "a format that is not written is wrong usage" says 2 'safetensors' clip_export \
     --model "$folder/run" --format pickle --output "$folder/x"
-echo "1..$n"
+plan

@@ -1,46 +1,8 @@
 #!/bin/bash
 # Fine-tuning from the command line: more than pairs to learn from, what is watched on the way, and
 # mixing the weights afterwards. The models are tiny and trained on the reference pictures.
-build=$(realpath "${BUILD:-build}") || exit 1
-export CLIP_BPE=
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
-
-# run CODE PROGRAM [ARGUMENT...]: in $folder; stdout in $out, stderr in $err.
-run() {
-    local code=$1 program=$2 status
-    (cd "$folder" && exec "$build/$program" "${@:3}") >"$folder/out" 2>"$folder/err" </dev/null
-    status=$?
-    out=$(<"$folder/out") err=$(<"$folder/err")
-    [ "$status" -eq "$code" ] && return
-    echo "# $program ${*:3}: exit status $status instead of $code; \"$err\""
-    return 1
-}
-prints() { # prints TEXT CODE PROGRAM...: on stdout
-    run "${@:2}" || return 1
-    [[ $out == *"$1"* ]] && return
-    echo "# \"$out\" without \"$1\""
-    return 1
-}
-says() { # says TEXT CODE PROGRAM...: on stderr
-    run "${@:2}" || return 1
-    [[ $err == *"$1"* ]] && return
-    echo "# \"$err\" without \"$1\""
-    return 1
-}
-silent_of() { # silent_of TEXT CODE PROGRAM...: not on stderr
-    run "${@:2}" || return 1
-    [[ $err != *"$1"* ]] && return
-    echo "# \"$err\" with \"$1\""
-    return 1
-}
+. tests/shell.sh
+here=$folder
 train() { echo clip_train --config tiny.ini --quiet; }
 losses() { sed 's/.*"loss": *\([0-9.]*\).*/\1/' "$folder/$1/log.jsonl"; }
 close_losses() { paste <(losses "$1") <(losses "$2") |
@@ -48,8 +10,7 @@ close_losses() { paste <(losses "$1") <(losses "$2") |
 other_losses() { ! close_losses "$1" "$2"; }
 
 # ---- data and configuration --------------------------------------------------------------------
-mkdir "$folder/photos"
-cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+photos "$folder/photos"
 printf 'filepath,title,wrong\n' >"$folder/pairs.csv"
 for picture in "$folder"/photos/*.png; do
     name=$(basename "$picture" .png)
@@ -57,19 +18,11 @@ for picture in "$folder"/photos/*.png; do
         "${name%_*}" "${name%_*}" "$name" "${name%_*}" >>"$folder/pairs.csv"
 done
 tail -n +2 "$folder/pairs.csv" | tr , '\n' >"$folder/texts.txt"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
+{
+    tiny_model
+    cat <<END
 vision_layers = 2
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
 text_layers = 2
-text_heads = 2
 [data]
 train_data = pairs.csv
 val_data = pairs.csv
@@ -85,6 +38,7 @@ log_every = 1
 lr = 1e-3
 warmup = 2
 END
+} >"$folder/tiny.ini"
 check "a tokenizer is trained" run 0 clip_data tokenizer train --input texts.txt --vocab-size 520 \
     --output tokenizer.txt
 check "a model to start from" run 0 $(train) --output base
@@ -99,12 +53,12 @@ check "... which pieces leave as it is" run 0 $(train) $negatives --set train.mi
 check "... to 1e-4" close_losses negatives negatives-micro
 check "... with the sigmoid loss too" run 0 $(train) $negatives --set train.loss=siglip \
     --output negatives-siglip
-check "a column that is not there" says 'set csv_negative_key' 1 $(train) --output none \
+check "a column that is not there" says 1 'set csv_negative_key' $(train) --output none \
     --set data.csv_negative_key=right
 
 # ---- a teacher ---------------------------------------------------------------------------------
 teacher='--set train.teacher_embeddings=teacher.h5'
-check "a teacher's embeddings are written" prints '"rows":10' 0 clip_embed --model $base \
+check "a teacher's embeddings are written" prints 0 '"rows":10' clip_embed --model $base \
     --pairs pairs.csv --output teacher.h5 --json
 check "a student learns from them" run 0 $(train) $teacher --output student
 check "... by more than its pairs" other_losses base student
@@ -117,12 +71,12 @@ check "... and read" run 0 $(train) --output student-safetensors \
 check "... to the same losses" cmp <(losses student) <(losses student-safetensors)
 check "without captions there is no teacher" run 0 clip_embed --model $base --images pairs.csv \
     --output pictures.h5
-check "... which is said" says 'has no text_embeds' 1 $(train) --output none \
+check "... which is said" says 1 'has no text_embeds' $(train) --output none \
     --set train.teacher_embeddings=pictures.h5
 head -n 5 "$folder/pairs.csv" >"$folder/fewer.csv"
-check "a teacher of other data" says 'is not next among the 4 samples' 1 $(train) --output none \
+check "a teacher of other data" says 1 'is not next among the 4 samples' $(train) --output none \
     $teacher --set data.train_data=fewer.csv
-check "pairs in one matrix" says 'write a .h5' 2 clip_embed --model $base --pairs pairs.csv \
+check "pairs in one matrix" says 2 'write a .h5' clip_embed --model $base --pairs pairs.csv \
     --output pairs.npy
 
 # ---- what is watched on the way ----------------------------------------------------------------
@@ -130,18 +84,18 @@ field() { sed -n "s/.*\"$2\": *\([-0-9.e]*\).*/\1/p" "$folder/$1/metrics.jsonl";
 steps_of() { sed 's/.*"step": *\([0-9]*\).*/\1/' "$folder/$1/$2" | tr '\n' ' '; }
 # A learning rate of next to nothing: no validation is better than the first.
 still='--set train.steps=40 --set optim.lr=1e-30 --set train.best_metric=image_retrieval_recall@1'
-check "a run that learns nothing stops early" prints 'stopped early after 9 steps' 0 $(train) \
+check "a run that learns nothing stops early" prints 0 'stopped early after 9 steps' $(train) \
     $still --set train.early_stop=2 --output early
 check "... having measured three times" test "$(steps_of early metrics.jsonl)" = '3 6 9 '
-check "... which --resume knows" prints 'was finished already' 0 $(train) $still \
+check "... which --resume knows" prints 0 'was finished already' $(train) $still \
     --set train.early_stop=2 --output early --resume
-check "... unless it may wait longer" prints 'stopped early after 15 steps' 0 $(train) $still \
+check "... unless it may wait longer" prints 0 'stopped early after 15 steps' $(train) $still \
     --set train.early_stop=4 --output early --resume
 check "... as if it had from the start" run 0 $(train) $still --set train.early_stop=4 --output late
 check "... to the same validations" cmp "$folder/early/metrics.jsonl" "$folder/late/metrics.jsonl"
-check "without patience it goes to its end" prints 'finished after 40 steps' 0 $(train) $still \
+check "without patience it goes to its end" prints 0 'finished after 40 steps' $(train) $still \
     --output patient
-check "early stopping needs something to stop by" says 'is never measured' 2 $(train) \
+check "early stopping needs something to stop by" says 2 'is never measured' $(train) \
     --set data.val_data= --set train.early_stop=2 --output none
 
 mkdir -p "$folder/old/astronaut" "$folder/old/other"
@@ -170,50 +124,50 @@ check "... from what the model given has" started
 check "it does not choose the best" run 0 $(train) --init $base --set data.val_data= $probe \
     --output watched-only
 check "... so there is none" test ! -e "$folder/watched-only/best.h5"
-check "classes that are not there end a run before it begins" says 'nowhere.txt' 1 $(train) $probe \
+check "classes that are not there end a run before it begins" says 1 'nowhere.txt' $(train) $probe \
     --set probe.classes=nowhere.txt --output none
-check "a half of a task does too" says '[probe] images is set; set classes and templates' 2 \
+check "a half of a task does too" says 2 '[probe] images is set; set classes and templates' \
     $(train) --set probe.images=old --output none
 check "a model that has learned" run 0 $(train) --set train.steps=120 --set optim.lr=3e-3 \
     --output good
-check "fine-tuning that makes it worse is said" says 'no validation was better than the model' 0 \
+check "fine-tuning that makes it worse is said" says 0 'no validation was better than the model' \
     $(train) --init good --set optim.lr=0.1 --set optim.warmup=0 --output worse
 
 # ---- what goes wrong in silence ----------------------------------------------------------------
 tune="$(train) --init good --set optim.lr=1e-4"
 grep -v '_[0-9]*x[0-9]*\.png,a' "$folder/pairs.csv" >"$folder/short.csv"
-check "nothing is said of a sound run" silent_of warning 0 $tune --set train.multi_positive=true \
+check "nothing is said of a sound run" silent 0 warning $tune --set train.multi_positive=true \
     --set optim.warmup=10% --set data.train_data=short.csv --set data.val_data= --output sound
-check "a warm-up longer than the run" says 'is longer than the run of 6 steps' 0 $tune \
+check "a warm-up longer than the run" says 0 'is longer than the run of 6 steps' $tune \
     --set optim.warmup=500 --output silence --force
-check "a learning rate for training from scratch" says 'for training from scratch' 0 $tune \
+check "a learning rate for training from scratch" says 0 'for training from scratch' $tune \
     --set optim.lr=5e-4 --output silence --force
-check "... which from scratch it is" silent_of 'for training from scratch' 0 $(train) \
+check "... which from scratch it is" silent 0 'for training from scratch' $(train) \
     --output silence --force
-check "an average slower than the run" says 'try 0.4642' 0 $tune --set optim.ema_decay=0.999 \
+check "an average slower than the run" says 0 'try 0.4642' $tune --set optim.ema_decay=0.999 \
     --output silence --force
-check "pictures with several captions" says 'set [train] multi_positive = true' 0 $tune \
+check "pictures with several captions" says 0 'set [train] multi_positive = true' $tune \
     --output silence --force
-check "... unless they may have them" silent_of 'multi_positive' 0 $tune --output silence --force \
+check "... unless they may have them" silent 0 'multi_positive' $tune --output silence --force \
     --set train.multi_positive=true
-check "captions that the context cuts" says 'are longer than [model] context_length = 5' 0 \
+check "captions that the context cuts" says 0 'are longer than [model] context_length = 5' \
     $(train) --set model.context_length=5 --output silence --force
-check "another context than the model's" says 'leave the key out' 2 $tune \
+check "another context than the model's" says 2 'leave the key out' $tune \
     --set model.context_length=5 --output none
-check "another activation than the model's" says 'quick_gelu' 2 $tune --set model.quick_gelu=true \
+check "another activation than the model's" says 2 'quick_gelu' $tune --set model.quick_gelu=true \
     --output none
-check "a batch larger than the data" says 'smaller batch_size' 2 $tune --set train.batch_size=99 \
+check "a batch larger than the data" says 2 'smaller batch_size' $tune --set train.batch_size=99 \
     --output none
-check "validation on what is trained on" says '10 of the 10 samples of val_data show pictures' 0 \
+check "validation on what is trained on" says 0 '10 of the 10 samples of val_data show pictures' \
     $tune --output silence --force
 run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt
-check "another tokenizer than the model's" says 'is not the one that good' 0 $tune \
+check "another tokenizer than the model's" says 0 'is not the one that good' $tune \
     --set data.tokenizer=other.txt --output silence --force
 
 # ---- mixing before and after -------------------------------------------------------------------
 old='--old-images old --old-classes classes.txt --old-templates templates.txt'
 mixes="clip_eval interpolate --model good --model worse --data pairs.csv $old"
-check "mixes are measured on both tasks" prints '<- chosen' 0 $mixes
+check "mixes are measured on both tasks" prints 0 '<- chosen' $mixes
 check "... eleven of them" test "$(grep -c "^[01].* %" "$folder/out")" = 11
 check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --picture mix.svg \
     --output mix.h5 --json
@@ -230,29 +184,29 @@ run 0 $mixes --alphas 0,0.25,1 --json
 check "... and 1 the other" retrieval_of worse 1.0
 check "the picture is one" grep -q '<circle class="chosen"' "$folder/mix.svg"
 check "the mix is a model" run 0 clip_eval retrieval --model mix.h5 --data pairs.csv
-check "the mix at 0" prints '"alpha":0.0' 0 $mixes --choose 0 --alphas 0 --json \
+check "the mix at 0" prints 0 '"alpha":0.0' $mixes --choose 0 --alphas 0 --json \
     --output none.safetensors
 check "... is the model to the byte" run 0 clip_export --model good --format safetensors \
     --output good.safetensors
 check "..." cmp "$folder/good.safetensors" "$folder/none.safetensors"
 check "without data a mix is only written" run 0 clip_eval interpolate good worse --choose 0.5 \
     --output half.safetensors
-check "data and classes are the new and the old task" prints '"old_metric":"acc1"' 0 clip_eval \
+check "data and classes are the new and the old task" prints 0 '"old_metric":"acc1"' clip_eval \
     interpolate good worse --data pairs.csv --images old --classes classes.txt \
     --templates templates.txt --alphas 0,0.5,...,1 --json
-check "one model" says 'give two models' 2 clip_eval interpolate --model good --data pairs.csv
-check "no task" says 'give a task' 2 clip_eval interpolate good worse
-check "an alpha past 1" says 'is no share of B' 2 $mixes --alphas 0,1.5
-check "a half of a task" says 'needs --old-classes' 2 clip_eval interpolate good worse \
+check "one model" says 2 'give two models' clip_eval interpolate --model good --data pairs.csv
+check "no task" says 2 'give a task' clip_eval interpolate good worse
+check "an alpha past 1" says 2 'is no share of B' $mixes --alphas 0,1.5
+check "a half of a task" says 2 'needs --old-classes' clip_eval interpolate good worse \
     --old-images old
 check "a model of another size" run 0 $(train) --set model.vision_width=24 --output wide
-check "... cannot be mixed" says 'differ in their visual.' 1 clip_eval interpolate good wide \
+check "... cannot be mixed" says 1 'differ in their visual.' clip_eval interpolate good wide \
     --data pairs.csv
 
 # ---- LoRA --------------------------------------------------------------------------------------
 lora="$(train) --init good --set lora.rank=2 --set optim.ema_decay=0.5
     --set train.multi_positive=true"
-check "LoRA trains the paths alone" prints '"trained_parameters":512' 0 $lora --dry-run --json \
+check "LoRA trains the paths alone" prints 0 '"trained_parameters":512' $lora --dry-run --json \
     --output dry
 check "a LoRA run" run 0 $lora --output lora
 check "... leaves a small adapter" ls "$folder"/lora/adapter/adapter_{model.safetensors,config.json}
@@ -279,9 +233,9 @@ check "it is exported merged" run 0 clip_export --model lora --format safetensor
 no_paths() { ! grep -aq lora_ "$folder/lora.safetensors"; }
 check "... without paths" no_paths
 check "a model may be tuned from it" run 0 $(train) --init lora --output lora-tuned
-check "a path for a word that is none" says '"query" is none of q, k, v' 2 $lora --output none \
+check "a path for a word that is none" says 2 '"query" is none of q, k, v' $lora --output none \
     --set lora.targets=query
-check "LoRA without a model" says 'name it by --init' 2 $(train) --set lora.rank=2 --output none
+check "LoRA without a model" says 2 'name it by --init' $(train) --set lora.rank=2 --output none
 check "all of it in bf16, in pieces" run 0 $lora --set lora.targets=all --set train.micro_batch=3 \
     --set train.precision=bf16 --output lora-all
 
@@ -300,12 +254,12 @@ tuning='clip_train --config finetune.ini --init good --set data.train_data=many.
 check "700 pairs and a model are enough" run 0 $tuning --output tuned
 check "... some of them validate" test "$(wc -l <"$folder/tuned/metrics.jsonl")" -ge 5
 check "... the best is kept" test -e "$folder/tuned/best.h5"
-check "... and it goes on to the same end" prints 'was finished already' 0 $tuning --output tuned \
+check "... and it goes on to the same end" prints 0 'was finished already' $tuning --output tuned \
     --resume
 check "a teacher of all of them" run 0 clip_embed --model good --pairs many.tsv --output many.h5
 check "... teaches those that are trained on" run 0 $tuning --output taught \
     --set train.teacher_embeddings=many.h5 --set train.epochs=1
-check "a share that holds nothing out" says 'val_share = 1e-06 leaves 0 samples' 2 $tuning \
+check "a share that holds nothing out" says 2 'val_share = 1e-06 leaves 0 samples' $tuning \
     --set data.val_share=0.000001 --output none
 
 # ---- locked towers -----------------------------------------------------------------------------
@@ -340,5 +294,6 @@ check "... keeps its own" run 0 $text --set train.cache_locked=off --output text
 check "... which changes no loss" close_losses text text-off
 printf 'not a picture' >"$folder/photos/broken.png"
 { cat "$folder/pairs.csv"; echo 'photos/broken.png,a broken one,'; } >"$folder/broken.csv"
-check "a picture that cannot be read is a bad sample" says 'skipped: broken.csv:12' 0 $lit \
+check "a picture that cannot be read is a bad sample" says 0 'skipped: broken.csv:12' $lit \
     --output lit-broken --set data.train_data=broken.csv --set data.max_bad_fraction=0.5
+plan

@@ -1,21 +1,8 @@
 #!/bin/bash
 # The library as somebody else uses it: installed into an empty prefix, found by pkg-config, the two
 # examples built against it and run; and it shows what clip.h declares, and nothing else.
-build=${BUILD:-build}
+. tests/shell.sh
 cc=${CC:-cc}
-export CLIP_BPE=
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@" >"$folder/log" 2>&1; then echo "ok $n - $name"; else
-        sed 's/^/# /' "$folder/log"
-        echo "not ok $n - $name"
-    fi
-}
 
 # ---- installing ----------------------------------------------------------------------------------
 [ -e "$build/libclip.so" ] || { echo "# first: make installable"; exit 1; }
@@ -49,8 +36,7 @@ for example in classify search_folder; do
     check "examples/$example.c is built" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror \
         "examples/$example.c" -o "$folder/$example" $(flags --cflags --libs)
 done
-mkdir "$folder/photos"
-cp tests/reference/preprocess/images/*.png "$folder/photos" || exit 1
+photos "$folder/photos"
 echo "no picture" >"$folder/photos/note.txt"
 pictures=("$folder"/photos/*.png)
 printf 'filepath,title\n' >"$folder/pairs.csv"
@@ -58,19 +44,9 @@ for picture in "${pictures[@]}"; do
     echo "$picture,a picture that is gray" >>"$folder/pairs.csv"
 done
 printf 'a picture that is gray\na picture that is red\n' >"$folder/texts.txt"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
-vision_layers = 1
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
+{
+    tiny_model
+    cat <<END
 [data]
 train_data = $folder/pairs.csv
 tokenizer = $folder/tokenizer.txt
@@ -79,6 +55,7 @@ steps = 1
 batch_size = 4
 output = $folder/run
 END
+} >"$folder/tiny.ini"
 check "a tokenizer is trained" "$prefix/bin/clip_data" tokenizer train --input \
     "$folder/texts.txt" --vocab-size 520 --output "$folder/tokenizer.txt"
 check "a model is trained" "$prefix/bin/clip_train" --config "$folder/tiny.ini" --quiet
@@ -100,4 +77,4 @@ check "classify names what is missing" bash -c \
 check "search_folder lists the pictures" test "$(wc -l <"$folder/got")" -eq "${#pictures[@]}"
 check "... the best first" sort -rnc "$folder/got"
 check "... and names what is none" grep -q note.txt "$folder/err"
-echo "1..$n"
+plan

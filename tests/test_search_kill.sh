@@ -3,18 +3,8 @@
 # each time: the index is whole, nothing that was in it is lost, and the next run goes on where the
 # last list stands. In the end the index answers as one that was never interrupted.
 #     KILLS=100 tests/test_search_kill.sh          (make test-kill)
-build=${BUILD:-build}
+. tests/shell.sh
 kills=${KILLS:-4}
-export CLIP_BPE=
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
 program() {
     "$build/$1" "${@:2}" --quiet 2>"$folder/err" && return
     echo "# $*: $(<"$folder/err")"
@@ -23,33 +13,21 @@ program() {
 number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }
 
 # ---- a model and pictures ----------------------------------------------------------------------
-# BMP, 24 bits, 32x32: a header and 3072 bytes, other ones for each picture.
 mkdir "$folder/photos"
 total=160
 for ((i = 0; i < total; i++)); do
-    {
-        printf 'BM\x36\x0c\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x20\0\0\0\x20\0\0\0\x01\0\x18\0\0\0\0\0'
-        printf '\0\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
-        yes "picture $i, and its number again: $((i * 7919))" | head -c 3072
-    } >"$folder/photos/$i.bmp"
+    bitmap "picture $i, and its number again: $((i * 7919))" >"$folder/photos/$i.bmp"
 done
 printf 'a dog\na red circle\na blue square\na cat\n' >"$folder/texts.txt"
 printf 'filepath,title\n' >"$folder/pairs.csv"
 find "$folder/photos" -name '*.bmp' | sort | head -n 8 |
     awk '{print $0 ",a red circle " NR}' >>"$folder/pairs.csv"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
+{
+    tiny_model
+    cat <<END
 image_size = 32
-patch_size = 8
 vision_width = 64
 vision_layers = 2
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
 [data]
 train_data = $folder/pairs.csv
 tokenizer = $folder/tokenizer.txt
@@ -60,6 +38,7 @@ output = $folder/run
 [optim]
 warmup = 1
 END
+} >"$folder/tiny.ini"
 program clip_data tokenizer train --input "$folder/texts.txt" --vocab-size 520 \
     --output "$folder/tokenizer.txt" >/dev/null || exit 1
 program clip_train --config "$folder/tiny.ini" >/dev/null || exit 1
@@ -114,4 +93,4 @@ listed=$(grep -o '"file"' "$killed" | wc -l)
 check "no temporary file is left" test "$left" -eq 0
 check "no segment is left that the list does not name" test \
     "$(find "$killed.d" -name 'seg_*' | wc -l)" -eq "$listed"
-echo "1..$n"
+plan
