@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/markup.h"
 #include "data/check_internal.h"
 
 enum { SHOWN_BAD = 500, SHOWN_PAIRS = 60, THUMBNAIL = 112 };
@@ -28,35 +29,31 @@ static const char style[] =
     "figure img{max-width:7rem;max-height:7rem}figcaption{font-size:.8rem;color:var(--soft);"
     "overflow-wrap:anywhere}\n";
 
-static void put_text(FILE *stream, const char *text)
+/* The page as it is written. What goes wrong on the way is told at its end. */
+struct page {
+    FILE *stream;
+    struct clip_buffer room; /* for text that is being escaped, and pictures */
+    clip_status status;
+    struct clip_error *error;
+};
+
+/* Writes what `status` says is in page->room now. */
+static void put_room(struct page *page, clip_status status)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '<') fputs("&lt;", stream);
-        else if (*text == '>') fputs("&gt;", stream);
-        else if (*text == '&') fputs("&amp;", stream);
-        else if (*text == '"') fputs("&quot;", stream);
-        else putc(*text, stream);
-    }
+    if (status == CLIP_OK) fwrite(page->room.data, 1, page->room.size, page->stream);
+    else page->status = status;
+    page->room.size = 0;
+}
+
+static void put_text(struct page *page, const char *text)
+{
+    put_room(page, text[0] == '\0' ? CLIP_OK : clip_markup_text(&page->room, text, page->error));
 }
 
 static void put_figure(FILE *stream, const char *what, int64_t value, bool warn)
 {
     fprintf(stream, "<div%s><dt>%s</dt><dd>%lld</dd></div>\n",
             warn && value > 0 ? " class=warn" : "", what, (long long)value);
-}
-
-static void put_base64(FILE *stream, const unsigned char *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        unsigned group = (unsigned)bytes[i] << 16;
-        if (i + 1 < n) group |= (unsigned)bytes[i + 1] << 8;
-        if (i + 2 < n) group |= bytes[i + 2];
-        putc(digits[group >> 18], stream);
-        putc(digits[group >> 12 & 63], stream);
-        putc(i + 1 < n ? digits[group >> 6 & 63] : '=', stream);
-        putc(i + 2 < n ? digits[group & 63] : '=', stream);
-    }
 }
 
 static void put_histogram(FILE *stream, const char *what,
@@ -112,31 +109,32 @@ out:
     return status == CLIP_OK;
 }
 
-static void put_picture(FILE *stream, const struct clip_dataset *dataset, int64_t sample)
+static void put_picture(struct page *page, const struct clip_dataset *dataset, int64_t sample)
 {
     struct clip_buffer png = {0};
     if (make_thumbnail(dataset, sample, &png)) {
-        fputs("<img alt=\"\" src=\"data:image/png;base64,", stream);
-        put_base64(stream, (const unsigned char *)png.data, png.size);
-        fputs("\">", stream);
+        fputs("<img alt=\"\" src=\"data:image/png;base64,", page->stream);
+        put_room(page, clip_markup_base64(&page->room, png.data, png.size, page->error));
+        fputs("\">", page->stream);
     }
     clip_buffer_release(&png);
 }
 
-static void put_pairs(FILE *stream, const char *title, const struct clip_check_pairs *pairs,
+static void put_pairs(struct page *page, const char *title, const struct clip_check_pairs *pairs,
                       const struct clip_dataset *dataset, const struct clip_dataset *other)
 {
+    FILE *stream = page->stream;
     if (pairs->count == 0) return;
     fprintf(stream, "<h2>%s (%lld)</h2>\n", title, (long long)pairs->count);
     for (int64_t i = 0; i < pairs->count && i < SHOWN_PAIRS; i++) {
         const struct clip_check_pair *pair = &pairs->items[i];
         fputs("<figure>", stream);
-        put_picture(stream, dataset, pair->sample);
-        put_picture(stream, other, pair->first_sample);
+        put_picture(page, dataset, pair->sample);
+        put_picture(page, other, pair->first_sample);
         fputs("<figcaption>", stream);
-        put_text(stream, pair->name);
+        put_text(page, pair->name);
         fputs(pair->near ? " looks like " : " is ", stream);
-        put_text(stream, pair->first);
+        put_text(page, pair->first);
         fputs("</figcaption></figure>\n", stream);
     }
     if (pairs->count > SHOWN_PAIRS)
@@ -144,13 +142,14 @@ static void put_pairs(FILE *stream, const char *title, const struct clip_check_p
                 (long long)(pairs->count - SHOWN_PAIRS));
 }
 
-static void put_bad(FILE *stream, const struct clip_check_report *report)
+static void put_bad(struct page *page, const struct clip_check_report *report)
 {
+    FILE *stream = page->stream;
     if (report->bad_count == 0) return;
     fprintf(stream, "<h2>Bad samples (%lld)</h2>\n<ul>\n", (long long)report->bad_count);
     for (int64_t i = 0; i < report->bad_count && i < SHOWN_BAD; i++) {
         fputs("<li>", stream);
-        put_text(stream, report->bad[i].reason);
+        put_text(page, report->bad[i].reason);
         fputs("</li>\n", stream);
     }
     fputs("</ul>\n", stream);
@@ -188,31 +187,34 @@ clip_status clip_check_write_html(const char *path, const struct clip_check_repo
 {
     clip_status status = CLIP_OK;
     struct clip_atomic file = {0};
+    struct page page = {.error = error};
     CLIP_TRY(clip_atomic_begin(&file, path, error));
-    FILE *stream = file.stream;
+    FILE *stream = page.stream = file.stream;
     fputs("<!doctype html>\n<html lang=en><meta charset=utf-8>\n<meta name=viewport "
           "content=\"width=device-width\">\n<title>", stream);
-    put_text(stream, name);
+    put_text(&page, name);
     fprintf(stream, "</title>\n<style>\n%s</style>\n<h1>", style);
-    put_text(stream, name);
+    put_text(&page, name);
     fprintf(stream, "</h1>\n<p class=soft>%s", report->format);
     if (report->against != NULL) {
         fputs(", compared with ", stream);
-        put_text(stream, report->against);
+        put_text(&page, report->against);
     }
     fputs("</p>\n", stream);
     put_figures(stream, report);
-    put_bad(stream, report);
-    put_pairs(stream, "Leaks: also in the other set", &report->leaks, dataset, against);
-    put_pairs(stream, "Pictures with the same bytes", &report->duplicates, dataset, dataset);
-    put_pairs(stream, "Pictures that look alike", &report->near, dataset, dataset);
+    put_bad(&page, report);
+    put_pairs(&page, "Leaks: also in the other set", &report->leaks, dataset, against);
+    put_pairs(&page, "Pictures with the same bytes", &report->duplicates, dataset, dataset);
+    put_pairs(&page, "Pictures that look alike", &report->near, dataset, dataset);
     put_histogram(stream, "Short side in pixels", &report->short_side);
     put_histogram(stream, "File size in kB", &report->kilobytes);
     put_histogram(stream, "Caption length in characters", &report->characters);
     put_histogram(stream, "Caption length in tokens", &report->tokens);
     fputs("</html>\n", stream);
+    CLIP_TRY(page.status);
     CLIP_TRY(clip_atomic_commit(&file, error));
 out:
+    clip_buffer_release(&page.room);
     clip_atomic_abort(&file);
     return status;
 }
