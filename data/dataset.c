@@ -182,45 +182,81 @@ void clip_intern_release(struct clip_intern *intern)
 /* DATA: which source is it? -------------------------------------------------------------------- */
 enum { SHARDS_MOST = 100000 };
 
+/* "{000..012}", from `open` to its `close`. */
+struct shard_range {
+    int first, last, digits; /* of the first number: the others get as many */
+};
+
+static bool read_range(const char *open, const char *close, struct shard_range *out)
+{
+    int begin = 0, middle = 0, end = 0;
+    bool range = sscanf(open, "{%n%9d..%n%9d}%n", &begin, &out->first, &middle, &out->last,
+                        &end) == 2;
+    out->digits = middle - 2 - begin;
+    return range && end == (int)(close + 1 - open) && out->first >= 0;
+}
+
+/* The first braces of `pattern` that stand for several names: they count, or they hold a comma. */
+static bool find_braces(const char *pattern, const char **open, const char **close)
+{
+    struct shard_range range;
+    for (*open = strchr(pattern, '{'); *open != NULL; *open = strchr(*open + 1, '{')) {
+        *close = strchr(*open, '}');
+        if (*close == NULL) return false;
+        if (read_range(*open, *close, &range)) return true;
+        if (memchr(*open, ',', (size_t)(*close - *open)) != NULL) return true;
+    }
+    return false;
+}
+
+static clip_status expand_braces(const char *pattern, struct clip_names *names,
+                                 struct clip_error *error);
+
+/* Adds what `pattern` stands for with `item` in place of the braces from `open` to `close`. */
+static clip_status expand_item(const char *pattern, const char *open, const char *close,
+                               const char *item, size_t n, struct clip_names *names,
+                               struct clip_error *error)
+{
+    clip_status status;
+    struct clip_buffer name = {0};
+    CLIP_TRY(clip_buffer_append(&name, pattern, (size_t)(open - pattern), error));
+    CLIP_TRY(clip_buffer_append(&name, item, n, error));
+    CLIP_TRY(clip_buffer_append(&name, close + 1, strlen(close + 1), error));
+    CLIP_TRY(expand_braces(name.data, names, error));
+    if (names->count > SHARDS_MOST)
+        status = clip_fail(error, CLIP_ERR_USAGE, "%s: these are more than %d shards", pattern,
+                           SHARDS_MOST);
+out:
+    clip_buffer_release(&name);
+    return status;
+}
+
 /* Appends to `names` what `pattern` stands for: each {000..012} counts (with the zeros of its first
- * number), each {a,b} lists; braces that are neither stay as they are. */
+ * number), each {a,b} lists; braces that do neither stay as they are. */
 static clip_status expand_braces(const char *pattern, struct clip_names *names,
                                  struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer name = {0};
-    const char *open = strchr(pattern, '{');
-    const char *close = open != NULL ? strchr(open, '}') : NULL;
-    if (close == NULL) return clip_names_add(names, pattern, error);
-
-    size_t head = (size_t)(open - pattern);
-    int first = 0, last = 0, begin = 0, middle = 0, end = 0;
-    bool range = sscanf(open, "{%n%9d..%n%9d}%n", &begin, &first, &middle, &last, &end) == 2 &&
-                 end == (int)(close + 1 - open) && first >= 0 && last >= first;
-    if (range) {
-        int digits = middle - 2 - begin;
-        for (int i = first; i <= last; i++) {
-            name.size = 0;
-            CLIP_TRY(clip_buffer_append(&name, pattern, head, error));
-            CLIP_TRY(clip_buffer_printf(&name, error, "%0*d%s", digits, i, close + 1));
-            CLIP_TRY(expand_braces(name.data, names, error));
-            if (names->count > SHARDS_MOST)
-                CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "%s: these are more than %d shards",
-                                   pattern, SHARDS_MOST));
-        }
-    } else {
-        for (const char *item = open + 1; item <= close;) {
+    struct shard_range range;
+    const char *open, *close;
+    char number[32];
+    if (!find_braces(pattern, &open, &close)) return clip_names_add(names, pattern, error);
+    if (!read_range(open, close, &range)) {
+        for (const char *item = open + 1; item <= close && status == CLIP_OK;) {
             size_t n = strcspn(item, ",}");
-            name.size = 0;
-            CLIP_TRY(clip_buffer_append(&name, pattern, head, error));
-            CLIP_TRY(clip_buffer_append(&name, item, n, error));
-            CLIP_TRY(clip_buffer_append(&name, close + 1, strlen(close + 1), error));
-            CLIP_TRY(expand_braces(name.data, names, error));
+            status = expand_item(pattern, open, close, item, n, names, error);
             item += n + 1;
         }
+        return status;
     }
-out:
-    clip_buffer_release(&name);
+    if (range.last < range.first)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "%s counts down; shards are named from the first to the last, as in "
+                         "{000..012}", pattern);
+    for (int i = range.first; i <= range.last && status == CLIP_OK; i++) {
+        int n = snprintf(number, sizeof number, "%0*d", range.digits, i);
+        status = expand_item(pattern, open, close, number, (size_t)n, names, error);
+    }
     return status;
 }
 

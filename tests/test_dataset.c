@@ -387,6 +387,8 @@ static void webdataset_shards(void **state)
     clip_dataset_free(set);
     test_no_set(test_path(folder, "s-{008..011}.tar"), &plain, CLIP_ERR_NOT_FOUND, "s-011.tar");
     test_no_set(test_path(folder, "{0..9999}{0..9999}.tar"), &plain, CLIP_ERR_USAGE, "shards");
+    test_no_set(test_path(folder, "s-{010..008}.tar"), &plain, CLIP_ERR_USAGE, "counts down");
+    test_no_set(test_path(folder, "{s}-{008..010}.tar"), &plain, CLIP_ERR_NOT_FOUND, "{s}-008.tar");
     test_no_set(test_path(folder, "s-{}.tar"), &plain, CLIP_ERR_NOT_FOUND, "s-.tar");
 }
 
