@@ -19,12 +19,12 @@
 /* argp's keys: printable characters would be short options, so ours begin behind them. */
 enum { KEY_THREADS = 0x1000, KEY_QUIET, KEY_JSON, KEY_HELP, KEY_VERSION, KEY_USAGE,
        KEY_FIRST };
-enum { MOST_OPTIONS = 60 };
+enum { MOST_OPTIONS = 160 };
 
 struct parsing {
     struct clip_cli *cli;
     const struct clip_cli_option *open; /* a CLIP_CLI_MANY that takes the plain arguments */
-    uint64_t given;                     /* bit i: option i was there */
+    bool given[MOST_OPTIONS];
 };
 
 static void add_item(struct clip_cli_list *list, const char *item)
@@ -97,6 +97,10 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
     case CLIP_CLI_MANY:
         add_item(option->target, text);
         break;
+    case CLIP_CLI_PAIRS:
+        add_item(option->target, option->name);
+        add_item(option->target, text != NULL ? text : "true");
+        break;
     }
 }
 
@@ -105,7 +109,7 @@ static void check_required(struct argp_state *state)
     const struct parsing *parsing = state->input;
     const struct clip_cli_option *option = parsing->cli->options;
     for (int i = 0; option != NULL && option->name != NULL; i++, option++)
-        if (option->required && (parsing->given >> i & 1) == 0)
+        if (option->required && !parsing->given[i])
             argp_error(state, "--%s %s is missing: %s", option->name,
                        option->value != NULL ? option->value : "", option->help);
 }
@@ -115,7 +119,7 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
     struct parsing *parsing = state->input;
     struct clip_cli *cli = parsing->cli;
     if (key >= KEY_FIRST && key < KEY_FIRST + MOST_OPTIONS) {
-        parsing->given |= UINT64_C(1) << (key - KEY_FIRST);
+        parsing->given[key - KEY_FIRST] = true;
         take_option(state, &cli->options[key - KEY_FIRST], text);
         return 0;
     }
@@ -200,7 +204,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};
     int n = 0;
     for (; cli->options != NULL && cli->options[n].name != NULL; n++) {
-        if (n == MOST_OPTIONS) abort(); /* our mistake: raise the limit (given has 64 bits) */
+        if (n == MOST_OPTIONS) abort(); /* our mistake: raise the limit */
         const struct clip_cli_option *option = &cli->options[n];
         options[n] = (struct argp_option){
             .name = option->name, .key = KEY_FIRST + n, .arg = option->value, .doc = option->help,

@@ -58,6 +58,8 @@ enum clip_cli_type {        /* target */
     CLIP_CLI_CHOICE,        /* const char **: one of the words in `value`, as in "ema|raw" */
     CLIP_CLI_LIST,          /* struct clip_cli_list *: one value each time it is given */
     CLIP_CLI_MANY,          /* the same, and the plain arguments that follow it: --image a b c */
+    CLIP_CLI_PAIRS,         /* struct clip_cli_list *: two items each time, the option's name and
+                             * its value ("true" for a flag), so that many options may share it */
 };
 
 struct clip_cli_list { /* start from {0}; free(items) when done; the strings are argv's */

@@ -7,10 +7,11 @@
 #include "eval/embeddings.h"
 #include "eval/texts.h"
 #include "tools/cli.h"
+#include "tools/model_options.h"
 
 struct job {
-    const char *model, *output, *texts, *tensors, *pairs, *weights, *tokenizer, *hidden_states,
-        *padding, *precision;
+    struct clip_model_options model;
+    const char *output, *texts, *tensors, *pairs, *hidden_states, *padding;
     struct clip_dataset_options set; /* of --pairs */
     struct clip_cli_list images;
     bool raw, grad;
@@ -129,17 +130,14 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
 {
     clip_status status;
     struct clip_embedder *e = NULL;
-    const struct clip_embedder_options options = {
-        .tokenizer = job->tokenizer,
-        .raw_weights = strcmp(job->weights, "raw") == 0,
-        .bf16 = strcmp(job->precision, "bf16") == 0,
+    const struct clip_embedder_options how = {
         .use = job->texts != NULL          ? CLIP_USE_TEXTS
                : job->images.count > 0     ? CLIP_USE_PICTURES
                                            : CLIP_USE_BOTH,
     };
     bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
-    CLIP_TRY(clip_embedder_open(&e, job->model, &options, error));
+    CLIP_TRY(clip_model_options_open(&e, &job->model, &how, error));
     *dim = clip_embedder_dim(e);
     if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
     else if (job->pairs != NULL) status = embed_pairs(job, e, cli->quiet, outcome, error);
@@ -175,10 +173,9 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
 
 int main(int argc, char **argv)
 {
-    struct job job = {.weights = "ema", .precision = "fp32"};
+    struct job job = {.model.weights = "ema"};
     const struct clip_cli_option options[] = {
-        {"model", "MODEL", CLIP_CLI_TEXT, &job.model, .required = true,
-         .help = "run folder, checkpoint .h5 or .safetensors"},
+        MODEL_OPTION(job.model),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "what to write: .h5, .safetensors or .npy"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
@@ -204,12 +201,9 @@ int main(int argc, char **argv)
          .help = "what fills their rows of --texts (as the model's own tokenizer does)"},
         {"grad", NULL, CLIP_CLI_FLAG, &job.grad,
          .help = "adds pixel_grad, the gradient of the sum of cosines of picture i and text i"},
-        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &job.precision,
-         .help = "numbers that are multiplied; bf16 is faster (fp32)"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
-         .help = "which weights, where there are both (ema)"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
-         .help = "\"clip\" or a file (the model's own)"},
+        PRECISION_OPTION(job.model),
+        WEIGHTS_OPTION(job.model),
+        TOKENIZER_OPTION(job.model),
         {0},
     };
     struct clip_cli cli = {

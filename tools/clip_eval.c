@@ -11,6 +11,7 @@
 #include "tools/cli.h"
 #include "tools/columns.h"
 #include "tools/eval_commands.h"
+#include "tools/model_options.h"
 
 /* ---- options that several commands have ---------------------------------------------------- */
 
@@ -122,7 +123,7 @@ static void print_matrix(const struct comparison *c)
 
 static int run_similarity(int argc, char **argv)
 {
-    struct clip_eval_model model = {.weights = "ema"};
+    struct clip_model_options model = {.weights = "ema"};
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -142,7 +143,7 @@ static int run_similarity(int argc, char **argv)
     struct clip_embedder *e = NULL;
     struct comparison c = {0};
     clip_status status;
-    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
+    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
     c.texts = texts.items;
     c.m = texts.count;
     CLIP_TRY(compare(&c, e, &images, &error));
@@ -190,7 +191,7 @@ static void print_recalls(const char *side, const struct clip_recalls *r)
 
 static int run_retrieval(int argc, char **argv)
 {
-    struct clip_eval_model model = {.weights = "ema"};
+    struct clip_model_options model = {.weights = "ema"};
     struct data_options data = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -211,7 +212,7 @@ static int run_retrieval(int argc, char **argv)
     struct clip_retrieval_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
+    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_object();
@@ -236,7 +237,7 @@ out:
 
 static int run_loss(int argc, char **argv)
 {
-    struct clip_eval_model model = {.weights = "ema"};
+    struct clip_model_options model = {.weights = "ema"};
     struct data_options data = {0};
     int64_t batch_size = 128;
     const struct clip_cli_option options[] = {
@@ -259,7 +260,7 @@ static int run_loss(int argc, char **argv)
     struct clip_loss_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
+    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
     CLIP_TRY(clip_loss_run(e, set, batch_size, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_pack("{s:f, s:I, s:I, s:I, s:I, s:f}", "loss", r.loss, "batch_size",

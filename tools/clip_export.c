@@ -5,6 +5,7 @@
 #include "core/progress.h"
 #include "eval/model_export.h"
 #include "tools/cli.h"
+#include "tools/model_options.h"
 
 static clip_status find_format(const char *name, enum clip_export_format *out,
                                struct clip_error *error)
@@ -27,21 +28,19 @@ static enum clip_dtype find_dtype(const char *name)
 
 int main(int argc, char **argv)
 {
-    const char *model = NULL, *format_name = NULL, *output = NULL, *dtype = "f32";
-    const char *weights = "ema", *tokenizer = NULL;
+    struct clip_model_options model = {.weights = "ema"};
+    const char *format_name = NULL, *output = NULL, *dtype = "f32";
     bool force = false;
     const struct clip_cli_option options[] = {
-        {"model", "MODEL", CLIP_CLI_TEXT, &model, .required = true,
-         .help = "anything that opens as a model: a run folder, .h5, a folder of transformers'"},
+        MODEL_OPTION(model),
         {"format", "FORMAT", CLIP_CLI_TEXT, &format_name, .required = true,
          .help = "huggingface or open_clip (a folder), hdf5 (native), safetensors, onnx, gguf"},
         {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true,
          .help = "the file or folder to write"},
         {"dtype", "f32|f16|bf16", CLIP_CLI_CHOICE, &dtype, .help = "type of the weights (f32)"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &weights,
-         .help = "which weights, where there are both (ema)"},
+        WEIGHTS_OPTION(model),
         {"force", NULL, CLIP_CLI_FLAG, &force, .help = "replace a folder with an earlier export"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer,
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &model.tokenizer,
          .help = "\"clip\" or a file, to write in place of the model's own"},
         {0},
     };
@@ -57,12 +56,12 @@ int main(int argc, char **argv)
     struct clip_model_file *file = NULL;
     struct clip_export_options export = {.dtype = find_dtype(dtype), .replace = force};
     const struct clip_model_file_options open = {
-        .weights = strcmp(weights, "raw") == 0 ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
-        .tokenizer = tokenizer,
+        .weights = clip_model_options_raw(&model) ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
+        .tokenizer = model.tokenizer,
     };
     clip_status status;
     CLIP_TRY(find_format(format_name, &export.format, &error));
-    CLIP_TRY(clip_model_file_open(&file, model, &open, &error));
+    CLIP_TRY(clip_model_file_open(&file, model.model, &open, &error));
     CLIP_TRY(clip_model_file_sum(file, &error));
     if (file->tokenizer == NULL)
         clip_warn("%s has no tokenizer, so the export has none; name one with --tokenizer",

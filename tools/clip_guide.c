@@ -1,13 +1,14 @@
 /* clip_guide: paints a picture towards words. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "eval/guide_run.h"
 #include "tools/cli.h"
+#include "tools/model_options.h"
 
 struct arguments {
-    const char *model, *output, *image, *weights, *tokenizer;
+    struct clip_model_options model;
+    const char *output, *image;
     struct clip_cli_list text, minus;
     int64_t size, steps, views, frame_every, seed; /* size 0: the model's */
     double lr, smooth, keep;
@@ -48,14 +49,12 @@ static clip_status guide(const struct arguments *a, const struct clip_cli *cli,
     struct clip_guide *g = NULL;
     struct clip_image start = {0};
     const struct clip_image_limits limits = {.max_pixels = CLIP_IMAGE_MAX_PIXELS, .upright = true};
-    const struct clip_embedder_options open = {.tokenizer = a->tokenizer,
-                                               .raw_weights = strcmp(a->weights, "raw") == 0};
     const struct clip_guide_run_options how = {.output = a->output,
                                                .frame_every = a->frame_every,
                                                .force = a->force,
                                                .quiet = cli->quiet,
                                                .stop = clip_cli_catch_signals()};
-    CLIP_TRY(clip_embedder_open(&e, a->model, &open, error));
+    CLIP_TRY(clip_model_options_open(&e, &a->model, NULL, error));
     if (a->image != NULL) CLIP_TRY(clip_image_decode_file(a->image, &limits, &start, error));
     const struct clip_guide_options options = {
         .texts = a->text.items,
@@ -82,11 +81,10 @@ out:
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.weights = "ema", .steps = 200, .views = 16, .frame_every = 20,
+    struct arguments a = {.model.weights = "ema", .steps = 200, .views = 16, .frame_every = 20,
                           .lr = 0.1, .smooth = 2, .keep = 1};
     const struct clip_cli_option options[] = {
-        {"model", "MODEL", CLIP_CLI_TEXT, &a.model, .required = true,
-         .help = "run folder, checkpoint, or another's model"},
+        MODEL_OPTION(a.model),
         {"text", "TEXT", CLIP_CLI_LIST, &a.text, .required = true,
          .help = "what to paint; may be repeated"},
         {"minus", "TEXT", CLIP_CLI_LIST, &a.minus, .help = "what to move away from; likewise"},
@@ -109,9 +107,8 @@ int main(int argc, char **argv)
         {"frame-every", "N", CLIP_CLI_INT, &a.frame_every, .help = "steps between frames (20)",
          .least = 1, .most = 1e6},
         {"force", NULL, CLIP_CLI_FLAG, &a.force, .help = "replace a painting that is there"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &a.weights, .help = "which, where both (ema)"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &a.tokenizer,
-         .help = "\"clip\" or a file (the model's own)"},
+        WEIGHTS_OPTION(a.model),
+        TOKENIZER_OPTION(a.model),
         {0},
     };
     struct clip_cli cli = {

@@ -9,11 +9,13 @@
 #include "eval/texts.h"
 #include "serve/http.h"
 #include "tools/cli.h"
+#include "tools/model_options.h"
 
 /* ---- index --------------------------------------------------------------------------------- */
 
 struct indexing {
-    const char *model, *weights, *tokenizer, *texts, *output;
+    struct clip_model_options model;
+    const char *texts, *output;
     struct clip_cli_list images;
     struct clip_index_options options;
 };
@@ -62,11 +64,10 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
 
 static int run_index(int argc, char **argv)
 {
-    struct indexing job = {.weights = "ema"};
+    struct indexing job = {.model.weights = "ema"};
     bool no_f32 = false;
     const struct clip_cli_option options[] = {
-        {"model", "MODEL", CLIP_CLI_TEXT, &job.model, .required = true,
-         .help = "run folder, checkpoint .h5 or .safetensors"},
+        MODEL_OPTION(job.model),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "the index; where it is there already, it is brought up to date"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
@@ -80,10 +81,8 @@ static int run_index(int argc, char **argv)
          .help = "pictures that are embedded before they are kept (1024)"},
         {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
          .help = "start over an index of another model, precision or kind"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
-         .help = "which weights, where there are both (ema)"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
-         .help = "\"clip\" or a file (the model's own)"},
+        WEIGHTS_OPTION(job.model),
+        TOKENIZER_OPTION(job.model),
         {0},
     };
     struct clip_cli cli = {
@@ -103,13 +102,9 @@ static int run_index(int argc, char **argv)
     struct clip_embedder *e = NULL;
     struct clip_index index = {0};
     struct clip_index_changes changes = {0};
-    const struct clip_embedder_options open = {
-        .checksum = true,
-        .tokenizer = job.tokenizer,
-        .raw_weights = strcmp(job.weights, "raw") == 0,
-    };
+    const struct clip_embedder_options how = {.checksum = true};
     clip_status status;
-    CLIP_TRY(clip_embedder_open(&e, job.model, &open, &error));
+    CLIP_TRY(clip_model_options_open(&e, &job.model, &how, &error));
     CLIP_TRY(update(&job, e, &changes, &error));
     CLIP_TRY(clip_index_list_read(&index, job.output, &error));
     CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
@@ -200,10 +195,29 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
+/* ---- the model of an index ----------------------------------------------------------------- */
+
+#define INDEX_MODEL_OPTIONS(m)                                                         \
+    {"model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                      \
+     .help = "where the index's model is now, if it was moved"},                       \
+    {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                              \
+     .help = "which weights the index was made with (ema)"},                           \
+    TOKENIZER_OPTION(m)
+
+static clip_status open_model(struct clip_embedder **out, const struct clip_model_options *options,
+                              const struct clip_index *index,
+                              const struct clip_embedder_options *how, struct clip_error *error)
+{
+    struct clip_model_options found = *options;
+    if (found.model == NULL) found.model = index->model;
+    return clip_model_options_open(out, &found, how, error);
+}
+
 /* ---- query --------------------------------------------------------------------------------- */
 
 struct asking {
-    const char *index, *model, *weights, *tokenizer;
+    const char *index;
+    struct clip_model_options model; /* its model NULL: the index's */
     struct clip_cli_list texts, minus, images, minus_images, under;
     int64_t top;
 };
@@ -289,18 +303,14 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     struct clip_search_filter filter = {0};
     struct clip_hit *hits = NULL;
     int64_t found = 0;
-    const struct clip_embedder_options open = {
-        .checksum = true,
-        .tokenizer = job->tokenizer,
-        .raw_weights = strcmp(job->weights, "raw") == 0,
-    };
+    const struct clip_embedder_options how = {.checksum = true};
     CLIP_TRY(clip_index_open(&index, job->index, error));
     CLIP_TRY(clip_search_filter_make(&filter, &index, job->under.items, job->under.count, error));
     if (filter.left == 0 && job->under.count > 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no pictures under %s; folders are compared as they were given "
                            "to clip_search index", job->index, job->under.items[0]));
-    CLIP_TRY(clip_embedder_open(&e, job->model != NULL ? job->model : index.model, &open, error));
+    CLIP_TRY(open_model(&e, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(embed_query(&query, job, e, error));
     CLIP_NEW(hits, job->top < index.count ? job->top : index.count);
@@ -317,7 +327,7 @@ out:
 
 static int run_query(int argc, char **argv)
 {
-    struct asking job = {.weights = "ema", .top = 10};
+    struct asking job = {.model.weights = "ema", .top = 10};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "what clip_search index made"},
@@ -331,12 +341,7 @@ static int run_query(int argc, char **argv)
          .help = "only pictures whose path lies in this folder; may be repeated"},
         {"top", "N", CLIP_CLI_INT, &job.top, .least = 1, .most = 1e9,
          .help = "results to show (10)"},
-        {"model", "MODEL", CLIP_CLI_TEXT, &job.model,
-         .help = "where the index's model is now, if it was moved"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
-         .help = "which weights the index was made with (ema)"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
-         .help = "\"clip\" or a file (the model's own)"},
+        INDEX_MODEL_OPTIONS(job.model),
         {0},
     };
     struct clip_cli cli = {
@@ -361,7 +366,8 @@ static int run_query(int argc, char **argv)
 /* ---- serve --------------------------------------------------------------------------------- */
 
 struct serving {
-    const char *index, *model, *weights, *tokenizer, *address;
+    const char *index, *address;
+    struct clip_model_options model; /* its model NULL: the index's */
     int64_t port;
 };
 
@@ -395,18 +401,13 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     struct clip_index index = {0};
     struct clip_api *api = NULL;
     struct clip_http *http = NULL;
-    const struct clip_embedder_options open = {
-        .tokenizer = job->tokenizer,
-        .raw_weights = strcmp(job->weights, "raw") == 0,
-        .max_pixels = CLIP_API_PIXELS,
-        .checksum = true,
-    };
+    const struct clip_embedder_options how = {.max_pixels = CLIP_API_PIXELS, .checksum = true};
     const volatile sig_atomic_t *stop = clip_cli_catch_signals();
     CLIP_TRY(clip_index_open(&index, job->index, error));
     if (index.texts)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s is an index of texts; the page shows pictures", job->index));
-    CLIP_TRY(clip_embedder_open(&e, job->model != NULL ? job->model : index.model, &open, error));
+    CLIP_TRY(open_model(&e, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(clip_api_create(&api, &index, e, (int)cli->threads, error));
     CLIP_TRY(clip_http_start(&http, api, job->address, (int)job->port, error));
@@ -423,7 +424,7 @@ out:
 
 static int run_serve(int argc, char **argv)
 {
-    struct serving job = {.weights = "ema", .address = "127.0.0.1", .port = 8080};
+    struct serving job = {.model.weights = "ema", .address = "127.0.0.1", .port = 8080};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "an index of pictures"},
@@ -432,12 +433,7 @@ static int run_serve(int argc, char **argv)
         {"address", "ADDRESS", CLIP_CLI_TEXT, &job.address,
          .help = "of this machine, in digits (127.0.0.1: only this machine can ask; with 0.0.0.0 "
                  "everybody who can reach it sees all pictures)"},
-        {"model", "MODEL", CLIP_CLI_TEXT, &job.model,
-         .help = "where the index's model is now, if it was moved"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &job.weights,
-         .help = "which weights the index was made with (ema)"},
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &job.tokenizer,
-         .help = "\"clip\" or a file (the model's own)"},
+        INDEX_MODEL_OPTIONS(job.model),
         {0},
     };
     struct clip_cli cli = {

@@ -1,4 +1,5 @@
 /* clip_train: trains or fine-tunes a CLIP model from a configuration file. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 struct arguments {
     const char *config, *init, *output;
-    struct clip_cli_list set, compare;
+    struct clip_cli_list set, compare; /* set: pairs "set", "train.seed=1" or "seed", "1" */
     bool resume, force, dry_run, help_config, help_config_markdown;
 };
 
@@ -33,8 +34,11 @@ static clip_status read_config(struct clip_config *config, const struct argument
     clip_status status;
     CLIP_TRY(clip_config_init(config, error));
     CLIP_TRY(clip_config_read(config, a->config, error));
-    for (int64_t i = 0; i < a->set.count; i++)
-        CLIP_TRY(clip_config_set(config, a->set.items[i], error));
+    for (int64_t i = 0; i < a->set.count; i += 2) {
+        const char *name = a->set.items[i], *value = a->set.items[i + 1];
+        CLIP_TRY(strcmp(name, "set") == 0 ? clip_config_set(config, value, error)
+                                          : clip_config_set_option(config, name, value, error));
+    }
     CLIP_TRY(choose_output(config, a, error));
 out:
     return status;
@@ -121,34 +125,62 @@ static int compare(struct arguments *a, struct clip_cli *cli)
     return clip_cli_finish(cli, status, &error);
 }
 
+/* ---- the command line ---------------------------------------------------------------------- */
+
+enum { OWN = 10, MOST_KEYS = 140 };
+
+struct command_line {
+    struct clip_cli_option options[OWN + MOST_KEYS + 1];
+    struct clip_config_option keys[MOST_KEYS];
+};
+
+/* The program's own options, and behind them each key of the configuration. */
+static void list_options(struct command_line *line, struct arguments *a)
+{
+    const struct clip_cli_option own[OWN] = {
+        {"config", "FILE", CLIP_CLI_TEXT, &a->config, "the configuration, an INI file"},
+        {"set", "SECTION.KEY=VALUE", CLIP_CLI_PAIRS, &a->set,
+         "sets a key over the file; may be repeated"},
+        {"init", "MODEL", CLIP_CLI_TEXT, &a->init,
+         "starts from this model's weights (fine-tuning)"},
+        {"resume", NULL, CLIP_CLI_FLAG, &a->resume, "goes on from the newest whole checkpoint"},
+        {"force", NULL, CLIP_CLI_FLAG, &a->force,
+         "overwrites a run; with --resume: though the config changed"},
+        {"output", "DIR", CLIP_CLI_TEXT, &a->output,
+         "the run's folder (runs/ and the config's name)"},
+        {"compare", "RUN...", CLIP_CLI_MANY, &a->compare,
+         "puts runs side by side in one page (--output, compare.html), trains nothing"},
+        {"dry-run", NULL, CLIP_CLI_FLAG, &a->dry_run,
+         "shows parameters, FLOPs and forecast memory, trains nothing"},
+        {"help-config", NULL, CLIP_CLI_FLAG, &a->help_config,
+         "lists every key of the configuration"},
+        {"help-config-markdown", NULL, CLIP_CLI_FLAG, &a->help_config_markdown,
+         "the same as tables"},
+    };
+    memcpy(line->options, own, sizeof own);
+    int n = OWN, count = clip_config_option_count();
+    assert(count <= MOST_KEYS);
+    for (int i = 0; i < count; i++) {
+        line->keys[i] = clip_config_option(i);
+        if (strcmp(line->keys[i].name, "output") == 0) continue; /* the program's own */
+        line->options[n++] = (struct clip_cli_option){
+            line->keys[i].name, line->keys[i].flag ? NULL : "VALUE", CLIP_CLI_PAIRS, &a->set,
+            .help = "", .unlisted = true};
+    }
+    line->options[n] = (struct clip_cli_option){0};
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
-    const struct clip_cli_option options[] = {
-        {"config", "FILE", CLIP_CLI_TEXT, &a.config, "the configuration, an INI file"},
-        {"set", "SECTION.KEY=VALUE", CLIP_CLI_LIST, &a.set,
-         "sets a key over the file; may be repeated"},
-        {"init", "MODEL", CLIP_CLI_TEXT, &a.init, "starts from this model's weights (fine-tuning)"},
-        {"resume", NULL, CLIP_CLI_FLAG, &a.resume, "goes on from the newest whole checkpoint"},
-        {"force", NULL, CLIP_CLI_FLAG, &a.force,
-         "overwrites a run; with --resume: though the config changed"},
-        {"output", "DIR", CLIP_CLI_TEXT, &a.output,
-         "the run's folder (runs/ and the config's name)"},
-        {"compare", "RUN...", CLIP_CLI_MANY, &a.compare,
-         "puts runs side by side in one page (--output, compare.html), trains nothing"},
-        {"dry-run", NULL, CLIP_CLI_FLAG, &a.dry_run,
-         "shows parameters, FLOPs and forecast memory, trains nothing"},
-        {"help-config", NULL, CLIP_CLI_FLAG, &a.help_config,
-         "lists every key of the configuration"},
-        {"help-config-markdown", NULL, CLIP_CLI_FLAG, &a.help_config_markdown,
-         "the same as tables"},
-        {0},
-    };
+    struct command_line line;
+    list_options(&line, &a);
     struct clip_cli cli = {
         .name = "clip_train",
-        .summary = "Trains a CLIP model on pairs of pictures and captions, or fine-tunes one.",
-        .example = "clip_train --config configs/small.ini --set train.batch_size=256",
-        .options = options,
+        .summary = "Trains a CLIP model on pairs of pictures and captions, or fine-tunes one. Each "
+                   "key of the configuration is an option too: --batch-size 256.",
+        .example = "clip_train --config configs/small.ini --batch-size 256 --precision bf16",
+        .options = line.options,
     };
     clip_cli_parse(&cli, argc, argv);
     if (a.help_config || a.help_config_markdown) {

@@ -11,21 +11,12 @@
 #include "tools/cli.h"
 #include "tools/columns.h"
 #include "tools/eval_commands.h"
+#include "tools/model_options.h"
 
 static const char NONE[] = "(none of these)";
 
-clip_status clip_eval_open_model(struct clip_embedder **out, const struct clip_eval_model *options,
-                                 struct clip_error *error)
-{
-    const struct clip_embedder_options open = {
-        .tokenizer = options->tokenizer,
-        .raw_weights = strcmp(options->weights, "raw") == 0,
-    };
-    return clip_embedder_open(out, options->model, &open, error);
-}
-
 struct classifying {
-    struct clip_eval_model model;
+    struct clip_model_options model;
     struct clip_cli_list images, sets; /* --image and --images */
     const char *template, *template_file, *template_set, *label_file;
     double none, none_similarity;
@@ -325,7 +316,7 @@ int clip_eval_classify(int argc, char **argv)
     CLIP_TRY(split_arguments(&c, &cli, &error));
     check_usage(&cli, &c);
     CLIP_TRY(read_words(&c, &error));
-    CLIP_TRY(clip_eval_open_model(&e, &c.model, &error));
+    CLIP_TRY(clip_model_options_open(&e, &c.model, NULL, &error));
     CLIP_TRY(embed(&c, e, cli.quiet, &error));
     CLIP_TRY(classify(&c, e, &error));
     if (cli.json) CLIP_TRY(print_json(&c, &error));

@@ -8,6 +8,7 @@
 #include "eval/interpolate.h"
 #include "tools/cli.h"
 #include "tools/eval_commands.h"
+#include "tools/model_options.h"
 
 struct task_options {
     const char *data, *images, *classes, *templates;
@@ -326,8 +327,7 @@ int clip_eval_interpolate(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &a.output,
          .help = "writes the chosen mix: .h5 or .safetensors"},
         {"picture", "FILE.svg", CLIP_CLI_TEXT, &a.picture, .help = "draws new against old"},
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &a.weights,
-         .help = "which weights, where there are both (ema)"},
+        WEIGHTS_OPTION(a),
         {0},
     };
     struct clip_cli cli = {

@@ -9,6 +9,7 @@
 #include "tools/cli.h"
 #include "tools/columns.h"
 #include "tools/eval_commands.h"
+#include "tools/model_options.h"
 
 enum { TABLE = 16, LIST = 20 }; /* classes of a whole table; confusions of a list */
 
@@ -161,7 +162,7 @@ static clip_status print_json(const struct clip_class_list *classes,
 
 int clip_eval_zeroshot(int argc, char **argv)
 {
-    struct clip_eval_model model = {.weights = "ema"};
+    struct clip_model_options model = {.weights = "ema"};
     const char *images = NULL, *class_file = NULL, *template_file = NULL, *template_set = NULL;
     bool confusion = false;
     const struct clip_cli_option options[] = {
@@ -196,7 +197,7 @@ int clip_eval_zeroshot(int argc, char **argv)
     struct clip_zeroshot_result result = {0};
     struct confusions all = {0};
     clip_status status;
-    CLIP_TRY(clip_eval_open_model(&e, &model, &error));
+    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
     CLIP_TRY(clip_class_list_read(class_file, &classes, &error));
     CLIP_TRY(template_file != NULL ? clip_templates_read(template_file, &templates, &error)
                                    : clip_template_set(template_set, &templates, &error));

@@ -72,7 +72,7 @@ check_gradients() {
 # Shared words of the sources' style.
 check_lines() {
     # shellcheck disable=SC2086
-    grep -nP '^.{101,}' $all Makefile tools/*.sh tests/*.sh .ci/run |
+    grep -nP '^.{101,}' $all Makefile configs/*.ini tools/*.sh tests/*.sh .ci/run |
         cut -d: -f1 | uniq -c | awk '{print $2 ": " $1 " lines longer than 100 columns"}'
     # shellcheck disable=SC2086
     grep -nP '\t|[ \t]+$' $all | sed 's/^\([^:]*:[0-9]*\):.*/\1: a tab, or blanks at the end/'

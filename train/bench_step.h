@@ -7,8 +7,7 @@
 struct clip_bench_step_options {
     int64_t batch_size, steps;
     bool profile;
-    const char
-        *data; /* csv or tsv of captions, or "synthetic": every caption fills half the context */
+    const char *data; /* csv or tsv of captions; "synthetic": each fills half the context */
 };
 
 struct clip_bench_step_result {

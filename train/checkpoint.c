@@ -21,8 +21,7 @@ typedef clip_status (*bundle_fn)(struct clip_bundle *bundle, const char *name,
                                  const struct clip_tensor *tensor, struct clip_error *error);
 
 /* Calls `fn` with PREFIX + name and the place in `buffer`, laid out like the model's data but of
- * `dtype`, of each parameter that is chosen; what is not trained has its place in the data itself.
- */
+ * `dtype`, of each parameter that is chosen. What is not trained lies in the data itself. */
 static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
                            const struct clip_model *m, enum clip_dtype dtype, void *buffer,
                            choice_fn chosen, bundle_fn fn, struct clip_error *error)

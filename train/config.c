@@ -278,6 +278,34 @@ clip_status clip_config_set(struct clip_config *config, const char *assignment,
     return set_value(config, section, key, equals + 1, where, error);
 }
 
+int clip_config_option_count(void) { return clip_config_key_count; }
+
+struct clip_config_option clip_config_option(int i)
+{
+    static const char *const with_section[] = {"zeroshot", "probe", "lora"};
+    const struct clip_key *k = &clip_config_keys[i];
+    struct clip_config_option option = {.flag = k->type == KEY_BOOL};
+    snprintf(option.name, sizeof option.name, "%s", k->key);
+    for (size_t j = 0; j < sizeof with_section / sizeof *with_section; j++)
+        if (strcmp(k->section, with_section[j]) == 0)
+            snprintf(option.name, sizeof option.name, "%s-%s", k->section, k->key);
+    for (char *c = option.name; *c != '\0'; c++)
+        if (*c == '_') *c = '-';
+    return option;
+}
+
+clip_status clip_config_set_option(struct clip_config *config, const char *name, const char *value,
+                                   struct clip_error *error)
+{
+    char where[64];
+    snprintf(where, sizeof where, "--%.40s", name);
+    for (int i = 0; i < clip_config_key_count; i++)
+        if (strcmp(clip_config_option(i).name, name) == 0)
+            return set_value(config, clip_config_keys[i].section, clip_config_keys[i].key, value,
+                             where, error);
+    return clip_fail(error, CLIP_ERR_USAGE, "%s is no key of the configuration", where);
+}
+
 clip_status clip_config_put(struct clip_config *config, const char *section, const char *key,
                             const char *value, struct clip_error *error)
 {

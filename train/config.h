@@ -96,6 +96,17 @@ clip_status clip_config_parse(struct clip_config *config, const char *bytes, siz
 /* "section.key=value", as --set takes it. */
 clip_status clip_config_set(struct clip_config *config, const char *assignment,
                             struct clip_error *error);
+/* Each key as an option of the command line, by its name with '-' for '_': --batch-size 256. Those
+ * of [zeroshot], [probe] and [lora] have the section before: --lora-rank 8. Option i of
+ * clip_config_option_count. */
+struct clip_config_option {
+    char name[40];
+    bool flag; /* true or false: the option alone means true */
+};
+int clip_config_option_count(void);
+struct clip_config_option clip_config_option(int i);
+clip_status clip_config_set_option(struct clip_config *config, const char *name, const char *value,
+                                   struct clip_error *error);
 /* Sets a key that is known to be there, by our own code. */
 clip_status clip_config_put(struct clip_config *config, const char *section, const char *key,
                             const char *value, struct clip_error *error);

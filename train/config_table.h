@@ -12,8 +12,7 @@ struct clip_key {
     enum clip_key_type type;
     size_t offset;        /* of the field in struct clip_config */
     const char *standard; /* the default, as one would write it */
-    double least,
-        most; /* KEY_INT, KEY_REAL: range; KEY_REAL with `open`: least itself is not allowed */
+    double least, most;   /* KEY_INT, KEY_REAL: range; with `open` least itself is not allowed */
     bool open;
     const char *choices; /* KEY_CHOICE: "a|b|c" */
     bool decides;        /* the result of a run depends on it: a resumed run must have the same */

@@ -282,14 +282,16 @@ out:
     return status;
 }
 
-clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out, char *name,
-                            size_t name_size, struct clip_error *error)
+/* `prefix`: as for clip_hdf5_read. */
+static clip_status read_newest(const struct clip_run *run, const char *prefix,
+                               struct clip_bundle *out, char *name, size_t name_size,
+                               struct clip_error *error)
 {
     clip_status status;
     int64_t *steps = NULL, count = 0;
     CLIP_TRY(list_steps(run, &steps, &count, error));
-    for (int64_t i = 0; i <= count;
-         i++) { /* last.h5 comes behind: it is the newest one's other name, or all there is */
+    /* last.h5 comes behind: it is the newest one's other name, or all there is. */
+    for (int64_t i = 0; i <= count; i++) {
         char *path = i < count ? step_path(run, steps[i], error)
                                : clip_path_join(run->folder, "last.h5", error);
         CLIP_TRY(path != NULL ? CLIP_OK : error->status);
@@ -298,7 +300,7 @@ clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out,
             continue;
         }
         *out = (struct clip_bundle){0};
-        status = clip_hdf5_read(path, NULL, out, error);
+        status = clip_hdf5_read(path, prefix, out, error);
         snprintf(name, name_size, "%s", path);
         free(path);
         if (status == CLIP_OK || status == CLIP_ERR_MEMORY) goto out;
@@ -310,5 +312,31 @@ clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out,
                        run->folder);
 out:
     free(steps);
+    return status;
+}
+
+clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out, char *name,
+                            size_t name_size, struct clip_error *error)
+{
+    return read_newest(run, NULL, out, name, name_size, error);
+}
+
+clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,
+                               struct clip_error *error)
+{
+    clip_status status;
+    struct clip_run run = {.lock = -1};
+    struct clip_bundle bundle = {0};
+    char name[4096];
+    CLIP_TRY((run.folder = clip_string_copy(folder, error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    CLIP_TRY(read_newest(&run, "no tensor", &bundle, name, sizeof name, error));
+    const struct clip_bundle_text *text = clip_bundle_text(&bundle, "tokenizer");
+    if (text == NULL)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s holds no tokenizer; name one in [data] "
+                           "tokenizer", name));
+    CLIP_TRY(clip_tokenizer_parse(out, text->value, text->size, name, error));
+out:
+    clip_bundle_release(&bundle);
+    clip_run_close(&run);
     return status;
 }

@@ -13,6 +13,7 @@
 
 #include "checkpoints/bundle.h"
 #include "core/status.h"
+#include "data/tokenizer.h"
 
 #define CLIP_RUN_EVENTS "events.out.tfevents.0.clip" /* TensorBoard looks for "tfevents" */
 
@@ -42,13 +43,16 @@ clip_status clip_run_log(const struct clip_run *run, const char *name, const jso
 clip_status clip_run_rewind_logs(const struct clip_run *run, int64_t step,
                                  struct clip_error *error);
 
-/* Writes checkpoints/step_N.h5 unless it is there from this run already, makes it last.h5 (and
- * best.h5), then removes the oldest beyond `keep`. */
+/* Writes checkpoints/step_N.h5, makes it last.h5 (and best.h5), then removes the oldest beyond
+ * `keep`. */
 clip_status clip_run_save(const struct clip_run *run, const struct clip_bundle *bundle,
                           int64_t step, bool best, struct clip_error *error);
 /* Reads the newest checkpoint that is whole, trying older ones in turn and naming the broken ones
  * on stderr. CLIP_ERR_NOT_FOUND when there is none. */
 clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out, char *name,
                             size_t name_size, struct clip_error *error);
+/* The tokenizer that this checkpoint carries; the run need not be open. */
+clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,
+                               struct clip_error *error);
 
 #endif

@@ -6,6 +6,7 @@
 #include "core/progress.h"
 #include "eval/model_file.h"
 #include "model/lora.h"
+#include "train/run.h"
 
 static bool is(const char *value, const char *word) { return strcmp(value, word) == 0; }
 static const char *or_null(const char *text) { return text[0] != '\0' ? text : NULL; }
@@ -233,10 +234,36 @@ out:
     return status;
 }
 
+/* The tokenizer that the configuration names; where it names none, that of --init's model (`file`).
+ * A run that goes on has the latter in its checkpoint too. */
+static clip_status open_tokenizer(struct clip_setup *s, const struct clip_train_options *options,
+                                  struct clip_model_file *file, struct clip_error *error)
+{
+    const char *name = s->config->data.tokenizer;
+    bool set = clip_config_is_set(s->config, "data", "tokenizer"), models = is(name, "model");
+    if (file != NULL && file->tokenizer != NULL && (models || !set)) {
+        s->tokenizer = file->tokenizer;
+        file->tokenizer = NULL;
+        return clip_config_put(s->config, "data", "tokenizer", "model", error);
+    }
+    if (!models) return clip_tokenizer_open(&s->tokenizer, name, NULL, error);
+    if (file != NULL)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[data] tokenizer = model, but %s comes without one; name clip or a file",
+                         file->source);
+    if (options->resume)
+        return clip_run_tokenizer(s->config->train.output, &s->tokenizer, error);
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "[data] tokenizer = model is the tokenizer of --init's model; give --init, or "
+                     "name clip or a file");
+}
+
 /* Tokenizer and model: --init's, or the configuration's with fresh weights. */
-static clip_status open_model(struct clip_setup *s, const char *init, struct clip_error *error)
+static clip_status open_model(struct clip_setup *s, const struct clip_train_options *options,
+                              struct clip_error *error)
 {
     clip_status status;
+    const char *init = options->init;
     struct clip_model_file *file = NULL;
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
     if (init != NULL) {
@@ -244,13 +271,7 @@ static clip_status open_model(struct clip_setup *s, const char *init, struct cli
         CLIP_TRY(adopt_description(s, &file->model->config, init, error));
         CLIP_TRY(adopt_preprocessing(s, file, error));
     }
-    if (file != NULL && file->tokenizer != NULL &&
-        !clip_config_is_set(s->config, "data", "tokenizer")) {
-        s->tokenizer = file->tokenizer;
-        file->tokenizer = NULL;
-    } else {
-        CLIP_TRY(clip_tokenizer_open(&s->tokenizer, s->config->data.tokenizer, NULL, error));
-    }
+    CLIP_TRY(open_tokenizer(s, options, file, error));
     if (file != NULL) warn_of_tokenizer(s, file);
     CLIP_TRY(read_lora(s, init != NULL, error));
     CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
@@ -377,7 +398,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
         return clip_fail(
             error, CLIP_ERR_USAGE,
             "[data] train_data is not set; name a csv, tar or folder of pairs to train on");
-    CLIP_TRY(open_model(s, options->init, error));
+    CLIP_TRY(open_model(s, options, error));
     read_preprocessing(s);
     CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));
     if (config->data.val_data[0] != '\0')

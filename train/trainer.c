@@ -213,9 +213,11 @@ static void show_metrics(const struct trainer *t, json_t *metrics)
     json_t *value;
     if (t->options->quiet) return;
     used += (size_t)snprintf(text, sizeof text, "step %lld:", (long long)steps_done(t));
-    json_object_foreach(metrics, key, value) if (json_is_real(value) && strcmp(key, "epoch") != 0 &&
-                                                 used < sizeof text) used +=
-        (size_t)snprintf(text + used, sizeof text - used, "  %s %.4f", key, json_real_value(value));
+    json_object_foreach(metrics, key, value) {
+        if (!json_is_real(value) || strcmp(key, "epoch") == 0 || used >= sizeof text) continue;
+        used += (size_t)snprintf(text + used, sizeof text - used, "  %s %.4f", key,
+                                 json_real_value(value));
+    }
     clip_say("%s", text);
 }
 

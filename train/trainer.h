@@ -13,8 +13,8 @@ struct clip_train_options {
     bool force;       /* overwrite a run that is there; with resume: go on though the configuration
                          changed */
     bool quiet;
-    const volatile sig_atomic_t
-        *stop; /* a signal's number: save and return CLIP_ERR_INTERRUPTED; NULL: never */
+    /* A signal's number: save and return CLIP_ERR_INTERRUPTED; NULL: never. */
+    const volatile sig_atomic_t *stop;
 };
 
 struct clip_train_summary {
@@ -35,8 +35,8 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
 struct clip_train_forecast { /* --dry-run */
     int64_t samples, steps, steps_per_epoch, parameters, trained;
     double tokens_per_caption, flops_per_step;
-    int64_t weights_bytes, activation_bytes,
-        peak_bytes; /* weights with gradients and moments; all of the process */
+    int64_t weights_bytes; /* with gradients and moments */
+    int64_t activation_bytes, peak_bytes; /* of a step; of the whole process */
 };
 /* Reads configuration and data, trains nothing, writes nothing. */
 clip_status clip_train_forecast(struct clip_config *config,
