@@ -54,8 +54,7 @@ struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct 
 struct clip_tensor *clip_scale(struct clip_tape *t, struct clip_tensor *x, float factor);
 /* Convolution of size and stride P without bias.  image [B,C,H,W], w [D,C,P,P] -> [B*K,D], patches
  * row by row (what is left at the right and below is not looked at); keep i32 [B,K]: only these
- * patches of each picture (patch dropout), or NULL for all
- * of them. */
+ * patches of each picture (patch dropout), or NULL for all of them. */
 struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
                                      struct clip_tensor *w, struct clip_tensor *keep);
 /* Puts the class row before each picture's patches.  x [B*K,D], c [D] -> [B*(K+1),D] */

@@ -7,11 +7,14 @@
  * run. What is cheap (normalised rows, activations) is given back when its scope ends and computed
  * again when backward comes to its reader.
  *
- * Nobody allocates in a step but the workspace, which hands out pieces of memory mapped once. It
- * has three uses: training       clip_tape_clear, ops, clip_tape_backward inference tape.record =
- * false: nothing is kept for backward, and clip_scope_leave frees a block's values at once planning
- * tape.plan = true: shapes and memory only, nothing is computed or touched; clip_tape_peak tells
- * the bytes
+ * Nobody allocates in a step but the workspace, which hands out pieces of memory mapped once. A
+ * tape has three uses:
+ *
+ *   training   clip_tape_clear, ops, clip_tape_backward
+ *   inference  tape.record = false: nothing is kept for backward, and clip_scope_leave frees a
+ *              block's values at once
+ *   planning   tape.plan = true: shapes and memory only, nothing is computed or touched;
+ *              clip_tape_peak tells the bytes
  *
  * Running out of memory is sticky: ops then do nothing, and clip_tape_status says so once at the
  * end of the step. */
@@ -86,10 +89,9 @@ clip_status clip_tape_reserve(struct clip_tape *tape, size_t bytes, struct clip_
 /* Forgets every node and gives all workspace memory back to the tape. Tensors the tape made are
  * gone. */
 void clip_tape_clear(struct clip_tape *tape);
-size_t
-clip_tape_peak(const struct clip_tape *tape); /* most bytes of workspace in use at once so far */
-int64_t clip_tape_grown(
-    const struct clip_tape *tape); /* how often the workspace asked the system for memory */
+/* The most bytes of workspace in use at once so far, and how often it asked the system for more. */
+size_t clip_tape_peak(const struct clip_tape *tape);
+int64_t clip_tape_grown(const struct clip_tape *tape);
 clip_status clip_tape_status(const struct clip_tape *tape, struct clip_error *error);
 
 /* For ops: makes out (dtype F32, the given shape), copies args, runs forward, records. `inputs` may
@@ -135,8 +137,7 @@ typedef struct clip_tensor *(*clip_segment_fn)(struct clip_tape *tape, struct cl
 struct clip_tensor *clip_tape_segment(struct clip_tape *tape, clip_segment_fn build,
                                       struct clip_tensor *x, const void *args, size_t args_size);
 
-/* d loss / d everything, loss a scalar: gradients are added to the `grad` of leaves that need one.
- */
+/* d loss / d everything, loss a scalar: added to the `grad` of the leaves that need one. */
 void clip_tape_backward(struct clip_tape *tape, struct clip_tensor *loss);
 /* The same from any tensor and its upstream gradient dy (same shape). */
 void clip_tape_backward_from(struct clip_tape *tape, struct clip_tensor *y, const float *dy);

@@ -28,8 +28,8 @@ struct clip_tensor {
 };
 
 size_t clip_dtype_size(enum clip_dtype dtype);
-const char *clip_dtype_name(
-    enum clip_dtype dtype); /* "F32", "F16", "BF16", "I32", "I64", "U8", as safetensors says */
+/* "F32", "F16", "BF16", "I32", "I64", "U8", as safetensors says. */
+const char *clip_dtype_name(enum clip_dtype dtype);
 
 int64_t clip_tensor_count(const struct clip_tensor *tensor); /* elements */
 /* Rows and width of the matrix [product of the leading dimensions, last dimension]. */

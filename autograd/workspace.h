@@ -18,8 +18,8 @@ struct clip_workspace *clip_workspace_create(void); /* NULL: no memory */
 void clip_workspace_free(struct clip_workspace *workspace);
 /* Maps a region of at least `bytes`; false: the system has no such address space. */
 bool clip_workspace_reserve(struct clip_workspace *workspace, size_t bytes);
-void clip_workspace_plan(struct clip_workspace *workspace,
-                         bool plan); /* only while nothing is in use */
+/* Planned from now on, or not; only while nothing is in use. */
+void clip_workspace_plan(struct clip_workspace *workspace, bool plan);
 
 struct clip_piece; /* a piece in use */
 /* 64-byte aligned; NULL when memory is out. */
@@ -28,9 +28,9 @@ void *clip_piece_data(const struct clip_piece *piece); /* NULL in a planned work
 void clip_workspace_give_back(struct clip_workspace *workspace, struct clip_piece *piece);
 void clip_workspace_clear(struct clip_workspace *workspace); /* gives everything back */
 
-size_t clip_workspace_peak(
-    const struct clip_workspace *workspace); /* most bytes between start and the highest piece */
-int64_t clip_workspace_grown(
-    const struct clip_workspace *workspace); /* regions mapped and piece tables allocated */
+/* The most bytes between the start and the highest piece. */
+size_t clip_workspace_peak(const struct clip_workspace *workspace);
+/* Regions mapped and piece tables allocated. */
+int64_t clip_workspace_grown(const struct clip_workspace *workspace);
 
 #endif

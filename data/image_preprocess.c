@@ -31,8 +31,7 @@ static struct clip_resize whole_picture(const struct clip_preprocess *preprocess
 }
 
 /* The short side becomes S (or `shortest`), the long one int(S long / short), and S x S pixels of
- * the middle are kept. Only those
- * are computed. */
+ * the middle are kept. Only those are computed. */
 static clip_status shortest(const struct clip_preprocess *preprocess,
                             const struct clip_image *image, uint8_t *out, struct clip_error *error)
 {

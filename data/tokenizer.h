@@ -79,9 +79,9 @@ void clip_ids_release(struct clip_ids *ids);
 
 /* Appends start (but a Unigram has none), the text's tokens, end; not padded (but see
  * clip_tokenizer_pad). `context_length` > 0 cuts as CLIP does: the first context_length - 1 ids,
- * then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one
- * tokenizer. Text must be UTF-8 (CLIP_ERR_DATA names the byte); text of which nothing is left gives
- * the two ends alone, and whether that is an error is the caller's choice.
+ * then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one tokenizer. Text must be UTF-8
+ * (CLIP_ERR_DATA names the byte); text of which nothing is left gives the two ends alone, and
+ * whether that is an error is the caller's choice.
  * Cleaning CLIP_TEXT_HUGGINGFACE gives the ids of transformers' CLIPTokenizer, where the literals
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
  * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text_clean.h says what of ftfy is

@@ -27,8 +27,8 @@ static inline float exp_f32(float x)
     p = p * r * r + r + 1.0f;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (int32_t)((uint32_t)bits << 23) +
-           0x3f800000; /* 2^n: n stands in the low bits of `shifted` */
+    /* 2^n: n stands in the low bits of `shifted`. */
+    bits = (int32_t)((uint32_t)bits << 23) + 0x3f800000;
     float power;
     memcpy(&power, &bits, sizeof power);
     return p * power;

@@ -5,13 +5,8 @@
 
 #include "autograd/ops/parallel.h"
 
-enum {
-    LOSS_IMAGE,
-    LOSS_TEXT,
-    LOSS_SCALE,
-    LOSS_BIAS,
-    LOSS_IDS
-}; /* inputs of both losses; BIAS and IDS may be NULL */
+/* Inputs of both losses; BIAS and IDS may be NULL. */
+enum { LOSS_IMAGE, LOSS_TEXT, LOSS_SCALE, LOSS_BIAS, LOSS_IDS };
 
 /* Logits of pictures [i0, i0 + m) and texts [j0, j0 + cols), rows of `cols`: a tile is worked on
  * while it lies in the cache. */
