@@ -389,7 +389,7 @@ static void webdataset_shards(void **state)
     test_no_set(test_path(folder, "{0..9999}{0..9999}.tar"), &plain, CLIP_ERR_USAGE, "shards");
     test_no_set(test_path(folder, "s-{010..008}.tar"), &plain, CLIP_ERR_USAGE, "counts down");
     test_no_set(test_path(folder, "{s}-{008..010}.tar"), &plain, CLIP_ERR_NOT_FOUND, "{s}-008.tar");
-    test_no_set(test_path(folder, "s-{}.tar"), &plain, CLIP_ERR_NOT_FOUND, "s-.tar");
+    test_no_set(test_path(folder, "s-{}.tar"), &plain, CLIP_ERR_NOT_FOUND, "s-{}.tar");
 }
 
 static void unknown_data(void **state)
