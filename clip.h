@@ -69,6 +69,7 @@ struct clip_embedder_options {  /* {0}: the defaults */
     bool raw_weights;           /* the weights as trained where their moving average is there too */
     int64_t max_pixels;         /* pictures with more are refused; 0: 100 million */
     enum clip_embedder_use use; /* only this tower is read; the other's calls are refused */
+    bool say;                   /* what was found of another project's model is a line on stderr */
     bool checksum;              /* the model's checksum is wanted, which reads every weight */
     bool bf16;                  /* multiply bfloat16, with float32 sums: near, and faster */
 };

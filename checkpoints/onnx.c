@@ -13,7 +13,7 @@
 #include "checkpoints/internal.h"
 
 enum { IR_VERSION = 8, OPSET = 17, INPUTS_MAX = 8, ATTRIBUTES_MAX = 8, DIMS_MAX = 8 };
-#define FILE_LIMIT INT64_C(0x7fffffff) /* bytes; protobuf's */
+enum { OUTSIDE_LEAST = 1024, OUTSIDE_ALIGN = 4096 }; /* bytes of data in a file of its own */
 
 struct clip_onnx {
     Onnx__ModelProto model;
@@ -319,6 +319,11 @@ static size_t frame(uint8_t out[20], unsigned field, uint64_t size)
 
 enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, TENSOR_RAW_DATA = 9 }; /* field numbers */
 
+static bool is_outside(const Onnx__TensorProto *tensor)
+{
+    return tensor->n_external_data > 0;
+}
+
 /* An initializer without its data. */
 static Onnx__TensorProto head_of(const Onnx__TensorProto *tensor)
 {
@@ -332,8 +337,9 @@ static size_t tensor_size(const Onnx__TensorProto *tensor)
 {
     uint8_t bytes[20];
     Onnx__TensorProto head = head_of(tensor);
-    return onnx__tensor_proto__get_packed_size(&head)
-         + frame(bytes, TENSOR_RAW_DATA, tensor->raw_data.len) + tensor->raw_data.len;
+    size_t size = onnx__tensor_proto__get_packed_size(&head);
+    if (is_outside(tensor)) return size;
+    return size + frame(bytes, TENSOR_RAW_DATA, tensor->raw_data.len) + tensor->raw_data.len;
 }
 
 /* Model and graph without what is streamed. */
@@ -375,10 +381,75 @@ static clip_status write_file(const struct clip_onnx *o, struct clip_atomic *fil
         Onnx__TensorProto head = head_of(tensor);
         sink_append(&sink.base, frame(bytes, GRAPH_INITIALIZER, tensor_size(tensor)), bytes);
         onnx__tensor_proto__pack_to_buffer(&head, &sink.base);
+        if (is_outside(tensor)) continue;
         sink_append(&sink.base, frame(bytes, TENSOR_RAW_DATA, tensor->raw_data.len), bytes);
         sink_append(&sink.base, tensor->raw_data.len, tensor->raw_data.data);
     }
     return sink.status;
+}
+
+/* External data ------------------------------------------------------------------------------ */
+
+static Onnx__StringStringEntryProto *entry(struct clip_onnx *o, const char *key, const char *value)
+{
+    Onnx__StringStringEntryProto *e = take(o, 1, sizeof *e);
+    char *own_key = copy(o, key), *own_value = copy(o, value);
+    if (o->status != CLIP_OK) return NULL;
+    onnx__string_string_entry_proto__init(e);
+    e->key = own_key;
+    e->value = own_value;
+    return e;
+}
+
+/* Where the data of the next tensor begins behind `offset` bytes. */
+static size_t next_place(size_t offset)
+{
+    return (offset + OUTSIDE_ALIGN - 1) / OUTSIDE_ALIGN * OUTSIDE_ALIGN;
+}
+
+/* All but small initializers say that their data is in the file `name` beside the model's. */
+static void point_outside(struct clip_onnx *o, const char *name)
+{
+    size_t offset = 0;
+    for (size_t i = 0; i < o->graph.n_initializer && o->status == CLIP_OK; i++) {
+        Onnx__TensorProto *t = o->graph.initializer[i];
+        char place[32], length[32];
+        Onnx__StringStringEntryProto **list = take(o, 3, sizeof *list);
+        if (!list || t->raw_data.len < OUTSIDE_LEAST) continue;
+        offset = next_place(offset);
+        snprintf(place, sizeof place, "%zu", offset);
+        snprintf(length, sizeof length, "%zu", t->raw_data.len);
+        offset += t->raw_data.len;
+        list[0] = entry(o, "location", name);
+        list[1] = entry(o, "offset", place);
+        list[2] = entry(o, "length", length);
+        t->n_external_data = 3;
+        t->external_data = list;
+        t->has_data_location = 1;
+        t->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    }
+}
+
+static clip_status write_outside(const struct clip_onnx *o, const char *path,
+                                 struct clip_error *error)
+{
+    static const char zeros[OUTSIDE_ALIGN];
+    clip_status status = CLIP_OK;
+    struct clip_atomic file = {0};
+    size_t offset = 0;
+    CLIP_TRY(clip_atomic_begin(&file, path, error));
+    for (size_t i = 0; i < o->graph.n_initializer; i++) {
+        const Onnx__TensorProto *t = o->graph.initializer[i];
+        if (!is_outside(t)) continue;
+        size_t place = next_place(offset);
+        CLIP_TRY(clip_atomic_put(&file, zeros, place - offset, error));
+        CLIP_TRY(clip_atomic_put(&file, t->raw_data.data, t->raw_data.len, error));
+        offset = place + t->raw_data.len;
+    }
+    CLIP_TRY(clip_atomic_commit(&file, error));
+out:
+    clip_atomic_abort(&file);
+    return status;
 }
 
 /* Reading back ------------------------------------------------------------------------------- */
@@ -400,8 +471,37 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 static bool same_tensor(const Onnx__TensorProto *a, const Onnx__TensorProto *b)
 {
     Onnx__TensorProto x = head_of(a), y = head_of(b);
-    return same_message(&x.base, &y.base) && a->raw_data.len == b->raw_data.len
+    if (!same_message(&x.base, &y.base)) return false;
+    if (is_outside(a)) return true; /* see compare_outside */
+    return a->raw_data.len == b->raw_data.len
         && memcmp(a->raw_data.data, b->raw_data.data, a->raw_data.len) == 0;
+}
+
+static clip_status differs(const char *path, struct clip_error *error)
+{
+    return clip_fail(error, CLIP_ERR_IO, "%s reads back differently from what was written; do not "
+                     "use the file, check the disk and export again", path);
+}
+
+static clip_status compare_outside(const struct clip_onnx *o, const char *path,
+                                   struct clip_error *error)
+{
+    struct clip_mapping mapping = {0};
+    clip_status status = clip_file_map(path, &mapping, error);
+    if (status != CLIP_OK) return status;
+    bool same = true;
+    size_t offset = 0;
+    for (size_t i = 0; same && i < o->graph.n_initializer; i++) {
+        const Onnx__TensorProto *t = o->graph.initializer[i];
+        if (!is_outside(t)) continue;
+        size_t place = next_place(offset), n = t->raw_data.len;
+        offset = place + n;
+        same = offset <= mapping.size
+            && memcmp((const char *)mapping.data + place, t->raw_data.data, n) == 0;
+    }
+    same = same && offset == mapping.size;
+    clip_file_unmap(&mapping);
+    return same ? CLIP_OK : differs(path, error);
 }
 
 static clip_status compare(const struct clip_onnx *o, const char *path, struct clip_error *error)
@@ -424,29 +524,33 @@ static clip_status compare(const struct clip_onnx *o, const char *path, struct c
     }
     if (read) onnx__model_proto__free_unpacked(read, NULL);
     clip_file_unmap(&mapping);
-    if (same) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_IO, "%s reads back differently from what was written; do not "
-                     "use the file, check the disk and export again", path);
+    return same ? CLIP_OK : differs(path, error);
 }
 
-clip_status clip_onnx_write(struct clip_onnx *o, const char *path, struct clip_error *error)
+clip_status clip_onnx_write(struct clip_onnx *o, const char *path, size_t limit,
+                            struct clip_error *error)
 {
-    clip_status status = o->status;
+    clip_status status = CLIP_OK;
     struct clip_atomic file = {0};
-    if (status != CLIP_OK) {
-        *error = o->error;
-        return status;
+    struct clip_buffer outside = {0};
+    if (o->status == CLIP_OK && graph_size(o) > limit) {
+        CLIP_TRY(clip_buffer_printf(&outside, error, "%s.data", path));
+        point_outside(o, clip_path_name(outside.data));
     }
-    size_t size = graph_size(o);
-    if (size > FILE_LIMIT - (1 << 20)) {
-        return clip_fail(error, CLIP_ERR_DATA, "%s would have %zu bytes, and ONNX files may have "
-                         "2 GiB at most; export with --dtype f16 or bf16", path, size);
+    if (o->status != CLIP_OK) {
+        *error = o->error;
+        CLIP_TRY(o->status);
+    }
+    if (outside.data) {
+        CLIP_TRY(write_outside(o, outside.data, error));
+        CLIP_TRY(compare_outside(o, outside.data, error));
     }
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY(write_file(o, &file, error));
     CLIP_TRY(clip_atomic_commit(&file, error));
     CLIP_TRY(compare(o, path, error));
 out:
+    clip_buffer_release(&outside);
     clip_atomic_abort(&file);
     return status;
 }

@@ -7,7 +7,7 @@
  *     clip_onnx_weight(o, "w", &tensor);
  *     const char *y = CLIP_ONNX_NODE(o, "Gemm", "transB=1", "x", "w");
  *     clip_onnx_output(o, "y", y, CLIP_F32, "batch,4");
- *     status = clip_onnx_write(o, "a.onnx", &error);
+ *     status = clip_onnx_write(o, "a.onnx", CLIP_ONNX_LIMIT, &error);
  *
  * The first failure makes every later call do nothing; clip_onnx_write reports it. What is built in
  * is chosen by the Makefile: onnx.c with protobuf-c and the format's own onnx.proto, or
@@ -49,8 +49,12 @@ const char *clip_onnx_node(struct clip_onnx *onnx, const char *op, const char *a
 /* A text beside the graph (metadata_props); copied. */
 void clip_onnx_text(struct clip_onnx *onnx, const char *key, const char *text);
 
+#define CLIP_ONNX_LIMIT (((size_t)1 << 31) - (1 << 20)) /* bytes of a file: protobuf's, about */
+
 /* Writes the file atomically and reads it back: it must parse, hold each weight to the bit, and the
- * same graph. A file of more than 2 GiB, which protobuf does not allow, is refused before. */
-clip_status clip_onnx_write(struct clip_onnx *onnx, const char *path, struct clip_error *error);
+ * same graph. Where it would have more than `limit` bytes, the weights' data goes to PATH.data
+ * beside it (external data, docs/ExternalData.md), which is written first. */
+clip_status clip_onnx_write(struct clip_onnx *onnx, const char *path, size_t limit,
+                            struct clip_error *error);
 
 #endif

@@ -53,8 +53,9 @@ void clip_onnx_text(struct clip_onnx *onnx, const char *key, const char *text)
     (void)onnx, (void)key, (void)text;
 }
 
-clip_status clip_onnx_write(struct clip_onnx *onnx, const char *path, struct clip_error *error)
+clip_status clip_onnx_write(struct clip_onnx *onnx, const char *path, size_t limit,
+                            struct clip_error *error)
 {
-    (void)onnx;
+    (void)onnx, (void)limit;
     return clip_fail(error, CLIP_ERR_USAGE, "%s: this program was built without ONNX", path);
 }

@@ -11,5 +11,9 @@ clip_status clip_markup_text(struct clip_buffer *out, const char *text, struct c
 /* Base64 (RFC 4648, section 4), as in a data: URI. */
 clip_status clip_markup_base64(struct clip_buffer *out, const void *bytes, size_t n,
                                struct clip_error *error);
+/* Appends the bytes that n characters of base64, padded with '=' and nothing else between them,
+ * stand for; CLIP_ERR_FORMAT where they are none. */
+clip_status clip_markup_from_base64(struct clip_buffer *out, const char *text, size_t n,
+                                    struct clip_error *error);
 
 #endif

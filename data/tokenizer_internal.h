@@ -46,6 +46,21 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
 
 /* Unigram ------------------------------------------------------------------------------------- */
 
+/* SentencePiece's precompiled table of characters. Start from {0}; release it after a failure too.
+ */
+struct clip_charsmap {
+    struct clip_buffer bytes;
+    size_t count;      /* units of the trie, which begins at bytes.data + 4 */
+    const char *texts; /* [text_size] behind it, each with its NUL */
+    size_t text_size;
+};
+/* `base64` is the value of "precompiled_charsmap"; `name` is for messages. */
+clip_status clip_charsmap_read(struct clip_charsmap *map, const char *base64, const char *name,
+                               struct clip_error *error);
+clip_status clip_charsmap_run(const struct clip_charsmap *map, struct clip_points *text,
+                              struct clip_error *error);
+void clip_charsmap_release(struct clip_charsmap *map);
+
 /* A tokenizer.json's normalizer. Start from {0}; release it after a failure too. */
 struct clip_normalizer {
     struct clip_normalizer_step *steps;

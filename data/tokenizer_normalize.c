@@ -1,15 +1,15 @@
 /* The normalizers of a Unigram tokenizer.json: steps on a text's code points, one after another.
  *
- * Lowercase, Strip and Replace are read, and Replace with a regex where that is one character, \s
- * or a class of characters ([...]), alone or with + or {n,} behind it, which is what SigLIP's ask
- * for; everything else is refused by name. */
+ * Lowercase, Strip, Precompiled (tokenizer_charsmap.c) and Replace are read, and Replace with a
+ * regex where that is one character, \s or a class of characters ([...]), alone or with + or {n,}
+ * behind it, which is what SigLIP's ask for; everything else is refused by name. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/text_points.h"
 #include "data/tokenizer_internal.h"
 
-enum step_kind { STEP_LOWERCASE, STEP_STRIP, STEP_STRING, STEP_RUN };
+enum step_kind { STEP_LOWERCASE, STEP_STRIP, STEP_STRING, STEP_RUN, STEP_CHARSMAP };
 
 struct clip_normalizer_step {
     enum step_kind kind;
@@ -19,6 +19,7 @@ struct clip_normalizer_step {
     bool many;                  /* RUN: as long as it goes, else one character */
     int64_t least;              /* RUN: shorter ones stay */
     struct clip_points content; /* what comes instead */
+    struct clip_charsmap map;   /* CHARSMAP */
 };
 
 void clip_normalizer_release(struct clip_normalizer *n)
@@ -26,6 +27,7 @@ void clip_normalizer_release(struct clip_normalizer *n)
     for (int64_t i = 0; i < n->count; i++) {
         clip_points_release(&n->steps[i].pattern);
         clip_points_release(&n->steps[i].content);
+        clip_charsmap_release(&n->steps[i].map);
     }
     free(n->steps);
     *n = (struct clip_normalizer){0};
@@ -136,6 +138,7 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
 {
     clip_status status = CLIP_OK;
     const char *type = json_string_value(json_object_get(json, "type"));
+    const json_t *table = json_object_get(json, "precompiled_charsmap");
     CLIP_TRY(clip_array_grow(&n->steps, &n->capacity, n->count + 1, sizeof *n->steps, error));
     struct clip_normalizer_step *step = &n->steps[n->count];
     n->count++; /* released with the others, whatever comes */
@@ -147,10 +150,14 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
         step->right = json_is_true(json_object_get(json, "strip_right"));
     } else if (is_type(json, "Replace")) {
         CLIP_TRY(read_replace(step, json, name, error));
+    } else if (is_type(json, "Precompiled") && json_is_string(table)) {
+        step->kind = STEP_CHARSMAP;
+        CLIP_TRY(clip_charsmap_read(&step->map, json_string_value(table), name, error));
     } else {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer's normalizer %.40s is not read here; Lowercase, "
-                           "Strip and Replace are", name, type ? type : "without a type"));
+                           "Strip, Replace and Precompiled (with its table) are", name,
+                           type ? type : "without a type"));
     }
 out:
     return status;
@@ -237,6 +244,7 @@ clip_status clip_normalizer_run(const struct clip_normalizer *n, struct clip_poi
         case STEP_STRIP: strip(text, step->left, step->right); break;
         case STEP_STRING:
         case STEP_RUN: CLIP_TRY(replace(step, text, error)); break;
+        case STEP_CHARSMAP: CLIP_TRY(clip_charsmap_run(&step->map, text, error)); break;
         }
     }
 out:

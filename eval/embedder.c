@@ -155,6 +155,7 @@ clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
     struct clip_model_file_options open = {0};
     if (options != NULL) {
         open.tokenizer = options->tokenizer;
+        open.say = options->say;
         open.weights = options->raw_weights ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
         open.towers = options->checksum                    ? CLIP_TOWERS_BOTH
                       : options->use == CLIP_USE_PICTURES ? CLIP_TOWERS_IMAGE

@@ -6,8 +6,10 @@
  *
  * An attention_mask is not needed: padding stands behind the end token, where causal attention
  * never looks. A caption is pooled where the model's rules say: at its first end token, or at its
- * first largest id, as open_clip does. Weights keep open_clip's names and shapes. Rows are kept as
- * matrices [B*T, D] for Gemm, which takes PyTorch's [out, in] weights as they are. */
+ * first largest id, as open_clip does. A SigLIP reads its padding like any other word: there the
+ * rows of input_ids have its context's length, and are pooled at their last. Weights keep our names
+ * and shapes, which are open_clip's. Rows are kept as matrices [B*T, D] for Gemm, which takes
+ * PyTorch's [out, in] weights as they are. */
 #include <math.h>
 #include <stdio.h>
 
@@ -39,6 +41,11 @@ static const char *weight(struct graph *g, const char *name)
     g->status = clip_export_add(&g->narrow, name, &param->tensor, g->export->dtype, g->error);
     if (g->status != CLIP_OK) return "";
     return clip_onnx_weight(g->o, name, clip_bundle_find(&g->narrow, name));
+}
+
+static bool is_siglip(const struct graph *g)
+{
+    return g->export->file->model->config.siglip;
 }
 
 static const char *part(struct graph *g, const struct tower *t, int64_t layer, const char *name)
@@ -146,22 +153,76 @@ static const char *blocks(struct graph *g, const struct tower *t, const char *x)
     return x;
 }
 
-/* The projection, and rows divided by their length. */
-static const char *embeds(struct graph *g, const char *x, const char *projection)
+/* Rows divided by their length. */
+static const char *unit(struct graph *g, const char *x)
 {
-    const char *y = NODE(g->o, "MatMul", "", x, weight(g, projection));
-    return NODE(g->o, "Div", "", y, NODE(g->o, "ReduceL2", "axes=[-1] keepdims=1", y));
+    return NODE(g->o, "Div", "", x, NODE(g->o, "ReduceL2", "axes=[-1] keepdims=1", x));
+}
+
+/* Row `at` of each [T, D] of x [B, T, D]; -1: the last. */
+static const char *row(struct graph *g, const char *x, int64_t at)
+{
+    x = NODE(g->o, "Gather", "axis=1", x, one_int(g, at));
+    return NODE(g->o, "Squeeze", "", x, one_int(g, 1));
+}
+
+static const char *head_part(struct graph *g, const char *name)
+{
+    char full[128];
+    snprintf(full, sizeof full, "visual.attn_pool.%s", name);
+    return weight(g, full);
+}
+
+/* SigLIP's head: one learned query looks at a picture's rows, and an MLP follows.
+ * x [B*T, D], normalised -> [B, D] */
+static const char *attention_pool(struct graph *g, const struct tower *t, const char *x)
+{
+    int64_t head = t->width / t->heads;
+    const char *q = linear(g, head_part(g, "probe"), head_part(g, "q.weight"),
+                           head_part(g, "q.bias")); /* [1, D] */
+    q = NODE(g->o, "Mul", "", q, clip_onnx_float(g->o, (float)(1 / sqrt((double)head))));
+    q = NODE(g->o, "Reshape", "", q, clip_onnx_ints(g->o, (int64_t[]){t->heads, 1, head}, 3));
+    const char *kv = linear(g, x, head_part(g, "kv.weight"), head_part(g, "kv.bias"));
+    const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
+                             clip_onnx_ints(g->o, (const int64_t[]){2, t->heads, head}, 3));
+    kv = NODE(g->o, "Reshape", "", kv, shape);              /* [B, T, 2, H, head] */
+    kv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", kv);   /* [2, B, H, T, head] */
+    kv = NODE(g->o, "Split", "axis=0 outputs=2", kv);
+    char second[96];
+    snprintf(second, sizeof second, "%s.1", kv);
+    const char *zero = one_int(g, 0), *k = NODE(g->o, "Squeeze", "", kv, zero);
+    const char *v = NODE(g->o, "Squeeze", "", second, zero);
+    const char *scores = NODE(g->o, "MatMul", "", q,
+                              NODE(g->o, "Transpose", "perm=[0,1,3,2]", k)); /* [B, H, 1, T] */
+    x = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
+    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->width));
+    x = linear(g, x, head_part(g, "proj.weight"), head_part(g, "proj.bias"));
+    const char *y = norm(g, x, head_part(g, "norm.weight"), head_part(g, "norm.bias"));
+    y = linear(g, y, head_part(g, "mlp.fc1.weight"), head_part(g, "mlp.fc1.bias"));
+    y = linear(g, activation(g, y), head_part(g, "mlp.fc2.weight"),
+               head_part(g, "mlp.fc2.bias"));
+    return NODE(g->o, "Add", "", x, y);
+}
+
+/* A CLIP's class row in front of a picture's patches x [B, N, D], and ln_pre: [B, N + 1, D] */
+static const char *with_class(struct graph *g, const struct tower *t, const char *x)
+{
+    const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, ints(g, 1, t->width));
+    const char *first = NODE(g->o, "Expand", "", weight(g, "visual.class_embedding"), shape);
+    x = NODE(g->o, "Concat", "axis=1", first, x);
+    x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
+    return norm(g, x, weight(g, "visual.ln_pre.weight"), weight(g, "visual.ln_pre.bias"));
 }
 
 /* pixel_values -> [B, E] */
 static const char *vision(struct graph *g)
 {
     const struct clip_model_config *c = &g->export->file->model->config;
-    int64_t grid = c->image_size / c->patch_size;
+    int64_t grid = c->image_size / c->patch_size, rows = clip_model_image_rows(c);
     char attributes[128];
     struct tower t = {"visual.transformer.resblocks.", c->vision_width, c->vision_layers,
                       c->vision_heads, NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
-                      one_int(g, grid * grid + 1), NULL};
+                      one_int(g, rows), NULL};
     snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
              (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
     const char *x = NODE(g->o, "Conv", attributes, "pixel_values",
@@ -169,18 +230,20 @@ static const char *vision(struct graph *g)
     const int64_t flat[] = {0, c->vision_width, grid * grid}; /* 0: as it is */
     x = NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, flat, 3));
     x = NODE(g->o, "Transpose", "perm=[0,2,1]", x); /* [B, N, D] */
-    const char *shape = NODE(g->o, "Concat", "axis=0", t.batch, ints(g, 1, c->vision_width));
-    const char *first = NODE(g->o, "Expand", "", weight(g, "visual.class_embedding"), shape);
-    x = NODE(g->o, "Concat", "axis=1", first, x);
-    x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
-    x = norm(g, x, weight(g, "visual.ln_pre.weight"), weight(g, "visual.ln_pre.bias"));
+    if (is_siglip(g)) {
+        x = NODE(g->o, "Add", "", x, weight(g, "visual.conv1.bias"));
+        x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
+    } else {
+        x = with_class(g, &t, x);
+    }
     x = blocks(g, &t, x);
-    shape = clip_onnx_ints(g->o, (const int64_t[]){-1, grid * grid + 1, c->vision_width}, 3);
-    x = NODE(g->o, "Reshape", "", x, shape);
-    const char *zero = one_int(g, 0); /* the class token's row of each picture */
-    x = NODE(g->o, "Squeeze", "", NODE(g->o, "Gather", "axis=1", x, zero), one_int(g, 1));
-    x = norm(g, x, weight(g, "visual.ln_post.weight"), weight(g, "visual.ln_post.bias"));
-    return embeds(g, x, "visual.proj");
+    const char *post_w = weight(g, "visual.ln_post.weight");
+    const char *post_b = weight(g, "visual.ln_post.bias");
+    if (is_siglip(g)) return unit(g, attention_pool(g, &t, norm(g, x, post_w, post_b)));
+    const int64_t shape[] = {-1, rows, c->vision_width};
+    x = row(g, NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, shape, 3)), 0); /* class rows */
+    x = norm(g, x, post_w, post_b);
+    return unit(g, NODE(g->o, "MatMul", "", x, weight(g, "visual.proj")));
 }
 
 /* [T, T]: 0 on and below the diagonal, -infinity above. */
@@ -214,23 +277,34 @@ static const char *text(struct graph *g)
     struct tower t = {"transformer.resblocks.", c->text_width, c->text_layers, c->text_heads,
                       NODE(g->o, "Shape", "start=0 end=1", "input_ids"),
                       NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL};
-    t.mask = causal_mask(g, t.length);
+    if (!is_siglip(g)) t.mask = causal_mask(g, t.length);
     const char *x = NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"),
                          "input_ids");
     const char *positions = NODE(g->o, "Slice", "", weight(g, "positional_embedding"),
                                  one_int(g, 0), t.length);
     x = blocks(g, &t, NODE(g->o, "Add", "", x, positions));
-    x = norm(g, pool(g, &t, x), weight(g, "ln_final.weight"), weight(g, "ln_final.bias"));
-    return embeds(g, x, "text_projection");
+    if (is_siglip(g)) {
+        const int64_t shape[] = {-1, c->context_length, c->text_width};
+        x = row(g, NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, shape, 3)), -1);
+    } else {
+        x = pool(g, &t, x);
+    }
+    x = norm(g, x, weight(g, "ln_final.weight"), weight(g, "ln_final.bias"));
+    if (is_siglip(g))
+        return unit(g, linear(g, x, weight(g, "text_projection.weight"),
+                              weight(g, "text_projection.bias")));
+    return unit(g, NODE(g->o, "MatMul", "", x, weight(g, "text_projection")));
 }
 
 static void build(struct graph *g)
 {
     const struct clip_model *model = g->export->file->model;
-    char pixels[96], rows[64];
+    char pixels[96], ids[64] = "text_batch_size,sequence_length", rows[64];
     snprintf(pixels, sizeof pixels, "image_batch_size,3,%d,%d", (int)model->config.image_size,
              (int)model->config.image_size);
-    clip_onnx_input(g->o, "input_ids", CLIP_I64, "text_batch_size,sequence_length");
+    if (is_siglip(g))
+        snprintf(ids, sizeof ids, "text_batch_size,%d", (int)model->config.context_length);
+    clip_onnx_input(g->o, "input_ids", CLIP_I64, ids);
     clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
     const char *texts = text(g), *pictures = vision(g);
     const char *scale = NODE(g->o, "Exp", "", weight(g, "logit_scale"));
@@ -254,10 +328,6 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     struct clip_buffer description = {0};
     struct graph g = {.export = export, .error = error};
     struct clip_model_description d = clip_model_file_description(export->file);
-    if (export->file->model->config.siglip) {
-        return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP, whose graph is not written "
-                         "yet; export it as huggingface, safetensors or hdf5");
-    }
     CLIP_TRY(clip_onnx_create(&g.o, error));
     build(&g);
     CLIP_TRY(g.status);
@@ -267,7 +337,7 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
         size_t n;
         clip_onnx_text(g.o, "tokenizer", clip_tokenizer_text(export->file->tokenizer, &n));
     }
-    CLIP_TRY(clip_onnx_write(g.o, export->path, error));
+    CLIP_TRY(clip_onnx_write(g.o, export->path, CLIP_ONNX_LIMIT, error));
 out:
     clip_onnx_free(g.o);
     clip_bundle_release(&g.narrow);

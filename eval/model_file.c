@@ -150,6 +150,15 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
 
 /* Opening ------------------------------------------------------------------------------------ */
 
+static clip_status say_what_was_found(const struct clip_model_file *file, struct clip_error *error)
+{
+    struct clip_buffer text = {0};
+    clip_status status = clip_model_file_found(file, &text, error);
+    if (status == CLIP_OK) clip_say("%s", text.data);
+    clip_buffer_release(&text);
+    return status;
+}
+
 /* The tokenizer named, else the file's own, else what lies beside it, else CLIP's where the
  * vocabulary is and it is found. */
 static clip_status open_tokenizer(struct clip_model_file *file, const char *named,
@@ -213,6 +222,7 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     file->preprocess = reading.description.preprocess;
     file->cleaning = reading.description.cleaning;
     file->ids = reading.description.ids;
+    file->format = reading.format;
     file->towers = options->towers;
     CLIP_TRY(clip_model_create_bare(&file->model, &reading.description.config, error));
     CLIP_TRY(clip_model_file_load(file->model, &reading.from, options->towers, file->source,
@@ -230,6 +240,7 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     }
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};
+    if (options->say && file->format) CLIP_TRY(say_what_was_found(file, error));
     *out = file;
     file = NULL;
 out:

@@ -21,6 +21,7 @@ struct clip_model_file {
     enum clip_text_cleaning cleaning;
     struct clip_text_ids ids;
     char *source;               /* the file read; NULL for a model from memory */
+    const char *format;         /* whose it is ("Hugging Face", "OpenAI"); NULL: ours */
     enum clip_towers towers;    /* the other one's parameters have no data */
     struct clip_bundle weights; /* what the model's parameters point into */
     char checksum[12];          /* "" until clip_model_file_sum was asked */
@@ -31,6 +32,7 @@ enum clip_weights { CLIP_WEIGHTS_EMA, CLIP_WEIGHTS_RAW }; /* where a checkpoint 
 struct clip_model_file_options { /* {0} or NULL: the defaults */
     enum clip_weights weights;
     enum clip_towers towers; /* only this one is read and can be used */
+    bool say; /* another project's model: what was found is a line on stderr */
     const char *tokenizer; /* TOKENIZER in place of the model's own; NULL: its own, or "clip" where
                             * the vocabulary is CLIP's and that file is found beside the model, by
                             * $CLIP_BPE or where it is installed */
@@ -51,6 +53,10 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
 clip_status clip_model_file_load(struct clip_model *model, const struct clip_weight_source *from,
                                  enum clip_towers towers, const char *name,
                                  struct clip_arena *arena, struct clip_error *error);
+/* Appends what was found out about a model that was opened, for a person to read: whose format and
+ * type of numbers, activation, sizes of both towers. */
+clip_status clip_model_file_found(const struct clip_model_file *file, struct clip_buffer *out,
+                                  struct clip_error *error);
 /* What the file says of its model besides the weights. */
 struct clip_model_description clip_model_file_description(const struct clip_model_file *file);
 /* Computes file->checksum: of description and weights, 8 hexadecimal digits, the same whatever the

@@ -170,6 +170,18 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
     return CLIP_OK;
 }
 
+/* Whatever preset describes it: OpenAI's weights were trained with QuickGELU. */
+static void correct_activation(const char *weights, const char *config,
+                               struct clip_model_description *d)
+{
+    if (d->config.quick_gelu) return;
+    d->config.quick_gelu = true;
+    d->config.gelu_tanh = false;
+    clip_warn("%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "
+              "QuickGELU; taking QuickGELU (\"quick_gelu\": true in the description says so too)",
+              config, weights);
+}
+
 static clip_status describe(const struct clip_model_source *source, struct clip_model_reading *out,
                             struct clip_error *error)
 {
@@ -178,6 +190,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
     enum clip_model_config_kind kind = source->kind;
     char *beside = NULL;
     if (kind == CLIP_CONFIG_NONE && own) {
+        if (out->from.layout != CLIP_LAYOUT_GGUF) out->format = NULL; /* clip_export's */
         return clip_model_description_parse(own->value, own->size, source->weights,
                                             &out->description, error);
     }
@@ -189,6 +202,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
     } else {
         const char *config = beside ? beside : source->config;
         CLIP_TRY(parse_config(config, kind, &out->description, error));
+        if (is_openai(out)) correct_activation(source->weights, config, &out->description);
     }
     if (kind == CLIP_CONFIG_HUGGINGFACE) {
         CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
@@ -214,6 +228,7 @@ clip_status clip_model_source_read(const struct clip_model_source *source, bool 
     }
     if (*out->from.prefix == '\0') { /* not a native file */
         CLIP_TRY(find_names(path, out, error));
+        out->format = is_openai(out) ? "OpenAI" : clip_layout_name(out->from.layout);
         CLIP_TRY(describe(source, out, error));
     }
     CLIP_TRY(clip_model_description_check(&out->description, &out->from, path, error));

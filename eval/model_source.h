@@ -38,6 +38,7 @@ struct clip_model_reading { /* start from {0} */
     struct clip_bundle bundle;
     struct clip_weight_source from;
     struct clip_model_description description;
+    const char *format; /* whose these files are; NULL: ours */
 };
 void clip_model_reading_release(struct clip_model_reading *reading);
 

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -533,6 +534,37 @@ def check_siglip(ours):
     own = ours.embed(path, inputs["pixel_values"].numpy(), inputs["input_ids"].numpy().astype("i4"))
     close("ours", own["text_embeds"], want.text_embeds, 2e-6)
     close("ours", own["image_embeds"], want.image_embeds, 2e-6)
+    onnx, onnxruntime = need("onnx", "onnxruntime")
+    path = ours.path("siglip.onnx")
+    ours.run("clip_export", "--model", ours.path("siglip"), "--format", "onnx", "--output", path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    got = session.run(["logits_per_image", "text_embeds", "image_embeds"],
+                      {name: value.numpy() for name, value in inputs.items()})
+    close("onnx logits", got[0], want.logits_per_image, 2e-5)
+    close("onnx text", got[1], want.text_embeds, 2e-6)
+    close("onnx image", got[2], want.image_embeds, 2e-6)
+
+
+def script(ours, name, *arguments):
+    """Another script beside this one, with a folder to work in."""
+    folder = ours.path(name)
+    path = os.path.join(os.path.dirname(__file__), name + ".py")
+    done = subprocess.run([sys.executable, path, ours.build, folder, *arguments], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert done.returncode == 0, f"{path} found a difference, or failed"
+
+
+def check_unigram(ours):
+    """Texts read by a SigLIP beside Unigram tokenizers."""
+    need("torch", "transformers", "tokenizers")
+    script(ours, "interop_unigram")
+
+
+def check_models(ours):
+    """ViT-B/32, B/16 and L/14, there and back."""
+    need("torch", "transformers", "open_clip", "onnxruntime", "gguf")
+    script(ours, "interop_models")
 
 
 CHECKS = {name[6:]: check for name, check in list(globals().items()) if name.startswith("check_")}

@@ -32,7 +32,7 @@ def check(name, folder, texts):
     run("clip_embed", "--model", folder, "--texts", FOLDER / "texts.txt", "--output",
         FOLDER / "got.safetensors")
     off = (load_file(FOLDER / "got.safetensors")["text_embeds"] - expected).abs().max().item()
-    print(f"{'ok' if off < 2e-5 else 'not ok'} - {name}: at most {off:.1e} apart", flush=True)
+    print(f"  {'ok' if off < 2e-5 else 'not ok'} - {name}: at most {off:.1e} apart", flush=True)
     return off < 2e-5
 
 
@@ -40,7 +40,7 @@ def main():
     torch.manual_seed(0)
     small = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
     results = []
-    for name in ("unigram", "unigram_bytes", "unigram_words"):
+    for name in ("unigram", "unigram_bytes", "unigram_words", "unigram_charsmap"):
         folder = FOLDER / name
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(TOKENS / f"{name}.json"),
                                             eos_token="</s>", unk_token="<unk>",
@@ -53,7 +53,7 @@ def main():
         model.save_pretrained(folder)
         lines = (TOKENS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
         texts = [json.loads(line)["text"] for line in lines]
-        texts = [text for text in texts if text.strip() and "\n" not in text]
+        texts = [text for text in texts if text.strip() and "\n" not in text and "\r" not in text]
         results.append(check(name, folder, texts))
         run("clip_export", "--model", folder, "--format", "huggingface", "--output",
             FOLDER / (name + "-back"))

@@ -720,9 +720,9 @@ def shortest(image, size, method):
     return image.crop((left, top, left + size, top + size))
 
 
-def make_encoded(out, size):
+def make_encoded(out, size, width, height):
     """What libjpeg-turbo and libwebp decode: of each kind a picture."""
-    rgb, rgba = drawn(45, 37, 5), drawn(45, 37, 6)
+    rgb, rgba = drawn(width, height, 5), drawn(width, height, 6)
     rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
     turned = Image.Exif()
     turned[0x112] = 6
@@ -741,7 +741,7 @@ def make_encoded(out, size):
         webp_animated=("webp", rgba, dict(save_all=True, append_images=[rgb.convert("RGBA")])),
     )
     for stem, (suffix, image, options) in kinds.items():
-        name = f"{stem}_45x37.{suffix}"
+        name = f"{stem}_{width}x{height}.{suffix}"
         image.save(ROOT / "preprocess/images" / name, quality=80, **options)
         decoded = Image.open(ROOT / "preprocess/images" / name).convert("RGB")
         small = decoded
@@ -754,12 +754,14 @@ def make_encoded(out, size):
         )
 
 
-def make_preprocess():
-    size, out = 12, {}
+PICTURES = dict(
+    rgb_41x23="RGB", rgb_12x29="RGB", gray_30x22="L", palette_37x19="P", rgba_21x24="RGBA"
+)
+
+
+def make_preprocess(size=12, cases=PICTURES, encoded=(45, 37)):
+    out = {}
     bytes_of = lambda image: torch.from_numpy(np.array(image))
-    cases = dict(
-        rgb_41x23="RGB", rgb_12x29="RGB", gray_30x22="L", palette_37x19="P", rgba_21x24="RGBA"
-    )
     (ROOT / "preprocess/images").mkdir(parents=True, exist_ok=True)
     for seed, (stem, mode) in enumerate(cases.items()):
         width, height = map(int, stem.split("_")[1].split("x"))
@@ -780,7 +782,7 @@ def make_preprocess():
             continue
         f32 = (small.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
         out[f"{name}/bicubic{size}.f32"] = f32.permute(2, 0, 1)
-    make_encoded(out, size)
+    make_encoded(out, size, *encoded)
     save("preprocess/expected.safetensors", out)
     out, rng = {}, np.random.default_rng(7)
     for i, (w, h, c, to_w, to_h) in enumerate(
@@ -827,4 +829,5 @@ def main():
     print("total bytes:", sum(f.stat().st_size for f in ROOT.rglob("*") if f.is_file()))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/markup.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "tests/support.h"
@@ -287,6 +288,33 @@ static void every_index_is_visited_once(void **state)
     assert_true(clip_threads_count() >= 1);
 }
 
+/* ---- base64 ---- */
+
+static void base64_goes_there_and_back(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    char bytes[40];
+    for (size_t n = 0; n < sizeof bytes; n++) {
+        struct clip_buffer text = {0}, back = {0};
+        bytes[n] = (char)(37 * n * n + 11);
+        test_ok(clip_markup_base64(&text, bytes, n, &error), &error);
+        test_ok(clip_markup_from_base64(&back, text.data, text.size, &error), &error);
+        assert_int_equal(back.size, n);
+        assert_memory_equal(back.data, bytes, n);
+        clip_buffer_release(&text);
+        clip_buffer_release(&back);
+    }
+    static const char *const wrong[] = {"a", "ab", "abc", "abcde", "ab=c", "a===", "====", "ab c",
+                                        "ab\n=", "abc=abc=", "ab-_"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct clip_buffer back = {0};
+        test_fails(clip_markup_from_base64(&back, wrong[i], strlen(wrong[i]), &error), &error,
+                   CLIP_ERR_FORMAT, "is not base64");
+        clip_buffer_release(&back);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(uniform_and_normal_have_their_moments),
         cmocka_unit_test(shuffle_is_a_fair_permutation),
         cmocka_unit_test(every_index_is_visited_once),
+        cmocka_unit_test(base64_goes_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

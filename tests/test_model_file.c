@@ -443,6 +443,66 @@ static void opens_reference_models(void **state)
     if (count == 0) test_skip("there are no reference models");
 }
 
+/* What is said of a model ------------------------------------------------------------------- */
+
+static void says_what_was_found(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file file = tiny_file(), *back = NULL;
+    struct clip_buffer text = {0};
+    struct clip_export_options options = {CLIP_EXPORT_HUGGINGFACE, CLIP_F16, false};
+    const char *path = test_path(test_folder(), "theirs");
+    file.model->config.quick_gelu = true;
+    test_ok(clip_model_export(&file, path, &options, &error), &error);
+    test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+    assert_string_equal(back->format, "Hugging Face");
+    test_ok(clip_model_file_found(back, &text, &error), &error);
+    assert_string_equal(strstr(text.data, "model.safetensors"),
+                        "model.safetensors: CLIP as Hugging Face writes it, QuickGELU, F16; "
+                        "pictures of 16 in patches of 8, 2 blocks of width 64, 1 heads; texts of 9 "
+                        "tokens among 520, 1 blocks of width 64, 1 heads; embeddings of 8");
+    clip_buffer_release(&text);
+    clip_model_file_free(back);
+    path = test_path(test_folder(), "ours.h5");
+    test_ok(clip_model_export(&file, path, &native, &error), &error);
+    test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+    assert_null(back->format);
+    clip_model_file_free(back);
+    tiny_release(&file);
+}
+
+/* open_clip's preset of this size says GELU; OpenAI's weights were trained with QuickGELU. */
+static void openais_weights_are_quickgelu_whatever_the_preset(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    int count = 0;
+    for (int r = 0; test_root(r) != NULL; r++) {
+        struct clip_model_file *file = NULL;
+        struct clip_buffer bytes = {0}, text = {0};
+        const char *path = test_root_file(r, "openai_jit_tiny/model.pt"), *folder = test_folder();
+        if (!path) continue;
+        test_ok(clip_model_file_open(&file, path, NULL, &error), &error);
+        assert_string_equal(file->format, "OpenAI");
+        struct clip_model_description d = clip_model_file_description(file);
+        assert_true(d.config.quick_gelu);
+        d.config.quick_gelu = false;
+        test_ok(clip_model_description_format(&d, &text, &error), &error);
+        test_write(folder, "open_clip_config.json", text.data, text.size);
+        test_ok(clip_file_read(path, 1 << 28, &bytes, &error), &error);
+        test_write(folder, "open_clip_pytorch_model.bin", bytes.data, bytes.size);
+        clip_model_file_free(file);
+        test_ok(clip_model_file_open(&file, folder, NULL, &error), &error); /* warns */
+        assert_true(file->model->config.quick_gelu);
+        clip_model_file_free(file);
+        clip_buffer_release(&bytes);
+        clip_buffer_release(&text);
+        count++;
+    }
+    if (count == 0) test_skip("there is no archive of OpenAI's kind");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +517,8 @@ int main(void)
         cmocka_unit_test(describes_bare_weights_by_shape_or_neighbour),
         cmocka_unit_test(refuses_other_weights),
         cmocka_unit_test(opens_reference_models),
+        cmocka_unit_test(says_what_was_found),
+        cmocka_unit_test(openais_weights_are_quickgelu_whatever_the_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,7 +197,7 @@ static clip_status open_tokenizer(const char *path, struct clip_error *error)
 {
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_ids ids = {0};
-    static const char text[] = "The quick brown fox, isn't it? \xC3\xA9 12";
+    static const char text[] = "The quick \xEF\xAC\x81x, isn't it? e\xCC\x81 \xC3\xA9 12";
     clip_status status = clip_tokenizer_open(&tokenizer, path, NULL, error);
     if (status == CLIP_OK)
         status = clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_OPEN_CLIP, 0, &ids,
@@ -355,6 +355,11 @@ static const char *exported(const char *format, const char *name)
     struct clip_error error;
     struct clip_model_file *file = small_model(3);
     int i = 0;
+    if (strcmp(format, "huggingface") == 0) { /* transformers' rules: then its files decide more */
+        file->cleaning = CLIP_TEXT_HUGGINGFACE;
+        file->preprocess.floor_crop = true;
+        file->ids.end = file->ids.pad = clip_tokenizer_end(file->tokenizer);
+    }
     while (strcmp(clip_export_formats[i], format) != 0) i++;
     const struct clip_export_options options = {(enum clip_export_format)i, CLIP_F32, false};
     const char *folder = test_folder();
@@ -403,12 +408,15 @@ static void gguf_files(void **state)
     mutate((struct format){"gguf", folder, "a.gguf", .open = open_model});
 }
 
-static void folders_of(const char *format, const char *weights, const char *const *files)
+/* `without`: a file that is taken away first, so that others are read in its place; NULL: none. */
+static void folders_of(const char *format, const char *weights, const char *const *files,
+                       const char *without)
 {
     const char *folder = exported(format, "model");
     const char *model = test_path(folder, "model");
     size_t bytes = size_of(model, weights) + size_of(model, "tokenizer.json")
                  + size_of(model, "vocab.json");
+    if (without != NULL) remove(test_path(model, without));
     for (int i = 0; files[i] != NULL; i++) {
         const char *name = test_path(format, files[i]);
         mutate((struct format){name, model, files[i], ".", open_model, .bytes = bytes});
@@ -420,16 +428,18 @@ static void huggingface_folders(void **state)
     (void)state;
     static const char *const files[] = {
         "config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-        "vocab.json", "merges.txt", "model.safetensors", NULL,
+        "model.safetensors", NULL,
     };
-    folders_of("huggingface", "model.safetensors", files);
+    static const char *const others[] = {"vocab.json", "merges.txt", NULL};
+    folders_of("huggingface", "model.safetensors", files, NULL);
+    folders_of("huggingface", "model.safetensors", others, "tokenizer.json");
 }
 
 static void open_clip_folders(void **state)
 {
     (void)state;
     static const char *const files[] = {"open_clip_config.json", NULL};
-    folders_of("open_clip", "open_clip_model.safetensors", files);
+    folders_of("open_clip", "open_clip_model.safetensors", files, NULL);
 }
 
 /* PyTorch's archives come from the reference set, since nothing of ours writes them. */
@@ -480,6 +490,14 @@ static void tokenizer_files(void **state)
     test_write(folder, "a.txt.gz", b.data, b.size);
     clip_buffer_release(&b);
     mutate((struct format){"merges.gz", folder, "a.txt.gz", .open = open_tokenizer});
+    static const char *const unigrams[] = {"unigram.json", "unigram_charsmap.json"};
+    for (size_t i = 0; i < sizeof unigrams / sizeof *unigrams; i++) {
+        const char *path = test_path("tests/reference/tokens", unigrams[i]);
+        test_ok(clip_file_read(path, 1 << 20, &b, &error), &error);
+        test_write(folder, unigrams[i], b.data, b.size);
+        clip_buffer_release(&b);
+        mutate((struct format){unigrams[i], folder, unigrams[i], .open = open_tokenizer});
+    }
 }
 
 static void pictures(void **state)

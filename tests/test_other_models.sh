@@ -45,6 +45,15 @@ check "as a Hugging Face folder" run 0 clip_export --model base --format hugging
 sed -n -e '/^tokenizer/d' -e '/^\[data\]/,$p' "$folder/tiny.ini" >"$folder/on.ini"
 on="clip_train --config on.ini --quiet --init hf"
 check "training goes on from it" run 0 $on --output on
+found='CLIP as Hugging Face writes it, GELU, F32; pictures of 16 in patches of 8, 2 blocks'
+check "... and says what it found" says 0 "$found" ${on/--quiet/} --output said
+check "... as embedding does" says 0 "$found" clip_embed --model hf --images photos --output a.npy
+check "... and measuring" says 0 "$found" clip_eval loss --model hf --data pairs.csv
+check "... and exporting" says 0 "$found" clip_export --model hf --format gguf --output a.gguf
+check "... of what it is told" json '"activation": "gelu"' clip_export --model hf --json --quiet \
+    --format gguf --output a.gguf
+check "... but not of our own" silent 0 "CLIP as" clip_embed --model base --images photos \
+    --output a.npy
 check "... with its sizes" holds on/config.ini 'vision_layers = 2'
 check "... and its tokenizer" holds on/config.ini 'tokenizer = model'
 half_of() { # half_of RUN NAME: NAME is what RUN was at its step 2

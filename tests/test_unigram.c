@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "data/tokenizer.h"
+#include "core/markup.h"
+#include "data/tokenizer_internal.h"
 
 #define FOLDER "tests/reference/tokens/"
 
@@ -69,6 +70,7 @@ static void gives_the_ids_of_tokenizers(void **state)
     compare(FOLDER "unigram.json", FOLDER "unigram.jsonl");
     compare(FOLDER "unigram_bytes.json", FOLDER "unigram_bytes.jsonl");
     compare(FOLDER "unigram_words.json", FOLDER "unigram_words.jsonl");
+    compare(FOLDER "unigram_charsmap.json", FOLDER "unigram_charsmap.jsonl");
 }
 
 static void cuts_and_pads(void **state)
@@ -169,6 +171,65 @@ static void refuses_what_is_not_read(void **state)
     clip_buffer_release(&whole);
 }
 
+/* The bytes of the reference's table of characters. */
+static struct clip_buffer read_table(void)
+{
+    static const char key[] = "\"precompiled_charsmap\":\"";
+    struct clip_error error;
+    struct clip_buffer json = read_file(FOLDER "unigram_charsmap.json"), table = {0};
+    const char *at = strstr(json.data, key);
+    assert_non_null(at);
+    at += strlen(key);
+    test_ok(clip_markup_from_base64(&table, at, strcspn(at, "\""), &error), &error);
+    clip_buffer_release(&json);
+    return table;
+}
+
+/* Reads the table and, where it is taken, runs it over characters that it knows. */
+static clip_status try_table(const struct clip_buffer *bytes, struct clip_error *error)
+{
+    static const char text[] = "e\xCC\x81\xEF\xAC\x81 \xEF\xBC\xA1x\xC2\xB2"
+                               "\xE2\x80\x8B\xE2\x91\xA0\r\n";
+    struct clip_charsmap map = {0};
+    struct clip_points points = {0};
+    struct clip_buffer base64 = {0};
+    test_ok(clip_markup_base64(&base64, bytes->data, bytes->size, error), error);
+    clip_status status = clip_charsmap_read(&map, base64.data, "table.json", error);
+    if (status == CLIP_OK) {
+        test_ok(clip_points_decode(&points, text, strlen(text), error), error);
+        test_ok(clip_charsmap_run(&map, &points, error), error);
+    }
+    clip_points_release(&points);
+    clip_charsmap_release(&map);
+    clip_buffer_release(&base64);
+    return status;
+}
+
+/* Whatever bit is wrong: the table is refused, or leads nowhere outside of itself. */
+static void a_damaged_charsmap_is_refused_or_harmless(void **state)
+{
+    (void)state;
+    static const char damaged[] = "table.json: the tokenizer's precompiled_charsmap is damaged";
+    struct clip_error error;
+    struct clip_buffer table = read_table();
+    int64_t refused = 0;
+    size_t size = table.size;
+    test_ok(try_table(&table, &error), &error);
+    for (size_t bit = 0; bit < 8 * size; bit += 3) {
+        table.data[bit / 8] = (char)(table.data[bit / 8] ^ 1 << bit % 8);
+        clip_status status = try_table(&table, &error);
+        if (status != CLIP_OK) test_fails(status, &error, CLIP_ERR_FORMAT, damaged);
+        refused += status != CLIP_OK;
+        table.data[bit / 8] = (char)(table.data[bit / 8] ^ 1 << bit % 8);
+    }
+    assert_true(refused > 1000);
+    for (table.size = 0; table.size < size; table.size += table.size < 20 ? 1 : 97) {
+        if (table.size >= 4 + 512 * 4 && table.data[table.size - 1] == '\0') continue;
+        test_fails(try_table(&table, &error), &error, CLIP_ERR_FORMAT, damaged);
+    }
+    clip_buffer_release(&table);
+}
+
 static void refuses_text_that_is_not_utf8(void **state)
 {
     (void)state;
@@ -189,6 +250,7 @@ int main(void)
         cmocka_unit_test(cuts_and_pads),
         cmocka_unit_test(gives_text_back),
         cmocka_unit_test(refuses_what_is_not_read),
+        cmocka_unit_test(a_damaged_charsmap_is_refused_or_harmless),
         cmocka_unit_test(refuses_text_that_is_not_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

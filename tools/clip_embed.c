@@ -137,7 +137,7 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
     };
     bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
-    CLIP_TRY(clip_model_options_open(&e, &job->model, &how, error));
+    CLIP_TRY(clip_model_options_open(&e, cli, &job->model, &how, error));
     *dim = clip_embedder_dim(e);
     if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
     else if (job->pairs != NULL) status = embed_pairs(job, e, cli->quiet, outcome, error);

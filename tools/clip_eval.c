@@ -143,7 +143,7 @@ static int run_similarity(int argc, char **argv)
     struct clip_embedder *e = NULL;
     struct comparison c = {0};
     clip_status status;
-    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     c.texts = texts.items;
     c.m = texts.count;
     CLIP_TRY(compare(&c, e, &images, &error));
@@ -212,7 +212,7 @@ static int run_retrieval(int argc, char **argv)
     struct clip_retrieval_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_object();
@@ -260,7 +260,7 @@ static int run_loss(int argc, char **argv)
     struct clip_loss_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
-    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_loss_run(e, set, batch_size, cli.quiet, &r, &error));
     if (cli.json) {
         json_t *result = json_pack("{s:f, s:I, s:I, s:I, s:I, s:f}", "loss", r.loss, "batch_size",

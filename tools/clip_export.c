@@ -58,6 +58,7 @@ int main(int argc, char **argv)
     const struct clip_model_file_options open = {
         .weights = clip_model_options_raw(&model) ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
         .tokenizer = model.tokenizer,
+        .say = !cli.quiet,
     };
     clip_status status;
     CLIP_TRY(find_format(format_name, &export.format, &error));
@@ -68,10 +69,14 @@ int main(int argc, char **argv)
                   file->source);
     CLIP_TRY(clip_model_export(file, output, &export, &error));
     if (cli.json) {
-        json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:b}", "output", output, "format",
-                                   format_name, "dtype", dtype, "parameters",
+        const struct clip_model_config *c = &file->model->config;
+        json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output,
+                                   "format", format_name, "dtype", dtype, "parameters",
                                    (json_int_t)clip_model_parameters(file->model), "checksum",
-                                   file->checksum, "tokenizer", file->tokenizer != NULL);
+                                   file->checksum, "tokenizer", file->tokenizer != NULL,
+                                   "source_format", file->format ? file->format : "clip.c",
+                                   "activation", c->quick_gelu  ? "quick_gelu"
+                                                 : c->gelu_tanh ? "gelu_tanh" : "gelu");
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {

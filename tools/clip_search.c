@@ -104,7 +104,7 @@ static int run_index(int argc, char **argv)
     struct clip_index_changes changes = {0};
     const struct clip_embedder_options how = {.checksum = true};
     clip_status status;
-    CLIP_TRY(clip_model_options_open(&e, &job.model, &how, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &job.model, &how, &error));
     CLIP_TRY(update(&job, e, &changes, &error));
     CLIP_TRY(clip_index_list_read(&index, job.output, &error));
     CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
@@ -204,13 +204,14 @@ out:
      .help = "which weights the index was made with (ema)"},                           \
     TOKENIZER_OPTION(m)
 
-static clip_status open_model(struct clip_embedder **out, const struct clip_model_options *options,
+static clip_status open_model(struct clip_embedder **out, const struct clip_cli *cli,
+                              const struct clip_model_options *options,
                               const struct clip_index *index,
                               const struct clip_embedder_options *how, struct clip_error *error)
 {
     struct clip_model_options found = *options;
     if (found.model == NULL) found.model = index->model;
-    return clip_model_options_open(out, &found, how, error);
+    return clip_model_options_open(out, cli, &found, how, error);
 }
 
 /* ---- query --------------------------------------------------------------------------------- */
@@ -310,7 +311,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no pictures under %s; folders are compared as they were given "
                            "to clip_search index", job->index, job->under.items[0]));
-    CLIP_TRY(open_model(&e, &job->model, &index, &how, error));
+    CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(embed_query(&query, job, e, error));
     CLIP_NEW(hits, job->top < index.count ? job->top : index.count);
@@ -407,7 +408,7 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     if (index.texts)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s is an index of texts; the page shows pictures", job->index));
-    CLIP_TRY(open_model(&e, &job->model, &index, &how, error));
+    CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(clip_api_create(&api, &index, e, (int)cli->threads, error));
     CLIP_TRY(clip_http_start(&http, api, job->address, (int)job->port, error));

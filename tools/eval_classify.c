@@ -316,7 +316,7 @@ int clip_eval_classify(int argc, char **argv)
     CLIP_TRY(split_arguments(&c, &cli, &error));
     check_usage(&cli, &c);
     CLIP_TRY(read_words(&c, &error));
-    CLIP_TRY(clip_model_options_open(&e, &c.model, NULL, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &c.model, NULL, &error));
     CLIP_TRY(embed(&c, e, cli.quiet, &error));
     CLIP_TRY(classify(&c, e, &error));
     if (cli.json) CLIP_TRY(print_json(&c, &error));

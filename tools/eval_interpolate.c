@@ -261,7 +261,8 @@ static clip_status run(struct arguments *a, const struct clip_cli *cli, struct c
     struct mixes mixes = {0};
     struct report r = {&fresh.task, &old.task, &mixes, 0, a->keep, !isnan(a->choose)};
     const struct clip_model_file_options open = {
-        .weights = strcmp(a->weights, "raw") == 0 ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA};
+        .weights = strcmp(a->weights, "raw") == 0 ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
+        .say = !cli->quiet};
     CLIP_TRY(read_alphas(&mixes, a->alphas, error));
     if (r.by_hand) CLIP_TRY(add_alpha(&mixes, a->choose, error));
     qsort(mixes.items, (size_t)mixes.count, sizeof *mixes.items, by_alpha);

@@ -197,7 +197,7 @@ int clip_eval_zeroshot(int argc, char **argv)
     struct clip_zeroshot_result result = {0};
     struct confusions all = {0};
     clip_status status;
-    CLIP_TRY(clip_model_options_open(&e, &model, NULL, &error));
+    CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_class_list_read(class_file, &classes, &error));
     CLIP_TRY(template_file != NULL ? clip_templates_read(template_file, &templates, &error)
                                    : clip_template_set(template_set, &templates, &error));

@@ -7,7 +7,7 @@ bool clip_model_options_raw(const struct clip_model_options *options)
     return strcmp(options->weights, "raw") == 0;
 }
 
-clip_status clip_model_options_open(struct clip_embedder **out,
+clip_status clip_model_options_open(struct clip_embedder **out, const struct clip_cli *cli,
                                     const struct clip_model_options *options,
                                     const struct clip_embedder_options *how,
                                     struct clip_error *error)
@@ -15,6 +15,7 @@ clip_status clip_model_options_open(struct clip_embedder **out,
     struct clip_embedder_options all = {0};
     if (how != NULL) all = *how;
     all.tokenizer = options->tokenizer;
+    all.say = !cli->quiet;
     all.raw_weights = clip_model_options_raw(options);
     all.bf16 = options->precision != NULL && strcmp(options->precision, "bf16") == 0;
     return clip_embedder_open(out, options->model, &all, error);

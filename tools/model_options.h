@@ -26,8 +26,9 @@ struct clip_model_options { /* start from {.weights = "ema"} */
 #define MODEL_OPTIONS(m)                                                               \
     MODEL_OPTION(m), WEIGHTS_OPTION(m), TOKENIZER_OPTION(m), PRECISION_OPTION(m)
 
-/* Opens options->model as they say; `how`, NULL for nothing, is what else is wanted of it. */
-clip_status clip_model_options_open(struct clip_embedder **out,
+/* Opens options->model as they say; `how`, NULL for nothing, is what else is wanted of it. What was
+ * found of another project's model is said, unless the command line asked for quiet. */
+clip_status clip_model_options_open(struct clip_embedder **out, const struct clip_cli *cli,
                                     const struct clip_model_options *options,
                                     const struct clip_embedder_options *how,
                                     struct clip_error *error);

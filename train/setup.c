@@ -264,10 +264,11 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
 {
     clip_status status;
     const char *init = options->init;
+    const struct clip_model_file_options open = {.say = !options->quiet};
     struct clip_model_file *file = NULL;
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
     if (init != NULL) {
-        CLIP_TRY(clip_model_file_open(&file, init, NULL, error));
+        CLIP_TRY(clip_model_file_open(&file, init, &open, error));
         CLIP_TRY(adopt_description(s, &file->model->config, init, error));
         CLIP_TRY(adopt_preprocessing(s, file, error));
     }

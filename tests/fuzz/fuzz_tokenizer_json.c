@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char text[] = "two green  Squares\n, 42 times</s>\xC3\xA9";
+    static const char text[] = "two green  Squares\n, 42 times</s>\xC3\xA9"
+                               "e\xCC\x81\xEF\xAC\x81\xEF\xBC\xA1\xC2\xB2\xE2\x80\x8B";
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_error error = {0};
     struct clip_ids ids = {0};
