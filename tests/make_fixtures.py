@@ -296,6 +296,8 @@ def make_pictures():
 
 def make_run():
     config = open_clip_config(False)
+    while min(config["vision_cfg"]["width"], config["text_cfg"]["width"]) < 8:
+        config = open_clip_config(False)  # (LayerNorm over 4 numbers is no matter of float32)
     config["text_cfg"]["mlp_ratio"] = draw.choice((2.0, 3.0, 4.0))
     ref.TRAIN_MODEL = config
     ref.RUN = dict(ref.RUN, batch_size=draw.randint(4, 9), warmup=draw.randint(2, 6),

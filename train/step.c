@@ -369,7 +369,7 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     clip_status status;
     int64_t n = piece_size(s), all = s->options.batch_size;
     int64_t texts = n < all ? n : most_texts(s);
-    int64_t words_count = tokens / (all > 0 ? all : 1) * texts;
+    int64_t words_count = (int64_t)ceil((double)tokens * (double)texts / (double)(all ? all : 1));
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
