@@ -50,7 +50,7 @@ check "... and says what it found" says 0 "$found" ${on/--quiet/} --output said
 check "... as embedding does" says 0 "$found" clip_embed --model hf --images photos --output a.npy
 check "... and measuring" says 0 "$found" clip_eval loss --model hf --data pairs.csv
 check "... and exporting" says 0 "$found" clip_export --model hf --format gguf --output a.gguf
-check "... of what it is told" json '"activation": "gelu"' clip_export --model hf --json --quiet \
+check "... of what it is told" json '"activation":"gelu"' clip_export --model hf --json --quiet \
     --format gguf --output a.gguf
 check "... but not of our own" silent 0 "CLIP as" clip_embed --model base --images photos \
     --output a.npy
