@@ -4,34 +4,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/threads.h"
 
-/* A thread's memory hangs on a key whose destructor frees it when the thread ends. */
-struct memory {
+/* A thread's pieces hang on a key whose destructor frees them when the thread ends. */
+struct piece {
     size_t size;
-    _Alignas(64) char bytes[];
+    char *bytes;
+};
+
+struct pieces {
+    struct piece piece[CLIP_MEMORY_PIECES];
 };
 
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool made;
 
-static void make_key(void) { made = pthread_key_create(&key, free) == 0; }
+static void free_pieces(void *value)
+{
+    struct pieces *pieces = value;
+    for (int i = 0; i < CLIP_MEMORY_PIECES; i++) free(pieces->piece[i].bytes);
+    free(pieces);
+}
 
-void *clip_thread_memory(size_t bytes)
+static void make_key(void) { made = pthread_key_create(&key, free_pieces) == 0; }
+
+static struct pieces *pieces_of_thread(void)
+{
+    pthread_once(&once, make_key);
+    struct pieces *mine = made ? pthread_getspecific(key) : NULL;
+    if (!made || mine != NULL) return mine;
+    mine = calloc(1, sizeof *mine);
+    if (mine != NULL && pthread_setspecific(key, mine) == 0) return mine;
+    free(mine);
+    return NULL;
+}
+
+void *clip_thread_memory(enum clip_thread_piece piece, size_t bytes)
 {
     enum { STEP = 1 << 16 };
-    pthread_once(&once, make_key);
-    struct memory *mine = made ? pthread_getspecific(key) : NULL;
-    if (!made || bytes > SIZE_MAX / 2) return NULL;
-    if (mine != NULL && mine->size >= bytes) return mine->bytes;
-    size_t size = (bytes + sizeof *mine + STEP - 1) / STEP * STEP;
-    struct memory *more = aligned_alloc(64, size);
-    if (more == NULL || pthread_setspecific(key, more) != 0) {
-        free(more);
-        return NULL;
-    }
-    free(mine);
-    more->size = size - sizeof *more;
-    return more->bytes;
+    struct pieces *pieces = pieces_of_thread();
+    if (pieces == NULL || bytes > SIZE_MAX / 2) return NULL;
+    struct piece *mine = &pieces->piece[piece];
+    if (mine->bytes != NULL && mine->size >= bytes) return mine->bytes;
+    size_t size = (bytes + STEP) / STEP * STEP;
+    char *more = aligned_alloc(64, size);
+    if (more == NULL) return NULL;
+    clip_memory_large_pages(more, size);
+    free(mine->bytes);
+    *mine = (struct piece){size, more};
+    return more;
 }

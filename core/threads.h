@@ -20,10 +20,12 @@ void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *co
 int clip_thread_number(void);
 
 /* At least `bytes` of memory of the calling thread's own, 64-byte aligned, to be used until the
- * thread's next call: for inner loops that need room and must not allocate each time. The same
- * piece again while it is large enough; freed when the thread ends. NULL: memory is short. Nobody
- * who uses it calls somebody who does: today the products of kernels/ alone. */
-void *clip_thread_memory(size_t bytes);
+ * thread's next call for the same piece: for inner loops that need room and must not allocate each
+ * time. The same piece again while it is large enough; freed when the thread ends. NULL: memory is
+ * short. Nobody who uses a piece calls somebody who uses it too: today the products of kernels/
+ * alone do, one piece inside a parallel loop, the other to lend it to all threads of a loop. */
+enum clip_thread_piece { CLIP_MEMORY_OWN, CLIP_MEMORY_LENT, CLIP_MEMORY_PIECES };
+void *clip_thread_memory(enum clip_thread_piece piece, size_t bytes);
 
 /* Around a call of a library that would start threads of its own (OpenBLAS takes as many as OpenMP
  * offers): the calling thread is offered one; gives what restore takes. */

@@ -20,22 +20,17 @@ bool clip_gemm_sums_in_c(const struct clip_gemm *g)
 
 bool clip_gemm_rows_apart(void) { return !clip_gemm_by_openblas(); }
 
-struct cut {
-    const struct clip_gemm *g;
-    int64_t tile_m, tile_n, tiles_n;
-};
-
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* OpenBLAS: tiles of about 512 x 512, halved along their longer side until there are 4 of them or
  * they are 64 wide: more would make it pack each operand again and again. */
-static void cut_for_openblas(struct cut *cut)
+static void cut_for_openblas(struct clip_cut *cut)
 {
     enum { LARGEST = 512, SMALLEST = 64, WANTED = 4 };
-    const struct clip_gemm *g = cut->g;
-    cut->tile_m = g->m < LARGEST ? g->m : LARGEST;
-    cut->tile_n = g->n < LARGEST ? g->n : LARGEST;
-    while (divide_up(g->m, cut->tile_m) * divide_up(g->n, cut->tile_n) < WANTED) {
+    int64_t m = cut->rows.count, n = cut->columns.count;
+    cut->tile_m = m < LARGEST ? m : LARGEST;
+    cut->tile_n = n < LARGEST ? n : LARGEST;
+    while (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) < WANTED) {
         int64_t *longer = cut->tile_m >= cut->tile_n ? &cut->tile_m : &cut->tile_n;
         if (*longer < 2 * SMALLEST) break;
         *longer = (*longer / 2 + 15) / 16 * 16;
@@ -49,58 +44,70 @@ static int64_t equal_pieces(int64_t size, int64_t most, int64_t step)
     return divide_up(divide_up(size, pieces), step) * step;
 }
 
-/* Ours: as large as packing likes, then smaller until there is work for many threads. Packing B
- * costs most, so columns are cut first. */
-static void cut_for(const struct clip_gemm_set *set, struct cut *cut)
+/* As large as the caches like, then smaller until there is work for many threads. */
+void clip_gemm_cut(struct clip_cut *cut)
 {
     enum { WANTED = 16, LEAST_N = 96, LEAST_M = 112 };
-    const struct clip_gemm *g = cut->g;
+    const struct clip_gemm_set *set = clip_gemm_set();
+    int64_t m = cut->rows.count, n = cut->columns.count;
     int64_t most_m = CLIP_TILE_M / set->rows * set->rows, most_n = CLIP_TILE_N;
     for (;;) {
-        cut->tile_m = equal_pieces(g->m, most_m, set->rows);
-        cut->tile_n = equal_pieces(g->n, most_n, set->columns);
-        if (divide_up(g->m, cut->tile_m) * divide_up(g->n, cut->tile_n) >= WANTED) break;
+        cut->tile_m = equal_pieces(m, most_m, set->rows);
+        cut->tile_n = equal_pieces(n, most_n, set->columns);
+        if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= WANTED) break;
         if (cut->tile_n >= 2 * LEAST_N) most_n = cut->tile_n / 2;
         else if (cut->tile_m >= 2 * LEAST_M) most_m = cut->tile_m / 2;
         else break;
     }
 }
 
-static struct cut cut_tiles(const struct clip_gemm *g)
+static int64_t tiles_across(const struct clip_cut *cut)
 {
-    struct cut cut = {.g = g};
-    if (clip_gemm_by_openblas()) cut_for_openblas(&cut);
-    else cut_for(clip_gemm_set(), &cut);
-    cut.tiles_n = divide_up(g->n, cut.tile_n);
-    return cut;
+    return divide_up(cut->columns.count, cut->tile_n);
 }
 
 static void compute_tile(void *context, int64_t i)
 {
-    const struct cut *cut = context;
-    const struct clip_gemm *g = cut->g;
-    struct clip_tile tile = {.row = i / cut->tiles_n * cut->tile_m,
-                             .column = i % cut->tiles_n * cut->tile_n};
-    tile.m = g->m - tile.row < cut->tile_m ? g->m - tile.row : cut->tile_m;
-    tile.n = g->n - tile.column < cut->tile_n ? g->n - tile.column : cut->tile_n;
-    if (clip_gemm_by_openblas()) clip_gemm_openblas(g, &tile);
-    else clip_gemm_own(g, &tile);
+    const struct clip_cut *cut = context;
+    int64_t down = i / tiles_across(cut) * cut->tile_m;
+    int64_t across = i % tiles_across(cut) * cut->tile_n;
+    struct clip_tile tile = {.row = cut->rows.begin + down, .m = cut->rows.count - down,
+                             .column = cut->columns.begin + across,
+                             .n = cut->columns.count - across};
+    if (tile.m > cut->tile_m) tile.m = cut->tile_m;
+    if (tile.n > cut->tile_n) tile.n = cut->tile_n;
+    if (clip_gemm_by_openblas()) clip_gemm_openblas(cut->g, &tile);
+    else clip_gemm_own(cut->g, cut->packed, &tile);
+}
+
+void clip_gemm_tiles(struct clip_cut *cut)
+{
+    clip_parallel_for(divide_up(cut->rows.count, cut->tile_m) * tiles_across(cut), compute_tile,
+                      cut);
+}
+
+static bool has_few_rows(const struct clip_gemm *g)
+{
+    return g->m <= CLIP_GEMM_FEW_STRIPS * clip_gemm_set()->rows;
+}
+
+size_t clip_gemm_room(const struct clip_gemm *g)
+{
+    return clip_gemm_by_openblas() || has_few_rows(g) ? 0 : clip_gemm_packed_bytes(g);
 }
 
 void clip_gemm(const struct clip_gemm *g)
 {
     assert(!(g->accumulate && g->c.bf16));
     if (g->m < 1 || g->n < 1) return;
-    struct cut cut = cut_tiles(g);
-    clip_parallel_for(divide_up(g->m, cut.tile_m) * cut.tiles_n, compute_tile, &cut);
-}
-
-void clip_gemm_serial(const struct clip_gemm *g)
-{
-    assert(!(g->accumulate && g->c.bf16));
-    if (g->m < 1 || g->n < 1) return;
-    struct cut cut = cut_tiles(g);
-    for (int64_t i = 0; i < divide_up(g->m, cut.tile_m) * cut.tiles_n; i++) compute_tile(&cut, i);
+    struct clip_cut cut = {.g = g, .rows = {0, g->m}, .columns = {0, g->n}};
+    if (clip_gemm_by_openblas()) {
+        cut_for_openblas(&cut);
+    } else {
+        if (!has_few_rows(g) && clip_gemm_packed(g)) return;
+        clip_gemm_cut(&cut);
+    }
+    clip_gemm_tiles(&cut);
 }
 
 double clip_multiply_adds(bool bf16, int64_t rounds, float *out)

@@ -28,6 +28,8 @@
 #ifndef CLIP_KERNELS_GEMM_H
 #define CLIP_KERNELS_GEMM_H
 
+#include <stddef.h>
+
 #include "kernels/kernels.h"
 
 struct clip_operand {
@@ -56,10 +58,12 @@ struct clip_gemm {
 };
 
 /* m, n or k may be 0. C overlaps nothing that is read but itself, or `residual` where both are the
- * same matrix. Threaded over tiles of C. */
+ * same matrix. Threaded, but inside clip_parallel_for in the calling thread; the same bits. */
 void clip_gemm(const struct clip_gemm *g);
-/* The same in the calling thread, for use inside clip_parallel_for; the same bits. */
-void clip_gemm_serial(const struct clip_gemm *g);
+
+/* Bytes that the calling thread packs operands into, beside what every thread has: of g, its sizes
+ * and multiply_bf16 alone are read. */
+size_t clip_gemm_room(const struct clip_gemm *g);
 
 bool clip_gemm_rows_apart(void); /* a row's bits do not depend on the other rows */
 

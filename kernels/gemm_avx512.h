@@ -138,11 +138,17 @@ static inline __attribute__((always_inline)) void
 rows_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
         int64_t length, const struct clip_groups *groups)
 {
+    enum { AHEAD = 8 }; /* rows: the processor does not follow from row to row by itself */
     int64_t each = elements_a_unit(kind), width = groups->width, step = groups->step;
+    size_t element = source_element(from);
     for (int64_t p = 0; p < length; p += each, to += step) {
         const void *row = source_line(from, p);
         const void *next = p + 1 < length ? source_line(from, p + 1) : NULL;
         uint32_t *group = to;
+        for (int64_t i = 0; i < each && p + i + AHEAD < length; i++) {
+            const char *later = source_line(from, p + i + AHEAD);
+            for (size_t j = 0; j < (size_t)n * element; j += 64) __builtin_prefetch(later + j);
+        }
         for (int64_t j = 0; j < n; j += width, group += groups->distance) {
             int64_t left = n - j < width ? n - j : width;
             for (int64_t i = 0; i < step; i += LANES)

@@ -81,7 +81,8 @@ void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)
 {
     _Alignas(64) float small[(2 * DEPTH + SMALL_SIDE) * SMALL_SIDE];
     bool needs_room = g->a.bf16 || g->b.bf16 || g->multiply_bf16 || !clip_gemm_sums_in_c(g);
-    float *memory = needs_room ? clip_thread_memory(sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
+    float *memory = needs_room ? clip_thread_memory(CLIP_MEMORY_OWN,
+                                                    sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
                                : NULL;
     struct room room = {SIDE, memory, NULL, NULL};
     if (needs_room && memory == NULL) room = (struct room){SMALL_SIDE, small, NULL, NULL};

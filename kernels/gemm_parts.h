@@ -63,8 +63,6 @@ struct clip_gemm_set {
     double (*dots)(int64_t rounds, float *out); /* clip_multiply_adds of pairs, or NULL */
 };
 
-/* ---- small products of operands packed whole (gemm_whole.c) ---------------------------------- */
-
 /* How a product is multiplied: by which set, whether rounded, whether in pairs, elements of k in a
  * block. */
 struct clip_pace {
@@ -73,8 +71,26 @@ struct clip_pace {
     int64_t depth;
     const clip_multiply_fn *multiply;
 };
+
+struct clip_span { /* [begin, begin + count) */
+    int64_t begin, count;
+};
+
+/* ---- packing (gemm_pack.c) ------------------------------------------------------------------- */
+
 struct clip_pace clip_gemm_pace(bool multiply_bf16);
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
+/* Of `length` elements of k, at most a block: units; units from panel to panel. */
+int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length);
+int64_t clip_gemm_panel_size(const struct clip_pace *pace, int64_t length);
+/* Rows of op(A) as strips, CLIP_GEMM_STRIP apart; columns of op(B) as panels; k within a block. */
+void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_operand *a,
+                           const struct clip_span *rows, const struct clip_span *k, uint32_t *to);
+void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_operand *b,
+                           const struct clip_span *columns, const struct clip_span *k,
+                           uint32_t *to);
+
+/* ---- small products of operands packed whole (gemm_whole.c) ---------------------------------- */
 
 struct clip_whole { /* op(B), k x n */
     const uint32_t *units;
@@ -107,10 +123,45 @@ bool clip_gemm_has_finish(const struct clip_gemm *g);
 /* May sums wait in C itself until they are finished? */
 bool clip_gemm_sums_in_c(const struct clip_gemm *g);
 
-enum { CLIP_TILE_M = 448, CLIP_TILE_N = 384 }; /* the largest tile that clip_gemm_own takes */
+/* ---- large products (gemm_packed.c) ---------------------------------------------------------- */
 
-/* One tile in the calling thread, by a set of ours (gemm_own.c), by OpenBLAS (gemm_openblas.c). */
-void clip_gemm_own(const struct clip_gemm *g, const struct clip_tile *tile);
+/* What of the operands is packed, once for all threads: block after block of k, in each all strips
+ * of the rows, all panels of the columns. */
+struct clip_packed {
+    struct clip_pace pace;
+    struct clip_span rows, columns, k;
+    uint32_t *a, *b;
+};
+/* The strip of row i of op(A), the panel of column j of op(B), in the block that begins at p. */
+const uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);
+const uint32_t *clip_packed_panel(const struct clip_packed *packed, int64_t j, int64_t p);
+
+/* The whole product; false: there is no memory to pack in, and nothing was done. */
+bool clip_gemm_packed(const struct clip_gemm *g);
+size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
+
+/* ---- a tile in the calling thread ------------------------------------------------------------ */
+
+enum {
+    CLIP_TILE_M = 448, CLIP_TILE_N = 384, /* the largest tile that clip_gemm_own takes */
+    CLIP_GEMM_FEW_STRIPS = 8,             /* packed where they are used */
+};
+
+/* How a product, or a part of it, is cut into tiles: from the top left, row after row. */
+struct clip_cut {
+    const struct clip_gemm *g;
+    const struct clip_packed *packed; /* or NULL */
+    struct clip_span rows, columns;
+    int64_t tile_m, tile_n;
+};
+/* Cut for a set of ours, and computed: in threads where it is called outside a parallel loop. */
+void clip_gemm_cut(struct clip_cut *cut);
+void clip_gemm_tiles(struct clip_cut *cut);
+
+/* By a set of ours (gemm_own.c), of what is packed or (NULL) of the operands; by OpenBLAS
+ * (gemm_openblas.c). */
+void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
+                   const struct clip_tile *tile);
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile);
 
 const struct clip_gemm_set *clip_gemm_set(void); /* the processor's, or CLIP_KERNELS' (table.c) */

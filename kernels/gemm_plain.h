@@ -23,11 +23,15 @@ static inline uint32_t plain_unit(enum clip_pack kind, const void *line, int64_t
     return unit_of_f32(x);
 }
 
+static inline size_t source_element(const struct clip_source *from) /* bytes */
+{
+    return from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS ? 2 : 4;
+}
+
 /* Line i of the source. */
 static inline const void *source_line(const struct clip_source *from, int64_t i)
 {
-    bool halves = from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS;
-    return (const char *)from->data + i * from->ld * (halves ? 2 : 4);
+    return (const char *)from->data + i * from->ld * (int64_t)source_element(from);
 }
 
 static inline void plain_lines(uint32_t *restrict to, const struct clip_source *from, int64_t n,

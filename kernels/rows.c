@@ -412,7 +412,9 @@ typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 static double multiply_adds(int64_t rounds, float *out)
 {
     enum { CHAINS = 12 };
-    vector a = (vector){0} + 0.999999f, b = (vector){0} + 1e-6f, total = {0};
+    /* The compiler may not know what comes out of a chain, or it leaves the chain away. */
+    volatile float factor = 0.999999f, term = 1e-6f;
+    vector a = (vector){0} + factor, b = (vector){0} + term, total = {0};
     vector c0 = a, c1 = a * 2, c2 = a * 3, c3 = a * 4, c4 = a * 5,
            c5 = a * 6; /* unlike, or one would do for all */
     vector c6 = a * 7, c7 = a * 8, c8 = a * 9, c9 = a * 10, c10 = a * 11, c11 = a * 12;

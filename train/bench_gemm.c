@@ -18,30 +18,28 @@ struct matrices {
     uint16_t *x_bf16, *y_bf16;
 };
 
-static void add(struct clip_bench_gemm_result *r, const char *name, int64_t rows, int64_t width,
-                int64_t depth, int64_t calls)
+int64_t clip_bench_products(const struct clip_model_config *c, int64_t batch_size, int64_t tokens,
+                            struct clip_bench_product *products)
 {
-    r->products[r->count++] = (struct clip_bench_product){
-        .name = name, .rows = rows, .width = width, .depth = depth, .calls = calls};
-}
-
-static void list(const struct clip_model_config *c, const struct clip_bench_gemm_options *o,
-                 struct clip_bench_gemm_result *r)
-{
-    int64_t grid = c->image_size / c->patch_size, patches = o->batch_size * grid * grid;
-    int64_t rows = patches + o->batch_size, v = c->vision_width, t = c->text_width;
+    int64_t grid = c->image_size / c->patch_size, patches = batch_size * grid * grid;
+    int64_t rows = patches + batch_size, v = c->vision_width, t = c->text_width;
     int64_t v_hidden = (int64_t)((double)v * c->vision_mlp_ratio);
     int64_t t_hidden = (int64_t)((double)t * c->text_mlp_ratio);
-    add(r, "patch_embed", patches, v, 3 * c->patch_size * c->patch_size, 1);
-    add(r, "vision in_proj", rows, 3 * v, v, c->vision_layers);
-    add(r, "vision out_proj", rows, v, v, c->vision_layers);
-    add(r, "vision c_fc", rows, v_hidden, v, c->vision_layers);
-    add(r, "vision c_proj", rows, v, v_hidden, c->vision_layers);
-    add(r, "text in_proj", o->tokens, 3 * t, t, c->text_layers);
-    add(r, "text out_proj", o->tokens, t, t, c->text_layers);
-    add(r, "text c_fc", o->tokens, t_hidden, t, c->text_layers);
-    add(r, "text c_proj", o->tokens, t, t_hidden, c->text_layers);
-    add(r, "logits", o->batch_size, o->batch_size, c->embed_dim, 1);
+    int64_t pixels = 3 * c->patch_size * c->patch_size;
+    const struct clip_bench_product list[] = {
+        {.name = "patch_embed", patches, v, pixels, 1},
+        {.name = "vision in_proj", rows, 3 * v, v, c->vision_layers},
+        {.name = "vision out_proj", rows, v, v, c->vision_layers},
+        {.name = "vision c_fc", rows, v_hidden, v, c->vision_layers},
+        {.name = "vision c_proj", rows, v, v_hidden, c->vision_layers},
+        {.name = "text in_proj", tokens, 3 * t, t, c->text_layers},
+        {.name = "text out_proj", tokens, t, t, c->text_layers},
+        {.name = "text c_fc", tokens, t_hidden, t, c->text_layers},
+        {.name = "text c_proj", tokens, t, t_hidden, c->text_layers},
+        {.name = "logits", batch_size, batch_size, c->embed_dim, 1},
+    };
+    memcpy(products, list, sizeof list);
+    return sizeof list / sizeof *list;
 }
 
 static struct clip_gemm forward(const struct clip_bench_product *p, const struct matrices *m,
@@ -119,7 +117,7 @@ clip_status clip_bench_gemm(const struct clip_model_config *config,
     struct matrices m = {0};
     int64_t x = 0, y = 0, w = 0;
     *r = (struct clip_bench_gemm_result){0};
-    list(config, o, r);
+    r->count = clip_bench_products(config, o->batch_size, o->tokens, r->products);
     for (int64_t i = 0; i < r->count; i++) {
         const struct clip_bench_product *p = &r->products[i];
         x = larger(x, p->rows * p->depth);

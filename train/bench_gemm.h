@@ -28,6 +28,10 @@ struct clip_bench_gemm_options {
     double seconds;             /* for each figure */
 };
 
+/* The list alone; how many. */
+int64_t clip_bench_products(const struct clip_model_config *config, int64_t batch_size,
+                            int64_t tokens, struct clip_bench_product *products);
+
 clip_status clip_bench_gemm(const struct clip_model_config *config,
                             const struct clip_bench_gemm_options *options,
                             struct clip_bench_gemm_result *result, struct clip_error *error);

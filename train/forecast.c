@@ -2,11 +2,13 @@
 #include <math.h>
 
 #include "core/threads.h"
+#include "kernels/gemm.h"
 #include "train/bench.h"
+#include "train/bench_gemm.h"
 #include "train/setup.h"
 
 enum {
-    THREAD_BYTES = 2 << 20, /* a thread's stack and packed operands */
+    THREAD_BYTES = 2 << 20, /* a thread's stack and room for a tile */
     SAVE_BYTES = 40 << 20,  /* what HDF5 takes while a checkpoint is written */
 };
 
@@ -50,6 +52,24 @@ static int64_t loader_bytes(const struct clip_setup *s)
     return pixels * ((int64_t)(sizeof(float) + 1) * s->config->train.batch_size + ahead);
 }
 
+/* What the largest product of a step packs, forward and backward. */
+static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t tokens)
+{
+    struct clip_bench_product products[CLIP_BENCH_PRODUCTS];
+    int64_t count = clip_bench_products(&s->model_config, pairs, tokens, products), most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t sizes[] = {products[i].rows, products[i].width, products[i].depth};
+        for (int k = 0; k < 3; k++) { /* y, dx, dw: k is each of the three */
+            const struct clip_gemm g = {.m = sizes[k == 0 ? 1 : 0], .k = sizes[k],
+                                        .n = sizes[k == 2 ? 1 : 2],
+                                        .multiply_bf16 = s->step->options.precision == CLIP_BF16};
+            int64_t bytes = (int64_t)clip_gemm_room(&g);
+            if (bytes > most) most = bytes;
+        }
+    }
+    return most;
+}
+
 clip_status clip_train_forecast(struct clip_config *config,
                                 const struct clip_train_options *options,
                                 struct clip_train_forecast *f, struct clip_error *error)
@@ -80,7 +100,10 @@ clip_status clip_train_forecast(struct clip_config *config,
                        f->trained * (4 + 2 * moment + (s.step->ema != NULL ? 4 : 0));
     f->activation_bytes = (int64_t)activations;
     /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
+    int64_t pairs = config->train.micro_batch > 0 ? config->train.micro_batch
+                                                  : config->train.batch_size;
     f->peak_bytes = clip_bench_peak_rss() + f->activation_bytes + loader_bytes(&s) +
+                    packing_bytes(&s, pairs, (int64_t)(f->tokens_per_caption * (double)pairs)) +
                     THREAD_BYTES * clip_threads_count() + SAVE_BYTES;
 out:
     clip_setup_release(&s);

@@ -1,0 +1,77 @@
+/* Packing: rows of A become strips, columns of B panels. */
+#include <stddef.h>
+
+#include "kernels/gemm_parts.h"
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+struct clip_pace clip_gemm_pace(bool multiply_bf16)
+{
+    const struct clip_gemm_set *set = clip_gemm_set();
+    bool pairs = multiply_bf16 && set->multiply_pairs[0] != NULL;
+    return (struct clip_pace){set, multiply_bf16, pairs,
+                              pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH,
+                              pairs ? set->multiply_pairs : set->multiply};
+}
+
+enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16)
+{
+    if (pace->pairs) return bf16 ? CLIP_PACK_PAIRS : CLIP_PACK_PAIRS_OF_F32;
+    if (bf16) return CLIP_PACK_WIDENED;
+    return pace->round ? CLIP_PACK_ROUNDED : CLIP_PACK_F32;
+}
+
+int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length)
+{
+    return pace->pairs ? (length + 1) / 2 : length;
+}
+
+int64_t clip_gemm_panel_size(const struct clip_pace *pace, int64_t length)
+{
+    return pace->set->columns * clip_gemm_units(pace, length) + CLIP_GEMM_GAP;
+}
+
+/* The operand from (row, column) on, as stored. */
+static struct clip_source source(const struct clip_pace *pace, const struct clip_operand *x,
+                                 int64_t row, int64_t column)
+{
+    int64_t at = row * x->ld + column;
+    const char *data = x->data;
+    return (struct clip_source){data + at * (x->bf16 ? 2 : 4), x->ld,
+                                clip_gemm_pack_kind(pace, x->bf16)};
+}
+
+void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_operand *a,
+                           const struct clip_span *rows, const struct clip_span *k, uint32_t *to)
+{
+    int64_t mr = pace->set->rows;
+    const struct clip_groups strips = {mr, CLIP_GEMM_A_STEP, CLIP_GEMM_STRIP};
+    struct clip_source from = a->transpose ? source(pace, a, k->begin, rows->begin)
+                                           : source(pace, a, rows->begin, k->begin);
+    if (a->transpose) {
+        pace->set->pack_rows(to, &from, rows->count, k->count, &strips);
+        return;
+    }
+    for (int64_t r = 0; r < rows->count; r += mr, to += CLIP_GEMM_STRIP) {
+        from = source(pace, a, rows->begin + r, k->begin);
+        pace->set->pack_lines(to, &from, least(mr, rows->count - r), k->count);
+    }
+}
+
+void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_operand *b,
+                           const struct clip_span *columns, const struct clip_span *k,
+                           uint32_t *to)
+{
+    int64_t nr = pace->set->columns;
+    const struct clip_groups panels = {nr, nr, clip_gemm_panel_size(pace, k->count)};
+    struct clip_source from = b->transpose ? source(pace, b, columns->begin, k->begin)
+                                           : source(pace, b, k->begin, columns->begin);
+    if (!b->transpose) {
+        pace->set->pack_rows(to, &from, columns->count, k->count, &panels);
+        return;
+    }
+    for (int64_t c = 0; c < columns->count; c += nr, to += panels.distance) {
+        from = source(pace, b, columns->begin + c, k->begin);
+        pace->set->pack_lines_across(to, &from, least(nr, columns->count - c), k->count);
+    }
+}

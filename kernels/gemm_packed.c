@@ -1,0 +1,163 @@
+/* A large product: operands are packed once, by all threads and for all, then multiplied tile by
+ * tile. What is packed at a time is bounded, so a product may be cut: columns first, then k (where
+ * sums may wait in C between its pieces), then rows. */
+#include "core/threads.h"
+#include "kernels/gemm_parts.h"
+
+enum {
+    MOST_UNITS = 4 << 20, /* of each operand: 16 MB */
+    MOST_BLOCKS = 8,      /* of k at a time, where it may be cut */
+    PANELS_A_PIECE = 4, STRIPS_A_PIECE = 8,
+    UNIT = sizeof(uint32_t),
+};
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t strips(const struct clip_packed *x)
+{
+    return divide_up(x->rows.count, x->pace.set->rows);
+}
+
+static int64_t panels(const struct clip_packed *x)
+{
+    return divide_up(x->columns.count, x->pace.set->columns);
+}
+
+/* Units from panel to panel of the block that begins at p. Blocks are as far apart as whole ones. */
+static int64_t panel_size(const struct clip_packed *x, int64_t p)
+{
+    return clip_gemm_panel_size(&x->pace, least(x->pace.depth, x->k.begin + x->k.count - p));
+}
+
+static uint32_t *strip_at(const struct clip_packed *x, int64_t i, int64_t p)
+{
+    int64_t block = (p - x->k.begin) / x->pace.depth;
+    return x->a + (block * strips(x) + (i - x->rows.begin) / x->pace.set->rows) * CLIP_GEMM_STRIP;
+}
+
+static uint32_t *panel_at(const struct clip_packed *x, int64_t j, int64_t p)
+{
+    int64_t block = (p - x->k.begin) / x->pace.depth;
+    return x->b + block * panels(x) * panel_size(x, x->k.begin) +
+           (j - x->columns.begin) / x->pace.set->columns * panel_size(x, p);
+}
+
+const uint32_t *clip_packed_strip(const struct clip_packed *x, int64_t i, int64_t p)
+{
+    return strip_at(x, i, p);
+}
+
+const uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
+{
+    return panel_at(x, j, p);
+}
+
+/* ---- packing in threads ---------------------------------------------------------------------- */
+
+struct job {
+    const struct clip_gemm *g;
+    const struct clip_packed *to;
+    int64_t of_a, of_b; /* pieces of an operand in a block */
+    int64_t all_a;      /* in all blocks; those of B come after them */
+};
+
+/* Piece i of `span`, `step` each. */
+static struct clip_span piece(const struct clip_span *span, int64_t i, int64_t step)
+{
+    return (struct clip_span){span->begin + i * step, least(step, span->count - i * step)};
+}
+
+static void pack_piece(void *context, int64_t i)
+{
+    const struct job *job = context;
+    const struct clip_packed *x = job->to;
+    bool a = i < job->all_a;
+    int64_t in_all = a ? i : i - job->all_a, in_block = a ? job->of_a : job->of_b;
+    struct clip_span k = piece(&x->k, in_all / in_block, x->pace.depth);
+    if (a) {
+        struct clip_span rows = piece(&x->rows, in_all % in_block,
+                                      STRIPS_A_PIECE * x->pace.set->rows);
+        clip_gemm_pack_strips(&x->pace, &job->g->a, &rows, &k, strip_at(x, rows.begin, k.begin));
+    } else {
+        struct clip_span columns = piece(&x->columns, in_all % in_block,
+                                         PANELS_A_PIECE * x->pace.set->columns);
+        clip_gemm_pack_panels(&x->pace, &job->g->b, &columns, &k,
+                              panel_at(x, columns.begin, k.begin));
+    }
+}
+
+static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool with_b)
+{
+    int64_t blocks = divide_up(x->k.count, x->pace.depth);
+    struct job job = {.g = g, .to = x, .of_a = divide_up(strips(x), STRIPS_A_PIECE),
+                      .of_b = divide_up(panels(x), PANELS_A_PIECE)};
+    job.all_a = blocks * job.of_a;
+    clip_parallel_for(job.all_a + (with_b ? blocks * job.of_b : 0), pack_piece, &job);
+}
+
+/* ---- the product ----------------------------------------------------------------------------- */
+
+/* How much of rows, columns and k is packed at a time. */
+struct plan {
+    int64_t rows, columns, k;
+    int64_t a, b; /* units */
+};
+
+/* `count` in equal pieces of at most `most`, each a multiple of `step`. */
+static int64_t equal_pieces(int64_t count, int64_t most, int64_t step)
+{
+    if (most < step) most = step;
+    return divide_up(divide_up(count, divide_up(count, most)), step) * step;
+}
+
+static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
+{
+    int64_t most_k = clip_gemm_sums_in_c(g) ? MOST_BLOCKS * pace->depth : g->k;
+    struct plan plan = {.k = g->k > most_k ? most_k : g->k};
+    int64_t blocks = divide_up(plan.k, pace->depth), mr = pace->set->rows, nr = pace->set->columns;
+    int64_t strip = blocks * CLIP_GEMM_STRIP;
+    int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
+    plan.rows = equal_pieces(g->m, MOST_UNITS / strip * mr, mr);
+    plan.columns = equal_pieces(g->n, MOST_UNITS / panel * nr, nr);
+    plan.a = plan.rows / mr * strip;
+    plan.b = plan.columns / nr * panel;
+    return plan;
+}
+
+size_t clip_gemm_packed_bytes(const struct clip_gemm *g)
+{
+    struct clip_pace pace = clip_gemm_pace(g->multiply_bf16);
+    const struct clip_gemm sizes = {.m = g->m, .n = g->n, .k = g->k, .c.data = &pace};
+    struct plan by = plan(&sizes, &pace);
+    return (size_t)(by.a + by.b) * UNIT;
+}
+
+static void multiply(const struct clip_gemm *g, const struct clip_packed *x)
+{
+    struct clip_cut cut = {.g = g, .packed = x, .rows = x->rows, .columns = x->columns};
+    clip_gemm_cut(&cut);
+    clip_gemm_tiles(&cut);
+}
+
+bool clip_gemm_packed(const struct clip_gemm *g)
+{
+    struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16)};
+    struct plan by = plan(g, &x.pace);
+    if (g->k < 1) return false;
+    x.a = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);
+    if (x.a == NULL) return false;
+    x.b = x.a + by.a;
+    const struct clip_span m = {0, g->m}, n = {0, g->n}, k = {0, g->k};
+    for (int64_t j = 0; j < g->n; j += by.columns)
+        for (int64_t p = 0; p < g->k; p += by.k) {
+            x.columns = piece(&n, j / by.columns, by.columns);
+            x.k = piece(&k, p / by.k, by.k);
+            for (int64_t i = 0; i < g->m; i += by.rows) {
+                x.rows = piece(&m, i / by.rows, by.rows);
+                pack(g, &x, i == 0);
+                multiply(g, &x);
+            }
+        }
+    return true;
+}
