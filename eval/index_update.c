@@ -264,21 +264,32 @@ out:
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-/* The texts that are not there yet, once each. */
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\r\n\v\f")] == '\0';
+}
+
+/* The texts that are not there yet, once each. Empty ones are none; of those of spaces one hears. */
 static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
                                 const char **fresh, int64_t *count, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_name_set set = {0};
-    int64_t found;
+    int64_t found, blank = 0, first = 0;
     *count = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (texts[i][0] == '\0') continue;
+        if (is_blank(texts[i])) {
+            if (texts[i][0] != '\0' && blank++ == 0) first = i + 1;
+            continue;
+        }
         CLIP_TRY(clip_name_set_add(&set, texts[i], i, &found, error));
         if (found != i) continue;
         if (clip_name_set_find(&u->names, texts[i]) < 0) fresh[(*count)++] = texts[i];
         else u->changes->unchanged++;
     }
+    if (blank > 0)
+        clip_warn("%lld texts are only spaces and are not indexed; the first is text %lld",
+                  (long long)blank, (long long)first);
 out:
     clip_name_set_release(&set);
     return status;

@@ -11,29 +11,26 @@
 #include "core/json.h"
 #include "core/threads.h"
 #include "data/image.h"
-#include "eval/name_set.h"
 #include "eval/search.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
+#include "serve/catalogue.h"
 #include "serve/store.h"
 
 static const size_t CACHE_BYTES = (size_t)96 << 20;
 
-struct folder {
-    const char *path; /* "" for pictures in no folder */
-    int64_t count;
-};
-
 struct clip_api {
-    const struct clip_index *index;
     const struct clip_embedder *embedder;
+    struct clip_catalogue *catalogue;
     struct clip_store *store;
     int threads;
     pthread_mutex_t computing; /* one query at a time has all the threads */
-    struct clip_search_filter all;
-    struct folder *folders; /* sorted by path, at most CLIP_API_FOLDERS */
-    int64_t folder_count;
-    struct clip_arena arena;
+};
+
+struct answering { /* one request */
+    struct clip_api *api;
+    const struct clip_shown *shown; /* the index as it was when the request came */
+    const struct clip_index *index; /* shown's */
 };
 
 /* A request's parameters, each of which is checked before anything is computed. */
@@ -41,7 +38,7 @@ struct asked {
     const char *texts[CLIP_API_LABELS]; /* of text and minus, or labels */
     double signs[CLIP_API_LABELS];
     int64_t text_count;
-    int64_t pictures[CLIP_API_TERMS]; /* numbers of like and unlike, or `picture` */
+    int64_t pictures[CLIP_API_TERMS]; /* rows of like and unlike, or of `picture` */
     double picture_signs[CLIP_API_TERMS];
     int64_t picture_count;
     const char *under, *template;
@@ -50,45 +47,7 @@ struct asked {
 
 /* ---- starting ------------------------------------------------------------------------------ */
 
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const struct folder *)a)->path, ((const struct folder *)b)->path);
-}
-
-/* The folders that hold pictures, with how many lie in each. */
-static clip_status list_folders(struct clip_api *api, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_name_set set = {0};
-    int64_t capacity = 0, number;
-    for (int64_t row = 0; row < api->index->count; row++) {
-        if (api->all.skip[row]) continue;
-        const char *name = clip_index_name(api->index, row), *slash = strrchr(name, '/');
-        char *path = clip_string_copy_n(name, slash != NULL ? (size_t)(slash - name) : 0, error);
-        if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-        number = clip_name_set_find(&set, path);
-        if (number < 0 && api->folder_count < CLIP_API_FOLDERS) {
-            const char *kept = clip_arena_string(&api->arena, path, strlen(path), error);
-            status = kept == NULL ? CLIP_ERR_MEMORY
-                                  : clip_array_grow(&api->folders, &capacity,
-                                                    api->folder_count + 1, sizeof *api->folders,
-                                                    error);
-            if (status == CLIP_OK)
-                status = clip_name_set_add(&set, kept, api->folder_count, &number, error);
-            if (status == CLIP_OK) api->folders[api->folder_count++] = (struct folder){kept, 0};
-        }
-        free(path);
-        if (status != CLIP_OK) goto out;
-        if (number >= 0) api->folders[number].count++;
-    }
-    if (api->folder_count > 0)
-        qsort(api->folders, (size_t)api->folder_count, sizeof *api->folders, by_path);
-out:
-    clip_name_set_release(&set);
-    return status;
-}
-
-clip_status clip_api_create(struct clip_api **out, const struct clip_index *index,
+clip_status clip_api_create(struct clip_api **out, const char *path,
                             const struct clip_embedder *embedder, int threads,
                             struct clip_error *error)
 {
@@ -96,12 +55,10 @@ clip_status clip_api_create(struct clip_api **out, const struct clip_index *inde
     struct clip_api *api = NULL;
     CLIP_NEW(api, 1);
     pthread_mutex_init(&api->computing, NULL);
-    api->index = index;
     api->embedder = embedder;
     api->threads = threads;
-    CLIP_TRY(clip_search_filter_make(&api->all, index, NULL, 0, error));
-    CLIP_TRY(list_folders(api, error));
-    CLIP_TRY(clip_store_create(&api->store, index, CLIP_API_PIXELS, CACHE_BYTES, error));
+    CLIP_TRY(clip_catalogue_create(&api->catalogue, path, embedder, error));
+    CLIP_TRY(clip_store_create(&api->store, CLIP_API_PIXELS, CACHE_BYTES, error));
     *out = api;
 out:
     if (status != CLIP_OK) clip_api_free(api);
@@ -112,11 +69,17 @@ void clip_api_free(struct clip_api *api)
 {
     if (api == NULL) return;
     clip_store_free(api->store);
-    clip_search_filter_release(&api->all);
+    clip_catalogue_free(api->catalogue);
     pthread_mutex_destroy(&api->computing);
-    free(api->folders);
-    clip_arena_release(&api->arena);
     free(api);
+}
+
+int64_t clip_api_count(struct clip_api *api)
+{
+    const struct clip_shown *shown = clip_catalogue_take(api->catalogue);
+    int64_t count = shown->index.live;
+    clip_catalogue_give(api->catalogue, shown);
+    return count;
 }
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -153,10 +116,10 @@ static void refuse_failure(struct clip_api_response *out, bool sent, const struc
     clip_api_refuse(out, code, "%s", error->message);
 }
 
-static json_t *result_of(const struct clip_api *api, const struct clip_hit *hit, bool scored)
+static json_t *result_of(const struct answering *a, const struct clip_hit *hit, bool scored)
 {
-    json_t *item = json_pack("{s:I, s:s}", "number", (json_int_t)hit->number, "path",
-                             clip_index_name(api->index, hit->number));
+    json_t *item = json_pack("{s:I, s:s}", "number", (json_int_t)(a->shown->first + hit->number),
+                             "path", clip_index_name(a->index, hit->number));
     if (scored) json_object_set_new(item, "score", json_real((double)hit->score));
     return item;
 }
@@ -172,9 +135,21 @@ static int64_t parse_number(const char *text, int64_t most)
     return value <= most ? value : -1;
 }
 
-static bool is_row(const struct clip_api *api, int64_t number)
+/* *row = the picture's row; false with *out filled where there is none (any more). `key`: what was
+ * asked with, "" for nothing. */
+static bool find_row(const struct answering *a, const char *key, int64_t number, int64_t *row,
+                     struct clip_api_response *out)
 {
-    return number >= 0 && number < api->index->count && !api->all.skip[number];
+    const char *colon = key[0] != '\0' ? ": " : "";
+    *row = number - a->shown->first;
+    if (number < a->shown->first)
+        clip_api_refuse(out, 410, "%s%sthe index was put together anew since picture %" PRId64
+                        " was shown; load the page again", key, colon, number);
+    else if (*row >= a->index->count || a->shown->all.skip[*row])
+        clip_api_refuse(out, 404, "%s%sthere is no picture %" PRId64 " in the index", key, colon,
+                        number);
+    else return true;
+    return false;
 }
 
 static bool take_text(struct asked *q, const char *key, const char *value, int64_t most,
@@ -197,20 +172,18 @@ static bool take_text(struct asked *q, const char *key, const char *value, int64
     return false;
 }
 
-static bool take_picture(const struct clip_api *api, struct asked *q, const char *key,
+static bool take_picture(const struct answering *a, struct asked *q, const char *key,
                          const char *value, int64_t most, struct clip_api_response *out)
 {
-    int64_t number = parse_number(value, INT64_MAX);
+    int64_t number = parse_number(value, INT64_MAX), row;
     if (q->picture_count == most)
         clip_api_refuse(out, 400, "%s: more than %lld pictures; leave some out", key,
                         (long long)most);
     else if (number < 0)
         clip_api_refuse(out, 400, "%s: expected a picture's number", key);
-    else if (!is_row(api, number))
-        clip_api_refuse(out, 404, "%s: there is no picture %" PRId64 " in the index", key, number);
-    else {
+    else if (find_row(a, key, number, &row, out)) {
         q->picture_signs[q->picture_count] = strcmp(key, "unlike") == 0 ? -1 : 1;
-        q->pictures[q->picture_count++] = number;
+        q->pictures[q->picture_count++] = row;
         return true;
     }
     return false;
@@ -218,7 +191,7 @@ static bool take_picture(const struct clip_api *api, struct asked *q, const char
 
 /* Reads those of the parameters that `known` (words between blanks) names; false with *out filled
  * where one is wrong. */
-static bool take_parameters(const struct clip_api *api, const struct clip_api_request *r,
+static bool take_parameters(const struct answering *a, const struct clip_api_request *r,
                             const char *known, struct asked *q, struct clip_api_response *out)
 {
     *q = (struct asked){.limit = 60};
@@ -237,9 +210,9 @@ static bool take_parameters(const struct clip_api *api, const struct clip_api_re
         } else if (strcmp(key, "label") == 0) {
             if (!take_text(q, key, value, CLIP_API_LABELS, out)) return false;
         } else if (strcmp(key, "picture") == 0) {
-            if (!take_picture(api, q, key, value, 1, out)) return false;
+            if (!take_picture(a, q, key, value, 1, out)) return false;
         } else if (strcmp(key, "like") == 0 || strcmp(key, "unlike") == 0) {
-            if (!take_picture(api, q, key, value, CLIP_API_TERMS, out)) return false;
+            if (!take_picture(a, q, key, value, CLIP_API_TERMS, out)) return false;
         } else if (strcmp(key, "under") == 0 || strcmp(key, "template") == 0) {
             if (strlen(value) > CLIP_API_TEXT_BYTES) {
                 clip_api_refuse(out, 400, "%s: longer than %d bytes", key, CLIP_API_TEXT_BYTES);
@@ -263,53 +236,54 @@ static bool take_parameters(const struct clip_api *api, const struct clip_api_re
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-static void answer_about(const struct clip_api *api, const struct clip_api_request *r,
+static void answer_about(const struct answering *a, const struct clip_api_request *r,
                          struct clip_api_response *out)
 {
     struct asked q;
-    if (!take_parameters(api, r, " ", &q, out)) return;
+    if (!take_parameters(a, r, " ", &q, out)) return;
     json_t *folders = json_array();
-    for (int64_t i = 0; i < api->folder_count; i++)
+    for (int64_t i = 0; i < a->shown->folder_count; i++)
         json_array_append_new(folders,
-                              json_pack("{s:s, s:I}", "path", api->folders[i].path, "count",
-                                        (json_int_t)api->folders[i].count));
+                              json_pack("{s:s, s:I}", "path", a->shown->folders[i].path, "count",
+                                        (json_int_t)a->shown->folders[i].count));
     answer_json(out, 200,
-                json_pack("{s:I, s:s, s:s, s:I, s:o}", "count", (json_int_t)api->index->live,
-                          "model", api->index->model, "precision",
-                          clip_index_precision_name(api->index->precision), "dim",
-                          (json_int_t)api->index->dim, "folders", folders));
+                json_pack("{s:I, s:I, s:s, s:s, s:I, s:o}", "count", (json_int_t)a->index->live,
+                          "version", (json_int_t)a->shown->version,
+                          "model", a->index->model, "precision",
+                          clip_index_precision_name(a->index->precision), "dim",
+                          (json_int_t)a->index->dim, "folders", folders));
 }
 
 /* The rows that take part: all of them, or those under a folder (*own is then to be released). */
-static clip_status choose_filter(const struct clip_api *api, const struct asked *q,
+static clip_status choose_filter(const struct answering *a, const struct asked *q,
                                  struct clip_search_filter *own,
                                  const struct clip_search_filter **out, struct clip_error *error)
 {
     *own = (struct clip_search_filter){0};
-    *out = &api->all;
+    *out = &a->shown->all;
     if (q->under == NULL || q->under[0] == '\0') return CLIP_OK;
     *out = own;
-    return clip_search_filter_make(own, api->index, &q->under, 1, error);
+    return clip_search_filter_make(own, a->index, &q->under, 1, error);
 }
 
-static void answer_pictures(const struct clip_api *api, const struct clip_api_request *r,
+static void answer_pictures(const struct answering *a, const struct clip_api_request *r,
                             struct clip_api_response *out)
 {
     struct asked q;
     struct clip_error error;
     struct clip_search_filter own;
     const struct clip_search_filter *filter;
-    if (!take_parameters(api, r, " offset limit under ", &q, out)) return;
-    if (choose_filter(api, &q, &own, &filter, &error) != CLIP_OK) {
+    if (!take_parameters(a, r, " offset limit under ", &q, out)) return;
+    if (choose_filter(a, &q, &own, &filter, &error) != CLIP_OK) {
         refuse_failure(out, false, &error);
         return;
     }
     json_t *results = json_array();
     int64_t seen = 0;
-    for (int64_t row = 0; row < api->index->count && seen < q.offset + q.limit; row++) {
+    for (int64_t row = 0; row < a->index->count && seen < q.offset + q.limit; row++) {
         struct clip_hit hit = {row, 0};
         if (filter->skip[row]) continue;
-        if (seen++ >= q.offset) json_array_append_new(results, result_of(api, &hit, false));
+        if (seen++ >= q.offset) json_array_append_new(results, result_of(a, &hit, false));
     }
     answer_json(out, 200, json_pack("{s:I, s:I, s:o}", "total", (json_int_t)filter->left, "offset",
                                     (json_int_t)q.offset, "results", results));
@@ -324,7 +298,7 @@ struct terms { /* of a query: rows [count,dim] and their weights */
     int64_t count;
 };
 
-static clip_status embed_texts(const struct clip_api *api, const struct asked *q, struct terms *t,
+static clip_status embed_texts(const struct answering *a, const struct asked *q, struct terms *t,
                                struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -333,7 +307,7 @@ static clip_status embed_texts(const struct clip_api *api, const struct asked *q
         CLIP_TRY(clip_query_split(q->texts[i], &words[i], &t->weights[i], error));
         t->weights[i] *= q->signs[i];
     }
-    CLIP_TRY(clip_embedder_texts(api->embedder, (const char *const *)words, q->text_count,
+    CLIP_TRY(clip_embedder_texts(a->api->embedder, (const char *const *)words, q->text_count,
                                  CLIP_UNIT, t->rows, NULL, error));
     t->count = q->text_count;
 out:
@@ -342,30 +316,30 @@ out:
 }
 
 /* A picture that was sent, as a unit row. */
-static clip_status embed_body(const struct clip_api *api, const struct clip_api_request *r,
+static clip_status embed_body(const struct answering *a, const struct clip_api_request *r,
                               float *row, struct clip_error *error)
 {
     const struct clip_picture picture = {.bytes = r->body, .size = r->body_size};
-    return clip_embedder_pictures(api->embedder, &picture, 1, CLIP_UNIT, row, NULL, error);
+    return clip_embedder_pictures(a->api->embedder, &picture, 1, CLIP_UNIT, row, NULL, error);
 }
 
 /* query [dim] */
-static clip_status make_query(const struct clip_api *api, const struct asked *q,
+static clip_status make_query(const struct answering *a, const struct asked *q,
                               const struct clip_api_request *r, float *query,
                               struct clip_error *error)
 {
     clip_status status;
     struct terms t = {0};
-    int64_t dim = api->index->dim;
+    int64_t dim = a->index->dim;
     CLIP_NEW(t.rows, (q->text_count + q->picture_count + 1) * dim);
     CLIP_NEW(t.weights, q->text_count + q->picture_count + 1);
-    if (q->text_count > 0) CLIP_TRY(embed_texts(api, q, &t, error));
+    if (q->text_count > 0) CLIP_TRY(embed_texts(a, q, &t, error));
     for (int64_t i = 0; i < q->picture_count; i++, t.count++) {
-        clip_index_row(api->index, q->pictures[i], t.rows + t.count * dim);
+        clip_index_row(a->index, q->pictures[i], t.rows + t.count * dim);
         t.weights[t.count] = q->picture_signs[i];
     }
     if (r->body_size > 0) {
-        CLIP_TRY(embed_body(api, r, t.rows + t.count * dim, error));
+        CLIP_TRY(embed_body(a, r, t.rows + t.count * dim, error));
         t.weights[t.count++] = 1;
     }
     CLIP_TRY(clip_query_combine(t.rows, t.weights, t.count, dim, query, error));
@@ -375,7 +349,7 @@ out:
     return status;
 }
 
-static clip_status search(struct clip_api *api, const struct asked *q,
+static clip_status search(const struct answering *a, const struct asked *q,
                           const struct clip_api_request *r, json_t **answer,
                           struct clip_error *error)
 {
@@ -386,18 +360,19 @@ static clip_status search(struct clip_api *api, const struct asked *q,
     float *query = NULL;
     int64_t found = 0;
     json_t *results = NULL;
-    CLIP_TRY(choose_filter(api, q, &own, &filter, error));
+    CLIP_TRY(choose_filter(a, q, &own, &filter, error));
     CLIP_NEW(hits, q->offset + q->limit);
-    CLIP_NEW(query, api->index->dim);
-    CLIP_TRY(make_query(api, q, r, query, error));
-    CLIP_TRY(clip_index_search(api->index, filter, query, q->offset + q->limit, hits, &found,
+    CLIP_NEW(query, a->index->dim);
+    CLIP_TRY(make_query(a, q, r, query, error));
+    CLIP_TRY(clip_index_search(a->index, filter, query, q->offset + q->limit, hits, &found,
                                error));
     results = json_array();
     for (int64_t i = q->offset; i < found; i++)
-        json_array_append_new(results, result_of(api, &hits[i], true));
+        json_array_append_new(results, result_of(a, &hits[i], true));
     int64_t total = filter->left < CLIP_API_DEPTH ? filter->left : CLIP_API_DEPTH;
-    *answer = json_pack("{s:I, s:I, s:o}", "total", (json_int_t)total, "offset",
-                        (json_int_t)q->offset, "results", results);
+    *answer = json_pack("{s:I, s:I, s:I, s:o}", "total", (json_int_t)total, "searched",
+                        (json_int_t)filter->left, "offset", (json_int_t)q->offset, "results",
+                        results);
 out:
     clip_search_filter_release(&own);
     free(hits);
@@ -405,13 +380,13 @@ out:
     return status;
 }
 
-static void answer_search(struct clip_api *api, const struct clip_api_request *r,
+static void answer_search(const struct answering *a, const struct clip_api_request *r,
                           struct clip_api_response *out)
 {
     struct asked q;
     struct clip_error error;
     json_t *answer = NULL;
-    if (!take_parameters(api, r, " text minus like unlike under offset limit ", &q, out)) return;
+    if (!take_parameters(a, r, " text minus like unlike under offset limit ", &q, out)) return;
     if (q.text_count + q.picture_count == 0 && r->body_size == 0) {
         clip_api_refuse(out, 400, "say what to look for: text, like, or a picture in the body");
         return;
@@ -420,9 +395,9 @@ static void answer_search(struct clip_api *api, const struct clip_api_request *r
         clip_api_refuse(out, 400, "offset: only the first %d results can be seen", CLIP_API_DEPTH);
         return;
     }
-    pthread_mutex_lock(&api->computing);
-    clip_status status = search(api, &q, r, &answer, &error);
-    pthread_mutex_unlock(&api->computing);
+    pthread_mutex_lock(&a->api->computing);
+    clip_status status = search(a, &q, r, &answer, &error);
+    pthread_mutex_unlock(&a->api->computing);
     if (status != CLIP_OK) refuse_failure(out, true, &error);
     else answer_json(out, 200, answer);
 }
@@ -430,14 +405,14 @@ static void answer_search(struct clip_api *api, const struct clip_api_request *r
 /* ---- classifying --------------------------------------------------------------------------- */
 
 /* Each label in the template, embedded: rows [labels,dim]. */
-static clip_status embed_labels(const struct clip_api *api, const struct asked *q, float *rows,
+static clip_status embed_labels(const struct answering *a, const struct asked *q, float *rows,
                                 struct clip_error *error)
 {
     clip_status status;
     struct clip_templates templates = {0};
     const char *line = q->template != NULL && q->template[0] ? q->template : "a photo of a {}";
     CLIP_TRY(clip_template_one(line, &templates, error));
-    CLIP_TRY(clip_zeroshot_classifier(api->embedder, (char *const *)(uintptr_t)q->texts,
+    CLIP_TRY(clip_zeroshot_classifier(a->api->embedder, (char *const *)(uintptr_t)q->texts,
                                       q->text_count, &templates, rows, error));
 out:
     clip_templates_release(&templates);
@@ -445,40 +420,40 @@ out:
 }
 
 /* p [labels] as clip_embedder_probabilities has it. */
-static clip_status classify(const struct clip_api *api, const struct asked *q,
+static clip_status classify(const struct answering *a, const struct asked *q,
                             const struct clip_api_request *r, double *p, struct clip_error *error)
 {
     clip_status status;
-    int64_t dim = api->index->dim, n = q->text_count;
+    int64_t dim = a->index->dim, n = q->text_count;
     float *rows = NULL, *picture = NULL;
     CLIP_NEW(rows, n * dim);
     CLIP_NEW(picture, dim);
-    CLIP_TRY(embed_labels(api, q, rows, error));
-    if (q->picture_count > 0) clip_index_row(api->index, q->pictures[0], picture);
-    else CLIP_TRY(embed_body(api, r, picture, error));
+    CLIP_TRY(embed_labels(a, q, rows, error));
+    if (q->picture_count > 0) clip_index_row(a->index, q->pictures[0], picture);
+    else CLIP_TRY(embed_body(a, r, picture, error));
     clip_similarity(p, picture, 1, rows, n, dim);
-    clip_embedder_probabilities(api->embedder, p, 1, n);
+    clip_embedder_probabilities(a->api->embedder, p, 1, n);
 out:
     free(rows);
     free(picture);
     return status;
 }
 
-static void answer_classify(struct clip_api *api, const struct clip_api_request *r,
+static void answer_classify(const struct answering *a, const struct clip_api_request *r,
                             struct clip_api_response *out)
 {
     struct asked q;
     struct clip_error error;
     double p[CLIP_API_LABELS];
-    if (!take_parameters(api, r, " picture label template ", &q, out)) return;
+    if (!take_parameters(a, r, " picture label template ", &q, out)) return;
     if (q.text_count == 0 || (q.picture_count == 1) == (r->body_size > 0)) {
         clip_api_refuse(out, 400, "give at least one label, and one picture: its number, or in the "
                                   "body");
         return;
     }
-    pthread_mutex_lock(&api->computing);
-    clip_status status = classify(api, &q, r, p, &error);
-    pthread_mutex_unlock(&api->computing);
+    pthread_mutex_lock(&a->api->computing);
+    clip_status status = classify(a, &q, r, p, &error);
+    pthread_mutex_unlock(&a->api->computing);
     if (status != CLIP_OK) {
         refuse_failure(out, true, &error);
         return;
@@ -511,28 +486,26 @@ static const char *picture_type(const struct clip_buffer *file)
     return NULL;
 }
 
-static void answer_picture(const struct clip_api *api, const struct clip_api_request *r,
+static void answer_picture(const struct answering *a, const struct clip_api_request *r,
                            const char *text, bool small, struct clip_api_response *out)
 {
     struct clip_error error;
-    int64_t number = parse_number(text, INT64_MAX);
+    int64_t number = parse_number(text, INT64_MAX), row;
     if (number < 0) {
         clip_api_refuse(out, 400, "a picture is asked for by its number, as in /picture/12");
         return;
     }
-    if (!is_row(api, number)) {
-        clip_api_refuse(out, 404, "there is no picture %" PRId64 " in the index", number);
-        return;
-    }
-    const struct clip_index_segment *s = clip_index_segment_of(api->index, number);
+    if (!find_row(a, "", number, &row, out)) return;
+    const struct clip_index_segment *s = clip_index_segment_of(a->index, row);
     snprintf(out->etag, sizeof out->etag, "\"%016" PRIx64 "%s\"",
-             (uint64_t)s->hashes[number - s->first], small ? "t" : "");
+             (uint64_t)s->hashes[row - s->first], small ? "t" : "");
     if (r->etag != NULL && strcmp(r->etag, out->etag) == 0) {
         out->code = 304;
         return;
     }
-    clip_status status = small ? clip_store_thumbnail(api->store, number, &out->body, &error)
-                               : clip_store_picture(api->store, number, &out->body, &error);
+    clip_status status =
+        small ? clip_store_thumbnail(a->api->store, a->index, row, &out->body, &error)
+              : clip_store_picture(a->api->store, a->index, row, &out->body, &error);
     if (status != CLIP_OK) {
         out->etag[0] = '\0';
         refuse_failure(out, false, &error);
@@ -585,13 +558,16 @@ void clip_api_answer(struct clip_api *api, const struct clip_api_request *reques
             answer_file(file, out);
             return;
         }
-    if (strcmp(r.path, "/api/about") == 0) answer_about(api, &r, out);
-    else if (strcmp(r.path, "/api/pictures") == 0) answer_pictures(api, &r, out);
-    else if (strcmp(r.path, "/api/search") == 0) answer_search(api, &r, out);
-    else if (strcmp(r.path, "/api/classify") == 0) answer_classify(api, &r, out);
+    struct answering a = {.api = api, .shown = clip_catalogue_take(api->catalogue)};
+    a.index = &a.shown->index;
+    if (strcmp(r.path, "/api/about") == 0) answer_about(&a, &r, out);
+    else if (strcmp(r.path, "/api/pictures") == 0) answer_pictures(&a, &r, out);
+    else if (strcmp(r.path, "/api/search") == 0) answer_search(&a, &r, out);
+    else if (strcmp(r.path, "/api/classify") == 0) answer_classify(&a, &r, out);
     else if (strncmp(r.path, "/thumbnail/", 11) == 0)
-        answer_picture(api, &r, r.path + 11, true, out);
+        answer_picture(&a, &r, r.path + 11, true, out);
     else if (strncmp(r.path, "/picture/", 9) == 0)
-        answer_picture(api, &r, r.path + 9, false, out);
+        answer_picture(&a, &r, r.path + 9, false, out);
     else clip_api_refuse(out, 404, "there is nothing here; the page is at /");
+    clip_catalogue_give(api->catalogue, a.shown);
 }

@@ -1,7 +1,8 @@
 /* What the page's server answers: requests to responses, knowing nothing of sockets.
  *
  *   GET  /                       the page; /page.css, /page.js, /icon.svg its parts
- *   GET  /api/about              {"count", "model", "precision", "folders": [{"path", "count"}]}
+ *   GET  /api/about              {"count", "version", "model", "precision",
+ *                                "folders": [{"path", "count"}]}; another version, another index
  *   GET  /api/pictures           ?offset ?limit ?under: pictures in the order of the index
  *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?under ?offset ?limit
  *   POST /api/search             the same, and the body is a picture to look for
@@ -10,10 +11,13 @@
  *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
  *   GET  /picture/NUMBER         the file as it is
  *
- * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}. What is wrong is
- * answered with 4xx and {"error": "a sentence"}; a picture whose file is gone with 410.
- * Pictures are named by their number in the index: no path from a request reaches the file system.
- */
+ * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}; a search's total is what
+ * can be seen of it, and "searched" how many pictures took part. What is wrong is answered with 4xx
+ * and {"error": "a sentence"}; a picture whose file is gone with 410.
+ *
+ * Pictures are named by a number: no path from a request reaches the file system. It stays a
+ * picture's while the index grows; one from before the index was put together anew is answered with
+ * 410 too. Each request is answered from the index as it is on the disk when it comes. */
 #ifndef CLIP_SERVE_API_H
 #define CLIP_SERVE_API_H
 
@@ -24,7 +28,6 @@
 #include "core/memory.h"
 #include "core/status.h"
 #include "eval/embedder.h"
-#include "eval/index.h"
 
 enum {
     CLIP_API_TERMS = 16,         /* of a query, or labels times 16 */
@@ -34,15 +37,16 @@ enum {
     CLIP_API_DEPTH = 20000,      /* offset + limit of a search */
     CLIP_API_BODY = 32 << 20,    /* bytes of a picture that is sent */
     CLIP_API_PIXELS = 50000000,  /* of any picture */
-    CLIP_API_FOLDERS = 500,      /* that are listed */
 };
 
 struct clip_api;
-/* Borrows both. The embedder's model must be the index's (clip_index_check); it holds pictures. */
-clip_status clip_api_create(struct clip_api **out, const struct clip_index *index,
+/* Over the index at `path`, which has to hold pictures; CLIP_ERR_DATA where it was made by another
+ * model than the embedder's. Borrows the embedder. */
+clip_status clip_api_create(struct clip_api **out, const char *path,
                             const struct clip_embedder *embedder, int threads,
                             struct clip_error *error);
 void clip_api_free(struct clip_api *api); /* NULL is fine */
+int64_t clip_api_count(struct clip_api *api); /* pictures that are shown */
 
 struct clip_api_parameter { /* NUL-terminated, whatever bytes */
     const char *key, *value;

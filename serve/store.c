@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/file.h"
 #include "data/image.h"
@@ -11,41 +12,37 @@
 #include "eval/pictures.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
+enum { BUCKETS = 1 << 14 };
 
 struct archive { /* a tar that pictures of the index lie in */
     char *path;
+    int64_t size, time; /* of the file; another one is opened anew, and this one stays open */
     struct clip_pictures pictures;
     struct clip_name_set names;
     struct archive *next;
 };
 
 struct thumbnail { /* in a ring from the last used to the longest unused */
-    int64_t number;
+    int64_t hash; /* of the picture's file */
     struct clip_buffer bytes;
     struct thumbnail *before, *after;
+    struct thumbnail *next; /* in its bucket */
 };
 
 struct clip_store {
-    const struct clip_index *index;
     int64_t max_pixels;
     pthread_mutex_t lock; /* of what follows */
     struct archive *archives;
-    struct thumbnail **of; /* [index->count], NULL where there is none in memory */
+    struct thumbnail *buckets[BUCKETS]; /* by the hash's last bits */
     struct thumbnail ring;
     size_t held, most;
 };
 
-clip_status clip_store_create(struct clip_store **out, const struct clip_index *index,
-                              int64_t max_pixels, size_t cache_bytes, struct clip_error *error)
+clip_status clip_store_create(struct clip_store **out, int64_t max_pixels, size_t cache_bytes,
+                              struct clip_error *error)
 {
     struct clip_store *store = clip_array_new(1, sizeof *store, error);
     if (store == NULL) return CLIP_ERR_MEMORY;
-    store->of = clip_array_new(index->count, sizeof *store->of, error);
-    if (store->of == NULL) {
-        free(store);
-        return CLIP_ERR_MEMORY;
-    }
-    store->index = index;
     store->max_pixels = max_pixels;
     store->most = cache_bytes;
     store->ring.before = store->ring.after = &store->ring;
@@ -76,11 +73,19 @@ void clip_store_free(struct clip_store *store)
         free(t);
     }
     pthread_mutex_destroy(&store->lock);
-    free(store->of);
     free(store);
 }
 
 /* ---- files --------------------------------------------------------------------------------- */
+
+static void stat_archive(const char *path, int64_t *size, int64_t *time)
+{
+    struct stat info;
+    *size = *time = -1;
+    if (stat(path, &info) != 0) return;
+    *size = info.st_size;
+    *time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+}
 
 static clip_status open_archive(struct archive **out, const char *path, struct clip_error *error)
 {
@@ -90,6 +95,7 @@ static clip_status open_archive(struct archive **out, const char *path, struct c
     CLIP_NEW(a, 1);
     a->path = clip_string_copy(path, error);
     if (a->path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    stat_archive(path, &a->size, &a->time);
     CLIP_TRY(clip_pictures_open(&a->pictures, &path, 1, error));
     for (int64_t i = 0; i < a->pictures.count; i++)
         CLIP_TRY(clip_name_set_add(&a->names, clip_pictures_name(&a->pictures, i), i, &found,
@@ -100,14 +106,17 @@ out:
     return status;
 }
 
-/* The archive at `path`, opened once and kept. */
+/* The archive at `path` as it is now, opened once and kept. */
 static clip_status find_archive(struct clip_store *store, const char *path, struct archive **out,
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int64_t size, time;
+    stat_archive(path, &size, &time);
     pthread_mutex_lock(&store->lock);
     struct archive *a = store->archives;
-    while (a != NULL && strcmp(a->path, path) != 0) a = a->next;
+    while (a != NULL && (strcmp(a->path, path) != 0 || a->size != size || a->time != time))
+        a = a->next;
     if (a == NULL) {
         status = open_archive(&a, path, error);
         if (status == CLIP_OK) {
@@ -144,11 +153,11 @@ out:
     return status;
 }
 
-clip_status clip_store_picture(struct clip_store *store, int64_t number, struct clip_buffer *out,
-                               struct clip_error *error)
+clip_status clip_store_picture(struct clip_store *store, const struct clip_index *index,
+                               int64_t row, struct clip_buffer *out, struct clip_error *error)
 {
     *out = (struct clip_buffer){0};
-    char *path = clip_path_join(store->index->base, clip_index_name(store->index, number), error);
+    char *path = clip_path_join(index->base, clip_index_name(index, row), error);
     if (path == NULL) return CLIP_ERR_MEMORY;
     clip_status status = clip_path_exists(path) ? clip_file_read(path, LARGEST_FILE, out, error)
                                                 : read_member(store, path, out, error);
@@ -172,12 +181,36 @@ static void put_first(struct clip_store *store, struct thumbnail *t)
     store->ring.after = t;
 }
 
+static struct thumbnail **bucket_of(struct clip_store *store, int64_t hash)
+{
+    return &store->buckets[(uint64_t)hash % BUCKETS];
+}
+
+static struct thumbnail *find_kept(struct clip_store *store, int64_t hash)
+{
+    struct thumbnail *t = *bucket_of(store, hash);
+    while (t != NULL && t->hash != hash) t = t->next;
+    return t;
+}
+
+/* The longest unused one goes. */
+static void drop_last(struct clip_store *store)
+{
+    struct thumbnail *old = store->ring.before, **link = bucket_of(store, old->hash);
+    unlink_thumbnail(old);
+    while (*link != old) link = &(*link)->next;
+    *link = old->next;
+    store->held -= old->bytes.capacity + sizeof *old;
+    clip_buffer_release(&old->bytes);
+    free(old);
+}
+
 /* Copies the thumbnail out where it is in memory; false where it is not. */
-static bool take_kept(struct clip_store *store, int64_t number, struct clip_buffer *out,
+static bool take_kept(struct clip_store *store, int64_t hash, struct clip_buffer *out,
                       clip_status *status, struct clip_error *error)
 {
     pthread_mutex_lock(&store->lock);
-    struct thumbnail *t = store->of[number];
+    struct thumbnail *t = find_kept(store, hash);
     if (t != NULL) {
         *status = clip_buffer_append(out, t->bytes.data, t->bytes.size, error);
         unlink_thumbnail(t);
@@ -188,31 +221,25 @@ static bool take_kept(struct clip_store *store, int64_t number, struct clip_buff
 }
 
 /* Keeps a copy, unless another thread was faster or memory is short, and drops what is too much. */
-static void keep(struct clip_store *store, int64_t number, const struct clip_buffer *bytes)
+static void keep(struct clip_store *store, int64_t hash, const struct clip_buffer *bytes)
 {
     struct clip_error ignored;
     struct thumbnail *t = clip_array_new(1, sizeof *t, &ignored);
     if (t == NULL) return;
-    t->number = number;
+    t->hash = hash;
     if (clip_buffer_append(&t->bytes, bytes->data, bytes->size, &ignored) != CLIP_OK) {
         free(t);
         return;
     }
     pthread_mutex_lock(&store->lock);
-    bool mine = store->of[number] == NULL;
+    bool mine = find_kept(store, hash) == NULL;
     if (mine) {
-        store->of[number] = t;
+        t->next = *bucket_of(store, hash);
+        *bucket_of(store, hash) = t;
         store->held += t->bytes.capacity + sizeof *t;
         put_first(store, t);
     }
-    while (store->held > store->most && store->ring.before != &store->ring) {
-        struct thumbnail *old = store->ring.before;
-        unlink_thumbnail(old);
-        store->of[old->number] = NULL;
-        store->held -= old->bytes.capacity + sizeof *old;
-        clip_buffer_release(&old->bytes);
-        free(old);
-    }
+    while (store->held > store->most && store->ring.before != &store->ring) drop_last(store);
     pthread_mutex_unlock(&store->lock);
     if (mine) return;
     clip_buffer_release(&t->bytes);
@@ -249,21 +276,23 @@ out:
     return status;
 }
 
-clip_status clip_store_thumbnail(struct clip_store *store, int64_t number, struct clip_buffer *out,
-                                 struct clip_error *error)
+clip_status clip_store_thumbnail(struct clip_store *store, const struct clip_index *index,
+                                 int64_t row, struct clip_buffer *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    const struct clip_index_segment *s = clip_index_segment_of(index, row);
+    int64_t hash = s->hashes[row - s->first];
     struct clip_buffer file = {0};
     struct clip_image image = {0};
     const struct clip_image_limits limits = {
         .max_pixels = store->max_pixels, .upright = true, .enough = CLIP_THUMBNAIL_SIDE};
     *out = (struct clip_buffer){0};
-    if (take_kept(store, number, out, &status, error)) return status;
-    CLIP_TRY(clip_store_picture(store, number, &file, error));
+    if (take_kept(store, hash, out, &status, error)) return status;
+    CLIP_TRY(clip_store_picture(store, index, row, &file, error));
     CLIP_TRY(clip_image_decode((const uint8_t *)file.data, file.size, &limits, &image, error));
     CLIP_TRY(shrink(&image, error));
     CLIP_TRY(clip_image_encode_small(&image, out, error));
-    keep(store, number, out);
+    keep(store, hash, out);
 out:
     clip_image_release(&image);
     clip_buffer_release(&file);

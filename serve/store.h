@@ -1,5 +1,6 @@
-/* The pictures of an index, by number: their bytes, and their thumbnails kept in memory. Names come
- * from the index alone; nothing that a visitor sends becomes a path. */
+/* The pictures of an index, by their rows: their bytes, and their thumbnails kept in memory, which
+ * are known by the hash of the picture's content, so that they outlive an index that was brought up
+ * to date. Names come from the index alone; nothing that a visitor sends becomes a path. */
 #ifndef CLIP_SERVE_STORE_H
 #define CLIP_SERVE_STORE_H
 
@@ -12,18 +13,18 @@
 enum { CLIP_THUMBNAIL_SIDE = 320 }; /* pixels of the longer side, at most */
 
 struct clip_store;
-/* Borrows the index. At most `cache_bytes` of thumbnails are kept, the longest unused go first. */
-clip_status clip_store_create(struct clip_store **out, const struct clip_index *index,
-                              int64_t max_pixels, size_t cache_bytes, struct clip_error *error);
+/* At most `cache_bytes` of thumbnails are kept, the longest unused go first. */
+clip_status clip_store_create(struct clip_store **out, int64_t max_pixels, size_t cache_bytes,
+                              struct clip_error *error);
 void clip_store_free(struct clip_store *store); /* NULL is fine */
 
 /* Thread-safe. *out is overwritten, and the caller's to release. A file that is gone or damaged by
  * now is an error that names it. */
-clip_status clip_store_picture(struct clip_store *store, int64_t number, struct clip_buffer *out,
-                               struct clip_error *error);
+clip_status clip_store_picture(struct clip_store *store, const struct clip_index *index,
+                               int64_t row, struct clip_buffer *out, struct clip_error *error);
 /* Of type clip_image_small_type, upright. */
-clip_status clip_store_thumbnail(struct clip_store *store, int64_t number, struct clip_buffer *out,
-                                 struct clip_error *error);
+clip_status clip_store_thumbnail(struct clip_store *store, const struct clip_index *index,
+                                 int64_t row, struct clip_buffer *out, struct clip_error *error);
 size_t clip_store_held(struct clip_store *store); /* bytes of thumbnails in memory */
 
 #endif

@@ -193,6 +193,14 @@ click '#under option:nth-child(2)'
 check "a folder narrows it" becomes "$(find "$folder/photos/a" -type f | wc -l) pictures" \
     'return document.getElementById(\u0027status\u0027).textContent'
 
+click '.home'
+cp "$folder/photos/b/1.bmp" "$folder/photos/b/new.bmp"
+program clip_search index --model "$folder/run" --images "$folder/photos" \
+    --output "$folder/p.index" >/dev/null
+js 'document.dispatchEvent(new Event(\u0027visibilitychange\u0027))' >/dev/null
+check "pictures that were added show without a restart" becomes "$((total + 1)) pictures" \
+    'return document.getElementById(\u0027status\u0027).textContent'
+
 call POST "/$session/goog/cdp/execute" '{"cmd":"Emulation.setEmulatedMedia","params":{"features":
     [{"name":"prefers-color-scheme","value":"dark"}]}}' >/dev/null
 check "it is dark where the system is" becomes 'rgb(19, 20, 24)' \

@@ -250,6 +250,62 @@ static void adding_rewrites_nothing_else(void **state)
     close_scene(&s);
 }
 
+struct stamps { /* of the files of an index's folder, by name */
+    struct clip_names names;
+    struct stat *files;
+};
+
+static struct stamps stamps_of(const struct scene *s)
+{
+    struct stamps out = {0};
+    struct clip_error error;
+    char *folder = clip_index_folder(s->index, &error);
+    test_ok(clip_folder_list(folder, &out.names, &error), &error);
+    out.files = calloc((size_t)out.names.count, sizeof *out.files);
+    for (int64_t i = 0; i < out.names.count; i++)
+        assert_int_equal(stat(test_path(folder, out.names.names[i]), &out.files[i]), 0);
+    free(folder);
+    return out;
+}
+
+/* A collection as people have it: 1,000 pictures more, and every old file is the same one. */
+static void a_thousand_more_leave_every_file_alone(void **state)
+{
+    (void)state;
+    struct scene s = open_scene();
+    char name[16];
+    s.options.segment_rows = 128;
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof name, "%04d.png", i);
+        small_picture(s.pictures, name, 9, 8, (uint64_t)i);
+    }
+    update(&s, 1500, 0, 0, 1500, 1500);
+    struct stamps before = stamps_of(&s);
+    for (int i = 1500; i < 2500; i++) {
+        snprintf(name, sizeof name, "%04d.png", i);
+        small_picture(s.pictures, name, 9, 8, (uint64_t)i);
+    }
+    update(&s, 1000, 0, 0, 1000, 2500);
+    assert_int_equal(s.changes.unchanged, 1500);
+    struct stamps after = stamps_of(&s);
+    assert_int_equal(after.names.count, before.names.count + 8); /* ceil(1000 / 128) */
+    for (int64_t i = 0, k = 0; i < before.names.count; i++) {
+        while (strcmp(after.names.names[k], before.names.names[i]) != 0) k++;
+        const struct stat *a = &before.files[i], *b = &after.files[k];
+        assert_int_equal(a->st_ino, b->st_ino);
+        assert_int_equal(a->st_size, b->st_size);
+        if (strcmp(before.names.names[i], "lock") == 0) continue; /* says who writes */
+        assert_int_equal(a->st_mtim.tv_sec, b->st_mtim.tv_sec);
+        assert_int_equal(a->st_mtim.tv_nsec, b->st_mtim.tv_nsec);
+        assert_int_equal(a->st_ctim.tv_nsec, b->st_ctim.tv_nsec);
+    }
+    clip_names_release(&before.names);
+    clip_names_release(&after.names);
+    free(before.files);
+    free(after.files);
+    close_scene(&s);
+}
+
 static void a_signal_seals_what_is_embedded(void **state)
 {
     (void)state;
@@ -342,9 +398,10 @@ static void texts_are_indexed_once_and_not_empty(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    const char *texts[] = {"a dog", "", "a red circle", "a dog", "\xc3\xa4, \"two\"\tcats"};
+    const char *texts[] = {"a dog", "", "a red circle", "a dog", "\xc3\xa4, \"two\"\tcats", "  ",
+                           " \t"};
     for (int round = 0; round < 2; round++) {
-        test_ok(clip_index_update_texts(s.index, s.e, texts, 5, &s.options, &s.changes, &error),
+        test_ok(clip_index_update_texts(s.index, s.e, texts, 7, &s.options, &s.changes, &error),
                 &error);
         assert_int_equal(s.changes.added, round == 0 ? 3 : 0);
         assert_int_equal(s.changes.count, 3);
@@ -552,6 +609,7 @@ int main(void)
         cmocka_unit_test(a_picture_that_can_no_longer_be_read_is_removed),
         cmocka_unit_test(nothing_readable_is_no_index),
         cmocka_unit_test(adding_rewrites_nothing_else),
+        cmocka_unit_test(a_thousand_more_leave_every_file_alone),
         cmocka_unit_test(a_signal_seals_what_is_embedded),
         cmocka_unit_test(what_a_killed_run_left_is_swept_away),
         cmocka_unit_test(one_process_at_a_time_writes),

@@ -374,7 +374,7 @@ struct serving {
 
 /* Says where the page is: what a script waits for. */
 static clip_status say_ready(const struct clip_cli *cli, const struct serving *job, int port,
-                             const struct clip_index *index, struct clip_error *error)
+                             int64_t count, struct clip_error *error)
 {
     clip_status status;
     char url[128];
@@ -383,11 +383,11 @@ static clip_status say_ready(const struct clip_cli *cli, const struct serving *j
              port);
     if (cli->json) {
         json_t *result = json_pack("{s:s, s:i, s:I}", "url", url, "port", port, "count",
-                                   (json_int_t)index->live);
+                                   (json_int_t)count);
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
-        printf("%s shows %lld pictures; Ctrl-C ends it\n", url, (long long)index->live);
+        printf("%s shows %lld pictures; Ctrl-C ends it\n", url, (long long)count);
         status = CLIP_OK;
     }
     fflush(stdout);
@@ -404,15 +404,11 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     struct clip_http *http = NULL;
     const struct clip_embedder_options how = {.max_pixels = CLIP_API_PIXELS, .checksum = true};
     const volatile sig_atomic_t *stop = clip_cli_catch_signals();
-    CLIP_TRY(clip_index_open(&index, job->index, error));
-    if (index.texts)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s is an index of texts; the page shows pictures", job->index));
+    CLIP_TRY(clip_index_list_read(&index, job->index, error));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
-    CLIP_TRY(clip_index_check(&index, e, job->index, error));
-    CLIP_TRY(clip_api_create(&api, &index, e, (int)cli->threads, error));
+    CLIP_TRY(clip_api_create(&api, job->index, e, (int)cli->threads, error));
     CLIP_TRY(clip_http_start(&http, api, job->address, (int)job->port, error));
-    CLIP_TRY(say_ready(cli, job, clip_http_port(http), &index, error));
+    CLIP_TRY(say_ready(cli, job, clip_http_port(http), clip_api_count(api), error));
     while (*stop == 0) poll(NULL, 0, 100);
     status = clip_fail(error, CLIP_ERR_INTERRUPTED, "ended by a signal");
 out:

@@ -5,7 +5,7 @@
 const at = (id) => document.getElementById(id);
 const PAGE = 60;
 
-const view = { picture: null, pictureUrl: "", results: [], total: 0, asking: null, open: -1, about: null };
+const view = { picture: null, pictureUrl: "", results: [], total: 0, searched: 0, asking: null, open: -1, about: null };
 
 /* ---- asking the server ---------------------------------------------------------------------- */
 
@@ -48,6 +48,7 @@ async function load(offset) {
     const answer = await ask(path, w, view.picture, asking.signal);
     if (offset === 0) clear();
     view.total = answer.total;
+    view.searched = answer.searched ?? answer.total;
     append(answer.results);
     say();
     at("error").hidden = true;
@@ -109,11 +110,8 @@ function append(results) {
 }
 
 function say() {
-  const n = view.total.toLocaleString();
-  const searched = isSearch(wanted());
-  at("status").textContent = view.total === 0 ? "" :
-    searched ? "The best of " + n + (view.total === 1 ? " picture" : " pictures") :
-      n + (view.total === 1 ? " picture" : " pictures");
+  const n = view.searched.toLocaleString() + (view.searched === 1 ? " picture" : " pictures");
+  at("status").textContent = view.total === 0 ? "" : isSearch(wanted()) ? "The best of " + n : n;
   at("empty").hidden = view.total > 0;
   const head = document.createElement("strong");
   head.textContent = "No pictures here";
@@ -344,15 +342,25 @@ new IntersectionObserver((entries) => { if (entries[0].isIntersecting) loadMore(
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
-async function start() {
+/* The folders, and whether the index has changed since it was last asked for. */
+async function about() {
   try {
+    const before = view.about;
     view.about = await ask("/api/about");
     const folders = view.about.folders;
-    at("under").append(new Option("all", ""));
+    const options = [new Option("all", "")];
     for (const { path, count } of folders)
-      if (path) at("under").append(new Option(path + " (" + count.toLocaleString() + ")", path));
+      if (path) options.push(new Option(path + " (" + count.toLocaleString() + ")", path));
+    at("under").replaceChildren(...options);
+    at("under").value = wanted().get("under") || "";
     at("folder-label").hidden = folders.length < 2;
-  } catch { /* the pictures will tell what is wrong */ }
-  show();
+    return before && before.version !== view.about.version;
+  } catch { return false; /* the pictures will tell what is wrong */ }
 }
-start();
+
+/* Back from somewhere else, the page shows the index as it is now. */
+document.addEventListener("visibilitychange", async () => {
+  if (!document.hidden && await about() && !at("detail").open) show();
+});
+
+about().then(show);
