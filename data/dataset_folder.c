@@ -102,7 +102,7 @@ static const struct clip_dataset_ops picture_ops = {
 
 int64_t clip_dataset_label(const struct clip_dataset *dataset, int64_t index)
 {
-    return folder_of(dataset)->items[index].label;
+    return dataset->group[index];
 }
 
 /* Finding pictures ----------------------------------------------------------------------------- */
@@ -262,32 +262,50 @@ out:
     return status;
 }
 
-/* Each item's label: by the folder's name, else with '_' read as space. `source` names the list. */
+static clip_status intern_folders(struct clip_intern *folders, const struct clip_class_list *list,
+                                  struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t number;
+    for (int64_t i = 0; i < list->count && status == CLIP_OK; i++)
+        status = clip_intern_add(folders, list->folders[i], strlen(list->folders[i]), &number,
+                                 error);
+    return status;
+}
+
+/* A picture's label: its folder's number in the list, else that of the folder's name with '_' read
+ * as space. `path` is the set's, `source` names the list. */
+static clip_status find_label(const struct clip_intern *folders, const char *picture,
+                              const char *path, const char *source, int64_t *label,
+                              struct clip_error *error)
+{
+    char spaced[512];
+    size_t n;
+    const char *name = class_of(picture, &n);
+    *label = clip_intern_find(folders, name, n);
+    if (*label < 0 && n < sizeof spaced) {
+        for (size_t k = 0; k < n; k++) spaced[k] = name[k] == '_' ? ' ' : name[k];
+        *label = clip_intern_find(folders, spaced, n);
+    }
+    if (*label >= 0) return CLIP_OK;
+    if (n == 0)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the picture \"%s\" lies in no class folder; expected CLASS/picture",
+                         path, picture);
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s: the folder \"%.*s\" is no class of %s; add a line for it (name, tab, "
+                     "folder) or take the folder away",
+                     path, (int)n, name, source);
+}
+
 static clip_status label_items(struct folder *folder, const char *source, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_intern folders = {0};
-    const struct clip_class_list *list = &folder->classes;
-    char spaced[512];
-    int64_t number;
-    for (int64_t i = 0; i < list->count; i++)
-        CLIP_TRY(clip_intern_add(&folders, list->folders[i], strlen(list->folders[i]), &number,
-                                 error));
-    for (int64_t i = 0; i < folder->base.count; i++) {
-        size_t n;
-        const char *name = class_of(folder->items[i].name, &n);
-        int64_t label = clip_intern_find(&folders, name, n);
-        if (label < 0 && n < sizeof spaced) {
-            for (size_t k = 0; k < n; k++) spaced[k] = name[k] == '_' ? ' ' : name[k];
-            label = clip_intern_find(&folders, spaced, n);
-        }
-        if (label < 0)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                               "%s: the folder \"%.*s\" is no class of %s; add a line for it "
-                               "(name, tab, folder) or take the folder away",
-                               folder->path, (int)n, name, source));
-        folder->items[i].label = label;
-    }
+    CLIP_TRY(intern_folders(&folders, &folder->classes, error));
+    for (int64_t i = 0; i < folder->base.count; i++)
+        CLIP_TRY(find_label(&folders, folder->items[i].name, folder->path, source,
+                            &folder->items[i].label, error));
 out:
     clip_intern_release(&folders);
     return status;
@@ -382,7 +400,8 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
         if (!has_templates && !options->names_are_captions)
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s holds class folders, whose captions are templates filled with "
-                               "the class's name; name a template file in class_templates",
+                               "the class's name; name a template file: class_templates in "
+                               "[data], --class-templates on a command line",
                                folder->path));
         if (has_templates)
             CLIP_TRY(clip_templates_read(templates, &folder->templates, error));
@@ -411,20 +430,44 @@ clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *
     return open_either(out, NULL, tar, options, error);
 }
 
-clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *folder_or_tar,
+/* A packed set of class folders: its pictures' names have kept their folders. */
+static clip_status open_packed_classes(struct clip_dataset **out, const char *path,
+                                       const struct clip_class_list *classes,
+                                       struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_dataset_options options = {.images_only = true};
+    struct clip_dataset *packed = NULL;
+    struct clip_intern folders = {0};
+    CLIP_TRY(clip_dataset_packed_open(&packed, path, &options, error));
+    CLIP_TRY(intern_folders(&folders, classes, error));
+    for (int64_t i = 0; i < packed->count; i++)
+        CLIP_TRY(find_label(&folders, packed->ops->image_name(packed, i), path, "the class list",
+                            &packed->group[i], error));
+    *out = packed;
+    packed = NULL;
+out:
+    clip_intern_release(&folders);
+    clip_dataset_free(packed);
+    return status;
+}
+
+clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *images,
                                       const struct clip_class_list *classes,
                                       const struct clip_templates *templates,
                                       struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    if (clip_path_has_suffix(images, ".h5") && !clip_path_is_folder(images))
+        return open_packed_classes(out, images, classes, error);
     struct folder *folder = NULL;
     struct clip_tar tar = {0};
-    bool is_folder = clip_path_is_folder(folder_or_tar);
+    bool is_folder = clip_path_is_folder(images);
     *out = NULL;
-    if (!is_folder) CLIP_TRY(clip_tar_open(&tar, folder_or_tar, error));
+    if (!is_folder) CLIP_TRY(clip_tar_open(&tar, images, error));
     CLIP_NEW(folder, 1);
     folder->base.ops = &class_ops;
-    CLIP_TRY(collect(folder, folder_or_tar, is_folder ? NULL : &tar, error));
+    CLIP_TRY(collect(folder, images, is_folder ? NULL : &tar, error));
     CLIP_TRY(copy_classes(&folder->classes, classes, error));
     if (templates != NULL) CLIP_TRY(copy_templates(&folder->templates, templates, error));
     CLIP_TRY(prepare_classes(folder, "the class list", error));

@@ -187,6 +187,47 @@ static void classes_keep_their_templates(void **state)
     clip_dataset_free(set);
 }
 
+/* Zero-shot evaluation's labels come from the names of the class list, not from the packed set. */
+static void packed_classes_are_labelled(void **state)
+{
+    (void)state;
+    const char *folder = test_folder();
+    struct clip_error error;
+    struct clip_pack_counts counts;
+    struct clip_class_list classes;
+    struct clip_dataset *set = NULL, *same = NULL;
+    static const char *const names[] = {"zebra", "sea_lion", "cat"};
+    for (int i = 0; i < 9; i++) {
+        char name[32];
+        test_ok(clip_folder_create(test_path(folder, names[i % 3]), &error), &error);
+        snprintf(name, sizeof name, "%s/%d.png", names[i % 3], i);
+        write_picture(folder, name, i, 20, 20);
+    }
+    const struct clip_dataset_options pictures = {.images_only = true};
+    const char *lines = test_write_text(test_folder(), "t.txt", "a {}\n");
+    const struct clip_dataset_options options = {.class_templates = lines};
+    const char *list = test_write_text(test_folder(), "c.txt", "cat\nsea lion\nstripes\tzebra\n");
+    test_ok(clip_class_list_read(list, &classes, &error), &error);
+    test_ok(clip_dataset_open_classes(&set, folder, &classes, NULL, &error), &error);
+    const char *packed[] = {pack(folder, &options, 0, &counts),
+                            pack(folder, &pictures, 0, &counts)};
+    for (int k = 0; k < 2; k++) {
+        test_ok(clip_dataset_open_classes(&same, packed[k], &classes, NULL, &error), &error);
+        assert_int_equal(same->count, set->count);
+        for (int64_t i = 0; i < set->count; i++)
+            assert_int_equal(clip_dataset_label(same, i), clip_dataset_label(set, i));
+        clip_dataset_free(same);
+    }
+    clip_dataset_free(set);
+    clip_class_list_release(&classes);
+
+    list = test_write_text(test_folder(), "c.txt", "cat\nsea lion\n");
+    test_ok(clip_class_list_read(list, &classes, &error), &error);
+    test_fails(clip_dataset_open_classes(&same, packed[0], &classes, NULL, &error), &error,
+               CLIP_ERR_DATA, "\"zebra\" is no class");
+    clip_class_list_release(&classes);
+}
+
 static void bad_samples_are_left_out(void **state)
 {
     (void)state;
@@ -370,6 +411,7 @@ int main(void)
         cmocka_unit_test(everything_comes_back),
         cmocka_unit_test(batches_are_the_same),
         cmocka_unit_test(classes_keep_their_templates),
+        cmocka_unit_test(packed_classes_are_labelled),
         cmocka_unit_test(bad_samples_are_left_out),
         cmocka_unit_test(pictures_alone_have_no_captions),
         cmocka_unit_test(damage_is_found),

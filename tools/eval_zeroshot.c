@@ -167,7 +167,8 @@ int clip_eval_zeroshot(int argc, char **argv)
     bool confusion = false;
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
-        {"images", "FOLDER|TAR", CLIP_CLI_TEXT, &images, .help = "pictures in a folder a class",
+        {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &images,
+         .help = "pictures in a folder a class, as they are, in a tar, or packed",
          .required = true},
         {"classes", "FILE", CLIP_CLI_TEXT, &class_file, .required = true,
          .help = "a line a class: its name, or several as in cat|kitten, and after a tab its "
