@@ -8,6 +8,7 @@
 
 #include "checkpoints/checksum.h"
 #include "core/progress.h"
+#include "eval/model_adapter.h"
 #include "eval/model_source.h"
 
 #define FORMAT "clip.c 1"
@@ -202,16 +203,14 @@ out:
     return status;
 }
 
-clip_status clip_model_file_open(struct clip_model_file **out, const char *model,
-                                 const struct clip_model_file_options *options,
-                                 struct clip_error *error)
+static clip_status open_whole(struct clip_model_file **out, const char *model,
+                              const struct clip_model_file_options *options,
+                              struct clip_error *error)
 {
-    static const struct clip_model_file_options defaults = {0};
     clip_status status = CLIP_OK;
     struct clip_model_source source = {0};
     struct clip_model_reading reading = {0};
     struct clip_model_file *file = NULL;
-    if (!options) options = &defaults;
     CLIP_TRY(clip_model_source_find(&source, model, error));
     CLIP_NEW(file, 1);
     file->source = source.weights;
@@ -247,6 +246,29 @@ out:
     clip_model_reading_release(&reading);
     clip_model_source_release(&source);
     clip_model_file_free(file);
+    return status;
+}
+
+clip_status clip_model_file_open(struct clip_model_file **out, const char *model,
+                                 const struct clip_model_file_options *options,
+                                 struct clip_error *error)
+{
+    static const struct clip_model_file_options defaults = {0};
+    clip_status status;
+    struct clip_adapter adapter;
+    struct clip_model_file *file = NULL;
+    if (!options) options = &defaults;
+    CLIP_TRY(clip_adapter_find(&adapter, model, error));
+    status = open_whole(&file, adapter.weights ? adapter.base : model, options, error);
+    if (status != CLIP_OK && adapter.weights)
+        clip_error_prefix(error, "%s: its base model", adapter.weights);
+    CLIP_TRY(status);
+    if (adapter.weights) CLIP_TRY(clip_adapter_merge(&adapter, file, error));
+    *out = file;
+    file = NULL;
+out:
+    clip_model_file_free(file);
+    clip_adapter_release(&adapter);
     return status;
 }
 

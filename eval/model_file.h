@@ -1,8 +1,9 @@
 /* A model and what it needs to be used (tokenizer, preprocessing) from and to files: the one door.
  *
  * MODEL is a run folder (best.h5, else last.h5), a native .h5, a folder of transformers or of
- * open_clip, the id of a model in the local Hugging Face cache, or a file of weights by itself
- * (eval/model_source.h says what is looked for, docs/models.md what is read).
+ * open_clip, the id of a model in the local Hugging Face cache, a file of weights by itself
+ * (eval/model_source.h says what is looked for, docs/models.md what is read), or a LoRA adapter,
+ * which names one of these (eval/model_adapter.h).
  *
  * An opened model is for using: its parameters point into the mapped file wherever that holds them
  * as they are needed, so that opening costs little and memory is shared; there is no buffer of its

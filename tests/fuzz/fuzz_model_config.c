@@ -1,10 +1,12 @@
-/* Any bytes as a config.json, preprocessor_config.json or open_clip_config.json (the first byte
- * chooses): read or refused in a sentence, and what was read can be written and read again. */
+/* Any bytes as a config.json, preprocessor_config.json, open_clip_config.json or
+ * adapter_config.json (the first byte chooses): read or refused in a sentence, and what was read of
+ * a model can be written and read again. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/model_adapter.h"
 #include "eval/model_description.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,12 +18,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct clip_buffer text = {0};
     if (size == 0) return 0;
     const char *json = (const char *)data + 1;
+    if (data[0] % 4 == 3) {
+        struct clip_adapter adapter;
+        if (clip_adapter_parse(&adapter, json, size - 1, "fuzz", &error) != CLIP_OK) {
+            if (error.message[0] == '\0') abort();
+            return 0;
+        }
+        if (adapter.rank < 1 || adapter.base == NULL) abort();
+        clip_adapter_release(&adapter);
+        return 0;
+    }
     d.config.embed_dim = 8;
     clip_model_description_unify(&d);
     clip_status status =
-        data[0] % 3 == 0   ? clip_model_description_parse_huggingface(json, size - 1, "fuzz", &d,
+        data[0] % 4 == 0   ? clip_model_description_parse_huggingface(json, size - 1, "fuzz", &d,
                                                                       &error)
-        : data[0] % 3 == 1 ? clip_preprocessor_parse(json, size - 1, "fuzz", &d, &error)
+        : data[0] % 4 == 1 ? clip_preprocessor_parse(json, size - 1, "fuzz", &d, &error)
                            : clip_model_description_parse(json, size - 1, "fuzz", &d, &error);
     if (status != CLIP_OK) {
         if (error.message[0] == '\0') abort();
