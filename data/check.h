@@ -121,9 +121,13 @@ struct clip_check_fixed {
     int64_t bad, tiny, copies, near, repeats, leaks; /* left out; each sample under its first
                                                         reason, in this order */
 };
+/* Can a clean list of the set be written to `path`? Another suffix than .csv and .tsv, and a set
+ * whose pictures have no paths (a tar, a packed file), are CLIP_ERR_USAGE with what to do instead.
+ * `data` is the set's name. Ask before the pass over all pictures. */
+clip_status clip_check_can_fix(const char *path, const struct clip_dataset *dataset,
+                               const char *data, struct clip_error *error);
 /* Writes the samples without a verdict as a csv or, by its suffix, tsv, atomically. Paths in it are
- * as they were where they are absolute, else relative to the new file's folder. A set whose
- * pictures have no paths (a tar, a packed file) is CLIP_ERR_USAGE, and so is another suffix. */
+ * as they were where they are absolute, else relative to the new file's folder. */
 clip_status clip_check_fix(const char *path, const struct clip_check_report *report,
                            const struct clip_dataset *dataset, bool images_only,
                            struct clip_check_fixed *out, struct clip_error *error);

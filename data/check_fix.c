@@ -120,6 +120,27 @@ out:
     return status;
 }
 
+clip_status clip_check_can_fix(const char *path, const struct clip_dataset *dataset,
+                               const char *data, struct clip_error *error)
+{
+    const char *kind = dataset->ops->name, *instead;
+    if (!clip_path_has_suffix(path, ".csv") && !clip_path_has_suffix(path, ".tsv"))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "%s: the clean list is written as .csv or .tsv; name it so", path);
+    if (dataset->paths) return CLIP_OK;
+    if (strcmp(kind, "packed") == 0)
+        instead = "check the data that it was packed from with --fix, and pack the clean list";
+    else if (strcmp(kind, "webdataset") == 0)
+        instead = "clip_data pack leaves bad samples out of the copy that it writes; for the rest, "
+                  "list the unpacked pictures and captions in a .csv and check that";
+    else
+        instead = "unpack it (mkdir pictures; tar -xf FILE.tar -C pictures) and check the folder";
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "%s: a clean list names pictures by their paths, and those inside a %s have "
+                     "none: %s", data, strcmp(kind, "packed") == 0 ? "packed file" : "tar",
+                     instead);
+}
+
 clip_status clip_check_fix(const char *path, const struct clip_check_report *report,
                            const struct clip_dataset *dataset, bool images_only,
                            struct clip_check_fixed *out, struct clip_error *error)
@@ -129,13 +150,6 @@ clip_status clip_check_fix(const char *path, const struct clip_check_report *rep
     struct clip_atomic file = {0};
     char *folder = NULL;
     *out = (struct clip_check_fixed){0};
-    if (!clip_path_has_suffix(path, ".csv") && !clip_path_has_suffix(path, ".tsv"))
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "%s: the clean list is written as .csv or .tsv; name it so", path);
-    if (!dataset->paths)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "%s: the pictures of a %s set have no paths of their own that a list "
-                         "could name; unpack it to files first", path, dataset->ops->name);
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY((folder = clip_path_folder(path, error)) != NULL ? CLIP_OK : error->status);
     if (realpath(folder, writer.here) == NULL)

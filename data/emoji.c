@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/json.h"
 #include "data/demo_set.h"
@@ -323,11 +324,14 @@ out:
     return status;
 }
 
+/* Makes the folders of the set as they are needed; where the packages cannot be had, none that was
+ * not there before is left. */
 static clip_status read_packages(const struct clip_emoji_options *options,
                                  struct clip_emoji_package packages[2], struct clip_error *error)
 {
     static const char *const names[2] = { "ruby-gemojione", "ruby-tanuki-emoji" };
     clip_status status = CLIP_OK;
+    bool had_output = clip_path_exists(options->output);
     char *folder = NULL, *path = NULL;
     if (options->debs == NULL) {
         CLIP_TRY((folder = clip_path_join(options->output, "packages", error)) ? CLIP_OK
@@ -342,7 +346,10 @@ static clip_status read_packages(const struct clip_emoji_options *options,
         free(path);
         path = NULL;
     }
+    CLIP_TRY(clip_folder_create(options->output, error));
 out:
+    if (status != CLIP_OK && folder != NULL) rmdir(folder); /* where it is empty */
+    if (status != CLIP_OK && !had_output) rmdir(options->output);
     free(folder);
     free(path);
     return status;
@@ -401,7 +408,6 @@ clip_status clip_emoji_write(const struct clip_emoji_options *options,
     CLIP_TRY(
         clip_demo_check_range("--image-size", options->image_size, 16, CLIP_EMOJI_MAX_SIZE, error));
     CLIP_TRY(clip_demo_check_range("--variants", options->variants, 1, 1000, error));
-    CLIP_TRY(clip_folder_create(options->output, error));
     CLIP_TRY(read_packages(options, packages, error));
     CLIP_TRY(clip_emoji_ideas_read(&packages[0], &packages[1], &ideas, error));
     CLIP_NEW(pictures[0], ideas.count);

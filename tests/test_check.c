@@ -343,7 +343,8 @@ static void writes_a_clean_list(void **state)
         clip_sample_release(&sample);
         clip_dataset_free(clean);
     }
-    test_fails(clip_check_fix("clean.txt", &report, set, false, &fixed, &error), &error,
+    test_ok(clip_check_can_fix("clean.tsv", set, "in/pairs.tsv", &error), &error);
+    test_fails(clip_check_can_fix("clean.txt", set, "in/pairs.tsv", &error), &error,
                CLIP_ERR_USAGE, ".csv or .tsv");
     test_fails(clip_check_fix("none/clean.csv", &report, set, false, &fixed, &error), &error,
                CLIP_ERR_NOT_FOUND, "none");

@@ -105,8 +105,23 @@ check "a set is packed" json '"samples":120,"pictures":30,"bad":0' clip_data pac
     "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
 check "and is a data set" json '"format":"packed","samples":120,"good":120' clip_data check \
     "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
-check "its pictures have no paths for a list" says 2 "no paths" clip_data check \
+check "its pictures have no paths for a list" says 2 "and pack the clean list" clip_data check \
     "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
+tar -cf "$folder/classes.tar" -C "$folder/shapes" zeroshot_seen
+check "nor have those in a tar" says 2 "tar -xf FILE.tar -C pictures" clip_data check \
+    "$folder/classes.tar" --fix "$folder/lists/tar.csv"
+unpacked() { (mkdir "$folder/pictures" && tar -xf "$folder/classes.tar" -C "$folder/pictures"); }
+check "... but unpacked as it says" unpacked
+check "... they have" json '"kept":' clip_data check "$folder/pictures" --tiny 4 \
+    --fix "$folder/lists/tar.csv" --json
+mkdir "$folder/shard"
+cp "$folder/shapes/images/train_000/000001.png" "$folder/shard/1.png"
+echo a >"$folder/shard/1.txt"
+tar -cf "$folder/shard.tar" -C "$folder/shard" 1.png 1.txt
+check "of shards pack leaves the bad ones out" says 2 "clip_data pack leaves" clip_data check \
+    "$folder/shard.tar" --fix "$folder/lists/shard.csv"
+check "class folders want templates by the option's name" says 1 "--class-templates" \
+    clip_data pack "$folder/classes.tar" --output "$folder/classes.h5"
 check "a packed set ends in .h5" says 2 ".h5" clip_data pack "$folder/shapes/train.csv" \
     --output "$folder/shapes.hdf5"
 
@@ -121,6 +136,16 @@ check "a precision that is none is wrong usage" says 2 "clip_bench step: --preci
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" says 1 "apt-get download" clip_data emoji \
     --output "$folder/emoji" --debs "$folder/debs" --quiet
+check "... and leaves no folder behind" test ! -e "$folder/emoji"
+printf '#!/bin/sh\nexit 100\n' >"$folder/debs/apt-get"
+chmod +x "$folder/debs/apt-get"
+check "... nor when they cannot be fetched" says 1 "could not be fetched" \
+    env "PATH=$folder/debs:$PATH" clip_data emoji --output "$folder/emoji" --quiet
+check "... none at all" test ! -e "$folder/emoji"
+mkdir "$folder/emoji"
+check "a folder that was there" says 1 "could not be fetched" \
+    env "PATH=$folder/debs:$PATH" clip_data emoji --output "$folder/emoji" --quiet
+check "... stays" test -d "$folder/emoji" -a -z "$(ls -A "$folder/emoji")"
 check "a full disk is an error" says 1 "clip_data" bash -c \
     "echo a | clip_data tokenize --tokenizer '$folder/t.txt' >/dev/full"
 

@@ -106,6 +106,7 @@ int clip_data_check(int argc, char **argv)
     source.images_only = images_only;
     source.names_are_captions = true;
     CLIP_TRY(clip_dataset_open(&dataset, data, &source, &error));
+    if (fix != NULL) CLIP_TRY(clip_check_can_fix(fix, dataset, data, &error));
     if (against_name != NULL)
         CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
     if (tokenizer_name != NULL)
