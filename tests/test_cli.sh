@@ -10,7 +10,7 @@ helps() {
     lines=$(printf '%s\n' "$text" | wc -l)
     widest=$(printf '%s\n' "$text" | wc -L)
     [[ $text == "Usage: $(basename "$*")"* && $text == *"Example:"*"clip_"* ]] &&
-        [ "$lines" -le 40 ] && [ "$widest" -le 100 ] && return
+        [ "$lines" -le 32 ] && [ "$widest" -le 100 ] && return
     echo "# $* --help: $lines lines, $widest columns"
     printf '%s\n' "$text" | head -n 5
     return 1
@@ -20,6 +20,16 @@ helps() {
 commands() {
     "$@" --help | awk '/^Usage: .* COMMAND/ {list = 1} /^Example:/ {list = 0}
                        list && /^  [a-z]/ {print $1}'
+}
+
+# The page of the manual names the program's whole first sentence.
+names() {
+    local line
+    line=$(tools/man.sh "$1" 2>/dev/null | sed -n '/^.SH NAME$/{n;p}')
+    [[ $line == "$(basename "$1") \\- "* ]] && [ "${#line}" -ge 30 ] &&
+        [[ ! $line =~ (,| of| and| or| the)$ ]] && return
+    echo "# $1: \"$line\""
+    return 1
 }
 
 walk() {
@@ -41,7 +51,10 @@ walk() {
 }
 
 for program in "$build"/clip_*; do
-    if [ -f "$program" ] && [ -x "$program" ]; then walk "$program"; fi
+    if [ -f "$program" ] && [ -x "$program" ]; then
+        walk "$program"
+        check "$(basename "$program")'s manual page names it whole" names "$program"
+    fi
 done
 if [ -e /dev/full ]; then
     full() { "$build/clip_data" --help >/dev/full; }

@@ -47,8 +47,11 @@ describe() {
     done
 }
 
-summary=$("$program" --help | awk '/^Usage:/ {next} /^  or:/ {next} /^ +\[|^ +-/ && !seen {next}
-                                   NF {seen = 1; print; exit}' | sed 's/\.$//; s/-/\\-/g')
+# The first sentence of what stands under the usage, which --help may have broken into lines.
+summary=$("$program" --help | awk '/^Usage:/ || /^  or:/ {next} /^ +\[/ && !seen {next}
+                                   NF {text = text (seen ? " " : "") $0; seen = 1; next}
+                                   seen {exit}
+                                   END {print text}' | sed 's/\. .*//; s/\.$//; s/-/\\-/g')
 printf '.TH %s 1 "" "clip.c %s" "clip.c"\n' "${name^^}" "$version"
 printf '.SH NAME\n%s \\- %s\n.SH DESCRIPTION\n' "$name" "$summary"
 describe "$program"
