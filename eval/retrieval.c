@@ -149,6 +149,7 @@ struct pairs {
     int64_t *image;         /* [count] sample -> its picture's row, -1: not usable */
     int64_t *distinct;      /* [count] the samples whose pictures are embedded */
     int64_t *text_image;    /* [texts] */
+    int64_t *text_sample;   /* [texts] */
     const char **captions;  /* [texts] */
     float *image_rows, *text_rows;
     bool *good;
@@ -163,6 +164,7 @@ static void release_pairs(struct pairs *p)
     free(p->image);
     free(p->distinct);
     free(p->text_image);
+    free(p->text_sample);
     free(p->captions);
     free(p->image_rows);
     free(p->text_rows);
@@ -216,6 +218,7 @@ static clip_status embed_captions(struct pairs *p, const struct clip_embedder *e
         }
         p->captions[p->texts] = clip_arena_string(&p->arena, caption.data, caption.size, error);
         if (p->captions[p->texts] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        p->text_sample[p->texts] = i;
         p->text_image[p->texts++] = p->image[i];
     }
     if (!clip_mul_i64(p->texts, dim, &size)) size = -1;
@@ -229,6 +232,53 @@ out:
     return status;
 }
 
+static double dot(const float *a, const float *b, int64_t dim)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < dim; d++) sum += (double)a[d] * (double)b[d];
+    return sum;
+}
+
+/* Each caption against its hard negative, where it has one: which fits the picture better? */
+static clip_status compare_negatives(const struct pairs *p, const struct clip_embedder *embedder,
+                                     const struct clip_dataset *dataset, bool quiet,
+                                     struct clip_retrieval_result *result,
+                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer text = {0};
+    struct clip_arena arena = {0};
+    const char **wrong = NULL;
+    int64_t *of = NULL, n = 0, cut, right = 0, dim = clip_embedder_dim(embedder), size;
+    float *rows = NULL;
+    if (dataset->ops->negative == NULL) return CLIP_OK;
+    CLIP_NEW(wrong, p->texts);
+    CLIP_NEW(of, p->texts);
+    for (int64_t j = 0; j < p->texts; j++) {
+        CLIP_TRY(dataset->ops->negative(dataset, p->text_sample[j], &text, error));
+        if (text.size == 0) continue;
+        wrong[n] = clip_arena_string(&arena, text.data, text.size, error);
+        if (wrong[n] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        of[n++] = j;
+    }
+    if (!clip_mul_i64(n, dim, &size)) size = -1;
+    CLIP_NEW(rows, size);
+    CLIP_TRY(clip_texts_embed(embedder, wrong, n, CLIP_UNIT, quiet, rows, &cut, error));
+    for (int64_t k = 0; k < n; k++) {
+        const float *picture = p->image_rows + p->text_image[of[k]] * dim;
+        right += dot(picture, p->text_rows + of[k] * dim, dim) > dot(picture, rows + k * dim, dim);
+    }
+    result->negatives = n;
+    result->negative_accuracy = n > 0 ? (double)right / (double)n : 0;
+out:
+    clip_buffer_release(&text);
+    clip_arena_release(&arena);
+    free(wrong);
+    free(of);
+    free(rows);
+    return status;
+}
+
 clip_status clip_retrieval_run(const struct clip_embedder *embedder,
                                const struct clip_dataset *dataset, bool quiet,
                                struct clip_retrieval_result *result, struct clip_error *error)
@@ -239,6 +289,7 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     CLIP_NEW(p.image, dataset->count);
     CLIP_NEW(p.distinct, dataset->count);
     CLIP_NEW(p.text_image, dataset->count);
+    CLIP_NEW(p.text_sample, dataset->count);
     CLIP_NEW(p.captions, dataset->count);
     CLIP_NEW(p.good, dataset->count);
     CLIP_TRY(embed_images(&p, embedder, quiet, error));
@@ -246,6 +297,7 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     CLIP_TRY(clip_retrieval_score(p.image_rows, p.images, p.text_rows, p.texts, p.text_image,
                                   clip_embedder_dim(embedder), NULL, NULL, result, error));
     result->skipped = dataset->count - p.texts;
+    CLIP_TRY(compare_negatives(&p, embedder, dataset, quiet, result, error));
 out:
     release_pairs(&p);
     return status;

@@ -68,6 +68,28 @@ check "... in bfloat16 too" prints 0 'the rgb one' clip_eval similarity "${model
     --precision bf16 --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
 check "similarity --json is one line" json '' clip_eval similarity "${model[@]}" --json \
     --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+echo nothing >"$folder/broken.png"
+broken=(--image "${pictures[0]}" "$folder/broken.png" "$folder/none.png" "${pictures[1]}")
+both() { # both TEXT OTHER COMMAND...: exit status 1, TEXT on stdout and OTHER on stderr
+    prints 1 "$1" "${@:3}" && [[ $err == *"$2"* ]] && return
+    echo "# \"$err\" without \"$2\""
+    return 1
+}
+for command in classify similarity; do
+    words=(gray rgb)
+    [ $command = similarity ] && words=(--text gray rgb)
+    check "$command goes on past a broken picture" both \
+        "\"images\":[\"${pictures[0]}\",\"${pictures[1]}\"]" "skipped: $folder/broken.png" \
+        clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
+    check "... counts it" both '"skipped":2' '2 pictures could not be read' \
+        clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
+    check "... and shows the others" prints 1 "${pictures[1]}" clip_eval $command "${model[@]}" \
+        "${broken[@]}" "${words[@]}"
+    check "... unless there are none" says 1 'none of the 2 pictures' clip_eval $command \
+        "${model[@]}" --image "$folder/broken.png" "$folder/none.png" "${words[@]}"
+    check "... or it is the only one" says 1 "$folder/broken.png: " clip_eval $command \
+        "${model[@]}" --image "$folder/broken.png" "${words[@]}"
+done
 check "zeroshot counts pictures" prints 0 '"n":3,' clip_eval zeroshot "${model[@]}" --json \
     --images "$folder/classes" --classes "$folder/classes.txt" --templates "$folder/templates.txt"
 check "zeroshot has no acc5 of two classes" prints 0 '"acc5":null' clip_eval zeroshot \
@@ -81,6 +103,14 @@ check "zeroshot has intervals" prints 0 '"low":' clip_eval zeroshot "${model[@]}
 check "zeroshot tells what is taken for what" prints 0 'taken for' clip_eval zeroshot \
     "${model[@]}" --confusion --images "$folder/classes" --classes "$folder/classes.txt" \
     --template-set plain
+check "class folders are packed" run 0 clip_data pack "$folder/classes" --class-templates \
+    "$folder/templates.txt" --output "$folder/classes.h5" --quiet
+run 0 clip_eval zeroshot "${model[@]}" --json --images "$folder/classes" --classes \
+    "$folder/classes.txt" --templates "$folder/templates.txt"
+unpacked=$out
+check "... which zeroshot reads to the same figures" prints 0 "$unpacked" clip_eval zeroshot \
+    "${model[@]}" --json --images "$folder/classes.h5" --classes "$folder/classes.txt" \
+    --templates "$folder/templates.txt"
 check "zeroshot without templates is wrong usage" says 2 '--template-set' clip_eval zeroshot \
     "${model[@]}" --images "$folder/classes" --classes "$folder/classes.txt"
 check "retrieval knows captions of one picture" prints 0 \

@@ -53,6 +53,28 @@ check "... which pieces leave as it is" run 0 $(train) $negatives --set train.mi
 check "... to 1e-4" close_losses negatives negatives-micro
 check "... with the sigmoid loss too" run 0 $(train) $negatives --set train.loss=siglip \
     --output negatives-siglip
+check "a caption is set against its negative" prints 0 '"negatives":5,"negative_accuracy":' clip_eval \
+    retrieval --model negatives --data pairs.csv --csv-negative-key wrong --json
+check "... which the table tells" prints 0 'of 5 captions fit better' clip_eval retrieval \
+    --model negatives --data pairs.csv --csv-negative-key wrong
+sed 's/,\([^,]*\),\(..*\)$/,\2,\1/' "$folder/pairs.csv" >"$folder/swapped.csv" # title <-> wrong
+sed -i '1s/.*/filepath,title,wrong/' "$folder/swapped.csv"
+accuracy() { # accuracy DATA: of the pairs that have a negative
+    (cd "$folder" && "$build/clip_eval" retrieval --model negatives --data "$1" \
+        --csv-negative-key wrong --json) | sed 's/.*"negative_accuracy":\([0-9.]*\).*/\1/'
+}
+grep -v ',$' "$folder/swapped.csv" >"$folder/swapped-whole.csv"
+whole() { awk -v a="$(accuracy pairs.csv)" -v b="$(accuracy swapped-whole.csv)" \
+    'BEGIN {exit !(a + b > 0.999 && a + b < 1.001)}'; }
+check "... as often as not the other way round" whole
+sed 's/,\([^,]*\),\(..*\)$/,\1,\1/; 1s/.*/filepath,title,wrong/' "$folder/pairs.csv" \
+    >"$folder/equal.csv"
+check "... and equals are not better" prints 0 '"negative_accuracy":0.0' clip_eval retrieval \
+    --model negatives --data equal.csv --csv-negative-key wrong --json
+no_negatives() {
+    run 0 clip_eval retrieval --model negatives --data pairs.csv --json && [[ $out != *negative* ]]
+}
+check "... and nothing without the column" no_negatives
 check "a column that is not there" says 1 'set csv_negative_key' $(train) --output none \
     --set data.csv_negative_key=right
 
@@ -232,6 +254,38 @@ check "it is exported merged" run 0 clip_export --model lora --format safetensor
     --output lora.safetensors
 no_paths() { ! grep -aq lora_ "$folder/lora.safetensors"; }
 check "... without paths" no_paths
+check "the small file is a model too" run 0 clip_export --model lora/adapter --format safetensors \
+    --output merged.safetensors
+check "... the same to the byte" cmp "$folder/lora.safetensors" "$folder/merged.safetensors"
+check "... by its file's name" prints 0 '"image_retrieval_recall@1"' clip_eval retrieval \
+    --model lora/adapter/adapter_model.safetensors --data pairs.csv --json
+check "... for texts alone" run 0 clip_embed --model lora/adapter --texts texts.txt \
+    --output merged.npy
+check "... as the run" run 0 clip_embed --model lora --texts texts.txt --output whole.npy
+check "... to the bit" cmp "$folder/merged.npy" "$folder/whole.npy"
+check "... to search with" run 0 clip_search index --model lora/adapter --images photos \
+    --output lora.index --quiet
+check "... and again" prints 0 '' clip_search query --index lora.index --text 'a picture'
+check "a model may be tuned from the small file" run 0 $(train) --init lora/adapter --output again
+damage() { # damage WORD BY: another copy of the adapter
+    rm -rf "$folder/bad" && cp -r "$folder/lora/adapter" "$folder/bad" &&
+        sed -i "s#$1#$2#" "$folder/bad/adapter_config.json" && ! cmp -s \
+            "$folder/bad/adapter_config.json" "$folder/lora/adapter/adapter_config.json"
+}
+refused() { # refused NAME WORD BY TEXT: what is said of such a copy
+    damage "$2" "$3" && check "$1" says 1 "$4" clip_export --model bad --format safetensors \
+        --output none.safetensors
+}
+refused "an adapter whose base is gone" '"good"' '"gone/model"' 'its base model: gone/model'
+refused "... of another model" '"good"' '"wide"' 'has shape'
+refused "... of another kind" '"LORA"' '"LOHA"' 'only LORA'
+refused "... with weights beside the paths" '"none"' '"all"' '"bias" is set'
+refused "... of another rank" '"r":2' '"r":3' 'has shape'
+refused "... of no rank" '"r":2' '"r":0' '"r" and "lora_alpha"'
+rm -rf "$folder/bad" && cp -r "$folder/lora/adapter" "$folder/bad"
+rm "$folder/bad/adapter_model.safetensors"
+check "... without its paths" says 1 'there is no adapter_model.safetensors' clip_export \
+    --model bad --format safetensors --output none.safetensors
 check "a model may be tuned from it" run 0 $(train) --init lora --output lora-tuned
 check "a path for a word that is none" says 2 '"query" is none of q, k, v' $lora --output none \
     --set lora.targets=query

@@ -27,7 +27,9 @@
     {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_caption_key,               \
      .help = "the captions' column (title)"},                                          \
     {"templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates,                     \
-     .help = "templates that class folders' captions are made from"}
+     .help = "templates that class folders' captions are made from"},                  \
+    {"class-templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates, .help = "",   \
+     .unlisted = true}
 
 struct data_options {
     const char *data;
@@ -38,9 +40,9 @@ struct data_options {
 
 /* The embeddings of a few pictures and texts and their cosines. */
 struct comparison {
-    const struct clip_cli_list *images;
+    struct clip_cli_list *images; /* that can be read, once they are compared */
     const char *const *texts;
-    int64_t n, m;
+    int64_t n, m, bad;
     float *image_rows, *text_rows;
     double *cosines; /* [n,m] */
 };
@@ -53,24 +55,23 @@ static void release_comparison(struct comparison *c)
 }
 
 static clip_status compare(struct comparison *c, const struct clip_embedder *e,
-                           const struct clip_cli_list *images, struct clip_error *error)
+                           struct clip_cli_list *images, struct clip_error *error)
 {
     clip_status status;
     int64_t dim = clip_embedder_dim(e);
-    struct clip_picture *pictures = NULL;
     c->images = images;
-    c->n = images->count;
-    CLIP_NEW(pictures, c->n);
-    CLIP_NEW(c->image_rows, c->n * dim);
+    CLIP_NEW(c->image_rows, images->count * dim);
     CLIP_NEW(c->text_rows, c->m * dim);
-    CLIP_NEW(c->cosines, c->n * c->m);
-    for (int64_t i = 0; i < c->n; i++) pictures[i].path = images->items[i];
-    CLIP_TRY(clip_embedder_pictures(e, pictures, c->n, CLIP_UNIT, c->image_rows, NULL, error));
+    CLIP_NEW(c->cosines, images->count * c->m);
+    CLIP_TRY(clip_eval_pictures(e, images, c->image_rows, &c->bad, error));
+    c->n = images->count;
+    if (c->n == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
+                           (long long)c->bad));
     CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows,
                                  NULL, error));
     clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
 out:
-    free(pictures);
     return status;
 }
 
@@ -152,11 +153,13 @@ static int run_similarity(int argc, char **argv)
         json_object_set_new(result, "images", string_list(images.items, c.n));
         json_object_set_new(result, "texts", string_list(texts.items, c.m));
         json_object_set_new(result, "similarity", matrix(c.cosines, c.n, c.m));
+        json_object_set_new(result, "skipped", json_integer(c.bad));
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
         print_matrix(&c);
     }
+    if (status == CLIP_OK) status = clip_eval_skipped(c.bad, &error);
 out:
     release_comparison(&c);
     clip_embedder_free(e);
@@ -196,6 +199,8 @@ static int run_retrieval(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
         DATA_OPTIONS(data),
+        {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &data.set.csv_negative_key,
+         .help = "hard negatives' column: how often does the caption fit better?"},
         {0},
     };
     struct clip_cli cli = {
@@ -221,6 +226,10 @@ static int run_retrieval(int argc, char **argv)
         json_object_set_new(result, "images", json_integer(r.images));
         json_object_set_new(result, "texts", json_integer(r.texts));
         json_object_set_new(result, "skipped", json_integer(r.skipped));
+        if (r.negatives > 0) {
+            json_object_set_new(result, "negatives", json_integer(r.negatives));
+            json_object_set_new(result, "negative_accuracy", json_real(r.negative_accuracy));
+        }
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
@@ -228,6 +237,9 @@ static int run_retrieval(int argc, char **argv)
         printf("%-14s %11s %9s %9s %12s\n", "", "recall@1", "@5", "@10", "median rank");
         print_recalls("text -> image", &r.image_retrieval);
         print_recalls("image -> text", &r.text_retrieval);
+        if (r.negatives > 0)
+            printf("%.1f %% of %lld captions fit better than their hard negatives (chance: 50 %%)\n",
+                   100 * r.negative_accuracy, (long long)r.negatives);
     }
 out:
     clip_dataset_free(set);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/progress.h"
 #include "eval/pictures.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
@@ -14,6 +15,41 @@
 #include "tools/model_options.h"
 
 static const char NONE[] = "(none of these)";
+
+clip_status clip_eval_pictures(const struct clip_embedder *embedder, struct clip_cli_list *images,
+                               float *rows, int64_t *bad, struct clip_error *error)
+{
+    clip_status status;
+    int64_t n = images->count, dim = clip_embedder_dim(embedder), kept = 0;
+    struct clip_picture *pictures = NULL;
+    struct clip_error *failures = NULL;
+    CLIP_NEW(pictures, n);
+    CLIP_NEW(failures, n);
+    for (int64_t i = 0; i < n; i++) pictures[i].path = images->items[i];
+    CLIP_TRY(clip_embedder_pictures(embedder, pictures, n, CLIP_UNIT, rows,
+                                    n > 1 ? failures : NULL, error));
+    for (int64_t i = 0; i < n; i++) {
+        if (failures[i].status != CLIP_OK) {
+            clip_warn("skipped: %s", failures[i].message);
+            continue;
+        }
+        memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
+        images->items[kept++] = images->items[i];
+    }
+    images->count = kept;
+    *bad += n - kept;
+out:
+    free(pictures);
+    free(failures);
+    return status;
+}
+
+clip_status clip_eval_skipped(int64_t bad, struct clip_error *error)
+{
+    if (bad == 0) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA, "%lld pictures could not be read and were skipped",
+                     (long long)bad);
+}
 
 struct classifying {
     struct clip_model_options model;
@@ -76,13 +112,8 @@ static clip_status split_arguments(struct classifying *c, const struct clip_cli 
 {
     clip_status status = CLIP_OK;
     int64_t at = 0;
-    for (; at < cli->plain.count && looks_like_picture(cli->plain.items[at]); at++) {
-        const char *path = cli->plain.items[at];
-        if (!clip_path_exists(path))
-            return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: no such picture; correct the path",
-                             path);
-        CLIP_TRY(add_item(&c->images, path, error));
-    }
+    for (; at < cli->plain.count && looks_like_picture(cli->plain.items[at]); at++)
+        CLIP_TRY(add_item(&c->images, cli->plain.items[at], error));
     for (; at < cli->plain.count; at++) CLIP_TRY(add_item(&c->labels, cli->plain.items[at], error));
 out:
     return status;
@@ -115,13 +146,12 @@ out:
 
 /* ---- pictures ------------------------------------------------------------------------------ */
 
-/* Rows of the pictures that can be read, and their names. One that was named alone has to be. */
+/* Rows of the pictures that can be read, and their names. */
 static clip_status embed(struct classifying *c, const struct clip_embedder *e, bool quiet,
                          struct clip_error *error)
 {
     clip_status status;
-    int64_t dim = clip_embedder_dim(e), few = c->images.count, many, floats;
-    struct clip_picture *asked = NULL;
+    int64_t dim = clip_embedder_dim(e), few = c->images.count, many, floats, bad = 0;
     bool *good = NULL;
     if (c->sets.count > 0)
         CLIP_TRY(clip_pictures_open(&c->pictures, c->sets.items, c->sets.count, error));
@@ -129,14 +159,14 @@ static clip_status embed(struct classifying *c, const struct clip_embedder *e, b
     if (!clip_mul_i64(few + many, dim, &floats)) floats = -1;
     CLIP_NEW(c->rows, floats);
     CLIP_NEW(c->names, few + many);
-    CLIP_NEW(asked, few);
     CLIP_NEW(good, many);
-    for (int64_t i = 0; i < few; i++) asked[i].path = c->names[i] = c->images.items[i];
-    CLIP_TRY(clip_embedder_pictures(e, asked, few, CLIP_UNIT, c->rows, NULL, error));
-    c->n = few;
+    CLIP_TRY(clip_eval_pictures(e, &c->images, c->rows, &c->bad, error));
+    few = c->images.count;
+    for (; c->n < few; c->n++) c->names[c->n] = c->images.items[c->n];
     if (many > 0)
         CLIP_TRY(clip_pictures_embed(&c->pictures, e, NULL, many, CLIP_UNIT, quiet,
-                                     c->rows + few * dim, good, &c->bad, error));
+                                     c->rows + few * dim, good, &bad, error));
+    c->bad += bad;
     for (int64_t i = 0; i < many; i++) {
         if (!good[i]) continue;
         memmove(c->rows + c->n * dim, c->rows + (few + i) * dim, (size_t)dim * sizeof *c->rows);
@@ -144,9 +174,8 @@ static clip_status embed(struct classifying *c, const struct clip_embedder *e, b
     }
     if (c->n == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
-                           (long long)many));
+                           (long long)c->bad));
 out:
-    free(asked);
     free(good);
     return status;
 }
@@ -323,9 +352,7 @@ int clip_eval_classify(int argc, char **argv)
     else if (c.sets.count > 0) print_table(&c);
     else
         for (int64_t i = 0; i < c.n; i++) print_bars(&c, i);
-    if (c.bad > 0)
-        status = clip_fail(&error, CLIP_ERR_DATA, "%lld pictures could not be read and were "
-                           "skipped", (long long)c.bad);
+    if (status == CLIP_OK) status = clip_eval_skipped(c.bad, &error);
 out:
     release(&c);
     clip_embedder_free(e);
