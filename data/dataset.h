@@ -125,9 +125,9 @@ clip_status clip_template_fill(const char *line, const char *name, struct clip_b
 
 /* Class folders (a folder, a tar of them, or either packed), for zero-shot evaluation: sample i's
  * class is label[i], a number into the class list. A folder is found in the list by its folder's
- * name, else with '_' read as space. A folder that is no class is an error; a class without pictures
- * is not. `templates` may be NULL: captions are then empty, as a packed set's always are here. Keeps
- * nothing of `classes` and `templates`. */
+ * name, else with '_' read as space. A folder that is no class is an error; a class without
+ * pictures is not. `templates` may be NULL: captions are then empty, as a packed set's always are
+ * here. Keeps nothing of `classes` and `templates`. */
 clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *images,
                                       const struct clip_class_list *classes,
                                       const struct clip_templates *templates,

@@ -269,7 +269,7 @@ static bool is_blank(const char *text)
     return text[strspn(text, " \t\r\n\v\f")] == '\0';
 }
 
-/* The texts that are not there yet, once each. Empty ones are none; of those of spaces one hears. */
+/* The texts that are not there yet, once each. Empty ones are none, and of spaces one hears. */
 static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
                                 const char **fresh, int64_t *count, struct clip_error *error)
 {

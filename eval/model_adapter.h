@@ -1,6 +1,6 @@
 /* A LoRA adapter as a MODEL: the small file that a LoRA run leaves (train/adapter.c), or PEFT's
- * save_pretrained of transformers' CLIPModel. It names its base model; opened, it is that model with
- * the paths merged into its weights, W + (alpha / r) B A (Hu et al. 2021).
+ * save_pretrained of transformers' CLIPModel. It names its base model; opened, it is that model
+ * with the paths merged into its weights, W + (alpha / r) B A (Hu et al. 2021).
  *
  *   adapter_config.json        peft_type LORA, r, lora_alpha, base_model_name_or_path
  *   adapter_model.safetensors  base_model.model.MODULE.lora_A.weight [r,D], ....lora_B.weight [N,r]
@@ -20,8 +20,8 @@ struct clip_adapter { /* start from {0} */
 };
 void clip_adapter_release(struct clip_adapter *adapter);
 
-/* Is `model` an adapter's folder, or the file in it? Then fills *out from its config. A base that is
- * not there under its path is looked for from the adapter's folder. Refused by name
+/* Is `model` an adapter's folder, or the file in it? Then fills *out from its config. A base that
+ * is not there under its path is looked for from the adapter's folder. Refused by name
  * (CLIP_ERR_DATA): what a path of another kind than LoRA's, or weights beside the paths, would ask
  * for. */
 clip_status clip_adapter_find(struct clip_adapter *out, const char *model,
@@ -30,9 +30,9 @@ clip_status clip_adapter_find(struct clip_adapter *out, const char *model,
 clip_status clip_adapter_parse(struct clip_adapter *out, const char *json, size_t n,
                                const char *path, struct clip_error *error);
 
-/* Adds the paths to the weights of `file`, which was opened from the base: those that change move to
- * memory of their own. Afterwards the adapter's file is the model's source. A path that has no place
- * in the model, that is there in half, or that does not fit is named. */
+/* Adds the paths to the weights of `file`, which was opened from the base: those that change move
+ * to memory of their own. Afterwards the adapter's file is the model's source. A path that has no
+ * place in the model, that is there in half, or that does not fit is named. */
 clip_status clip_adapter_merge(const struct clip_adapter *adapter, struct clip_model_file *file,
                                struct clip_error *error);
 

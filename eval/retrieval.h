@@ -20,8 +20,8 @@ struct clip_retrieval_result {
     int64_t images, texts; /* pictures and captions that took part */
     int64_t skipped;       /* pairs that did not: picture or caption not usable */
     struct clip_recalls image_retrieval, text_retrieval;
-    /* Of clip_retrieval_run, where the set has hard negatives (csv_negative_key): captions that have
-     * one, and the share of them that fit their picture better than it does; chance is a half. */
+    /* Of clip_retrieval_run, where the set has hard negatives (csv_negative_key): captions that
+     * have one, and the share of them that fit their picture better than it; chance is a half. */
     int64_t negatives;
     double negative_accuracy;
 };

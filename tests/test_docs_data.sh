@@ -1,36 +1,18 @@
 #!/bin/bash
-# Runs the commands of docs/data.md, docs/demo-sets.md and docs/fine-tuning.md as they stand there, in
-# a folder that has what they name. The models are tiny, trained for a few steps.
-build=$(realpath "${BUILD:-build}") || exit 1
-root=$PWD
-export CLIP_BPE= PATH="$build:$PATH"
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-n=0
-check() { # check NAME COMMAND...: ok where the command succeeds
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name"; fi
-}
-try() { # try LINE: by a shell in $folder, as a person would type it
-    (cd "$folder" && bash -c "$1") >"$folder/said" 2>&1 </dev/null && return
-    echo "# exit status $?: $(tail -n 3 "$folder/said")"
-    return 1
-}
+# Runs the commands of docs/data.md, docs/demo-sets.md and docs/fine-tuning.md as they stand there,
+# in a folder that has what they name. The models are tiny, trained for a few steps.
+. tests/shell.sh
+here=$folder
+try() { run 0 bash -c "$1"; } # try LINE: by a shell in $folder, as a person would type it
 
 # ---- what is there -----------------------------------------------------------------------------
-mkdir -p "$folder/images" "$folder/many" "$folder/clean" "$folder/imagenet_val/gray" "$folder/imagenet_val/rgb"
+mkdir -p "$folder"/{images,many,clean,runs,imagenet_val/gray,imagenet_val/rgb}
 cp tests/reference/preprocess/images/*.png "$folder/images" || exit 1
 cp -r configs "$folder"
 pictures=("$folder"/images/*.png)
 printf 'filepath,title\n' >"$folder/train.csv"
-for i in 1 2 3; do # BMP, 24 bits, 32x32
-    {
-        printf 'BM\x36\x0c\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x20\0\0\0\x20\0\0\0\x01\0\x18\0\0\0\0\0'
-        printf '\0\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
-        yes "$i $((i * 7919))" | head -c 3072
-    } >"$folder/clean/$i.bmp"
+for i in 1 2 3; do
+    bitmap "$i $((i * 7919))" >"$folder/clean/$i.bmp"
     echo "clean/$i.bmp,picture number $i" >>"$folder/train.csv"
 done
 printf 'filepath\ttitle\n' >"$folder/pairs.tsv"
@@ -52,19 +34,9 @@ cp "$folder/pairs.tsv" "$folder/train.tsv"
 printf 'gray\nrgb\n' >"$folder/classes.txt"
 printf 'a picture of a {}\n' >"$folder/templates.txt"
 cut -f2 "$folder/pairs.tsv" >"$folder/captions.txt"
-cat >"$folder/tiny.ini" <<END
-[model]
-embed_dim = 16
-image_size = 16
-patch_size = 8
-vision_width = 16
-vision_layers = 1
-vision_heads = 2
-context_length = 16
-vocab_size = 520
-text_width = 16
-text_layers = 1
-text_heads = 2
+{
+    tiny_model
+    cat <<END
 [data]
 train_data = pairs.tsv
 val_data = val.tsv
@@ -75,13 +47,15 @@ batch_size = 8
 [optim]
 warmup = 1
 END
+} >"$folder/tiny.ini"
 check "a tokenizer is trained" try 'clip_data tokenizer train --input captions.txt \
     --vocab-size 520 --output tokenizer.txt'
 for model in MODEL TEACHER BEFORE; do
     check "a model is trained" try "clip_train --config tiny.ini --output $model"
 done
 check "... and trained on" try 'clip_train --config tiny.ini --init BEFORE --output AFTER'
-mkdir "$folder/runs" && ln -s ../MODEL "$folder/runs/small" && ln -s ../MODEL "$folder/runs/emoji-run"
+ln -s ../MODEL "$folder/runs/small"
+ln -s ../MODEL "$folder/runs/emoji-run"
 
 # Two packages with an idea that both artists have drawn, where apt-get would put them.
 package() { # package NAME FILE...: of the files below $folder/deb
@@ -116,10 +90,10 @@ page() { # page FILE LEAST: at least so many
     while IFS= read -r line; do
         count=$((count + 1))
         check "$1: $line" try "${line/clip_data shapes/clip_data shapes --count 100}"
-    done < <(commands "$root/$1")
+    done < <(commands "$1")
     check "$1 has commands" test "$count" -ge "$2"
 }
 page docs/data.md 4
 page docs/demo-sets.md 4
 page docs/fine-tuning.md 4
-echo "1..$n"
+plan

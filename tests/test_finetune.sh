@@ -53,8 +53,8 @@ check "... which pieces leave as it is" run 0 $(train) $negatives --set train.mi
 check "... to 1e-4" close_losses negatives negatives-micro
 check "... with the sigmoid loss too" run 0 $(train) $negatives --set train.loss=siglip \
     --output negatives-siglip
-check "a caption is set against its negative" prints 0 '"negatives":5,"negative_accuracy":' clip_eval \
-    retrieval --model negatives --data pairs.csv --csv-negative-key wrong --json
+check "a caption is set against its negative" prints 0 '"negatives":5,"negative_accuracy":' \
+    clip_eval retrieval --model negatives --data pairs.csv --csv-negative-key wrong --json
 check "... which the table tells" prints 0 'of 5 captions fit better' clip_eval retrieval \
     --model negatives --data pairs.csv --csv-negative-key wrong
 sed 's/,\([^,]*\),\(..*\)$/,\2,\1/' "$folder/pairs.csv" >"$folder/swapped.csv" # title <-> wrong
@@ -66,7 +66,7 @@ accuracy() { # accuracy DATA: of the pairs that have a negative
 grep -v ',$' "$folder/swapped.csv" >"$folder/swapped-whole.csv"
 whole() { awk -v a="$(accuracy pairs.csv)" -v b="$(accuracy swapped-whole.csv)" \
     'BEGIN {exit !(a + b > 0.999 && a + b < 1.001)}'; }
-check "... as often as not the other way round" whole
+check "... and loses as often the other way round" whole
 sed 's/,\([^,]*\),\(..*\)$/,\1,\1/; 1s/.*/filepath,title,wrong/' "$folder/pairs.csv" \
     >"$folder/equal.csv"
 check "... and equals are not better" prints 0 '"negative_accuracy":0.0' clip_eval retrieval \

@@ -238,8 +238,8 @@ static int run_retrieval(int argc, char **argv)
         print_recalls("text -> image", &r.image_retrieval);
         print_recalls("image -> text", &r.text_retrieval);
         if (r.negatives > 0)
-            printf("%.1f %% of %lld captions fit better than their hard negatives (chance: 50 %%)\n",
-                   100 * r.negative_accuracy, (long long)r.negatives);
+            printf("%.1f %% of %lld captions fit better than their hard negatives (chance: 50 "
+                   "%%)\n", 100 * r.negative_accuracy, (long long)r.negatives);
     }
 out:
     clip_dataset_free(set);
