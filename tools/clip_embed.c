@@ -211,10 +211,9 @@ int main(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_embed",
-        .summary = "Writes the embeddings of pictures (image_embeds), of texts (text_embeds), of "
-                   "pairs (both) or of ready tensors, and the rows' names. The pairs' "
-                   "--images-root, --csv-separator, --csv-img-key, --csv-caption-key and --class-templates are "
-                   "as in [data].",
+        .summary = "Writes the embeddings of pictures, texts, pairs or ready tensors, and names. "
+                   "--images-root, --csv-separator, --csv-img-key, --csv-caption-key and "
+                   "--class-templates are as in [data].",
         .example = "clip_embed --model runs/small --images photos/ --output photos.h5",
         .options = options,
     };
