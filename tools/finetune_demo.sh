@@ -2,38 +2,52 @@
 # Fine-tuning against training from scratch at equal steps of one size (so at equal time), and
 # WiSE-FT between before and after: a model of drawn shapes tuned to emoji, and one of CIFAR-10's
 # captions tuned to Flickr8k. Each training goes on where it stopped. docs/fine-tuning.md
-#   tools/finetune_demo.sh shapes|cifar [STEPS]        (STEPS: 200)
+#   tools/finetune_demo.sh shapes|cifar [STEPS [LR]]        (200 steps of 128 pairs, 1e-3)
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 task=${1:-shapes}
 steps=${2:-200}
+lr=${3:-1e-3}
 data=${CLIP_DATA:-../shared/data}
-runs=runs/finetune-$task-$steps
+runs=runs/finetune-$task-$steps-$lr
 mkdir -p "$runs"
 
 train() { "$build/clip_train" "$@" --resume --quiet; }
-# Recall@1 and @10 of a run's best checkpoint.
-recall() { sed "s/.*\"image_retrieval_recall@$1\": *\([0-9.]*\).*/\1/" "$runs/recall.json"; }
-best() {
-    "$build/clip_eval" retrieval --model "$1" --data "$new" --json --quiet >"$runs/recall.json"
-    echo "$(recall 1) $(recall 10)"
+field() { sed -n "s/.*\"$1\": *\([0-9.e-]*\).*/\1/p"; }
+percent() { awk -v x="$1" 'BEGIN {printf "%.1f", 100 * x}'; }
+# A line a validation: step, recall@1 and @10 of pictures by captions.
+curve() {
+    while read -r line; do
+        step=$(printf '%s' "$line" | field step)
+        at1=$(printf '%s' "$line" | field image_retrieval_recall@1)
+        at10=$(printf '%s' "$line" | field image_retrieval_recall@10)
+        printf '  step %4s  %5s %%  %5s %%\n' "$step" "$(percent "$at1")" "$(percent "$at10")"
+    done <"$1/metrics.jsonl"
 }
 
-common="--set train.steps=$steps --set train.batch_size=128 --set train.val_every=50%
+common="--set train.steps=$steps --set train.batch_size=128 --set train.val_every=25%
     --set train.save_every=50% --set train.best_metric=image_retrieval_recall@1
-    --set train.multi_positive=true --set optim.lr=1e-3 --set optim.warmup=10%
+    --set train.multi_positive=true --set optim.lr=$lr --set optim.warmup=10%
     --set train.report=false"
 case $task in
 shapes)
-    before=runs/small
-    [ -e runs/shapes/done ] || { "$build/clip_data" shapes --output runs/shapes &&
-        touch runs/shapes/done; }
+    # The older model's vocabulary has to know the new captions' words, as CLIP's own would.
+    before=runs/finetune-shapes
+    words=runs/finetune-words.txt
+    [ -e runs/shapes/train.csv ] || "$build/clip_data" shapes --output runs/shapes
     [ -e runs/emoji/train.csv ] || "$build/clip_data" emoji --output runs/emoji
-    train --config configs/small.ini --output $before
+    if [ ! -e "$words" ]; then
+        cut -f2 runs/shapes/train.csv runs/emoji/train.csv >runs/finetune-captions.txt
+        "$build/clip_data" tokenizer train --input runs/finetune-captions.txt --vocab-size 4096 \
+            --output "$words"
+    fi
+    sizes="--config configs/small.ini --set data.tokenizer=$words --set model.vocab_size=4096"
+    # shellcheck disable=SC2086
+    train $sizes --output $before
     new=runs/emoji/val.csv
-    config="--config configs/small.ini --set data.train_data=runs/emoji/train.csv
-        --set data.val_data=$new --set data.aug_scale_min=0.8"
+    config="$sizes --set data.train_data=runs/emoji/train.csv --set data.val_data=$new
+        --set data.aug_scale_min=0.8"
     old="--images runs/shapes/zeroshot_seen --classes runs/shapes/classes_48.txt
         --templates runs/shapes/templates.txt"
     ;;
@@ -63,9 +77,11 @@ esac
 {
     train $config $common --output "$runs/scratch"
     train $config $common --init $before --output "$runs/tuned"
-    echo "== recall@1 and @10 of pictures by captions, after $steps steps of 128 pairs"
-    echo "from scratch  $(best "$runs/scratch")"
-    echo "fine-tuned    $(best "$runs/tuned")"
+    echo "== recall@1 and @10 of pictures by captions, steps of 128 pairs"
+    echo "from scratch"
+    curve "$runs/scratch"
+    echo "fine-tuned"
+    curve "$runs/tuned"
     "$build/clip_eval" interpolate --model $before --model "$runs/tuned" --data "$new" $old \
         --picture "$runs/trade.svg" --output "$runs/mix.h5" --quiet
 }
