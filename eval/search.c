@@ -88,6 +88,7 @@ struct scoring {
     const int16_t *whole; /* the query in whole numbers, for int8 rows: query[d] = unit whole[d] */
     float unit;
     float *scores; /* [count] of the whole index; -INFINITY: does not take part */
+    float *best;   /* [blocks] the best score of each block */
 };
 
 /* Rows i .. i + n - 1 of one segment. */
@@ -117,14 +118,16 @@ static void score_block(void *context, int64_t block)
 {
     const struct scoring *s = context;
     int64_t row = block * BLOCK, end = row + BLOCK;
+    float best = -INFINITY;
     if (end > s->index->count) end = s->index->count;
     const struct clip_index_segment *segment = clip_index_segment_of(s->index, row);
     for (; row < end; segment++) {
         int64_t stop = segment->first + segment->count;
         if (stop > end) stop = end;
         score_rows(s, segment, row - segment->first, stop - row);
-        row = stop;
+        for (; row < stop; row++) best = s->scores[row] > best ? s->scores[row] : best;
     }
+    s->best[block] = best;
 }
 
 /* whole[d] = round(query[d] / unit), as fine as 15 bits and the sum of a row allow. */
@@ -167,11 +170,17 @@ static void sort_heap(struct clip_hit *heap, int64_t k)
     }
 }
 
-/* Keeps the k best of n scores in `heap`, best first; gives how many took part. */
-static int64_t take_best(const float *scores, int64_t n, struct clip_hit *heap, int64_t k)
+/* Keeps the k best of n scores in `heap`, best first; gives how many took part. A block without
+ * anything better than what is held is passed over whole. */
+static int64_t take_best(const float *scores, const float *best, int64_t n, struct clip_hit *heap,
+                         int64_t k)
 {
     int64_t held = 0;
     for (int64_t i = 0; i < n; i++) {
+        if (i % BLOCK == 0 && held == k && !(best[i / BLOCK] > heap[0].score)) {
+            i += BLOCK - 1;
+            continue;
+        }
         if (held == k && !(scores[i] > heap[0].score)) continue; /* later is worse among equals */
         if (scores[i] == -INFINITY) continue;
         struct clip_hit hit = {i, scores[i]};
@@ -215,11 +224,13 @@ clip_status clip_index_search(const struct clip_index *index,
     float *scores = NULL;
     struct clip_hit *best = NULL;
     int16_t *whole = NULL;
+    int64_t blocks = (index->count + BLOCK - 1) / BLOCK;
     struct scoring scoring = {.index = index, .query = query};
     *found = 0;
     if (most > index->count) most = index->count;
     if (wanted < 1) return CLIP_OK;
     CLIP_NEW(scores, index->count);
+    CLIP_NEW(scoring.best, blocks);
     CLIP_NEW(best, most);
     if (index->precision == CLIP_INDEX_INT8) {
         CLIP_NEW(whole, index->dim);
@@ -228,13 +239,14 @@ clip_status clip_index_search(const struct clip_index *index,
     }
     scoring.scores = scores;
     scoring.skip = filter != NULL ? filter->skip : NULL;
-    clip_parallel_for((index->count + BLOCK - 1) / BLOCK, score_block, &scoring);
-    *found = take_best(scores, index->count, best, most);
+    clip_parallel_for(blocks, score_block, &scoring);
+    *found = take_best(scores, scoring.best, index->count, best, most);
     if (again) rank_again(index, query, best, *found);
     if (*found > wanted) *found = wanted;
     memcpy(hits, best, (size_t)*found * sizeof *hits);
 out:
     free(scores);
+    free(scoring.best);
     free(best);
     free(whole);
     return status;
