@@ -75,7 +75,7 @@ static int64_t lay_out(struct work *w, int64_t rows, int64_t width, bool backwar
 size_t clip_attention_room(int64_t rows, int64_t width, bool backward)
 {
     /* Pairs take half the units of float32, or less. */
-    struct work w = {.pace = clip_gemm_pace(false)};
+    struct work w = {.pace = clip_gemm_pace(false, 0)};
     return (size_t)lay_out(&w, rows, width, backward, NULL) * UNIT;
 }
 
@@ -90,7 +90,7 @@ static struct clip_whole whole(const struct work *w, const void *data, bool acro
 
 static struct work begin(const struct clip_attention *a, bool backward, void *room)
 {
-    struct work w = {.a = a, .pace = clip_gemm_pace(a->multiply_bf16)};
+    struct work w = {.a = a, .pace = clip_gemm_pace(a->multiply_bf16, 0)};
     lay_out(&w, a->rows, a->width, backward, room);
     w.packed = !a->multiply_bf16 && a->rows <= CLIP_GEMM_DEPTH;
     w.k_across = whole(&w, a->k, true, &w.k_across);

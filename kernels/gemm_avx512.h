@@ -115,11 +115,17 @@ static inline __attribute__((always_inline)) void
 lines_across_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
                 int64_t length)
 {
+    enum { AHEAD = 512 }; /* bytes: sixteen lines at once are more than the processor follows */
     int64_t each = elements_a_unit(kind), units = (length + each - 1) / each;
+    int64_t step = LANES * each * (int64_t)source_element(from); /* bytes of a line in a block */
     for (int64_t i = 0; i < COLUMNS; i += LANES)
         for (int64_t p = 0; p < units; p += LANES) {
             __m512i r[LANES];
             int64_t rows = units - p < LANES ? units - p : LANES;
+            for (int64_t k = 0; k < LANES && i + k < n; k++) {
+                const char *later = (const char *)source_line(from, i + k) + p / LANES * step;
+                for (int64_t b = 0; b < step; b += 64) __builtin_prefetch(later + AHEAD + b);
+            }
             for (int64_t k = 0; k < LANES; k++)
                 r[k] = i + k < n ? line_units(kind, source_line(from, i + k), p * each,
                                               length - p * each)

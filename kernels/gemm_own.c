@@ -132,7 +132,7 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
     struct work w = {
         .g = g,
         .packed = packed,
-        .pace = clip_gemm_pace(g->multiply_bf16),
+        .pace = clip_gemm_pace(g->multiply_bf16, g->k),
         .sums_in_c = clip_gemm_sums_in_c(g),
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };

@@ -5,12 +5,20 @@
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-struct clip_pace clip_gemm_pace(bool multiply_bf16)
+/* Equal blocks: a short one would add its sums to C for little work. */
+static int64_t depth_of(int64_t k, int64_t most)
+{
+    enum { STEP = 32 };
+    int64_t blocks = (k + most - 1) / most;
+    return blocks < 2 ? most : ((k + blocks - 1) / blocks + STEP - 1) / STEP * STEP;
+}
+
+struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k)
 {
     const struct clip_gemm_set *set = clip_gemm_set();
     bool pairs = multiply_bf16 && set->multiply_pairs[0] != NULL;
     return (struct clip_pace){set, multiply_bf16, pairs,
-                              pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH,
+                              depth_of(k, pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH),
                               pairs ? set->multiply_pairs : set->multiply};
 }
 

@@ -127,7 +127,7 @@ static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
 
 size_t clip_gemm_packed_bytes(const struct clip_gemm *g)
 {
-    struct clip_pace pace = clip_gemm_pace(g->multiply_bf16);
+    struct clip_pace pace = clip_gemm_pace(g->multiply_bf16, g->k);
     const struct clip_gemm sizes = {.m = g->m, .n = g->n, .k = g->k, .c.data = &pace};
     struct plan by = plan(&sizes, &pace);
     return (size_t)(by.a + by.b) * UNIT;
@@ -142,7 +142,7 @@ static void multiply(const struct clip_gemm *g, const struct clip_packed *x)
 
 bool clip_gemm_packed(const struct clip_gemm *g)
 {
-    struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16)};
+    struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16, g->k)};
     struct plan by = plan(g, &x.pace);
     if (g->k < 1) return false;
     x.a = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);

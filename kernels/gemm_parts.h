@@ -78,7 +78,8 @@ struct clip_span { /* [begin, begin + count) */
 
 /* ---- packing (gemm_pack.c) ------------------------------------------------------------------- */
 
-struct clip_pace clip_gemm_pace(bool multiply_bf16);
+/* Blocks of k are equal where there are several, and at most CLIP_GEMM_DEPTH units. */
+struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k);
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
 /* Of `length` elements of k, at most a block: units; units from panel to panel. */
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length);

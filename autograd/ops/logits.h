@@ -10,7 +10,7 @@ enum { LOSS_IMAGE, LOSS_TEXT, LOSS_SCALE, LOSS_BIAS, LOSS_IDS };
 
 /* Logits of pictures [i0, i0 + m) and texts [j0, j0 + cols), rows of `cols`: a tile is worked on
  * while it lies in the cache. */
-enum { LOSS_ROWS = 512, LOSS_COLS = 1024 };
+enum { LOSS_ROWS = 768, LOSS_COLS = 1536 };
 struct loss_tile {
     int64_t i0, m, j0, cols;
     float *s;
