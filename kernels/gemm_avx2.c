@@ -50,8 +50,10 @@ static inline __m256i lanes(int64_t n)
     REGISTER_TILE(name##_5, 5, ROW, STEP)                                                     \
     REGISTER_TILE(name##_6, 6, ROW, STEP)                                                     \
     static void name(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,    \
-                     const void *b, float *c, int64_t ldc, bool add)                          \
+                     const void *b, float *c, int64_t ldc, bool add,                          \
+                     const struct clip_ahead *ahead)                                          \
     {                                                                                         \
+        (void)ahead;                                                                          \
         static void (*const tiles[ROWS])(__m256i, __m256i, int64_t, float, const float *,     \
                                          const float *, float *, int64_t, bool) = {           \
             name##_1, name##_2, name##_3, name##_4, name##_5, name##_6};                      \

@@ -194,17 +194,26 @@ static void pack_rows(uint32_t *to, const struct clip_source *from, int64_t n, i
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
+/* Asks for what comes with the 16 units of k from p on. */
+static inline void ask(const struct clip_ahead *ahead, int64_t p)
+{
+    const char *at = ahead->data + p / LANES * ahead->bytes;
+    for (int64_t i = 0; i < ahead->lines; i++, at += ahead->stride)
+        for (int64_t b = 0; b < ahead->bytes; b += 64) __builtin_prefetch(at + b, 0, 2);
+}
+
 /* One register tile of R rows: PRODUCT(sum, a, b) adds a b to sum, a the unit of A in all lanes.
  * R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, and a, b, b. */
 #define REGISTER_TILE(name, R, ROW, STEP, PRODUCT)                                            \
     static void name(__mmask16 left, __mmask16 right, int64_t k, float alpha,                 \
                      const uint32_t *restrict a, const uint32_t *restrict b, float *c,        \
-                     int64_t ldc, bool add)                                                   \
+                     int64_t ldc, bool add, const struct clip_ahead *ahead)                   \
     {                                                                                         \
         __m512 sum[R][2];                                                                     \
         UNROLLED                                                                              \
         for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();              \
         for (int64_t p = 0; p < k; p++, a += STEP, b += COLUMNS) {                            \
+            if (ahead->data != NULL && p % LANES == 0) ask(ahead, p);                         \
             __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + LANES);           \
             UNROLLED                                                                          \
             for (int i = 0; i < R; i++) {                                                     \
@@ -239,14 +248,16 @@ static void pack_rows(uint32_t *to, const struct clip_source *from, int64_t n, i
     REGISTER_TILE(name##_13, 13, ROW, STEP, PRODUCT)                                          \
     REGISTER_TILE(name##_14, 14, ROW, STEP, PRODUCT)                                          \
     static void name(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,    \
-                     const void *b, float *c, int64_t ldc, bool add)                          \
+                     const void *b, float *c, int64_t ldc, bool add,                          \
+                     const struct clip_ahead *ahead)                                          \
     {                                                                                         \
         static void (*const tiles[ROWS])(__mmask16, __mmask16, int64_t, float,                \
                                          const uint32_t *, const uint32_t *, float *,         \
-                                         int64_t, bool) = {                                   \
+                                         int64_t, bool, const struct clip_ahead *) = {        \
             name##_1,  name##_2,  name##_3,  name##_4, name##_5,  name##_6,  name##_7,        \
             name##_8,  name##_9,  name##_10, name##_11, name##_12, name##_13, name##_14};     \
-        tiles[rows - 1](lanes(columns), lanes(columns - LANES), k, alpha, a, b, c, ldc, add); \
+        tiles[rows - 1](lanes(columns), lanes(columns - LANES), k, alpha, a, b, c, ldc, add,  \
+                        ahead);                                                               \
     }
 
 #endif

@@ -45,12 +45,13 @@ static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
 }
 
 static void multiply(const struct work *w, int64_t i, int64_t rows, const uint32_t *a, int64_t j,
-                     int64_t columns, const uint32_t *b)
+                     int64_t columns, const uint32_t *b, const struct clip_ahead *ahead)
 {
     int64_t ld;
     float *c = sums_at(w, i, &ld) + j;
     w->pace.multiply[w->g->a.transpose](rows, columns, clip_gemm_units(&w->pace, w->k.count),
-                                        w->g->alpha, a, b, c, ld, !w->first || w->g->accumulate);
+                                        w->g->alpha, a, b, c, ld, !w->first || w->g->accumulate,
+                                        ahead);
 }
 
 static void finish(const struct work *w, int64_t i, int64_t rows)
@@ -65,29 +66,44 @@ static void finish(const struct work *w, int64_t i, int64_t rows)
 
 static void of_packed(const struct work *w)
 {
+    const struct clip_ahead nothing = {0};
     int64_t mr = w->pace.set->rows, nr = w->pace.set->columns, m = w->tile.m, n = w->tile.n;
     for (int64_t i = 0; i < m; i += mr) {
         int64_t rows = least(mr, m - i);
         const uint32_t *a = clip_packed_strip(w->packed, w->tile.row + i, w->k.begin);
         for (int64_t j = 0; j < n; j += nr)
             multiply(w, i, rows, a, j, least(nr, n - j),
-                     clip_packed_panel(w->packed, w->tile.column + j, w->k.begin));
+                     clip_packed_panel(w->packed, w->tile.column + j, w->k.begin), &nothing);
         finish(w, i, rows);
     }
+}
+
+/* B from memory takes longer than its few products with A, so the next panel (of this block of k,
+ * or the first of the next) is asked for meanwhile, a part of it by each strip. */
+static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t strip, int64_t strips)
+{
+    int64_t nr = w->pace.set->columns, k = w->k.begin;
+    if (j + nr >= w->tile.n) j = -nr, k += w->k.count;
+    if (k >= w->g->k) return (struct clip_ahead){0};
+    const struct clip_span columns = {w->tile.column + j + nr, least(nr, w->tile.n - j - nr)};
+    return clip_gemm_ahead(&w->pace, &w->g->b, &columns, k, strip, strips);
 }
 
 static void of_operands(const struct work *w)
 {
     const struct clip_gemm *g = w->g;
     int64_t mr = w->pace.set->rows, nr = w->pace.set->columns, m = w->tile.m, n = w->tile.n;
+    int64_t strips = (m + mr - 1) / mr;
     const struct clip_span rows = {w->tile.row, m};
     clip_gemm_pack_strips(&w->pace, &g->a, &rows, &w->k, w->room.a);
     for (int64_t j = 0; j < n; j += nr) {
         const struct clip_span columns = {w->tile.column + j, least(nr, n - j)};
         clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
-        for (int64_t i = 0; i < m; i += mr)
+        for (int64_t i = 0; i < m; i += mr) {
+            const struct clip_ahead ahead = next_panel(w, j, i / mr, strips);
             multiply(w, i, least(mr, m - i), w->room.a + i / mr * CLIP_GEMM_STRIP, j,
-                     columns.count, w->room.b);
+                     columns.count, w->room.b, &ahead);
+        }
     }
     finish(w, 0, m);
 }

@@ -83,3 +83,15 @@ void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_opera
         pace->set->pack_lines_across(to, &from, least(nr, columns->count - c), k->count);
     }
 }
+
+struct clip_ahead clip_gemm_ahead(const struct clip_pace *pace, const struct clip_operand *b,
+                                  const struct clip_span *columns, int64_t k, int64_t i,
+                                  int64_t parts)
+{
+    int64_t begin = i * columns->count / parts, end = (i + 1) * columns->count / parts;
+    int64_t element = b->bf16 ? 2 : 4;
+    if (!b->transpose) return (struct clip_ahead){0};
+    struct clip_source from = source(pace, b, columns->begin + begin, k);
+    return (struct clip_ahead){from.data, end - begin, b->ld * element,
+                               16 * element * (pace->pairs ? 2 : 1)};
+}

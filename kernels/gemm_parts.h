@@ -37,10 +37,18 @@ struct clip_groups {
     int64_t width, step, distance;
 };
 
+/* Memory to ask for while a tile is multiplied: `lines` pieces of as many bytes as 16 units take,
+ * `stride` bytes apart, and those behind them for the next 16 units of k. */
+struct clip_ahead {
+    const char *data; /* NULL: nothing */
+    int64_t lines, stride, bytes;
+};
+
 /* One register tile: c = alpha a b (+ c where add), a [rows, k] packed, b [k, columns] packed;
  * rows and columns at most the set's, k units. */
 typedef void (*clip_multiply_fn)(int64_t rows, int64_t columns, int64_t k, float alpha,
-                                 const void *a, const void *b, float *c, int64_t ldc, bool add);
+                                 const void *a, const void *b, float *c, int64_t ldc, bool add,
+                                 const struct clip_ahead *ahead);
 
 struct clip_gemm_set {
     const char *name;
@@ -90,6 +98,10 @@ void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_opera
 void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_operand *b,
                            const struct clip_span *columns, const struct clip_span *k,
                            uint32_t *to);
+/* What packing part i of `parts` of those columns will read, where it lies along k. */
+struct clip_ahead clip_gemm_ahead(const struct clip_pace *pace, const struct clip_operand *b,
+                                  const struct clip_span *columns, int64_t k, int64_t i,
+                                  int64_t parts);
 
 /* ---- small products of operands packed whole (gemm_whole.c) ---------------------------------- */
 

@@ -19,14 +19,18 @@ static inline void multiply(int64_t row, int64_t step, int64_t rows, int64_t col
 }
 
 static void by_rows(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,
-                    const void *b, float *c, int64_t ldc, bool add)
+                    const void *b, float *c, int64_t ldc, bool add,
+                    const struct clip_ahead *ahead)
 {
+    (void)ahead;
     multiply(CLIP_GEMM_A_ROW, 1, rows, columns, k, alpha, a, b, c, ldc, add);
 }
 
 static void by_columns(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,
-                       const void *b, float *c, int64_t ldc, bool add)
+                       const void *b, float *c, int64_t ldc, bool add,
+                       const struct clip_ahead *ahead)
 {
+    (void)ahead;
     multiply(1, CLIP_GEMM_A_STEP, rows, columns, k, alpha, a, b, c, ldc, add);
 }
 

@@ -30,6 +30,7 @@ void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
                       const struct clip_whole *b, int64_t n, int64_t k, float alpha, float *c,
                       int64_t ldc, bool add)
 {
+    const struct clip_ahead nothing = {0};
     int64_t nr = pace->set->columns, panels = (b->n + nr - 1) / nr;
     const uint32_t *strip = a->units, *block = b->units;
     for (int64_t p = 0; p < k; p += pace->depth, strip += CLIP_GEMM_STRIP) {
@@ -37,7 +38,8 @@ void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
         for (int64_t j = 0; j < n; j += nr)
             pace->multiply[a->by_columns](a->rows, least(nr, n - j),
                                           clip_gemm_units(pace, least(pace->depth, k - p)), alpha,
-                                          strip, block + j / nr * size, c + j, ldc, add || p > 0);
+                                          strip, block + j / nr * size, c + j, ldc, add || p > 0,
+                                          &nothing);
         block += panels * size;
     }
 }
