@@ -50,11 +50,13 @@ void clip_gemm_cut(struct clip_cut *cut)
     enum { WANTED = 16, LEAST_N = 96, LEAST_M = 112 };
     const struct clip_gemm_set *set = clip_gemm_set();
     int64_t m = cut->rows.count, n = cut->columns.count;
+    /* Few rows: each tile packs all of A again, so no more than keep the threads busy. */
+    int64_t wanted = cut->packed != NULL ? WANTED : 4 * clip_threads_count();
     int64_t most_m = CLIP_TILE_M / set->rows * set->rows, most_n = CLIP_TILE_N;
     for (;;) {
         cut->tile_m = equal_pieces(m, most_m, set->rows);
         cut->tile_n = equal_pieces(n, most_n, set->columns);
-        if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= WANTED) break;
+        if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= wanted) break;
         if (cut->tile_n >= 2 * LEAST_N) most_n = cut->tile_n / 2;
         else if (cut->tile_m >= 2 * LEAST_M) most_m = cut->tile_m / 2;
         else break;

@@ -78,14 +78,20 @@ static void of_packed(const struct work *w)
     }
 }
 
-/* B from memory takes longer than its few products with A, so the next panel (of this block of k,
- * or the first of the next) is asked for meanwhile, a part of it by each strip. */
+/* B from memory takes longer than its few products with A, so the next panel is asked for meanwhile,
+ * a part of it by each strip: of this block of k, the first of the next, or, at the tile's end, the
+ * first of the tile that this thread likely gets next. */
 static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t strip, int64_t strips)
 {
     int64_t nr = w->pace.set->columns, k = w->k.begin;
-    if (j + nr >= w->tile.n) j = -nr, k += w->k.count;
-    if (k >= w->g->k) return (struct clip_ahead){0};
-    const struct clip_span columns = {w->tile.column + j + nr, least(nr, w->tile.n - j - nr)};
+    int64_t column = w->tile.column + j + nr, end = w->tile.column + w->tile.n;
+    if (column >= end) column = w->tile.column, k += w->k.count;
+    if (k >= w->g->k) {
+        column += w->tile.n * clip_threads_count();
+        k = 0, end = w->g->n;
+    }
+    if (column >= end) return (struct clip_ahead){0};
+    const struct clip_span columns = {column, least(nr, end - column)};
     return clip_gemm_ahead(&w->pace, &w->g->b, &columns, k, strip, strips);
 }
 
