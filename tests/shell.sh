@@ -111,3 +111,38 @@ bitmap() {
     printf '\0\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
     yes "$1" | head -c 3072
 }
+
+# ---- the documentation's own words ---------------------------------------------------------------
+# try LINE: by a shell in $folder, which is also its home, as a person would type it. A server is
+# asked to take any port, and ended once it listens.
+try() {
+    local line=$1 i
+    if [[ $line != *"clip_search serve"* ]]; then
+        (cd "$folder" && HOME=$folder bash -c "$line") </dev/null && return
+        echo "exit status $?"
+        return 1
+    fi
+    line="exec ${line%%#*}"
+    (cd "$folder" && bash -c "${line/--port 8080/} --port 0 --json") >"$folder/out" 2>&1 &
+    for ((i = 0; i < 300; i++)); do
+        if grep -q '"url"\|without libmicrohttpd' "$folder/out"; then break; fi
+        sleep 0.1
+    done
+    kill $! 2>/dev/null
+    wait $!
+    [ $? -eq 143 ] || grep 'without libmicrohttpd' "$folder/out"
+}
+
+# page FILE LEAST: each command of a page, in order; it has LEAST of them or more. Commands are
+# indented lines that begin with a program's name, a backslash at the end goes on. Not those that
+# show what may be left out, [--so].
+page() {
+    local line count=0
+    while IFS= read -r line; do
+        count=$((count + 1))
+        check "$1: $line" try "$line"
+    done < <(awk '/^    (build\/)?clip_[a-z]+ / || /^    tools\// || on {
+                      sub(/^ +/, ""); on = sub(/\\$/, ""); line = line $0
+                      if (!on) { print line; line = "" } }' "$1" | grep -v '\[--')
+    check "$1 has commands" test "$count" -ge "$2"
+}

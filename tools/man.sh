@@ -47,6 +47,16 @@ describe() {
     done
 }
 
+# clip_train's keys: sections, and each key with its default, meaning and range.
+configuration() {
+    echo '.SH CONFIGURATION'
+    "$1" --help-config | awk '
+        /^\[/ { print ".SS \"" $0 "\""; next }
+        { gsub(/\\/, "\\e"); gsub(/-/, "\\-") }
+        /^  [a-z]/ { sub(/^ +/, ""); print ".TP\n.B " $0; next }
+        NF { sub(/^ +/, ""); sub(/^\./, "\\\\&."); print }'
+}
+
 # The first sentence of what stands under the usage, which --help may have broken into lines.
 summary=$("$program" --help | awk '/^Usage:/ || /^  or:/ {next} /^ +\[/ && !seen {next}
                                    NF {text = text (seen ? " " : "") $0; seen = 1; next}
@@ -55,6 +65,7 @@ summary=$("$program" --help | awk '/^Usage:/ || /^  or:/ {next} /^ +\[/ && !seen
 printf '.TH %s 1 "" "clip.c %s" "clip.c"\n' "${name^^}" "$version"
 printf '.SH NAME\n%s \\- %s\n.SH DESCRIPTION\n' "$name" "$summary"
 describe "$program"
+[ "$name" = clip_train ] && configuration "$program"
 cat <<'END'
 .SH EXIT STATUS
 0 done; 1 it could not (bad file, full disk, bad data); 2 wrong usage; 130 or 143 stopped by a

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "core/memory.h"
 #include "core/progress.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
@@ -56,37 +55,6 @@ double clip_bench_peak_flops(bool bf16)
         for (int i = 0; i < threads; i++) total += peak.flops[i];
         rates[k] = total / seconds;
     }
-    return high_rate(rates);
-}
-
-enum { PIECE = 1 << 20, PIECES = 64 }; /* floats: 256 MB */
-
-struct reading {
-    const float *data;
-    double sums[PIECES];
-};
-
-static void read_piece(void *context, int64_t i)
-{
-    struct reading *r = context;
-    r->sums[i] = clip_kernels()->sum(r->data + i * PIECE, PIECE);
-}
-
-double clip_bench_bandwidth(void)
-{
-    struct clip_error ignored;
-    struct reading reading = {0};
-    float *data = clip_array_new((int64_t)PIECE * PIECES, sizeof *data, &ignored);
-    double rates[TRIES];
-    if (data == NULL) return 0;
-    memset(data, 1, (size_t)PIECE * PIECES * sizeof *data);
-    reading.data = data;
-    for (int k = 0; k < TRIES; k++) {
-        double started = clip_seconds();
-        clip_parallel_for(PIECES, read_piece, &reading);
-        rates[k] = (double)PIECE * PIECES * sizeof *data / (clip_seconds() - started);
-    }
-    free(data);
     return high_rate(rates);
 }
 

@@ -9,9 +9,6 @@
 /* Multiply-adds a second (counted as two) that all threads reach on registers alone, in float32 or
  * on bfloat16 pairs: the best but one of seven rounds. */
 double clip_bench_peak_flops(bool bf16);
-/* Bytes a second that all threads read from memory: the best but one of seven rounds over
- * 256 MB; 0 when memory is short. */
-double clip_bench_bandwidth(void);
 double clip_bench_median(const double *values, int64_t n, double *room /* [n] */);
 int64_t clip_bench_peak_rss(void); /* most bytes of memory this process had so far */
 

@@ -451,7 +451,7 @@ out:
 static void range_text(const struct clip_key *k, char *out, size_t n)
 {
     switch (k->type) {
-    case KEY_INT: snprintf(out, n, "%.0f to %g", k->least, k->most); return;
+    case KEY_INT: snprintf(out, n, "%.12g to %.12g", k->least, k->most); return;
     case KEY_REAL:
         snprintf(out, n, k->open ? "above %g, to %g" : "%g to %g", k->least, k->most);
         return;

@@ -58,12 +58,6 @@ static void zero_piece(void *context, int64_t i)
     memset(p->y + i * PIECE, 0, (size_t)piece(p, i) * sizeof *p->y);
 }
 
-void clip_op_accumulate(float *y, const float *x, int64_t n)
-{
-    struct pieces pieces = {y, x, n};
-    clip_parallel_for((n + PIECE - 1) / PIECE, accumulate_piece, &pieces);
-}
-
 void clip_op_zero(float *y, int64_t n)
 {
     struct pieces pieces = {y, NULL, n};

@@ -17,8 +17,7 @@ void clip_op_ranges(struct clip_node *node, int64_t n, int64_t grain, clip_range
 /* The same for rows of `width` floats, in pieces of about 16,384 floats. */
 void clip_op_rows(struct clip_node *node, int64_t rows, int64_t width, clip_range_fn fn);
 
-/* y += x;  y = 0.  n floats, in pieces. */
-void clip_op_accumulate(float *y, const float *x, int64_t n);
+/* y = 0.  n floats, in pieces. */
 void clip_op_zero(float *y, int64_t n);
 
 /* For an op that passes its gradient on: adds out's gradient to that of `in`, which is NULL where
