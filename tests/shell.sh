@@ -124,7 +124,10 @@ try() {
     fi
     line="exec ${line%%#*}"
     : >"$folder/out" # what the last one said
-    (trap - EXIT; cd "$folder" && exec bash -c "${line/--port 8080/} --port 0 --json") >"$folder/out" 2>&1 &
+    (
+        trap - EXIT
+        cd "$folder" && exec bash -c "${line/--port 8080/} --port 0 --json"
+    ) >"$folder/out" 2>&1 &
     for ((i = 0; i < 300; i++)); do
         if grep -q '"url"\|without libmicrohttpd' "$folder/out"; then break; fi
         sleep 0.1
