@@ -63,6 +63,7 @@ async function load(offset) {
   if (view.asking === asking) {
     view.asking = null;
     document.body.classList.remove("waiting");
+    lookAgain();
   }
 }
 
@@ -337,8 +338,14 @@ document.addEventListener("keydown", (event) => {
 
 const loadMore = () => { if (!view.asking && view.results.length < view.total) load(view.results.length); };
 at("more-button").addEventListener("click", loadMore);
-new IntersectionObserver((entries) => { if (entries[0].isIntersecting) loadMore(); },
-  { rootMargin: "800px" }).observe(at("more"));
+const AHEAD = 800; /* pixels below the window that are filled */
+new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) loadMore(); },
+  { rootMargin: AHEAD + "px" }).observe(at("more"));
+/* The observer tells when the end comes near, not that it stays there: after each page look anew. */
+const lookAgain = () => requestAnimationFrame(() => {
+  const more = at("more");
+  if (!more.hidden && more.getBoundingClientRect().top < innerHeight + AHEAD) loadMore();
+});
 
 /* ---- the start ------------------------------------------------------------------------------ */
 
