@@ -51,7 +51,7 @@ def main():
         vision = dict(small, image_size=32, patch_size=8)
         model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
         model.save_pretrained(folder)
-        lines = (TOKENS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (TOKENS / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
         texts = [json.loads(line)["text"] for line in lines]
         texts = [text for text in texts if text.strip() and "\n" not in text and "\r" not in text]
         results.append(check(name, folder, texts))
