@@ -44,8 +44,9 @@ static void compare_jpeg(const char *name, const struct clip_image *got, const u
     for (int64_t i = 0; i < n; i++) {
         int difference = abs(got->rgb[i] - expected[i]);
 
-        /* stb_image.c tells of the column that stb gets wrong in a 4:2:2 picture */
-        bool known = !exact && i / 3 % got->width == got->width - 2;
+        /* stb_image.c tells of the column that stb gets wrong in a 4:2:2 picture: the last but one
+         * of the chroma's, which has an even number of them */
+        bool known = !exact && i / 3 % got->width == (got->width + 1) / 2 * 2 - 2;
         if (difference > worst && !known) worst = difference;
         sum += difference;
     }
