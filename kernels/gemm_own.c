@@ -78,9 +78,9 @@ static void of_packed(const struct work *w)
     }
 }
 
-/* B from memory takes longer than its few products with A, so the next panel is asked for meanwhile,
- * a part of it by each strip: of this block of k, the first of the next, or, at the tile's end, the
- * first of the tile that this thread likely gets next. */
+/* B from memory takes longer than its few products with A, so the next panel is asked for
+ * meanwhile, a part of it by each strip: of this block of k, the first of the next, or, at the
+ * tile's end, the first of the tile that this thread likely gets next. */
 static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t strip, int64_t strips)
 {
     int64_t nr = w->pace.set->columns, k = w->k.begin;

@@ -24,7 +24,8 @@ static int64_t panels(const struct clip_packed *x)
     return divide_up(x->columns.count, x->pace.set->columns);
 }
 
-/* Units from panel to panel of the block that begins at p. Blocks are as far apart as whole ones. */
+/* Units from panel to panel of the block that begins at p; blocks are as far apart as
+ * whole ones. */
 static int64_t panel_size(const struct clip_packed *x, int64_t p)
 {
     return clip_gemm_panel_size(&x->pace, least(x->pace.depth, x->k.begin + x->k.count - p));

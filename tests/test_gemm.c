@@ -227,6 +227,23 @@ static void test_transposes_and_storage(void **state)
         }
 }
 
+/* More than is packed at a time: of rows and k, and of columns and k; the latter with sums that may
+ * not wait in C, which keeps k whole. */
+static void test_large_products_are_cut(void **state)
+{
+    (void)state;
+    struct trial rows = {.m = 1190, .n = 9, .k = 3081, .alpha = 1, .ta = true, .accumulate = true,
+                         .bias = true};
+    struct trial columns = {.m = 113, .n = 1370, .k = 3081, .alpha = 0.5f, .tb = true,
+                            .in_place = true, .activation = CLIP_GELU};
+    run_trial(&rows);
+    run_trial(&columns);
+    rows.multiply_bf16 = columns.multiply_bf16 = true;
+    run_trial(&rows);
+    columns.c_bf16 = true;
+    run_trial(&columns);
+}
+
 static void test_accumulates(void **state)
 {
     (void)state;
@@ -360,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transposes_and_storage),
+        cmocka_unit_test(test_large_products_are_cut),
         cmocka_unit_test(test_accumulates),
         cmocka_unit_test(test_epilogues),
         cmocka_unit_test(test_residual_in_place),
