@@ -114,6 +114,9 @@ clip_status clip_mix_run(const struct clip_model_file *a, const struct clip_mode
         clip_model_mix(model, a->model, b->model, mixes[i].alpha);
         CLIP_TRY(measure_task(e, fresh, &mixes[i].fresh, error));
         CLIP_TRY(measure_task(e, old, &mixes[i].old, error));
+        int64_t cut = mixes[i].fresh.retrieval.cut + mixes[i].old.retrieval.cut;
+        if (i == 0 && cut > 0) /* of each mix the same */
+            clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
         snprintf(note, sizeof note, "alpha %g", mixes[i].alpha);
         clip_progress_update(&progress, i + 1, note);
     }

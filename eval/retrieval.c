@@ -202,12 +202,12 @@ out:
 }
 
 static clip_status embed_captions(struct pairs *p, const struct clip_embedder *embedder,
-                                  const struct clip_dataset *dataset, bool quiet,
+                                  const struct clip_dataset *dataset, bool quiet, int64_t *cut,
                                   struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer caption = {0};
-    int64_t size, cut = 0, dim = clip_embedder_dim(embedder);
+    int64_t size, dim = clip_embedder_dim(embedder);
     for (int64_t i = 0; i < dataset->count; i++) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         if (p->image[i] < 0) continue;
@@ -223,10 +223,8 @@ static clip_status embed_captions(struct pairs *p, const struct clip_embedder *e
     }
     if (!clip_mul_i64(p->texts, dim, &size)) size = -1;
     CLIP_NEW(p->text_rows, size);
-    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->texts, CLIP_UNIT, quiet, p->text_rows, &cut,
+    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->texts, CLIP_UNIT, quiet, p->text_rows, cut,
                               error));
-    if (cut > 0)
-        clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
 out:
     clip_buffer_release(&caption);
     return status;
@@ -285,6 +283,7 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
 {
     clip_status status;
     struct pairs p = {0};
+    int64_t cut = 0;
     CLIP_TRY(clip_pictures_over(&p.pictures, dataset, error));
     CLIP_NEW(p.image, dataset->count);
     CLIP_NEW(p.distinct, dataset->count);
@@ -293,10 +292,11 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     CLIP_NEW(p.captions, dataset->count);
     CLIP_NEW(p.good, dataset->count);
     CLIP_TRY(embed_images(&p, embedder, quiet, error));
-    CLIP_TRY(embed_captions(&p, embedder, dataset, quiet, error));
+    CLIP_TRY(embed_captions(&p, embedder, dataset, quiet, &cut, error));
     CLIP_TRY(clip_retrieval_score(p.image_rows, p.images, p.text_rows, p.texts, p.text_image,
                                   clip_embedder_dim(embedder), NULL, NULL, result, error));
     result->skipped = dataset->count - p.texts;
+    result->cut = cut;
     CLIP_TRY(compare_negatives(&p, embedder, dataset, quiet, result, error));
 out:
     release_pairs(&p);

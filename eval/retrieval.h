@@ -19,6 +19,7 @@ struct clip_recalls {
 struct clip_retrieval_result {
     int64_t images, texts; /* pictures and captions that took part */
     int64_t skipped;       /* pairs that did not: picture or caption not usable */
+    int64_t cut;           /* captions that were longer than the context */
     struct clip_recalls image_retrieval, text_retrieval;
     /* Of clip_retrieval_run, where the set has hard negatives (csv_negative_key): captions that
      * have one, and the share of them that fit their picture better than it; chance is a half. */

@@ -174,6 +174,8 @@ check "... unless they may have them" silent 0 'multi_positive' $tune --output s
     --set train.multi_positive=true
 check "captions that the context cuts" says 0 'are longer than [model] context_length = 5' \
     $(train) --set model.context_length=5 --output silence --force
+check "... those of validation once" test \
+    "$(grep -c 'captions of validation were longer' "$folder/err")" = 1
 check "another context than the model's" says 2 'leave the key out' $tune \
     --set model.context_length=5 --output none
 check "another activation than the model's" says 2 'quick_gelu' $tune --set model.quick_gelu=true \

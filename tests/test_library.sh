@@ -31,7 +31,9 @@ check "it is built with the static library too" "$cc" "$folder/a.c" -o "$folder/
 check "... and runs" "$folder/b"
 
 keys() { "$prefix/bin/clip_train" --help-config | grep -cE '^  [a-z]'; }
-listed() { sed -n '/^.SH CONFIGURATION/,$p' "$prefix/share/man/man1/clip_train.1" | grep -c '^\.B '; }
+listed() {
+    sed -n '/^.SH CONFIGURATION/,$p' "$prefix/share/man/man1/clip_train.1" | grep -c '^\.B '
+}
 check "clip_train's manual page has every key of the configuration" test "$(keys)" = "$(listed)"
 
 # ---- the examples --------------------------------------------------------------------------------

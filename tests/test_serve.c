@@ -392,8 +392,8 @@ static void thumbnails_in_memory_are_bounded(void **state)
     close_scene(&s);
 }
 
-/* Pictures that were added show without a restart (tests/test_catalogue.c has the rest). Put together
- * anew, rows move: an old number is nobody's, rather than another picture's. */
+/* Pictures that were added show without a restart (tests/test_catalogue.c has the rest). Put
+ * together anew, rows move: an old number is nobody's, rather than another picture's. */
 static void a_changed_index_is_noticed(void **state)
 {
     (void)state;

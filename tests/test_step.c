@@ -287,7 +287,8 @@ static void planned_memory_is_what_it_takes(void **state)
             double took = (double)clip_tape_peak(step->tape), planned = (double)bytes;
             double least = took / unevenness(batch, micro);
             if (planned < 0.95 * least || planned > (micro > 0 ? 2 : 1.05) * took)
-                test_fail("planned %.0f bytes, took %.0f (micro_batch %d)", planned, took, (int)micro);
+                test_fail("planned %.0f bytes, took %.0f (micro_batch %d)", planned, took,
+                          (int)micro);
             clip_step_free(step);
             training_close(&r);
         }

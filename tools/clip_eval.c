@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/progress.h"
 #include "eval/embedder.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
@@ -219,6 +220,8 @@ static int run_retrieval(int argc, char **argv)
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
+    if (r.cut > 0)
+        clip_warn("%lld captions were longer than the context and were cut", (long long)r.cut);
     if (cli.json) {
         json_t *result = json_object();
         add_recalls(result, "image_retrieval", &r.image_retrieval);
@@ -226,6 +229,7 @@ static int run_retrieval(int argc, char **argv)
         json_object_set_new(result, "images", json_integer(r.images));
         json_object_set_new(result, "texts", json_integer(r.texts));
         json_object_set_new(result, "skipped", json_integer(r.skipped));
+        json_object_set_new(result, "cut", json_integer(r.cut));
         if (r.negatives > 0) {
             json_object_set_new(result, "negatives", json_integer(r.negatives));
             json_object_set_new(result, "negative_accuracy", json_real(r.negative_accuracy));

@@ -226,7 +226,7 @@ static clip_status measure(struct trainer *t, double *value, struct clip_error *
 {
     clip_status status = CLIP_OK;
     double started = clip_seconds();
-    json_t *metrics = clip_validate(&t->setup, error), *line = NULL;
+    json_t *metrics = clip_validate(&t->setup, t->validated == 0, error), *line = NULL;
     *value = NAN;
     CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
     line = json_pack("{s:I, s:f}", "step", (json_int_t)steps_done(t), "epoch",

@@ -1,5 +1,6 @@
 #include "train/validate.h"
 
+#include "core/progress.h"
 #include "eval/loss.h"
 #include "eval/model_file.h"
 #include "eval/retrieval.h"
@@ -26,11 +27,14 @@ static bool set_recalls(json_t *out, const char *prefix, const char *side,
 
 static clip_status measure_retrieval(const struct clip_embedder *embedder,
                                      const struct clip_dataset *data, const char *prefix,
-                                     json_t *out, struct clip_error *error)
+                                     bool first, json_t *out, struct clip_error *error)
 {
     struct clip_retrieval_result found;
     clip_status status = clip_retrieval_run(embedder, data, true, &found, error);
     if (status != CLIP_OK) return status;
+    if (first && found.cut > 0)
+        clip_warn("%lld captions of validation were longer than the context and were cut",
+                  (long long)found.cut);
     if (set_recalls(out, prefix, "image", &found.image_retrieval) &&
         set_recalls(out, prefix, "text", &found.text_retrieval))
         return CLIP_OK;
@@ -38,14 +42,14 @@ static clip_status measure_retrieval(const struct clip_embedder *embedder,
 }
 
 static clip_status measure_pairs(const struct clip_setup *s, const struct clip_embedder *embedder,
-                                 json_t *out, struct clip_error *error)
+                                 bool first, json_t *out, struct clip_error *error)
 {
     clip_status status;
     struct clip_loss_result loss;
     CLIP_TRY(clip_loss_run(embedder, s->val_data, s->config->train.batch_size, true, &loss, error));
     if (!set_real(out, "val_loss", loss.loss))
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
-    CLIP_TRY(measure_retrieval(embedder, s->val_data, "", out, error));
+    CLIP_TRY(measure_retrieval(embedder, s->val_data, "", first, out, error));
 out:
     return status;
 }
@@ -77,7 +81,7 @@ out:
 }
 
 static clip_status measure(const struct clip_setup *s, const struct clip_embedder *embedder,
-                           json_t *out, struct clip_error *error)
+                           bool first, json_t *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const struct clip_config *c = s->config;
@@ -85,11 +89,11 @@ static clip_status measure(const struct clip_setup *s, const struct clip_embedde
                                         c->zeroshot.templates, "acc1", "acc5"};
     const struct class_keys probe = {c->probe.images, c->probe.classes, c->probe.templates,
                                      "probe_acc1", "probe_acc5"};
-    if (s->val_data != NULL) CLIP_TRY(measure_pairs(s, embedder, out, error));
+    if (s->val_data != NULL) CLIP_TRY(measure_pairs(s, embedder, first, out, error));
     if (zeroshot.images[0] != '\0') CLIP_TRY(measure_classes(&zeroshot, embedder, out, error));
     if (probe.images[0] != '\0') CLIP_TRY(measure_classes(&probe, embedder, out, error));
     if (s->probe_data != NULL)
-        CLIP_TRY(measure_retrieval(embedder, s->probe_data, "probe_", out, error));
+        CLIP_TRY(measure_retrieval(embedder, s->probe_data, "probe_", first, out, error));
 out:
     return status;
 }
@@ -123,7 +127,7 @@ void clip_trained_close(struct clip_trained *t)
     use_buffer(t->file.model, t->file.model->data);
 }
 
-json_t *clip_validate(const struct clip_setup *s, struct clip_error *error)
+json_t *clip_validate(const struct clip_setup *s, bool first, struct clip_error *error)
 {
     clip_status status;
     struct clip_trained trained;
@@ -131,7 +135,7 @@ json_t *clip_validate(const struct clip_setup *s, struct clip_error *error)
     CLIP_TRY(clip_trained_open(&trained, s, error));
     CLIP_TRY(out != NULL ? CLIP_OK
                          : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
-    CLIP_TRY(measure(s, trained.embedder, out, error));
+    CLIP_TRY(measure(s, trained.embedder, first, out, error));
 out:
     clip_trained_close(&trained);
     if (status == CLIP_OK) return out;

@@ -21,7 +21,8 @@ void clip_trained_close(struct clip_trained *trained);
 
 /* One object with "val_loss", "image_retrieval_recall@1" ..., "acc1", "acc5", "probe_acc1",
  * "probe_image_retrieval_recall@1" ..., whichever the configuration asks for. Measured with the
- * moving average of the weights where there is one. NULL with *error filled. */
-json_t *clip_validate(const struct clip_setup *setup, struct clip_error *error);
+ * moving average of the weights where there is one. `first`: captions that the context cuts are
+ * warned of, which are the same ones each time. NULL with *error filled. */
+json_t *clip_validate(const struct clip_setup *setup, bool first, struct clip_error *error);
 
 #endif
