@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fine-tuning against training from scratch at equal steps of one size (so at equal time), and
 # WiSE-FT between before and after: a model of drawn shapes tuned to emoji, and one of CIFAR-10's
-# captions tuned to Flickr8k. Each training goes on where it stopped. docs/fine-tuning.md
+# captions tuned to Flickr8k. Shapes also with old pairs mixed in, a quarter of all. Each training
+# goes on where it stopped. docs/fine-tuning.md
 #   tools/finetune_demo.sh shapes|cifar [STEPS [LR]]        (200 steps of 128 pairs, 1e-3)
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,6 +12,7 @@ steps=${2:-200}
 lr=${3:-1e-3}
 data=${CLIP_DATA:-../shared/data}
 runs=runs/finetune-$task-$steps-$lr
+mixed=
 mkdir -p "$runs"
 
 train() { "$build/clip_train" "$@" --resume --quiet; }
@@ -50,6 +52,11 @@ shapes)
         --set data.aug_scale_min=0.8"
     old="--images runs/shapes/zeroshot_seen --classes runs/shapes/classes_48.txt
         --templates runs/shapes/templates.txt"
+    mixed=$runs/mixed.tsv # every ninth of the shapes' 80,000 pairs beside the emoji's 26,664
+    {
+        sed 's|^train/|../emoji/train/|' runs/emoji/train.csv
+        awk 'NR > 1 && NR % 9 == 0 {print "../shapes/" $0}' runs/shapes/train.csv
+    } >"$mixed"
     ;;
 cifar)
     before=runs/finetune-cifar10
@@ -77,12 +84,16 @@ esac
 {
     train $config $common --output "$runs/scratch"
     train $config $common --init $before --output "$runs/tuned"
+    [ -z "$mixed" ] || train $config $common --init $before --set data.train_data="$mixed" \
+        --output "$runs/mixed"
     echo "== recall@1 and @10 of pictures by captions, steps of 128 pairs"
     echo "from scratch"
     curve "$runs/scratch"
-    echo "fine-tuned"
-    curve "$runs/tuned"
-    "$build/clip_eval" interpolate --model $before --model "$runs/tuned" --data "$new" $old \
-        --picture "$runs/trade.svg" --output "$runs/mix.h5" --quiet
+    for after in tuned ${mixed:+mixed}; do
+        echo "== the trade of $runs/$after"
+        curve "$runs/$after"
+        "$build/clip_eval" interpolate --model $before --model "$runs/$after" --data "$new" $old \
+            --picture "$runs/$after.svg" --output "$runs/$after.h5" --quiet
+    done
 }
-echo "picture $runs/trade.svg, the chosen mix $runs/mix.h5"
+echo "pictures of the trades and the chosen mixes are in $runs"
