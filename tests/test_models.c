@@ -400,6 +400,8 @@ static void refuses_other_configs(void **state)
         {"{\"model_type\": \"clip\", \"vision_config\": {\"num_attention_heads\": 5}}", "5 heads"},
         {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_size\": 128}}",
          "says embed_dim 512"},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_size\": "
+         "9223372036854775807}}", "vision_width"},
         {"{\"model_type\": \"clip\", ", "JSON"},
     };
     struct clip_error error;
