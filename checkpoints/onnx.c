@@ -394,7 +394,7 @@ static Onnx__StringStringEntryProto *entry(struct clip_onnx *o, const char *key,
 {
     Onnx__StringStringEntryProto *e = take(o, 1, sizeof *e);
     char *own_key = copy(o, key), *own_value = copy(o, value);
-    if (o->status != CLIP_OK) return NULL;
+    if (!e || o->status != CLIP_OK) return NULL;
     onnx__string_string_entry_proto__init(e);
     e->key = own_key;
     e->value = own_value;

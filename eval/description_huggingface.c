@@ -96,7 +96,9 @@ static void parse_text(struct clip_json_parser *p, struct towers *t)
 
 static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
 {
-    if ((mlp - 1) / 64 >= width) clip_json_refuse(p, "intermediate_size", "at most 64 times hidden_size");
+    if ((mlp - 1) / 64 >= width) {
+        clip_json_refuse(p, "intermediate_size", "at most 64 times hidden_size");
+    }
     return *p->status == CLIP_OK ? clip_model_mlp_ratio(width, mlp) : 4;
 }
 
