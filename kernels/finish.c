@@ -60,9 +60,10 @@ static void finish_piece(const struct clip_gemm *g, int64_t r, int64_t c, const 
                          int64_t n)
 {
     float v[PIECE], other[PIECE];
-    memcpy(v, sums, (size_t)n * sizeof *v);
     if (g->bias != NULL)
-        for (int64_t i = 0; i < n; i++) v[i] += g->bias[c + i];
+        for (int64_t i = 0; i < n; i++) v[i] = sums[i] + g->bias[c + i];
+    else
+        memcpy(v, sums, (size_t)n * sizeof *v);
     if (g->before.data != NULL) store(&g->before, r, c, v, n);
     if (g->derivative_at.data == NULL) activate_all(g->activation, v, n);
     if (g->residual.data != NULL) {
