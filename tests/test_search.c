@@ -22,7 +22,7 @@ static struct clip_index random_index(int64_t n, int64_t dim, int levels, uint64
     struct clip_index index = {.dim = dim, .precision = precision, .keeps_exact = exact};
     struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_TEST, 0, 0);
     float *rows = calloc((size_t)(n * dim + 1), sizeof *rows);
-    char(*text)[24] = calloc((size_t)n + 1, sizeof *text);
+    char(*text)[32] = calloc((size_t)n + 1, sizeof *text);
     const char **names = calloc((size_t)n + 1, sizeof *names);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t d = 0; d < dim; d++)
