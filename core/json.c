@@ -11,6 +11,8 @@ static json_t *parse(const char *bytes, size_t n, size_t flags, const char *name
 {
     json_error_t fault;
     json_t *value = json_loadb(bytes != NULL ? bytes : "", n, flags, &fault);
+    for (char *c = fault.text; value == NULL && *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = ' '; /* a sentence is one line */
     if (value == NULL)
         clip_fail(error, CLIP_ERR_FORMAT, "%s:%d:%d: this is not valid JSON: %s", name, fault.line,
                   fault.column, fault.text);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/markup.h"
 #include "core/rng.h"
 #include "core/threads.h"
@@ -315,6 +316,18 @@ static void base64_goes_there_and_back(void **state)
     }
 }
 
+/* ---- JSON ---- */
+
+static void a_wrong_json_is_one_line(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    static const char text[] = "{\"a\\\n\": 1}"; /* jansson shows what is near, as it stands */
+    assert_null(clip_json_parse(text, strlen(text), "a.json", &error));
+    assert_non_null(strstr(error.message, "invalid escape"));
+    assert_null(strchr(error.message, '\n'));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +344,7 @@ int main(void)
         cmocka_unit_test(shuffle_is_a_fair_permutation),
         cmocka_unit_test(every_index_is_visited_once),
         cmocka_unit_test(base64_goes_there_and_back),
+        cmocka_unit_test(a_wrong_json_is_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
