@@ -88,14 +88,15 @@ void clip_gemm_tiles(struct clip_cut *cut)
                       cut);
 }
 
-static bool has_few_rows(const struct clip_gemm *g)
+/* Is it worth packing once for all tiles? Of few rows a tile packs what it needs itself. */
+static bool is_large(const struct clip_gemm *g)
 {
-    return g->m <= CLIP_GEMM_FEW_STRIPS * clip_gemm_set()->rows;
+    return g->k > 0 && g->m > CLIP_GEMM_FEW_STRIPS * clip_gemm_set()->rows;
 }
 
 size_t clip_gemm_room(const struct clip_gemm *g)
 {
-    return clip_gemm_by_openblas() || has_few_rows(g) ? 0 : clip_gemm_packed_bytes(g);
+    return clip_gemm_by_openblas() || !is_large(g) ? 0 : clip_gemm_packed_bytes(g);
 }
 
 void clip_gemm(const struct clip_gemm *g)
@@ -106,7 +107,7 @@ void clip_gemm(const struct clip_gemm *g)
     if (clip_gemm_by_openblas()) {
         cut_for_openblas(&cut);
     } else {
-        if (!has_few_rows(g) && clip_gemm_packed(g)) return;
+        if (is_large(g) && clip_gemm_packed(g)) return;
         clip_gemm_cut(&cut);
     }
     clip_gemm_tiles(&cut);

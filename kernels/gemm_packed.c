@@ -145,7 +145,6 @@ bool clip_gemm_packed(const struct clip_gemm *g)
 {
     struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16, g->k)};
     struct plan by = plan(g, &x.pace);
-    if (g->k < 1) return false;
     x.a = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);
     if (x.a == NULL) return false;
     x.b = x.a + by.a;

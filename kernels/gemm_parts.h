@@ -149,7 +149,7 @@ struct clip_packed {
 const uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);
 const uint32_t *clip_packed_panel(const struct clip_packed *packed, int64_t j, int64_t p);
 
-/* The whole product; false: there is no memory to pack in, and nothing was done. */
+/* The whole product, k at least 1; false: there is no memory to pack in, and nothing was done. */
 bool clip_gemm_packed(const struct clip_gemm *g);
 size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
 

@@ -206,7 +206,8 @@ static void run_trial(const struct trial *t)
 static const int64_t shapes[][3] = {{1, 1, 1},    {1, 37, 65},   {2, 5, 3},      {13, 31, 17},
                                     {14, 32, 16}, {15, 33, 129}, {29, 67, 385},  {50, 50, 64},
                                     {7, 97, 0},   {1, 130, 771}, {130, 1, 20},   {77, 14, 1},
-                                    {61, 45, 30}, {3, 700, 11},  {150, 203, 401}};
+                                    {61, 45, 30}, {3, 700, 11},  {150, 203, 401},
+                                    {130, 40, 0}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static struct trial shaped(int i)
