@@ -19,8 +19,6 @@ struct work {
     float *p, *dp, *y;              /* scores, their gradients, a strip of y */
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t line(int64_t units) { return (units + 15) / 16 * 16; }
 
 static int64_t ld_of(int64_t rows)

@@ -20,8 +20,6 @@ bool clip_gemm_sums_in_c(const struct clip_gemm *g)
 
 bool clip_gemm_rows_apart(void) { return !clip_gemm_by_openblas(); }
 
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* OpenBLAS: tiles of about 512 x 512, halved along their longer side until there are 4 of them or
  * they are 64 wide: more would make it pack each operand again and again. */
 static void cut_for_openblas(struct clip_cut *cut)
@@ -37,13 +35,6 @@ static void cut_for_openblas(struct clip_cut *cut)
     }
 }
 
-/* `size` in equal pieces of at most `most`, each a multiple of `step`. */
-static int64_t equal_pieces(int64_t size, int64_t most, int64_t step)
-{
-    int64_t pieces = divide_up(size, most);
-    return divide_up(divide_up(size, pieces), step) * step;
-}
-
 /* As large as the caches like, then smaller until there is work for many threads. */
 void clip_gemm_cut(struct clip_cut *cut)
 {
@@ -54,8 +45,8 @@ void clip_gemm_cut(struct clip_cut *cut)
     int64_t wanted = cut->packed != NULL ? WANTED : 4 * clip_threads_count();
     int64_t most_m = CLIP_TILE_M / set->rows * set->rows, most_n = CLIP_TILE_N;
     for (;;) {
-        cut->tile_m = equal_pieces(m, most_m, set->rows);
-        cut->tile_n = equal_pieces(n, most_n, set->columns);
+        cut->tile_m = equal_piece(m, most_m, set->rows);
+        cut->tile_n = equal_piece(n, most_n, set->columns);
         if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= wanted) break;
         if (cut->tile_n >= 2 * LEAST_N) most_n = cut->tile_n / 2;
         else if (cut->tile_m >= 2 * LEAST_M) most_m = cut->tile_m / 2;

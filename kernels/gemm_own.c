@@ -33,8 +33,6 @@ struct work {
     bool first, last;   /* of the blocks */
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Where the sums of the tile's row i wait, and the distance to the next row's. */
 static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
 {

@@ -3,8 +3,6 @@
 
 #include "kernels/gemm_parts.h"
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Equal blocks: a short one would add its sums to C for little work. */
 static int64_t depth_of(int64_t k, int64_t most)
 {

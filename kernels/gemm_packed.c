@@ -11,9 +11,6 @@ enum {
     UNIT = sizeof(uint32_t),
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static int64_t strips(const struct clip_packed *x)
 {
     return divide_up(x->rows.count, x->pace.set->rows);
@@ -31,27 +28,17 @@ static int64_t panel_size(const struct clip_packed *x, int64_t p)
     return clip_gemm_panel_size(&x->pace, least(x->pace.depth, x->k.begin + x->k.count - p));
 }
 
-static uint32_t *strip_at(const struct clip_packed *x, int64_t i, int64_t p)
+uint32_t *clip_packed_strip(const struct clip_packed *x, int64_t i, int64_t p)
 {
     int64_t block = (p - x->k.begin) / x->pace.depth;
     return x->a + (block * strips(x) + (i - x->rows.begin) / x->pace.set->rows) * CLIP_GEMM_STRIP;
 }
 
-static uint32_t *panel_at(const struct clip_packed *x, int64_t j, int64_t p)
+uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
 {
     int64_t block = (p - x->k.begin) / x->pace.depth;
     return x->b + block * panels(x) * panel_size(x, x->k.begin) +
            (j - x->columns.begin) / x->pace.set->columns * panel_size(x, p);
-}
-
-const uint32_t *clip_packed_strip(const struct clip_packed *x, int64_t i, int64_t p)
-{
-    return strip_at(x, i, p);
-}
-
-const uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
-{
-    return panel_at(x, j, p);
 }
 
 /* ---- packing in threads ---------------------------------------------------------------------- */
@@ -63,28 +50,23 @@ struct job {
     int64_t all_a;      /* in all blocks; those of B come after them */
 };
 
-/* Piece i of `span`, `step` each. */
-static struct clip_span piece(const struct clip_span *span, int64_t i, int64_t step)
-{
-    return (struct clip_span){span->begin + i * step, least(step, span->count - i * step)};
-}
-
 static void pack_piece(void *context, int64_t i)
 {
     const struct job *job = context;
     const struct clip_packed *x = job->to;
     bool a = i < job->all_a;
     int64_t in_all = a ? i : i - job->all_a, in_block = a ? job->of_a : job->of_b;
-    struct clip_span k = piece(&x->k, in_all / in_block, x->pace.depth);
+    struct clip_span k = span_piece(&x->k, in_all / in_block, x->pace.depth);
     if (a) {
-        struct clip_span rows = piece(&x->rows, in_all % in_block,
-                                      STRIPS_A_PIECE * x->pace.set->rows);
-        clip_gemm_pack_strips(&x->pace, &job->g->a, &rows, &k, strip_at(x, rows.begin, k.begin));
+        struct clip_span rows = span_piece(&x->rows, in_all % in_block,
+                                           STRIPS_A_PIECE * x->pace.set->rows);
+        clip_gemm_pack_strips(&x->pace, &job->g->a, &rows, &k,
+                              clip_packed_strip(x, rows.begin, k.begin));
     } else {
-        struct clip_span columns = piece(&x->columns, in_all % in_block,
-                                         PANELS_A_PIECE * x->pace.set->columns);
+        struct clip_span columns = span_piece(&x->columns, in_all % in_block,
+                                              PANELS_A_PIECE * x->pace.set->columns);
         clip_gemm_pack_panels(&x->pace, &job->g->b, &columns, &k,
-                              panel_at(x, columns.begin, k.begin));
+                              clip_packed_panel(x, columns.begin, k.begin));
     }
 }
 
@@ -105,13 +87,6 @@ struct plan {
     int64_t a, b; /* units */
 };
 
-/* `count` in equal pieces of at most `most`, each a multiple of `step`. */
-static int64_t equal_pieces(int64_t count, int64_t most, int64_t step)
-{
-    if (most < step) most = step;
-    return divide_up(divide_up(count, divide_up(count, most)), step) * step;
-}
-
 static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
 {
     int64_t most_k = clip_gemm_sums_in_c(g) ? MOST_BLOCKS * pace->depth : g->k;
@@ -119,8 +94,8 @@ static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
     int64_t blocks = divide_up(plan.k, pace->depth), mr = pace->set->rows, nr = pace->set->columns;
     int64_t strip = blocks * CLIP_GEMM_STRIP;
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
-    plan.rows = equal_pieces(g->m, MOST_UNITS / strip * mr, mr);
-    plan.columns = equal_pieces(g->n, MOST_UNITS / panel * nr, nr);
+    plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
+    plan.columns = equal_piece(g->n, MOST_UNITS / panel * nr, nr);
     plan.a = plan.rows / mr * strip;
     plan.b = plan.columns / nr * panel;
     return plan;
@@ -151,10 +126,10 @@ bool clip_gemm_packed(const struct clip_gemm *g)
     const struct clip_span m = {0, g->m}, n = {0, g->n}, k = {0, g->k};
     for (int64_t j = 0; j < g->n; j += by.columns)
         for (int64_t p = 0; p < g->k; p += by.k) {
-            x.columns = piece(&n, j / by.columns, by.columns);
-            x.k = piece(&k, p / by.k, by.k);
+            x.columns = span_piece(&n, j / by.columns, by.columns);
+            x.k = span_piece(&k, p / by.k, by.k);
             for (int64_t i = 0; i < g->m; i += by.rows) {
-                x.rows = piece(&m, i / by.rows, by.rows);
+                x.rows = span_piece(&m, i / by.rows, by.rows);
                 pack(g, &x, i == 0);
                 multiply(g, &x);
             }

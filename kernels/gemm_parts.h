@@ -84,6 +84,22 @@ struct clip_span { /* [begin, begin + count) */
     int64_t begin, count;
 };
 
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* How large equal pieces of `size` are: at most `most`, or one step, and a multiple of `step`. */
+static inline int64_t equal_piece(int64_t size, int64_t most, int64_t step)
+{
+    int64_t pieces = divide_up(size, most > step ? most : step);
+    return divide_up(divide_up(size, pieces), step) * step;
+}
+
+/* Piece i of a span cut every `step`. */
+static inline struct clip_span span_piece(const struct clip_span *span, int64_t i, int64_t step)
+{
+    return (struct clip_span){span->begin + i * step, least(step, span->count - i * step)};
+}
+
 /* ---- packing (gemm_pack.c) ------------------------------------------------------------------- */
 
 /* Blocks of k are equal where there are several, and at most CLIP_GEMM_DEPTH units. */
@@ -146,8 +162,8 @@ struct clip_packed {
     uint32_t *a, *b;
 };
 /* The strip of row i of op(A), the panel of column j of op(B), in the block that begins at p. */
-const uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);
-const uint32_t *clip_packed_panel(const struct clip_packed *packed, int64_t j, int64_t p);
+uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);
+uint32_t *clip_packed_panel(const struct clip_packed *packed, int64_t j, int64_t p);
 
 /* The whole product, k at least 1; false: there is no memory to pack in, and nothing was done. */
 bool clip_gemm_packed(const struct clip_gemm *g);

@@ -3,8 +3,6 @@
 
 #include "kernels/gemm_parts.h"
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 int64_t clip_whole_size(const struct clip_pace *pace, int64_t n, int64_t k)
 {
     int64_t panels = (n + pace->set->columns - 1) / pace->set->columns, size = 0;
