@@ -33,17 +33,7 @@ find "$folder/photos/b" -name '?.bmp' | awk '{print $0 ",a red circle " NR}' >>"
 printf 'a dog\na red circle\na blue square\na cat\n' >"$folder/texts.txt"
 {
     tiny_model
-    cat <<END
-[data]
-train_data = $folder/pairs.csv
-tokenizer = $folder/tokenizer.txt
-[train]
-steps = 1
-batch_size = 4
-output = $folder/run
-[optim]
-warmup = 1
-END
+    tiny_run "$folder/pairs.csv" "$folder/run"
 } >"$folder/tiny.ini"
 program clip_data tokenizer train --input "$folder/texts.txt" --vocab-size 520 \
     --output "$folder/tokenizer.txt" >/dev/null || exit 1

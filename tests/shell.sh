@@ -89,6 +89,20 @@ text_layers = 1
 text_heads = 2
 END
 }
+# tiny_run TABLE RUN [STEPS]: the rest of its configuration, with $folder's tokenizer.txt; one step.
+tiny_run() {
+    cat <<END
+[data]
+train_data = $1
+tokenizer = $folder/tokenizer.txt
+[train]
+steps = ${3:-1}
+batch_size = 4
+output = $2
+[optim]
+warmup = 1
+END
+}
 
 # photos FOLDER: the reference pictures. pairs NAME...: two captions of each of them as a table,
 # paths from the folder NAME.

@@ -25,17 +25,7 @@ done
 tar -C "$folder/classes" -cf "$folder/cifar10_test.tar" . || exit 1
 {
     tiny_model
-    cat <<END
-[data]
-train_data = $folder/val_en.tsv
-tokenizer = $folder/tokenizer.txt
-[train]
-steps = 1
-batch_size = 4
-output = $folder/runs/small
-[optim]
-warmup = 1
-END
+    tiny_run "$folder/val_en.tsv" "$folder/runs/small"
 } >"$folder/tiny.ini"
 "$build/clip_data" tokenizer train --input "$folder/captions.txt" --vocab-size 520 --quiet \
     --output "$folder/tokenizer.txt" >/dev/null || exit 1

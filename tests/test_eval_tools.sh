@@ -16,17 +16,7 @@ pairs photos >"$folder/pairs.csv"
 tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
 {
     tiny_model
-    cat <<END
-[data]
-train_data = $folder/pairs.csv
-tokenizer = $folder/tokenizer.txt
-[train]
-steps = 2
-batch_size = 4
-output = $folder/run
-[optim]
-warmup = 1
-END
+    tiny_run "$folder/pairs.csv" "$folder/run" 2
 } >"$folder/tiny.ini"
 check "a tokenizer is trained" run 0 clip_data tokenizer train --input "$folder/texts.txt" \
     --vocab-size 520 --output "$folder/tokenizer.txt"

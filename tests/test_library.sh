@@ -52,15 +52,7 @@ done
 printf 'a picture that is gray\na picture that is red\n' >"$folder/texts.txt"
 {
     tiny_model
-    cat <<END
-[data]
-train_data = $folder/pairs.csv
-tokenizer = $folder/tokenizer.txt
-[train]
-steps = 1
-batch_size = 4
-output = $folder/run
-END
+    tiny_run "$folder/pairs.csv" "$folder/run"
 } >"$folder/tiny.ini"
 check "a tokenizer is trained" "$prefix/bin/clip_data" tokenizer train --input \
     "$folder/texts.txt" --vocab-size 520 --output "$folder/tokenizer.txt"

@@ -24,20 +24,8 @@ find "$folder/photos" -name '*.bmp' | sort | head -n 8 |
     awk '{print $0 ",a red circle " NR}' >>"$folder/pairs.csv"
 {
     tiny_model
-    cat <<END
-image_size = 32
-vision_width = 64
-vision_layers = 2
-[data]
-train_data = $folder/pairs.csv
-tokenizer = $folder/tokenizer.txt
-[train]
-steps = 1
-batch_size = 4
-output = $folder/run
-[optim]
-warmup = 1
-END
+    printf 'image_size = 32\nvision_width = 64\nvision_layers = 2\n'
+    tiny_run "$folder/pairs.csv" "$folder/run"
 } >"$folder/tiny.ini"
 program clip_data tokenizer train --input "$folder/texts.txt" --vocab-size 520 \
     --output "$folder/tokenizer.txt" >/dev/null || exit 1

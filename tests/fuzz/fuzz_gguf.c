@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "checkpoints/gguf.h"
+#include "tests/fuzz/touch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,14 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (error.message[0] == 0 || bundle.tensor_count != 0 || values) abort();
         return 0;
     }
-    unsigned sum = 0;
-    for (int64_t i = 0; i < bundle.tensor_count; i++) {
-        const struct clip_tensor *t = &bundle.tensors[i].tensor;
-        size_t n = (size_t)clip_tensor_count(t) * clip_dtype_size(t->dtype);
-        for (size_t k = 0; k < n; k++) sum += ((const unsigned char *)t->data)[k];
-    }
-    volatile unsigned used = sum;
-    (void)used;
+    touch(&bundle);
     json_decref(values);
     clip_bundle_release(&bundle);
     return 0;
