@@ -86,12 +86,14 @@ void clip_json_three(struct clip_json_parser *p, const char *key, float *out)
     if (!value) return;
     for (size_t i = 0; i < 3; i++) {
         const json_t *item = json_array_get(value, i);
-        bool fits = json_is_number(item) && fabs(json_number_value(item)) < 1e30;
+        double number = json_number_value(item);
+        bool fits = json_is_number(item) && fabs(number) < 1e30 &&
+                    fabsf((float)number) < 1e30f; /* as it is kept: it is written and read again */
         if (json_array_size(value) != 3 || !fits) {
             clip_json_refuse(p, key, "three numbers");
             return;
         }
-        out[i] = (float)json_number_value(item);
+        out[i] = (float)number;
     }
 }
 

@@ -439,6 +439,7 @@ static void preprocessing_follows_its_file(void **state)
         {"{\"do_rescale\": false}", "do_rescale"},
         {"{\"rescale_factor\": 1}", "rescale_factor"},
         {"{\"image_std\": [1, 0, 1]}", "image_std"},
+        {"{\"image_mean\": [9.99999999e29, 0, 0]}", "image_mean"}, /* 1e30 as a float */
         {"[]", "no JSON object"},
     };
     struct clip_error error;
