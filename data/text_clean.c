@@ -1,5 +1,21 @@
 #include "data/text_clean.h"
 
+#include <string.h>
+
+const char *const clip_text_cleanings[] = {
+    [CLIP_TEXT_OPEN_CLIP] = "open_clip",
+    [CLIP_TEXT_HUGGINGFACE] = "huggingface",
+    [CLIP_TEXT_CANONICALIZE] = "canonicalize",
+    NULL,
+};
+
+enum clip_text_cleaning clip_text_cleaning_find(const char *name)
+{
+    int i = 0;
+    while (clip_text_cleanings[i] != NULL && strcmp(clip_text_cleanings[i], name) != 0) i++;
+    return clip_text_cleanings[i] != NULL ? (enum clip_text_cleaning)i : CLIP_TEXT_OPEN_CLIP;
+}
+
 /* Printable ASCII without & needs no repair and holds no character reference. */
 static bool is_plain(const struct clip_points *text)
 {
@@ -10,7 +26,22 @@ static bool is_plain(const struct clip_points *text)
     return true;
 }
 
-static clip_status clean_open_clip(struct clip_points *text, struct clip_error *error)
+/* Python's string.punctuation goes, but "_" becomes a space. */
+static void drop_punctuation(struct clip_points *text)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < text->count; i++) {
+        int32_t point = text->at[i];
+        bool digit = point >= '0' && point <= '9', ascii = point > ' ' && point < 0x7F;
+        bool letter = (point | 32) >= 'a' && (point | 32) <= 'z';
+        if (point == '_') text->at[kept++] = ' ';
+        else if (digit || letter || !ascii) text->at[kept++] = point;
+    }
+    text->count = kept;
+}
+
+static clip_status clean_open_clip(struct clip_points *text, bool canonicalize,
+                                   struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     if (!is_plain(text)) {
@@ -18,6 +49,7 @@ static clip_status clean_open_clip(struct clip_points *text, struct clip_error *
         CLIP_TRY(clip_text_unescape(text, error));
         CLIP_TRY(clip_text_unescape(text, error));
     }
+    if (canonicalize) drop_punctuation(text);
     clip_points_squeeze(text, true);
     CLIP_TRY(clip_points_lower(text, true, error));
 out:
@@ -38,8 +70,8 @@ clip_status clip_text_clean(const char *text, size_t n, enum clip_text_cleaning 
     struct clip_points points = {0};
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_points_decode(&points, text, n, error));
-    CLIP_TRY(cleaning == CLIP_TEXT_OPEN_CLIP ? clean_open_clip(&points, error)
-                                             : clean_huggingface(&points, error));
+    if (cleaning == CLIP_TEXT_HUGGINGFACE) CLIP_TRY(clean_huggingface(&points, error));
+    else CLIP_TRY(clean_open_clip(&points, cleaning == CLIP_TEXT_CANONICALIZE, error));
     CLIP_TRY(clip_points_encode(&points, out, error));
 out:
     clip_points_release(&points);

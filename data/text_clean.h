@@ -4,7 +4,9 @@
  * lower case.
  * open_clip (SimpleTokenizer, clean="lower"): ftfy.fix_text's repairs, html.unescape twice, white
  * space to single spaces, Python's str.lower. Of ftfy all repairs are here but one, its guess at
- * text that was once decoded with the wrong code page ("schÃ¶n"): such text stays as it is. */
+ * text that was once decoded with the wrong code page ("schÃ¶n"): such text stays as it is.
+ * canonicalize (open_clip's clean="canonicalize", of big_vision, which SigLIP's texts go through):
+ * the same, but "_" becomes a space and the rest of ASCII's punctuation goes before lower case. */
 #ifndef CLIP_DATA_TEXT_CLEAN_H
 #define CLIP_DATA_TEXT_CLEAN_H
 

@@ -14,7 +14,11 @@
 #include "core/memory.h"
 #include "core/status.h"
 
-enum clip_text_cleaning { CLIP_TEXT_OPEN_CLIP, CLIP_TEXT_HUGGINGFACE };
+/* What happens to a text before it is cut (data/text_clean.h). */
+enum clip_text_cleaning { CLIP_TEXT_OPEN_CLIP, CLIP_TEXT_HUGGINGFACE, CLIP_TEXT_CANONICALIZE };
+extern const char *const clip_text_cleanings[]; /* their names, by number; NULL behind the last */
+/* The number of that name; CLIP_TEXT_OPEN_CLIP where there is none such. */
+enum clip_text_cleaning clip_text_cleaning_find(const char *name);
 
 struct clip_tokenizer;
 
@@ -85,7 +89,9 @@ void clip_ids_release(struct clip_ids *ids);
  * Cleaning CLIP_TEXT_HUGGINGFACE gives the ids of transformers' CLIPTokenizer, where the literals
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
  * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text_clean.h says what of ftfy is
- * not there). A Unigram gives the ids of the tokenizers library, whatever the cleaning. */
+ * not there), CLIP_TEXT_CANONICALIZE the same with clean="canonicalize". A Unigram gives the ids of
+ * the tokenizers library, of the text as it is or canonicalized; its own normalizer does the rest,
+ * so that the other two cleanings do nothing there. */
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
                                   size_t n, enum clip_text_cleaning cleaning,
                                   int64_t context_length, struct clip_ids *out, bool *cut,

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/text_clean.h"
 #include "data/tokenizer_internal.h"
 
 void clip_ids_release(struct clip_ids *ids)
@@ -149,10 +150,14 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
                                   struct clip_error *error)
 {
     struct encoding e = {.tokenizer = tokenizer, .out = out};
+    struct clip_buffer clean = {0};
     clip_status status = CLIP_OK;
     int64_t first = out->count;
     if (cut != NULL) *cut = false;
-    if (tokenizer->unigram) {
+    if (tokenizer->unigram && cleaning == CLIP_TEXT_CANONICALIZE) {
+        CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
+        CLIP_TRY(clip_unigram_encode(tokenizer->unigram, clean.data, clean.size, out, error));
+    } else if (tokenizer->unigram) {
         CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
     } else {
         CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));
@@ -170,6 +175,7 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
     }
 out:
     if (status != CLIP_OK) out->count = first;
+    clip_buffer_release(&clean);
     free(e.nodes);
     free(e.heap);
     free(e.joined);

@@ -33,8 +33,9 @@ typedef clip_status (*clip_piece_handler)(void *context, enum clip_piece_kind ki
                                           const char *piece, size_t n, struct clip_error *error);
 
 /* The compiled patterns, one a cleaning; read by all threads. */
+enum { CLIP_TEXT_CLEANINGS = CLIP_TEXT_CANONICALIZE + 1 };
 struct clip_splitter {
-    struct pcre2_real_code_8 *pattern[2];
+    struct pcre2_real_code_8 *pattern[CLIP_TEXT_CLEANINGS];
 };
 clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error *error);
 void clip_splitter_release(struct clip_splitter *splitter);

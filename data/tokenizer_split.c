@@ -13,14 +13,17 @@
     "\\p{L}+|" start "|" end "|'s|'t|'re|'ve|'m|'ll|'d|\\p{N}|" \
     "[^\\t-\\r\\x{85}\\p{Z}\\p{L}\\p{N}" dropped "]+"
 
-static const char *const patterns[2] = {
-    [CLIP_TEXT_OPEN_CLIP] = "(?i)" PATTERN("<start_of_text>", "<end_of_text>", "\\x{345}"),
+#define SIMPLE_TOKENIZER "(?i)" PATTERN("<start_of_text>", "<end_of_text>", "\\x{345}")
+
+static const char *const patterns[CLIP_TEXT_CLEANINGS] = {
+    [CLIP_TEXT_OPEN_CLIP] = SIMPLE_TOKENIZER,
     [CLIP_TEXT_HUGGINGFACE] = PATTERN("<\\|startoftext\\|>", "<\\|endoftext\\|>", ""),
+    [CLIP_TEXT_CANONICALIZE] = SIMPLE_TOKENIZER,
 };
 
 clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error *error)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CLIP_TEXT_CLEANINGS; i++) {
         int code = 0;
         PCRE2_SIZE at = 0;
         splitter->pattern[i] = pcre2_compile((PCRE2_SPTR)patterns[i], PCRE2_ZERO_TERMINATED,
@@ -36,7 +39,7 @@ clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error
 
 void clip_splitter_release(struct clip_splitter *splitter)
 {
-    for (int i = 0; i < 2; i++) pcre2_code_free(splitter->pattern[i]);
+    for (int i = 0; i < CLIP_TEXT_CLEANINGS; i++) pcre2_code_free(splitter->pattern[i]);
     *splitter = (struct clip_splitter){0};
 }
 
@@ -51,7 +54,7 @@ static clip_status hand_over(const char *piece, size_t n, enum clip_text_cleanin
                              clip_piece_handler handler, void *context, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    if (cleaning == CLIP_TEXT_OPEN_CLIP) {
+    if (cleaning != CLIP_TEXT_HUGGINGFACE) {
         enum clip_piece_kind kind = equals(piece, n, "<start_of_text>") ? CLIP_PIECE_START
                                   : equals(piece, n, "<end_of_text>") ? CLIP_PIECE_END
                                   : CLIP_PIECE_WORD;

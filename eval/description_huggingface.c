@@ -152,12 +152,9 @@ static void parse_model(struct clip_json_parser *top, struct towers *t)
  * counts more than where it is kept. */
 static void parse_own(struct clip_json_parser *top, struct clip_model_description *d)
 {
-    static const char *const cleanings[] = {
-        [CLIP_TEXT_OPEN_CLIP] = "open_clip", [CLIP_TEXT_HUGGINGFACE] = "huggingface", NULL,
-    };
     struct clip_json_parser p = clip_json_enter(top, "clip_c", "clip_c");
-    d->cleaning = (enum clip_text_cleaning)clip_json_choice(&p, "text_cleaning", cleanings,
-                                                            (int)d->cleaning);
+    d->cleaning = (enum clip_text_cleaning)clip_json_choice(&p, "text_cleaning",
+                                                            clip_text_cleanings, (int)d->cleaning);
     clip_json_bool(&p, "floor_crop", &d->preprocess.floor_crop);
     clip_json_id(&p, "end_id", &d->ids.end);
     clip_json_id(&p, "pad_id", &d->ids.pad);

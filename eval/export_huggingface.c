@@ -91,9 +91,9 @@ static json_t *own_rules(const struct clip_model_file *file)
         return NULL;
     }
     return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
-                     file->cleaning == CLIP_TEXT_HUGGINGFACE ? "huggingface" : "open_clip",
-                     "floor_crop", file->preprocess.floor_crop, "end_id",
-                     (json_int_t)file->ids.end, "pad_id", (json_int_t)file->ids.pad);
+                     clip_text_cleanings[file->cleaning], "floor_crop",
+                     file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end, "pad_id",
+                     (json_int_t)file->ids.pad);
 }
 
 static clip_status write_config(const struct clip_export *export, struct clip_error *error)

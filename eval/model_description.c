@@ -28,9 +28,6 @@ static const char *const resize_modes[] = {
     [CLIP_RESIZE_SHORTEST] = "shortest", [CLIP_RESIZE_LONGEST] = "longest",
     [CLIP_RESIZE_SQUASH] = "squash", NULL,
 };
-static const char *const cleanings[] = {
-    [CLIP_TEXT_OPEN_CLIP] = "open_clip", [CLIP_TEXT_HUGGINGFACE] = "huggingface", NULL,
-};
 
 struct clip_model_description clip_model_description_default(void)
 {
@@ -108,7 +105,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
                          "a model cannot be described: a value is not finite or memory is short");
     }
     if (description->cleaning != CLIP_TEXT_OPEN_CLIP) {
-        json_object_set_new(root, "text_cleaning", json_string(cleanings[description->cleaning]));
+        json_object_set_new(root, "text_cleaning",
+                            json_string(clip_text_cleanings[description->cleaning]));
     }
     if (p->floor_crop) json_object_set_new(root, "floor_crop", json_true());
     if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
@@ -213,8 +211,8 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     struct clip_json_parser preprocess = clip_json_enter(&top, "preprocess_cfg", "preprocess_cfg");
     parse_model(&model, &d.config);
     parse_preprocess(&preprocess, &d);
-    d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning", cleanings,
-                                                      CLIP_TEXT_OPEN_CLIP);
+    d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning",
+                                                      clip_text_cleanings, CLIP_TEXT_OPEN_CLIP);
     clip_json_bool(&top, "floor_crop", &d.preprocess.floor_crop);
     clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);

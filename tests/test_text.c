@@ -238,6 +238,24 @@ static void cleaned_text(void **state)
     cleans(CLIP_TEXT_HUGGINGFACE, "CAFE\xCC\x81 \xCE\x91\xCE\xA3", "caf\xC3\xA9 \xCE\xB1\xCF\x83");
 }
 
+/* open_clip.tokenizer.get_clean_fn("canonicalize") of open_clip 3.3. */
+static void canonicalized_text(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"A photo_of  a {cat}, isn't it?", "a photo of a cat isnt it"},
+        {"&lt;b&gt; Tom &amp; Jerry\xE2\x80\x99s", "b tom jerrys"},
+        {"__a__b--c", "a bc"},
+        {"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", ""},
+        {"\xC2\xA1Hola \xE7\x8B\x97\xE3\x80\x82", "\xC2\xA1hola \xE7\x8B\x97\xE3\x80\x82"},
+        {"\xCE\x91\xCE\xA3.\xCE\x91", "\xCE\xB1\xCF\x83\xCE\xB1"},
+        {"3.5 C\t+ 2\n", "35 c 2"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cleans(CLIP_TEXT_CANONICALIZE, cases[i][0], cases[i][1]);
+    }
+}
+
 /* Time is linear in the text, also for a text made to be slow. */
 static void hostile_text_is_not_slow(void **state)
 {
@@ -281,6 +299,7 @@ int main(void)
         cmocka_unit_test(careful_character_references),
         cmocka_unit_test(repairs),
         cmocka_unit_test(cleaned_text),
+        cmocka_unit_test(canonicalized_text),
         cmocka_unit_test(hostile_text_is_not_slow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,27 @@ static void cuts_and_pads(void **state)
     clip_tokenizer_free(tokenizer);
 }
 
+/* open_clip cleans a SigLIP's texts before its tokenizer does. */
+static void canonicalizes_where_it_is_asked_to(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram_bytes.json");
+    const char *text = "Don't_touch a red</s>"; /* of which </s> would be a token */
+    struct clip_ids ids = {0}, plain = encode(tokenizer, text, 0, NULL);
+    struct clip_ids clean = encode(tokenizer, "dont touch a reds", 0, NULL);
+    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_CANONICALIZE, 0, &ids,
+                                  NULL, &error), &error);
+    assert_int_equal(ids.count, clean.count);
+    assert_memory_equal(ids.ids, clean.ids, (size_t)ids.count * sizeof *ids.ids);
+    assert_int_equal(plain.ids[plain.count - 2], clip_tokenizer_end(tokenizer));
+    assert_int_not_equal(ids.ids[ids.count - 2], clip_tokenizer_end(tokenizer));
+    clip_ids_release(&ids);
+    clip_ids_release(&plain);
+    clip_ids_release(&clean);
+    clip_tokenizer_free(tokenizer);
+}
+
 static void gives_text_back(void **state)
 {
     (void)state;
@@ -248,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_the_ids_of_tokenizers),
         cmocka_unit_test(cuts_and_pads),
+        cmocka_unit_test(canonicalizes_where_it_is_asked_to),
         cmocka_unit_test(gives_text_back),
         cmocka_unit_test(refuses_what_is_not_read),
         cmocka_unit_test(a_damaged_charsmap_is_refused_or_harmless),

@@ -112,7 +112,7 @@ static int run_tokenizer_train(int argc, char **argv)
           .required = true },
         { "column", "NAME", CLIP_CLI_TEXT, &column,
           .help = "the captions' column of a csv (title)" },
-        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
+        { "text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
           .help = "before counting (open_clip)" },
         { 0 },
     };
@@ -132,8 +132,8 @@ static int run_tokenizer_train(int argc, char **argv)
     bool table = clip_dataset_is_named(input);
     CLIP_TRY(table ? read_captions(input, column, &captions, &error)
                    : read_lines(input, &captions, &error));
-    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, clip_data_cleaning(cleaning), output,
-                             &reached, &error));
+    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, clip_text_cleaning_find(cleaning),
+                             output, &reached, &error));
     if (reached < vocab_size)
         clip_warn(
             "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
@@ -207,7 +207,7 @@ static int run_tokenize(int argc, char **argv)
     int64_t context = 0;
     const struct clip_cli_option options[] = {
         { "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)" },
-        { "text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning,
+        { "text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
           .help = "which library's (open_clip)" },
         { "context-length", "N", CLIP_CLI_INT, &context,
           .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20 },
@@ -228,7 +228,8 @@ static int run_tokenize(int argc, char **argv)
     size_t capacity = 0;
     ssize_t n;
     clip_cli_parse(&cli, argc, argv);
-    struct tokenizing t = { .cleaning = clip_data_cleaning(cleaning), .context_length = context };
+    struct tokenizing t = { .cleaning = clip_text_cleaning_find(cleaning),
+                            .context_length = context };
     CLIP_TRY(clip_tokenizer_open(&tokenizer, name, NULL, &error));
     t.tokenizer = tokenizer;
     if (cli.json && (t.all = json_array()) == NULL)

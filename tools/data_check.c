@@ -5,11 +5,6 @@
 #include "data/check.h"
 #include "tools/data_commands.h"
 
-enum clip_text_cleaning clip_data_cleaning(const char *word)
-{
-    return strcmp(word, "huggingface") == 0 ? CLIP_TEXT_HUGGINGFACE : CLIP_TEXT_OPEN_CLIP;
-}
-
 clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const char *text,
                            struct clip_error *error)
 {
@@ -77,8 +72,8 @@ int clip_data_check(int argc, char **argv)
         {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions"},
         {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad"},
         CLIP_DATA_SOURCE_OPTIONS(source),
-        {"text-cleaning", "open_clip|huggingface", CLIP_CLI_CHOICE, &cleaning, .help = "",
-         .unlisted = true},
+        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+         .help = "", .unlisted = true},
         {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "", .unlisted = true, .least = 1,
          .most = 1e12},
         {0},
@@ -113,7 +108,7 @@ int clip_data_check(int argc, char **argv)
         CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
     const struct clip_check_options check = {
         .tokenizer = tokenizer,
-        .cleaning = clip_data_cleaning(cleaning),
+        .cleaning = clip_text_cleaning_find(cleaning),
         .context_length = context,
         .limits = {.max_pixels = max_pixels},
         .tiny = tiny,

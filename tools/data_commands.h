@@ -9,8 +9,6 @@
 int clip_data_check(int argc, char **argv);
 int clip_data_pack(int argc, char **argv);
 
-/* The word of --text-cleaning, which the table of options has checked. */
-enum clip_text_cleaning clip_data_cleaning(const char *word);
 /* What a command has to show: with --json the object, else the text. Takes over `result`, NULL: it
  * could not be made. */
 clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const char *text,

@@ -103,7 +103,8 @@ const struct clip_key clip_config_keys[] = {
            "where half a pixel more is left at one side: to even, or down"),
     INT(data, resize_to, "0", 0, 16384, true,
         "short side before the crop, with shortest; 0: image_size"),
-    CHOICE(data, text_cleaning, "open_clip", "open_clip|huggingface", "whose rules clean captions"),
+    CHOICE(data, text_cleaning, "open_clip", "open_clip|huggingface|canonicalize",
+           "whose rules clean captions; canonicalize: open_clip's for SigLIP"),
 
     INT(train, epochs, "10", 1, 1e9, true, "passes over the data"),
     INT(train, steps, "0", 0, 1e12, true, "optimizer steps, in place of epochs; 0: by epochs"),

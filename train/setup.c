@@ -43,8 +43,7 @@ static void read_preprocessing(struct clip_setup *s)
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
     s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
-    s->cleaning = is(c->data.text_cleaning, "huggingface") ? CLIP_TEXT_HUGGINGFACE
-                                                           : CLIP_TEXT_OPEN_CLIP;
+    s->cleaning = clip_text_cleaning_find(c->data.text_cleaning);
     s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }
 
@@ -166,8 +165,7 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
         {"data", "interpolation",
          file->preprocess.interpolation == CLIP_BILINEAR ? "bilinear" : "bicubic"},
         {"data", "resize_mode", modes[file->preprocess.resize_mode]},
-        {"data", "text_cleaning",
-         file->cleaning == CLIP_TEXT_HUGGINGFACE ? "huggingface" : "open_clip"},
+        {"data", "text_cleaning", clip_text_cleanings[file->cleaning]},
     };
     clip_status status = CLIP_OK;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
