@@ -35,10 +35,13 @@ static int64_t tile_of(const struct clip_pace *pace, int64_t rows)
 
 static int64_t strip_blocks(const struct clip_pace *pace, int64_t k)
 {
-    return divide_up(k, pace->depth) * CLIP_GEMM_STRIP;
+    return divide_up(k, pace->depth) * pace->set->strip;
 }
 
-static int64_t column_strip(int64_t tile) { return tile * CLIP_GEMM_A_STEP + CLIP_GEMM_GAP; }
+static int64_t column_strip(const struct clip_pace *pace, int64_t tile)
+{
+    return tile * pace->set->step + CLIP_GEMM_GAP;
+}
 
 /* Lays the room out from `base` (NULL: counts alone); returns its units. */
 static int64_t lay_out(struct work *w, int64_t rows, int64_t width, bool backward, uint32_t *base)
@@ -64,7 +67,7 @@ static int64_t lay_out(struct work *w, int64_t rows, int64_t width, bool backwar
     PIECE(dp, w->tile * w->ld);
     PIECE(v_across.units, clip_whole_size(pace, rows, width));
     PIECE(k.units, clip_whole_size(pace, width, rows));
-    PIECE(columns, divide_up(rows, pace->set->rows) * column_strip(w->tile));
+    PIECE(columns, divide_up(rows, pace->set->rows) * column_strip(pace, w->tile));
     PIECE(panels, clip_whole_size(pace, width, w->tile));
 #undef PIECE
     return at;
@@ -160,8 +163,8 @@ void clip_attention_forward(const struct clip_attention *a, const struct clip_ma
 static void across(const struct work *w, const float *scores, int64_t rows, int64_t seen,
                    const struct clip_operand *x, float *c, int64_t ldc, int64_t written, bool adds)
 {
-    int64_t mr = w->pace.set->rows, strip = column_strip(w->tile);
-    const struct clip_groups groups = {mr, CLIP_GEMM_A_STEP, strip};
+    int64_t mr = w->pace.set->rows, strip = column_strip(&w->pace, w->tile);
+    const struct clip_groups groups = {mr, w->pace.set->step, strip};
     struct clip_source from = {scores, w->ld, clip_gemm_pack_kind(&w->pace, false)};
     w->pace.set->pack_rows(w->columns, &from, seen, rows, &groups);
     struct clip_whole panels = clip_whole_pack(&w->pace, x, w->a->width, rows, w->panels);

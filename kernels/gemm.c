@@ -43,7 +43,8 @@ void clip_gemm_cut(struct clip_cut *cut)
     int64_t m = cut->rows.count, n = cut->columns.count;
     /* Few rows: each tile packs all of A again, so no more than keep the threads busy. */
     int64_t wanted = cut->packed != NULL ? WANTED : 4 * clip_threads_count();
-    int64_t most_m = CLIP_TILE_M / set->rows * set->rows, most_n = CLIP_TILE_N;
+    int64_t most_m = CLIP_TILE_M / set->rows * set->rows;
+    int64_t most_n = cut->packed != NULL ? set->tile_columns : CLIP_TILE_N;
     for (;;) {
         cut->tile_m = equal_piece(m, most_m, set->rows);
         cut->tile_n = equal_piece(n, most_n, set->columns);
@@ -82,7 +83,7 @@ void clip_gemm_tiles(struct clip_cut *cut)
 /* Is it worth packing once for all tiles? Of few rows a tile packs what it needs itself. */
 static bool is_large(const struct clip_gemm *g)
 {
-    return g->k > 0 && g->m > CLIP_GEMM_FEW_STRIPS * clip_gemm_set()->rows;
+    return g->k > 0 && g->m > CLIP_GEMM_FEW_ROWS;
 }
 
 size_t clip_gemm_room(const struct clip_gemm *g)

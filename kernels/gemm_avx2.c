@@ -1,10 +1,17 @@
-/* float32 products with AVX2 and FMA: register tiles of 6 x 16. */
+/* float32 products with AVX2 and FMA: register tiles of 6 x 16; the panels of a large product's
+ * tile (150 KB) fit a second cache of 256 KB. */
 #include <immintrin.h>
 
 #include "kernels/gemm_plain.h"
 #include "kernels/gemm_sets.h"
 
-enum { ROWS = 6, COLUMNS = 16, LANES = 8 };
+enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8 };
+
+typedef __m256i vector;
+
+static inline void store_units(uint32_t *to, vector x) { _mm256_storeu_si256((void *)to, x); }
+
+static inline vector no_units(void) { return _mm256_setzero_si256(); }
 
 static inline __m256i lanes(int64_t n)
 {
@@ -12,78 +19,145 @@ static inline __m256i lanes(int64_t n)
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* float32 to bfloat16 in the upper half, to nearest, ties to even, NaN quiet; the lower half 0. */
+static inline __m256i round_in_place(__m256i x)
+{
+    __m256i tie = _mm256_and_si256(_mm256_srli_epi32(x, 16), _mm256_set1_epi32(1));
+    __m256i sum = _mm256_add_epi32(_mm256_add_epi32(x, _mm256_set1_epi32(0x7fff)), tie);
+    __m256 value = _mm256_castsi256_ps(x);
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    __m256i quiet = _mm256_or_si256(x, _mm256_set1_epi32(0x400000));
+    return _mm256_and_si256(_mm256_blendv_epi8(sum, quiet, nan),
+                            _mm256_set1_epi32((int)0xffff0000u));
+}
+
+/* Up to 8 units of a line from element i: `left` elements of it are left. */
+static inline vector line_units(enum clip_pack kind, const void *line, int64_t i, int64_t left)
+{
+    if (kind == CLIP_PACK_WIDENED) {
+        const uint16_t *h = (const uint16_t *)line + i;
+        uint16_t last[LANES] = {0};
+        if (left < LANES) h = memcpy(last, h, left > 0 ? (size_t)left * sizeof *h : 0);
+        return _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)h)), 16);
+    }
+    const int *f = (const int *)line + i;
+    __m256i x = left >= LANES ? _mm256_loadu_si256((const void *)f)
+                              : _mm256_maskload_epi32(f, lanes(left));
+    return kind == CLIP_PACK_ROUNDED ? round_in_place(x) : x;
+}
+
+/* 8 units across from a row of the source, columns from i. */
+static inline vector row_units(enum clip_pack kind, const void *row, const void *next, int64_t i,
+                               int64_t left)
+{
+    (void)next;
+    return line_units(kind, row, i, left);
+}
+
+static inline int64_t elements_a_unit(enum clip_pack kind)
+{
+    (void)kind;
+    return 1;
+}
+
+/* 8 x 8 units: rows become columns. */
+static inline void transpose(vector r[LANES])
+{
+    vector t[LANES];
+    for (int i = 0; i < LANES; i += 2) {
+        t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < LANES; i += 4) {
+        r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) { /* r[4q + i]: columns i and 4 + i of rows 4q to 4q + 3 */
+        t[i] = _mm256_permute2x128_si256(r[i], r[4 + i], 0x20);
+        t[4 + i] = _mm256_permute2x128_si256(r[i], r[4 + i], 0x31);
+    }
+    for (int i = 0; i < LANES; i++) r[i] = t[i];
+}
+
+#define PACK_KINDS(CASE, ...)                                                                 \
+    CASE(CLIP_PACK_F32, __VA_ARGS__)                                                          \
+    CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                      \
+    CASE(CLIP_PACK_WIDENED, __VA_ARGS__)
+#include "kernels/gemm_lanes.h"
+
+/* ---- register tiles -------------------------------------------------------------------------- */
+
 #define UNROLLED _Pragma("GCC unroll 16")
 
-/* One register tile of R rows; sums are 12 of 16 registers. */
-#define REGISTER_TILE(name, R, ROW, STEP)                                                     \
-    static void name(__m256i left, __m256i right, int64_t k, float alpha,                     \
-                     const float *restrict a, const float *restrict b, float *c, int64_t ldc, \
-                     bool add)                                                                \
+/* c = f y (+ c where add), the first n lanes. Storing under a mask is slow on some processors. */
+static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
+{
+    if (n >= LANES) {
+        _mm256_storeu_ps(c, _mm256_fmadd_ps(f, y, add ? _mm256_loadu_ps(c) : _mm256_setzero_ps()));
+    } else {
+        __m256 before = add ? _mm256_maskload_ps(c, lanes(n)) : _mm256_setzero_ps();
+        _mm256_maskstore_ps(c, lanes(n), _mm256_fmadd_ps(f, y, before));
+    }
+}
+
+/* Register tiles of R rows, one beside the other; sums are 12 of 16 registers. */
+#define REGISTER_TILES_OF(name, R, ROW, STEP)                                                 \
+    static void name(const struct clip_by_panels *x)                                          \
     {                                                                                         \
-        __m256 sum[R][2];                                                                     \
-        UNROLLED                                                                              \
-        for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();              \
-        for (int64_t p = 0; p < k; p++, a += STEP, b += COLUMNS) {                            \
-            __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);                  \
+        const float *panel = (const float *)x->b;                                             \
+        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                \
+            const float *restrict a = (const float *)x->a, *restrict b = panel;               \
+            __m256 sum[R][2];                                                                 \
             UNROLLED                                                                          \
-            for (int i = 0; i < R; i++) {                                                     \
-                __m256 x = _mm256_broadcast_ss(a + i * ROW);                                  \
-                sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);                                \
-                sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);                                \
+            for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();          \
+            for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {              \
+                ask(&x->ahead, p);                                                            \
+                __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);              \
+                UNROLLED                                                                      \
+                for (int i = 0; i < R; i++) {                                                 \
+                    __m256 y = _mm256_broadcast_ss(a + i * ROW);                              \
+                    sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);                            \
+                    sum[i][1] = _mm256_fmadd_ps(y, b1, sum[i][1]);                            \
+                }                                                                             \
             }                                                                                 \
-        }                                                                                     \
-        __m256 f = _mm256_set1_ps(alpha), zero = _mm256_setzero_ps();                         \
-        UNROLLED                                                                              \
-        for (int i = 0; i < R; i++, c += ldc) {                                               \
-            __m256 c0 = add ? _mm256_maskload_ps(c, left) : zero;                             \
-            __m256 c1 = add ? _mm256_maskload_ps(c + LANES, right) : zero;                    \
-            _mm256_maskstore_ps(c, left, _mm256_fmadd_ps(f, sum[i][0], c0));                  \
-            _mm256_maskstore_ps(c + LANES, right, _mm256_fmadd_ps(f, sum[i][1], c1));         \
+            __m256 f = _mm256_set1_ps(x->alpha);                                              \
+            float *c = x->c + j;                                                              \
+            UNROLLED                                                                          \
+            for (int i = 0; i < R; i++, c += x->ldc) {                                        \
+                put(c, x->columns - j, f, sum[i][0], x->add);                                 \
+                put(c + LANES, x->columns - j - LANES, f, sum[i][1], x->add);                 \
+            }                                                                                 \
         }                                                                                     \
     }
 
 #define REGISTER_TILES(name, ROW, STEP)                                                       \
-    REGISTER_TILE(name##_1, 1, ROW, STEP)                                                     \
-    REGISTER_TILE(name##_2, 2, ROW, STEP)                                                     \
-    REGISTER_TILE(name##_3, 3, ROW, STEP)                                                     \
-    REGISTER_TILE(name##_4, 4, ROW, STEP)                                                     \
-    REGISTER_TILE(name##_5, 5, ROW, STEP)                                                     \
-    REGISTER_TILE(name##_6, 6, ROW, STEP)                                                     \
-    static void name(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,    \
-                     const void *b, float *c, int64_t ldc, bool add,                          \
-                     const struct clip_ahead *ahead)                                          \
+    REGISTER_TILES_OF(name##_1, 1, ROW, STEP)                                                 \
+    REGISTER_TILES_OF(name##_2, 2, ROW, STEP)                                                 \
+    REGISTER_TILES_OF(name##_3, 3, ROW, STEP)                                                 \
+    REGISTER_TILES_OF(name##_4, 4, ROW, STEP)                                                 \
+    REGISTER_TILES_OF(name##_5, 5, ROW, STEP)                                                 \
+    REGISTER_TILES_OF(name##_6, 6, ROW, STEP)                                                 \
+    static void name(const struct clip_by_panels *x)                                          \
     {                                                                                         \
-        (void)ahead;                                                                          \
-        static void (*const tiles[ROWS])(__m256i, __m256i, int64_t, float, const float *,     \
-                                         const float *, float *, int64_t, bool) = {           \
-            name##_1, name##_2, name##_3, name##_4, name##_5, name##_6};                      \
-        tiles[rows - 1](lanes(columns), lanes(columns - LANES), k, alpha, a, b, c, ldc, add); \
+        static const clip_multiply_fn tiles[ROWS] = {name##_1, name##_2, name##_3,            \
+                                                     name##_4, name##_5, name##_6};           \
+        tiles[x->rows - 1](x);                                                                \
     }
 
 REGISTER_TILES(by_rows, CLIP_GEMM_A_ROW, 1)
-REGISTER_TILES(by_columns, 1, CLIP_GEMM_A_STEP)
-
-static void pack_lines(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length)
-{
-    plain_lines(to, from, n, length);
-}
-
-static void pack_lines_across(uint32_t *to, const struct clip_source *from, int64_t n,
-                              int64_t length)
-{
-    plain_lines_across(to, from, n, length, COLUMNS);
-}
-
-static void pack_rows(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
-                      const struct clip_groups *groups)
-{
-    plain_rows(to, from, n, length, groups);
-}
+REGISTER_TILES(by_columns, 1, STEP)
 
 const struct clip_gemm_set clip_gemm_avx2 = {
     .name = "avx2",
     .rows = ROWS,
     .columns = COLUMNS,
+    .step = STEP,
+    .strip = CLIP_GEMM_STRIP(ROWS, STEP),
+    .tile_columns = 96,
     .multiply = {by_rows, by_columns},
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,

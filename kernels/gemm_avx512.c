@@ -8,12 +8,15 @@ static inline __m512 fma_units(__m512 sum, __m512i a, __m512i b)
 }
 
 REGISTER_TILES(by_rows, CLIP_GEMM_A_ROW, 1, fma_units)
-REGISTER_TILES(by_columns, 1, CLIP_GEMM_A_STEP, fma_units)
+REGISTER_TILES(by_columns, 1, STEP, fma_units)
 
 const struct clip_gemm_set clip_gemm_avx512 = {
     .name = "avx512",
     .rows = ROWS,
     .columns = COLUMNS,
+    .step = STEP,
+    .strip = CLIP_GEMM_STRIP(ROWS, STEP),
+    .tile_columns = CLIP_TILE_N,
     .multiply = {by_rows, by_columns},
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,

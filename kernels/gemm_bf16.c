@@ -17,9 +17,9 @@ static inline __m512 dot_units(__m512 sum, __m512i a, __m512i b)
 }
 
 REGISTER_TILES(by_rows, CLIP_GEMM_A_ROW, 1, fma_units)
-REGISTER_TILES(by_columns, 1, CLIP_GEMM_A_STEP, fma_units)
+REGISTER_TILES(by_columns, 1, STEP, fma_units)
 REGISTER_TILES(pairs_by_rows, CLIP_GEMM_A_ROW, 1, dot_units)
-REGISTER_TILES(pairs_by_columns, 1, CLIP_GEMM_A_STEP, dot_units)
+REGISTER_TILES(pairs_by_columns, 1, STEP, dot_units)
 
 /* Twelve chains, as in rows.c, unlike from the start. */
 static double dots(int64_t rounds, float *out)
@@ -43,6 +43,9 @@ const struct clip_gemm_set clip_gemm_bf16 = {
     .name = "bf16",
     .rows = ROWS,
     .columns = COLUMNS,
+    .step = STEP,
+    .strip = CLIP_GEMM_STRIP(ROWS, STEP),
+    .tile_columns = CLIP_TILE_N,
     .multiply = {by_rows, by_columns},
     .multiply_pairs = {pairs_by_rows, pairs_by_columns},
     .pack_lines = pack_lines,

@@ -42,14 +42,23 @@ static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
     return w->room.sums + i * w->tile.n;
 }
 
-static void multiply(const struct work *w, int64_t i, int64_t rows, const uint32_t *a, int64_t j,
+/* The strip of the tile's row i by panels from column j on. */
+static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t j,
                      int64_t columns, const uint32_t *b, const struct clip_ahead *ahead)
 {
-    int64_t ld;
-    float *c = sums_at(w, i, &ld) + j;
-    w->pace.multiply[w->g->a.transpose](rows, columns, clip_gemm_units(&w->pace, w->k.count),
-                                        w->g->alpha, a, b, c, ld, !w->first || w->g->accumulate,
-                                        ahead);
+    struct clip_by_panels x = {
+        .rows = least(w->pace.set->rows, w->tile.m - i),
+        .columns = columns,
+        .k = clip_gemm_units(&w->pace, w->k.count),
+        .alpha = w->g->alpha,
+        .a = a,
+        .b = b,
+        .panel = clip_gemm_panel_size(&w->pace, w->k.count),
+        .add = !w->first || w->g->accumulate,
+        .ahead = *ahead,
+    };
+    x.c = sums_at(w, i, &x.ldc) + j;
+    w->pace.multiply[w->g->a.transpose](&x);
 }
 
 static void finish(const struct work *w, int64_t i, int64_t rows)
@@ -65,14 +74,12 @@ static void finish(const struct work *w, int64_t i, int64_t rows)
 static void of_packed(const struct work *w)
 {
     const struct clip_ahead nothing = {0};
-    int64_t mr = w->pace.set->rows, nr = w->pace.set->columns, m = w->tile.m, n = w->tile.n;
-    for (int64_t i = 0; i < m; i += mr) {
-        int64_t rows = least(mr, m - i);
-        const uint32_t *a = clip_packed_strip(w->packed, w->tile.row + i, w->k.begin);
-        for (int64_t j = 0; j < n; j += nr)
-            multiply(w, i, rows, a, j, least(nr, n - j),
-                     clip_packed_panel(w->packed, w->tile.column + j, w->k.begin), &nothing);
-        finish(w, i, rows);
+    const uint32_t *panels = clip_packed_panel(w->packed, w->tile.column, w->k.begin);
+    int64_t mr = w->pace.set->rows;
+    for (int64_t i = 0; i < w->tile.m; i += mr) {
+        multiply(w, i, clip_packed_strip(w->packed, w->tile.row + i, w->k.begin), 0, w->tile.n,
+                 panels, &nothing);
+        finish(w, i, least(mr, w->tile.m - i));
     }
 }
 
@@ -105,8 +112,8 @@ static void of_operands(const struct work *w)
         clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
         for (int64_t i = 0; i < m; i += mr) {
             const struct clip_ahead ahead = next_panel(w, j, i / mr, strips);
-            multiply(w, i, least(mr, m - i), w->room.a + i / mr * CLIP_GEMM_STRIP, j,
-                     columns.count, w->room.b, &ahead);
+            multiply(w, i, w->room.a + i / mr * w->pace.set->strip, j, columns.count, w->room.b,
+                     &ahead);
         }
     }
     finish(w, 0, m);
@@ -144,11 +151,8 @@ static void compute_pieces(struct work *w, const struct clip_tile *tile, const s
 void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
                    const struct clip_tile *tile)
 {
-    enum {
-        A = CLIP_GEMM_FEW_STRIPS * CLIP_GEMM_STRIP,
-        B = CLIP_GEMM_DEPTH * CLIP_GEMM_MOST_COLUMNS + CLIP_GEMM_GAP,
-    };
-    _Alignas(64) uint32_t small[CLIP_GEMM_STRIP + B + SMALL_M * SMALL_N];
+    enum { A = CLIP_GEMM_MOST_STRIP, B = CLIP_GEMM_DEPTH * SMALL_N + CLIP_GEMM_GAP };
+    _Alignas(64) uint32_t small[A + B + SMALL_M * SMALL_N];
     struct work w = {
         .g = g,
         .packed = packed,
@@ -157,15 +161,15 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    size_t operands = packed != NULL ? 0 : A + B;
-    size_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;
-    uint32_t *memory = clip_thread_memory(CLIP_MEMORY_OWN, (operands + sums) * UNIT);
+    int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
+    int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
+    int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;
+    uint32_t *memory = clip_thread_memory(CLIP_MEMORY_OWN, (size_t)(operands + sums) * UNIT);
     if (memory == NULL) /* a register tile at a time */
-        w.room = (struct room){small, small + CLIP_GEMM_STRIP,
-                               (float *)small + CLIP_GEMM_STRIP + B, w.pace.set->rows, SMALL_N};
+        w.room = (struct room){small, small + A, (float *)small + A + B, w.pace.set->rows, SMALL_N};
     else if (packed == NULL)
-        w.room = (struct room){memory, memory + A, (float *)memory + A + B,
-                               CLIP_GEMM_FEW_STRIPS * w.pace.set->rows, CLIP_TILE_N};
+        w.room = (struct room){memory, memory + a, (float *)memory + a + B,
+                               strips * w.pace.set->rows, CLIP_TILE_N};
     else
         w.room = (struct room){NULL, NULL, (float *)memory, CLIP_TILE_M, CLIP_TILE_N};
     compute_pieces(&w, tile, packed != NULL ? &packed->k : &all);

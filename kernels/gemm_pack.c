@@ -51,14 +51,14 @@ void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_opera
                            const struct clip_span *rows, const struct clip_span *k, uint32_t *to)
 {
     int64_t mr = pace->set->rows;
-    const struct clip_groups strips = {mr, CLIP_GEMM_A_STEP, CLIP_GEMM_STRIP};
+    const struct clip_groups strips = {mr, pace->set->step, pace->set->strip};
     struct clip_source from = a->transpose ? source(pace, a, k->begin, rows->begin)
                                            : source(pace, a, rows->begin, k->begin);
     if (a->transpose) {
         pace->set->pack_rows(to, &from, rows->count, k->count, &strips);
         return;
     }
-    for (int64_t r = 0; r < rows->count; r += mr, to += CLIP_GEMM_STRIP) {
+    for (int64_t r = 0; r < rows->count; r += mr, to += pace->set->strip) {
         from = source(pace, a, rows->begin + r, k->begin);
         pace->set->pack_lines(to, &from, least(mr, rows->count - r), k->count);
     }

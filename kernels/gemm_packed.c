@@ -31,7 +31,8 @@ static int64_t panel_size(const struct clip_packed *x, int64_t p)
 uint32_t *clip_packed_strip(const struct clip_packed *x, int64_t i, int64_t p)
 {
     int64_t block = (p - x->k.begin) / x->pace.depth;
-    return x->a + (block * strips(x) + (i - x->rows.begin) / x->pace.set->rows) * CLIP_GEMM_STRIP;
+    const struct clip_gemm_set *set = x->pace.set;
+    return x->a + (block * strips(x) + (i - x->rows.begin) / set->rows) * set->strip;
 }
 
 uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
@@ -92,7 +93,7 @@ static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
     int64_t most_k = clip_gemm_sums_in_c(g) ? MOST_BLOCKS * pace->depth : g->k;
     struct plan plan = {.k = g->k > most_k ? most_k : g->k};
     int64_t blocks = divide_up(plan.k, pace->depth), mr = pace->set->rows, nr = pace->set->columns;
-    int64_t strip = blocks * CLIP_GEMM_STRIP;
+    int64_t strip = blocks * pace->set->strip;
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
     plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
     plan.columns = equal_piece(g->n, MOST_UNITS / panel * nr, nr);

@@ -15,12 +15,16 @@ enum {
     CLIP_GEMM_DEPTH = 384,     /* units of k in a block */
     CLIP_GEMM_A_ROW = 400,     /* units from row to row of a strip packed by rows: rows of one
                                   strip must not fall on one another in the cache */
-    CLIP_GEMM_A_STEP = 16,     /* units from k to k of a strip packed by columns */
     CLIP_GEMM_MOST_ROWS = 14,  /* of a register tile of any set */
     CLIP_GEMM_MOST_COLUMNS = 32,
     CLIP_GEMM_GAP = 48,        /* units between strips, between panels, for the same reason */
-    CLIP_GEMM_STRIP = CLIP_GEMM_DEPTH * CLIP_GEMM_A_STEP + CLIP_GEMM_GAP, /* from strip to strip */
 };
+/* From strip to strip of a set's rows and step. */
+#define CLIP_GEMM_STRIP(rows, step)                                                           \
+    ((rows) * CLIP_GEMM_A_ROW > CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP                      \
+         ? (rows) * CLIP_GEMM_A_ROW                                                           \
+         : CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP)
+enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_STRIP(CLIP_GEMM_MOST_ROWS, 16) };
 
 /* What lies in memory, and what it becomes when packed. */
 enum clip_pack { CLIP_PACK_F32, CLIP_PACK_ROUNDED, CLIP_PACK_WIDENED, CLIP_PACK_PAIRS_OF_F32,
@@ -44,17 +48,27 @@ struct clip_ahead {
     int64_t lines, stride, bytes;
 };
 
-/* One register tile: c = alpha a b (+ c where add), a [rows, k] packed, b [k, columns] packed;
- * rows and columns at most the set's, k units. */
-typedef void (*clip_multiply_fn)(int64_t rows, int64_t columns, int64_t k, float alpha,
-                                 const void *a, const void *b, float *c, int64_t ldc, bool add,
-                                 const struct clip_ahead *ahead);
+/* A strip of A by panels of B, register tile after register tile: c = alpha a b (+ c where add). */
+struct clip_by_panels {
+    int64_t rows, columns, k; /* rows: at most the set's; columns: of all panels; k: units */
+    float alpha;
+    const uint32_t *a, *b; /* packed: [rows, k], and panels of [k, columns] */
+    int64_t panel;         /* units from panel to panel */
+    float *c;
+    int64_t ldc;
+    bool add;
+    struct clip_ahead ahead;
+};
+typedef void (*clip_multiply_fn)(const struct clip_by_panels *x);
 
 struct clip_gemm_set {
     const char *name;
     int64_t rows, columns;
+    int64_t step;  /* units from k to k of a strip packed by columns, at least its rows */
+    int64_t strip; /* units from strip to strip */
+    int64_t tile_columns; /* of a tile of a large product: its panels fit the second cache */
     /* float32, and pairs of bfloat16 (NULL: it is multiplied as float32 rounded when packed);
-     * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * A_STEP + i] */
+     * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * step + i] */
     clip_multiply_fn multiply[2], multiply_pairs[2];
     /* `length` elements along k of n lines, each a row of the source: unit p of line i goes to
      * to[i * A_ROW + p], or transposed to to[p * columns + i], lines up to `columns` filled with
@@ -108,7 +122,7 @@ enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
 /* Of `length` elements of k, at most a block: units; units from panel to panel. */
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length);
 int64_t clip_gemm_panel_size(const struct clip_pace *pace, int64_t length);
-/* Rows of op(A) as strips, CLIP_GEMM_STRIP apart; columns of op(B) as panels; k within a block. */
+/* Rows of op(A) as strips, the set's `strip` apart; columns of op(B) as panels; k in a block. */
 void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_operand *a,
                            const struct clip_span *rows, const struct clip_span *k, uint32_t *to);
 void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_operand *b,
@@ -129,7 +143,7 @@ int64_t clip_whole_size(const struct clip_pace *pace, int64_t n, int64_t k); /* 
 struct clip_whole clip_whole_pack(const struct clip_pace *pace, const struct clip_operand *b,
                                   int64_t n, int64_t k, uint32_t *to);
 
-struct clip_strip { /* up to a register tile's rows of A; blocks of k are CLIP_GEMM_STRIP apart */
+struct clip_strip { /* up to a register tile's rows of A; blocks of k are `strip` apart */
     const uint32_t *units;
     int64_t rows;
     bool by_columns;
@@ -173,7 +187,7 @@ size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
 
 enum {
     CLIP_TILE_M = 448, CLIP_TILE_N = 384, /* the largest tile that clip_gemm_own takes */
-    CLIP_GEMM_FEW_STRIPS = 8,             /* packed where they are used */
+    CLIP_GEMM_FEW_ROWS = 112,             /* packed where they are used */
 };
 
 /* How a product, or a part of it, is cut into tiles: from the top left, row after row. */

@@ -2,37 +2,27 @@
 #include "kernels/gemm_plain.h"
 #include "kernels/gemm_sets.h"
 
-enum { ROWS = 4, COLUMNS = 8 };
+enum { ROWS = 4, COLUMNS = 8, STEP = 4 };
 
-static inline void multiply(int64_t row, int64_t step, int64_t rows, int64_t columns, int64_t k,
-                            float alpha, const float *a, const float *b, float *c, int64_t ldc,
-                            bool add)
+static inline void multiply(const struct clip_by_panels *x, int64_t row, int64_t step)
 {
-    float sum[ROWS][COLUMNS] = {{0}};
-    for (int64_t p = 0; p < k; p++)
-        for (int64_t i = 0; i < ROWS; i++)
-            for (int64_t j = 0; j < COLUMNS; j++)
-                sum[i][j] += a[i * row + p * step] * b[p * COLUMNS + j];
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            c[i * ldc + j] = alpha * sum[i][j] + (add ? c[i * ldc + j] : 0.0f);
+    const float *a = (const float *)x->a, *b = (const float *)x->b;
+    for (int64_t at = 0; at < x->columns; at += COLUMNS, b += x->panel) {
+        int64_t columns = least(COLUMNS, x->columns - at);
+        float sum[ROWS][COLUMNS] = {{0}}, *c = x->c + at;
+        for (int64_t p = 0; p < x->k; p++)
+            for (int64_t i = 0; i < ROWS; i++)
+                for (int64_t j = 0; j < COLUMNS; j++)
+                    sum[i][j] += a[i * row + p * step] * b[p * COLUMNS + j];
+        for (int64_t i = 0; i < x->rows; i++, c += x->ldc)
+            for (int64_t j = 0; j < columns; j++)
+                c[j] = x->alpha * sum[i][j] + (x->add ? c[j] : 0.0f);
+    }
 }
 
-static void by_rows(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,
-                    const void *b, float *c, int64_t ldc, bool add,
-                    const struct clip_ahead *ahead)
-{
-    (void)ahead;
-    multiply(CLIP_GEMM_A_ROW, 1, rows, columns, k, alpha, a, b, c, ldc, add);
-}
+static void by_rows(const struct clip_by_panels *x) { multiply(x, CLIP_GEMM_A_ROW, 1); }
 
-static void by_columns(int64_t rows, int64_t columns, int64_t k, float alpha, const void *a,
-                       const void *b, float *c, int64_t ldc, bool add,
-                       const struct clip_ahead *ahead)
-{
-    (void)ahead;
-    multiply(1, CLIP_GEMM_A_STEP, rows, columns, k, alpha, a, b, c, ldc, add);
-}
+static void by_columns(const struct clip_by_panels *x) { multiply(x, 1, STEP); }
 
 static void pack_lines(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length)
 {
@@ -55,6 +45,9 @@ const struct clip_gemm_set clip_gemm_ref = {
     .name = "ref",
     .rows = ROWS,
     .columns = COLUMNS,
+    .step = STEP,
+    .strip = CLIP_GEMM_STRIP(ROWS, STEP),
+    .tile_columns = CLIP_TILE_N,
     .multiply = {by_rows, by_columns},
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,

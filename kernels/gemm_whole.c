@@ -28,17 +28,16 @@ void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
                       const struct clip_whole *b, int64_t n, int64_t k, float alpha, float *c,
                       int64_t ldc, bool add)
 {
-    const struct clip_ahead nothing = {0};
-    int64_t nr = pace->set->columns, panels = (b->n + nr - 1) / nr;
-    const uint32_t *strip = a->units, *block = b->units;
-    for (int64_t p = 0; p < k; p += pace->depth, strip += CLIP_GEMM_STRIP) {
-        int64_t size = clip_gemm_panel_size(pace, least(pace->depth, b->k - p));
-        for (int64_t j = 0; j < n; j += nr)
-            pace->multiply[a->by_columns](a->rows, least(nr, n - j),
-                                          clip_gemm_units(pace, least(pace->depth, k - p)), alpha,
-                                          strip, block + j / nr * size, c + j, ldc, add || p > 0,
-                                          &nothing);
-        block += panels * size;
+    int64_t panels = divide_up(b->n, pace->set->columns);
+    struct clip_by_panels x = {.rows = a->rows, .columns = n, .alpha = alpha, .a = a->units,
+                               .b = b->units, .c = c, .ldc = ldc};
+    for (int64_t p = 0; p < k; p += pace->depth) {
+        x.k = clip_gemm_units(pace, least(pace->depth, k - p));
+        x.panel = clip_gemm_panel_size(pace, least(pace->depth, b->k - p));
+        x.add = add || p > 0;
+        pace->multiply[a->by_columns](&x);
+        x.a += pace->set->strip;
+        x.b += panels * x.panel;
     }
 }
 
@@ -47,7 +46,7 @@ void clip_strip_pack(const struct clip_pace *pace, const struct clip_source *fro
 {
     struct clip_source at = *from;
     size_t element = from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS ? 2 : 4;
-    for (int64_t p = 0; p < k; p += pace->depth, to += CLIP_GEMM_STRIP) {
+    for (int64_t p = 0; p < k; p += pace->depth, to += pace->set->strip) {
         at.data = (const char *)from->data + (size_t)p * element;
         pace->set->pack_lines(to, &at, rows, least(pace->depth, k - p));
     }
