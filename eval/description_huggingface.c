@@ -108,9 +108,10 @@ static void unite(struct clip_json_parser *top, struct towers *t)
     c->quick_gelu = t->vision.activation == QUICK_GELU;
     c->gelu_tanh = t->vision.activation == GELU_TANH;
     c->norm_eps = t->vision.eps == 1e-5 ? 0 : t->vision.eps;
-    if (t->vision.activation != t->text.activation) {
-        clip_json_complain(top, "the two towers have different \"hidden_act\" (%s and %s); only "
-                                "models with one activation can be read",
+    c->text_gelu_tanh = t->vision.activation == GELU && t->text.activation == GELU_TANH;
+    if (t->vision.activation != t->text.activation && !c->text_gelu_tanh) {
+        clip_json_complain(top, "the two towers have different \"hidden_act\" (%s and %s); of such "
+                                "models only those with gelu and gelu_pytorch_tanh can be read",
                            activations[t->vision.activation], activations[t->text.activation]);
     }
     if (t->vision.eps != t->text.eps) {

@@ -32,16 +32,18 @@ static json_int_t end_of(const struct clip_model_file *file)
 
 /* What both towers say alike. */
 static json_t *tower_config(const struct clip_model_config *c, const char *type, int64_t width,
-                            int64_t layers, int64_t heads, double mlp_ratio)
+                            int64_t layers, int64_t heads, double mlp_ratio,
+                            enum clip_activation activation)
 {
-    const char *activation = c->quick_gelu  ? "quick_gelu"
-                             : c->gelu_tanh ? "gelu_pytorch_tanh"
-                                            : "gelu";
+    static const char *const names[] = {
+        [CLIP_GELU] = "gelu", [CLIP_QUICK_GELU] = "quick_gelu",
+        [CLIP_GELU_TANH] = "gelu_pytorch_tanh",
+    };
     json_t *tower = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:f}", "model_type", type,
                               "hidden_size", (json_int_t)width, "intermediate_size",
                               (json_int_t)((double)width * mlp_ratio), "num_hidden_layers",
                               (json_int_t)layers, "num_attention_heads", (json_int_t)heads,
-                              "hidden_act", activation, "layer_norm_eps",
+                              "hidden_act", names[activation], "layer_norm_eps",
                               c->norm_eps > 0 ? c->norm_eps : 1e-5, "attention_dropout", 0.0);
     if (c->siglip || !tower) return tower;
     json_object_set_new(tower, "projection_dim", json_integer(c->embed_dim));
@@ -56,7 +58,8 @@ static json_t *text_config(const struct clip_model_file *file)
     json_int_t start = file->tokenizer ? clip_tokenizer_start(file->tokenizer) : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
-                                 c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio);
+                                 c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
+                                 clip_text_activation(c));
     json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));
     json_object_set_new(tower, "max_position_embeddings", json_integer(c->context_length));
     json_object_set_new(tower, "bos_token_id", json_integer(start));
@@ -70,7 +73,7 @@ static json_t *vision_config(const struct clip_model_config *c)
 {
     json_t *tower = tower_config(c, c->siglip ? "siglip_vision_model" : "clip_vision_model",
                                  c->vision_width, c->vision_layers, c->vision_heads,
-                                 c->vision_mlp_ratio);
+                                 c->vision_mlp_ratio, clip_vision_activation(c));
     json_object_set_new(tower, "image_size", json_integer(c->image_size));
     json_object_set_new(tower, "patch_size", json_integer(c->patch_size));
     json_object_set_new(tower, "num_channels", json_integer(3));

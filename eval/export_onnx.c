@@ -32,6 +32,7 @@ struct tower {
     int64_t width, layers, heads;
     const char *batch, *length; /* I64 [1] each */
     const char *mask;           /* added to the scores, F32 [T,T]; NULL: none */
+    enum clip_activation activation;
 };
 
 static const char *weight(struct graph *g, const char *name)
@@ -91,14 +92,14 @@ static const char *one_and_tanh(struct graph *g, const char *x)
 }
 
 /* x sigmoid(1.702 x), or x (1 + erf(x / sqrt 2)) / 2, or its tanh form */
-static const char *activation(struct graph *g, const char *x)
+static const char *activation(struct graph *g, const struct tower *t, const char *x)
 {
-    if (g->export->file->model->config.quick_gelu) {
+    if (t->activation == CLIP_QUICK_GELU) {
         const char *inner = NODE(g->o, "Mul", "", x, clip_onnx_float(g->o, 1.702f));
         return NODE(g->o, "Mul", "", x, NODE(g->o, "Sigmoid", "", inner));
     }
     const char *inner = NODE(g->o, "Div", "", x, clip_onnx_float(g->o, (float)sqrt(2.0)));
-    const char *sum = g->export->file->model->config.gelu_tanh
+    const char *sum = t->activation == CLIP_GELU_TANH
                           ? one_and_tanh(g, x)
                           : NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner),
                                  clip_onnx_float(g->o, 1.0f));
@@ -140,7 +141,7 @@ static const char *block(struct graph *g, const struct tower *t, int64_t layer, 
     x = NODE(g->o, "Add", "", x, attention(g, t, layer, y));
     y = norm(g, x, part(g, t, layer, "ln_2.weight"), part(g, t, layer, "ln_2.bias"));
     y = linear(g, y, part(g, t, layer, "mlp.c_fc.weight"), part(g, t, layer, "mlp.c_fc.bias"));
-    y = linear(g, activation(g, y), part(g, t, layer, "mlp.c_proj.weight"),
+    y = linear(g, activation(g, t, y), part(g, t, layer, "mlp.c_proj.weight"),
                part(g, t, layer, "mlp.c_proj.bias"));
     return NODE(g->o, "Add", "", x, y);
 }
@@ -199,7 +200,7 @@ static const char *attention_pool(struct graph *g, const struct tower *t, const 
     x = linear(g, x, head_part(g, "proj.weight"), head_part(g, "proj.bias"));
     const char *y = norm(g, x, head_part(g, "norm.weight"), head_part(g, "norm.bias"));
     y = linear(g, y, head_part(g, "mlp.fc1.weight"), head_part(g, "mlp.fc1.bias"));
-    y = linear(g, activation(g, y), head_part(g, "mlp.fc2.weight"),
+    y = linear(g, activation(g, t, y), head_part(g, "mlp.fc2.weight"),
                head_part(g, "mlp.fc2.bias"));
     return NODE(g->o, "Add", "", x, y);
 }
@@ -222,7 +223,7 @@ static const char *vision(struct graph *g)
     char attributes[128];
     struct tower t = {"visual.transformer.resblocks.", c->vision_width, c->vision_layers,
                       c->vision_heads, NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
-                      one_int(g, rows), NULL};
+                      one_int(g, rows), NULL, clip_vision_activation(c)};
     snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
              (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
     const char *x = NODE(g->o, "Conv", attributes, "pixel_values",
@@ -276,7 +277,8 @@ static const char *text(struct graph *g)
     const struct clip_model_config *c = &g->export->file->model->config;
     struct tower t = {"transformer.resblocks.", c->text_width, c->text_layers, c->text_heads,
                       NODE(g->o, "Shape", "start=0 end=1", "input_ids"),
-                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL};
+                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL,
+                      clip_text_activation(c)};
     if (!is_siglip(g)) t.mask = causal_mask(g, t.length);
     const char *x = NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"),
                          "input_ids");

@@ -59,7 +59,10 @@ clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_mo
     if (differs == NULL && (x->config.vision_heads != y->config.vision_heads ||
                             x->config.text_heads != y->config.text_heads))
         differs = "attention heads";
-    if (differs == NULL && x->config.quick_gelu != y->config.quick_gelu) differs = "activation";
+    if (differs == NULL &&
+        (clip_vision_activation(&x->config) != clip_vision_activation(&y->config) ||
+         clip_text_activation(&x->config) != clip_text_activation(&y->config)))
+        differs = "activation";
     if (differs == NULL && (a->preprocess.interpolation != b->preprocess.interpolation ||
                             a->preprocess.resize_mode != b->preprocess.resize_mode ||
                             memcmp(a->preprocess.mean, b->preprocess.mean,

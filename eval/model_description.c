@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "eval/description_parser.h"
+#include "eval/timm.h"
 
 /* The values of open_clip's CLIPVisionCfg and CLIPTextCfg where a key is missing, and CLIP's
  * preprocessing. */
@@ -85,6 +86,7 @@ static json_t *model_json(const struct clip_model_config *c)
     if (c->logit_bias) json_object_set_new(model, "init_logit_bias", json_integer(-10));
     if (c->siglip) json_object_set_new(model, "architecture", json_string("siglip"));
     if (c->gelu_tanh) json_object_set_new(model, "gelu_tanh", json_true());
+    if (c->text_gelu_tanh) json_object_set_new(model, "text_gelu_tanh", json_true());
     if (c->norm_eps > 0) json_object_set_new(model, "norm_eps", json_real(c->norm_eps));
     return model;
 }
@@ -123,15 +125,71 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 
 /* Reading ------------------------------------------------------------------------------------ */
 
-static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c)
+/* What each tower says of itself and both have to agree on, or nearly. */
+struct tower {
+    bool gelu_tanh;
+    double eps;
+};
+
+/* The arguments of nn.GELU and nn.LayerNorm, as open_clip passes them on. */
+static void parse_layers(struct clip_json_parser *p, struct tower *tower)
+{
+    static const char *const act_known[] = {"approximate", NULL};
+    static const char *const norm_known[] = {"eps", NULL};
+    static const char *const forms[] = {"none", "tanh", NULL};
+    struct clip_json_parser act = clip_json_enter(p, "act_kwargs", "act_kwargs");
+    struct clip_json_parser norm = clip_json_enter(p, "norm_kwargs", "norm_kwargs");
+    clip_json_known(&act, act_known);
+    clip_json_known(&norm, norm_known);
+    tower->gelu_tanh = clip_json_choice(&act, "approximate", forms, tower->gelu_tanh) == 1;
+    clip_json_real(&norm, "eps", &tower->eps);
+}
+
+static bool says(const struct clip_json_parser *p, const char *key, const char *text)
+{
+    const char *value = json_string_value(clip_json_get(p, key));
+    return value && strcmp(value, text) == 0;
+}
+
+/* A SigLIP's tower by timm's name. Names that we do not know are fine where sizes stand beside. */
+static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, const char *name,
+                       struct tower *tower)
+{
+    static const char *const sizes[] = {"layers", "width", "patch_size"};
+    const struct clip_timm_tower *t = clip_timm_find(name);
+    c->siglip = true;
+    tower->eps = 1e-6;
+    if (!says(p, "timm_pool", "map")) clip_json_refuse(p, "timm_pool", "\"map\"");
+    if (!says(p, "timm_proj", "none")) clip_json_refuse(p, "timm_proj", "\"none\"");
+    for (int i = 0; !t && i < 3; i++) {
+        if (clip_json_get(p, sizes[i])) continue;
+        clip_json_complain(p, "the vision tower is timm's \"%.80s\", which this program does not "
+                           "know; expected one of SigLIP's, as vit_base_patch16_siglip_224", name);
+    }
+    if (!t) return;
+    c->image_size = t->image_size;
+    c->patch_size = t->patch_size;
+    c->vision_width = t->width;
+    c->vision_layers = t->layers;
+    c->vision_heads = t->heads;
+    c->vision_mlp_ratio = t->mlp_ratio;
+    tower->gelu_tanh = t->gelu_tanh;
+}
+
+static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c,
+                         struct tower *tower)
 {
     static const char *const known[] = {
         "image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio", "patch_dropout",
-        NULL,
+        "act_kwargs", "norm_kwargs", "timm_model_name", "timm_model_pretrained", "timm_pool",
+        "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path", NULL,
     };
     int64_t head_width = HEAD_WIDTH;
+    const char *timm = json_string_value(clip_json_get(p, "timm_model_name"));
     clip_json_known(p, known);
+    if (timm) parse_timm(p, c, timm, tower);
     clip_json_side(p, "image_size", &c->image_size);
+    if (timm && clip_timm_find(timm)) return; /* its name counts more than sizes, as in open_clip */
     clip_json_integer(p, "layers", &c->vision_layers);
     clip_json_integer(p, "width", &c->vision_width);
     clip_json_integer(p, "head_width", &head_width);
@@ -141,13 +199,51 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
         clip_json_refuse(p, "head_width", "a divisor of \"width\"");
     }
     c->vision_heads = c->vision_width / head_width;
+    parse_layers(p, tower);
 }
 
-static void parse_text(struct clip_json_parser *p, struct clip_model_config *c)
+/* open_clip's words for what sets a SigLIP's text tower apart; `ours`: "architecture" has said so
+ * already. */
+static void parse_text_kind(struct clip_json_parser *p, bool siglip, bool ours)
+{
+    static const char *const pools[] = {"argmax", "last", NULL};
+    static const char *const projections[] = {"linear", NULL};
+    bool unmasked = ours, biased = ours;
+    clip_json_bool(p, "no_causal_mask", &unmasked);
+    clip_json_bool(p, "proj_bias", &biased);
+    if (unmasked != siglip) {
+        clip_json_refuse(p, "no_causal_mask", siglip ? "true, as every SigLIP has it"
+                                                     : "false, unless it is a SigLIP");
+    }
+    if ((clip_json_choice(p, "pool_type", pools, ours) == 1) != siglip) {
+        clip_json_refuse(p, "pool_type", siglip ? "\"last\", as every SigLIP has it"
+                                                : "\"argmax\", unless it is a SigLIP");
+    }
+    clip_json_choice(p, "proj_type", projections, 0);
+    if (biased != siglip) {
+        clip_json_refuse(p, "proj_bias", siglip ? "true, as every SigLIP has it"
+                                                : "false, unless it is a SigLIP");
+    }
+}
+
+/* How open_clip's tokenizer cleans: "whitespace" leaves the rest to the tokenizer's own rules,
+ * which ours do with either cleaning. */
+static void parse_cleaning(struct clip_json_parser *p, enum clip_text_cleaning *cleaning)
+{
+    static const char *const known[] = {"clean", NULL};
+    static const char *const cleans[] = {"lower", "whitespace", "canonicalize", NULL};
+    struct clip_json_parser kwargs = clip_json_enter(p, "tokenizer_kwargs", "tokenizer_kwargs");
+    clip_json_known(&kwargs, known);
+    if (clip_json_choice(&kwargs, "clean", cleans, 0) == 2) *cleaning = CLIP_TEXT_CANONICALIZE;
+}
+
+static void parse_text(struct clip_json_parser *p, struct clip_model_config *c,
+                       struct tower *tower)
 {
     static const char *const known[] = {
         "context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio",
-        "hf_tokenizer_name", NULL,
+        "hf_tokenizer_name", "tokenizer_kwargs", "act_kwargs", "norm_kwargs", "no_causal_mask",
+        "pool_type", "proj_type", "proj_bias", NULL,
     };
     clip_json_known(p, known);
     clip_json_integer(p, "context_length", &c->context_length);
@@ -156,28 +252,58 @@ static void parse_text(struct clip_json_parser *p, struct clip_model_config *c)
     clip_json_integer(p, "heads", &c->text_heads);
     clip_json_integer(p, "layers", &c->text_layers);
     clip_json_real(p, "mlp_ratio", &c->text_mlp_ratio);
+    parse_layers(p, tower);
 }
 
-static void parse_model(struct clip_json_parser *p, struct clip_model_config *c)
+static void unite(struct clip_json_parser *p, struct clip_model_config *c,
+                  const struct tower *vision, const struct tower *text)
+{
+    c->gelu_tanh = vision->gelu_tanh;
+    c->text_gelu_tanh = text->gelu_tanh && !vision->gelu_tanh;
+    c->norm_eps = text->eps == 1e-5 ? 0 : text->eps;
+    if (vision->gelu_tanh && !text->gelu_tanh) {
+        clip_json_complain(p, "the vision tower alone has GELU in its tanh form; only models with "
+                           "it in both towers or in the text tower can be read");
+    }
+    if (vision->eps != text->eps) {
+        clip_json_complain(p, "LayerNorm's epsilon is %g in the vision tower and %g in the text "
+                           "tower (\"norm_kwargs\"); only models with one can be read",
+                           vision->eps, text->eps);
+    }
+}
+
+static void parse_model(struct clip_json_parser *p, struct clip_model_description *d)
 {
     static const char *const known[] = {
         "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "init_logit_scale", "init_logit_bias",
-        "architecture", "gelu_tanh", "norm_eps", NULL,
+        "custom_text", "nonscalar_logit_scale", "architecture", "gelu_tanh", "text_gelu_tanh",
+        "norm_eps", NULL,
     };
     static const char *const architectures[] = {"clip", "siglip", NULL};
+    struct clip_model_config *c = &d->config;
+    struct tower vision_tower = {.eps = 1e-5}, text_tower;
+    bool text_tanh = false;
     if (!p->object) clip_json_refuse(p, "model_cfg", "an object with the model's sizes");
     clip_json_known(p, known);
     clip_json_integer(p, "embed_dim", &c->embed_dim);
     if (c->embed_dim == 0) clip_json_refuse(p, "embed_dim", "a whole number above 0");
     clip_json_bool(p, "quick_gelu", &c->quick_gelu);
-    clip_json_bool(p, "gelu_tanh", &c->gelu_tanh);
-    clip_json_real(p, "norm_eps", &c->norm_eps);
-    c->siglip = clip_json_choice(p, "architecture", architectures, 0) == 1;
+    clip_json_bool(p, "gelu_tanh", &vision_tower.gelu_tanh);
+    clip_json_bool(p, "text_gelu_tanh", &text_tanh);
+    clip_json_real(p, "norm_eps", &vision_tower.eps);
+    bool ours = clip_json_choice(p, "architecture", architectures, 0) == 1;
+    c->siglip = ours;
     c->logit_bias = clip_json_get(p, "init_logit_bias") != NULL;
     struct clip_json_parser vision = clip_json_enter(p, "vision_cfg", "model_cfg.vision_cfg");
     struct clip_json_parser text = clip_json_enter(p, "text_cfg", "model_cfg.text_cfg");
-    parse_vision(&vision, c);
-    parse_text(&text, c);
+    text_tower = vision_tower;
+    text_tower.gelu_tanh |= text_tanh;
+    parse_vision(&vision, c, &vision_tower);
+    parse_text(&text, c, &text_tower);
+    parse_text_kind(&text, c->siglip, ours);
+    parse_cleaning(&text, &d->cleaning);
+    unite(p, c, &vision_tower, &text_tower);
+    if (c->siglip && !ours) d->ids.pad = 1; /* </s> of its tokenizer, unless that says otherwise */
 }
 
 static void parse_preprocess(struct clip_json_parser *p, struct clip_model_description *out)
@@ -208,11 +334,12 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
         clip_json_refuse(&top, "model_cfg", "an object with the model's sizes");
     }
     struct clip_json_parser model = clip_json_enter(&top, "model_cfg", "model_cfg");
+    if (!model.object && json_object_get(root, "embed_dim")) model.object = root; /* only that */
     struct clip_json_parser preprocess = clip_json_enter(&top, "preprocess_cfg", "preprocess_cfg");
-    parse_model(&model, &d.config);
+    parse_model(&model, &d);
     parse_preprocess(&preprocess, &d);
     d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning",
-                                                      clip_text_cleanings, CLIP_TEXT_OPEN_CLIP);
+                                                      clip_text_cleanings, (int)d.cleaning);
     clip_json_bool(&top, "floor_crop", &d.preprocess.floor_crop);
     clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);

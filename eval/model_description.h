@@ -9,8 +9,12 @@
  *                  "init_logit_bias": -10 (where the model has a logit_bias)},
  *    "preprocess_cfg": {"mean", "std", "interpolation", "resize_mode"}}
  * and keys of ours, each only where it is not the default: in model_cfg "architecture": "siglip",
- * "gelu_tanh": true, "norm_eps"; behind, "text_cleaning": "huggingface", "floor_crop": true,
- * "resize_to" (the short side before the crop), "end_id", "pad_id". */
+ * "gelu_tanh": true, "text_gelu_tanh": true, "norm_eps"; behind, "text_cleaning": "huggingface",
+ * "floor_crop": true, "resize_to" (the short side before the crop), "end_id", "pad_id".
+ *
+ * What open_clip says in other words is read as well: act_kwargs and norm_kwargs of a tower, a
+ * SigLIP by timm_model_name (eval/timm.h) and its text tower's no_causal_mask, proj_bias, pool_type
+ * and tokenizer_kwargs; and a description without "model_cfg" around it, as its own models have. */
 #ifndef CLIP_EVAL_MODEL_DESCRIPTION_H
 #define CLIP_EVAL_MODEL_DESCRIPTION_H
 

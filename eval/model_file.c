@@ -181,7 +181,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
             status = CLIP_OK;
         }
         if (status != CLIP_OK) goto out;
-        bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE; /* open_clip pads with 0 */
+        bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE ||
+                      reading->from.layout == CLIP_LAYOUT_TIMM_SIGLIP; /* a CLIP's pads with 0 */
         if (file->tokenizer && theirs && !reading->description.pad_said) {
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
         }

@@ -5,7 +5,10 @@
 
 static const char *activation_of(const struct clip_model_config *c)
 {
-    return c->quick_gelu ? "QuickGELU" : c->gelu_tanh ? "GELU by tanh" : "GELU";
+    return c->quick_gelu       ? "QuickGELU"
+           : c->gelu_tanh      ? "GELU by tanh"
+           : c->text_gelu_tanh ? "GELU (for texts by tanh)"
+                               : "GELU";
 }
 
 /* The type that most of the weights have: that of the largest. */

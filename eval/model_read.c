@@ -5,6 +5,7 @@
 #include "checkpoints/gguf.h"
 #include "core/progress.h"
 #include "eval/model_source.h"
+#include "eval/timm.h"
 
 #define FORMAT "clip.c 1"
 #define CONFIG_LIMIT ((size_t)16 << 20) /* bytes of a config.json */
@@ -133,6 +134,24 @@ static bool is_openai(const struct clip_model_reading *reading)
     return archive && strcmp(archive->value, "torchscript") == 0;
 }
 
+/* A SigLIP's: heads, activation and epsilon are those of the published models of its sizes. */
+static void assume_siglip(struct clip_model_description *d, enum clip_layout layout)
+{
+    struct clip_model_config *c = &d->config;
+    const struct clip_timm_tower *known = clip_timm_like(c);
+    bool timm = layout == CLIP_LAYOUT_TIMM_SIGLIP;
+    if (known) c->vision_heads = known->heads;
+    if (c->text_width == 1152) c->text_heads = 16;
+    c->gelu_tanh = !timm || (known && known->gelu_tanh);
+    c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
+    c->norm_eps = 1e-6;
+    d->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
+    for (int i = 0; i < 3; i++) c->image_mean[i] = c->image_std[i] = 0.5f;
+    clip_model_description_unify(d);
+    d->ids.pad = 1;
+    if (timm) d->cleaning = CLIP_TEXT_CANONICALIZE;
+}
+
 /* Heads come from nowhere else when there is only a file of weights, nor does the activation. */
 static clip_status assume(const char *path, struct clip_model_reading *out,
                           struct clip_error *error)
@@ -149,23 +168,21 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
     }
     bool siglip = d->config.siglip;
     d->config.quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
-    d->config.gelu_tanh = siglip;
-    if (siglip) {
-        d->config.norm_eps = 1e-6;
-        d->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
-        for (int i = 0; i < 3; i++) d->config.image_mean[i] = d->config.image_std[i] = 0.5f;
-        clip_model_description_unify(d);
-        d->ids.pad = 1;
-    }
+    if (siglip) assume_siglip(d, out->from.layout);
     if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
         d->cleaning = CLIP_TEXT_HUGGINGFACE;
         d->preprocess.floor_crop = !siglip;
         if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
-    clip_warn("%s has no description; assuming heads of width 64, %s, %s mean and std; its %s "
-              "beside it would say", path,
-              siglip ? "GELU by tanh" : theirs ? "QuickGELU (not GELU)" : "GELU (not QuickGELU)",
+    clip_warn("%s has no description; assuming %lld and %lld heads, %s, %s mean and std; its %s "
+              "beside it would say", path, (long long)d->config.vision_heads,
+              (long long)d->config.text_heads,
+              d->config.gelu_tanh        ? "GELU by tanh"
+              : d->config.text_gelu_tanh ? "GELU (for texts by tanh)"
+              : d->config.quick_gelu     ? "QuickGELU (not GELU)"
+              : siglip                   ? "GELU"
+                                         : "GELU (not QuickGELU)",
               siglip ? "SigLIP's" : "CLIP's", beside);
     return CLIP_OK;
 }

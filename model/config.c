@@ -46,9 +46,14 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
                      "there is no preset \"%s\"; expected vit-b-32, vit-b-16 or vit-l-14", name);
 }
 
-enum clip_activation clip_model_activation(const struct clip_model_config *c)
+enum clip_activation clip_vision_activation(const struct clip_model_config *c)
 {
     return c->quick_gelu ? CLIP_QUICK_GELU : c->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
+}
+
+enum clip_activation clip_text_activation(const struct clip_model_config *c)
+{
+    return c->text_gelu_tanh && !c->quick_gelu ? CLIP_GELU_TANH : clip_vision_activation(c);
 }
 
 int64_t clip_model_image_rows(const struct clip_model_config *c)
@@ -107,8 +112,9 @@ clip_status clip_model_config_check(const struct clip_model_config *c, struct cl
         return clip_fail(error, CLIP_ERR_DATA,
                          "a SigLIP's embed_dim is its vision width, but they are %lld and %lld",
                          (long long)c->embed_dim, (long long)c->vision_width);
-    if (c->quick_gelu && c->gelu_tanh)
-        return clip_fail(error, CLIP_ERR_DATA, "quick_gelu and gelu_tanh exclude each other");
+    if (c->quick_gelu && (c->gelu_tanh || c->text_gelu_tanh))
+        return clip_fail(error, CLIP_ERR_DATA, "quick_gelu and %sgelu_tanh exclude each other",
+                         c->gelu_tanh ? "" : "text_");
     if (!(c->norm_eps >= 0 && c->norm_eps <= 0.1))
         return clip_fail(error, CLIP_ERR_DATA, "norm_eps is %g; expected a small number, as 1e-5",
                          c->norm_eps);

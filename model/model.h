@@ -45,6 +45,7 @@ struct clip_model_config {
     double text_mlp_ratio;
     bool quick_gelu; /* x sigmoid(1.702 x) in place of GELU */
     bool gelu_tanh;  /* GELU's tanh form in place of it; not both */
+    bool text_gelu_tanh; /* the same in the text tower alone (SigLIP 2 as open_clip builds some) */
     double norm_eps; /* of every LayerNorm; 0: 1e-5 */
     bool siglip;     /* SigLIP's towers, see below */
     bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
@@ -61,7 +62,8 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
 clip_status clip_model_config_check(const struct clip_model_config *config,
                                     struct clip_error *error);
 
-enum clip_activation clip_model_activation(const struct clip_model_config *config);
+enum clip_activation clip_vision_activation(const struct clip_model_config *config);
+enum clip_activation clip_text_activation(const struct clip_model_config *config);
 /* Rows of a picture in the vision tower: its patches, and the class row where there is one. */
 int64_t clip_model_image_rows(const struct clip_model_config *config);
 /* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */

@@ -147,7 +147,7 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
-                                  clip_model_activation(c), m->recompute, eps_of(m), &c->lora};
+                                  clip_vision_activation(c), m->recompute, eps_of(m), &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
@@ -166,7 +166,7 @@ static struct clip_tensor *pool_rows(struct clip_tape *t, struct clip_model *m,
     x = clip_linear_f32(t, x, p->proj_w, p->proj_b);
     struct clip_mlp_weights w = {p->fc1_w, p->fc1_b, p->fc2_w, p->fc2_b};
     struct clip_tensor *h = clip_norm_rows(t, x, p->norm_w, p->norm_b, eps_of(m));
-    return clip_mlp(t, h, &w, clip_model_activation(&m->config), true, x); /* [B,W] */
+    return clip_mlp(t, h, &w, clip_vision_activation(&m->config), true, x); /* [B,W] */
 }
 
 struct clip_tensor *clip_vision_norm(struct clip_tape *t, struct clip_model *m,
@@ -208,7 +208,7 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
         struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, !c->siglip,
-                                  clip_model_activation(c), m->recompute, eps_of(m), &c->lora};
+                                  clip_text_activation(c), m->recompute, eps_of(m), &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }

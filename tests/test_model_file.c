@@ -117,6 +117,46 @@ static void takes_open_clips_defaults(void **state)
     assert_false(d.config.logit_bias);
 }
 
+/* A SigLIP as open_clip describes it; `text` begins with a comma: the rest of the text tower. */
+#define SIGLIP(timm, pool, text) \
+    "{\"embed_dim\":768,\"init_logit_bias\":-10,\"custom_text\":true,\"vision_cfg\":{" \
+    "\"image_size\":224,\"timm_model_name\":\"" timm "\",\"timm_model_pretrained\":false," \
+    "\"timm_pool\":\"" pool "\",\"timm_proj\":\"none\"},\"text_cfg\":{\"context_length\":64," \
+    "\"vocab_size\":32000,\"hf_tokenizer_name\":\"a\",\"width\":768,\"heads\":12,\"layers\":12," \
+    "\"no_causal_mask\":true,\"proj_bias\":true" text "}}"
+#define CANONICALIZE ",\"tokenizer_kwargs\":{\"clean\":\"canonicalize\"}"
+#define LAST ",\"pool_type\":\"last\""
+#define EPS ",\"norm_kwargs\":{\"eps\":1e-6}"
+
+/* As open_clip keeps it among its own models: without "model_cfg" around it. */
+static void takes_open_clips_siglip(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_description d;
+    const char *json = SIGLIP("vit_base_patch16_siglip_224.webli", "map", LAST EPS CANONICALIZE);
+    test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
+    assert_true(d.config.siglip && d.config.logit_bias);
+    assert_int_equal(d.config.vision_layers, 12);
+    assert_int_equal(d.config.patch_size, 16);
+    assert_true(d.config.norm_eps == 1e-6);
+    assert_int_equal(clip_vision_activation(&d.config), CLIP_GELU);
+    assert_int_equal(clip_text_activation(&d.config), CLIP_GELU);
+    assert_int_equal(d.cleaning, CLIP_TEXT_CANONICALIZE);
+    assert_int_equal(d.ids.pad, 1);
+    json = SIGLIP("vit_base_patch16_siglip_224", "map",
+                  LAST EPS CANONICALIZE ",\"act_kwargs\":{\"approximate\":\"tanh\"}");
+    test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
+    assert_int_equal(clip_vision_activation(&d.config), CLIP_GELU);
+    assert_int_equal(clip_text_activation(&d.config), CLIP_GELU_TANH);
+    struct clip_buffer text = {0};
+    struct clip_model_description back;
+    test_ok(clip_model_description_format(&d, &text, &error), &error); /* in our own words */
+    test_ok(clip_model_description_parse(text.data, text.size, "b", &back, &error), &error);
+    assert_memory_equal(&back, &d, sizeof d);
+    clip_buffer_release(&text);
+}
+
 static void refuses_descriptions(void **state)
 {
     (void)state;
@@ -131,7 +171,23 @@ static void refuses_descriptions(void **state)
         {"{\"model_cfg\":{\"embed_dim\":-2}}", "embed_dim"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"vision_cfg\":[]}}", "vision_cfg"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"vision_cfg\":{\"timm_model_name\":\"x\"}}}", "timm"},
-        {"{\"model_cfg\":{\"embed_dim\":8,\"custom_text\":true}}", "custom_text"},
+        {SIGLIP("vit_huge_patch16_siglip_224", "map", LAST EPS), "vit_huge_patch16_siglip_224"},
+        {SIGLIP("vit_base_patch16_siglip_gap_224", "avg", LAST EPS), "\"map\""},
+        {SIGLIP("vit_base_patch16_siglip_224", "map", LAST EPS ",\"proj_type\":\"none\""),
+         "proj_type"},
+        {SIGLIP("vit_base_patch16_siglip_224", "map", LAST), "epsilon"},
+        {SIGLIP("vit_base_patch32_siglip_256", "map", LAST EPS), "the vision tower alone"},
+        {SIGLIP("vit_base_patch16_siglip_224", "map", EPS), "pool_type"},
+        {SIGLIP("vit_base_patch16_siglip_224", "map",
+                LAST EPS ",\"tokenizer_kwargs\":{\"strip_sep_token\":true}"), "strip_sep_token"},
+        {SIGLIP("vit_base_patch16_siglip_224", "map",
+                LAST EPS ",\"act_kwargs\":{\"approximate\":1}"), "approximate"},
+        {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"no_causal_mask\":true}}}",
+         "no_causal_mask"},
+        {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"proj_bias\":true}}}", "proj_bias"},
+        {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"pool_type\":\"eos\"}}}", "argmax"},
+        {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"hf_model_name\":\"roberta\"}}}",
+         "hf_model_name"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"vision_cfg\":{\"image_size\":[224,225]}}}", "square"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"vision_cfg\":{\"head_width\":5}}}", "head_width"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"vision_cfg\":{\"patch_size\":17}}}", "patch_size"},
@@ -508,6 +564,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(describes_in_open_clips_schema),
         cmocka_unit_test(takes_open_clips_defaults),
+        cmocka_unit_test(takes_open_clips_siglip),
         cmocka_unit_test(refuses_descriptions),
         cmocka_unit_test(opens_what_a_person_names),
         cmocka_unit_test(takes_the_named_tokenizer),

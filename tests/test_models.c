@@ -89,7 +89,7 @@ static void reference_models_give_their_embeddings(void **state)
     (void)state;
     static const char *const folders[] = {
         "hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny", "openai_jit_tiny",
-        "siglip_tiny",
+        "siglip_tiny", "siglip_openclip_tiny", "custom_text_tiny",
     };
     int count = 0;
     for (int r = 0; test_root(r) != NULL; r++) {
@@ -100,61 +100,6 @@ static void reference_models_give_their_embeddings(void **state)
         }
     }
     if (count == 0) test_skip("there are no reference models");
-}
-
-/* A SigLIP's hidden states: whole rows behind the towers' last LayerNorm. */
-static void siglip_gives_its_hidden_states(void **state)
-{
-    (void)state;
-    struct clip_error error;
-    int count = 0;
-    for (int r = 0; test_root(r) != NULL; r++) {
-        const char *folder = test_root_file(r, "siglip_tiny");
-        struct clip_embeddings_extras extras = {.states = true, .layer = CLIP_LAST};
-        struct clip_embeddings got = {0};
-        struct clip_embedder *e = NULL;
-        if (!folder) continue;
-        struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
-        test_ok(clip_embedder_open(&e, folder, NULL, &error), &error);
-        test_ok(clip_embeddings_from_tensors(&got, e, joined(folder, "expected.safetensors"),
-                                             &extras, &error), &error);
-        fixture_close_to(&expected, "text_last_hidden_state",
-                         fixture_f32(&got.bundle, "hidden_states_ln"), 3e-6, 3e-6);
-        fixture_close_to(&expected, "vision_last_hidden_state",
-                         fixture_f32(&got.bundle, "vision_hidden_states_ln"), 3e-6, 3e-6);
-        clip_embeddings_release(&got);
-        clip_bundle_release(&expected);
-        clip_embedder_free(e);
-        count++;
-    }
-    if (count == 0) test_skip("there is no reference model of SigLIP");
-}
-
-/* A SigLIP's tokenizer is of another kind: rows of ids are read all the same. */
-static void siglip_opens_beside_its_tokenizer(void **state)
-{
-    (void)state;
-    struct clip_error error;
-    struct clip_model_file *file = small_model(13), *back = NULL;
-    struct clip_bundle bundle = {0};
-    const char *folder = test_folder(), *path = test_path(folder, "s.safetensors");
-    struct clip_model_config config = file->model->config;
-    clip_tokenizer_free(file->tokenizer);
-    clip_model_free(file->model);
-    file->tokenizer = NULL;
-    config.siglip = config.gelu_tanh = config.logit_bias = true;
-    config.embed_dim = config.vision_width;
-    test_ok(clip_model_create(&file->model, &config, &error), &error);
-    clip_model_init(file->model, 13);
-    test_ok(clip_model_file_add(&bundle, file, "", &error), &error);
-    test_ok(clip_safetensors_write(path, &bundle, &error), &error);
-    test_write_text(folder, "tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}");
-    test_ok(clip_model_file_open(&back, path, NULL, &error), &error); /* warns */
-    assert_null(back->tokenizer);
-    assert_true(back->model->config.siglip);
-    clip_model_file_free(back);
-    clip_bundle_release(&bundle);
-    clip_model_file_free(file);
 }
 
 /* Half precision, whole and in shards: computed from the widened weights. */
@@ -663,8 +608,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_models_give_their_embeddings),
-        cmocka_unit_test(siglip_gives_its_hidden_states),
-        cmocka_unit_test(siglip_opens_beside_its_tokenizer),
         cmocka_unit_test(half_precision_models_give_theirs),
         cmocka_unit_test(opens_a_huggingface_folder),
         cmocka_unit_test(reads_one_tower),

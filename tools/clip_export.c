@@ -75,8 +75,10 @@ int main(int argc, char **argv)
                                    (json_int_t)clip_model_parameters(file->model), "checksum",
                                    file->checksum, "tokenizer", file->tokenizer != NULL,
                                    "source_format", file->format ? file->format : "clip.c",
-                                   "activation", c->quick_gelu  ? "quick_gelu"
-                                                 : c->gelu_tanh ? "gelu_tanh" : "gelu");
+                                   "activation", c->quick_gelu       ? "quick_gelu"
+                                                 : c->gelu_tanh      ? "gelu_tanh"
+                                                 : c->text_gelu_tanh ? "gelu, text gelu_tanh"
+                                                                     : "gelu");
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {

@@ -342,6 +342,7 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
     TAKE(text_mlp_ratio);
     TAKE(quick_gelu);
     TAKE(gelu_tanh);
+    TAKE(text_gelu_tanh);
 #undef TAKE
     out->siglip = strcmp(config->model.architecture, "siglip") == 0;
     out->norm_eps = config->model.norm_eps == 1e-5 ? 0 : config->model.norm_eps;

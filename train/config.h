@@ -19,7 +19,7 @@ struct clip_config {
         double vision_mlp_ratio;
         int64_t context_length, vocab_size, text_width, text_layers, text_heads;
         double text_mlp_ratio;
-        bool quick_gelu, gelu_tanh;
+        bool quick_gelu, gelu_tanh, text_gelu_tanh;
         const char *architecture;
         double norm_eps;
         int64_t end_id, pad_id;

@@ -58,6 +58,7 @@ const struct clip_key clip_config_keys[] = {
     CHOICE(model, architecture, "clip", "clip|siglip",
            "siglip: attention pooling, no causal mask, texts padded (SigLIP)"),
     BOOL(model, gelu_tanh, "false", "GELU by its tanh form, as SigLIP has it"),
+    BOOL(model, text_gelu_tanh, "false", "the same in the text tower alone"),
     REAL(model, norm_eps, "1e-5", 0, 0.1, true, "epsilon of every LayerNorm"),
     INT(model, end_id, "0", 0, 16777215, true,
         "given rows of ids end at this one; 0: at the largest"),

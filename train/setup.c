@@ -107,6 +107,7 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
          mine->norm_eps > 0 ? mine->norm_eps : 1e-5},
         {"quick_gelu", from->quick_gelu, mine->quick_gelu}, /* from here on true or false */
         {"gelu_tanh", from->gelu_tanh, mine->gelu_tanh},
+        {"text_gelu_tanh", from->text_gelu_tanh, mine->text_gelu_tanh},
     };
     size_t count = sizeof keys / sizeof keys[0];
     char value[128];
@@ -123,8 +124,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
                              "%s has %s %g, but the configuration says %g; leave the key out to "
                              "take the model's",
                              init, keys[i].key, keys[i].theirs, keys[i].ours);
-        if (i + 2 >= count) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
-        else snprintf(value, sizeof value, i + 3 == count ? "%.9g" : "%.17g", keys[i].theirs);
+        if (i + 3 >= count) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
+        else snprintf(value, sizeof value, i + 4 == count ? "%.9g" : "%.17g", keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
     CLIP_TRY(clip_config_put(s->config, "model", "architecture",
@@ -138,8 +139,7 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
             CLIP_TRY(clip_config_put(s->config, "model", key, value, error));
     }
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
-    s->model_config.gelu_tanh = from->gelu_tanh; /* what no key says */
-    s->model_config.norm_eps = from->norm_eps;
+    s->model_config.norm_eps = from->norm_eps; /* to its last bit */
 out:
     return status;
 }
@@ -223,7 +223,8 @@ static clip_status read_lora(struct clip_setup *s, bool tuning, struct clip_erro
                          (long long)c->lora.rank);
     *lora = (struct clip_lora_config){.rank = c->lora.rank, .alpha = c->lora.alpha};
     CLIP_TRY(clip_lora_targets(c->lora.targets, &lora->targets, error));
-    if (s->model_config.gelu_tanh && (lora->targets & (CLIP_LORA_C_FC | CLIP_LORA_C_PROJ)) != 0)
+    if ((s->model_config.gelu_tanh || s->model_config.text_gelu_tanh) &&
+        (lora->targets & (CLIP_LORA_C_FC | CLIP_LORA_C_PROJ)) != 0)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[lora] targets = %s: the MLP of a model whose GELU is tanh's has no "
                          "path; choose among q, k, v and out_proj",
