@@ -123,11 +123,15 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
 {
     clip_status status = CLIP_OK;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
-    struct clip_buffer merges = {0};
+    const struct clip_model_file *file = export->file;
+    struct clip_buffer merges = {0}, pad = {0};
     json_t *vocabulary = NULL;
     if (!tokenizer) return CLIP_OK;
     if (clip_tokenizer_is_unigram(tokenizer)) return export_unigram(export, error);
     CLIP_TRY(make_vocabulary(tokenizer, &vocabulary, error));
+    int32_t filler = clip_tokenizer_end(tokenizer); /* only a SigLIP reads it */
+    if (file->model->config.siglip) filler = (int32_t)file->ids.pad;
+    CLIP_TRY(clip_tokenizer_spell(tokenizer, filler, &pad, error));
     CLIP_TRY(clip_export_json(export->path, "tokenizer.json",
                               fast_tokenizer(tokenizer, vocabulary), error));
     CLIP_TRY(clip_export_json(export->path, "vocab.json", json_incref(vocabulary), error));
@@ -140,16 +144,17 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     CLIP_TRY(clip_export_json(
         export->path, "tokenizer_config.json",
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "tokenizer_class", "CLIPTokenizer",
-                  "bos_token", START, "eos_token", END, "unk_token", END, "pad_token", END,
+                  "bos_token", START, "eos_token", END, "unk_token", END, "pad_token", pad.data,
                   "add_prefix_space", 0, "model_max_length",
-                  (json_int_t)export->file->model->config.context_length),
+                  (json_int_t)file->model->config.context_length),
         error));
     CLIP_TRY(clip_export_json(export->path, "special_tokens_map.json",
                               json_pack("{s:s, s:s, s:s, s:s}", "bos_token", START, "eos_token",
-                                        END, "unk_token", END, "pad_token", END),
+                                        END, "unk_token", END, "pad_token", pad.data),
                               error));
 out:
     clip_buffer_release(&merges);
+    clip_buffer_release(&pad);
     json_decref(vocabulary);
     return status;
 }

@@ -546,6 +546,48 @@ def check_siglip(ours):
     close("onnx image", got[2], want.image_embeds, 2e-6)
 
 
+def check_open_clip_siglip(ours):
+    """A SigLIP of open_clip with a small text tower and a tokenizer, here and back again."""
+    torch, open_clip, _ = need("torch", "open_clip", "timm")
+    source = os.path.join(os.path.dirname(__file__), "reference", "siglip_openclip_tiny")
+    folder, again = ours.path("siglip-open-clip"), ours.path("siglip-open-clip-again")
+    shutil.copytree(source, folder)
+    with open(os.path.join(folder, "open_clip_config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    config["model_cfg"]["embed_dim"] = 768
+    config["model_cfg"]["vision_cfg"] = {
+        "image_size": 224, "timm_model_name": "vit_base_patch16_siglip_224",
+        "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+    with open(os.path.join(folder, "open_clip_config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    torch.manual_seed(7)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(torch.randn_like(value) * 0.02)
+    torch.save(model.state_dict(), os.path.join(folder, "open_clip_pytorch_model.bin"))
+    os.remove(os.path.join(folder, "open_clip_model.safetensors"))
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    pixels, ids = torch.randn(2, 3, 224, 224), tokenizer(CAPTIONS)
+    ours.run("clip_export", "--model", folder, "--format", "open_clip", "--output", again)
+    read = open_clip.create_model(f"local-dir:{again}").eval()
+    assert (open_clip.get_tokenizer(f"local-dir:{again}")(CAPTIONS) == ids).all()
+    with torch.no_grad():
+        image = model.encode_image(pixels, normalize=True)
+        text = model.encode_text(ids, normalize=True)
+        close("image again", read.encode_image(pixels, normalize=True), image, 0)
+        close("text again", read.encode_text(ids, normalize=True), text, 0)
+    own = ours.embed(folder, pixels.numpy(), ids.numpy().astype("i4"))
+    close("image", own["image_embeds"], image, 2e-6)
+    close("text", own["text_embeds"], text, 2e-6)
+    lines = ours.path("captions.txt")
+    with open(lines, "w", encoding="utf-8") as file:
+        file.write("\n".join(CAPTIONS) + "\n")
+    ours.run("clip_embed", "--model", folder, "--texts", lines, "--output",
+             ours.path("texts.npy"))
+    close("texts", need("numpy")[0].load(ours.path("texts.npy")), text, 2e-6)
+
+
 def script(ours, name, *arguments):
     """Another script beside this one, with a folder to work in."""
     folder = ours.path(name)

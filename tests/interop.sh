@@ -5,7 +5,7 @@
 set -u
 build=${BUILD:-build}
 packages="torch torchvision open_clip_torch transformers safetensors onnx onnxruntime gguf h5py
-    pillow ftfy tensorboard"
+    pillow ftfy tensorboard timm"
 if [ -z "${PYTHON:-}" ]; then
     venv=$build/interop-venv PYTHON=$build/interop-venv/bin/python
     if [ ! -e "$venv/whole" ]; then

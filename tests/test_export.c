@@ -260,7 +260,7 @@ static void the_tokenizer_is_written_along(void **state)
     clip_model_file_free(file);
 }
 
-/* A SigLIP goes to transformers; what has no words for it says so. */
+/* A SigLIP goes to transformers; what has no words for one of its sizes says so. */
 static void a_siglip_comes_back(void **state)
 {
     (void)state;
@@ -291,6 +291,79 @@ static void a_siglip_comes_back(void **state)
         found++;
     }
     if (found == 0) test_skip("siglip_tiny is not there");
+}
+
+/* Sizes, heads, GELU and epsilon of timm's smallest; the text tower is free. */
+static struct clip_model_file *a_siglip_of_timm(void)
+{
+    struct clip_error error;
+    struct clip_model_file *file = small_model(17);
+    struct clip_model_config c = file->model->config;
+    c.siglip = c.logit_bias = c.text_gelu_tanh = true;
+    c.embed_dim = c.vision_width = 768;
+    c.vision_layers = c.vision_heads = 12;
+    c.image_size = file->preprocess.image_size = 224;
+    c.patch_size = 16;
+    c.norm_eps = 1e-6;
+    clip_model_free(file->model);
+    file->model = NULL;
+    test_ok(clip_model_create(&file->model, &c, &error), &error); /* zeros, mostly */
+    for (int64_t i = 0; i < file->model->param_count; i++)
+        *(float *)file->model->params[i].tensor.data = (float)i / 7;
+    file->ids.pad = 1;
+    file->cleaning = CLIP_TEXT_CANONICALIZE;
+    file->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
+    return file;
+}
+
+static void a_siglip_of_timms_sizes_goes_to_open_clip(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = a_siglip_of_timm(), *back = NULL;
+    const char *path = test_path(test_folder(), "a");
+    test_ok(export_as(file, "open_clip", path, CLIP_BF16, &error), &error);
+    json_t *root = clip_json_read(test_path(path, "open_clip_config.json"), 1 << 20, &error);
+    json_t *model = json_object_get(root, "model_cfg");
+    json_t *vision = json_object_get(model, "vision_cfg");
+    json_t *text = json_object_get(model, "text_cfg");
+    assert_string_equal(json_string_value(json_object_get(vision, "timm_model_name")),
+                        "vit_base_patch16_siglip_224");
+    assert_true(json_is_true(json_object_get(text, "no_causal_mask")));
+    assert_null(json_object_get(model, "architecture")); /* which open_clip would not take */
+    assert_null(json_object_get(model, "text_gelu_tanh"));
+    json_decref(root);
+    test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+    struct clip_model_description a = clip_model_file_description(file);
+    struct clip_model_description b = clip_model_file_description(back);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_non_null(back->tokenizer);
+    clip_model_file_free(back);
+    file->model->config.vision_heads = 6;
+    test_fails(export_as(file, "open_clip", test_path(test_folder(), "b"), CLIP_F32, &error),
+               &error, CLIP_ERR_DATA, "vit_base_patch16_siglip_224");
+    clip_model_file_free(file);
+}
+
+/* Words that open_clip has for a plain CLIP's layers too. */
+static void gelu_by_tanh_comes_back_from_open_clip(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(5), *back = NULL;
+    const char *path = test_path(test_folder(), "a");
+    file->model->config.text_gelu_tanh = true;
+    file->model->config.norm_eps = 1e-6;
+    for (int i = 0; i < 2; i++, path = test_path(test_folder(), "b")) {
+        test_ok(export_as(file, "open_clip", path, CLIP_F32, &error), &error);
+        test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+        assert_memory_equal(&back->model->config, &file->model->config,
+                            sizeof file->model->config);
+        clip_model_file_free(back);
+        file->model->config.gelu_tanh = true;
+        file->model->config.text_gelu_tanh = false;
+    }
+    clip_model_file_free(file);
 }
 
 /* What protobuf does not hold in one file stands beside it, each weight where its entry says. */
@@ -344,9 +417,6 @@ static void refuses_to_export(void **state)
     test_fails(export_as(file, "huggingface", path, CLIP_F32, &error), &error, CLIP_ERR_DATA,
                "longest");
     file->preprocess.resize_mode = CLIP_RESIZE_SHORTEST;
-    file->model->config.gelu_tanh = true;
-    test_fails(export_as(file, "open_clip", path, CLIP_F32, &error), &error, CLIP_ERR_DATA, "tanh");
-    file->model->config.gelu_tanh = false;
     test_fails(export_as(file, "hdf5", path, CLIP_U8, &error), &error, CLIP_ERR_USAGE, "U8");
     test_fails(export_as(file, "hdf5", "/nowhere/a.h5", CLIP_F32, &error), &error,
                CLIP_ERR_NOT_FOUND, "/nowhere");
@@ -363,6 +433,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(the_tokenizer_is_written_along),
         cmocka_unit_test(a_siglip_comes_back),
+        cmocka_unit_test(a_siglip_of_timms_sizes_goes_to_open_clip),
+        cmocka_unit_test(gelu_by_tanh_comes_back_from_open_clip),
         cmocka_unit_test(a_large_graph_keeps_its_weights_beside),
         cmocka_unit_test(refuses_to_export),
     };
