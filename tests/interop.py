@@ -370,6 +370,40 @@ def check_onnx(ours):
         assert session.run(["image_embeds"], feeds)[0].shape == (1, 40)
 
 
+def check_onnx_outside(ours):
+    """What protobuf does not hold in one file: a vocabulary of 2.2 GB, whose rows stand beside.
+    Needs 5 GB of room and 6 GB of memory."""
+    numpy, onnx, onnxruntime, _ = need("numpy", "onnx", "onnxruntime", "safetensors")
+    from safetensors.numpy import load_file, save_file
+    path, config, pixels, ids, _ = model_of(ours)
+    weights = load_file(path)
+    folder = ours.path("wide")
+    os.makedirs(folder)
+    width, words = 48, 11_500_000  # 2.2e9 bytes
+    table = numpy.zeros((words, width), "f4")
+    table[:600] = weights["token_embedding.weight"]
+    table[-1] = 0.3
+    weights["token_embedding.weight"] = table
+    config["model_cfg"]["text_cfg"]["vocab_size"] = words
+    with open(os.path.join(folder, "open_clip_config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    save_file(weights, os.path.join(folder, "open_clip_model.safetensors"))
+    del table, weights
+    ids[0, 3] = words - 1  # the last row, where the file beside ends
+    expected = ours.embed(folder, pixels, ids)
+    file = ours.export(folder, "onnx")
+    shutil.rmtree(folder)
+    assert os.path.getsize(file + ".data") > 1 << 31 and os.path.getsize(file) < 1 << 20
+    onnx.checker.check_model(file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    got = session.run(["text_embeds", "image_embeds"],
+                      {"input_ids": ids.astype("i8"), "pixel_values": pixels})
+    close("text_embeds", got[0], expected["text_embeds"], 2e-6)
+    close("image_embeds", got[1], expected["image_embeds"], 2e-6)
+    os.remove(file)
+    os.remove(file + ".data")
+
+
 def check_from_transformers(ours):
     """A model that transformers saved, through us, to everybody: its own numbers come back."""
     torch, transformers, onnxruntime = need("torch", "transformers", "onnxruntime")

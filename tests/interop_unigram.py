@@ -8,9 +8,12 @@ and of what clip_export makes of it: 2e-5 at most.
 """
 import json, pathlib, subprocess, sys
 
-import torch
-from safetensors.torch import load_file
-from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+from interop import load_torchvision
+
+load_torchvision()
+import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel  # noqa: E402
 
 BUILD, FOLDER = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 TOKENS = pathlib.Path(__file__).parent / "reference" / "tokens"
