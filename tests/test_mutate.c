@@ -441,32 +441,106 @@ static void open_clip_folders(void **state)
     folders_of("open_clip", "open_clip_model.safetensors", files, NULL);
 }
 
+static void copy(const char *from, const char *folder, const char *name)
+{
+    struct clip_error error;
+    struct clip_buffer b = {0};
+    test_ok(clip_file_read(from, 1 << 28, &b, &error), &error);
+    test_write(folder, name, b.data, b.size);
+    clip_buffer_release(&b);
+}
+
+/* The weights of a folder of ours in two shards, with their index, as transformers writes them. */
+static void shard(const char *model)
+{
+    struct clip_error error;
+    struct clip_bundle whole = {0}, parts[2] = {{0}, {0}};
+    struct clip_buffer index = {0};
+    const char *path = test_path(model, "model.safetensors");
+    test_ok(clip_safetensors_read(path, &whole, &error), &error);
+    test_ok(clip_buffer_printf(&index, &error, "{\"metadata\": {}, \"weight_map\": {"), &error);
+    for (int64_t i = 0; i < whole.tensor_count; i++) {
+        const struct clip_bundle_tensor *t = &whole.tensors[i];
+        test_ok(clip_bundle_add(&parts[i % 2], t->name, &t->tensor, &error), &error);
+        test_ok(clip_buffer_printf(&index, &error, "%s\"%s\": \"%d.safetensors\"",
+                                   i > 0 ? ", " : "", t->name, (int)(i % 2)), &error);
+    }
+    test_ok(clip_buffer_printf(&index, &error, "}}"), &error);
+    test_write(model, "model.safetensors.index.json", index.data, index.size);
+    for (int i = 0; i < 2; i++) {
+        path = test_path(model, i == 0 ? "0.safetensors" : "1.safetensors");
+        test_ok(clip_safetensors_write(path, &parts[i], &error), &error);
+        clip_bundle_release(&parts[i]);
+    }
+    clip_buffer_release(&index);
+    clip_bundle_release(&whole);
+    remove(test_path(model, "model.safetensors"));
+}
+
+static void shards(void **state)
+{
+    (void)state;
+    const char *model = test_path(exported("huggingface", "model"), "model");
+    size_t bytes = size_of(model, "model.safetensors") + size_of(model, "tokenizer.json");
+    shard(model);
+    mutate((struct format){"shards/index", model, "model.safetensors.index.json", ".", open_model,
+                           .bytes = bytes});
+    mutate((struct format){"shards/part", model, "1.safetensors", ".", open_model,
+                           .bytes = bytes});
+}
+
+/* A SigLIP of open_clip's, with its tokenizer, and of transformers', as we write it. */
+static void siglip_folders(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = NULL;
+    const char *source = "tests/reference/siglip_openclip_tiny", *folder = test_folder();
+    static const char *const names[] = {"open_clip_config.json", "open_clip_model.safetensors",
+                                        "tokenizer.json", "tokenizer_config.json"};
+    size_t bytes = 0;
+    for (int i = 0; i < 4; i++) {
+        copy(test_path(source, names[i]), folder, names[i]);
+        bytes += size_of(folder, names[i]);
+    }
+    for (int i = 0; i < 4; i++) {
+        const char *name = test_path("siglip", names[i]);
+        mutate((struct format){name, folder, names[i], ".", open_model, .bytes = bytes});
+    }
+    const struct clip_export_options options = {CLIP_EXPORT_HUGGINGFACE, CLIP_F32, false};
+    const char *model = test_path(test_folder(), "model");
+    test_ok(clip_model_file_open(&file, source, NULL, &error), &error);
+    test_ok(clip_model_export(file, model, &options, &error), &error);
+    clip_model_file_free(file);
+    mutate((struct format){"siglip/config.json", model, "config.json", ".", open_model,
+                           .bytes = bytes});
+}
+
 /* PyTorch's archives come from the reference set, since nothing of ours writes them. */
 static void torch_files(void **state)
 {
     (void)state;
-    static const char *const files[] = {
-        "openclip_tiny/open_clip_pytorch_model.bin", "openclip_tiny/epoch_1.pt",
-        "openai_jit_tiny/model.pt",
+    static const struct {
+        const char *name, *file, *config;
+    } files[] = {
+        {"torch-bin", "openclip_tiny/open_clip_pytorch_model.bin",
+         "openclip_tiny/open_clip_config.json"},
+        {"torch-training", "openclip_tiny/epoch_1.pt", "openclip_tiny/open_clip_config.json"},
+        {"torch-jit", "openai_jit_tiny/model.pt", NULL},
+        {"torch-siglip", "siglip_openclip_tiny/epoch_1.pt",
+         "siglip_openclip_tiny/open_clip_config.json"},
+        {"torch-custom-text", "custom_text_tiny/epoch_1.pt",
+         "custom_text_tiny/open_clip_config.json"},
     };
     int found = 0;
     for (int root = 0; test_root(root) != NULL; root++) {
         for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-            struct clip_error error;
-            struct clip_buffer b = {0};
-            const char *path = test_root_file(root, files[i]), *folder = test_folder();
+            const char *path = test_root_file(root, files[i].file), *folder = test_folder();
             if (path == NULL) continue;
-            test_ok(clip_file_read(path, 1 << 28, &b, &error), &error);
-            test_write(folder, "a.pt", b.data, b.size);
-            clip_buffer_release(&b);
-            const char *config = test_root_file(root, "openclip_tiny/open_clip_config.json");
-            if (i < 2 && config != NULL) {
-                test_ok(clip_file_read(config, 1 << 20, &b, &error), &error);
-                test_write(folder, "open_clip_config.json", b.data, b.size);
-                clip_buffer_release(&b);
-            }
-            static const char *const names[] = {"torch-bin", "torch-training", "torch-jit"};
-            mutate((struct format){names[i], folder, "a.pt", .open = open_model});
+            copy(path, folder, "a.pt");
+            if (files[i].config != NULL)
+                copy(test_root_file(root, files[i].config), folder, "open_clip_config.json");
+            mutate((struct format){files[i].name, folder, "a.pt", .open = open_model});
             found++;
         }
     }
@@ -524,6 +598,7 @@ int main(void)
         cmocka_unit_test(native_files),        cmocka_unit_test(safetensors_files),
         cmocka_unit_test(gguf_files),          cmocka_unit_test(huggingface_folders),
         cmocka_unit_test(open_clip_folders),   cmocka_unit_test(torch_files),
+        cmocka_unit_test(siglip_folders),      cmocka_unit_test(shards),
         cmocka_unit_test(tokenizer_files),     cmocka_unit_test(pictures),
     };
     setenv("CLIP_BPE", "", 1);
