@@ -20,7 +20,7 @@ static const struct clip_model_description defaults = {
                .image_std = {0.26862954f, 0.26130258f, 0.27577711f}},
     .preprocess = {.interpolation = CLIP_BICUBIC, .resize_mode = CLIP_RESIZE_SHORTEST},
 };
-#define HEAD_WIDTH 64 /* open_clip's default, and every released CLIP's */
+#define HEAD_WIDTH 64 /* open_clip's default */
 
 static const char *const interpolations[] = {
     [CLIP_BICUBIC] = "bicubic", [CLIP_BILINEAR] = "bilinear", NULL,

@@ -58,8 +58,8 @@ clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name
                                     struct clip_model_description *description,
                                     struct clip_error *error);
 
-/* The sizes that the weights' shapes tell: all of config but heads (width / 64 is put there),
- * quick_gelu (false), mean and std (CLIP's). */
+/* The sizes that the weights' shapes tell: all of config but heads (those of the released models
+ * of that width), quick_gelu (false), mean and std (CLIP's). */
 clip_status clip_model_description_infer(const struct clip_weight_source *weights,
                                          const char *name, struct clip_model_description *out,
                                          struct clip_error *error);

@@ -134,14 +134,12 @@ static bool is_openai(const struct clip_model_reading *reading)
     return archive && strcmp(archive->value, "torchscript") == 0;
 }
 
-/* A SigLIP's: heads, activation and epsilon are those of the published models of its sizes. */
+/* A SigLIP's: activation and epsilon are those of the published models of its sizes. */
 static void assume_siglip(struct clip_model_description *d, enum clip_layout layout)
 {
     struct clip_model_config *c = &d->config;
     const struct clip_timm_tower *known = clip_timm_like(c);
     bool timm = layout == CLIP_LAYOUT_TIMM_SIGLIP;
-    if (known) c->vision_heads = known->heads;
-    if (c->text_width == 1152) c->text_heads = 16;
     c->gelu_tanh = !timm || (known && known->gelu_tanh);
     c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
     c->norm_eps = 1e-6;

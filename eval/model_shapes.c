@@ -6,7 +6,9 @@
 
 #include "eval/model_description.h"
 
-#define HEAD_WIDTH 64 /* every released CLIP's */
+/* Heads, which no shape tells, of the released models: of width 64, but 16 in the vision towers
+ * wider than L's (H, g, bigG and e; SigLIP's so400m and giantopt) and in so400m's text tower. */
+enum { HEAD_WIDTH = 64, WIDE = 1024, WIDE_HEADS = 16, SO400M = 1152 };
 
 struct shapes {
     const struct clip_weight_source *weights;
@@ -77,8 +79,8 @@ static clip_status infer_sizes(const struct shapes *s, struct clip_model_config 
     c->context_length = text_pos.shape[0];
     c->vocab_size = tokens.shape[0];
     c->text_width = tokens.shape[1];
-    c->vision_heads = c->vision_width / HEAD_WIDTH;
-    c->text_heads = c->text_width / HEAD_WIDTH;
+    c->vision_heads = c->vision_width > WIDE ? WIDE_HEADS : c->vision_width / HEAD_WIDTH;
+    c->text_heads = c->text_width == SO400M ? WIDE_HEADS : c->text_width / HEAD_WIDTH;
     c->logit_bias = clip_layout_shape(s->weights, "logit_bias", &bias);
     CLIP_TRY(infer_tower(s, "visual.transformer.resblocks.", c->vision_width, &c->vision_layers,
                          &c->vision_mlp_ratio));

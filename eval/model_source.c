@@ -77,7 +77,7 @@ static clip_status find_open_clip(struct clip_model_source *out, const char *fol
 {
     static const char *const names[] = {
         "open_clip_model.safetensors", "open_clip_model.safetensors.index.json",
-        "open_clip_pytorch_model.bin", NULL,
+        "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", NULL,
     };
     clip_status status = CLIP_OK;
     char *config = NULL;
@@ -229,6 +229,11 @@ clip_status clip_model_source_find(struct clip_model_source *out, const char *mo
 {
     clip_status status = CLIP_OK;
     *out = (struct clip_model_source){0};
+    for (size_t i = 0; i < 2 && !clip_path_exists(model); i++) {
+        static const char *const schemes[] = {"hf-hub:", "local-dir:"}; /* as open_clip has them */
+        size_t n = strlen(schemes[i]);
+        if (strncmp(model, schemes[i], n) == 0) model += n;
+    }
     if (!clip_path_exists(model)) {
         CLIP_TRY(find_by_id(out, model, error));
     } else if (clip_path_is_folder(model)) {

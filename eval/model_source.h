@@ -24,12 +24,13 @@ void clip_model_source_release(struct clip_model_source *source);
  *   a folder   best.h5, last.h5;
  *              config.json of a model_type that we know and model.safetensors, its
  *              .index.json, pytorch_model.bin or its .index.json;
- *              open_clip_config.json and open_clip_model.safetensors or
- *              open_clip_pytorch_model.bin
+ *              open_clip_config.json and open_clip_model.safetensors, its .index.json,
+ *              open_clip_pytorch_model.safetensors or .bin
  *   a file     of weights; what describes it is looked for beside it once its names are known
  *   else       a Hugging Face id ("openai/clip-vit-base-patch32") that the local cache holds:
  *              $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else
- *              ~/.cache/huggingface/hub; the snapshot that refs/main names */
+ *              ~/.cache/huggingface/hub; the snapshot that refs/main names
+ * open_clip's "hf-hub:" and "local-dir:" may stand before it and are passed over. */
 clip_status clip_model_source_find(struct clip_model_source *out, const char *model,
                                    struct clip_error *error);
 

@@ -569,6 +569,36 @@ static void opens_shards(void **state)
     clip_model_file_free(file);
 }
 
+/* A file of weights alone: H's towers have 16 heads of width 80, not 20 of 64. */
+static void a_wide_tower_has_the_heads_of_the_released_ones(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_model_file *file = small_model(14), *back = NULL;
+    struct clip_model_config c = file->model->config;
+    struct clip_bundle bundle = {0};
+    const char *path = test_path(test_folder(), "wide.safetensors");
+    c.vision_width = 1280;
+    c.vision_heads = 16;
+    c.vision_layers = c.text_layers = 1;
+    c.vision_mlp_ratio = 0.1;
+    c.text_width = 64;
+    clip_model_free(file->model);
+    file->model = NULL;
+    test_ok(clip_model_create(&file->model, &c, &error), &error);
+    for (int64_t i = 0; i < file->model->param_count; i++) {
+        const struct clip_param *p = &file->model->params[i];
+        test_ok(clip_bundle_add(&bundle, p->name, &p->tensor, &error), &error);
+    }
+    test_ok(clip_safetensors_write(path, &bundle, &error), &error);
+    test_ok(clip_model_file_open(&back, path, NULL, &error), &error); /* warns */
+    assert_int_equal(back->model->config.vision_heads, 16);
+    assert_int_equal(back->model->config.text_heads, 1);
+    clip_model_file_free(back);
+    clip_bundle_release(&bundle);
+    clip_model_file_free(file);
+}
+
 /* The cache ---------------------------------------------------------------------------------- */
 
 static void finds_ids_in_the_cache(void **state)
@@ -596,6 +626,11 @@ static void finds_ids_in_the_cache(void **state)
     test_write_text(test_path(model, "refs"), "main", "../../etc");
     test_fails(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error,
                CLIP_ERR_FORMAT, "names no commit");
+    test_write_text(test_path(model, "refs"), "main", "0123456789abcdef");
+    test_ok(clip_model_file_open(&back, "hf-hub:some/small-clip", NULL, &error), &error);
+    clip_model_file_free(back);
+    test_ok(clip_model_file_open(&back, test_path("local-dir:", folder), NULL, &error), &error);
+    clip_model_file_free(back);
     setenv("HF_HUB_CACHE", test_path(home, "hub2"), 1);
     test_fails(clip_model_file_open(&back, "some/small-clip", NULL, &error), &error,
                CLIP_ERR_NOT_FOUND, "hub2");
@@ -618,6 +653,7 @@ int main(void)
         cmocka_unit_test(opens_tokenizers_beside),
         cmocka_unit_test(refuses_other_tokenizers),
         cmocka_unit_test(opens_shards),
+        cmocka_unit_test(a_wide_tower_has_the_heads_of_the_released_ones),
         cmocka_unit_test(finds_ids_in_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
