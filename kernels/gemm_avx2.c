@@ -104,33 +104,39 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
     }
 }
 
-/* Register tiles of R rows, one beside the other; sums are 12 of 16 registers. */
+/* One register tile of R rows and V vectors, from column j on; sums are 12 of 16 registers. */
+#define REGISTER_TILE(R, V, ROW, STEP)                                                        \
+    do {                                                                                      \
+        const float *restrict a = (const float *)x->a, *restrict b = panel;                   \
+        __m256 sum[R][V];                                                                     \
+        UNROLLED                                                                              \
+        for (int i = 0; i < R * V; i++) sum[i / V][i % V] = _mm256_setzero_ps();              \
+        for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                  \
+            ask(&x->ahead, p);                                                                \
+            __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);                  \
+            UNROLLED                                                                          \
+            for (int i = 0; i < R; i++) {                                                     \
+                __m256 y = _mm256_broadcast_ss(a + i * ROW);                                  \
+                sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);                                \
+                if (V > 1) sum[i][V - 1] = _mm256_fmadd_ps(y, b1, sum[i][V - 1]);             \
+            }                                                                                 \
+        }                                                                                     \
+        __m256 f = _mm256_set1_ps(x->alpha);                                                  \
+        float *c = x->c + j;                                                                  \
+        UNROLLED                                                                              \
+        for (int i = 0; i < R; i++, c += x->ldc) {                                            \
+            put(c, x->columns - j, f, sum[i][0], x->add);                                     \
+            if (V > 1) put(c + LANES, x->columns - j - LANES, f, sum[i][V - 1], x->add);      \
+        }                                                                                     \
+    } while (0)
+
 #define REGISTER_TILES_OF(name, R, ROW, STEP)                                                 \
     static void name(const struct clip_by_panels *x)                                          \
     {                                                                                         \
         const float *panel = (const float *)x->b;                                             \
         for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                \
-            const float *restrict a = (const float *)x->a, *restrict b = panel;               \
-            __m256 sum[R][2];                                                                 \
-            UNROLLED                                                                          \
-            for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();          \
-            for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {              \
-                ask(&x->ahead, p);                                                            \
-                __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);              \
-                UNROLLED                                                                      \
-                for (int i = 0; i < R; i++) {                                                 \
-                    __m256 y = _mm256_broadcast_ss(a + i * ROW);                              \
-                    sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);                            \
-                    sum[i][1] = _mm256_fmadd_ps(y, b1, sum[i][1]);                            \
-                }                                                                             \
-            }                                                                                 \
-            __m256 f = _mm256_set1_ps(x->alpha);                                              \
-            float *c = x->c + j;                                                              \
-            UNROLLED                                                                          \
-            for (int i = 0; i < R; i++, c += x->ldc) {                                        \
-                put(c, x->columns - j, f, sum[i][0], x->add);                                 \
-                put(c + LANES, x->columns - j - LANES, f, sum[i][1], x->add);                 \
-            }                                                                                 \
+            if (x->columns - j > LANES) REGISTER_TILE(R, 2, ROW, STEP);                       \
+            else REGISTER_TILE(R, 1, ROW, STEP);                                              \
         }                                                                                     \
     }
 
@@ -148,6 +154,7 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
         tiles[x->rows - 1](x);                                                                \
     }
 
+REGISTER_TILES(by_lines, x->lda, 1)
 REGISTER_TILES(by_rows, CLIP_GEMM_A_ROW, 1)
 REGISTER_TILES(by_columns, 1, STEP)
 
@@ -159,6 +166,7 @@ const struct clip_gemm_set clip_gemm_avx2 = {
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),
     .tile_columns = 96,
     .multiply = {by_rows, by_columns},
+    .multiply_lines = by_lines,
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,
     .pack_rows = pack_rows,

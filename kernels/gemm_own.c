@@ -3,7 +3,8 @@
  * Block by block of k, strips of A stay in the first cache while they pass the panels of B, which
  * stay in the second. Operands come packed (gemm_packed.c); where a product has few rows, packing
  * is most of the work and is done here: all of A, then panel after panel of B, each used where it
- * lies as soon as it is packed. */
+ * lies as soon as it is packed. Or, by a set whose register tiles are narrow, only A is packed, as
+ * panels, and the rows of op(B)^T are multiplied by it where they lie (of_lines). */
 #include <string.h>
 
 #include "core/threads.h"
@@ -28,7 +29,7 @@ struct work {
     struct clip_pace pace;
     struct clip_tile tile;
     struct room room;
-    bool sums_in_c, finish;
+    bool sums_in_c, finish, lines;
     struct clip_span k; /* the block */
     bool first, last;   /* of the blocks */
 };
@@ -119,6 +120,39 @@ static void of_operands(const struct work *w)
     finish(w, 0, m);
 }
 
+/* C^T = op(B)^T op(A)^T: rows of B as they lie in memory by the few rows of A, packed as panels. */
+static void of_lines(const struct work *w)
+{
+    const struct clip_gemm *g = w->g;
+    struct clip_operand rows_of_a = g->a;
+    const struct clip_span rows = {w->tile.row, w->tile.m};
+    float sums[CLIP_GEMM_MOST_ROWS][CLIP_GEMM_FEW_ROWS];
+    struct clip_by_panels x = {
+        .columns = w->tile.m,
+        .k = w->k.count,
+        .alpha = 1,
+        .b = w->room.a,
+        .panel = clip_gemm_panel_size(&w->pace, w->k.count),
+        .lda = g->b.ld,
+        .c = sums[0],
+        .ldc = CLIP_GEMM_FEW_ROWS,
+    };
+    bool add = !w->first || g->accumulate;
+    rows_of_a.transpose = true;
+    clip_gemm_pack_panels(&w->pace, &rows_of_a, &rows, &w->k, w->room.a);
+    for (int64_t j = 0; j < w->tile.n; j += x.rows) {
+        x.rows = least(w->pace.set->rows, w->tile.n - j);
+        x.a = (const uint32_t *)g->b.data + (w->tile.column + j) * g->b.ld + w->k.begin;
+        w->pace.set->multiply_lines(&x);
+        for (int64_t i = 0; i < w->tile.m; i++) {
+            int64_t ld;
+            float *c = sums_at(w, i, &ld) + j;
+            for (int64_t r = 0; r < x.rows; r++) c[r] = add ? c[r] + sums[r][i] : sums[r][i];
+        }
+    }
+    finish(w, 0, w->tile.m);
+}
+
 static void compute(struct work *w, const struct clip_span *k)
 {
     const struct clip_gemm *g = w->g;
@@ -133,6 +167,7 @@ static void compute(struct work *w, const struct clip_span *k)
         w->first = w->k.begin == 0;
         w->last = w->k.begin + depth >= g->k;
         if (w->packed != NULL) of_packed(w);
+        else if (w->lines) of_lines(w);
         else of_operands(w);
     }
 }
@@ -161,6 +196,9 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
+    w.lines = w.pace.set->multiply_lines != NULL && g->alpha == 1 &&
+              !g->a.transpose && g->b.transpose &&
+              clip_gemm_pack_kind(&w.pace, g->b.bf16) == CLIP_PACK_F32;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;

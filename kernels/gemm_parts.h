@@ -54,6 +54,7 @@ struct clip_by_panels {
     float alpha;
     const uint32_t *a, *b; /* packed: [rows, k], and panels of [k, columns] */
     int64_t panel;         /* units from panel to panel */
+    int64_t lda;           /* where a is not packed: from row to row */
     float *c;
     int64_t ldc;
     bool add;
@@ -70,6 +71,9 @@ struct clip_gemm_set {
     /* float32, and pairs of bfloat16 (NULL: it is multiplied as float32 rounded when packed);
      * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * step + i] */
     clip_multiply_fn multiply[2], multiply_pairs[2];
+    /* float32 as it lies in memory, a[i * lda + p]; NULL where packing it costs less than what is
+     * lost when the rows of a product's A are few and lie across, as columns */
+    clip_multiply_fn multiply_lines;
     /* `length` elements along k of n lines, each a row of the source: unit p of line i goes to
      * to[i * A_ROW + p], or transposed to to[p * columns + i], lines up to `columns` filled with
      * zeros. An odd element is paired with zero. */

@@ -10,7 +10,7 @@ import torch
 
 try:
     import torchvision  # noqa: F401
-except ImportError:  # torch's CPU build may come without; open_clip asks for its operators only
+except (ImportError, RuntimeError):  # none, or not of this torch: open_clip asks for its operators
     _ops = torch.library.Library("torchvision", "DEF")
     for _sig in ("nms(Tensor a, Tensor b, float c) -> Tensor",
                  "qnms(Tensor a, Tensor b, float c) -> Tensor"):
