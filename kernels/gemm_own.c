@@ -55,11 +55,13 @@ static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t
         .a = a,
         .b = b,
         .panel = clip_gemm_panel_size(&w->pace, w->k.count),
+        .lda = w->g->a.ld,
         .add = !w->first || w->g->accumulate,
         .ahead = *ahead,
     };
+    bool lines = w->packed != NULL && w->packed->a == NULL;
     x.c = sums_at(w, i, &x.ldc) + j;
-    w->pace.multiply[w->g->a.transpose](&x);
+    (lines ? w->pace.set->multiply_lines : w->pace.multiply[w->g->a.transpose])(&x);
 }
 
 static void finish(const struct work *w, int64_t i, int64_t rows)
@@ -75,11 +77,14 @@ static void finish(const struct work *w, int64_t i, int64_t rows)
 static void of_packed(const struct work *w)
 {
     const struct clip_ahead nothing = {0};
+    const struct clip_operand *a = &w->g->a;
     const uint32_t *panels = clip_packed_panel(w->packed, w->tile.column, w->k.begin);
     int64_t mr = w->pace.set->rows;
-    for (int64_t i = 0; i < w->tile.m; i += mr) {
-        multiply(w, i, clip_packed_strip(w->packed, w->tile.row + i, w->k.begin), 0, w->tile.n,
-                 panels, &nothing);
+    for (int64_t i = 0, row = w->tile.row; i < w->tile.m; i += mr, row += mr) {
+        const uint32_t *strip = w->packed->a != NULL
+                                    ? clip_packed_strip(w->packed, row, w->k.begin)
+                                    : (const uint32_t *)a->data + row * a->ld + w->k.begin;
+        multiply(w, i, strip, 0, w->tile.n, panels, &nothing);
         finish(w, i, least(mr, w->tile.m - i));
     }
 }
@@ -196,9 +201,7 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    w.lines = w.pace.set->multiply_lines != NULL && g->alpha == 1 &&
-              !g->a.transpose && g->b.transpose &&
-              clip_gemm_pack_kind(&w.pace, g->b.bf16) == CLIP_PACK_F32;
+    w.lines = clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose && g->b.transpose;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;

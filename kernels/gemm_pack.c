@@ -27,6 +27,11 @@ enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16)
     return pace->round ? CLIP_PACK_ROUNDED : CLIP_PACK_F32;
 }
 
+bool clip_gemm_lines(const struct clip_pace *pace, const struct clip_operand *x)
+{
+    return pace->set->multiply_lines != NULL && clip_gemm_pack_kind(pace, x->bf16) == CLIP_PACK_F32;
+}
+
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length)
 {
     return pace->pairs ? (length + 1) / 2 : length;

@@ -1,6 +1,7 @@
 /* A large product: operands are packed once, by all threads and for all, then multiplied tile by
  * tile. What is packed at a time is bounded, so a product may be cut: columns first, then k (where
- * sums may wait in C between its pieces), then rows. */
+ * sums may wait in C between its pieces), then rows. A set that can multiplies rows of A where they
+ * lie. */
 #include "core/threads.h"
 #include "kernels/gemm_parts.h"
 
@@ -71,11 +72,17 @@ static void pack_piece(void *context, int64_t i)
     }
 }
 
+/* Rows a multiple of 4 KB apart fall on one another in the cache. */
+static bool rows_in_place(const struct clip_gemm *g, const struct clip_pace *pace)
+{
+    return clip_gemm_lines(pace, &g->a) && !g->a.transpose && g->a.ld % 1024 != 0;
+}
+
 static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool with_b)
 {
     int64_t blocks = divide_up(x->k.count, x->pace.depth);
-    struct job job = {.g = g, .to = x, .of_a = divide_up(strips(x), STRIPS_A_PIECE),
-                      .of_b = divide_up(panels(x), PANELS_A_PIECE)};
+    struct job job = {.g = g, .to = x, .of_b = divide_up(panels(x), PANELS_A_PIECE)};
+    if (x->a != NULL) job.of_a = divide_up(strips(x), STRIPS_A_PIECE);
     job.all_a = blocks * job.of_a;
     clip_parallel_for(job.all_a + (with_b ? blocks * job.of_b : 0), pack_piece, &job);
 }
@@ -97,7 +104,8 @@ static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
     plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
     plan.columns = equal_piece(g->n, MOST_UNITS / panel * nr, nr);
-    plan.a = plan.rows / mr * strip;
+    if (rows_in_place(g, pace)) plan.rows = g->m;
+    else plan.a = plan.rows / mr * strip;
     plan.b = plan.columns / nr * panel;
     return plan;
 }
@@ -121,9 +129,10 @@ bool clip_gemm_packed(const struct clip_gemm *g)
 {
     struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16, g->k)};
     struct plan by = plan(g, &x.pace);
-    x.a = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);
-    if (x.a == NULL) return false;
-    x.b = x.a + by.a;
+    uint32_t *room = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);
+    if (room == NULL) return false;
+    x.a = by.a > 0 ? room : NULL;
+    x.b = room + by.a;
     const struct clip_span m = {0, g->m}, n = {0, g->n}, k = {0, g->k};
     for (int64_t j = 0; j < g->n; j += by.columns)
         for (int64_t p = 0; p < g->k; p += by.k) {

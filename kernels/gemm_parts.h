@@ -71,8 +71,8 @@ struct clip_gemm_set {
     /* float32, and pairs of bfloat16 (NULL: it is multiplied as float32 rounded when packed);
      * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * step + i] */
     clip_multiply_fn multiply[2], multiply_pairs[2];
-    /* float32 as it lies in memory, a[i * lda + p]; NULL where packing it costs less than what is
-     * lost when the rows of a product's A are few and lie across, as columns */
+    /* float32 as it lies in memory, a[i * lda + p]; NULL where tiles have so many rows that these
+     * would fall on one another in the cache */
     clip_multiply_fn multiply_lines;
     /* `length` elements along k of n lines, each a row of the source: unit p of line i goes to
      * to[i * A_ROW + p], or transposed to to[p * columns + i], lines up to `columns` filled with
@@ -123,6 +123,8 @@ static inline struct clip_span span_piece(const struct clip_span *span, int64_t 
 /* Blocks of k are equal where there are several, and at most CLIP_GEMM_DEPTH units. */
 struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k);
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
+/* Can the set multiply rows of x where they lie, along k? */
+bool clip_gemm_lines(const struct clip_pace *pace, const struct clip_operand *x);
 /* Of `length` elements of k, at most a block: units; units from panel to panel. */
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length);
 int64_t clip_gemm_panel_size(const struct clip_pace *pace, int64_t length);
@@ -177,7 +179,7 @@ bool clip_gemm_sums_in_c(const struct clip_gemm *g);
 struct clip_packed {
     struct clip_pace pace;
     struct clip_span rows, columns, k;
-    uint32_t *a, *b;
+    uint32_t *a, *b; /* a NULL: rows of A are multiplied where they lie */
 };
 /* The strip of row i of op(A), the panel of column j of op(B), in the block that begins at p. */
 uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);

@@ -1,12 +1,14 @@
 #!/bin/bash
 # The table of docs/performance.md, measured: this program and its peers in turns, so that a machine
 # that drifts slows all of them; medians of ROUNDS rounds, and what counts are the ratios.
-#   tests/bench_table.sh PEERS_VENV PEER_STEP.py CAPTIONS.tsv [ROUNDS]   prints Markdown
+#   tests/bench_table.sh PEERS_VENV PEER_STEP.py CAPTIONS.tsv [ROUNDS [PRECISIONS]]
+# prints Markdown. PRECISIONS: "fp32 bf16"; without bfloat16 instructions a peer's step
+# takes minutes in bf16.
 # PEER_STEP.py times open_clip's step for a configuration and prints JSON as clip_bench step does.
 set -euo pipefail
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS OMP_NUM_THREADS
-[ $# -ge 3 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-python=$1/bin/python peer_step=$2 captions=$3 rounds=${4:-3}
+[ $# -ge 3 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+python=$1/bin/python peer_step=$2 captions=$3 rounds=${4:-3} precisions=${5:-fp32 bf16}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 printf '[model]\npreset = vit-b-32\n' >"$folder/vit-b-32.ini"
@@ -89,7 +91,7 @@ loss() {
 
 echo '| what | here | beside | ratio | beside what |'
 echo '|---|---|---|---|---|'
-for precision in fp32 bf16; do
+for precision in $precisions; do
     step vit-b-32 32 $precision
     step vit-b-32-lean 32 $precision vit-b-32
     step small-64 128 $precision
