@@ -44,9 +44,8 @@ static struct towers siglip_defaults(void)
     c->text_heads = 12;
     c->context_length = 64;
     c->vocab_size = 32000;
-    for (int i = 0; i < 3; i++) c->image_mean[i] = c->image_std[i] = 0.5f;
+    clip_model_description_siglip(&t.d);
     t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
-    t.d.preprocess.resize_mode = CLIP_RESIZE_SQUASH;
     t.d.ids.pad = 1;
     return t;
 }

@@ -58,6 +58,9 @@ static clip_status write_config(const struct clip_export *export, bool own_token
     json_t *root = clip_json_parse(text.data, text.size, "the description", error);
     if (!root) CLIP_TRY(error->status);
     translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
+    if (export->file->model->config.siglip) { /* 0 too: what is not said is 1 there */
+        json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
+    }
     CLIP_TRY(clip_export_json(export->path, "open_clip_config.json", root, error));
 out:
     clip_buffer_release(&text);

@@ -42,6 +42,12 @@ void clip_model_description_unify(struct clip_model_description *d)
     memcpy(d->preprocess.std, d->config.image_std, sizeof d->preprocess.std);
 }
 
+void clip_model_description_siglip(struct clip_model_description *d)
+{
+    d->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
+    for (int i = 0; i < 3; i++) d->config.image_mean[i] = d->config.image_std[i] = 0.5f;
+}
+
 /* Writing ------------------------------------------------------------------------------------ */
 
 /* A float32 by a short decimal: 0.5, not 0.50000000000000001; CLIP's mean and std as OpenAI wrote
@@ -303,6 +309,9 @@ static void parse_model(struct clip_json_parser *p, struct clip_model_descriptio
     parse_text_kind(&text, c->siglip, ours);
     parse_cleaning(&text, &d->cleaning);
     unite(p, c, &vision_tower, &text_tower);
+    if (c->siglip && !ours && c->quick_gelu) {
+        clip_json_refuse(p, "quick_gelu", "false, as timm's vision towers do not have it");
+    }
     if (c->siglip && !ours) d->ids.pad = 1; /* </s> of its tokenizer, unless that says otherwise */
 }
 
@@ -317,7 +326,7 @@ static void parse_preprocess(struct clip_json_parser *p, struct clip_model_descr
     pre->interpolation = (enum clip_interpolation)clip_json_choice(
         p, "interpolation", interpolations, CLIP_BICUBIC);
     pre->resize_mode = (enum clip_resize_mode)clip_json_choice(
-        p, "resize_mode", resize_modes, CLIP_RESIZE_SHORTEST);
+        p, "resize_mode", resize_modes, (int)pre->resize_mode);
 }
 
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
@@ -334,9 +343,11 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
         clip_json_refuse(&top, "model_cfg", "an object with the model's sizes");
     }
     struct clip_json_parser model = clip_json_enter(&top, "model_cfg", "model_cfg");
-    if (!model.object && json_object_get(root, "embed_dim")) model.object = root; /* only that */
+    bool bare = !model.object && json_object_get(root, "embed_dim");
+    if (bare) model.object = root;
     struct clip_json_parser preprocess = clip_json_enter(&top, "preprocess_cfg", "preprocess_cfg");
     parse_model(&model, &d);
+    if (bare && d.config.siglip) clip_model_description_siglip(&d);
     parse_preprocess(&preprocess, &d);
     d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning",
                                                       clip_text_cleanings, (int)d.cleaning);

@@ -74,5 +74,7 @@ struct clip_model_description clip_model_description_default(void);
 json_t *clip_floats_json(const float *values, int n);
 /* Copies image size, mean and std from the model's part to the preprocessing's. */
 void clip_model_description_unify(struct clip_model_description *description);
+/* The preprocessing of every published SigLIP, where none is said: squashed, values in [-1, 1]. */
+void clip_model_description_siglip(struct clip_model_description *description);
 
 #endif

@@ -143,8 +143,7 @@ static void assume_siglip(struct clip_model_description *d, enum clip_layout lay
     c->gelu_tanh = !timm || (known && known->gelu_tanh);
     c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
     c->norm_eps = 1e-6;
-    d->preprocess.resize_mode = CLIP_RESIZE_SQUASH;
-    for (int i = 0; i < 3; i++) c->image_mean[i] = c->image_std[i] = 0.5f;
+    clip_model_description_siglip(d);
     clip_model_description_unify(d);
     d->ids.pad = 1;
     if (timm) d->cleaning = CLIP_TEXT_CANONICALIZE;
@@ -191,7 +190,7 @@ static void correct_activation(const char *weights, const char *config,
 {
     if (d->config.quick_gelu) return;
     d->config.quick_gelu = true;
-    d->config.gelu_tanh = false;
+    d->config.gelu_tanh = d->config.text_gelu_tanh = false;
     clip_warn("%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "
               "QuickGELU; taking QuickGELU (\"quick_gelu\": true in the description says so too)",
               config, weights);

@@ -42,6 +42,17 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
     return fine;
 }
 
+/* An attention pool tells; any of its weights, as one may be missing. */
+static bool is_siglip(const struct shapes *s)
+{
+    static const char *const names[] = {"visual.attn_pool.probe", "visual.attn_pool.norm.weight",
+                                        "visual.attn_pool.mlp.fc1.weight"};
+    struct clip_tensor found;
+    bool is = s->weights->layout == CLIP_LAYOUT_TIMM_SIGLIP;
+    for (int i = 0; i < 3 && !is; i++) is = clip_layout_shape(s->weights, names[i], &found);
+    return is;
+}
+
 /* Layers and mlp_ratio of the tower whose blocks begin with `blocks`. */
 static clip_status infer_tower(const struct shapes *s, const char *blocks, int64_t width,
                                int64_t *layers, double *mlp_ratio)
@@ -61,8 +72,8 @@ static clip_status infer_tower(const struct shapes *s, const char *blocks, int64
 static clip_status infer_sizes(const struct shapes *s, struct clip_model_config *c)
 {
     clip_status status = CLIP_OK;
-    struct clip_tensor conv, vision_pos, proj, text_pos, tokens, bias, probe;
-    c->siglip = clip_layout_shape(s->weights, "visual.attn_pool.probe", &probe);
+    struct clip_tensor conv, vision_pos, proj, text_pos, tokens, bias;
+    c->siglip = is_siglip(s);
     if (!weight(s, "visual.conv1.weight", 4, &conv)
         || !weight(s, "visual.positional_embedding", 2, &vision_pos)
         || !(c->siglip ? weight(s, "text_projection.weight", 2, &proj)

@@ -209,8 +209,8 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
     if (memory == NULL) /* a register tile at a time */
         w.room = (struct room){small, small + A, (float *)small + A + B, w.pace.set->rows, SMALL_N};
     else if (packed == NULL)
-        w.room = (struct room){memory, memory + a, (float *)memory + a + B,
-                               strips * w.pace.set->rows, CLIP_TILE_N};
+        w.room = (struct room){memory, memory + a, (float *)memory + a + B, CLIP_GEMM_FEW_ROWS,
+                               CLIP_TILE_N};
     else
         w.room = (struct room){NULL, NULL, (float *)memory, CLIP_TILE_M, CLIP_TILE_N};
     compute_pieces(&w, tile, packed != NULL ? &packed->k : &all);

@@ -8,6 +8,7 @@
 #include "core/threads.h"
 #include "kernels/bf16.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_parts.h"
 #include "tests/support.h"
 
 enum { POOL = 99991 };
@@ -359,6 +360,27 @@ static void test_rows_are_apart(void **state)
     free(a), free(b), free(bias);
 }
 
+/* A product of many rows whose operands there is no memory to pack for all tiles at once: a tile
+ * packs them itself, some rows at a time. */
+static void test_tiles_pack_many_rows(void **state)
+{
+    (void)state;
+    enum { M = 240, N = 35, K = 50 };
+    if (clip_gemm_by_openblas()) test_skip("these are tiles of ours");
+    static float packed[M * N], alone[M * N];
+    float *a = draws(M * K, 1), *b = draws(N * K, 2);
+    for (int across = 0; across < 2; across++) {
+        struct clip_gemm g = {.m = M, .n = N, .k = K, .alpha = 1, .a = {a, K},
+                              .b = {b, across ? K : N, .transpose = across}, .c = {packed, N}};
+        const struct clip_tile whole = {0, M, 0, N};
+        clip_gemm(&g);
+        g.c.data = alone;
+        clip_gemm_own(&g, NULL, &whole);
+        assert_memory_equal(packed, alone, sizeof alone);
+    }
+    free(a), free(b);
+}
+
 static void test_thread_memory(void **state)
 {
     (void)state;
@@ -385,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_activation_slopes),
         cmocka_unit_test(test_same_bits_for_any_threads),
         cmocka_unit_test(test_rows_are_apart),
+        cmocka_unit_test(test_tiles_pack_many_rows),
         cmocka_unit_test(test_thread_memory),
     };
     return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);

@@ -144,6 +144,8 @@ static void takes_open_clips_siglip(void **state)
     assert_int_equal(clip_text_activation(&d.config), CLIP_GELU);
     assert_int_equal(d.cleaning, CLIP_TEXT_CANONICALIZE);
     assert_int_equal(d.ids.pad, 1);
+    assert_int_equal(d.preprocess.resize_mode, CLIP_RESIZE_SQUASH); /* which no key says there */
+    assert_true(d.preprocess.mean[0] == 0.5f && d.preprocess.std[2] == 0.5f);
     json = SIGLIP("vit_base_patch16_siglip_224", "map",
                   LAST EPS CANONICALIZE ",\"act_kwargs\":{\"approximate\":\"tanh\"}");
     test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
@@ -176,6 +178,8 @@ static void refuses_descriptions(void **state)
         {SIGLIP("vit_base_patch16_siglip_224", "map", LAST EPS ",\"proj_type\":\"none\""),
          "proj_type"},
         {SIGLIP("vit_base_patch16_siglip_224", "map", LAST), "epsilon"},
+        {SIGLIP("vit_base_patch16_siglip_224", "map", LAST EPS "},\"quick_gelu\":true,\"a\":{"),
+         "quick_gelu"},
         {SIGLIP("vit_base_patch32_siglip_256", "map", LAST EPS), "the vision tower alone"},
         {SIGLIP("vit_base_patch16_siglip_224", "map", EPS), "pool_type"},
         {SIGLIP("vit_base_patch16_siglip_224", "map",
@@ -544,6 +548,7 @@ static void openais_weights_are_quickgelu_whatever_the_preset(void **state)
         struct clip_model_description d = clip_model_file_description(file);
         assert_true(d.config.quick_gelu);
         d.config.quick_gelu = false;
+        d.config.text_gelu_tanh = true;
         test_ok(clip_model_description_format(&d, &text, &error), &error);
         test_write(folder, "open_clip_config.json", text.data, text.size);
         test_ok(clip_file_read(path, 1 << 28, &bytes, &error), &error);

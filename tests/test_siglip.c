@@ -98,12 +98,45 @@ static void siglip_opens_beside_its_tokenizer(void **state)
     clip_model_file_free(file);
 }
 
+/* Also the one that tells a SigLIP from a CLIP is named where it is missing. */
+static void siglip_names_a_missing_weight(void **state)
+{
+    (void)state;
+    static const char *const missing[] = {"visual.trunk.attn_pool.latent",
+                                          "visual.trunk.attn_pool.mlp.fc2.bias",
+                                          "text.text_projection.weight"};
+    struct clip_error error;
+    const char *folder = test_folder(), *path = test_path(folder, "open_clip_model.safetensors");
+    struct clip_buffer config = {0};
+    test_ok(clip_file_read("tests/reference/siglip_openclip_tiny/open_clip_config.json", 1 << 20,
+                           &config, &error), &error);
+    test_write_text(folder, "open_clip_config.json", config.data);
+    clip_buffer_release(&config);
+    for (int i = 0; i < 3; i++) {
+        struct clip_model_file *file = NULL;
+        struct clip_bundle all = {0}, left = {0};
+        test_ok(clip_safetensors_read("tests/reference/siglip_openclip_tiny/"
+                                      "open_clip_model.safetensors", &all, &error), &error);
+        for (int64_t k = 0; k < all.tensor_count; k++) {
+            if (strcmp(all.tensors[k].name, missing[i]) == 0) continue;
+            test_ok(clip_bundle_add(&left, all.tensors[k].name, &all.tensors[k].tensor, &error),
+                    &error);
+        }
+        test_ok(clip_safetensors_write(path, &left, &error), &error);
+        test_fails(clip_model_file_open(&file, folder, NULL, &error), &error, CLIP_ERR_DATA,
+                   missing[i]);
+        clip_bundle_release(&left);
+        clip_bundle_release(&all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(siglip_gives_its_hidden_states),
         cmocka_unit_test(siglip_of_open_clip_reads_texts),
         cmocka_unit_test(siglip_opens_beside_its_tokenizer),
+        cmocka_unit_test(siglip_names_a_missing_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
