@@ -1,8 +1,9 @@
 /* float32 products with AVX2 and FMA: register tiles of 6 x 16; the panels of a large product's
  * tile (150 KB) fit a second cache of 256 KB. */
 #include <immintrin.h>
+#include <string.h>
 
-#include "kernels/gemm_plain.h"
+#include "kernels/gemm_source.h"
 #include "kernels/gemm_sets.h"
 
 enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8 };
@@ -56,12 +57,6 @@ static inline vector row_units(enum clip_pack kind, const void *row, const void 
     return line_units(kind, row, i, left);
 }
 
-static inline int64_t elements_a_unit(enum clip_pack kind)
-{
-    (void)kind;
-    return 1;
-}
-
 /* 8 x 8 units: rows become columns. */
 static inline void transpose(vector r[LANES])
 {
@@ -90,8 +85,6 @@ static inline void transpose(vector r[LANES])
 #include "kernels/gemm_lanes.h"
 
 /* ---- register tiles -------------------------------------------------------------------------- */
-
-#define UNROLLED _Pragma("GCC unroll 16")
 
 /* c = f y (+ c where add), the first n lanes. Storing under a mask is slow on some processors. */
 static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)

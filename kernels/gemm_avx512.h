@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/gemm_plain.h"
+#include "kernels/gemm_source.h"
 
 enum { ROWS = 14, COLUMNS = 32, STEP = 16, LANES = 16 };
 
@@ -72,11 +72,6 @@ static inline __m512i row_units(enum clip_pack kind, const void *row, const void
     return line_units(kind, row, i, left);
 }
 
-static inline int64_t elements_a_unit(enum clip_pack kind)
-{
-    return kind == CLIP_PACK_PAIRS || kind == CLIP_PACK_PAIRS_OF_F32 ? 2 : 1;
-}
-
 /* 16 x 16 units: rows become columns. */
 static inline void transpose(__m512i r[LANES])
 {
@@ -113,8 +108,6 @@ static inline void transpose(__m512i r[LANES])
 #include "kernels/gemm_lanes.h"
 
 /* ---- register tiles -------------------------------------------------------------------------- */
-
-#define UNROLLED _Pragma("GCC unroll 16")
 
 /* Register tiles of R rows, one beside the other: PRODUCT(sum, a, b) adds a b to sum, a the unit of
  * A in all lanes. R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, and

@@ -1,12 +1,19 @@
 /* Packing by vectors of LANES units, and asking ahead, for the files of sets that have them. They
  * say before: LANES, COLUMNS; vector, store_units, no_units (zeros); line_units, row_units, which
- * read a vector; transpose, of LANES vectors; elements_a_unit; PACK_KINDS, what they multiply. */
+ * read a vector; transpose, of LANES vectors; PACK_KINDS, what they multiply. */
 #ifndef CLIP_KERNELS_GEMM_LANES_H
 #define CLIP_KERNELS_GEMM_LANES_H
 
 #include <assert.h>
 
-#include "kernels/gemm_plain.h"
+#include "kernels/gemm_source.h"
+
+#define UNROLLED _Pragma("GCC unroll 16")
+
+static inline int64_t elements_a_unit(enum clip_pack kind)
+{
+    return kind == CLIP_PACK_PAIRS || kind == CLIP_PACK_PAIRS_OF_F32 ? 2 : 1;
+}
 
 static inline __attribute__((always_inline)) void
 lines_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,

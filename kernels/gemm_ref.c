@@ -1,6 +1,9 @@
 /* Products in plain C, for every processor. */
-#include "kernels/gemm_plain.h"
+#include <string.h>
+
+#include "kernels/bf16.h"
 #include "kernels/gemm_sets.h"
+#include "kernels/gemm_source.h"
 
 enum { ROWS = 4, COLUMNS = 8, STEP = 4 };
 
@@ -24,21 +27,54 @@ static void by_rows(const struct clip_by_panels *x) { multiply(x, CLIP_GEMM_A_RO
 
 static void by_columns(const struct clip_by_panels *x) { multiply(x, 1, STEP); }
 
-static void pack_lines(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length)
+static uint32_t unit_of_f32(float x)
 {
-    plain_lines(to, from, n, length);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
-static void pack_lines_across(uint32_t *to, const struct clip_source *from, int64_t n,
-                              int64_t length)
+/* Element i of a line, as a unit of float32. */
+static uint32_t unit(enum clip_pack kind, const void *line, int64_t i)
 {
-    plain_lines_across(to, from, n, length, COLUMNS);
+    if (kind == CLIP_PACK_WIDENED) return (uint32_t)((const uint16_t *)line)[i] << 16;
+    float x = ((const float *)line)[i];
+    if (kind == CLIP_PACK_ROUNDED) return (uint32_t)clip_bf16_round(x) << 16;
+    return unit_of_f32(x);
 }
 
-static void pack_rows(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
-                      const struct clip_groups *groups)
+static void pack_lines(uint32_t *restrict to, const struct clip_source *from, int64_t n,
+                       int64_t length)
 {
-    plain_rows(to, from, n, length, groups);
+    for (int64_t i = 0; i < n; i++) {
+        const void *line = source_line(from, i);
+        for (int64_t p = 0; p < length; p++)
+            to[i * CLIP_GEMM_A_ROW + p] = unit(from->kind, line, p);
+    }
+}
+
+static void pack_lines_across(uint32_t *restrict to, const struct clip_source *from,
+                                      int64_t n, int64_t length)
+{
+    for (int64_t i = 0; i < COLUMNS; i++) {
+        const void *line = source_line(from, i);
+        for (int64_t p = 0; p < length; p++)
+            to[p * COLUMNS + i] = i < n ? unit(from->kind, line, p) : 0;
+    }
+}
+
+static void pack_rows(uint32_t *restrict to, const struct clip_source *from, int64_t n,
+                      int64_t length, const struct clip_groups *groups)
+{
+    for (int64_t p = 0; p < length; p++) {
+        const void *line = source_line(from, p);
+        for (int64_t j = 0; j < n; j += groups->width) {
+            int64_t width = n - j < groups->width ? n - j : groups->width;
+            uint32_t *at = to + j / groups->width * groups->distance + p * groups->step;
+            for (int64_t i = 0; i < width; i++) at[i] = unit(from->kind, line, j + i);
+            for (int64_t i = width; i < groups->step; i++) at[i] = 0;
+        }
+    }
 }
 
 const struct clip_gemm_set clip_gemm_ref = {

@@ -1,7 +1,7 @@
 /* Operands packed whole, block after block of k: what attention keeps of a head. */
 #include <stddef.h>
 
-#include "kernels/gemm_parts.h"
+#include "kernels/gemm_source.h"
 
 int64_t clip_whole_size(const struct clip_pace *pace, int64_t n, int64_t k)
 {
@@ -45,7 +45,7 @@ void clip_strip_pack(const struct clip_pace *pace, const struct clip_source *fro
                      int64_t k, uint32_t *to)
 {
     struct clip_source at = *from;
-    size_t element = from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS ? 2 : 4;
+    size_t element = source_element(from);
     for (int64_t p = 0; p < k; p += pace->depth, to += pace->set->strip) {
         at.data = (const char *)from->data + (size_t)p * element;
         pace->set->pack_lines(to, &at, rows, least(pace->depth, k - p));

@@ -1,0 +1,20 @@
+/* Where packing reads, whatever the instruction set. */
+#ifndef CLIP_KERNELS_GEMM_SOURCE_H
+#define CLIP_KERNELS_GEMM_SOURCE_H
+
+#include <stddef.h>
+
+#include "kernels/gemm_parts.h"
+
+static inline size_t source_element(const struct clip_source *from) /* bytes */
+{
+    return from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS ? 2 : 4;
+}
+
+/* Line i of the source. */
+static inline const void *source_line(const struct clip_source *from, int64_t i)
+{
+    return (const char *)from->data + i * from->ld * (int64_t)source_element(from);
+}
+
+#endif
