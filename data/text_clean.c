@@ -1,5 +1,6 @@
 #include "data/text_clean.h"
 
+#include <ctype.h>
 #include <string.h>
 
 const char *const clip_text_cleanings[] = {
@@ -32,10 +33,8 @@ static void drop_punctuation(struct clip_points *text)
     int64_t kept = 0;
     for (int64_t i = 0; i < text->count; i++) {
         int32_t point = text->at[i];
-        bool digit = point >= '0' && point <= '9', ascii = point > ' ' && point < 0x7F;
-        bool letter = (point | 32) >= 'a' && (point | 32) <= 'z';
-        if (point == '_') text->at[kept++] = ' ';
-        else if (digit || letter || !ascii) text->at[kept++] = point;
+        if (point == '_') point = ' ';
+        if (point > 0x7F || !ispunct(point)) text->at[kept++] = point;
     }
     text->count = kept;
 }

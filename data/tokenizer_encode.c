@@ -154,10 +154,11 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
     clip_status status = CLIP_OK;
     int64_t first = out->count;
     if (cut != NULL) *cut = false;
-    if (tokenizer->unigram && cleaning == CLIP_TEXT_CANONICALIZE) {
-        CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
-        CLIP_TRY(clip_unigram_encode(tokenizer->unigram, clean.data, clean.size, out, error));
-    } else if (tokenizer->unigram) {
+    if (tokenizer->unigram) {
+        if (cleaning == CLIP_TEXT_CANONICALIZE) {
+            CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
+            text = clean.data, n = clean.size;
+        }
         CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
     } else {
         CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));

@@ -32,10 +32,9 @@ enum clip_piece_kind { CLIP_PIECE_WORD, CLIP_PIECE_START, CLIP_PIECE_END };
 typedef clip_status (*clip_piece_handler)(void *context, enum clip_piece_kind kind,
                                           const char *piece, size_t n, struct clip_error *error);
 
-/* The compiled patterns, one a cleaning; read by all threads. */
-enum { CLIP_TEXT_CLEANINGS = CLIP_TEXT_CANONICALIZE + 1 };
+/* The compiled patterns, open_clip's and transformers'; read by all threads. */
 struct clip_splitter {
-    struct pcre2_real_code_8 *pattern[CLIP_TEXT_CLEANINGS];
+    struct pcre2_real_code_8 *pattern[2];
 };
 clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error *error);
 void clip_splitter_release(struct clip_splitter *splitter);

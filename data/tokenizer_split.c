@@ -13,17 +13,14 @@
     "\\p{L}+|" start "|" end "|'s|'t|'re|'ve|'m|'ll|'d|\\p{N}|" \
     "[^\\t-\\r\\x{85}\\p{Z}\\p{L}\\p{N}" dropped "]+"
 
-#define SIMPLE_TOKENIZER "(?i)" PATTERN("<start_of_text>", "<end_of_text>", "\\x{345}")
-
-static const char *const patterns[CLIP_TEXT_CLEANINGS] = {
-    [CLIP_TEXT_OPEN_CLIP] = SIMPLE_TOKENIZER,
-    [CLIP_TEXT_HUGGINGFACE] = PATTERN("<\\|startoftext\\|>", "<\\|endoftext\\|>", ""),
-    [CLIP_TEXT_CANONICALIZE] = SIMPLE_TOKENIZER,
+static const char *const patterns[2] = {
+    "(?i)" PATTERN("<start_of_text>", "<end_of_text>", "\\x{345}"),
+    PATTERN("<\\|startoftext\\|>", "<\\|endoftext\\|>", ""),
 };
 
 clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error *error)
 {
-    for (int i = 0; i < CLIP_TEXT_CLEANINGS; i++) {
+    for (int i = 0; i < 2; i++) {
         int code = 0;
         PCRE2_SIZE at = 0;
         splitter->pattern[i] = pcre2_compile((PCRE2_SPTR)patterns[i], PCRE2_ZERO_TERMINATED,
@@ -39,7 +36,7 @@ clip_status clip_splitter_init(struct clip_splitter *splitter, struct clip_error
 
 void clip_splitter_release(struct clip_splitter *splitter)
 {
-    for (int i = 0; i < CLIP_TEXT_CLEANINGS; i++) pcre2_code_free(splitter->pattern[i]);
+    for (int i = 0; i < 2; i++) pcre2_code_free(splitter->pattern[i]);
     *splitter = (struct clip_splitter){0};
 }
 
@@ -76,7 +73,7 @@ static clip_status split_clean(const struct clip_splitter *splitter, const char 
                                void *context, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const pcre2_code *pattern = splitter->pattern[cleaning];
+    const pcre2_code *pattern = splitter->pattern[cleaning == CLIP_TEXT_HUGGINGFACE];
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     if (match == NULL) return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for a match");
     for (size_t at = 0; at < n;) {

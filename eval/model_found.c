@@ -3,7 +3,7 @@
 
 #include "eval/model_file.h"
 
-static const char *activation_of(const struct clip_model_config *c)
+const char *clip_model_activation(const struct clip_model_config *c)
 {
     return c->quick_gelu       ? "QuickGELU"
            : c->gelu_tanh      ? "GELU by tanh"
@@ -29,7 +29,7 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_buffer_printf(out, error, "%s: %s as %s writes it, %s, %s", file->source,
                                 c->siglip ? "SigLIP" : "CLIP",
-                                file->format ? file->format : "clip.c", activation_of(c),
+                                file->format ? file->format : "clip.c", clip_model_activation(c),
                                 type_of(&file->weights)));
     CLIP_TRY(clip_buffer_printf(out, error, "; pictures of %" PRId64 " in patches of %" PRId64
                                 ", %" PRId64 " blocks of width %" PRId64 ", %" PRId64 " heads",

@@ -4,6 +4,7 @@
 
 #include "checkpoints/gguf.h"
 #include "core/progress.h"
+#include "eval/model_file.h"
 #include "eval/model_source.h"
 #include "eval/timm.h"
 
@@ -172,14 +173,12 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
         d->preprocess.floor_crop = !siglip;
         if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
-    clip_warn("%s has no description; assuming %lld and %lld heads, %s, %s mean and std; its %s "
+    clip_warn("%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
               "beside it would say", path, (long long)d->config.vision_heads,
-              (long long)d->config.text_heads,
-              d->config.gelu_tanh        ? "GELU by tanh"
-              : d->config.text_gelu_tanh ? "GELU (for texts by tanh)"
-              : d->config.quick_gelu     ? "QuickGELU (not GELU)"
-              : siglip                   ? "GELU"
-                                         : "GELU (not QuickGELU)",
+              (long long)d->config.text_heads, clip_model_activation(&d->config),
+              siglip                 ? ""
+              : d->config.quick_gelu ? " (not GELU)"
+                                     : " (not QuickGELU)",
               siglip ? "SigLIP's" : "CLIP's", beside);
     return CLIP_OK;
 }

@@ -89,6 +89,7 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
     const struct {
         const char *key;
         double theirs, ours;
+        enum { WHOLE_OR_RATIO, SMALL, FLAG } kind; /* how it is written */
     } keys[] = {
         {"embed_dim", (double)from->embed_dim, (double)mine->embed_dim},
         {"image_size", (double)from->image_size, (double)mine->image_size},
@@ -104,10 +105,10 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
         {"text_heads", (double)from->text_heads, (double)mine->text_heads},
         {"text_mlp_ratio", from->text_mlp_ratio, mine->text_mlp_ratio},
         {"norm_eps", from->norm_eps > 0 ? from->norm_eps : 1e-5,
-         mine->norm_eps > 0 ? mine->norm_eps : 1e-5},
-        {"quick_gelu", from->quick_gelu, mine->quick_gelu}, /* from here on true or false */
-        {"gelu_tanh", from->gelu_tanh, mine->gelu_tanh},
-        {"text_gelu_tanh", from->text_gelu_tanh, mine->text_gelu_tanh},
+         mine->norm_eps > 0 ? mine->norm_eps : 1e-5, SMALL},
+        {"quick_gelu", from->quick_gelu, mine->quick_gelu, FLAG},
+        {"gelu_tanh", from->gelu_tanh, mine->gelu_tanh, FLAG},
+        {"text_gelu_tanh", from->text_gelu_tanh, mine->text_gelu_tanh, FLAG},
     };
     size_t count = sizeof keys / sizeof keys[0];
     char value[128];
@@ -124,8 +125,9 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
                              "%s has %s %g, but the configuration says %g; leave the key out to "
                              "take the model's",
                              init, keys[i].key, keys[i].theirs, keys[i].ours);
-        if (i + 3 >= count) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
-        else snprintf(value, sizeof value, i + 4 == count ? "%.9g" : "%.17g", keys[i].theirs);
+        if (keys[i].kind == FLAG) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
+        else snprintf(value, sizeof value, keys[i].kind == SMALL ? "%.9g" : "%.17g",
+                      keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
     CLIP_TRY(clip_config_put(s->config, "model", "architecture",
