@@ -74,7 +74,8 @@ endif
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 PER_SET_OBJECTS = $(foreach set,$(ROWS),$(PER_SET:%=$(BUILD)/obj/%_$(set).o))
-X86_SOURCES = kernels/gemm_avx2.c kernels/gemm_avx512.c kernels/gemm_bf16.c
+X86_SOURCES = kernels/gemm_avx2.c kernels/gemm_avx512.c kernels/gemm_bf16.c \
+	kernels/gemm_amx.c
 UNUSED_SOURCES += $(if $(filter avx2,$(ROWS)),,$(X86_SOURCES))
 LIB_SOURCES = $(filter-out $(UNUSED_SOURCES) $(PER_SET:%=%.c),$(wildcard $(FOLDERS:%=%/*.c)))
 LIB_OBJECTS = $(call objects,$(LIB_SOURCES)) \
@@ -123,6 +124,7 @@ $(filter $(BUILD)/obj/data/tokenizer%.o,$(LIB_OBJECTS)): $(BUILD)/prefix
 $(BUILD)/obj/kernels/gemm_avx2.o: DEFINES = $(MARCH_avx2)
 $(BUILD)/obj/kernels/gemm_avx512.o: DEFINES = $(MARCH_avx512)
 $(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
+$(BUILD)/obj/kernels/gemm_amx.o: DEFINES = $(MARCH_avx512) -mamx-tile -mamx-bf16
 # stb_image counts on signed sums that wrap.
 $(BUILD)/obj/data/stb_image.o: DEFINES = -fwrapv
 $(BUILD)/obj/tools/cli.o $(BUILD)/obj/eval/compare.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'

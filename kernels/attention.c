@@ -75,9 +75,13 @@ static int64_t lay_out(struct work *w, int64_t rows, int64_t width, bool backwar
 
 size_t clip_attention_room(int64_t rows, int64_t width, bool backward)
 {
-    /* Pairs take half the units of float32, or less. */
-    struct work w = {.pace = clip_gemm_pace(false, 0)};
-    return (size_t)lay_out(&w, rows, width, backward, NULL) * UNIT;
+    int64_t most = 0;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct work w = {.pace = clip_gemm_pace(bf16, 0)};
+        int64_t units = lay_out(&w, rows, width, backward, NULL);
+        if (units > most) most = units;
+    }
+    return (size_t)most * UNIT;
 }
 
 static struct clip_whole whole(const struct work *w, const void *data, bool across,
@@ -166,7 +170,7 @@ static void across(const struct work *w, const float *scores, int64_t rows, int6
     int64_t mr = w->pace.set->rows, strip = column_strip(&w->pace, w->tile);
     const struct clip_groups groups = {mr, w->pace.set->step, strip};
     struct clip_source from = {scores, w->ld, clip_gemm_pack_kind(&w->pace, false)};
-    w->pace.set->pack_rows(w->columns, &from, seen, rows, &groups);
+    w->pace.set->pack_strips(w->columns, &from, seen, rows, &groups);
     struct clip_whole panels = clip_whole_pack(&w->pace, x, w->a->width, rows, w->panels);
     for (int64_t i = 0; i < seen; i += mr) {
         struct clip_strip a = {w->columns + i / mr * strip, least(mr, seen - i), true};

@@ -39,7 +39,7 @@ static void cut_for_openblas(struct clip_cut *cut)
 void clip_gemm_cut(struct clip_cut *cut)
 {
     enum { WANTED = 16, LEAST_N = 96, LEAST_M = 112 };
-    const struct clip_gemm_set *set = clip_gemm_set();
+    const struct clip_gemm_set *set = clip_gemm_pace(cut->g->multiply_bf16, cut->g->k).set;
     int64_t m = cut->rows.count, n = cut->columns.count;
     /* Few rows: each tile packs all of A again, so no more than keep the threads busy. */
     int64_t wanted = cut->packed != NULL ? WANTED : 4 * clip_threads_count();
@@ -107,7 +107,7 @@ void clip_gemm(const struct clip_gemm *g)
 
 double clip_multiply_adds(bool bf16, int64_t rounds, float *out)
 {
-    const struct clip_gemm_set *set = clip_gemm_set();
-    if (bf16 && set->dots != NULL) return set->dots(rounds, out);
+    const struct clip_gemm_set *pairs = clip_gemm_set(true);
+    if (bf16 && pairs != NULL) return pairs->multiply_adds(rounds, out);
     return clip_kernels()->multiply_adds(rounds, out);
 }

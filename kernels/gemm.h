@@ -17,7 +17,7 @@
  *
  * A sum of k bfloat16 products, which are exact in float32, is within k 2^-24 sum |a b| of the true
  * one in any order (Higham 2002, section 3.1), plus k 2^-126 times the largest factor, since
- * vdpbf16ps takes denormals for zero; so sets with and without it are within twice that of each
+ * vdpbf16ps and tdpbf16ps take denormals for zero; so any two sets are within twice that of each
  * other (tests/test_functions.c).
  *
  * The same bits for any number of threads, and for a row of C whatever other rows there are

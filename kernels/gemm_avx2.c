@@ -6,7 +6,7 @@
 #include "kernels/gemm_source.h"
 #include "kernels/gemm_sets.h"
 
-enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8 };
+enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8, WHOLE = 1 };
 
 typedef __m256i vector;
 
@@ -155,6 +155,8 @@ const struct clip_gemm_set clip_gemm_avx2 = {
     .name = "avx2",
     .rows = ROWS,
     .columns = COLUMNS,
+    .depth = CLIP_GEMM_DEPTH,
+    .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),
     .tile_columns = 96,
@@ -162,5 +164,6 @@ const struct clip_gemm_set clip_gemm_avx2 = {
     .multiply_lines = by_lines,
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,
-    .pack_rows = pack_rows,
+    .pack_panels = pack_rows,
+    .pack_strips = pack_rows,
 };

@@ -1,6 +1,8 @@
 /* float32 products with AVX-512: register tiles of 14 x 32. */
-#include "kernels/gemm_avx512.h"
 #include "kernels/gemm_sets.h"
+
+enum { ROWS = 14, STEP = 16, WHOLE = 1 };
+#include "kernels/gemm_avx512.h"
 
 static inline __m512 fma_units(__m512 sum, __m512i a, __m512i b)
 {
@@ -14,11 +16,14 @@ const struct clip_gemm_set clip_gemm_avx512 = {
     .name = "avx512",
     .rows = ROWS,
     .columns = COLUMNS,
+    .depth = CLIP_GEMM_DEPTH,
+    .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),
     .tile_columns = CLIP_TILE_N,
     .multiply = {by_rows, by_columns},
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,
-    .pack_rows = pack_rows,
+    .pack_panels = pack_rows,
+    .pack_strips = pack_rows,
 };

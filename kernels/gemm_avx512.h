@@ -6,7 +6,7 @@
 
 #include "kernels/gemm_source.h"
 
-enum { ROWS = 14, COLUMNS = 32, STEP = 16, LANES = 16 };
+enum { COLUMNS = 32, LANES = 16 };
 
 typedef __m512i vector;
 

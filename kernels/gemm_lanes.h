@@ -1,6 +1,7 @@
 /* Packing by vectors of LANES units, and asking ahead, for the files of sets that have them. They
- * say before: LANES, COLUMNS; vector, store_units, no_units (zeros); line_units, row_units, which
- * read a vector; transpose, of LANES vectors; PACK_KINDS, what they multiply. */
+ * say before: LANES, COLUMNS, WHOLE (the set's); vector, store_units, no_units (zeros); line_units,
+ * row_units, which read a vector; transpose, of LANES vectors; PACK_KINDS, what they multiply;
+ * STRIP_AT, where unit p of line i lies in a strip, p a multiple of LANES. */
 #ifndef CLIP_KERNELS_GEMM_LANES_H
 #define CLIP_KERNELS_GEMM_LANES_H
 
@@ -9,6 +10,10 @@
 #include "kernels/gemm_source.h"
 
 #define UNROLLED _Pragma("GCC unroll 16")
+
+#ifndef STRIP_AT
+#define STRIP_AT(i, p) ((i) * CLIP_GEMM_A_ROW + (p))
+#endif
 
 static inline int64_t elements_a_unit(enum clip_pack kind)
 {
@@ -23,7 +28,7 @@ lines_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int6
     for (int64_t i = 0; i < n; i++) {
         const void *line = source_line(from, i);
         for (int64_t p = 0; p < units; p += LANES)
-            store_units(to + i * CLIP_GEMM_A_ROW + p,
+            store_units(to + STRIP_AT(i, p),
                         line_units(kind, line, p * each, length - p * each));
     }
 }
@@ -38,7 +43,7 @@ lines_across_of(enum clip_pack kind, uint32_t *to, const struct clip_source *fro
     for (int64_t i = 0; i < COLUMNS; i += LANES)
         for (int64_t p = 0; p < units; p += LANES) {
             vector r[LANES];
-            int64_t rows = units - p < LANES ? units - p : LANES;
+            int64_t rows = least(divide_up(units - p, WHOLE) * WHOLE, LANES);
             for (int64_t k = 0; k < LANES && i + k < n; k++) {
                 const char *later = (const char *)source_line(from, i + k) + p / LANES * step;
                 for (int64_t b = 0; b < step; b += 64) __builtin_prefetch(later + AHEAD + b);
@@ -78,6 +83,9 @@ rows_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64
                 store_units(group + i, row_units(kind, row, next, j + i, left - i));
         }
     }
+    for (int64_t units = divide_up(length, each); units % WHOLE != 0; units++, to += step)
+        for (int64_t j = 0, g = 0; j < n; j += width, g += groups->distance)
+            for (int64_t i = 0; i < step; i += LANES) store_units(to + g + i, no_units());
 }
 
 /* The kind becomes a constant. */

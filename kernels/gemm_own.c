@@ -34,12 +34,14 @@ struct work {
     bool first, last;   /* of the blocks */
 };
 
-/* Where the sums of the tile's row i wait, and the distance to the next row's. */
+/* Where the sums of the tile's row i wait, and the distance to the next row's. Sums of packed
+ * operands that are whole with one block are finished strip by strip, in the same place. */
 static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
 {
     const struct clip_matrix *c = &w->g->c;
     *ld = w->sums_in_c ? c->ld : w->tile.n;
     if (w->sums_in_c) return (float *)c->data + (w->tile.row + i) * c->ld + w->tile.column;
+    if (w->packed != NULL && w->first && w->last && !w->g->accumulate) i %= w->pace.set->rows;
     return w->room.sums + i * w->tile.n;
 }
 
@@ -61,7 +63,7 @@ static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t
     };
     bool lines = w->packed != NULL && w->packed->a == NULL;
     x.c = sums_at(w, i, &x.ldc) + j;
-    (lines ? w->pace.set->multiply_lines : w->pace.multiply[w->g->a.transpose])(&x);
+    (lines ? w->pace.set->multiply_lines : w->pace.set->multiply[w->g->a.transpose])(&x);
 }
 
 static void finish(const struct work *w, int64_t i, int64_t rows)

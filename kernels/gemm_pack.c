@@ -13,11 +13,11 @@ static int64_t depth_of(int64_t k, int64_t most)
 
 struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k)
 {
-    const struct clip_gemm_set *set = clip_gemm_set();
-    bool pairs = multiply_bf16 && set->multiply_pairs[0] != NULL;
+    const struct clip_gemm_set *set = multiply_bf16 ? clip_gemm_set(true) : NULL;
+    bool pairs = set != NULL;
+    if (!pairs) set = clip_gemm_set(false);
     return (struct clip_pace){set, multiply_bf16, pairs,
-                              depth_of(k, pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH),
-                              pairs ? set->multiply_pairs : set->multiply};
+                              depth_of(k, pairs ? 2 * set->depth : set->depth)};
 }
 
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16)
@@ -34,7 +34,8 @@ bool clip_gemm_lines(const struct clip_pace *pace, const struct clip_operand *x)
 
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length)
 {
-    return pace->pairs ? (length + 1) / 2 : length;
+    int64_t units = pace->pairs ? (length + 1) / 2 : length, whole = pace->set->whole;
+    return divide_up(units, whole) * whole;
 }
 
 int64_t clip_gemm_panel_size(const struct clip_pace *pace, int64_t length)
@@ -60,7 +61,7 @@ void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_opera
     struct clip_source from = a->transpose ? source(pace, a, k->begin, rows->begin)
                                            : source(pace, a, rows->begin, k->begin);
     if (a->transpose) {
-        pace->set->pack_rows(to, &from, rows->count, k->count, &strips);
+        pace->set->pack_strips(to, &from, rows->count, k->count, &strips);
         return;
     }
     for (int64_t r = 0; r < rows->count; r += mr, to += pace->set->strip) {
@@ -78,7 +79,7 @@ void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_opera
     struct clip_source from = b->transpose ? source(pace, b, columns->begin, k->begin)
                                            : source(pace, b, k->begin, columns->begin);
     if (!b->transpose) {
-        pace->set->pack_rows(to, &from, columns->count, k->count, &panels);
+        pace->set->pack_panels(to, &from, columns->count, k->count, &panels);
         return;
     }
     for (int64_t c = 0; c < columns->count; c += nr, to += panels.distance) {

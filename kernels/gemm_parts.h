@@ -15,16 +15,17 @@ enum {
     CLIP_GEMM_DEPTH = 384,     /* units of k in a block */
     CLIP_GEMM_A_ROW = 400,     /* units from row to row of a strip packed by rows: rows of one
                                   strip must not fall on one another in the cache */
-    CLIP_GEMM_MOST_ROWS = 14,  /* of a register tile of any set */
+    CLIP_GEMM_MOST_ROWS = 32,  /* of a register tile of any set */
+    CLIP_GEMM_MOST_STEP = 32,
     CLIP_GEMM_MOST_COLUMNS = 32,
     CLIP_GEMM_GAP = 48,        /* units between strips, between panels, for the same reason */
 };
-/* From strip to strip of a set's rows and step. */
+/* From strip to strip of a set that packs by rows or, `step` units a k, by columns. */
 #define CLIP_GEMM_STRIP(rows, step)                                                           \
     ((rows) * CLIP_GEMM_A_ROW > CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP                      \
          ? (rows) * CLIP_GEMM_A_ROW                                                           \
          : CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP)
-enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_STRIP(CLIP_GEMM_MOST_ROWS, 16) };
+enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_DEPTH * CLIP_GEMM_MOST_STEP + CLIP_GEMM_GAP };
 
 /* What lies in memory, and what it becomes when packed. */
 enum clip_pack { CLIP_PACK_F32, CLIP_PACK_ROUNDED, CLIP_PACK_WIDENED, CLIP_PACK_PAIRS_OF_F32,
@@ -62,31 +63,35 @@ struct clip_by_panels {
 };
 typedef void (*clip_multiply_fn)(const struct clip_by_panels *x);
 
+/* What multiplies float32, or pairs of bfloat16. */
 struct clip_gemm_set {
     const char *name;
     int64_t rows, columns;
-    int64_t step;  /* units from k to k of a strip packed by columns, at least its rows */
+    int64_t depth; /* units of k in a block, at most CLIP_GEMM_DEPTH */
+    int64_t whole; /* units of k are packed in multiples of this, filled up with zeros */
+    int64_t step;  /* units from k to k of a strip packed from columns, at least its rows */
     int64_t strip; /* units from strip to strip */
     int64_t tile_columns; /* of a tile of a large product: its panels fit the second cache */
-    /* float32, and pairs of bfloat16 (NULL: it is multiplied as float32 rounded when packed);
-     * [0]: a packed by rows, a[i * A_ROW + p], [1]: by columns, a[p * step + i] */
-    clip_multiply_fn multiply[2], multiply_pairs[2];
+    /* [0]: a packed by pack_lines, [1]: by pack_strips */
+    clip_multiply_fn multiply[2];
     /* float32 as it lies in memory, a[i * lda + p]; NULL where tiles have so many rows that these
      * would fall on one another in the cache */
     clip_multiply_fn multiply_lines;
-    /* `length` elements along k of n lines, each a row of the source: unit p of line i goes to
-     * to[i * A_ROW + p], or transposed to to[p * columns + i], lines up to `columns` filled with
-     * zeros. An odd element is paired with zero. */
+    /* `length` elements along k of n lines, each a row of the source, become a strip: unit p of
+     * line i goes to to[i * A_ROW + p] (but see gemm_amx.c); or a panel: to to[p * columns + i],
+     * lines up to `columns` filled with zeros. An odd element is paired with zero. */
     void (*pack_lines)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length);
     void (*pack_lines_across)(uint32_t *to, const struct clip_source *from, int64_t n,
                               int64_t length);
     /* `length` rows of the source are k, each of n elements, which are dealt out to groups of
-     * `width` (a strip's rows, a panel's columns): element g width + i of unit p goes to
+     * `width` (a panel's columns, a strip's rows): element g width + i of unit p goes to
      * to[g * distance + p * step + i]; the last group is filled up to `step` with zeros. Rows are
      * read from end to end, which memory likes better than a group at a time. */
-    void (*pack_rows)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
-                      const struct clip_groups *groups);
-    double (*dots)(int64_t rounds, float *out); /* clip_multiply_adds of pairs, or NULL */
+    void (*pack_panels)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
+                        const struct clip_groups *groups);
+    void (*pack_strips)(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
+                        const struct clip_groups *groups);
+    double (*multiply_adds)(int64_t rounds, float *out); /* of pairs: clip_multiply_adds */
 };
 
 /* How a product is multiplied: by which set, whether rounded, whether in pairs, elements of k in a
@@ -95,7 +100,6 @@ struct clip_pace {
     const struct clip_gemm_set *set;
     bool round, pairs;
     int64_t depth;
-    const clip_multiply_fn *multiply;
 };
 
 struct clip_span { /* [begin, begin + count) */
@@ -213,7 +217,9 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
                    const struct clip_tile *tile);
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile);
 
-const struct clip_gemm_set *clip_gemm_set(void); /* the processor's, or CLIP_KERNELS' (table.c) */
+/* The processor's, or CLIP_KERNELS' (table.c), for float32 or for pairs of bfloat16 (NULL: these
+ * are multiplied as float32 rounded when packed). */
+const struct clip_gemm_set *clip_gemm_set(bool pairs);
 bool clip_gemm_by_openblas(void);                /* clip_gemm's products are OpenBLAS's instead */
 
 #endif

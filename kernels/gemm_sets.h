@@ -4,6 +4,9 @@
 
 #include "kernels/gemm_parts.h"
 
-extern const struct clip_gemm_set clip_gemm_ref, clip_gemm_avx2, clip_gemm_avx512, clip_gemm_bf16;
+/* float32 */
+extern const struct clip_gemm_set clip_gemm_ref, clip_gemm_avx2, clip_gemm_avx512;
+/* pairs of bfloat16 */
+extern const struct clip_gemm_set clip_gemm_bf16, clip_gemm_amx;
 
 #endif

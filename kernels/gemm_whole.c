@@ -35,7 +35,7 @@ void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
         x.k = clip_gemm_units(pace, least(pace->depth, k - p));
         x.panel = clip_gemm_panel_size(pace, least(pace->depth, b->k - p));
         x.add = add || p > 0;
-        pace->multiply[a->by_columns](&x);
+        pace->set->multiply[a->by_columns](&x);
         x.a += pace->set->strip;
         x.b += panels * x.panel;
     }

@@ -4,6 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels/gemm_sets.h"
 
@@ -13,27 +18,50 @@ extern const struct clip_kernels clip_kernels_ref, clip_kernels_avx2, clip_kerne
 struct choice {
     const char *name;
     const struct clip_kernels *rows;
-    const struct clip_gemm_set *products;
+    const struct clip_gemm_set *products, *pairs; /* of float32, of bfloat16 or NULL */
     bool openblas; /* large products by OpenBLAS */
 };
+
+enum { MOST_CHOICES = 6 };
 
 static struct choice chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+#ifdef __x86_64__
+/* Are there AMX tiles of bfloat16, and does Linux save them for this process? It does for one that
+ * asks (Documentation/arch/x86/xstate.rst); for all its threads. */
+static bool tiles_granted(void)
+{
+    enum { TILE = 1 << 24, BF16 = 1 << 22, ASK = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILE) && (d & BF16) &&
+           syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+}
+#endif
+
 /* What this processor runs, the best last; OpenBLAS takes the best rows. Returns how many. */
-static int list(struct choice choices[5])
+static int list(struct choice choices[MOST_CHOICES])
 {
     int n = 1;
-    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, false};
+    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, false};
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, false};
+        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, NULL, false};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        choices[n++] = (struct choice){"avx512", &clip_kernels_avx512, &clip_gemm_avx512, false};
-        if (__builtin_cpu_supports("avx512bf16"))
-            choices[n++] = (struct choice){"bf16", &clip_kernels_avx512, &clip_gemm_bf16, false};
+        struct choice choice = {"avx512", &clip_kernels_avx512, &clip_gemm_avx512, NULL, false};
+        choices[n++] = choice;
+        if (__builtin_cpu_supports("avx512bf16")) {
+            choice.name = "bf16";
+            choice.pairs = &clip_gemm_bf16;
+            choices[n++] = choice;
+        }
+        if (tiles_granted()) {
+            choice.name = "amx";
+            choice.pairs = &clip_gemm_amx;
+            choices[n++] = choice;
+        }
     }
 #endif
     choices[n] = choices[n - 1];
@@ -44,7 +72,7 @@ static int list(struct choice choices[5])
 
 static void choose(void)
 {
-    struct choice choices[5];
+    struct choice choices[MOST_CHOICES];
     int n = list(choices);
     chosen = choices[n - 2];
     const char *wish = getenv("CLIP_KERNELS");
@@ -65,10 +93,10 @@ const struct clip_kernels *clip_kernels(void)
     return chosen.rows;
 }
 
-const struct clip_gemm_set *clip_gemm_set(void)
+const struct clip_gemm_set *clip_gemm_set(bool pairs)
 {
     pthread_once(&once, choose);
-    return chosen.products;
+    return pairs ? chosen.pairs : chosen.products;
 }
 
 bool clip_gemm_by_openblas(void)

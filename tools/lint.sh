@@ -117,7 +117,7 @@ check_globals() {
 # compile LEFT_OUT COMPILER FLAG...: every file but one, warnings as errors; with the instructions
 # that some files of kernels/ are written in.
 instructions=
-[ "$(uname -m)" = x86_64 ] && instructions="-march=x86-64-v4 -mavx512bf16"
+[ "$(uname -m)" = x86_64 ] && instructions="-march=x86-64-v4 -mavx512bf16 -mamx-tile -mamx-bf16"
 compile() {
     local left_out=$1
     shift
