@@ -162,6 +162,7 @@ const struct clip_gemm_set clip_gemm_avx2 = {
     .tile_columns = 96,
     .multiply = {by_rows, by_columns},
     .multiply_lines = by_lines,
+    .few_rows_as_panels = true,
     .pack_lines = pack_lines,
     .pack_lines_across = pack_lines_across,
     .pack_panels = pack_rows,

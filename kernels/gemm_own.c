@@ -3,8 +3,8 @@
  * Block by block of k, strips of A stay in the first cache while they pass the panels of B, which
  * stay in the second. Operands come packed (gemm_packed.c); where a product has few rows, packing
  * is most of the work and is done here: all of A, then panel after panel of B, each used where it
- * lies as soon as it is packed. Or, by a set whose register tiles are narrow, only A is packed, as
- * panels, and the rows of op(B)^T are multiplied by it where they lie (of_lines). */
+ * lies as soon as it is packed. Or, by a set whose panels are narrow, only A is packed, as panels,
+ * and the rows of op(B)^T are multiplied by it where they lie (of_lines). */
 #include <string.h>
 
 #include "core/threads.h"
@@ -203,7 +203,8 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    w.lines = clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose && g->b.transpose;
+    w.lines = w.pace.set->few_rows_as_panels && clip_gemm_lines(&w.pace, &g->b) &&
+              g->alpha == 1 && !g->a.transpose && g->b.transpose;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;

@@ -72,10 +72,20 @@ static void pack_piece(void *context, int64_t i)
     }
 }
 
-/* Rows a multiple of 4 KB apart fall on one another in the cache. */
+/* Do too many rows of a register tile fall on one another in the first cache, whose ways hold 4 KB
+ * each? */
+static bool rows_collide(int64_t rows, int64_t ld)
+{
+    enum { WAY = 4096, MOST = 4 };
+    int64_t period = WAY; /* the largest power of two that divides their distance */
+    while (ld * (int64_t)sizeof(float) % period != 0) period /= 2;
+    return rows * period > MOST * WAY;
+}
+
 static bool rows_in_place(const struct clip_gemm *g, const struct clip_pace *pace)
 {
-    return clip_gemm_lines(pace, &g->a) && !g->a.transpose && g->a.ld % 1024 != 0;
+    return clip_gemm_lines(pace, &g->a) && !g->a.transpose &&
+           !rows_collide(pace->set->rows, g->a.ld);
 }
 
 static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool with_b)

@@ -74,9 +74,11 @@ struct clip_gemm_set {
     int64_t tile_columns; /* of a tile of a large product: its panels fit the second cache */
     /* [0]: a packed by pack_lines, [1]: by pack_strips */
     clip_multiply_fn multiply[2];
-    /* float32 as it lies in memory, a[i * lda + p]; NULL where tiles have so many rows that these
-     * would fall on one another in the cache */
+    /* float32 as it lies in memory, a[i * lda + p], or NULL */
     clip_multiply_fn multiply_lines;
+    /* Of a product of few rows those are packed as panels, and lines of op(B)^T multiplied by them
+     * where they lie: good where few rows fill panels. */
+    bool few_rows_as_panels;
     /* `length` elements along k of n lines, each a row of the source, become a strip: unit p of
      * line i goes to to[i * A_ROW + p] (but see gemm_amx.c); or a panel: to to[p * columns + i],
      * lines up to `columns` filled with zeros. An odd element is paired with zero. */
@@ -127,7 +129,7 @@ static inline struct clip_span span_piece(const struct clip_span *span, int64_t 
 /* Blocks of k are equal where there are several, and at most CLIP_GEMM_DEPTH units. */
 struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k);
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16);
-/* Can the set multiply rows of x where they lie, along k? */
+/* Can the set multiply rows of x, which lie along k, where they lie? */
 bool clip_gemm_lines(const struct clip_pace *pace, const struct clip_operand *x);
 /* Of `length` elements of k, at most a block: units; units from panel to panel. */
 int64_t clip_gemm_units(const struct clip_pace *pace, int64_t length);
