@@ -117,6 +117,11 @@ check "... as if it had from the start" run 0 $(train) $still --set train.early_
 check "... to the same validations" cmp "$folder/early/metrics.jsonl" "$folder/late/metrics.jsonl"
 check "without patience it goes to its end" prints 0 'finished after 40 steps' $(train) $still \
     --output patient
+check "of equal recalls a lower loss is better: it does not stop" prints 0 \
+    'finished after 40 steps' $(train) $still --set optim.lr=1e-7 --set train.early_stop=2 \
+    --output slow
+check "... for the recalls are equal" \
+    test "$(field slow image_retrieval_recall@1 | sort -u | wc -l)" = 1
 check "early stopping needs something to stop by" says 2 'is never measured' $(train) \
     --set data.val_data= --set train.early_stop=2 --output none
 

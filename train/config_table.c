@@ -133,7 +133,7 @@ const struct clip_key clip_config_keys[] = {
     REAL(train, distill_weight, "1", 0, 1e6, false, "loss = contrastive + weight x distillation"),
     CHOICE(train, best_metric, "val_loss",
            "val_loss|image_retrieval_recall@1|text_retrieval_recall@1|acc1",
-           "what best.h5 is chosen by"),
+           "what best.h5 is chosen by; of equals, by val_loss"),
     INT(train, early_stop, "0", 0, 1e6, false,
         "validations without a better best_metric that end the run; 0: it goes to its end"),
     CHOICE_OF(train, recompute, "none", "none|mlp|block", false,

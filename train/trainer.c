@@ -14,6 +14,10 @@
 #include "train/validate.h"
 #include "train/watch.h"
 
+struct found { /* by a validation; NaN where it is not measured */
+    double metric, loss;
+};
+
 struct trainer {
     const struct clip_train_options *options;
     struct clip_setup setup;
@@ -24,7 +28,7 @@ struct trainer {
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
     char metric[32];
-    double best, first; /* of metric; first: of the model that --init gave */
+    struct found best, first; /* first: by the model that --init gave */
     int64_t best_step, saved_step;
     int64_t validated; /* the step of the last validation */
     int64_t stale;     /* validations since the best one */
@@ -37,16 +41,20 @@ static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw
 
 /* ---- checkpoints ---- */
 
+static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : NULL; }
+
 static json_t *state_of(const struct trainer *t)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*}", "step",
-                     (json_int_t)steps_done(t),
-                     "epoch", (json_int_t)t->position.epoch, "index", (json_int_t)t->position.index,
-                     "samples", (json_int_t)t->samples, "seed",
-                     (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
-                     isfinite(t->best) ? t->best : 0.0, "best_step", (json_int_t)t->best_step,
-                     "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
-                     isfinite(t->first) ? json_real(t->first) : NULL);
+    const struct found *best = &t->best, *first = &t->first;
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*}", "step",
+        (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
+        (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
+        (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
+        isfinite(best->metric) ? best->metric : 0.0, "best_step", (json_int_t)t->best_step,
+        "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
+        real_or_null(first->metric), "best_loss", real_or_null(best->loss), "first_loss",
+        real_or_null(first->loss));
 }
 
 static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
@@ -76,7 +84,7 @@ static clip_status save(struct trainer *t, bool best, struct clip_error *error)
     CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, error));
     CLIP_TRY(add_texts(t, &bundle, error));
     CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
-    if (t->setup.model->config.lora.rank > 0 && (best || !isfinite(t->best)))
+    if (t->setup.model->config.lora.rank > 0 && (best || !isfinite(t->best.metric)))
         CLIP_TRY(clip_adapter_write(&t->setup, t->run.folder,
                                     t->options->init != NULL ? t->options->init : "", error));
     t->saved_step = steps_done(t);
@@ -122,11 +130,13 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
     const char *metric;
     json_t *json = text != NULL ? clip_json_parse(text->value, text->size, name, error) : NULL;
     bool whole = json != NULL &&
-                 json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I, s?I, s?I, s?F}",
-                             "step", &step, "epoch", &epoch, "index", &index, "samples", &samples,
-                             "seed", &seed, "best_metric", &metric, "best", &t->best, "best_step",
-                             &best_step, "validated", &validated, "stale", &stale, "first",
-                             &t->first) == 0;
+                 json_unpack(
+                     json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I, s?I, s?I, s?F, s?F, s?F}",
+                     "step", &step, "epoch", &epoch, "index", &index, "samples", &samples, "seed",
+                     &seed, "best_metric", &metric, "best", &t->best.metric, "best_step",
+                     &best_step, "validated", &validated, "stale", &stale, "first",
+                     &t->first.metric, "best_loss", &t->best.loss, "first_loss",
+                     &t->first.loss) == 0;
     if (!whole || step < 0 || epoch < 0 || index < 0 || epoch > UINT32_MAX) {
         json_decref(json);
         return clip_fail(error, CLIP_ERR_FORMAT,
@@ -141,9 +151,9 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
     t->best_step = best_step;
     if (strcmp(metric, t->metric) != 0) { /* another measure: nothing is known of it yet */
         t->best_step = t->stale = 0;
-        t->first = NAN;
+        t->first = (struct found){NAN, NAN};
     }
-    if (t->best_step == 0) t->best = NAN;
+    if (t->best_step == 0) t->best = (struct found){NAN, NAN};
     json_decref(json);
     return CLIP_OK;
 }
@@ -191,18 +201,13 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
     return status;
 }
 
-/* Is `value` better than the best so far? Losses fall, everything else rises. */
-static bool is_better(const struct trainer *t, double value)
+/* Is `a` better than `b`? Losses fall, everything else rises; of equals, which few pictures make
+ * often, the one with the lower loss is. */
+static bool is_better(const struct trainer *t, const struct found *a, const struct found *b)
 {
-    if (!isfinite(value)) return false;
-    if (!isfinite(t->best)) return true;
-    return strcmp(t->metric, "val_loss") == 0 ? value < t->best : value > t->best;
-}
-
-/* Did training find anything better than what --init gave? */
-static bool improved(const struct trainer *t)
-{
-    return strcmp(t->metric, "val_loss") == 0 ? t->best < t->first : t->best > t->first;
+    if (!isfinite(a->metric) || !isfinite(b->metric)) return isfinite(a->metric);
+    if (strcmp(t->metric, "val_loss") == 0) return a->metric < b->metric;
+    return a->metric > b->metric || (a->metric >= b->metric && a->loss < b->loss);
 }
 
 static void show_metrics(const struct trainer *t, json_t *metrics)
@@ -221,13 +226,19 @@ static void show_metrics(const struct trainer *t, json_t *metrics)
     clip_say("%s", text);
 }
 
-/* Measures and writes metrics.jsonl; *value is the metric's, NaN where it is not measured. */
-static clip_status measure(struct trainer *t, double *value, struct clip_error *error)
+static double number_or_nan(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return value != NULL ? json_number_value(value) : NAN;
+}
+
+/* Measures and writes metrics.jsonl. */
+static clip_status measure(struct trainer *t, struct found *found, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     double started = clip_seconds();
     json_t *metrics = clip_validate(&t->setup, t->validated == 0, error), *line = NULL;
-    *value = NAN;
+    *found = (struct found){NAN, NAN};
     CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
     line = json_pack("{s:I, s:f}", "step", (json_int_t)steps_done(t), "epoch",
                      (double)steps_done(t) / (double)t->setup.steps_per_epoch);
@@ -237,8 +248,7 @@ static clip_status measure(struct trainer *t, double *value, struct clip_error *
     }
     CLIP_TRY(clip_watch_line(&t->watch, CLIP_WATCH_VALIDATION, line, error));
     show_metrics(t, metrics);
-    if (json_object_get(metrics, t->metric) != NULL)
-        *value = json_number_value(json_object_get(metrics, t->metric));
+    *found = (struct found){number_or_nan(metrics, t->metric), number_or_nan(metrics, "val_loss")};
     t->validated = steps_done(t);
 out:
     t->since += clip_seconds() - started; /* validation is not training time */
@@ -250,13 +260,13 @@ out:
 /* Validates and remembers the best; *best tells whether this is it. */
 static clip_status validate(struct trainer *t, bool *best, struct clip_error *error)
 {
-    double value;
-    clip_status status = measure(t, &value, error);
+    struct found found;
+    clip_status status = measure(t, &found, error);
     if (status != CLIP_OK) return status;
-    *best = is_better(t, value);
+    *best = is_better(t, &found, &t->best);
     t->stale = *best ? 0 : t->stale + 1;
     if (*best) {
-        t->best = value;
+        t->best = found;
         t->best_step = steps_done(t);
     }
     return CLIP_OK;
@@ -296,7 +306,7 @@ static void show_page(struct trainer *t, enum clip_report_state state, bool fres
                                       .step = steps_done(t),
                                       .samples_seen = t->samples,
                                       .metric = t->metric,
-                                      .best = t->best,
+                                      .best = t->best.metric,
                                       .best_step = t->best_step};
     clip_watch_page(&t->watch, &facts, fresh);
     t->since += clip_seconds() - started;
@@ -451,7 +461,8 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
                            struct clip_train_summary *summary, struct clip_error *error)
 {
     clip_status status;
-    struct trainer t = {.options = options, .best = NAN, .first = NAN, .run = {.lock = -1}};
+    struct trainer t = {.options = options, .best = {NAN, NAN}, .first = {NAN, NAN},
+                        .run = {.lock = -1}};
     CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
     CLIP_TRY(choose_metric(&t, error));
     CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
@@ -473,15 +484,16 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->step = steps_done(&t);
     summary->steps = t.setup.steps;
     summary->samples = t.samples;
-    summary->best = t.best;
+    summary->best = t.best.metric;
     summary->best_step = t.best_step;
     summary->stopped_early = stops_early(&t);
     summary->peak_rss_bytes = clip_bench_peak_rss();
     snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
-    if (status == CLIP_OK && isfinite(t.first) && isfinite(t.best) && !improved(&t))
+    if (status == CLIP_OK && isfinite(t.first.metric) && isfinite(t.best.metric) &&
+        !is_better(&t, &t.best, &t.first))
         clip_warn("no validation was better than the model that the run started from (%s %.4f; "
                   "the best was %.4f): keep that model, or try a lower [optim] lr",
-                  t.metric, t.first, t.best);
+                  t.metric, t.first.metric, t.best.metric);
 out:
     clip_watch_close(&t.watch);
     clip_loader_free(t.loader);
