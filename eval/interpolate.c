@@ -46,6 +46,19 @@ static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
     return a->ndim == b->ndim && memcmp(a->shape, b->shape, bytes) == 0;
 }
 
+static double norm_eps(const struct clip_model *x)
+{
+    return x->config.norm_eps > 0 ? x->config.norm_eps : 1e-5;
+}
+
+static bool same_preprocess(const struct clip_preprocess *a, const struct clip_preprocess *b)
+{
+    return a->image_size == b->image_size && a->interpolation == b->interpolation &&
+           a->resize_mode == b->resize_mode && a->shortest == b->shortest &&
+           a->floor_crop == b->floor_crop && memcmp(a->mean, b->mean, sizeof a->mean) == 0 &&
+           memcmp(a->std, b->std, sizeof a->std) == 0;
+}
+
 clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_model_file *b,
                            struct clip_error *error)
 {
@@ -63,12 +76,11 @@ clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_mo
         (clip_vision_activation(&x->config) != clip_vision_activation(&y->config) ||
          clip_text_activation(&x->config) != clip_text_activation(&y->config)))
         differs = "activation";
-    if (differs == NULL && (a->preprocess.interpolation != b->preprocess.interpolation ||
-                            a->preprocess.resize_mode != b->preprocess.resize_mode ||
-                            memcmp(a->preprocess.mean, b->preprocess.mean,
-                                   sizeof a->preprocess.mean) != 0))
+    if (differs == NULL && fabs(norm_eps(x) - norm_eps(y)) > 0) differs = "LayerNorm's epsilon";
+    if (differs == NULL && !same_preprocess(&a->preprocess, &b->preprocess))
         differs = "preprocessing";
     if (differs == NULL && !same_tokenizer(a->tokenizer, b->tokenizer)) differs = "tokenizer";
+    if (differs == NULL && a->cleaning != b->cleaning) differs = "cleaning of texts";
     if (differs == NULL) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s and %s differ in their %s; only a model and what was fine-tuned from it "

@@ -7,18 +7,25 @@
 #include "eval/interpolate.h"
 #include "tests/support.h"
 
-static void weights_are_mixed(void **state)
+static struct clip_model_config small_config(void)
 {
-    (void)state;
     struct clip_error error = {0};
     struct clip_model_config config;
-    struct clip_model *models[3];
     test_ok(clip_model_preset(&config, "vit-b-32", &error), &error);
     config.vision_width = config.text_width = 16;
     config.vision_heads = config.text_heads = 2;
     config.vision_layers = config.text_layers = 1;
     config.vocab_size = 40;
     config.embed_dim = 8;
+    return config;
+}
+
+static void weights_are_mixed(void **state)
+{
+    (void)state;
+    struct clip_error error = {0};
+    struct clip_model_config config = small_config();
+    struct clip_model *models[3];
     for (int i = 0; i < 3; i++) {
         test_ok(clip_model_create(&models[i], &config, &error), &error);
         clip_model_init(models[i], (uint64_t)i + 1);
@@ -60,11 +67,43 @@ static void rule_keeps_the_old_task(void **state)
     assert_int_equal(chosen(only_old, 3, 0.8), 1);
 }
 
+static void refused(const struct clip_model_file *a, const struct clip_model_file *b,
+                    const char *what)
+{
+    struct clip_error error = {0};
+    assert_int_equal(clip_mix_check(a, b, &error), CLIP_ERR_DATA);
+    if (strstr(error.message, what) == NULL) fail_msg("%s: not of %s", error.message, what);
+}
+
+static void models_that_differ_are_refused(void **state)
+{
+    (void)state;
+    struct clip_error error = {0};
+    struct clip_model_config config = small_config();
+    struct clip_model_file a = {.source = (char[]){"a"}}, b = {.source = (char[]){"b"}};
+    test_ok(clip_model_create(&a.model, &config, &error), &error);
+    test_ok(clip_model_create(&b.model, &config, &error), &error);
+    test_ok(clip_mix_check(&a, &b, &error), &error);
+    b.model->config.norm_eps = 1e-5; /* what 0 stands for */
+    test_ok(clip_mix_check(&a, &b, &error), &error);
+    b.model->config.norm_eps = 1e-6;
+    refused(&a, &b, "LayerNorm's epsilon");
+    b.model->config.norm_eps = 0;
+    b.preprocess.std[2] = 0.5f;
+    refused(&a, &b, "preprocessing");
+    b.preprocess.std[2] = 0;
+    b.cleaning = CLIP_TEXT_CANONICALIZE;
+    refused(&a, &b, "cleaning of texts");
+    clip_model_free(a.model);
+    clip_model_free(b.model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_are_mixed),
         cmocka_unit_test(rule_keeps_the_old_task),
+        cmocka_unit_test(models_that_differ_are_refused),
     };
     return cmocka_run_group_tests_name("interpolate", tests, NULL, NULL);
 }
