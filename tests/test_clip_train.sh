@@ -56,7 +56,8 @@ back_at() {
     ln -f "$run/checkpoints/step_$1.h5" "$run/last.h5"
 }
 
-# stopped SIGNAL CODE PLACE: a run that is sent the signal once it has a checkpoint.
+# stopped SIGNAL CODE PLACE: a run that is sent the signal once it has a checkpoint; and again at
+# once, as timeout sends it to the program and then to its group.
 stopped() {
     local place=$folder/$3 pid status
     mkdir -p "$place"
@@ -67,6 +68,8 @@ stopped() {
         if [ -e "$place/run/last.h5" ]; then break; fi
         sleep 0.01
     done
+    kill "-$1" "$pid"
+    while grep -q '^ShdPnd:.*[1-9]' "/proc/$pid/status"; do :; done
     kill "-$1" "$pid"
     wait "$pid" 2>/dev/null
     status=$?

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "core/progress.h"
 #include "core/threads.h"
 
 #ifndef CLIP_VERSION
@@ -305,15 +306,26 @@ out:
 }
 
 static volatile sig_atomic_t caught; /* what a handler may touch has to be global */
+static volatile double caught_at;
 
+/* The first is a wish to stop, a later one ends the program at once. timeout(1) and Ctrl-C under a
+ * shell script send the same wish twice, to the program and to its group: what comes within half a
+ * second is one. */
 static void on_signal(int number_of_signal)
 {
-    caught = number_of_signal;
+    double now = clip_seconds();
+    if (caught == 0) {
+        caught_at = now;
+        caught = number_of_signal;
+    } else if (now - caught_at > 0.5) {
+        signal(number_of_signal, SIG_DFL);
+        raise(number_of_signal); /* when this returns */
+    }
 }
 
 const volatile sig_atomic_t *clip_cli_catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
