@@ -12,7 +12,6 @@
 /* What the set is made of. */
 enum {
     CAPTIONS_PER_PICTURE = 4, /* rows of train.csv a picture, of different kinds where it can be */
-    TWO_OBJECTS = 15,         /* of 100 training pictures */
     OUTLINED = 30,            /* of 100 objects */
     VAL_PICTURES = 1000,      /* one caption each */
     SEEN_PER_CLASS = 60,      /* zero-shot pictures: 36 classes x 60 */
@@ -138,11 +137,11 @@ static void make_one(struct clip_shapes_scene *s, struct clip_rng *rng, int colo
 }
 
 void clip_shapes_scene_make(struct clip_shapes_scene *scene, uint64_t seed,
-                            enum clip_shapes_split split, int64_t number)
+                            enum clip_shapes_split split, int64_t number, int64_t two_objects)
 {
     struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_DRAW, (uint32_t)split, (uint64_t)number);
     memset(scene, 0, sizeof *scene);
-    if (clip_rng_below(&rng, 100) < TWO_OBJECTS) {
+    if ((int64_t)clip_rng_below(&rng, 100) < two_objects) {
         make_two(scene, &rng);
     } else {
         int pair = seen_pair(&rng);
@@ -176,7 +175,7 @@ static void scene_of(const struct part *part, int64_t number, struct clip_shapes
 {
     uint64_t seed = part->options->seed;
     if (part->classes == 0) {
-        clip_shapes_scene_make(scene, seed, part->split, number);
+        clip_shapes_scene_make(scene, seed, part->split, number, part->options->two_objects);
         return;
     }
     int pair = part->pairs[number / part->per_class];
@@ -319,6 +318,7 @@ clip_status clip_shapes_write(const struct clip_shapes_options *options,
     int64_t total = 0, done = 0;
     CLIP_TRY(clip_demo_check_range("--count", options->count, 1, 10000000, error));
     CLIP_TRY(clip_demo_check_range("--image-size", options->image_size, 16, 1024, error));
+    CLIP_TRY(clip_demo_check_range("--two-objects", options->two_objects, 0, 100, error));
     CLIP_TRY(clip_folder_create(options->output, error));
     for (int i = 0; i < 4; i++) {
         make_part(&parts[i], options, (enum clip_shapes_split)i);

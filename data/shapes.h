@@ -19,7 +19,12 @@
 #include "core/status.h"
 #include "data/image.h"
 
-enum { CLIP_SHAPES_COLOURS = 8, CLIP_SHAPES_FORMS = 6, CLIP_SHAPES_BACKGROUNDS = 5 };
+enum {
+    CLIP_SHAPES_COLOURS = 8,
+    CLIP_SHAPES_FORMS = 6,
+    CLIP_SHAPES_BACKGROUNDS = 5,
+    CLIP_SHAPES_TWO_OBJECTS = 15, /* of 100 training pictures, where nothing else is wished */
+};
 
 enum clip_shapes_split { /* part of a picture's key */
                          CLIP_SHAPES_TRAIN,
@@ -54,9 +59,10 @@ const char *clip_shapes_form_name(int form);
 /* Each form misses two colours, each colour one or two forms. */
 bool clip_shapes_is_unseen(int colour, int form);
 
-/* A training or validation scene: one or two objects of seen pairs. */
+/* A training or validation scene of seen pairs: two objects in two_objects of 100 scenes, else one.
+ */
 void clip_shapes_scene_make(struct clip_shapes_scene *scene, uint64_t seed,
-                            enum clip_shapes_split split, int64_t number);
+                            enum clip_shapes_split split, int64_t number, int64_t two_objects);
 /* A scene of one object for a zero-shot test: pair, size and background are given, the rest is
  * drawn as in training. */
 void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
@@ -78,8 +84,9 @@ extern const char *const clip_shapes_templates[];
 
 struct clip_shapes_options {
     const char *output;
-    int64_t count;      /* training pictures */
-    int64_t image_size; /* side in pixels, 16 to 1024 */
+    int64_t count;       /* training pictures */
+    int64_t image_size;  /* side in pixels, 16 to 1024 */
+    int64_t two_objects; /* of 100 training and validation pictures, 0 to 100 */
     uint64_t seed;
     bool quiet;
 };

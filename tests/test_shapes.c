@@ -29,6 +29,12 @@ static void a_quarter_of_the_pairs_is_kept_out(void **state)
     for (int c = 0; c < CLIP_SHAPES_COLOURS; c++) assert_in_range(colours[c], 1, 2);
 }
 
+static void make_scene(struct clip_shapes_scene *scene, uint64_t seed,
+                       enum clip_shapes_split split, int64_t number)
+{
+    clip_shapes_scene_make(scene, seed, split, number, CLIP_SHAPES_TWO_OBJECTS);
+}
+
 static void training_scenes_hold_seen_pairs_alone_and_all_of_them(void **state)
 {
     (void)state;
@@ -36,7 +42,7 @@ static void training_scenes_hold_seen_pairs_alone_and_all_of_them(void **state)
         sizes = 0;
     for (int i = 0; i < SCENES; i++) {
         struct clip_shapes_scene s;
-        clip_shapes_scene_make(&s, 7, i % 2 ? CLIP_SHAPES_VAL : CLIP_SHAPES_TRAIN, i);
+        make_scene(&s, 7, i % 2 ? CLIP_SHAPES_VAL : CLIP_SHAPES_TRAIN, i);
         two += s.count == 2;
         backgrounds |= 1 << s.background;
         for (int k = 0; k < s.count; k++) {
@@ -165,7 +171,7 @@ static void captions_are_true(void **state)
         struct clip_shapes_scene s;
         struct words w;
         struct clip_rng rng = clip_rng_at(3, CLIP_RNG_TEST, 0, (uint64_t)i);
-        clip_shapes_scene_make(&s, 3, CLIP_SHAPES_TRAIN, i);
+        make_scene(&s, 3, CLIP_SHAPES_TRAIN, i);
         caption.size = 0;
         test_ok(clip_shapes_caption(&s, i % 100, &rng, &caption, &error), &error);
         assert_null(strpbrk(caption.data, "OCFSPRB\t\"\n")); /* every slot was filled */
@@ -228,7 +234,7 @@ static void objects_are_inside_and_apart(void **state)
     static bool first[SIZE * SIZE], second[SIZE * SIZE];
     for (int i = 0; i < 600; i++) {
         struct clip_shapes_scene s;
-        clip_shapes_scene_make(&s, 11, CLIP_SHAPES_TRAIN, i);
+        make_scene(&s, 11, CLIP_SHAPES_TRAIN, i);
         for (int k = 0; k < s.count; k++) {
             const struct clip_shapes_object *o = &s.object[k];
             int64_t n = covered(&s, k, k == 0 ? first : second);
@@ -290,22 +296,38 @@ static void rings_are_hollow(void **state)
     test_same_u8("a ring's middle", rgb + at, empty + at, 3);
 }
 
+static void as_many_pictures_show_two_objects_as_is_wished(void **state)
+{
+    (void)state;
+    int half = 0;
+    for (int i = 0; i < 200; i++) {
+        struct clip_shapes_scene s;
+        clip_shapes_scene_make(&s, 5, CLIP_SHAPES_TRAIN, i, 0);
+        assert_int_equal(s.count, 1);
+        clip_shapes_scene_make(&s, 5, CLIP_SHAPES_TRAIN, i, 100);
+        assert_int_equal(s.count, 2);
+        clip_shapes_scene_make(&s, 5, CLIP_SHAPES_TRAIN, i, 50);
+        half += s.count == 2;
+    }
+    assert_in_range(half, 75, 125);
+}
+
 static void another_seed_or_number_gives_another_picture(void **state)
 {
     (void)state;
     uint8_t a[SIZE * SIZE * 3], b[SIZE * SIZE * 3];
     struct clip_shapes_scene s;
-    clip_shapes_scene_make(&s, 1, CLIP_SHAPES_TRAIN, 4);
+    make_scene(&s, 1, CLIP_SHAPES_TRAIN, 4);
     clip_shapes_draw(&s, SIZE, a);
     clip_shapes_draw(&s, SIZE, b);
     test_same_u8("the same scene drawn twice", a, b, sizeof a);
-    clip_shapes_scene_make(&s, 2, CLIP_SHAPES_TRAIN, 4);
+    make_scene(&s, 2, CLIP_SHAPES_TRAIN, 4);
     clip_shapes_draw(&s, SIZE, b);
     assert_memory_not_equal(a, b, sizeof a);
-    clip_shapes_scene_make(&s, 1, CLIP_SHAPES_TRAIN, 5);
+    make_scene(&s, 1, CLIP_SHAPES_TRAIN, 5);
     clip_shapes_draw(&s, SIZE, b);
     assert_memory_not_equal(a, b, sizeof a);
-    clip_shapes_scene_make(&s, 1, CLIP_SHAPES_VAL, 4);
+    make_scene(&s, 1, CLIP_SHAPES_VAL, 4);
     clip_shapes_draw(&s, SIZE, b);
     assert_memory_not_equal(a, b, sizeof a);
 }
@@ -314,7 +336,8 @@ static const char *write_set(int threads, struct clip_shapes_counts *counts)
 {
     const char *folder = test_folder();
     struct clip_shapes_options options = {
-        .output = folder, .count = 50, .image_size = 16, .seed = 9, .quiet = true
+        .output = folder, .count = 50, .image_size = 16, .seed = 9, .quiet = true,
+        .two_objects = CLIP_SHAPES_TWO_OBJECTS
     };
     struct clip_error error;
     clip_threads_set(threads);
@@ -462,6 +485,10 @@ static void wrong_wishes_get_a_sentence(void **state)
     options.image_size = 16;
     options.count = 0;
     test_fails(clip_shapes_write(&options, &counts, &error), &error, CLIP_ERR_USAGE, "--count 0");
+    options.count = 1;
+    options.two_objects = 101;
+    test_fails(clip_shapes_write(&options, &counts, &error), &error, CLIP_ERR_USAGE,
+               "--two-objects 101");
 }
 
 int main(void)
@@ -474,6 +501,7 @@ int main(void)
         cmocka_unit_test(objects_are_inside_and_apart),
         cmocka_unit_test(pictures_have_the_colour_and_size_they_say),
         cmocka_unit_test(rings_are_hollow),
+        cmocka_unit_test(as_many_pictures_show_two_objects_as_is_wished),
         cmocka_unit_test(another_seed_or_number_gives_another_picture),
         cmocka_unit_test(the_set_is_whole_and_the_same_for_any_threads),
         cmocka_unit_test(wrong_wishes_get_a_sentence),

@@ -366,7 +366,9 @@ out:
 
 static int run_shapes(int argc, char **argv)
 {
-    struct clip_shapes_options set = { .count = 20000, .image_size = 64 };
+    struct clip_shapes_options set = { .count = 20000,
+                                       .image_size = 64,
+                                       .two_objects = CLIP_SHAPES_TWO_OBJECTS };
     struct clip_shapes_counts counts = { 0 };
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
@@ -376,6 +378,8 @@ static int run_shapes(int argc, char **argv)
           .most = 1e7 },
         { "image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
           .least = 16, .most = 1024 },
+        { "two-objects", "N", CLIP_CLI_INT, &set.two_objects,
+          .help = "how many of 100 pictures show two (15)", .least = 0, .most = 100 },
         { "seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other pictures (0)",
           .least = 0, .most = 1e15 },
         { 0 },
