@@ -83,8 +83,8 @@ struct path {
 static const float *in_buffer(const struct clip_model *m, const struct clip_tensor *tensor,
                               const float *buffer)
 {
-    const float *data = tensor->data;
-    return tensor->needs_grad ? buffer + (data - m->data) : data;
+    int64_t place = buffer != NULL ? clip_model_place(m, tensor) : -1;
+    return place >= 0 ? buffer + place : tensor->data;
 }
 
 static void merge_path(struct clip_model *out, const struct clip_model *m, const struct path *p,

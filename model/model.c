@@ -25,6 +25,12 @@ static bool is_decayed(const char *name, int ndim)
            strstr(name, "bias") == NULL && strstr(name, "logit_scale") == NULL;
 }
 
+/* What a parameter takes in a buffer: the next one is aligned too. */
+static int64_t padded(const struct clip_tensor *tensor)
+{
+    return (clip_tensor_count(tensor) + ALIGN - 1) / ALIGN * ALIGN;
+}
+
 static struct clip_tensor *list(struct listing *l, int depth, int ndim, const int64_t *shape,
                                 const char *prefix, const char *name)
 {
@@ -38,7 +44,7 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
         param->depth = depth;
     }
     l->count++;
-    l->size += (clip_tensor_count(&tensor) + ALIGN - 1) / ALIGN * ALIGN;
+    l->size += padded(&tensor);
     return param != NULL ? &param->tensor : NULL;
 }
 
@@ -210,16 +216,38 @@ void clip_model_free(struct clip_model *model)
     free(model);
 }
 
-clip_status clip_model_train(struct clip_model *model, struct clip_error *error)
+void clip_model_train(struct clip_model *model)
 {
-    clip_status status = CLIP_OK;
-    if (model->grad == NULL) CLIP_NEW(model->grad, model->size);
-    for (int64_t i = 0; i < model->param_count; i++) {
-        model->params[i].tensor.grad = model->grad + model->params[i].offset;
+    for (int64_t i = 0; i < model->param_count; i++)
         model->params[i].tensor.needs_grad = true;
+}
+
+clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error)
+{
+    clip_status status;
+    free(model->grad);
+    model->grad = NULL;
+    model->trained = 0;
+    for (int64_t i = 0; i < model->param_count; i++) {
+        struct clip_param *p = &model->params[i];
+        p->tensor.grad = NULL;
+        if (!p->tensor.needs_grad) continue;
+        p->place = model->trained;
+        model->trained += padded(&p->tensor);
     }
+    CLIP_NEW(model->grad, model->trained);
+    for (int64_t i = 0; i < model->param_count; i++)
+        if (model->params[i].tensor.needs_grad)
+            model->params[i].tensor.grad = model->grad + model->params[i].place;
 out:
     return status;
+}
+
+int64_t clip_model_place(const struct clip_model *model, const struct clip_tensor *tensor)
+{
+    ptrdiff_t bytes = (const char *)tensor - (const char *)&model->params[0].tensor;
+    const struct clip_param *p = &model->params[bytes / (ptrdiff_t)sizeof *model->params];
+    return p->tensor.needs_grad ? p->place : -1;
 }
 
 struct clip_param *clip_model_param(struct clip_model *model, const char *name)

@@ -72,7 +72,8 @@ double clip_model_mlp_ratio(int64_t width, int64_t hidden);
 struct clip_param {
     char name[96];
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
-    int64_t offset;            /* of its first element in both buffers */
+    int64_t offset;            /* of its first element in the model's data */
+    int64_t place; /* where it is trained: in buffers of trained parameters alone, side by side */
     bool adapted;              /* a low-rank path stands beside it */
     bool decays; /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
                     logit_scale */
@@ -103,7 +104,7 @@ struct clip_model {
     enum clip_recompute recompute; /* the same bits whichever it is; less memory, more time */
     struct clip_param *params;
     int64_t param_count;
-    int64_t size; /* elements of each buffer, padding included */
+    int64_t size, trained; /* elements of data and of grad, padding included */
     float *data, *grad;
     /* vision; NULL is what the kind of model has not */
     struct clip_tensor *class_embedding, *conv1_w, *conv1_b, *vision_pos, *ln_pre_w, *ln_pre_b,
@@ -130,8 +131,15 @@ void clip_model_free(struct clip_model *model);
 /* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
  * numbers keyed by (seed, parameter). */
 void clip_model_init(struct clip_model *model, uint64_t seed);
-/* Makes the gradient buffer (zeroed) and marks every parameter as needing a gradient. */
-clip_status clip_model_train(struct clip_model *model, struct clip_error *error);
+/* Marks every parameter as trained: it needs a gradient. Locks and clip_lora_freeze take that back.
+ */
+void clip_model_train(struct clip_model *model);
+/* Gives the trained parameters their places and gradients (zeroed): what is not trained takes no
+ * memory in buffers of `trained` floats. */
+clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error);
+/* Where a parameter of the model stands in a buffer of trained ones alone, in floats from its
+ * beginning; -1 where it is not trained. */
+int64_t clip_model_place(const struct clip_model *model, const struct clip_tensor *tensor);
 struct clip_param *clip_model_param(struct clip_model *model,
                                     const char *name);         /* NULL: no such parameter */
 int64_t clip_model_parameters(const struct clip_model *model); /* elements without padding */

@@ -73,7 +73,7 @@ void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, d
         struct update update = {
             .adamw = adamw,
             .param = p,
-            .data = data,
+            .data = data + p->ahead,
             .grad = grad,
             .step =
                 {

@@ -11,9 +11,11 @@
 #include "core/status.h"
 
 struct clip_optim_param {
-    int64_t offset, count; /* of floats in the parameter and gradient buffers */
+    int64_t offset, count; /* of floats in the buffers of gradients and moments */
     bool decays, trained;
     double lr_factor; /* layer-wise decay: the schedule's lr is multiplied by it */
+    int64_t ahead;    /* by how much it stands further back in the parameters' buffer, which has
+                         untrained ones between */
 };
 
 struct clip_adamw_options {
@@ -28,8 +30,8 @@ struct clip_adamw {
     struct clip_adamw_options options;
     struct clip_optim_param *params; /* copied */
     int64_t param_count;
-    int64_t size; /* floats in each buffer */
-    /* exp_avg and exp_avg_sq, zero at first, same layout as the parameters: float32, or bfloat16
+    int64_t size; /* floats in each moment */
+    /* exp_avg and exp_avg_sq, zero at first, same layout as the gradients: float32, or bfloat16
      * with bf16_moments */
     void *moment1, *moment2;
     double *sums; /* room for clip_grad_norm */

@@ -20,13 +20,12 @@ void training_reset(struct training *r)
 
 void training_open_for(struct training *r, const char *root, int64_t times, bool sigmoid)
 {
-    struct clip_error error = {0};
     *r = (struct training){.root = root, .config = fixture_json(root, "training/config.json")};
     int64_t capacity = r->capacity = times * (int64_t)fixture_number(r->config, "batch_size");
     r->data = fixture_read(root, "training/data.safetensors");
     r->model = fixture_model(json_object_get(r->config, "model_cfg"), sigmoid);
     training_reset(r);
-    test_ok(clip_model_train(r->model, &error), &error);
+    clip_model_train(r->model);
     const struct clip_tensor *images = fixture_tensor(&r->data, "images"),
                              *ids = fixture_tensor(&r->data, "input_ids");
     r->pairs = images->shape[0];

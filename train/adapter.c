@@ -29,9 +29,8 @@ struct writing {
 
 static float *data_of(const struct clip_setup *s, const struct clip_tensor *tensor)
 {
-    float *data = tensor->data;
-    return s->step->ema != NULL && tensor->needs_grad ? s->step->ema + (data - s->model->data)
-                                                      : data;
+    int64_t place = s->step->ema != NULL ? clip_model_place(s->model, tensor) : -1;
+    return place >= 0 ? s->step->ema + place : tensor->data;
 }
 
 /* Rows [k rows, (k + 1) rows) of a stacked A or B. */

@@ -20,8 +20,9 @@ typedef bool (*choice_fn)(const struct clip_param *param);
 typedef clip_status (*bundle_fn)(struct clip_bundle *bundle, const char *name,
                                  const struct clip_tensor *tensor, struct clip_error *error);
 
-/* Calls `fn` with PREFIX + name and the place in `buffer`, laid out like the model's data but of
- * `dtype`, of each parameter that is chosen. What is not trained lies in the data itself. */
+/* Calls `fn` with PREFIX + name and the place of each parameter that is chosen: in `buffer`, of
+ * trained parameters alone and of `dtype`, or in the model's data where it is not trained or buffer
+ * is NULL. */
 static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
                            const struct clip_model *m, enum clip_dtype dtype, void *buffer,
                            choice_fn chosen, bundle_fn fn, struct clip_error *error)
@@ -31,8 +32,9 @@ static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
     for (int64_t i = 0; i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (!chosen(p)) continue;
-        void *data = trained(p) ? (char *)buffer + (size_t)p->offset * clip_dtype_size(dtype)
-                                : p->tensor.data;
+        void *data = trained(p) && buffer != NULL
+                         ? (char *)buffer + (size_t)p->place * clip_dtype_size(dtype)
+                         : p->tensor.data;
         struct clip_tensor tensor = clip_tensor_view(dtype, data, p->tensor.ndim, p->tensor.shape);
         snprintf(name, sizeof name, "%s%s", prefix, p->name);
         CLIP_TRY(fn(bundle, name, &tensor, error));
@@ -67,7 +69,7 @@ static clip_status copy(struct clip_bundle *bundle, const char *name,
     return clip_bundle_copy(bundle, name, tensor, error);
 }
 
-/* The sum of base and paths as a model by itself. */
+/* The sum of base and paths, those of `buffer` where it is not NULL, as a model by itself. */
 static clip_status merge(struct clip_model **out, const struct clip_model *m, const float *buffer,
                          struct clip_error *error)
 {
@@ -86,7 +88,7 @@ clip_status clip_checkpoint_add(struct clip_bundle *bundle, const struct clip_se
     float *ema = s->step->ema;
     bool lora = m->config.lora.rank > 0;
     sums[0] = sums[1] = NULL;
-    if (lora) CLIP_TRY(merge(&sums[0], m, m->data, error));
+    if (lora) CLIP_TRY(merge(&sums[0], m, NULL, error));
     if (lora && ema != NULL) CLIP_TRY(merge(&sums[1], m, ema, error));
     const struct clip_model_file file = {.model = lora ? sums[0] : m,
                                          .tokenizer = s->tokenizer,
@@ -99,8 +101,8 @@ clip_status clip_checkpoint_add(struct clip_bundle *bundle, const struct clip_se
     else if (ema != NULL)
         CLIP_TRY(each(bundle, "ema/", m, ema, all, clip_bundle_add, error));
     if (lora) {
-        CLIP_TRY(each(bundle, "base/", m, m->data, adapted, clip_bundle_add, error));
-        CLIP_TRY(each(bundle, "lora/", m, m->data, clip_lora_is, clip_bundle_add, error));
+        CLIP_TRY(each(bundle, "base/", m, NULL, adapted, clip_bundle_add, error));
+        CLIP_TRY(each(bundle, "lora/", m, NULL, clip_lora_is, clip_bundle_add, error));
         if (ema != NULL)
             CLIP_TRY(each(bundle, "lora_ema/", m, ema, clip_lora_is, clip_bundle_add, error));
     }
@@ -117,10 +119,10 @@ clip_status clip_checkpoint_restore(struct clip_setup *s, const struct clip_bund
     struct clip_model *m = s->model;
     float *ema = s->step->ema;
     bool has_ema = clip_bundle_find(from, "ema/logit_scale") != NULL;
-    CLIP_TRY(each(bundle, "model/", m, m->data, plain, copy, error));
+    CLIP_TRY(each(bundle, "model/", m, NULL, plain, copy, error));
     if (m->config.lora.rank > 0) {
-        CLIP_TRY(each(bundle, "base/", m, m->data, adapted, copy, error));
-        CLIP_TRY(each(bundle, "lora/", m, m->data, clip_lora_is, copy, error));
+        CLIP_TRY(each(bundle, "base/", m, NULL, adapted, copy, error));
+        CLIP_TRY(each(bundle, "lora/", m, NULL, clip_lora_is, copy, error));
         if (ema != NULL)
             CLIP_TRY(each(bundle, has_ema ? "lora_ema/" : "lora/", m, ema, clip_lora_is, copy,
                           error));

@@ -94,17 +94,21 @@ clip_status clip_train_forecast(struct clip_config *config,
     int64_t longest = (int64_t)(f->tokens_per_caption * batch + 2 * deviation * sqrt(batch));
     CLIP_TRY(clip_step_plan(s.step, longest, &activations, error));
     f->flops_per_step = clip_model_flops(&s.model_config, config->train.batch_size, tokens, true);
-    /* gradient, two moments and average are of what is trained; the rest is never touched */
+    /* gradient, two moments and average are of what is trained */
     int64_t moment = s.step->options.adamw.bf16_moments ? 2 : 4;
     f->weights_bytes = s.model->size * (int64_t)sizeof(float) +
                        f->trained * (4 + 2 * moment + (s.step->ema != NULL ? 4 : 0));
     f->activation_bytes = (int64_t)activations;
-    /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
+    /* All that is open by now, weights and moments with it, is counted as it lies in memory. A
+     * checkpoint of LoRA's is written from sums of weights and paths. */
+    int64_t sums = config->lora.rank == 0 ? 0 : s.step->ema == NULL ? 1 : 2;
     int64_t pairs = config->train.micro_batch > 0 ? config->train.micro_batch
                                                   : config->train.batch_size;
-    f->peak_bytes = clip_bench_peak_rss() + f->activation_bytes + loader_bytes(&s) +
+    f->peak_bytes = clip_bench_rss() + f->activation_bytes + loader_bytes(&s) +
                     packing_bytes(&s, pairs, (int64_t)(f->tokens_per_caption * (double)pairs)) +
-                    THREAD_BYTES * clip_threads_count() + SAVE_BYTES;
+                    THREAD_BYTES * clip_threads_count() + SAVE_BYTES +
+                    sums * s.model->size * (int64_t)sizeof(float);
+    if (f->peak_bytes < clip_bench_peak_rss()) f->peak_bytes = clip_bench_peak_rss();
 out:
     clip_setup_release(&s);
     return status;

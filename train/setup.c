@@ -361,7 +361,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
     };
     if (options.teacher != NULL)
         CLIP_TRY(read_teacher(s, error));
-    CLIP_TRY(clip_model_train(s->model, error));
+    clip_model_train(s->model);
     if (s->model->config.lora.rank > 0) clip_lora_freeze(s->model);
     if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
     if (c->train.lock_text) clip_model_lock_text(s->model, c->train.unlocked_text_blocks);

@@ -48,15 +48,17 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
     for (int64_t i = 0; i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         params[i] = (struct clip_optim_param){
-            .offset = p->offset,
+            .offset = p->place,
             .count = clip_tensor_count(&p->tensor),
             .decays = p->decays,
             .trained = p->tensor.needs_grad,
             .lr_factor = pow(s->options.layer_decay, p->depth) * width_factor(s, p->name),
+            .ahead = p->offset - p->place,
         };
     }
     CLIP_TRY(
-        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->size, error));
+        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained,
+                               error));
 out:
     free(params);
     return status;
@@ -73,13 +75,14 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     model->recompute = options->recompute;
     CLIP_TRY(clip_tape_create(&s->tape, error));
     s->tape->dtype = options->precision;
+    CLIP_TRY(clip_model_gradients(model, error));
     CLIP_TRY(create_adamw(s, error));
     if (options->ema_decay > 0) {
-        CLIP_NEW(s->ema, model->size);
+        CLIP_NEW(s->ema, model->trained);
         for (int64_t i = 0; i < model->param_count; i++) {
             const struct clip_param *p = &model->params[i];
             if (p->tensor.needs_grad)
-                memcpy(s->ema + p->offset, p->tensor.data,
+                memcpy(s->ema + p->place, p->tensor.data,
                        (size_t)clip_tensor_count(&p->tensor) * sizeof *s->ema);
         }
     }
@@ -297,7 +300,8 @@ static void zero_unreached(struct clip_model *m)
 {
     for (int64_t i = 0; i < m->param_count; i++) {
         struct clip_tensor *p = &m->params[i].tensor;
-        if (!clip_grad_adds(p)) memset(p->grad, 0, (size_t)clip_tensor_count(p) * sizeof *p->grad);
+        if (p->needs_grad && !clip_grad_adds(p))
+            memset(p->grad, 0, (size_t)clip_tensor_count(p) * sizeof *p->grad);
     }
 }
 
@@ -356,7 +360,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (p->tensor.needs_grad)
-            clip_ema_update(s->ema + p->offset, p->tensor.data, s->options.ema_decay,
+            clip_ema_update(s->ema + p->place, p->tensor.data, s->options.ema_decay,
                             clip_tensor_count(&p->tensor));
     }
 out:

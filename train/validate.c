@@ -100,12 +100,14 @@ out:
 
 /* ---- the model as it is now ---- */
 
-/* Points every trained parameter into `buffer`, laid out like the model's own. */
-static void use_buffer(struct clip_model *model, float *buffer)
+/* Points every trained parameter into `average`, of those alone; NULL: into the model's data. */
+static void use_average(struct clip_model *model, float *average)
 {
-    for (int64_t i = 0; i < model->param_count; i++)
-        if (model->params[i].tensor.needs_grad)
-            model->params[i].tensor.data = buffer + model->params[i].offset;
+    for (int64_t i = 0; i < model->param_count; i++) {
+        struct clip_param *p = &model->params[i];
+        if (p->tensor.needs_grad)
+            p->tensor.data = average != NULL ? average + p->place : model->data + p->offset;
+    }
 }
 
 clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s,
@@ -117,14 +119,14 @@ clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s
                                         .preprocess = s->preprocess,
                                         .cleaning = s->cleaning,
                                         .ids = s->text_ids}};
-    if (s->step->ema != NULL) use_buffer(s->model, s->step->ema);
+    if (s->step->ema != NULL) use_average(s->model, s->step->ema);
     return clip_embedder_create(&t->embedder, &t->file, &options, error);
 }
 
 void clip_trained_close(struct clip_trained *t)
 {
     clip_embedder_free(t->embedder);
-    use_buffer(t->file.model, t->file.model->data);
+    use_average(t->file.model, NULL);
 }
 
 json_t *clip_validate(const struct clip_setup *s, bool first, struct clip_error *error)
