@@ -133,6 +133,40 @@ printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"
 check "a precision that is none is wrong usage" says 2 "clip_bench step: --precision fp16" \
     clip_bench step --config "$folder/model.ini" --precision fp16
 
+# ---- wrong captions of the losses' demo ---------------------------------------------------------
+check "pictures of two objects alone are drawn" json '"train_pairs":400' clip_data shapes \
+    --output "$folder/two" --count 100 --image-size 16 --two-objects 100 --quiet --json
+# wrong_differ KIND WORDS: of every row as many words changed, and there are rows.
+wrong_differ() {
+    awk -v kind="$1" -f tools/wrong_captions.awk "$folder/two/train.csv" >"$folder/wrong.tsv"
+    awk -F'\t' -v want="$2" 'NR == 1 {next}
+        {n = split($2, a, " "); m = split($3, b, " "); d = 0
+         for (i = 1; i <= n; i++) d += a[i] != b[i]
+         if (n != m || d != want) {print "# " $0; bad = 1}}
+        END {if (NR < 20) {print "# " NR " rows"; bad = 1} exit bad}' "$folder/wrong.tsv"
+}
+check "a wrong caption has another colour" wrong_differ colour 1
+check "... or another form" wrong_differ form 1
+check "... or another side" wrong_differ side 1
+check "... or its colours have changed places" wrong_differ swap 2
+swapped() {
+    ! awk -F'\t' 'NR > 1 {n = split($2, a, " "); split($3, b, " "); x = y = ""
+        for (i = 1; i <= n; i++) if (a[i] != b[i]) {x = x a[i] " "; y = b[i] " " y}
+        gsub(",", "", x); gsub(",", "", y); if (x != y) print "# " $0}' "$folder/wrong.tsv" | grep .
+}
+check "... which stay the same two" swapped
+unseen='red_circle yellow_square green_triangle cyan_star blue_cross purple_ring'
+unseen="$unseen blue_circle purple_square white_triangle black_star red_cross yellow_ring"
+only_seen() { # no wrong caption has one of the pairs that no right one has
+    local pair
+    for pair in $unseen; do
+        if cut -f3 "$folder/wrong.tsv" | grep "${pair/_/ }"; then return 1; fi
+    done
+    cut -f1 "$folder/shapes/classes_12.txt" | tr ' ' _ | sort |
+        cmp - <(tr ' ' '\n' <<<"$unseen" | sort)
+}
+check "... and make no pair that is never drawn" only_seen
+
 mkdir "$folder/debs"
 check "emoji without its packages says what to do" says 1 "apt-get download" clip_data emoji \
     --output "$folder/emoji" --debs "$folder/debs" --quiet

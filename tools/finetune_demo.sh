@@ -1,17 +1,17 @@
 #!/bin/sh
-# Fine-tuning against training from scratch at equal steps of one size (so at equal time), and
-# WiSE-FT between before and after: a model of drawn shapes tuned to emoji, and one of CIFAR-10's
-# captions tuned to Flickr8k: on the new pairs alone, and with old pairs mixed in, a
-# quarter of all. Each training goes on where it stopped. docs/fine-tuning.md
-#   tools/finetune_demo.sh shapes|cifar [STEPS [LR]]        (200 steps of 128 pairs, 1e-3)
+# Fine-tuning against training from scratch at equal time, and WiSE-FT between before and after: a
+# model of drawn shapes tuned to emoji, and one of CIFAR-10's captions tuned to Flickr8k: all
+# weights, LiT with the last blocks unlocked, LoRA, and with old pairs mixed in, a quarter of all.
+# Each training goes on where it stopped. docs/fine-tuning.md
+#   tools/finetune_demo.sh shapes|cifar [SEED [TRAINING]]    (seed 0; by name, else all of them)
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 task=${1:-shapes}
-steps=${2:-200}
-lr=${3:-1e-3}
+seed=${2:-0}
+only=${3:-}
 data=${CLIP_DATA:-../shared/data}
-runs=runs/finetune-$task-$steps-$lr
+runs=runs/finetune-$task
 mkdir -p "$runs"
 
 train() { "$build/clip_train" "$@" --resume --quiet; }
@@ -27,14 +27,14 @@ curve() {
     done <"$1/metrics.jsonl"
 }
 
-common="--set train.steps=$steps --set train.batch_size=128 --set train.val_every=25%
-    --set train.save_every=50% --set train.best_metric=image_retrieval_recall@1
-    --set train.multi_positive=true --set optim.lr=$lr --set optim.warmup=10%
-    --set train.report=false"
+common="--set train.batch_size=128 --set train.val_every=25% --set train.save_every=50%
+    --set train.best_metric=image_retrieval_recall@1 --set train.multi_positive=true
+    --set optim.lr=1e-3 --set optim.warmup=10% --set train.report=false
+    --set train.seed=$seed"
 case $task in
 shapes)
     # The older model's vocabulary has to know the new captions' words, as CLIP's own would.
-    before=runs/finetune-shapes
+    before=${BEFORE:-runs/finetune-shapes-before}
     words=runs/finetune-words.txt
     [ -e runs/shapes/train.csv ] || "$build/clip_data" shapes --output runs/shapes
     [ -e runs/emoji/train.csv ] || "$build/clip_data" emoji --output runs/emoji
@@ -45,20 +45,20 @@ shapes)
     fi
     sizes="--config configs/small.ini --set data.tokenizer=$words --set model.vocab_size=4096"
     # shellcheck disable=SC2086
-    train $sizes --output $before
+    [ -n "${BEFORE:-}" ] || train $sizes --output "$before"
     new=runs/emoji/val.csv
     config="$sizes --set data.train_data=runs/emoji/train.csv --set data.val_data=$new
         --set data.aug_scale_min=0.8"
     old="--images runs/shapes/zeroshot_seen --classes runs/shapes/classes_48.txt
         --templates runs/shapes/templates.txt"
     mixed=$runs/mixed.tsv # every ninth of the shapes' 80,000 pairs beside the emoji's 26,664
-    {
+    [ -e "$mixed" ] || {
         sed 's|^train/|../emoji/train/|' runs/emoji/train.csv
         awk 'NR > 1 && NR % 9 == 0 {print "../shapes/" $0}' runs/shapes/train.csv
     } >"$mixed"
     ;;
 cifar)
-    before=runs/finetune-cifar10
+    before=runs/finetune-cifar-before
     clip=$data/clip/bpe_simple_vocab_16e6.txt.gz
     sizes="--config configs/cifar10.ini --set data.tokenizer=$clip --set model.vocab_size=49408
         --set model.context_length=40 --set model.vision_width=128 --set model.vision_layers=4
@@ -101,24 +101,51 @@ cifar)
     ;;
 esac
 
-# tune NAME OPTION...: trains from the older model; then the new curve, what it costs, and what
-# mixing the weights gives back.
+# tune NAME STEPS OPTION...: trains from the older model; then the new curve, what it costs, and
+# what mixing the weights gives back. Not where another training was asked for.
 tune() {
-    after=$runs/$1
-    shift
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    after=$runs/$1-$seed steps=$2
+    shift 2
+    begin=$(date +%s)
     # shellcheck disable=SC2086
-    train $config $common --init $before --output "$after" "$@"
-    echo "== $after: recall@1 and @10 of pictures by captions"
+    train $config $common --set train.steps="$steps" --init "$before" --output "$after" "$@"
+    seconds=$(($(date +%s) - begin))
+    echo "== $after, $steps steps, $seconds s: recall@1, @10 of pictures by captions"
     curve "$after"
     # shellcheck disable=SC2086
-    "$build/clip_eval" interpolate --model $before --model "$after" --data "$new" $old \
-        --alphas 0,0.3,0.5,0.7,0.85,1 --picture "$after.svg" --output "$after.h5" --quiet
+    "$build/clip_eval" interpolate --model "$before" --model "$after" --data "$new" $old \
+        --alphas 0,0.3,0.5,0.6,0.7,0.85,1 --picture "$after.svg" --output "$after.h5" --quiet
+}
+scratch() { # scratch STEPS
+    [ -z "$only" ] || [ "$only" = scratch ] || return 0
+    begin=$(date +%s)
+    # shellcheck disable=SC2086
+    train $config $common --set train.steps="$1" --output "$runs/scratch-$seed"
+    echo "== $runs/scratch-$seed, $1 steps, $(($(date +%s) - begin)) s"
+    curve "$runs/scratch-$seed"
 }
 
-tune tuned
-tune mixed --set data.train_data="$mixed"
-# shellcheck disable=SC2086
-train $config $common --output "$runs/scratch"
-echo "== $runs/scratch"
-curve "$runs/scratch"
-echo "pictures of the trades and the chosen mixes are in $runs"
+# Steps of equal time on one core: without the lower blocks' gradients a step is cheaper.
+case $task in
+shapes)
+    lock="--set train.lock_image=true --set train.unlocked_image_blocks"
+    tune all 400
+    # shellcheck disable=SC2086
+    {
+        tune two-blocks 580 $lock=2
+        tune one-block 870 $lock=1
+        tune text-alone 1000 $lock=0 --set data.aug_scale_min=1
+    }
+    # shellcheck disable=SC2086
+    tune mixed-one-block 870 $lock=1 --set data.train_data="$mixed"
+    tune lora 390 --set lora.rank=8 --set lora.targets=all --set optim.lr=3e-3
+    tune mixed 400 --set data.train_data="$mixed"
+    scratch 400
+    ;;
+cifar)
+    tune all 60
+    tune mixed 60 --set data.train_data="$mixed"
+    scratch 60
+    ;;
+esac
