@@ -88,16 +88,14 @@ tile_of(const struct clip_by_panels *x, const uint32_t *b, bool tall, bool wide,
 }
 
 /* c = alpha sums (+ c where add), its first n columns. */
-static void put(const struct clip_by_panels *x, float (*sums)[COLUMNS], float *c, int64_t n)
+static void put_sums(const struct clip_by_panels *x, float (*sums)[COLUMNS], float *c, int64_t n)
 {
     __m512 f = _mm512_set1_ps(x->alpha);
     __mmask16 left = lanes(n), right = lanes(n - LANES);
+    bool add = x->add;
     for (int64_t i = 0; i < x->rows; i++, c += x->ldc) {
-        __m512 c0 = _mm512_maskz_loadu_ps(x->add ? left : 0, c);
-        __m512 c1 = _mm512_maskz_loadu_ps(x->add ? right : 0, c + LANES);
-        __m512 s0 = _mm512_load_ps(sums[i]), s1 = _mm512_load_ps(sums[i] + LANES);
-        _mm512_mask_storeu_ps(c, left, _mm512_fmadd_ps(f, s0, c0));
-        _mm512_mask_storeu_ps(c + LANES, right, _mm512_fmadd_ps(f, s1, c1));
+        put(c, left, f, _mm512_load_ps(sums[i]), add);
+        put(c + LANES, right, f, _mm512_load_ps(sums[i] + LANES), add);
     }
 }
 
@@ -112,7 +110,7 @@ static void by_tiles(const struct clip_by_panels *x)
         else if (x->rows > TILE) tile_of(x, panel, true, false, sums);
         else if (wide) tile_of(x, panel, false, true, sums);
         else tile_of(x, panel, false, false, sums);
-        put(x, sums, x->c + j, x->columns - j);
+        put_sums(x, sums, x->c + j, x->columns - j);
     }
     _tile_release();
 }
@@ -149,7 +147,6 @@ const struct clip_gemm_set clip_gemm_amx = {
     .name = "amx",
     .rows = ROWS,
     .columns = COLUMNS,
-    .depth = CLIP_GEMM_DEPTH,
     .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_DEPTH * STEP + CLIP_GEMM_GAP,

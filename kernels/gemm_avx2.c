@@ -155,7 +155,6 @@ const struct clip_gemm_set clip_gemm_avx2 = {
     .name = "avx2",
     .rows = ROWS,
     .columns = COLUMNS,
-    .depth = CLIP_GEMM_DEPTH,
     .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),

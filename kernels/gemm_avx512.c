@@ -17,7 +17,6 @@ const struct clip_gemm_set clip_gemm_avx512 = {
     .name = "avx512",
     .rows = ROWS,
     .columns = COLUMNS,
-    .depth = CLIP_GEMM_DEPTH,
     .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),

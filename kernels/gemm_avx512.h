@@ -109,6 +109,13 @@ static inline void transpose(__m512i r[LANES])
 
 /* ---- register tiles -------------------------------------------------------------------------- */
 
+/* c = f y (+ c where add), of the lanes in the mask. */
+static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)
+{
+    __m512 old = _mm512_maskz_loadu_ps(add ? mask : 0, c);
+    _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(f, y, old));
+}
+
 /* Register tiles of R rows, one beside the other: PRODUCT(sum, a, b) adds a b to sum, a the unit of
  * A in all lanes. R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, and
  * a, b, b. */
@@ -133,13 +140,12 @@ static inline void transpose(__m512i r[LANES])
             }                                                                                 \
             __m512 f = _mm512_set1_ps(x->alpha);                                              \
             __mmask16 left = lanes(x->columns - j), right = lanes(x->columns - j - LANES);    \
+            bool add = x->add;                                                                \
             float *c = x->c + j;                                                              \
             UNROLLED                                                                          \
             for (int i = 0; i < R; i++, c += x->ldc) {                                        \
-                __m512 c0 = _mm512_maskz_loadu_ps(x->add ? left : 0, c);                      \
-                __m512 c1 = _mm512_maskz_loadu_ps(x->add ? right : 0, c + LANES);             \
-                _mm512_mask_storeu_ps(c, left, _mm512_fmadd_ps(f, sum[i][0], c0));            \
-                _mm512_mask_storeu_ps(c + LANES, right, _mm512_fmadd_ps(f, sum[i][1], c1));   \
+                put(c, left, f, sum[i][0], add);                                              \
+                put(c + LANES, right, f, sum[i][1], add);                                     \
             }                                                                                 \
         }                                                                                     \
     }

@@ -38,7 +38,6 @@ const struct clip_gemm_set clip_gemm_bf16 = {
     .name = "bf16",
     .rows = ROWS,
     .columns = COLUMNS,
-    .depth = CLIP_GEMM_DEPTH,
     .whole = WHOLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),

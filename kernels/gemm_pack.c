@@ -17,7 +17,7 @@ struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k)
     bool pairs = set != NULL;
     if (!pairs) set = clip_gemm_set(false);
     return (struct clip_pace){set, multiply_bf16, pairs,
-                              depth_of(k, pairs ? 2 * set->depth : set->depth)};
+                              depth_of(k, pairs ? 2 * CLIP_GEMM_DEPTH : CLIP_GEMM_DEPTH)};
 }
 
 enum clip_pack clip_gemm_pack_kind(const struct clip_pace *pace, bool bf16)

@@ -15,8 +15,7 @@ enum {
     CLIP_GEMM_DEPTH = 384,     /* units of k in a block */
     CLIP_GEMM_A_ROW = 400,     /* units from row to row of a strip packed by rows: rows of one
                                   strip must not fall on one another in the cache */
-    CLIP_GEMM_MOST_ROWS = 32,  /* of a register tile of any set */
-    CLIP_GEMM_MOST_STEP = 32,
+    CLIP_GEMM_MOST_ROWS = 32,  /* of a register tile of any set; its step is no larger */
     CLIP_GEMM_MOST_COLUMNS = 32,
     CLIP_GEMM_GAP = 48,        /* units between strips, between panels, for the same reason */
 };
@@ -25,7 +24,7 @@ enum {
     ((rows) * CLIP_GEMM_A_ROW > CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP                      \
          ? (rows) * CLIP_GEMM_A_ROW                                                           \
          : CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP)
-enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_DEPTH * CLIP_GEMM_MOST_STEP + CLIP_GEMM_GAP };
+enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_STRIP(CLIP_GEMM_MOST_ROWS, CLIP_GEMM_MOST_ROWS) };
 
 /* What lies in memory, and what it becomes when packed. */
 enum clip_pack { CLIP_PACK_F32, CLIP_PACK_ROUNDED, CLIP_PACK_WIDENED, CLIP_PACK_PAIRS_OF_F32,
@@ -67,7 +66,6 @@ typedef void (*clip_multiply_fn)(const struct clip_by_panels *x);
 struct clip_gemm_set {
     const char *name;
     int64_t rows, columns;
-    int64_t depth; /* units of k in a block, at most CLIP_GEMM_DEPTH */
     int64_t whole; /* units of k are packed in multiples of this, filled up with zeros */
     int64_t step;  /* units from k to k of a strip packed from columns, at least its rows */
     int64_t strip; /* units from strip to strip */

@@ -81,7 +81,6 @@ const struct clip_gemm_set clip_gemm_ref = {
     .name = "ref",
     .rows = ROWS,
     .columns = COLUMNS,
-    .depth = CLIP_GEMM_DEPTH,
     .whole = 1,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),
