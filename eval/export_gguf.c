@@ -28,7 +28,7 @@ static void put_tower(json_t *values, const char *tower, int64_t width, int64_t 
         json_object_set_new(values, key, json_integer(sizes[i].value));
     }
     snprintf(key, sizeof key, "clip.%s.attention.layer_norm_epsilon", tower);
-    json_object_set_new(values, key, json_real((double)(float)(eps > 0 ? eps : 1e-5)));
+    json_object_set_new(values, key, json_real((double)(float)eps));
 }
 
 static json_t *floats(const float *values, int n)
@@ -43,11 +43,11 @@ static void put_sizes(json_t *values, const struct clip_model *model)
     const struct clip_model_config *c = &model->config;
     json_object_set_new(values, "clip.text.context_length", json_integer(c->context_length));
     put_tower(values, "text", c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
-              c->norm_eps, c->embed_dim);
+              clip_model_norm_eps(c), c->embed_dim);
     json_object_set_new(values, "clip.vision.image_size", json_integer(c->image_size));
     json_object_set_new(values, "clip.vision.patch_size", json_integer(c->patch_size));
     put_tower(values, "vision", c->vision_width, c->vision_layers, c->vision_heads,
-              c->vision_mlp_ratio, c->norm_eps, c->embed_dim);
+              c->vision_mlp_ratio, clip_model_norm_eps(c), c->embed_dim);
     json_object_set_new(values, "clip.vision.image_mean", floats(c->image_mean, 3));
     json_object_set_new(values, "clip.vision.image_std", floats(c->image_std, 3));
     json_object_set_new(values, "clip.use_gelu", json_boolean(!c->quick_gelu));

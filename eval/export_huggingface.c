@@ -44,7 +44,7 @@ static json_t *tower_config(const struct clip_model_config *c, const char *type,
                               (json_int_t)((double)width * mlp_ratio), "num_hidden_layers",
                               (json_int_t)layers, "num_attention_heads", (json_int_t)heads,
                               "hidden_act", names[activation], "layer_norm_eps",
-                              c->norm_eps > 0 ? c->norm_eps : 1e-5, "attention_dropout", 0.0);
+                              clip_model_norm_eps(c), "attention_dropout", 0.0);
     if (c->siglip || !tower) return tower;
     json_object_set_new(tower, "projection_dim", json_integer(c->embed_dim));
     json_object_set_new(tower, "initializer_factor", json_real(1.0));

@@ -74,9 +74,9 @@ static const char *linear(struct graph *g, const char *x, const char *w, const c
 
 static const char *norm(struct graph *g, const char *x, const char *w, const char *b)
 {
-    double eps = g->export->file->model->config.norm_eps;
     char attributes[64];
-    snprintf(attributes, sizeof attributes, "axis=-1 epsilon=%.9e", eps > 0 ? eps : 1e-5);
+    snprintf(attributes, sizeof attributes, "axis=-1 epsilon=%.9e",
+             clip_model_norm_eps(&g->export->file->model->config));
     return NODE(g->o, "LayerNormalization", attributes, x, w, b);
 }
 

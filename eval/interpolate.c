@@ -46,11 +46,6 @@ static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
     return a->ndim == b->ndim && memcmp(a->shape, b->shape, bytes) == 0;
 }
 
-static double norm_eps(const struct clip_model *x)
-{
-    return x->config.norm_eps > 0 ? x->config.norm_eps : 1e-5;
-}
-
 static bool same_preprocess(const struct clip_preprocess *a, const struct clip_preprocess *b)
 {
     return a->image_size == b->image_size && a->interpolation == b->interpolation &&
@@ -76,7 +71,9 @@ clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_mo
         (clip_vision_activation(&x->config) != clip_vision_activation(&y->config) ||
          clip_text_activation(&x->config) != clip_text_activation(&y->config)))
         differs = "activation";
-    if (differs == NULL && fabs(norm_eps(x) - norm_eps(y)) > 0) differs = "LayerNorm's epsilon";
+    if (differs == NULL &&
+        fabs(clip_model_norm_eps(&x->config) - clip_model_norm_eps(&y->config)) > 0)
+        differs = "LayerNorm's epsilon";
     if (differs == NULL && !same_preprocess(&a->preprocess, &b->preprocess))
         differs = "preprocessing";
     if (differs == NULL && !same_tokenizer(a->tokenizer, b->tokenizer)) differs = "tokenizer";

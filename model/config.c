@@ -56,6 +56,11 @@ enum clip_activation clip_text_activation(const struct clip_model_config *c)
     return c->text_gelu_tanh && !c->quick_gelu ? CLIP_GELU_TANH : clip_vision_activation(c);
 }
 
+double clip_model_norm_eps(const struct clip_model_config *c)
+{
+    return c->norm_eps > 0 ? c->norm_eps : 1e-5;
+}
+
 int64_t clip_model_image_rows(const struct clip_model_config *c)
 {
     int64_t grid = c->image_size / c->patch_size;

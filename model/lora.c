@@ -80,39 +80,31 @@ struct path {
     unsigned which;
 };
 
-static const float *in_buffer(const struct clip_model *m, const struct clip_tensor *tensor,
-                              const float *buffer)
-{
-    int64_t place = buffer != NULL ? clip_model_place(m, tensor) : -1;
-    return place >= 0 ? buffer + place : tensor->data;
-}
-
 static void merge_path(struct clip_model *out, const struct clip_model *m, const struct path *p,
-                       const float *buffer)
+                       float *buffer)
 {
     if (p->a == NULL) return;
-    int64_t i = ((const char *)p->w - (const char *)&m->params[0].tensor) /
-                (int64_t)sizeof m->params[0];
-    float *w = clip_model_param(out, m->params[i].name)->tensor.data;
+    float *w = clip_model_param(out, clip_model_param_of(m, p->w)->name)->tensor.data;
+    const float *a = clip_param_in(clip_model_param_of(m, p->a), buffer);
+    const float *b = clip_param_in(clip_model_param_of(m, p->b), buffer);
     int64_t r = p->b->shape[1], rows = p->w->shape[0] / p->parts, d = p->w->shape[1], k = 0;
     for (int part = 0; part < p->parts; part++) {
         if ((p->which >> part & 1) == 0) continue;
         clip_gemm(&(struct clip_gemm){
             .m = rows, .n = d, .k = r, .alpha = (float)clip_lora_scale(&m->config.lora),
-            .a = {in_buffer(m, p->b, buffer) + k * rows * r, r},
-            .b = {in_buffer(m, p->a, buffer) + k * r * d, d}, .c = {w + part * rows * d, d},
+            .a = {b + k * rows * r, r}, .b = {a + k * r * d, d}, .c = {w + part * rows * d, d},
             .accumulate = true});
         k++;
     }
 }
 
-void clip_lora_merge(struct clip_model *out, const struct clip_model *m, const float *buffer)
+void clip_lora_merge(struct clip_model *out, const struct clip_model *m, float *buffer)
 {
     const struct clip_model_config *c = &m->config;
     for (int64_t i = 0; i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (clip_lora_is(p)) continue;
-        memcpy(clip_model_param(out, p->name)->tensor.data, in_buffer(m, &p->tensor, buffer),
+        memcpy(clip_model_param(out, p->name)->tensor.data, clip_param_in(p, buffer),
                (size_t)clip_tensor_count(&p->tensor) * sizeof(float));
     }
     for (int64_t i = 0; i < c->vision_layers + c->text_layers; i++) {

@@ -21,8 +21,9 @@ void clip_lora_freeze(struct clip_model *model);
 
 bool clip_lora_is(const struct clip_param *param); /* an A or a B */
 
-/* out, a model of the same sizes without LoRA, becomes the sum of both. `buffer` is an average of
- * what is trained, laid out like its gradients, or NULL: the model's data. */
-void clip_lora_merge(struct clip_model *out, const struct clip_model *model, const float *buffer);
+/* out, a model of the same sizes without LoRA, becomes the sum of both. `buffer`, which
+ * is only read, is an average of what is trained, laid out like its gradients, or NULL: the
+ * model's data. */
+void clip_lora_merge(struct clip_model *out, const struct clip_model *model, float *buffer);
 
 #endif

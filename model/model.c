@@ -243,11 +243,16 @@ out:
     return status;
 }
 
-int64_t clip_model_place(const struct clip_model *model, const struct clip_tensor *tensor)
+const struct clip_param *clip_model_param_of(const struct clip_model *model,
+                                             const struct clip_tensor *tensor)
 {
     ptrdiff_t bytes = (const char *)tensor - (const char *)&model->params[0].tensor;
-    const struct clip_param *p = &model->params[bytes / (ptrdiff_t)sizeof *model->params];
-    return p->tensor.needs_grad ? p->place : -1;
+    return &model->params[bytes / (ptrdiff_t)sizeof *model->params];
+}
+
+float *clip_param_in(const struct clip_param *p, float *buffer)
+{
+    return p->tensor.needs_grad && buffer != NULL ? buffer + p->place : p->tensor.data;
 }
 
 struct clip_param *clip_model_param(struct clip_model *model, const char *name)

@@ -64,6 +64,8 @@ clip_status clip_model_config_check(const struct clip_model_config *config,
 
 enum clip_activation clip_vision_activation(const struct clip_model_config *config);
 enum clip_activation clip_text_activation(const struct clip_model_config *config);
+/* norm_eps, or 1e-5 where that is 0 (torch's LayerNorm). */
+double clip_model_norm_eps(const struct clip_model_config *config);
 /* Rows of a picture in the vision tower: its patches, and the class row where there is one. */
 int64_t clip_model_image_rows(const struct clip_model_config *config);
 /* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
@@ -137,9 +139,12 @@ void clip_model_train(struct clip_model *model);
 /* Gives the trained parameters their places and gradients (zeroed): what is not trained takes no
  * memory in buffers of `trained` floats. */
 clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error);
-/* Where a parameter of the model stands in a buffer of trained ones alone, in floats from its
- * beginning; -1 where it is not trained. */
-int64_t clip_model_place(const struct clip_model *model, const struct clip_tensor *tensor);
+/* The parameter of the model whose tensor this is. */
+const struct clip_param *clip_model_param_of(const struct clip_model *model,
+                                             const struct clip_tensor *tensor);
+/* Where a parameter's values lie in `buffer`, which is laid out like the gradients; in the model's
+ * data where it is not trained or `buffer` is NULL. */
+float *clip_param_in(const struct clip_param *param, float *buffer);
 struct clip_param *clip_model_param(struct clip_model *model,
                                     const char *name);         /* NULL: no such parameter */
 int64_t clip_model_parameters(const struct clip_model *model); /* elements without padding */

@@ -18,7 +18,7 @@ struct block_args {
 
 static float eps_of(const struct clip_model *m)
 {
-    return m->config.norm_eps > 0 ? (float)m->config.norm_eps : 1e-5f;
+    return (float)clip_model_norm_eps(&m->config);
 }
 
 /* residual + the low-rank path of x, or the residual as it is where there is no path. The weight

@@ -568,9 +568,14 @@ static void check_places(struct clip_model *model)
     test_ok(clip_model_gradients(model, &error), &error);
     for (int64_t i = 0; i < model->param_count; i++) {
         struct clip_param *p = &model->params[i];
-        assert_int_equal(clip_model_place(model, &p->tensor), p->tensor.needs_grad ? next : -1);
-        assert_ptr_equal(p->tensor.grad, p->tensor.needs_grad ? model->grad + next : NULL);
-        if (p->tensor.needs_grad) next += (clip_tensor_count(&p->tensor) + 15) / 16 * 16;
+        float *grad = p->tensor.needs_grad ? model->grad + next : NULL;
+        assert_ptr_equal(clip_model_param_of(model, &p->tensor), p);
+        assert_ptr_equal(p->tensor.grad, grad);
+        assert_ptr_equal(clip_param_in(p, model->grad), grad != NULL ? grad : p->tensor.data);
+        assert_ptr_equal(clip_param_in(p, NULL), p->tensor.data);
+        if (grad == NULL) continue;
+        assert_int_equal(p->place, next);
+        next += (clip_tensor_count(&p->tensor) + 15) / 16 * 16;
     }
     assert_int_equal(model->trained, next);
 }

@@ -34,7 +34,7 @@ common="--set train.batch_size=128 --set train.val_every=25% --set train.save_ev
 case $task in
 shapes)
     # The older model's vocabulary has to know the new captions' words, as CLIP's own would.
-    before=${BEFORE:-runs/finetune-shapes-before}
+    before=runs/finetune-shapes-before
     words=runs/finetune-words.txt
     [ -e runs/shapes/train.csv ] || "$build/clip_data" shapes --output runs/shapes
     [ -e runs/emoji/train.csv ] || "$build/clip_data" emoji --output runs/emoji
@@ -45,7 +45,7 @@ shapes)
     fi
     sizes="--config configs/small.ini --set data.tokenizer=$words --set model.vocab_size=4096"
     # shellcheck disable=SC2086
-    [ -n "${BEFORE:-}" ] || train $sizes --output "$before"
+    train $sizes --output "$before"
     new=runs/emoji/val.csv
     config="$sizes --set data.train_data=runs/emoji/train.csv --set data.val_data=$new
         --set data.aug_scale_min=0.8"

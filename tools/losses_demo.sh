@@ -39,6 +39,8 @@ preferred() { # how often a new picture's caption is preferred to its wrong one,
             --csv-negative-key wrong | percent negative_accuracy
     done
 }
+all() { echo "$(preferred "$1") |$(named "$1")"; }
+show() { echo "$name, seed $seed:$("$1" "$model") | $seconds s"; } # show MEASURE
 
 # Pictures of two objects with captions in which the colours have changed places, and others with
 # wrong captions of every kind to be asked about; a teacher's embeddings of the first 1,000 and
@@ -88,15 +90,14 @@ negatives)
         --set data.images_root=$runs/two --set train.batch_size=16 --set train.steps=2000
         --set optim.lr=3e-4"
     wrong="--set data.csv_negative_key=wrong"
-    show() { echo "$name, seed $seed:$(preferred "$model") |$(named "$model") | $seconds s"; }
     # shellcheck disable=SC2086
     {
-        if train without $pairs; then show; fi
-        if train with $pairs $wrong; then show; fi
+        if train without $pairs; then show all; fi
+        if train with $pairs $wrong; then show all; fi
         if train lora $pairs $wrong --set lora.rank=8 --set lora.targets=all \
-            --set optim.lr=1e-3; then show; fi
+            --set optim.lr=1e-3; then show all; fi
     }
-    if [ -z "$only" ]; then echo "before:$(preferred "$small") |$(named "$small")"; fi
+    if [ -z "$only" ]; then echo "before:$(all "$small")"; fi
     ;;
 teacher)
     # A student of half the teacher's width, which sees few pictures: new ones named, of 48 names.
@@ -107,12 +108,10 @@ teacher)
             --set train.steps=600"
         # shellcheck disable=SC2086
         {
-            if train alone-$pictures $student; then
-                echo "$name, seed $seed:$(named "$model") | $seconds s"
-            fi
+            if train alone-$pictures $student; then show named; fi
             if train taught-$pictures $student \
                 --set train.teacher_embeddings=$runs/teacher-$pictures.h5; then
-                echo "$name, seed $seed:$(named "$model") | $seconds s"
+                show named
             fi
         }
     done
@@ -126,7 +125,7 @@ repeats)
                 --set data.images_root= --set data.train_data=$runs/classes.tar \
                 --set data.class_templates=$runs/phrases.txt --set train.batch_size=128 \
                 --set train.steps=250 --set optim.lr=1e-3; then
-                echo "$name, seed $seed:$(named "$model") | $seconds s"
+                show named
             fi
         done
     done
@@ -139,7 +138,7 @@ batches)
             if train $loss-$batch --set train.loss=$loss --set train.batch_size="$batch" \
                 --set train.steps=$((38400 / batch)) --set optim.lr="$lr" \
                 --set data.train_data="$shapes/train.csv"; then
-                echo "$name, seed $seed:$(named "$model") | $seconds s"
+                show named
             fi
         done
     done

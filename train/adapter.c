@@ -27,12 +27,6 @@ struct writing {
     const struct clip_setup *setup;
 };
 
-static float *data_of(const struct clip_setup *s, const struct clip_tensor *tensor)
-{
-    int64_t place = s->step->ema != NULL ? clip_model_place(s->model, tensor) : -1;
-    return place >= 0 ? s->step->ema + place : tensor->data;
-}
-
 /* Rows [k rows, (k + 1) rows) of a stacked A or B. */
 static clip_status add(const struct writing *w, const char *layer, const char *module,
                        const char *side, const struct clip_tensor *tensor, int64_t k, int64_t rows,
@@ -41,8 +35,9 @@ static clip_status add(const struct writing *w, const char *layer, const char *m
     char name[160];
     int64_t width = tensor->shape[1];
     snprintf(name, sizeof name, "%s%s.lora_%s.weight", layer, module, side);
-    struct clip_tensor part =
-        clip_tensor_f32(data_of(w->setup, tensor) + k * rows * width, rows, width);
+    const struct clip_param *param = clip_model_param_of(w->setup->model, tensor);
+    struct clip_tensor part = clip_tensor_f32(
+        clip_param_in(param, w->setup->step->ema) + k * rows * width, rows, width);
     return clip_bundle_add(w->bundle, name, &part, error);
 }
 

@@ -70,7 +70,7 @@ static clip_status copy(struct clip_bundle *bundle, const char *name,
 }
 
 /* The sum of base and paths, those of `buffer` where it is not NULL, as a model by itself. */
-static clip_status merge(struct clip_model **out, const struct clip_model *m, const float *buffer,
+static clip_status merge(struct clip_model **out, const struct clip_model *m, float *buffer,
                          struct clip_error *error)
 {
     struct clip_model_config config = m->config;

@@ -56,8 +56,7 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
             .ahead = p->offset - p->place,
         };
     }
-    CLIP_TRY(
-        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained,
+    CLIP_TRY(clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained,
                                error));
 out:
     free(params);

@@ -41,7 +41,7 @@ static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw
 
 /* ---- checkpoints ---- */
 
-static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : NULL; }
+static json_t *real_or_none(double x) { return isfinite(x) ? json_real(x) : NULL; }
 
 static json_t *state_of(const struct trainer *t)
 {
@@ -53,8 +53,8 @@ static json_t *state_of(const struct trainer *t)
         (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
         isfinite(best->metric) ? best->metric : 0.0, "best_step", (json_int_t)t->best_step,
         "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
-        real_or_null(first->metric), "best_loss", real_or_null(best->loss), "first_loss",
-        real_or_null(first->loss));
+        real_or_none(first->metric), "best_loss", real_or_none(best->loss), "first_loss",
+        real_or_none(first->loss));
 }
 
 static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
