@@ -122,6 +122,10 @@ check "of equal recalls a lower loss is better: it does not stop" prints 0 \
     --output slow
 check "... for the recalls are equal" \
     test "$(field slow image_retrieval_recall@1 | sort -u | wc -l)" = 1
+check "a share of steps is rounded up" run 0 $(train) $still --set train.steps=21 \
+    --set train.val_every=25% --output quarters
+check "... so that it is not measured twice at the end" test \
+    "$(steps_of quarters metrics.jsonl)" = '6 12 18 21 '
 check "early stopping needs something to stop by" says 2 'is never measured' $(train) \
     --set data.val_data= --set train.early_stop=2 --output none
 
@@ -187,6 +191,10 @@ check "another activation than the model's" says 2 'quick_gelu' $tune --set mode
     --output none
 check "a batch larger than the data" says 2 'smaller batch_size' $tune --set train.batch_size=99 \
     --output none
+check "validation too small to stop by" says 0 'only 10 pairs validate' $tune $still \
+    --set train.early_stop=2 --output silence --force
+check "... which the loss is not" silent 0 'pairs validate' $tune $still --output silence --force \
+    --set train.early_stop=2 --set train.best_metric=val_loss
 check "validation on what is trained on" says 0 '10 of the 10 samples of val_data show pictures' \
     $tune --output silence --force
 run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt

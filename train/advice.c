@@ -168,6 +168,21 @@ static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *e
     return status;
 }
 
+/* Recall in a few pairs goes up and down by chance, and so would the end of the run. */
+static void advise_few(const struct clip_setup *s)
+{
+    enum { ENOUGH = 100 };
+    const struct clip_config *c = s->config;
+    if (c->train.early_stop == 0 || s->val_data == NULL || s->val_data->count >= ENOUGH ||
+        strstr(c->train.best_metric, "recall") == NULL)
+        return;
+    clip_warn("only %lld pairs validate: %s changes by %.1f %% at a time, and chance decides which "
+              "step is best and when early_stop ends the run; set more aside by [data] val_share "
+              "or val_data, or set [train] best_metric = val_loss",
+              (long long)s->val_data->count, c->train.best_metric,
+              100 / (double)s->val_data->count);
+}
+
 clip_status clip_advise(struct clip_setup *s, bool tuning, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -177,6 +192,7 @@ clip_status clip_advise(struct clip_setup *s, bool tuning, struct clip_error *er
     CLIP_TRY(advise_repeats(s, error));
     CLIP_TRY(advise_length(s, error));
     CLIP_TRY(advise_leaks(s, error));
+    advise_few(s);
 out:
     return status;
 }

@@ -368,11 +368,11 @@ enum clip_recompute clip_config_recompute(const struct clip_config *config)
                                                          : CLIP_RECOMPUTE_NONE;
 }
 
-int64_t clip_config_share(const char *text, int64_t total)
+double clip_config_share(const char *text, int64_t total)
 {
     size_t n = strlen(text);
     double number = strtod(text, NULL);
-    return n > 0 && text[n - 1] == '%' ? (int64_t)(number / 100 * (double)total) : (int64_t)number;
+    return n > 0 && text[n - 1] == '%' ? number / 100 * (double)total : number;
 }
 
 /* The value of row i as text: what was written, else what the preset gives, else the default. */

@@ -116,8 +116,8 @@ bool clip_config_is_set(const struct clip_config *config, const char *section, c
 clip_status clip_config_model(const struct clip_config *config, struct clip_model_config *out,
                               struct clip_error *error);
 enum clip_recompute clip_config_recompute(const struct clip_config *config);
-/* Steps that "500" or "5%" of `total` stand for. */
-int64_t clip_config_share(const char *text, int64_t total);
+/* Steps that "500" or "5%" of `total` stand for, not rounded. */
+double clip_config_share(const char *text, int64_t total);
 
 /* Every value as used, as an INI file. */
 clip_status clip_config_write(const struct clip_config *config, struct clip_buffer *out,

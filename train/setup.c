@@ -1,5 +1,6 @@
 #include "train/setup.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -338,9 +339,9 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
                         : is(c->optim.lr_scheduler, "const") ? CLIP_SCHEDULE_CONST
                                                              : CLIP_SCHEDULE_COOLDOWN,
                 .lr = c->optim.lr,
-                .warmup = clip_config_share(c->optim.warmup, s->steps),
+                .warmup = (int64_t)clip_config_share(c->optim.warmup, s->steps),
                 .total = s->steps,
-                .cooldown = clip_config_share(c->optim.cooldown, s->steps),
+                .cooldown = (int64_t)clip_config_share(c->optim.cooldown, s->steps),
             },
         .loss = is(c->train.loss, "siglip") ? CLIP_LOSS_SIGLIP : CLIP_LOSS_INFONCE,
         .multi_positive = c->train.multi_positive,
@@ -369,7 +370,13 @@ out:
     return status;
 }
 
-static int64_t at_least_1(int64_t n) { return n > 1 ? n : 1; }
+/* Steps from one validation or checkpoint to the next. A share is rounded up, so that no more of
+ * them are made than it says, and none shortly before the last step's. */
+static int64_t interval(const char *text, int64_t steps)
+{
+    int64_t n = (int64_t)ceil(clip_config_share(text, steps) - 1e-6);
+    return n > 1 ? n : 1;
+}
 
 /* [data] val_share: some of train_data's pictures, with all their captions, are for validation. */
 static clip_status split_data(struct clip_setup *s, struct clip_error *error)
@@ -415,8 +422,8 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     s->steps_per_epoch = s->train_data->count / config->train.batch_size;
     s->steps = config->train.steps > 0 ? config->train.steps
                                        : config->train.epochs * s->steps_per_epoch;
-    s->val_every = at_least_1(clip_config_share(config->train.val_every, s->steps));
-    s->save_every = at_least_1(clip_config_share(config->train.save_every, s->steps));
+    s->val_every = interval(config->train.val_every, s->steps);
+    s->save_every = interval(config->train.save_every, s->steps);
     if (s->steps_per_epoch < 1)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[train] batch_size %lld is larger than the %lld samples of %s; use a "
