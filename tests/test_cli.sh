@@ -70,4 +70,22 @@ check "a file past the limit on sizes is an error" says 1 'File too large' \
     limited "$build/clip_data" tokenizer train --input README.md --vocab-size 4096 \
     --output "$folder/tokenizer/t.txt"
 check "... and nothing half-written is left" test -z "$(ls -A "$folder/tokenizer")"
+# The programs start themselves again, once, to set how OpenMP's threads wait.
+named() {
+    env -u OMP_WAIT_POLICY clip_bench gemm --preset vit-l-14 >"$folder/bench" &
+    local pid=$! name i
+    for ((i = 0; i < 100; i++)); do
+        name=$(cat /proc/$pid/comm) || return 1
+        [ "$name" = clip_bench ] && grep -qz OMP_WAIT_POLICY /proc/$pid/environ && break
+        sleep 0.05
+    done
+    kill -9 $pid
+    echo "its name is $name"
+    [ $i -lt 100 ]
+}
+check "a program has its name in top and for pkill" named
+linker=$(sed -n 's/.*\( \/[^ ]*\/ld-linux[^ ]*\)$/\1/p' /proc/self/maps | head -n 1)
+by_linker() { env -u OMP_WAIT_POLICY $linker "$build/clip_data" --version; }
+[ -z "$linker" ] || check "a program that the dynamic linker is asked to run" \
+    prints 0 clip_data by_linker
 plan

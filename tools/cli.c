@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "core/memory.h"
@@ -195,6 +197,7 @@ static char *describe(const struct clip_cli *cli)
  * only before the program starts: set it, and start again. */
 static void wait_asleep(char **argv)
 {
+    if (getauxval(AT_BASE) == 0) return; /* /proc/self/exe is the dynamic linker that was run */
     if (getenv("OMP_WAIT_POLICY") != NULL || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
     if (setenv("GOMP_SPINCOUNT", "4000", 0) != 0) return;
     execv("/proc/self/exe", argv); /* where that cannot be, the program goes on as it is */
@@ -204,6 +207,8 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* past the largest size, writing fails with EFBIG: a sentence */
     wait_asleep(argv);
+    /* For pkill and top: started again it would be "exe". */
+    prctl(PR_SET_NAME, program_invocation_short_name);
     struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};
     int n = 0;
     for (; cli->options != NULL && cli->options[n].name != NULL; n++) {
