@@ -1,6 +1,9 @@
 #include "core/threads.h"
 
 #include <omp.h>
+#include <stdatomic.h>
+
+enum { LINE = 64 };
 
 void clip_threads_set(int n)
 {
@@ -15,17 +18,42 @@ int clip_threads_count(void)
     return omp_get_max_threads();
 }
 
+/* Each thread begins with its own part of [0, n), the same in every loop: what one loop wrote lies
+ * in the cache of the thread that wants it in the next. Who is done helps the others. */
+struct loop {
+    int64_t n;
+    void (*fn)(void *context, int64_t i);
+    void *context;
+    struct {
+        _Alignas(LINE) atomic_llong taken; /* of its part; a cache line each */
+    } thread[CLIP_MAX_THREADS];
+};
+
+static void run(struct loop *loop)
+{
+    int64_t threads = omp_get_num_threads(), me = omp_get_thread_num();
+    for (int64_t turn = 0; turn < threads; turn++) {
+        int64_t of = (me + turn) % threads;
+        int64_t begin = loop->n * of / threads, count = loop->n * (of + 1) / threads - begin;
+        int64_t chunk = count / 16 > 1 ? count / 16 : 1; /* little time spent on asking */
+        for (;;) {
+            int64_t i = atomic_fetch_add(&loop->thread[of].taken, chunk);
+            int64_t end = i + chunk < count ? i + chunk : count;
+            if (i >= count) break;
+            for (; i < end; i++) loop->fn(loop->context, begin + i);
+        }
+    }
+}
+
 void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *context)
 {
     if (n <= 1 || omp_in_parallel() || omp_get_max_threads() == 1) {
         for (int64_t i = 0; i < n; i++) fn(context, i);
         return;
     }
-    /* Some sixteen pieces a thread: even work, and little time spent on asking for the next. */
-    int64_t chunk = n / ((int64_t)omp_get_max_threads() * 16);
-    if (chunk < 1) chunk = 1;
-#pragma omp parallel for schedule(dynamic, chunk)
-    for (int64_t i = 0; i < n; i++) fn(context, i);
+    struct loop loop = {.n = n, .fn = fn, .context = context};
+#pragma omp parallel
+    run(&loop);
 }
 
 int clip_thread_number(void)
