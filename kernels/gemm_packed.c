@@ -45,31 +45,52 @@ uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
 
 /* ---- packing in threads ---------------------------------------------------------------------- */
 
+/* Pieces in the order of memory, as the threads that wrote it had them: where memory holds k across
+ * rows, block after block; else all blocks of some rows before the next rows. */
 struct job {
     const struct clip_gemm *g;
     const struct clip_packed *to;
-    int64_t of_a, of_b; /* pieces of an operand in a block */
-    int64_t all_a;      /* in all blocks; those of B come after them */
+    int64_t blocks, in_block;
+    bool block_after_block;
 };
 
-static void pack_piece(void *context, int64_t i)
+static void pack_in_pieces(struct job *job, int64_t in_block, bool block_after_block,
+                           void (*pack)(void *context, int64_t i))
+{
+    job->in_block = in_block;
+    job->block_after_block = block_after_block;
+    clip_parallel_for(job->blocks * in_block, pack, job);
+}
+
+/* Piece i's block of k, and which of the block's pieces it is. */
+static struct clip_span block_of(const struct job *job, int64_t i, int64_t *piece)
+{
+    *piece = job->block_after_block ? i % job->in_block : i / job->blocks;
+    int64_t block = job->block_after_block ? i / job->in_block : i % job->blocks;
+    return span_piece(&job->to->k, block, job->to->pace.depth);
+}
+
+static void pack_strips(void *context, int64_t i)
 {
     const struct job *job = context;
     const struct clip_packed *x = job->to;
-    bool a = i < job->all_a;
-    int64_t in_all = a ? i : i - job->all_a, in_block = a ? job->of_a : job->of_b;
-    struct clip_span k = span_piece(&x->k, in_all / in_block, x->pace.depth);
-    if (a) {
-        struct clip_span rows = span_piece(&x->rows, in_all % in_block,
-                                           STRIPS_A_PIECE * x->pace.set->rows);
-        clip_gemm_pack_strips(&x->pace, &job->g->a, &rows, &k,
-                              clip_packed_strip(x, rows.begin, k.begin));
-    } else {
-        struct clip_span columns = span_piece(&x->columns, in_all % in_block,
-                                              PANELS_A_PIECE * x->pace.set->columns);
-        clip_gemm_pack_panels(&x->pace, &job->g->b, &columns, &k,
-                              clip_packed_panel(x, columns.begin, k.begin));
-    }
+    int64_t piece;
+    struct clip_span k = block_of(job, i, &piece);
+    struct clip_span rows = span_piece(&x->rows, piece, STRIPS_A_PIECE * x->pace.set->rows);
+    clip_gemm_pack_strips(&x->pace, &job->g->a, &rows, &k,
+                          clip_packed_strip(x, rows.begin, k.begin));
+}
+
+static void pack_panels(void *context, int64_t i)
+{
+    const struct job *job = context;
+    const struct clip_packed *x = job->to;
+    int64_t piece;
+    struct clip_span k = block_of(job, i, &piece);
+    struct clip_span columns = span_piece(&x->columns, piece,
+                                          PANELS_A_PIECE * x->pace.set->columns);
+    clip_gemm_pack_panels(&x->pace, &job->g->b, &columns, &k,
+                          clip_packed_panel(x, columns.begin, k.begin));
 }
 
 /* Do too many rows of a register tile fall on one another in the first cache, whose ways hold 4 KB
@@ -90,11 +111,11 @@ static bool rows_in_place(const struct clip_gemm *g, const struct clip_pace *pac
 
 static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool with_b)
 {
-    int64_t blocks = divide_up(x->k.count, x->pace.depth);
-    struct job job = {.g = g, .to = x, .of_b = divide_up(panels(x), PANELS_A_PIECE)};
-    if (x->a != NULL) job.of_a = divide_up(strips(x), STRIPS_A_PIECE);
-    job.all_a = blocks * job.of_a;
-    clip_parallel_for(job.all_a + (with_b ? blocks * job.of_b : 0), pack_piece, &job);
+    struct job job = {.g = g, .to = x, .blocks = divide_up(x->k.count, x->pace.depth)};
+    if (with_b)
+        pack_in_pieces(&job, divide_up(panels(x), PANELS_A_PIECE), !g->b.transpose, pack_panels);
+    if (x->a != NULL)
+        pack_in_pieces(&job, divide_up(strips(x), STRIPS_A_PIECE), g->a.transpose, pack_strips);
 }
 
 /* ---- the product ----------------------------------------------------------------------------- */
