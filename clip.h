@@ -72,6 +72,7 @@ struct clip_embedder_options {  /* {0}: the defaults */
     bool say;                   /* what was found of another project's model is a line on stderr */
     bool checksum;              /* the model's checksum is wanted, which reads every weight */
     bool bf16;                  /* multiply bfloat16, with float32 sums: near, and faster */
+    bool pack;                  /* for many calls: weights are packed once, in one more copy */
 };
 
 /* MODEL: a run folder, a native .h5, a folder, cached id or file of transformers', open_clip's or

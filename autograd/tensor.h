@@ -15,6 +15,7 @@ enum clip_dtype { CLIP_F32, CLIP_F16, CLIP_BF16, CLIP_I32, CLIP_I64, CLIP_U8 };
 #define CLIP_MAX_DIMS 4
 
 struct clip_node;
+struct clip_panels;
 
 struct clip_tensor {
     enum clip_dtype dtype;
@@ -24,6 +25,7 @@ struct clip_tensor {
     float *grad;            /* NULL: none yet, or none wanted */
     bool needs_grad;        /* backward should reach it */
     struct clip_node *node; /* the op that made it; NULL for parameters and inputs */
+    const struct clip_panels *panels; /* the same numbers packed for products, or NULL */
     bool grad_empty;        /* nothing stands in grad yet: the first to add to it overwrites it */
 };
 

@@ -20,8 +20,11 @@ clip_status clip_embedder_create(struct clip_embedder **out, const struct clip_m
     e->file = file;
     e->dtype = options->bf16 ? CLIP_BF16 : CLIP_F32;
     e->max_pixels = options->max_pixels > 0 ? options->max_pixels : DEFAULT_MAX_PIXELS;
-    *out = e;
-    return CLIP_OK;
+    clip_status status = CLIP_OK;
+    if (options->pack) status = clip_model_pack(file->model, options->bf16, error);
+    if (status == CLIP_OK) *out = e;
+    else clip_embedder_free(e);
+    return status;
 }
 
 void clip_embedder_free(struct clip_embedder *e)

@@ -26,6 +26,8 @@ struct room {
 struct work {
     const struct clip_gemm *g;
     const struct clip_packed *packed; /* or NULL */
+    struct clip_packed all_b;         /* where panels: op(B) */
+    bool panels;
     struct clip_pace pace;
     struct clip_tile tile;
     struct room room;
@@ -117,10 +119,12 @@ static void of_operands(const struct work *w)
     clip_gemm_pack_strips(&w->pace, &g->a, &rows, &w->k, w->room.a);
     for (int64_t j = 0; j < n; j += nr) {
         const struct clip_span columns = {w->tile.column + j, least(nr, n - j)};
-        clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
+        const uint32_t *panel = w->room.b;
+        if (w->panels) panel = clip_packed_panel(&w->all_b, columns.begin, w->k.begin);
+        else clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
         for (int64_t i = 0; i < m; i += mr) {
             const struct clip_ahead ahead = next_panel(w, j, i / mr, strips);
-            multiply(w, i, w->room.a + i / mr * w->pace.set->strip, j, columns.count, w->room.b,
+            multiply(w, i, w->room.a + i / mr * w->pace.set->strip, j, columns.count, panel,
                      &ahead);
         }
     }
@@ -203,7 +207,8 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    w.lines = w.pace.set->few_rows_as_panels && clip_gemm_lines(&w.pace, &g->b) &&
+    w.panels = packed == NULL && clip_gemm_has_panels(g, &w.all_b);
+    w.lines = !w.panels && w.pace.set->few_rows_as_panels && clip_gemm_lines(&w.pace, &g->b) &&
               g->alpha == 1 && !g->a.transpose && g->b.transpose;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;

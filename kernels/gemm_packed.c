@@ -120,6 +120,39 @@ static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool wi
 
 /* ---- the product ----------------------------------------------------------------------------- */
 
+static bool has_panels(const struct clip_gemm *g)
+{
+    return g->b.panels != NULL && g->b.panels->bf16 == g->multiply_bf16;
+}
+
+static struct clip_packed whole_b(int64_t n, int64_t k, const struct clip_panels *panels)
+{
+    return (struct clip_packed){.pace = clip_gemm_pace(panels->bf16, k), .columns = {0, n},
+                                .k = {0, k}, .b = panels->units};
+}
+
+bool clip_gemm_has_panels(const struct clip_gemm *g, struct clip_packed *packed)
+{
+    if (!has_panels(g)) return false;
+    *packed = whole_b(g->n, g->k, g->b.panels);
+    return true;
+}
+
+size_t clip_gemm_panels_bytes(int64_t n, int64_t k, bool multiply_bf16)
+{
+    const struct clip_packed x = whole_b(n, k, &(struct clip_panels){NULL, multiply_bf16});
+    int64_t blocks = divide_up(k, x.pace.depth);
+    return (size_t)(blocks * panels(&x) * panel_size(&x, 0)) * UNIT;
+}
+
+void clip_gemm_pack(const struct clip_operand *b, int64_t n, int64_t k,
+                    const struct clip_panels *panels)
+{
+    const struct clip_gemm g = {.n = n, .k = k, .b = *b};
+    const struct clip_packed x = whole_b(n, k, panels);
+    pack(&g, &x, true);
+}
+
 /* How much of rows, columns and k is packed at a time. */
 struct plan {
     int64_t rows, columns, k;
@@ -128,16 +161,17 @@ struct plan {
 
 static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
 {
-    int64_t most_k = clip_gemm_sums_in_c(g) ? MOST_BLOCKS * pace->depth : g->k;
+    bool whole = has_panels(g) || !clip_gemm_sums_in_c(g); /* k is not cut */
+    int64_t most_k = whole ? g->k : MOST_BLOCKS * pace->depth;
     struct plan plan = {.k = g->k > most_k ? most_k : g->k};
     int64_t blocks = divide_up(plan.k, pace->depth), mr = pace->set->rows, nr = pace->set->columns;
     int64_t strip = blocks * pace->set->strip;
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
     plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
-    plan.columns = equal_piece(g->n, MOST_UNITS / panel * nr, nr);
+    plan.columns = has_panels(g) ? g->n : equal_piece(g->n, MOST_UNITS / panel * nr, nr);
     if (rows_in_place(g, pace)) plan.rows = g->m;
     else plan.a = plan.rows / mr * strip;
-    plan.b = plan.columns / nr * panel;
+    plan.b = has_panels(g) ? 0 : plan.columns / nr * panel;
     return plan;
 }
 
@@ -161,9 +195,9 @@ bool clip_gemm_packed(const struct clip_gemm *g)
     struct clip_packed x = {.pace = clip_gemm_pace(g->multiply_bf16, g->k)};
     struct plan by = plan(g, &x.pace);
     uint32_t *room = clip_thread_memory(CLIP_MEMORY_LENT, (size_t)(by.a + by.b) * UNIT);
-    if (room == NULL) return false;
+    if (room == NULL && by.a + by.b > 0) return false;
     x.a = by.a > 0 ? room : NULL;
-    x.b = room + by.a;
+    x.b = has_panels(g) ? g->b.panels->units : room + by.a;
     const struct clip_span m = {0, g->m}, n = {0, g->n}, k = {0, g->k};
     for (int64_t j = 0; j < g->n; j += by.columns)
         for (int64_t p = 0; p < g->k; p += by.k) {
@@ -171,7 +205,7 @@ bool clip_gemm_packed(const struct clip_gemm *g)
             x.k = span_piece(&k, p / by.k, by.k);
             for (int64_t i = 0; i < g->m; i += by.rows) {
                 x.rows = span_piece(&m, i / by.rows, by.rows);
-                pack(g, &x, i == 0);
+                pack(g, &x, i == 0 && !has_panels(g));
                 multiply(g, &x);
             }
         }

@@ -213,6 +213,8 @@ void clip_model_free(struct clip_model *model)
     free(model->text_blocks);
     free(model->data);
     free(model->grad);
+    free(model->panels);
+    free(model->packed);
     free(model);
 }
 

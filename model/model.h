@@ -108,6 +108,8 @@ struct clip_model {
     int64_t param_count;
     int64_t size, trained; /* elements of data and of grad, padding included */
     float *data, *grad;
+    struct clip_panels *panels; /* clip_model_pack's, and their memory; NULL */
+    void *packed;
     /* vision; NULL is what the kind of model has not */
     struct clip_tensor *class_embedding, *conv1_w, *conv1_b, *vision_pos, *ln_pre_w, *ln_pre_b,
         *ln_post_w, *ln_post_b, *vision_proj;
@@ -130,6 +132,11 @@ clip_status clip_model_create(struct clip_model **out, const struct clip_model_c
 clip_status clip_model_create_bare(struct clip_model **out, const struct clip_model_config *config,
                                    struct clip_error *error);
 void clip_model_free(struct clip_model *model);
+/* Packs the towers' weights for products of float32 or of bfloat16, for many calls on a model whose
+ * weights change no more: of few rows, such as one picture's or text's, most of the time beside
+ * multiplying goes into that. Takes about the time of a call and memory for one more copy of the
+ * weights (bfloat16: half of one); the same bits. Not while another thread computes. */
+clip_status clip_model_pack(struct clip_model *model, bool bf16, struct clip_error *error);
 /* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
  * numbers keyed by (seed, parameter). */
 void clip_model_init(struct clip_model *model, uint64_t seed);

@@ -102,6 +102,36 @@ static void unit_rows_are_raw_rows_normalised(void **state)
     clip_model_file_free(file);
 }
 
+/* Packed weights give the same bits; those packed for the other precision are left alone. */
+static void packing_changes_nothing(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    struct clip_error error;
+    float *pixels = random_pixels(N, 3), pictures[3][N * E], words[3][TEXTS * E];
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct clip_model_file *file = small_model(2);
+        for (int i = 0; i < 3; i++) { /* as they are, packed, packed for the other precision */
+            struct clip_embedder *e;
+            const struct clip_embedder_options options = {.bf16 = (i == 2) != bf16, .pack = i > 0};
+            const struct clip_embedder_options use = {.bf16 = bf16};
+            test_ok(clip_embedder_create(&e, file, &options, &error), &error);
+            assert_true((file->model->vision_blocks[0].c_fc_w->panels != NULL) == (i > 0));
+            assert_true((file->model->text_proj->panels != NULL) == (i > 0));
+            clip_embedder_free(e);
+            test_ok(clip_embedder_create(&e, file, &use, &error), &error);
+            test_ok(clip_embedder_pixels(e, pixels, N, CLIP_UNIT, pictures[i], &error), &error);
+            test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, words[i], NULL, &error),
+                    &error);
+            clip_embedder_free(e);
+            test_same_f32("pictures", pictures[i], pictures[0], N * E);
+            test_same_f32("texts", words[i], words[0], TEXTS * E);
+        }
+        clip_model_file_free(file);
+    }
+    free(pixels);
+}
+
 static void rows_are_apart(bool bf16)
 {
     enum { N = 23 };
@@ -583,6 +613,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_give_what_open_clip_gives),
         cmocka_unit_test(unit_rows_are_raw_rows_normalised),
+        cmocka_unit_test(packing_changes_nothing),
         cmocka_unit_test(rows_do_not_depend_on_neighbours_or_threads),
         cmocka_unit_test(bf16_rows_are_near),
         cmocka_unit_test(several_callers_share_an_embedder),

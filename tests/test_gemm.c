@@ -297,6 +297,36 @@ static void test_activation_slopes(void **state)
 
 /* ---- the same bits ---- */
 
+/* B packed beforehand, which then is not read itself; panels of the other precision are left. */
+static void test_packed_once(void **state)
+{
+    (void)state;
+    if (!clip_gemm_rows_apart()) skip(); /* OpenBLAS packs by itself */
+    for (int i = 0; i < SHAPES; i++)
+        for (int bits = 0; bits < 32; bits++) {
+            struct trial t = shaped(i);
+            t.ta = bits & 1, t.tb = bits & 2, t.b_bf16 = bits & 4, t.multiply_bf16 = bits & 8;
+            t.c_bf16 = t.residual = bits & 16, t.accumulate = !t.c_bf16;
+            struct operands o = make_operands(&t), same = make_operands(&t);
+            struct clip_gemm g = product(&t, &o), packed = product(&t, &same);
+            size_t bytes = clip_gemm_panels_bytes(t.n, t.k, t.multiply_bf16);
+            struct clip_panels panels = {aligned_alloc(64, (bytes + 64) / 64 * 64),
+                                         t.multiply_bf16};
+            assert_non_null(panels.units);
+            clip_gemm_pack(&packed.b, t.n, t.k, &panels);
+            packed.b.data = NULL;
+            packed.b.panels = &panels;
+            const struct clip_panels other = {NULL, !t.multiply_bf16};
+            g.b.panels = &other;
+            clip_gemm(&g);
+            clip_gemm(&packed);
+            for (int64_t at = 0; at < o.c.rows * o.c.ld; at++)
+                assert_true(read_back(&o.c, at) == read_back(&same.c, at));
+            free(panels.units);
+            drop_operands(&o), drop_operands(&same);
+        }
+}
+
 static void multiply_first(void *context, int64_t i)
 {
     if (i == 0) clip_gemm(context);
@@ -405,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_epilogues),
         cmocka_unit_test(test_residual_in_place),
         cmocka_unit_test(test_activation_slopes),
+        cmocka_unit_test(test_packed_once),
         cmocka_unit_test(test_same_bits_for_any_threads),
         cmocka_unit_test(test_rows_are_apart),
         cmocka_unit_test(test_tiles_pack_many_rows),

@@ -54,7 +54,8 @@ static clip_status guide(const struct arguments *a, const struct clip_cli *cli,
                                                .force = a->force,
                                                .quiet = cli->quiet,
                                                .stop = clip_cli_catch_signals()};
-    CLIP_TRY(clip_model_options_open(&e, cli, &a->model, NULL, error));
+    const struct clip_embedder_options steps = {.pack = true};
+    CLIP_TRY(clip_model_options_open(&e, cli, &a->model, &steps, error));
     if (a->image != NULL) CLIP_TRY(clip_image_decode_file(a->image, &limits, &start, error));
     const struct clip_guide_options options = {
         .texts = a->text.items,

@@ -402,7 +402,8 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     struct clip_index index = {0};
     struct clip_api *api = NULL;
     struct clip_http *http = NULL;
-    const struct clip_embedder_options how = {.max_pixels = CLIP_API_PIXELS, .checksum = true};
+    const struct clip_embedder_options how = {.max_pixels = CLIP_API_PIXELS, .checksum = true,
+                                              .pack = true};
     const volatile sig_atomic_t *stop = clip_cli_catch_signals();
     CLIP_TRY(clip_index_list_read(&index, job->index, error));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));

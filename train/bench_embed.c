@@ -65,7 +65,7 @@ clip_status clip_bench_embed(const struct clip_model_file *file,
     clip_status status;
     struct clip_embedder *e = NULL;
     struct inputs in = {0};
-    const struct clip_embedder_options options = {.bf16 = o->bf16};
+    const struct clip_embedder_options options = {.bf16 = o->bf16, .pack = true};
     *r = (struct clip_bench_embed_result){0};
     if (o->tokens > file->model->config.context_length)
         return clip_fail(error, CLIP_ERR_USAGE,

@@ -8,12 +8,14 @@
 /* Rows of `width` elements, as they are or transposed. */
 static inline struct clip_operand clip_op_operand(const struct clip_tensor *x, int64_t width)
 {
-    return (struct clip_operand){x->data, width, .bf16 = x->dtype == CLIP_BF16};
+    return (struct clip_operand){x->data, width, .bf16 = x->dtype == CLIP_BF16,
+                                 .panels = x->panels};
 }
 
 static inline struct clip_operand clip_op_transposed(const struct clip_tensor *x, int64_t width)
 {
-    return (struct clip_operand){x->data, width, .transpose = true, .bf16 = x->dtype == CLIP_BF16};
+    return (struct clip_operand){x->data, width, .transpose = true, .bf16 = x->dtype == CLIP_BF16,
+                                 .panels = x->panels};
 }
 
 /* Absent where x is NULL. */

@@ -55,8 +55,7 @@ static void patch_embed_forward(struct clip_node *n)
     clip_op_rows(n, rows, k, flatten_rows);
     clip_gemm(&(struct clip_gemm){
         .m = rows, .n = d, .k = k, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-            .a = {n->scratch, k},
-        .b = {n->in[W]->data, k, .transpose = true}, .c = {n->out->data, d}});
+        .a = {n->scratch, k}, .b = clip_op_transposed(n->in[W], k), .c = {n->out->data, d}});
 }
 
 static void put_back_rows(struct clip_node *n, int64_t begin, int64_t end)

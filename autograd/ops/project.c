@@ -14,7 +14,7 @@ static void project_forward(struct clip_node *n)
             width = n->in[W]->shape[1];
     clip_gemm(&(struct clip_gemm){
         .m = rows, .n = width, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-        .a = clip_op_operand(n->in[X], d), .b = {n->in[W]->data, width},
+        .a = clip_op_operand(n->in[X], d), .b = clip_op_operand(n->in[W], width),
         .c = {n->out->data, width}});
 }
 

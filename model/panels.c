@@ -1,0 +1,72 @@
+/* The weights packed once for the products that they are in (kernels/gemm.h). */
+#include <stdlib.h>
+
+#include "core/memory.h"
+#include "kernels/gemm.h"
+#include "model/model.h"
+
+/* Walks twice: the first walk counts, the second packs. */
+struct packing {
+    struct clip_panels *panels; /* NULL while counting */
+    bool bf16;
+    char *room;
+    size_t used;
+    int64_t count;
+};
+
+/* A weight that rows are multiplied by: [N,...] by its transpose, or [D,N]. NULL, or without data
+ * where its tower was not read: nothing. */
+static void add(struct packing *p, struct clip_tensor *w, bool transpose)
+{
+    if (w == NULL || w->data == NULL) return;
+    int64_t n = transpose ? w->shape[0] : w->shape[1], k = clip_tensor_count(w) / n;
+    if (p->panels != NULL) {
+        const struct clip_operand b = {w->data, transpose ? k : n, .transpose = transpose};
+        struct clip_panels *panels = &p->panels[p->count];
+        *panels = (struct clip_panels){p->room + p->used, p->bf16};
+        clip_gemm_pack(&b, n, k, panels);
+        w->panels = panels;
+    }
+    p->count++;
+    p->used += (clip_gemm_panels_bytes(n, k, p->bf16) + 63) / 64 * 64;
+}
+
+static void add_blocks(struct packing *p, const struct clip_block *blocks, int64_t layers)
+{
+    for (int64_t i = 0; i < layers; i++) {
+        add(p, blocks[i].in_proj_w, true);
+        add(p, blocks[i].out_proj_w, true);
+        add(p, blocks[i].c_fc_w, true);
+        add(p, blocks[i].c_proj_w, true);
+    }
+}
+
+static void walk(struct packing *p, const struct clip_model *m)
+{
+    p->count = 0;
+    p->used = 0;
+    add(p, m->conv1_w, true);
+    add_blocks(p, m->vision_blocks, m->config.vision_layers);
+    add(p, m->vision_proj, false);
+    add_blocks(p, m->text_blocks, m->config.text_layers);
+    add(p, m->text_proj, m->text_proj_b != NULL);
+}
+
+clip_status clip_model_pack(struct clip_model *m, bool bf16, struct clip_error *error)
+{
+    struct packing p = {.bf16 = bf16};
+    walk(&p, m);
+    free(m->panels);
+    free(m->packed);
+    m->packed = aligned_alloc(64, p.used);
+    m->panels = clip_array_new(p.count, sizeof *m->panels, error);
+    if (m->panels == NULL) return CLIP_ERR_MEMORY;
+    if (m->packed == NULL)
+        return clip_fail(error, CLIP_ERR_MEMORY, "no memory for %zu bytes of packed weights",
+                         p.used);
+    clip_memory_large_pages(m->packed, p.used);
+    p.panels = m->panels;
+    p.room = m->packed;
+    walk(&p, m);
+    return CLIP_OK;
+}
