@@ -1,5 +1,6 @@
 #include "core/memory.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,8 @@ void clip_memory_large_pages(void *data, size_t bytes)
     uintptr_t end = ((uintptr_t)data + bytes) / LARGE_PAGE * LARGE_PAGE;
     if (end > begin) madvise((char *)data + (begin - (uintptr_t)data), end - begin, MADV_HUGEPAGE);
 }
+
+void clip_memory_trim(void) { malloc_trim(0); }
 
 static void *aligned_new(int64_t count, size_t size, size_t alignment, struct clip_error *error)
 {

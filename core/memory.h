@@ -23,6 +23,9 @@ void *clip_pages_new(int64_t count, size_t size, struct clip_error *error);
 /* Asks the system to back these bytes with pages of 2 MiB where it can (Linux's transparent huge
  * pages): walking a large matrix by columns then misses no page table. A wish; it cannot fail. */
 void clip_memory_large_pages(void *data, size_t bytes);
+/* Gives what was freed back to the system. Without, a process keeps what it freed below anything
+ * that lives on: call it where a large thing made of many allocations has gone for good. */
+void clip_memory_trim(void);
 
 /* A copy of a string or of the first n bytes (NUL added); NULL with *error filled. free() it. */
 char *clip_string_copy(const char *text, struct clip_error *error);

@@ -73,14 +73,13 @@ clip_status clip_activation_check(struct clip_model *model, const struct clip_ba
 static clip_status advise_activation(struct clip_setup *s, struct clip_error *error)
 {
     clip_status status;
-    enum { PAIRS = 64 };
     struct clip_loader *loader = NULL;
     struct clip_batch batch;
     double losses[2];
     bool suspect;
     int64_t count = s->train_data->count;
     struct clip_loader_options options = {
-        .batch_size = count < PAIRS ? count : PAIRS,
+        .batch_size = count < CLIP_ADVICE_PAIRS ? count : CLIP_ADVICE_PAIRS,
         .context_length = s->model_config.context_length,
         .vocab_size = s->model_config.vocab_size,
         .shuffle = true,

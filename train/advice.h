@@ -14,6 +14,7 @@
  *   leaks        validation pictures that are trained on
  * Reads captions, and one batch while tuning. The status is that of the reading. */
 clip_status clip_advise(struct clip_setup *setup, bool tuning, struct clip_error *error);
+enum { CLIP_ADVICE_PAIRS = 64 }; /* of that batch */
 
 /* The losses (InfoNCE) of a batch with the model's activation and with the other GELU. *suspect:
  * the other is better by a tenth, and better than chance. */

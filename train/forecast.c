@@ -1,15 +1,17 @@
 /* --dry-run: what a run will need, from its configuration and data, without training. */
 #include <math.h>
 
+#include "checkpoints/checksum.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
+#include "train/advice.h"
 #include "train/bench.h"
 #include "train/bench_gemm.h"
 #include "train/setup.h"
 
 enum {
     THREAD_BYTES = 2 << 20, /* a thread's stack and room for a tile */
-    SAVE_BYTES = 40 << 20,  /* what HDF5 takes while a checkpoint is written */
+    HDF5_BYTES = 8 << 20,   /* what HDF5 takes while a checkpoint is written */
 };
 
 /* Mean and standard deviation of a caption's tokens, both ends included, over a sample of the data.
@@ -70,6 +72,33 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
     return most;
 }
 
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t moment_bytes(const struct clip_step *s)
+{
+    return s->options.adamw.bf16_moments ? 2 : 4;
+}
+
+/* A checkpoint is written and read again for its checksum; LoRA's is made of sums of weights and
+ * paths. */
+static int64_t saving_bytes(const struct clip_setup *s, int64_t trained)
+{
+    int64_t models = s->step->ema != NULL ? 2 : 1; /* the weights, and their average */
+    int64_t weights = models * s->model->size * (int64_t)sizeof(float);
+    int64_t file = weights + 2 * moment_bytes(s->step) * trained;
+    return HDF5_BYTES + smaller(file, CLIP_CHECKSUM_BYTES) +
+           (s->model_config.lora.rank > 0 ? weights : 0);
+}
+
+/* The most pairs that go through the towers at once: of a step, or of the advice before it. */
+static int64_t pairs_at_once(const struct clip_setup *s, bool tuning)
+{
+    const struct clip_config *c = s->config;
+    int64_t pairs = c->train.micro_batch > 0 ? c->train.micro_batch : c->train.batch_size;
+    int64_t advice = tuning ? smaller(CLIP_ADVICE_PAIRS, s->train_data->count) : 0;
+    return pairs > advice ? pairs : advice;
+}
+
 clip_status clip_train_forecast(struct clip_config *config,
                                 const struct clip_train_options *options,
                                 struct clip_train_forecast *f, struct clip_error *error)
@@ -95,19 +124,14 @@ clip_status clip_train_forecast(struct clip_config *config,
     CLIP_TRY(clip_step_plan(s.step, longest, &activations, error));
     f->flops_per_step = clip_model_flops(&s.model_config, config->train.batch_size, tokens, true);
     /* gradient, two moments and average are of what is trained */
-    int64_t moment = s.step->options.adamw.bf16_moments ? 2 : 4;
     f->weights_bytes = s.model->size * (int64_t)sizeof(float) +
-                       f->trained * (4 + 2 * moment + (s.step->ema != NULL ? 4 : 0));
+                       f->trained * (4 + 2 * moment_bytes(s.step) + (s.step->ema != NULL ? 4 : 0));
     f->activation_bytes = (int64_t)activations;
-    /* All that is open by now, weights and moments with it, is counted as it lies in memory. A
-     * checkpoint of LoRA's is written from sums of weights and paths. */
-    int64_t sums = config->lora.rank == 0 ? 0 : s.step->ema == NULL ? 1 : 2;
-    int64_t pairs = config->train.micro_batch > 0 ? config->train.micro_batch
-                                                  : config->train.batch_size;
+    /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
+    int64_t pairs = pairs_at_once(&s, options->init != NULL);
     f->peak_bytes = clip_bench_rss() + f->activation_bytes + loader_bytes(&s) +
                     packing_bytes(&s, pairs, (int64_t)(f->tokens_per_caption * (double)pairs)) +
-                    THREAD_BYTES * clip_threads_count() + SAVE_BYTES +
-                    sums * s.model->size * (int64_t)sizeof(float);
+                    THREAD_BYTES * clip_threads_count() + saving_bytes(&s, f->trained);
     if (f->peak_bytes < clip_bench_peak_rss()) f->peak_bytes = clip_bench_peak_rss();
 out:
     clip_setup_release(&s);

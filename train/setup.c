@@ -286,6 +286,7 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
     if (s->model_config.siglip) clip_tokenizer_pad(s->tokenizer, (int32_t)s->config->model.pad_id);
 out:
     clip_model_file_free(file);
+    clip_memory_trim(); /* of --init's weights */
     return status;
 }
 
