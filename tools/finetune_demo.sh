@@ -2,7 +2,8 @@
 # Fine-tuning against training from scratch at equal time, and WiSE-FT between before and after: a
 # model of drawn shapes tuned to emoji, and one of CIFAR-10's captions tuned to Flickr8k: all
 # weights, LiT with the last blocks unlocked, LoRA, and with old pairs mixed in, a quarter of all.
-# Each training goes on where it stopped. docs/fine-tuning.md
+# Each training goes on where it stopped; each task takes less than half an hour on two cores.
+# docs/fine-tuning.md
 #   tools/finetune_demo.sh shapes|cifar [SEED [TRAINING]]    (seed 0; by name, else all of them)
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,6 +26,32 @@ curve() {
         at10=$(printf '%s' "$line" | field image_retrieval_recall@10)
         printf '  step %4s  %5s %%  %5s %%\n' "$step" "$(percent "$at1")" "$(percent "$at10")"
     done <"$1/metrics.jsonl"
+}
+
+# A line a mix: what it scores, and how much that is of the old task's score before and of what the
+# new one gained by tuning, in recall@1 and @10.
+trades() {
+    tr '{' '\n' | awk '
+    function value(key) {
+        if (!match($0, "\"" key "\": *[0-9.e-]+")) return -1
+        return substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3)
+    }
+    function share(now, before, after) {
+        return after == before ? 0 : 100 * (now - before) / (after - before)
+    }
+    value("new") >= 0 {alpha[++n] = value("alpha")}
+    value("image_retrieval_recall@10") >= 0 {
+        at1[n] = value("image_retrieval_recall@1")
+        at10[n] = value("image_retrieval_recall@10")
+    }
+    value("acc1") >= 0 {old[n] = value("acc1")}
+    END {
+        print "  alpha       @1      @10      old |  kept  gained, @1   @10"
+        for (i = 1; i <= n; i++)
+            printf "  %5.2f  %5.1f %%  %5.1f %%  %5.1f %% | %3.0f %%       %3.0f %% %3.0f %%\n",
+                alpha[i], 100 * at1[i], 100 * at10[i], 100 * old[i], share(old[i], 0, old[1]),
+                share(at1[i], at1[1], at1[n]), share(at10[i], at10[1], at10[n])
+    }'
 }
 
 common="--set train.batch_size=128 --set train.val_every=25% --set train.save_every=50%
@@ -74,7 +101,7 @@ cifar)
         mv runs/cifar10.part runs/cifar10
     fi
     # shellcheck disable=SC2086
-    train $sizes --set train.steps=240 --set train.batch_size=128 --set optim.warmup=10% \
+    train $sizes --set train.steps=1170 --set train.batch_size=128 --set optim.warmup=10% \
         --set train.val_every=50% --set train.save_every=50% \
         --set zeroshot.images=runs/cifar10/test --output $before
     # A data set is of one form, so CIFAR-10's pictures get a row each, and one caption a class:
@@ -115,7 +142,8 @@ tune() {
     curve "$after"
     # shellcheck disable=SC2086
     "$build/clip_eval" interpolate --model "$before" --model "$after" --data "$new" $old \
-        --alphas 0,0.3,0.5,0.6,0.7,0.85,1 --picture "$after.svg" --output "$after.h5" --quiet
+        --alphas 0,0.3,0.35,0.4,0.5,0.6,0.7,0.85,1 --picture "$after.svg" --output "$after.h5" \
+        --quiet --json | trades
 }
 scratch() { # scratch STEPS
     [ -z "$only" ] || [ "$only" = scratch ] || return 0
@@ -144,8 +172,9 @@ shapes)
     scratch 400
     ;;
 cifar)
-    tune all 60
-    tune mixed 60 --set data.train_data="$mixed"
-    scratch 60
+    tune all 120
+    tune gentle 120 --set optim.lr=3e-4
+    tune mixed 120 --set data.train_data="$mixed"
+    scratch 120
     ;;
 esac
