@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fine-tuning against training from scratch at equal time, and WiSE-FT between before and after: a
 # model of drawn shapes tuned to emoji, and one of CIFAR-10's captions tuned to Flickr8k: all
-# weights, LiT with the last blocks unlocked, LoRA, and with old pairs mixed in, a quarter of all.
+# weights (gentle: at a lower lr), LiT with the last blocks unlocked, LoRA, and with old pairs mixed
+# in, a quarter of all.
 # Each training goes on where it stopped; each task takes less than half an hour on two cores.
 # docs/fine-tuning.md
 #   tools/finetune_demo.sh shapes|cifar [SEED [TRAINING]]    (seed 0; by name, else all of them)
