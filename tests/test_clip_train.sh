@@ -142,6 +142,12 @@ check "a flag alone means true" train_prints 0 '"trained_parameters":12145,' dry
 differ() { ! same_weights a seed >/dev/null; }
 check "... in its weights" differ
 
+check "0 steps between checkpoints: at the end alone" train 0 once --set train.save_every=0 \
+    --set train.val_every=0
+check "... and so one validation" test "$(wc -l <"$folder/once/run/metrics.jsonl")" -eq 1
+check "... one checkpoint" test "$(ls "$folder/once/run/checkpoints")" = step_12.h5
+check "... of the same weights" same_weights a once
+
 back_at 8 a b
 check "a run goes on from step 8" train_prints 0 'finished after 12 steps' b --resume
 check "... to the same bytes" same_run a b

@@ -371,12 +371,13 @@ out:
     return status;
 }
 
-/* Steps from one validation or checkpoint to the next. A share is rounded up, so that no more of
- * them are made than it says, and none shortly before the last step's. */
+/* Steps from one validation or checkpoint to the next; 0: the last step's alone. A share is rounded
+ * up, so that no more of them are made than it says, and none shortly before the last step's. */
 static int64_t interval(const char *text, int64_t steps)
 {
-    int64_t n = (int64_t)ceil(clip_config_share(text, steps) - 1e-6);
-    return n > 1 ? n : 1;
+    double n = clip_config_share(text, steps);
+    if (n <= 0) return steps;
+    return n > 1 ? (int64_t)ceil(n - 1e-6) : 1;
 }
 
 /* [data] val_share: some of train_data's pictures, with all their captions, are for validation. */
