@@ -10,10 +10,10 @@
 /* Of n bytes, going on from `crc` (0 at the start). */
 uint32_t clip_crc32(uint32_t crc, const void *bytes, size_t n);
 
+enum { CLIP_CHECKSUM_BYTES = 32 << 20 };
 /* Of bytes `begin` to `end` of an open file, read piece by piece, so that a large file needs no
  * more memory than CLIP_CHECKSUM_BYTES. `name` is for messages; a file that ends before is
  * CLIP_ERR_FORMAT. */
-enum { CLIP_CHECKSUM_BYTES = 32 << 20 };
 clip_status clip_crc32_file(uint32_t *out, int fd, int64_t begin, int64_t end, const char *name,
                             struct clip_error *error);
 

@@ -15,7 +15,8 @@ void clip_threads_set(int n)
 
 int clip_threads_count(void)
 {
-    return omp_get_max_threads();
+    int n = omp_get_max_threads();
+    return n < CLIP_MAX_THREADS ? n : CLIP_MAX_THREADS;
 }
 
 /* Each thread begins with its own part of [0, n), the same in every loop: what one loop wrote lies
@@ -51,8 +52,11 @@ void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *co
         for (int64_t i = 0; i < n; i++) fn(context, i);
         return;
     }
-    struct loop loop = {.n = n, .fn = fn, .context = context};
-#pragma omp parallel
+    struct loop loop;
+    int threads = clip_threads_count();
+    loop.n = n, loop.fn = fn, loop.context = context;
+    for (int t = 0; t < threads; t++) atomic_init(&loop.thread[t].taken, 0);
+#pragma omp parallel num_threads(threads)
     run(&loop);
 }
 

@@ -8,7 +8,9 @@
 
 struct clip_model_file;
 
-/* An embedder over a model that is in memory and stays the caller's; it must outlive it. */
+/* An embedder over a model that is in memory and stays the caller's; it must outlive it. With
+ * options->pack it is the model that is packed (clip_model_pack), and stays so: for weights that
+ * change no more, and while nobody else uses the model. */
 clip_status clip_embedder_create(struct clip_embedder **out, const struct clip_model_file *file,
                                  const struct clip_embedder_options *options,
                                  struct clip_error *error);

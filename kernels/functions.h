@@ -35,9 +35,9 @@ static inline float exp_f32(float x)
 }
 
 /* Of the normal distribution function F, F(x) and F(x) + x F'(x): as F(x) = 1/2 + x (an even
- * function), both are 1/2 + x p(x^2). p is fitted by us for |x| up to `most`, beyond which they are
- * taken for 0 or 1, in s = 2 x^2 / most^2 - 1, which keeps the coefficients (of the highest power
- * first) small. Neither exp nor a division is needed. */
+ * function), both are 1/2 + x p(x^2). p is fitted by us for |x| up to `most`, beyond which its
+ * value there is taken, in s = 2 x^2 / most^2 - 1, which keeps the coefficients (of the highest
+ * power first) small. Neither exp nor a division is needed. */
 static inline float half_and_odd(const float *p, int n, float most, float x)
 {
     x = x < -most ? -most : x;

@@ -34,15 +34,16 @@
 
 /* op(B) packed once for many products of the same precision (clip_gemm_pack). */
 struct clip_panels {
-    void *units; /* clip_gemm_panels_bytes, 64-byte aligned */
-    bool bf16;   /* multiply_bf16 */
+    void *units;    /* clip_gemm_panels_bytes, 64-byte aligned */
+    bool bf16;      /* multiply_bf16 */
+    bool transpose; /* the operand's: a product that takes it the other way round reads its data */
 };
 
 struct clip_operand {
     const void *data; /* float32, or bfloat16 where bf16 */
     int64_t ld;       /* elements from row to row as stored, before transposing */
     bool transpose, bf16;
-    const struct clip_panels *panels; /* of B: the same matrix packed, or NULL */
+    const struct clip_panels *panels; /* of B, all n and k: the same matrix packed, or NULL */
 };
 
 struct clip_matrix { /* rows of n elements, ld apart; data NULL: absent */
@@ -72,8 +73,9 @@ void clip_gemm(const struct clip_gemm *g);
  * and multiply_bf16 alone are read. */
 size_t clip_gemm_room(const struct clip_gemm *g);
 
-/* For a B that stays as it is: packs op(B) [k,n] into panels->units, in the precision of
- * panels->bf16. Products with it give the same bits, and spend no time on packing it. */
+/* For a B that stays as it is: packs op(B) [k,n] into panels->units, as panels->bf16 and
+ * panels->transpose (b's) say. Products with it give the same bits, and spend no time on packing
+ * it. */
 size_t clip_gemm_panels_bytes(int64_t n, int64_t k, bool multiply_bf16);
 void clip_gemm_pack(const struct clip_operand *b, int64_t n, int64_t k,
                     const struct clip_panels *panels);

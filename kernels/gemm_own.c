@@ -3,8 +3,9 @@
  * Block by block of k, strips of A stay in the first cache while they pass the panels of B, which
  * stay in the second. Operands come packed (gemm_packed.c); where a product has few rows, packing
  * is most of the work and is done here: all of A, then panel after panel of B, each used where it
- * lies as soon as it is packed. Or, by a set whose panels are narrow, only A is packed, as panels,
- * and the rows of op(B)^T are multiplied by it where they lie (of_lines). */
+ * lies as soon as it is packed, unless B came with its panels. Or, by a set whose panels are
+ * narrow, only A is packed, as panels, and the rows of op(B)^T are multiplied by it where they lie
+ * (of_lines). */
 #include <string.h>
 
 #include "core/threads.h"
@@ -95,17 +96,18 @@ static void of_packed(const struct work *w)
 
 /* B from memory takes longer than its few products with A, so the next panel is asked for
  * meanwhile, a part of it by each strip: of this block of k, the first of the next, or, at the
- * tile's end, the first of the tile that this thread likely gets next. */
+ * tile's end, the first of the tile beside it. Panels packed beforehand lie in one piece, which the
+ * processor follows by itself. */
 static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t strip, int64_t strips)
 {
     int64_t nr = w->pace.set->columns, k = w->k.begin;
     int64_t column = w->tile.column + j + nr, end = w->tile.column + w->tile.n;
     if (column >= end) column = w->tile.column, k += w->k.count;
     if (k >= w->g->k) {
-        column += w->tile.n * clip_threads_count();
+        column += w->tile.n;
         k = 0, end = w->g->n;
     }
-    if (column >= end) return (struct clip_ahead){0};
+    if (column >= end || w->panels) return (struct clip_ahead){0};
     const struct clip_span columns = {column, least(nr, end - column)};
     return clip_gemm_ahead(&w->pace, &w->g->b, &columns, k, strip, strips);
 }

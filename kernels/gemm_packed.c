@@ -122,7 +122,8 @@ static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool wi
 
 static bool has_panels(const struct clip_gemm *g)
 {
-    return g->b.panels != NULL && g->b.panels->bf16 == g->multiply_bf16;
+    return g->b.panels != NULL && g->b.panels->bf16 == g->multiply_bf16 &&
+           g->b.panels->transpose == g->b.transpose;
 }
 
 static struct clip_packed whole_b(int64_t n, int64_t k, const struct clip_panels *panels)
@@ -140,7 +141,7 @@ bool clip_gemm_has_panels(const struct clip_gemm *g, struct clip_packed *packed)
 
 size_t clip_gemm_panels_bytes(int64_t n, int64_t k, bool multiply_bf16)
 {
-    const struct clip_packed x = whole_b(n, k, &(struct clip_panels){NULL, multiply_bf16});
+    const struct clip_packed x = whole_b(n, k, &(struct clip_panels){.bf16 = multiply_bf16});
     int64_t blocks = divide_up(k, x.pace.depth);
     return (size_t)(blocks * panels(&x) * panel_size(&x, 0)) * UNIT;
 }

@@ -135,7 +135,8 @@ void clip_model_free(struct clip_model *model);
 /* Packs the towers' weights for products of float32 or of bfloat16, for many calls on a model whose
  * weights change no more: of few rows, such as one picture's or text's, most of the time beside
  * multiplying goes into that. Takes about the time of a call and memory for one more copy of the
- * weights (bfloat16: half of one); the same bits. Not while another thread computes. */
+ * weights (half of one in bfloat16, where the processor multiplies it); the same bits. What an
+ * earlier call packed is replaced. Not while another thread computes. */
 clip_status clip_model_pack(struct clip_model *model, bool bf16, struct clip_error *error);
 /* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
  * numbers keyed by (seed, parameter). */

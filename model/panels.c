@@ -23,7 +23,7 @@ static void add(struct packing *p, struct clip_tensor *w, bool transpose)
     if (p->panels != NULL) {
         const struct clip_operand b = {w->data, transpose ? k : n, .transpose = transpose};
         struct clip_panels *panels = &p->panels[p->count];
-        *panels = (struct clip_panels){p->room + p->used, p->bf16};
+        *panels = (struct clip_panels){p->room + p->used, p->bf16, transpose};
         clip_gemm_pack(&b, n, k, panels);
         w->panels = panels;
     }
@@ -55,18 +55,22 @@ static void walk(struct packing *p, const struct clip_model *m)
 clip_status clip_model_pack(struct clip_model *m, bool bf16, struct clip_error *error)
 {
     struct packing p = {.bf16 = bf16};
+    if (!clip_gemm_rows_apart()) return CLIP_OK; /* OpenBLAS packs by itself */
+    walk(&p, m);
+    struct clip_panels *panels = clip_array_new(p.count, sizeof *panels, error);
+    if (panels == NULL) return CLIP_ERR_MEMORY;
+    p.room = aligned_alloc(64, p.used);
+    if (p.room == NULL) {
+        free(panels);
+        return clip_fail(error, CLIP_ERR_MEMORY, "no memory for %zu bytes of packed weights",
+                         p.used);
+    }
+    clip_memory_large_pages(p.room, p.used);
+    p.panels = panels;
     walk(&p, m);
     free(m->panels);
     free(m->packed);
-    m->packed = aligned_alloc(64, p.used);
-    m->panels = clip_array_new(p.count, sizeof *m->panels, error);
-    if (m->panels == NULL) return CLIP_ERR_MEMORY;
-    if (m->packed == NULL)
-        return clip_fail(error, CLIP_ERR_MEMORY, "no memory for %zu bytes of packed weights",
-                         p.used);
-    clip_memory_large_pages(m->packed, p.used);
-    p.panels = m->panels;
-    p.room = m->packed;
-    walk(&p, m);
+    m->panels = panels;
+    m->packed = p.room;
     return CLIP_OK;
 }

@@ -11,6 +11,7 @@
 #include "eval/embeddings.h"
 #include "eval/model_export.h"
 #include "eval/texts.h"
+#include "kernels/gemm.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 
@@ -116,8 +117,9 @@ static void packing_changes_nothing(void **state)
             const struct clip_embedder_options options = {.bf16 = (i == 2) != bf16, .pack = i > 0};
             const struct clip_embedder_options use = {.bf16 = bf16};
             test_ok(clip_embedder_create(&e, file, &options, &error), &error);
-            assert_true((file->model->vision_blocks[0].c_fc_w->panels != NULL) == (i > 0));
-            assert_true((file->model->text_proj->panels != NULL) == (i > 0));
+            bool packed = i > 0 && clip_gemm_rows_apart();
+            assert_true((file->model->vision_blocks[0].c_fc_w->panels != NULL) == packed);
+            assert_true((file->model->text_proj->panels != NULL) == packed);
             clip_embedder_free(e);
             test_ok(clip_embedder_create(&e, file, &use, &error), &error);
             test_ok(clip_embedder_pixels(e, pixels, N, CLIP_UNIT, pictures[i], &error), &error);

@@ -297,7 +297,8 @@ static void test_activation_slopes(void **state)
 
 /* ---- the same bits ---- */
 
-/* B packed beforehand, which then is not read itself; panels of the other precision are left. */
+/* B packed beforehand, which then is not read itself; panels of the other precision, or packed
+ * the other way round, are left. */
 static void test_packed_once(void **state)
 {
     (void)state;
@@ -311,12 +312,13 @@ static void test_packed_once(void **state)
             struct clip_gemm g = product(&t, &o), packed = product(&t, &same);
             size_t bytes = clip_gemm_panels_bytes(t.n, t.k, t.multiply_bf16);
             struct clip_panels panels = {aligned_alloc(64, (bytes + 64) / 64 * 64),
-                                         t.multiply_bf16};
+                                         t.multiply_bf16, t.tb};
             assert_non_null(panels.units);
             clip_gemm_pack(&packed.b, t.n, t.k, &panels);
             packed.b.data = NULL;
             packed.b.panels = &panels;
-            const struct clip_panels other = {NULL, !t.multiply_bf16};
+            bool turned = bits % 3 == 0;
+            const struct clip_panels other = {NULL, t.multiply_bf16 == turned, t.tb != turned};
             g.b.panels = &other;
             clip_gemm(&g);
             clip_gemm(&packed);

@@ -12,9 +12,11 @@
  *   repeats      pictures or captions that repeat within batches, without multi_positive
  *   length       captions that the context cuts
  *   leaks        validation pictures that are trained on
- * Reads captions, and one batch while tuning. The status is that of the reading. */
+ *   few          fewer than 100 pairs of validation, with early_stop by a recall
+ * Reads captions, and one batch of at most CLIP_ADVICE_PAIRS while tuning. The status is that of
+ * the reading. */
+enum { CLIP_ADVICE_PAIRS = 64 };
 clip_status clip_advise(struct clip_setup *setup, bool tuning, struct clip_error *error);
-enum { CLIP_ADVICE_PAIRS = 64 }; /* of that batch */
 
 /* The losses (InfoNCE) of a batch with the model's activation and with the other GELU. *suspect:
  * the other is better by a tenth, and better than chance. */
