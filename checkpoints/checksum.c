@@ -51,7 +51,7 @@ static void take_piece(void *context, int64_t i)
  * reason as in round.failed. */
 static int take_round(struct round *round, int64_t end, uint32_t *crc)
 {
-    round->n = end - round->begin < CLIP_CHECKSUM_BYTES ? end - round->begin : CLIP_CHECKSUM_BYTES;
+    round->n = clip_min_i64(end - round->begin, CLIP_CHECKSUM_BYTES);
     int64_t count = (round->n + PIECE - 1) / PIECE;
     clip_parallel_for(count, take_piece, round);
     for (int64_t i = 0; i < count; i++) {
@@ -76,7 +76,7 @@ clip_status clip_crc32_file(uint32_t *out, int fd, int64_t begin, int64_t end, c
                             struct clip_error *error)
 {
     struct round round = {.fd = fd, .begin = begin};
-    int64_t room = end - begin < CLIP_CHECKSUM_BYTES ? end - begin : CLIP_CHECKSUM_BYTES;
+    int64_t room = clip_min_i64(end - begin, CLIP_CHECKSUM_BYTES);
     int reason = 0;
     round.buffer = clip_array_new(room, 1, error);
     if (!round.buffer) return CLIP_ERR_MEMORY;

@@ -12,6 +12,7 @@
 /* *out = a * b; false when it does not fit. For products of sizes that come from a file. */
 bool clip_mul_i64(int64_t a, int64_t b, int64_t *out);
 bool clip_mul_size(size_t a, size_t b, size_t *out);
+static inline int64_t clip_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* A zeroed array of `count` elements of `size` bytes, aligned to 64 bytes; release with free().
  * NULL with *error filled when count < 0, the product overflows or memory is short. count 0 gives a

@@ -3,7 +3,6 @@
 #ifndef CLIP_KERNELS_FUNCTIONS_H
 #define CLIP_KERNELS_FUNCTIONS_H
 
-#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"

@@ -27,8 +27,7 @@ struct room {
 struct work {
     const struct clip_gemm *g;
     const struct clip_packed *packed; /* or NULL */
-    struct clip_packed all_b;         /* where panels: op(B) */
-    bool panels;
+    struct clip_packed given;         /* of few rows: op(B), if its b is not NULL */
     struct clip_pace pace;
     struct clip_tile tile;
     struct room room;
@@ -107,7 +106,7 @@ static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t str
         column += w->tile.n;
         k = 0, end = w->g->n;
     }
-    if (column >= end || w->panels) return (struct clip_ahead){0};
+    if (column >= end || w->given.b != NULL) return (struct clip_ahead){0};
     const struct clip_span columns = {column, least(nr, end - column)};
     return clip_gemm_ahead(&w->pace, &w->g->b, &columns, k, strip, strips);
 }
@@ -122,8 +121,10 @@ static void of_operands(const struct work *w)
     for (int64_t j = 0; j < n; j += nr) {
         const struct clip_span columns = {w->tile.column + j, least(nr, n - j)};
         const uint32_t *panel = w->room.b;
-        if (w->panels) panel = clip_packed_panel(&w->all_b, columns.begin, w->k.begin);
-        else clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
+        if (w->given.b != NULL)
+            panel = clip_packed_panel(&w->given, columns.begin, w->k.begin);
+        else
+            clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
         for (int64_t i = 0; i < m; i += mr) {
             const struct clip_ahead ahead = next_panel(w, j, i / mr, strips);
             multiply(w, i, w->room.a + i / mr * w->pace.set->strip, j, columns.count, panel,
@@ -209,9 +210,10 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    w.panels = packed == NULL && clip_gemm_has_panels(g, &w.all_b);
-    w.lines = !w.panels && w.pace.set->few_rows_as_panels && clip_gemm_lines(&w.pace, &g->b) &&
-              g->alpha == 1 && !g->a.transpose && g->b.transpose;
+    if (packed == NULL) w.given = clip_gemm_given(g);
+    w.lines = w.given.b == NULL && w.pace.set->few_rows_as_panels &&
+              clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose &&
+              g->b.transpose;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;

@@ -132,11 +132,9 @@ static struct clip_packed whole_b(int64_t n, int64_t k, const struct clip_panels
                                 .k = {0, k}, .b = panels->units};
 }
 
-bool clip_gemm_has_panels(const struct clip_gemm *g, struct clip_packed *packed)
+struct clip_packed clip_gemm_given(const struct clip_gemm *g)
 {
-    if (!has_panels(g)) return false;
-    *packed = whole_b(g->n, g->k, g->b.panels);
-    return true;
+    return has_panels(g) ? whole_b(g->n, g->k, g->b.panels) : (struct clip_packed){0};
 }
 
 size_t clip_gemm_panels_bytes(int64_t n, int64_t k, bool multiply_bf16)
@@ -162,17 +160,17 @@ struct plan {
 
 static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
 {
-    bool whole = has_panels(g) || !clip_gemm_sums_in_c(g); /* k is not cut */
+    bool given = has_panels(g), whole = given || !clip_gemm_sums_in_c(g); /* whole: in k */
     int64_t most_k = whole ? g->k : MOST_BLOCKS * pace->depth;
     struct plan plan = {.k = g->k > most_k ? most_k : g->k};
     int64_t blocks = divide_up(plan.k, pace->depth), mr = pace->set->rows, nr = pace->set->columns;
     int64_t strip = blocks * pace->set->strip;
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
     plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
-    plan.columns = has_panels(g) ? g->n : equal_piece(g->n, MOST_UNITS / panel * nr, nr);
+    plan.columns = given ? g->n : equal_piece(g->n, MOST_UNITS / panel * nr, nr);
     if (rows_in_place(g, pace)) plan.rows = g->m;
     else plan.a = plan.rows / mr * strip;
-    plan.b = has_panels(g) ? 0 : plan.columns / nr * panel;
+    plan.b = given ? 0 : plan.columns / nr * panel;
     return plan;
 }
 

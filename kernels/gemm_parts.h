@@ -189,8 +189,8 @@ struct clip_packed {
 uint32_t *clip_packed_strip(const struct clip_packed *packed, int64_t i, int64_t p);
 uint32_t *clip_packed_panel(const struct clip_packed *packed, int64_t j, int64_t p);
 
-/* All of op(B), where g comes with its panels for this precision: true. */
-bool clip_gemm_has_panels(const struct clip_gemm *g, struct clip_packed *packed);
+/* All of op(B), where g comes with its panels and they are what it takes; else b is NULL. */
+struct clip_packed clip_gemm_given(const struct clip_gemm *g);
 
 /* The whole product, k at least 1; false: there is no memory to pack in, and nothing was done. */
 bool clip_gemm_packed(const struct clip_gemm *g);

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "checkpoints/checksum.h"
+#include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/gemm.h"
 #include "train/advice.h"
@@ -72,8 +73,6 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
     return most;
 }
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static int64_t moment_bytes(const struct clip_step *s)
 {
     return s->options.adamw.bf16_moments ? 2 : 4;
@@ -86,7 +85,7 @@ static int64_t saving_bytes(const struct clip_setup *s, int64_t trained)
     int64_t models = s->step->ema != NULL ? 2 : 1; /* the weights, and their average */
     int64_t weights = models * s->model->size * (int64_t)sizeof(float);
     int64_t file = weights + 2 * moment_bytes(s->step) * trained;
-    return HDF5_BYTES + smaller(file, CLIP_CHECKSUM_BYTES) +
+    return HDF5_BYTES + clip_min_i64(file, CLIP_CHECKSUM_BYTES) +
            (s->model_config.lora.rank > 0 ? weights : 0);
 }
 
@@ -95,7 +94,7 @@ static int64_t pairs_at_once(const struct clip_setup *s, bool tuning)
 {
     const struct clip_config *c = s->config;
     int64_t pairs = c->train.micro_batch > 0 ? c->train.micro_batch : c->train.batch_size;
-    int64_t advice = tuning ? smaller(CLIP_ADVICE_PAIRS, s->train_data->count) : 0;
+    int64_t advice = tuning ? clip_min_i64(CLIP_ADVICE_PAIRS, s->train_data->count) : 0;
     return pairs > advice ? pairs : advice;
 }
 

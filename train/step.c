@@ -239,8 +239,6 @@ static void keep_embeds(float *to, const struct clip_tensor *from)
     if (from->data != NULL) memcpy(to, from->data, (size_t)clip_tensor_count(from) * sizeof *to);
 }
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* The same loss and gradient, a piece at a time. */
 static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
                         struct clip_tensor *ids, struct clip_error *error)
@@ -254,7 +252,7 @@ static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
 
     t->record = false;
     for (int64_t i = 0; i < texts && t->status == CLIP_OK; i += size) {
-        int64_t images = smaller(n - i, size), captions = smaller(texts - i, size);
+        int64_t images = clip_min_i64(n - i, size), captions = clip_min_i64(texts - i, size);
         clip_tape_clear(t);
         if (images > 0)
             keep_embeds(image_embeds + i * e, encode_images(s, batch, i, images, &piece));
@@ -275,7 +273,7 @@ static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
     clip_tape_backward(t, loss);
 
     for (int64_t i = 0; i < texts && clip_tape_status(t, error) == CLIP_OK; i += size) {
-        int64_t images = smaller(n - i, size), captions = smaller(texts - i, size);
+        int64_t images = clip_min_i64(n - i, size), captions = clip_min_i64(texts - i, size);
         clip_tape_clear(t);
         if (images > 0 && !clip_locked_images(s->locked))
             clip_tape_backward_from(t, encode_images(s, batch, i, images, &piece),
