@@ -12,7 +12,9 @@ DEFINES =
 Q = $(if $(V),,@)
 
 # ---- What is built from what ---------------------------------------------------------------------
-FOLDERS = core kernels autograd autograd/ops model data optim checkpoints train eval
+ROOMS = core kernels autograd autograd/ops model optim checkpoints data/text data/image data/demo \
+	data/sets formats embed eval search guide
+FOLDERS = $(ROOMS) train bench
 PACKAGES = openblas hdf5-serial inih jansson libutf8proc libpcre2-8 libarchive libpng zlib
 TEST_PACKAGES = cmocka
 
@@ -33,12 +35,13 @@ endif
 has = $(shell pkg-config --exists $(1) && echo yes)
 JPEG ?= $(if $(call has,libjpeg),turbo,stb)
 WEBP ?= $(if $(call has,libwebp libwebpdemux),libwebp,none)
-UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_jpeg_stb.c data/stb_image.c,\
-	data/image_jpeg_turbo.c)
-UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image_webp_none.c,data/image_webp.c)
+UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image/image_jpeg_stb.c data/image/stb_image.c,\
+	data/image/image_jpeg_turbo.c)
+UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image/image_webp_none.c,data/image/image_webp.c)
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
-UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image_small_png.c,data/image_small_jpeg.c)
+UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
+	data/image/image_small_png.c data/image/image_small_jpeg.c)
 # clip_search serve: what it needs beyond the library is linked into it alone.
 HTTP ?= $(if $(call has,libmicrohttpd),microhttpd,none)
 UNUSED_SERVE = $(if $(filter none,$(HTTP)),serve/http_microhttpd.c,serve/http_none.c)
@@ -119,15 +122,15 @@ $(BUILD)/packages: FORCE | $(BUILD)/flags
 	@echo '$(PACKAGES)' >$@
 $(ALL_OBJECTS): $(BUILD)/flags
 
-$(BUILD)/obj/data/tokenizer%.o: DEFINES = -DCLIP_PREFIX='"$(PREFIX)"'
-$(filter $(BUILD)/obj/data/tokenizer%.o,$(LIB_OBJECTS)): $(BUILD)/prefix
+$(BUILD)/obj/data/text/tokenizer%.o: DEFINES = -DCLIP_PREFIX='"$(PREFIX)"'
+$(filter $(BUILD)/obj/data/text/tokenizer%.o,$(LIB_OBJECTS)): $(BUILD)/prefix
 $(BUILD)/obj/kernels/gemm_avx2.o: DEFINES = $(MARCH_avx2)
 $(BUILD)/obj/kernels/gemm_avx512.o: DEFINES = $(MARCH_avx512)
 $(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
 $(BUILD)/obj/kernels/gemm_amx.o: DEFINES = $(MARCH_avx512) -mamx-tile -mamx-bf16
 # stb_image counts on signed sums that wrap.
-$(BUILD)/obj/data/stb_image.o: DEFINES = -fwrapv
-$(BUILD)/obj/tools/cli.o $(BUILD)/obj/eval/compare.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
+$(BUILD)/obj/data/image/stb_image.o: DEFINES = -fwrapv
+$(BUILD)/obj/tools/cli.o $(BUILD)/obj/embed/compare.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -237,7 +240,7 @@ mutate: setup-tests
 		ASAN_OPTIONS=max_allocation_size_mb=512 tests/run.sh $(BUILD)-asan/tests/test_mutate
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang \
-		FOLDERS='core kernels autograd autograd/ops model optim data checkpoints eval' \
+		FOLDERS='$(ROOMS)' \
 		OPT='-O1 $(SANITIZE) -fsanitize=fuzzer-no-link' KERNELS_OPT=-O1 fuzz-programs
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) BUILD=$(BUILD)-fuzz tests/fuzz.sh \
 		$(FUZZ_PROGRAMS:$(BUILD)/%=$(BUILD)-fuzz/%)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "eval/model_export.h"
+#include "formats/model_export.h"
 
 bool clip_task_is(const struct clip_task *task)
 {

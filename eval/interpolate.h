@@ -4,7 +4,7 @@
 #ifndef CLIP_EVAL_INTERPOLATE_H
 #define CLIP_EVAL_INTERPOLATE_H
 
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
 

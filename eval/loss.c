@@ -3,8 +3,8 @@
 #include "autograd/ops.h"
 #include "core/progress.h"
 #include "core/threads.h"
-#include "data/loader.h"
-#include "eval/model_file.h"
+#include "data/sets/loader.h"
+#include "formats/model_file.h"
 #include "model/model.h"
 
 static clip_status batch_loss(struct clip_tape *t, struct clip_model *model,

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "core/status.h"
-#include "data/dataset.h"
-#include "eval/embedder.h"
+#include "data/sets/dataset.h"
+#include "embed/embedder.h"
 
 struct clip_loss_result {
     double loss;        /* mean over pairs of their batch's loss, as open_clip's validation */

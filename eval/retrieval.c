@@ -5,9 +5,9 @@
 
 #include "core/memory.h"
 #include "core/progress.h"
-#include "eval/name_set.h"
-#include "eval/pictures.h"
-#include "eval/texts.h"
+#include "core/name_set.h"
+#include "embed/images.h"
+#include "embed/texts.h"
 #include "kernels/gemm.h"
 
 enum { BLOCK = 128 }; /* queries whose scores are held at once */

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "core/status.h"
-#include "data/dataset.h"
-#include "eval/embedder.h"
+#include "data/sets/dataset.h"
+#include "embed/embedder.h"
 
 struct clip_recalls {
     double at_1, at_5, at_10;      /* recall@k */

@@ -3,7 +3,7 @@
 #define CLIP_EVAL_TEMPLATE_SETS_H
 
 #include "core/status.h"
-#include "data/dataset.h"
+#include "data/sets/dataset.h"
 
 #define CLIP_TEMPLATE_SETS "plain|photo|many|small|zh" /* for a command line's help */
 

@@ -6,7 +6,7 @@
 
 #include "core/memory.h"
 #include "core/progress.h"
-#include "eval/pictures.h"
+#include "embed/images.h"
 #include "kernels/gemm.h"
 
 enum { BLOCK = 256 }; /* pictures whose logits are held at once */

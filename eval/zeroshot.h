@@ -8,8 +8,8 @@
 
 #include "core/memory.h"
 #include "core/status.h"
-#include "data/dataset.h"
-#include "eval/embedder.h"
+#include "data/sets/dataset.h"
+#include "embed/embedder.h"
 
 struct clip_zeroshot_result {
     int64_t n;       /* pictures that were classified */

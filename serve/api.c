@@ -10,8 +10,8 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "data/image.h"
-#include "eval/search.h"
+#include "data/image/image.h"
+#include "search/search.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
 #include "serve/catalogue.h"

@@ -27,7 +27,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
-#include "eval/embedder.h"
+#include "embed/embedder.h"
 
 enum {
     CLIP_API_TERMS = 16,         /* of a query, or labels times 16 */

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/progress.h"
-#include "eval/name_set.h"
+#include "core/name_set.h"
 
 struct stamp { /* of the list's file: another one is another list */
     int64_t inode, size, time;

@@ -7,9 +7,9 @@
 
 #include "core/memory.h"
 #include "core/status.h"
-#include "eval/embedder.h"
-#include "eval/index.h"
-#include "eval/search.h"
+#include "embed/embedder.h"
+#include "search/index.h"
+#include "search/search.h"
 
 enum { CLIP_SHOWN_FOLDERS = 500 }; /* that are listed */
 

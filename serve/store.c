@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "core/file.h"
-#include "data/image.h"
-#include "eval/name_set.h"
-#include "eval/pictures.h"
+#include "data/image/image.h"
+#include "core/name_set.h"
+#include "embed/images.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 enum { BUCKETS = 1 << 14 };

@@ -8,7 +8,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
-#include "eval/index.h"
+#include "search/index.h"
 
 enum { CLIP_THUMBNAIL_SIDE = 320 }; /* pixels of the longer side, at most */
 

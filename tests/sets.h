@@ -4,7 +4,7 @@
 
 #include "tests/support.h"
 
-#include "data/dataset.h"
+#include "data/sets/dataset.h"
 
 /* Each fails the running test with a sentence. */
 struct clip_dataset *test_open_set(const char *path, const struct clip_dataset_options *options);

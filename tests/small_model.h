@@ -3,7 +3,7 @@
 #ifndef CLIP_TESTS_SMALL_MODEL_H
 #define CLIP_TESTS_SMALL_MODEL_H
 
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "tests/support.h"
 
 /* image 32, patch 8, width 48, 2 layers; context 12, width 40, 2 layers; embedding 24.

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "eval/index_update.h"
+#include "search/index_update.h"
 #include "serve/catalogue.h"
 #include "tests/small_model.h"
 

@@ -9,7 +9,7 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "data/check_internal.h"
+#include "data/sets/check_internal.h"
 
 static void write_picture(const char *folder, const char *name, int width, int height, int number)
 {

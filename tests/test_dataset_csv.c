@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/dataset_internal.h"
+#include "data/sets/dataset_internal.h"
 
 static const struct clip_dataset_options plain = {0};
 

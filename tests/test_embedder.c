@@ -8,9 +8,9 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "eval/embeddings.h"
-#include "eval/model_export.h"
-#include "eval/texts.h"
+#include "embed/embeddings.h"
+#include "formats/model_export.h"
+#include "embed/texts.h"
 #include "kernels/gemm.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "core/threads.h"
-#include "data/emoji.h"
+#include "data/demo/emoji.h"
 #include "tests/support.h"
 
 #define FIRST "./usr/share/gems/gemojione-3.3.0/"

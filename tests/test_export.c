@@ -10,7 +10,7 @@
 #include "checkpoints/convert.h"
 #include "checkpoints/onnx.h"
 #include "core/json.h"
-#include "eval/model_export.h"
+#include "formats/model_export.h"
 #include "tests/small_model.h"
 
 static const char *const all_formats[] = {

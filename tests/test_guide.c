@@ -7,8 +7,8 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "eval/guide_parts.h"
-#include "eval/guide_run.h"
+#include "guide/guide_parts.h"
+#include "guide/guide_run.h"
 #include "tests/markup.h"
 #include "tests/small_model.h"
 

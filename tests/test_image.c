@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #include "core/rng.h"
-#include "data/image_formats.h"
+#include "data/image/image_formats.h"
 #include "tests/support.h"
 
 static const struct clip_image_limits usual = {.max_pixels = CLIP_IMAGE_MAX_PIXELS};

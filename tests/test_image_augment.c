@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/image_formats.h"
+#include "data/image/image_formats.h"
 #include "tests/support.h"
 
 /* Red is the column, green the row, blue a pattern: a pixel tells where it came from. */

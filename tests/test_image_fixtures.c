@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "checkpoints/bundle.h"
-#include "data/image_formats.h"
+#include "data/image/image_formats.h"
 #include "tests/support.h"
 
 /* stb's inverse transform and chroma upsampling round differently from libjpeg-turbo's, which is

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "core/hash.h"
-#include "eval/index_update.h"
-#include "eval/search.h"
+#include "search/index_update.h"
+#include "search/search.h"
 #include "tests/small_model.h"
 
 struct scene { /* a folder of pictures, a model, an index */

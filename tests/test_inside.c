@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/threads.h"
-#include "eval/embeddings.h"
+#include "embed/embeddings.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 

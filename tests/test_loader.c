@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/loader.h"
+#include "data/sets/loader.h"
 
 enum { SIDE = 12, CONTEXT = 24 };
 

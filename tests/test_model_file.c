@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "eval/model_description.h"
-#include "eval/model_export.h"
-#include "eval/model_file.h"
+#include "formats/model_description.h"
+#include "formats/model_export.h"
+#include "formats/model_file.h"
 #include "tests/support.h"
 
 /* A model small enough for every test, with heads of 64 so that its shapes alone describe it. */

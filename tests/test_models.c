@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "checkpoints/layout.h"
-#include "eval/embeddings.h"
-#include "eval/model_export.h"
+#include "embed/embeddings.h"
+#include "formats/model_export.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "core/rng.h"
-#include "data/image.h"
-#include "eval/model_export.h"
+#include "data/image/image.h"
+#include "formats/model_export.h"
 #include "tests/small_model.h"
 
 enum { PIXELS_MAX = 1 << 20, FACTOR = 40, BASE = 3 << 20 };

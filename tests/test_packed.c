@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "data/loader.h"
-#include "data/packed.h"
+#include "data/sets/loader.h"
+#include "data/sets/packed.h"
 
 enum { SIDE = 12 };
 static const struct clip_dataset_options plain = {0};

@@ -8,7 +8,7 @@
 #include "checkpoints/convert.h"
 #include "core/rng.h"
 #include "core/threads.h"
-#include "eval/search.h"
+#include "search/search.h"
 #include "kernels/kernels.h"
 
 /* An index in memory: n random unit rows named "0", "1", ... in segments of 700; `levels` > 0 makes

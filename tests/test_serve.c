@@ -13,9 +13,9 @@
 
 #include "core/json.h"
 #include "core/rng.h"
-#include "data/image.h"
-#include "eval/index_update.h"
-#include "eval/search.h"
+#include "data/image/image.h"
+#include "search/index_update.h"
+#include "search/search.h"
 #include "serve/http.h"
 #include "serve/store.h"
 #include "tests/small_model.h"

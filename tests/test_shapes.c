@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "core/threads.h"
-#include "data/dataset.h"
-#include "data/shapes.h"
-#include "data/tokenizer.h"
+#include "data/sets/dataset.h"
+#include "data/demo/shapes.h"
+#include "data/text/tokenizer.h"
 #include "tests/support.h"
 
 enum { SCENES = 3000, SIZE = 64 };

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "eval/embeddings.h"
+#include "embed/embeddings.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 

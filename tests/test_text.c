@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "data/html_entities.h"
-#include "data/text_clean.h"
+#include "data/text/html_entities.h"
+#include "data/text/text_clean.h"
 
 typedef clip_status (*point_step)(struct clip_points *text, struct clip_error *error);
 

@@ -8,8 +8,8 @@
 
 #include "core/json.h"
 #include "core/threads.h"
-#include "data/text_clean.h"
-#include "data/tokenizer.h"
+#include "data/text/text_clean.h"
+#include "data/text/tokenizer.h"
 
 static const char toy_path[] = "tests/reference/tokens/toy_merges.txt.gz";
 static const char *const cleaning_names[2] = {"open_clip", "huggingface"};

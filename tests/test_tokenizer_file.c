@@ -8,7 +8,7 @@
 #include <zlib.h>
 
 #include "core/rng.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 static const char toy_path[] = "tests/reference/tokens/toy_merges.txt.gz";
 static const char clip_name[] = "bpe_simple_vocab_16e6.txt.gz";

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "data/tokenizer.h"
-#include "data/tokenizer_internal.h"
+#include "data/text/tokenizer.h"
+#include "data/text/tokenizer_internal.h"
 
 struct captions {
     const char *texts[4096];

@@ -7,7 +7,7 @@
 
 #include "core/json.h"
 #include "core/markup.h"
-#include "data/tokenizer_internal.h"
+#include "data/text/tokenizer_internal.h"
 
 #define FOLDER "tests/reference/tokens/"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/rng.h"
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"

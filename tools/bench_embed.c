@@ -2,7 +2,7 @@
 
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "train/bench_embed.h"
+#include "bench/bench_embed.h"
 
 static void add(json_t *value, const char *name, const struct clip_bench_embed_rate *rate,
                 double peak, bool json)

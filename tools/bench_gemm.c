@@ -2,7 +2,7 @@
 
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "train/bench_gemm.h"
+#include "bench/bench_gemm.h"
 #include "train/config.h"
 
 /* One preset, or the model of a configuration. */

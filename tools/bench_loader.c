@@ -3,7 +3,7 @@
 
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "train/bench_loader.h"
+#include "bench/bench_loader.h"
 
 static clip_status print_loader(const struct clip_bench_loader_result *r, bool json,
                                 struct clip_error *error)

@@ -1,6 +1,6 @@
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "train/bench_loss.h"
+#include "bench/bench_loss.h"
 
 static clip_status print(const struct clip_bench_loss_result *r, bool json,
                          struct clip_error *error)

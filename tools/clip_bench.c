@@ -4,9 +4,9 @@
 #include "core/file.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "train/bench.h"
-#include "train/bench_search.h"
-#include "train/bench_step.h"
+#include "bench/bench.h"
+#include "bench/bench_search.h"
+#include "bench/bench_step.h"
 
 struct arguments {
     const char *config, *data, *precision;

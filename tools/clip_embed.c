@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "eval/embeddings.h"
-#include "eval/texts.h"
+#include "embed/embeddings.h"
+#include "embed/texts.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
 

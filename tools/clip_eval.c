@@ -6,7 +6,7 @@
 
 #include "core/file.h"
 #include "core/progress.h"
-#include "eval/embedder.h"
+#include "embed/embedder.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
 #include "tools/cli.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "eval/model_export.h"
+#include "formats/model_export.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
 

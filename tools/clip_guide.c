@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "eval/guide_run.h"
+#include "guide/guide_run.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
 

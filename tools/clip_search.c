@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/index_update.h"
-#include "eval/search.h"
-#include "eval/texts.h"
+#include "search/index_update.h"
+#include "search/search.h"
+#include "embed/texts.h"
 #include "serve/http.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"

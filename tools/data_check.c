@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/check.h"
+#include "data/sets/check.h"
 #include "tools/data_commands.h"
 
 clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const char *text,

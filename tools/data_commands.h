@@ -2,8 +2,8 @@
 #ifndef CLIP_TOOLS_DATA_COMMANDS_H
 #define CLIP_TOOLS_DATA_COMMANDS_H
 
-#include "data/dataset.h"
-#include "data/tokenizer.h"
+#include "data/sets/dataset.h"
+#include "data/text/tokenizer.h"
 #include "tools/cli.h"
 
 int clip_data_check(int argc, char **argv);

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "core/progress.h"
-#include "data/packed.h"
+#include "data/sets/packed.h"
 #include "tools/data_commands.h"
 
 int clip_data_pack(int argc, char **argv)

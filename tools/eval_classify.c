@@ -6,7 +6,7 @@
 
 #include "core/file.h"
 #include "core/progress.h"
-#include "eval/pictures.h"
+#include "embed/images.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
 #include "tools/cli.h"

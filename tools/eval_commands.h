@@ -3,7 +3,7 @@
 #define CLIP_TOOLS_EVAL_COMMANDS_H
 
 #include "core/status.h"
-#include "eval/embedder.h"
+#include "embed/embedder.h"
 #include "tools/cli.h"
 
 /* Embeds pictures that were named one by one: rows [images->count,E]. One of several that cannot be

@@ -131,7 +131,7 @@ compile() {
 # gcc's analyzer on what reads other people's files.
 analyse() {
     # shellcheck disable=SC2086
-    printf '%s\n' data/*.c checkpoints/*.c serve/*.c | grep -vFx data/stb_image.c |
+    printf '%s\n' data/*/*.c formats/*.c checkpoints/*.c serve/*.c | grep -vFx data/image/stb_image.c |
         xargs -P 2 -n 1 \
         gcc $CPPFLAGS -DCLIP_PREFIX='"/"' -std=c11 -O1 -fopenmp -fanalyzer -S -o /dev/null 2>&1 |
         grep 'warning'

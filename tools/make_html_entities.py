@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes data/html_entities.c: HTML5's named character references, from Python's own table.
+"""Writes data/text/html_entities.c: HTML5's named character references, from Python's own table.
 
-    python3 tools/make_html_entities.py > data/html_entities.c
+    python3 tools/make_html_entities.py > data/text/html_entities.c
 
 A name stands once; the flag says whether HTML also knows it without the semicolon.
 """
@@ -14,7 +14,7 @@ def main():
     names = sorted(name[:-1] for name in html5 if name.endswith(";"))
     print("/* HTML5's named character references, sorted by name. Written by")
     print(" * tools/make_html_entities.py from Python's html.entities.html5; do not edit. */")
-    print('#include "data/html_entities.h"\n')
+    print('#include "data/text/html_entities.h"\n')
     print("const struct clip_html_entity clip_html_entities[] = {")
     line = "   "
     for name in names:

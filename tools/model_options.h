@@ -3,7 +3,7 @@
 #define CLIP_TOOLS_MODEL_OPTIONS_H
 
 #include "core/status.h"
-#include "eval/embedder.h"
+#include "embed/embedder.h"
 #include "tools/cli.h"
 
 struct clip_model_options { /* start from {.weights = "ema"} */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "model/lora.h"
 
 /* Which parameters. */

@@ -6,8 +6,8 @@
 #include "core/threads.h"
 #include "kernels/gemm.h"
 #include "train/advice.h"
-#include "train/bench.h"
-#include "train/bench_gemm.h"
+#include "bench/bench.h"
+#include "bench/bench_gemm.h"
 #include "train/setup.h"
 
 enum {
@@ -47,7 +47,7 @@ out:
     return status;
 }
 
-/* A batch's pixels as numbers and as bytes, and two batches of bytes ahead (data/loader.h). */
+/* A batch's pixels as numbers and as bytes, and two batches of bytes ahead (data/sets/loader.h). */
 static int64_t loader_bytes(const struct clip_setup *s)
 {
     int64_t side = s->model_config.image_size, pixels = 3 * side * side;

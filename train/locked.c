@@ -7,8 +7,8 @@
 #include "checkpoints/bundle.h"
 #include "checkpoints/checksum.h"
 #include "core/file.h"
-#include "eval/model_file.h"
-#include "eval/pictures.h"
+#include "formats/model_file.h"
+#include "embed/images.h"
 #include "train/setup.h"
 
 struct caption { /* one that was embedded */

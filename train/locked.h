@@ -11,7 +11,7 @@
 #ifndef CLIP_TRAIN_LOCKED_H
 #define CLIP_TRAIN_LOCKED_H
 
-#include "data/loader.h"
+#include "data/sets/loader.h"
 #include "model/model.h"
 
 struct clip_setup;

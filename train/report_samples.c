@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "core/markup.h"
-#include "data/image.h"
+#include "data/image/image.h"
 #include "train/report_parts.h"
 
 enum { STRIP = 12, BEST_CAPTIONS = 3, CELL = 12, SCALE = 64 };

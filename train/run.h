@@ -13,7 +13,7 @@
 
 #include "checkpoints/bundle.h"
 #include "core/status.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 #define CLIP_RUN_EVENTS "events.out.tfevents.0.clip" /* TensorBoard looks for "tfevents" */
 

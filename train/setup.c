@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/progress.h"
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "model/lora.h"
 #include "train/run.h"
 

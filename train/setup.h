@@ -2,8 +2,8 @@
 #ifndef CLIP_TRAIN_SETUP_H
 #define CLIP_TRAIN_SETUP_H
 
-#include "data/loader.h"
-#include "eval/model_description.h"
+#include "data/sets/loader.h"
+#include "formats/model_description.h"
 #include "train/config.h"
 #include "train/step.h"
 #include "train/trainer.h"

@@ -8,7 +8,7 @@
 #ifndef CLIP_TRAIN_STEP_H
 #define CLIP_TRAIN_STEP_H
 
-#include "data/loader.h"
+#include "data/sets/loader.h"
 #include "model/model.h"
 #include "optim/optim.h"
 #include "train/locked.h"

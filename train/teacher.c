@@ -6,8 +6,8 @@
 
 #include "checkpoints/bundle.h"
 #include "core/file.h"
-#include "eval/embedder.h"
-#include "eval/embeddings.h"
+#include "embed/embedder.h"
+#include "embed/embeddings.h"
 
 static clip_status read_bundle(struct clip_bundle *out, const char *path, struct clip_error *error)
 {

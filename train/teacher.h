@@ -3,7 +3,7 @@
 #ifndef CLIP_TRAIN_TEACHER_H
 #define CLIP_TRAIN_TEACHER_H
 
-#include "data/dataset.h"
+#include "data/sets/dataset.h"
 
 struct clip_teacher { /* start from {0} */
     int64_t count, dim;

@@ -7,7 +7,7 @@
 #include "core/json.h"
 #include "core/progress.h"
 #include "train/advice.h"
-#include "train/bench.h"
+#include "bench/bench.h"
 #include "train/checkpoint.h"
 #include "train/run.h"
 #include "train/setup.h"

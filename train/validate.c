@@ -2,7 +2,7 @@
 
 #include "core/progress.h"
 #include "eval/loss.h"
-#include "eval/model_file.h"
+#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
 

@@ -5,8 +5,8 @@
 
 #include <jansson.h>
 
-#include "eval/embedder.h"
-#include "eval/model_file.h"
+#include "embed/embedder.h"
+#include "formats/model_file.h"
 #include "train/setup.h"
 
 /* The model as it is now, to be looked at: its moving average where there is one. Nothing may train

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "data/image.h"
+#include "data/image/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

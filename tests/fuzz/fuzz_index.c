@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "eval/index.h"
+#include "search/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/model_adapter.h"
-#include "eval/model_description.h"
+#include "formats/model_adapter.h"
+#include "formats/model_description.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "data/dataset_internal.h"
-#include "data/packed.h"
+#include "data/sets/dataset_internal.h"
+#include "data/sets/packed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "data/dataset.h"
-#include "data/dataset_internal.h"
+#include "data/sets/dataset.h"
+#include "data/sets/dataset_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "data/dataset_internal.h"
+#include "data/sets/dataset_internal.h"
 
 /* The last bytes choose the columns' names, and whether captions are wanted. */
 static inline struct clip_dataset_options rows_options(const uint8_t *bytes, size_t n)

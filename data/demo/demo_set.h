@@ -1,0 +1,45 @@
+/* What the demo sets share: drawing many pictures in parallel into PNG files, and the small files
+ * beside them. */
+#ifndef CLIP_DATA_DEMO_DEMO_SET_H
+#define CLIP_DATA_DEMO_DEMO_SET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/progress.h"
+#include "core/status.h"
+
+enum { CLIP_DEMO_NAME = 160 }; /* room for a picture's path inside the set */
+
+struct clip_demo_pictures {
+    const char *output;
+    int64_t size, count; /* side in pixels; pictures 0 to count - 1 */
+    /* The picture's path inside the set. Pictures of one folder should follow each other. */
+    void (*name)(const void *context, int64_t number, char out[CLIP_DEMO_NAME]);
+    /* Draws it: rgb [size,size,3]. Called from several threads. */
+    clip_status (*draw)(const void *context, int64_t number, uint8_t *rgb,
+                        struct clip_error *error);
+    const void *context;
+};
+/* Draws and writes all of them, with their folders. *done is raised as they are written, and shown.
+ * Pictures are written plainly: syncing each of tens of thousands would take minutes. Write the
+ * set's csv files after them, atomically: where these are, the pictures are whole. The error is
+ * that of the first picture that failed. */
+clip_status clip_demo_write_pictures(const struct clip_demo_pictures *pictures,
+                                     struct clip_progress *progress, int64_t *done,
+                                     struct clip_error *error);
+
+/* output/name, atomically. */
+clip_status clip_demo_write_text(const char *output, const char *name,
+                                 const struct clip_buffer *text, struct clip_error *error);
+/* output/tokenizer.txt, trained on the captions: a vocabulary of vocab_size, or less where fewer
+ * merges exist. */
+clip_status clip_demo_write_tokenizer(const char *output, const struct clip_names *captions,
+                                      int64_t vocab_size, struct clip_error *error);
+/* A sentence unless low <= value <= high. */
+clip_status clip_demo_check_range(const char *option, int64_t value, int64_t low, int64_t high,
+                                  struct clip_error *error);
+
+#endif

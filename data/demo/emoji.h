@@ -1,0 +1,118 @@
+/* The emoji demo set: two artists' pictures of the same eleven hundred ideas, with names and
+ * keywords.
+ *
+ * The pictures come from Debian's packages ruby-gemojione (EmojiOne 3 and its index of names and
+ * keywords) and ruby-tanuki-emoji (Noto Emoji). Training sees the first artist alone; the test asks
+ * whether what was learnt holds for the other's hand. Flags and skin tones are left out.
+ *
+ * One drawing an idea is little to learn from, so each is written in many variants: turned, scaled,
+ * bent, recoloured, on white and on other backgrounds. A variant is a pure function of (seed, idea,
+ * variant). */
+#ifndef CLIP_DATA_DEMO_EMOJI_H
+#define CLIP_DATA_DEMO_EMOJI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/rng.h"
+#include "core/status.h"
+#include "data/image/image.h"
+
+/* Packages -------------------------------------------------------------------------------- */
+
+struct clip_emoji_file { /* a file out of a package */
+    char *name;          /* its path there, "./usr/share/..." */
+    struct clip_buffer bytes;
+};
+
+struct clip_emoji_package {
+    struct clip_emoji_file *files; /* [count] sorted by name */
+    int64_t count, capacity;
+};
+
+/* Reads the .deb at `path` into memory: of its data archive, the pictures, index.json and copyright
+ * files. Nothing is installed and no file of the package is written anywhere. Damaged, foreign or
+ * absurdly large packages are refused with a sentence. */
+clip_status clip_emoji_package_read(const char *path, struct clip_emoji_package *out,
+                                    struct clip_error *error);
+/* The same from memory; `name` is for messages. */
+clip_status clip_emoji_package_parse(const void *bytes, size_t n, const char *name,
+                                     struct clip_emoji_package *out, struct clip_error *error);
+void clip_emoji_package_release(struct clip_emoji_package *package);
+/* The one file whose path ends with `suffix`, or NULL. */
+const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_package *package,
+                                                      const char *suffix);
+/* The package file NAME_*.deb in `folder`; where there is none and `fetch`, `apt-get download NAME`
+ * is run in that folder first. free() it; NULL with *error filled. */
+char *clip_emoji_package_get(const char *folder, const char *name, bool fetch, bool quiet,
+                             struct clip_error *error);
+
+/* Pictures -------------------------------------------------------------------------------- */
+
+enum { CLIP_EMOJI_MAX_SIZE = 512 }; /* largest side that is drawn */
+
+struct clip_emoji_picture { /* 8-bit RGBA, not premultiplied */
+    int64_t width, height;
+    uint8_t *rgba;
+};
+/* Decodes a PNG with its transparency (clip_image_decode drops that). `name` is for messages. Sides
+ * up to 1024. */
+clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char *name,
+                                      struct clip_emoji_picture *out, struct clip_error *error);
+void clip_emoji_picture_release(struct clip_emoji_picture *picture);
+/* The picture over white, scaled to size x size as Pillow would (bicubic): rgb [size,size,3]. */
+clip_status clip_emoji_picture_plain(const struct clip_emoji_picture *picture, int64_t size,
+                                     uint8_t *rgb, struct clip_error *error);
+/* A variant: turned, scaled, stretched, shifted and bent, its colours changed, over white or
+ * another colour. */
+clip_status clip_emoji_picture_vary(const struct clip_emoji_picture *picture, struct clip_rng *rng,
+                                    int64_t size, uint8_t *rgb, struct clip_error *error);
+
+/* The set --------------------------------------------------------------------------------- */
+
+struct clip_emoji_idea {
+    const char *name; /* "dog face"; no two ideas have one */
+    const char *key;  /* the short name, with spaces: "dog" */
+    const char *code; /* "1F436": code points in upper-case hexadecimal, joined by '-' */
+    const char **keywords;
+    int64_t keyword_count;
+    int64_t first, second; /* the two artists' pictures, as numbers of files in their packages */
+};
+
+struct clip_emoji_ideas {
+    struct clip_emoji_idea *ideas;
+    int64_t count, capacity;
+    struct clip_arena arena;
+};
+/* The ideas of which both packages have a picture, in the index's order. */
+clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
+                                  const struct clip_emoji_package *second,
+                                  struct clip_emoji_ideas *out, struct clip_error *error);
+void clip_emoji_ideas_release(struct clip_emoji_ideas *ideas);
+/* Appends one caption: the name, the name with keywords, the short name, or keywords alone. */
+clip_status clip_emoji_caption(const struct clip_emoji_idea *idea, struct clip_rng *rng,
+                               struct clip_buffer *out, struct clip_error *error);
+
+struct clip_emoji_options {
+    const char *output;
+    const char *
+        debs; /* a folder that holds the two .deb files, or NULL: fetch them into output/packages */
+    int64_t image_size; /* side in pixels, 16 to CLIP_EMOJI_MAX_SIZE */
+    int64_t variants;   /* training pictures an idea, 1 to 1000 */
+    uint64_t seed;
+    bool quiet;
+};
+
+struct clip_emoji_counts {
+    int64_t ideas, train_pairs, val_pairs, test_pairs;
+};
+
+/* Writes into options->output: train/CODE/NN.png and train.csv (first artist), val.csv (two more
+ * variants of each), test/CODE/0.png and test.csv (second artist, the idea's name as caption),
+ * classes.txt and templates.txt for naming test/ among all ideas, tokenizer.txt, and the two
+ * packages' copyright files. The csv files come last. */
+clip_status clip_emoji_write(const struct clip_emoji_options *options,
+                             struct clip_emoji_counts *counts, struct clip_error *error);
+
+#endif

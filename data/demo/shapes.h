@@ -1,0 +1,105 @@
+/* The drawn demo set: pictures of one or two coloured shapes, their captions, and two zero-shot
+ * tests.
+ *
+ * It exists so that a person without any data sees contrastive training work in minutes, and so
+ * that one question can be asked cleanly: does the model know "purple star" when it has seen purple
+ * things and stars, but never a purple star? Of the 8 x 6 = 48 colour-shape pairs, 12 are kept out
+ * of every training picture and caption (clip_shapes_is_unseen).
+ *
+ * A picture is a pure function of (seed, split, number), so the set's bytes depend on neither
+ * threads nor order. */
+#ifndef CLIP_DATA_DEMO_SHAPES_H
+#define CLIP_DATA_DEMO_SHAPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/rng.h"
+#include "core/status.h"
+#include "data/image/image.h"
+
+enum {
+    CLIP_SHAPES_COLOURS = 8,
+    CLIP_SHAPES_FORMS = 6,
+    CLIP_SHAPES_BACKGROUNDS = 5,
+    CLIP_SHAPES_TWO_OBJECTS = 15, /* of 100 training pictures, where nothing else is wished */
+};
+
+enum clip_shapes_split { /* part of a picture's key */
+                         CLIP_SHAPES_TRAIN,
+                         CLIP_SHAPES_VAL,
+                         CLIP_SHAPES_SEEN,
+                         CLIP_SHAPES_UNSEEN,
+};
+
+struct clip_shapes_object {
+    int colour, form; /* numbers into the two tables of names */
+    bool large;
+    float x, y;          /* centre, in parts of the picture's side, y downwards */
+    float radius;        /* likewise; every form lies within 1.16 radius of its centre */
+    float angle, aspect; /* turned by angle (radians), stretched by aspect along its own x axis */
+    float rgb[3];        /* 0 to 1 */
+    float shade;         /* from -shade to +shade of brightness across the object */
+    float outline;       /* width of a darker rim in radii, 0 for none */
+};
+
+struct clip_shapes_scene {
+    int count; /* 1 or 2 */
+    struct clip_shapes_object object[2];
+    bool vertical;       /* two objects: object 0 is above object 1; else it is left of it */
+    int background;      /* plain, gradient, stripes, noise, checks */
+    float rgb[2][3];     /* its two colours */
+    float angle, period; /* of gradient, stripes and checks; period in parts of the side */
+    struct clip_rng noise;
+};
+
+const char *clip_shapes_colour_name(int colour);
+const char *clip_shapes_form_name(int form);
+/* Each form misses two colours, each colour one or two forms. */
+bool clip_shapes_is_unseen(int colour, int form);
+
+/* A training or validation scene of seen pairs: two objects in two_objects of 100 scenes, else one.
+ */
+void clip_shapes_scene_make(struct clip_shapes_scene *scene, uint64_t seed,
+                            enum clip_shapes_split split, int64_t number, int64_t two_objects);
+/* A scene of one object for a zero-shot test: pair, size and background are given, the rest is
+ * drawn as in training. */
+void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
+                              enum clip_shapes_split split, int64_t number, int colour, int form,
+                              bool large, int background);
+
+/* Draws the scene: rgb [size,size,3]. Edges are smoothed from the signed distance to them. */
+void clip_shapes_draw(const struct clip_shapes_scene *scene, int64_t size, uint8_t *rgb);
+
+/* Appends one true sentence about the scene. `kind` in [0, 100) says which of the kinds of captions
+ * (whole, colour only,
+ * ...), rng the phrasing: two captions of one picture should have different kinds. */
+clip_status clip_shapes_caption(const struct clip_shapes_scene *scene, int kind,
+                                struct clip_rng *rng, struct clip_buffer *out,
+                                struct clip_error *error);
+
+/* The templates that zero-shot names are put into, NULL-terminated. */
+extern const char *const clip_shapes_templates[];
+
+struct clip_shapes_options {
+    const char *output;
+    int64_t count;       /* training pictures */
+    int64_t image_size;  /* side in pixels, 16 to 1024 */
+    int64_t two_objects; /* of 100 training and validation pictures, 0 to 100 */
+    uint64_t seed;
+    bool quiet;
+};
+
+struct clip_shapes_counts {
+    int64_t train_pictures, train_pairs, val_pairs, zeroshot_seen, zeroshot_unseen;
+};
+
+/* Writes the whole set into options->output: images/, train.csv, val.csv, zeroshot_seen/,
+ * zeroshot_unseen/, classes_48.txt, classes_12.txt, templates.txt, tokenizer.txt (trained on the
+ * captions). The csv files come last: where they are, the pictures are whole. Existing files of
+ * these names are replaced. */
+clip_status clip_shapes_write(const struct clip_shapes_options *options,
+                              struct clip_shapes_counts *counts, struct clip_error *error);
+
+#endif

@@ -1,0 +1,251 @@
+/* Resizing, equal to Pillow 13's Image.resize to the bit (libImaging/Resample.c, 8-bit samples).
+ *
+ * Two passes, along rows and then along columns; the other way round where the height shrinks by
+ * more than twice as many pixels as the width does (in Pillow 13; it shows in the last bit).
+ * An output sample is the weighted sum of the input samples within the filter's support around
+ * its centre, where the support widens with the reduction, so that nothing aliases. Weights are
+ * real numbers that sum to 1, rounded to whole multiples of 2^-22; a sum starts at one half and
+ * is shifted down and cut off to 0..255 after each pass.
+ *
+ * Both passes come down to one inner loop (kernels/pixels.c): a row of neighbouring bytes, all
+ * times the same weight, added up over the support. For the pass along rows, rows are turned on
+ * their side first. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/image/image_formats.h"
+#include "kernels/kernels.h"
+
+#ifdef __clang__ /* gcc does not fuse multiply and add under -std=c11; the weights must not be */
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+#define PRECISION 22 /* 32 bits, less 8 for the sample and 2 for sums above 1 */
+#define TURNED 64    /* rows turned on their side together */
+
+/* The weights of each output sample of a pass. */
+struct weights {
+    int64_t taps; /* at most, for one sample */
+    int64_t *first, *count;
+    int32_t *fixed; /* [n, taps] in units of 2^-22 */
+};
+
+static void weights_release(struct weights *weights)
+{
+    free(weights->first);
+    free(weights->count);
+    free(weights->fixed);
+}
+
+/* Keys' cubic with a = -0.5, support 2. */
+static double bicubic(double x)
+{
+    const double a = -0.5;
+
+    if (x < 0) x = -x;
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+    return 0;
+}
+
+/* The triangle, support 1. */
+static double bilinear(double x)
+{
+    if (x < 0) x = -x;
+    return x < 1 ? 1 - x : 0;
+}
+
+/* Weights for the output samples from..from+n-1 of `out_size`, made from `in_size` samples, of
+ * which [low, high) is the part that counts. Box edges are single precision, as in Pillow. */
+static clip_status weights_init(struct weights *weights, int64_t in_size, float low, float high,
+                                int64_t out_size, int64_t from, int64_t n,
+                                enum clip_interpolation interpolation, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    double (*filter)(double) = interpolation == CLIP_BICUBIC ? bicubic : bilinear;
+    double scale = (double)(high - low) / (double)out_size;
+    double stretch = scale < 1 ? 1 : scale;
+    double support = (interpolation == CLIP_BICUBIC ? 2.0 : 1.0) * stretch;
+    double *real = NULL;
+    int64_t total;
+
+    *weights = (struct weights){.taps = (int64_t)ceil(support) * 2 + 1};
+    if (!clip_mul_i64(n, weights->taps, &total)) total = -1;
+    CLIP_NEW(weights->first, n);
+    CLIP_NEW(weights->count, n);
+    CLIP_NEW(weights->fixed, total);
+    CLIP_NEW(real, weights->taps);
+    for (int64_t i = 0; i < n; i++) {
+        double centre = low + ((double)(from + i) + 0.5) * scale, sum = 0;
+        int64_t first = (int64_t)(centre - support + 0.5);
+        int64_t end = (int64_t)(centre + support + 0.5);
+
+        if (first < 0) first = 0;
+        if (end > in_size) end = in_size;
+        weights->first[i] = first;
+        weights->count[i] = end - first;
+        for (int64_t t = 0; t < end - first; t++) {
+            real[t] = filter(((double)(t + first) - centre + 0.5) * (1.0 / stretch));
+            sum += real[t];
+        }
+        for (int64_t t = 0; t < end - first; t++) {
+            double weight = sum != 0 ? real[t] / sum : real[t];
+
+            weights->fixed[i * weights->taps + t] =
+                (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << PRECISION));
+        }
+    }
+
+out:
+    free(real);
+    return status;
+}
+
+/* Along rows: src [rows,?,C] at `stride`, its first column the first that has a weight -> dst
+ * [rows,n,C]. A group of rows is turned on its side, so that a sample's neighbours lie below each
+ * other: `turned` holds the source columns in use [columns,C,group], `result` the new ones. */
+static clip_status resize_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t rows,
+                               int channels, const struct weights *weights, int64_t n,
+                               struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_kernels *kernels = clip_kernels();
+    uint8_t *turned = NULL, *result = NULL;
+    int64_t from = weights->first[0];
+    int64_t bytes = (weights->first[n - 1] + weights->count[n - 1] - from) * channels;
+    int64_t most = rows < TURNED ? rows : TURNED;
+
+    CLIP_NEW(turned, bytes * most);
+    CLIP_NEW(result, n * channels * most);
+    for (int64_t y = 0; y < rows; y += most) {
+        int64_t group = rows - y < most ? rows - y : most, step = channels * group;
+
+        kernels->turn_bytes(turned, group, src + y * stride, stride, group, bytes);
+        for (int64_t x = 0; x < n; x++)
+            kernels->weigh_bytes(result + x * step, turned + (weights->first[x] - from) * step,
+                                 step, weights->fixed + x * weights->taps, weights->count[x], step);
+        kernels->turn_bytes(dst + y * n * channels, n * channels, result, group, n * channels,
+                            group);
+    }
+
+out:
+    free(turned);
+    free(result);
+    return status;
+}
+
+/* Along columns: src [?,bytes] at `stride`, its first row the first that has a weight -> dst
+ * [n,bytes]. */
+static void resize_columns(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes,
+                           const struct weights *weights, int64_t n)
+{
+    for (int64_t y = 0; y < n; y++)
+        clip_kernels()->weigh_bytes(
+            dst + y * bytes, src + (weights->first[y] - weights->first[0]) * stride, stride,
+            weights->fixed + y * weights->taps, weights->count[y], bytes);
+}
+
+static void copy_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes, int64_t rows)
+{
+    for (int64_t y = 0; y < rows; y++) memcpy(dst + y * bytes, src + y * stride, (size_t)bytes);
+}
+
+/* Both passes. src begins at the first row and column in use, of which there are `rows`,
+ * `columns`. */
+static clip_status resize_both(uint8_t *dst, const struct clip_resize *resize, const uint8_t *src,
+                               int64_t rows, int64_t columns, const struct weights *across,
+                               const struct weights *down, struct clip_error *error)
+{
+    clip_status status;
+    int channels = resize->channels;
+    int64_t bytes = resize->w * channels, dx = resize->src_width - resize->width;
+    int64_t dy = resize->src_height - resize->height;
+    uint8_t *between = NULL;
+
+    if (dy > 0 && dy > 2 * dx) {
+        CLIP_NEW(between, resize->h * columns * channels);
+        resize_columns(between, src, resize->stride, columns * channels, down, resize->h);
+        CLIP_TRY(resize_rows(dst, between, columns * channels, resize->h, channels, across,
+                             resize->w, error));
+    } else {
+        CLIP_NEW(between, rows * bytes);
+        CLIP_TRY(resize_rows(between, src, resize->stride, rows, channels, across, resize->w,
+                             error));
+        resize_columns(dst, between, bytes, bytes, down, resize->h);
+    }
+
+out:
+    free(between);
+    return status;
+}
+
+clip_status clip_resize_part(uint8_t *dst, const struct clip_resize *resize,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct weights across = {0}, down = {0};
+    const double *box = resize->box;
+    int64_t w = resize->w, h = resize->h, stride = resize->stride;
+    int64_t x = resize->x, columns = w, y = resize->y, rows = h; /* the source's part in use */
+    bool need_across = resize->width != resize->src_width || box[0] != 0 ||
+                       box[2] != (double)resize->width;
+    bool need_down = resize->height != resize->src_height || box[1] != 0 ||
+                     box[3] != (double)resize->height;
+    const uint8_t *src;
+
+    if (need_across) {
+        CLIP_TRY(weights_init(&across, resize->src_width, (float)box[0], (float)box[2],
+                              resize->width, x, w, resize->interpolation, error));
+        x = across.first[0];
+        columns = across.first[w - 1] + across.count[w - 1] - x;
+    }
+    if (need_down) {
+        CLIP_TRY(weights_init(&down, resize->src_height, (float)box[1], (float)box[3],
+                              resize->height, y, h, resize->interpolation, error));
+        y = down.first[0];
+        rows = down.first[h - 1] + down.count[h - 1] - y;
+    }
+    src = resize->src + y * stride + x * resize->channels;
+    if (need_across && need_down)
+        CLIP_TRY(resize_both(dst, resize, src, rows, columns, &across, &down, error));
+    else if (need_across)
+        CLIP_TRY(resize_rows(dst, src, stride, rows, resize->channels, &across, w, error));
+    else if (need_down)
+        resize_columns(dst, src, stride, w * resize->channels, &down, h);
+    else
+        copy_rows(dst, src, stride, w * resize->channels, h);
+
+out:
+    weights_release(&across);
+    weights_release(&down);
+    return status;
+}
+
+clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const uint8_t *src,
+                              int64_t src_width, int64_t src_height, int channels,
+                              const double box[4], enum clip_interpolation interpolation,
+                              struct clip_error *error)
+{
+    struct clip_resize resize = {
+        .src = src, .src_width = src_width, .src_height = src_height,
+        .stride = src_width * channels, .channels = channels, .interpolation = interpolation,
+        .box = {0, 0, (double)src_width, (double)src_height},
+        .width = width, .height = height, .w = width, .h = height,
+    };
+
+    if (width <= 0 || height <= 0 || src_width <= 0 || src_height <= 0)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "a picture of %lld x %lld pixels cannot be resized to %lld x %lld; sizes "
+                         "must be above 0", (long long)src_width, (long long)src_height,
+                         (long long)width, (long long)height);
+    if (box != NULL) memcpy(resize.box, box, sizeof resize.box);
+    if (!(resize.box[0] >= 0 && resize.box[1] >= 0 && resize.box[2] <= (double)src_width &&
+          resize.box[3] <= (double)src_height && resize.box[0] < resize.box[2] &&
+          resize.box[1] < resize.box[3]))
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the box (%g, %g, %g, %g) is not inside a picture of %lld x %lld pixels",
+                         resize.box[0], resize.box[1], resize.box[2], resize.box[3],
+                         (long long)src_width, (long long)src_height);
+    return clip_resize_part(dst, &resize, error);
+}

@@ -1,0 +1,229 @@
+/* A check's report as JSON and as text. */
+#include <string.h>
+
+#include "data/sets/check_internal.h"
+
+enum { PRINTED_BAD = 200, PRINTED_PAIRS = 20, BAR = 40 };
+
+/* Names may hold any bytes, JSON holds UTF-8: what is none becomes '?'. NULL: memory is short. */
+static json_t *text_of(const char *bytes)
+{
+    json_t *text = json_string(bytes);
+    if (text != NULL) return text;
+    struct clip_buffer copy = {0};
+    struct clip_error error;
+    if (clip_buffer_append(&copy, bytes, strlen(bytes), &error) != CLIP_OK) return NULL;
+    for (size_t i = 0; i < copy.size; i++)
+        if ((unsigned char)copy.data[i] >= 0x80) copy.data[i] = '?';
+    text = json_string(copy.data);
+    clip_buffer_release(&copy);
+    return text;
+}
+
+static json_t *json_of_range(const struct clip_check_range *range)
+{
+    return json_pack("{s:I, s:I, s:I}", "min", (json_int_t)range->min, "median",
+                     (json_int_t)range->median, "max", (json_int_t)range->max);
+}
+
+static json_t *json_of_histogram(const struct clip_check_histogram *histogram)
+{
+    json_t *object = json_of_range(&histogram->range);
+    json_t *bins = json_array();
+    bool good = object != NULL && bins != NULL;
+    for (int i = 0; good && i < CLIP_CHECK_BINS; i++)
+        good = json_array_append_new(bins, json_integer(histogram->bins[i])) == 0;
+    good = good && json_object_set_new(object, "bin_width", json_integer(histogram->width)) == 0;
+    good = good && json_object_set(object, "bins", bins) == 0;
+    json_decref(bins);
+    if (good) return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *json_of_bad(const struct clip_check_report *report)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list != NULL && i < report->bad_count; i++) {
+        const struct clip_check_bad *bad = &report->bad[i];
+        json_t *item = json_pack("{s:I, s:o, s:o}", "sample", (json_int_t)bad->sample, "name",
+                                 text_of(bad->name), "reason", text_of(bad->reason));
+        if (item != NULL && json_array_append_new(list, item) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static json_t *json_of_pairs(const struct clip_check_pairs *pairs)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list != NULL && i < pairs->count; i++) {
+        json_t *item = json_pack("[o, o]", text_of(pairs->items[i].name),
+                                 text_of(pairs->items[i].first));
+        if (item != NULL && json_array_append_new(list, item) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static json_t *json_of_leaks(const struct clip_check_pairs *leaks)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list != NULL && i < leaks->count; i++) {
+        const struct clip_check_pair *leak = &leaks->items[i];
+        json_t *item = json_pack("{s:o, s:o, s:b}", "name", text_of(leak->name), "other",
+                                 text_of(leak->first), "near", (int)leak->near);
+        if (item != NULL && json_array_append_new(list, item) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static json_t *json_of_against(const struct clip_check_report *report)
+{
+    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:I}", "name", text_of(report->against), "samples",
+                     (json_int_t)report->against_samples, "bad_count",
+                     (json_int_t)report->against_bad, "leak_count",
+                     (json_int_t)report->leaks.count, "leaks", json_of_leaks(&report->leaks),
+                     "leaked_captions", (json_int_t)report->leaked_captions);
+}
+
+static json_t *json_of_counts(const struct clip_check_report *report)
+{
+    const struct {
+        const char *key;
+        int64_t value;
+    } counts[] = {
+        {"samples", report->samples},
+        {"good", report->good},
+        {"bad_count", report->bad_count},
+        {"pictures", report->pictures},
+        {"tiny", report->tiny},
+        {"tiny_below", report->tiny_below},
+        {"duplicate_pictures", report->duplicates.count},
+        {"near_duplicate_pictures", report->near.count},
+        {"empty_captions", report->empty_captions},
+        {"captions", report->captions},
+        {"repeated_captions", report->repeated_captions},
+        {"repeated_pairs", report->repeated_pairs},
+        {"over_context", report->over_context},
+        {"context_length", report->context_length},
+    };
+    json_t *object = json_pack("{s:s}", "format", report->format);
+    for (size_t i = 0; object != NULL && i < sizeof counts / sizeof *counts; i++) {
+        if (json_object_set_new(object, counts[i].key, json_integer(counts[i].value)) == 0)
+            continue;
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+json_t *clip_check_to_json(const struct clip_check_report *report, struct clip_error *error)
+{
+    json_t *object = json_of_counts(report);
+    bool good = object != NULL;
+    good = good && json_object_set_new(object, "caption_characters",
+                                       json_of_histogram(&report->characters)) == 0;
+    if (report->context_length > 0)
+        good = good && json_object_set_new(object, "caption_tokens",
+                                           json_of_histogram(&report->tokens)) == 0;
+    good = good && json_object_set_new(object, "width", json_of_range(&report->width)) == 0;
+    good = good && json_object_set_new(object, "height", json_of_range(&report->height)) == 0;
+    good = good && json_object_set_new(object, "short_side",
+                                       json_of_histogram(&report->short_side)) == 0;
+    good = good && json_object_set_new(object, "kilobytes",
+                                       json_of_histogram(&report->kilobytes)) == 0;
+    good = good && json_object_set_new(object, "bad", json_of_bad(report)) == 0;
+    good = good &&
+           json_object_set_new(object, "duplicates", json_of_pairs(&report->duplicates)) == 0;
+    good = good &&
+           json_object_set_new(object, "near_duplicates", json_of_pairs(&report->near)) == 0;
+    if (report->against != NULL)
+        good = good && json_object_set_new(object, "against", json_of_against(report)) == 0;
+    if (good) return object;
+    json_decref(object);
+    clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the report as JSON");
+    return NULL;
+}
+
+/* Text ----------------------------------------------------------------------------------------- */
+static void print_histogram(const struct clip_check_histogram *histogram, const char *what,
+                            FILE *stream)
+{
+    int64_t most = 1;
+    int first = 0, used = 0;
+    if (histogram->measured == 0) return;
+    for (int i = 0; i < CLIP_CHECK_BINS; i++) {
+        if (histogram->bins[i] > most) most = histogram->bins[i];
+        if (histogram->bins[i] > 0) used = i + 1;
+    }
+    fprintf(stream, "%s: %lld to %lld, median %lld\n", what, (long long)histogram->range.min,
+            (long long)histogram->range.max, (long long)histogram->range.median);
+    while (histogram->bins[first] == 0) first++;
+    for (int i = first; i < used; i++) {
+        int64_t low, high;
+        clip_check_bin(histogram, i, &low, &high);
+        int bar = (int)((double)histogram->bins[i] / (double)most * BAR + 0.5);
+        fprintf(stream, "  %6lld-%-6lld %9lld %.*s\n", (long long)low, (long long)high,
+                (long long)histogram->bins[i], bar, "########################################");
+    }
+}
+
+static void print_more(int64_t left, FILE *stream)
+{
+    if (left > 0) fprintf(stream, "... and %lld more (all of them with --json)\n", (long long)left);
+}
+
+static void print_pairs(const struct clip_check_pairs *pairs, const char *same, const char *near,
+                        FILE *stream)
+{
+    for (int64_t i = 0; i < pairs->count && i < PRINTED_PAIRS; i++)
+        fprintf(stream, "%s: %s and %s\n", pairs->items[i].near ? near : same,
+                pairs->items[i].name, pairs->items[i].first);
+    print_more(pairs->count - PRINTED_PAIRS, stream);
+}
+
+void clip_check_print(const struct clip_check_report *report, FILE *stream)
+{
+    for (int64_t i = 0; i < report->bad_count && i < PRINTED_BAD; i++)
+        fprintf(stream, "bad: %s\n", report->bad[i].reason);
+    print_more(report->bad_count - PRINTED_BAD, stream);
+    print_pairs(&report->duplicates, "same picture", "", stream);
+    print_pairs(&report->near, "", "near", stream);
+    print_pairs(&report->leaks, "leak, same picture", "leak, near", stream);
+    fprintf(stream, "%s: %lld samples, %lld good, %lld bad\n", report->format,
+            (long long)report->samples, (long long)report->good, (long long)report->bad_count);
+    fprintf(stream, "pictures: %lld, of them %lld with the bytes of another\n",
+            (long long)report->pictures, (long long)report->duplicates.count);
+    fprintf(stream, "          %lld look like another, %lld are tiny (a side below %lld)\n",
+            (long long)report->near.count, (long long)report->tiny, (long long)report->tiny_below);
+    if (report->against != NULL)
+        fprintf(stream, "against %s (%lld samples, %lld bad): %lld pictures of it are here, and "
+                        "%lld samples with its captions\n",
+                report->against, (long long)report->against_samples,
+                (long long)report->against_bad, (long long)report->leaks.count,
+                (long long)report->leaked_captions);
+    if (report->width.max > 0)
+        fprintf(stream, "width %lld to %lld, median %lld; height %lld to %lld, median %lld\n",
+                (long long)report->width.min, (long long)report->width.max,
+                (long long)report->width.median, (long long)report->height.min,
+                (long long)report->height.max, (long long)report->height.median);
+    print_histogram(&report->short_side, "short side in pixels", stream);
+    print_histogram(&report->kilobytes, "file size in kB", stream);
+    if (report->captions + report->empty_captions > 0)
+        fprintf(stream, "captions: %lld different, %lld repeated, %lld empty\n",
+                (long long)report->captions, (long long)report->repeated_captions,
+                (long long)report->empty_captions);
+    if (report->repeated_pairs > 0)
+        fprintf(stream, "samples whose picture and caption came before: %lld\n",
+                (long long)report->repeated_pairs);
+    print_histogram(&report->characters, "caption length in characters", stream);
+    print_histogram(&report->tokens, "caption length in tokens", stream);
+    if (report->context_length > 0)
+        fprintf(stream, "longer than a context of %lld tokens: %lld\n",
+                (long long)report->context_length, (long long)report->over_context);
+}

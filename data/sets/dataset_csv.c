@@ -1,0 +1,273 @@
+/* csv and tsv files, one sample a row, read as Python's csv module and pandas read them: a field
+ * that begins with a quote runs to the closing quote, separators and line ends included, "" in it
+ * is one quote; a quote elsewhere is a quote; rows end at LF, CR or CRLF; blank lines are passed
+ * over. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/sets/dataset_internal.h"
+
+/* Rows ----------------------------------------------------------------------------------------- */
+struct row_reader {
+    const char *at, *end;
+    const char *name; /* for messages */
+    int64_t line;     /* where `at` stands, from 1 */
+    char separator;
+};
+
+struct row {
+    struct clip_buffer text; /* the fields, one after the other */
+    size_t *ends;            /* [fields] where field i ends in text */
+    int64_t fields, capacity;
+    int64_t line; /* where it began */
+};
+
+static const char *row_field(const struct row *row, int64_t i, size_t *n)
+{
+    size_t start = i > 0 ? row->ends[i - 1] : 0;
+    *n = row->ends[i] - start;
+    return row->text.data + start;
+}
+
+static void row_release(struct row *row)
+{
+    clip_buffer_release(&row->text);
+    free(row->ends);
+}
+
+static void skip_blank_lines(struct row_reader *reader)
+{
+    for (;;) {
+        const char *p = reader->at;
+        while (p < reader->end && (*p == ' ' || *p == '\t') && *p != reader->separator) p++;
+        if (p < reader->end && *p != '\n' && *p != '\r') return;
+        if (p < reader->end && *p == '\r' && p + 1 < reader->end && p[1] == '\n') p++;
+        if (p < reader->end) reader->line++;
+        reader->at = p < reader->end ? p + 1 : p;
+        if (reader->at == reader->end) return;
+    }
+}
+
+/* The quoted beginning of a field, the opening quote already read; ends behind the closing one. */
+static clip_status read_quoted(struct row_reader *reader, struct row *row,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t opened = reader->line;
+    for (;;) {
+        const char *quote = memchr(reader->at, '"', (size_t)(reader->end - reader->at));
+        if (quote == NULL)
+            return clip_fail(error, CLIP_ERR_FORMAT,
+                             "%s:%lld: the quote that opens a field here is never closed; close "
+                             "it, or write a quote at a field's beginning as \"\"\"",
+                             reader->name, (long long)opened);
+        bool doubled = quote + 1 < reader->end && quote[1] == '"';
+        CLIP_TRY(clip_buffer_append(&row->text, reader->at, (size_t)(quote - reader->at) + doubled,
+                                    error));
+        for (const char *p = reader->at; p < quote; p++)
+            if (*p == '\n' || (*p == '\r' && p[1] != '\n')) reader->line++;
+        reader->at = quote + 1 + doubled;
+        if (!doubled) break;
+    }
+out:
+    return status;
+}
+
+/* Reads the next row; *more false at the end of the file. */
+static clip_status read_row(struct row_reader *reader, struct row *row, bool *more,
+                            struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    skip_blank_lines(reader);
+    row->text.size = 0;
+    row->fields = 0;
+    row->line = reader->line;
+    *more = reader->at < reader->end;
+    for (bool last = !*more; !last;) {
+        if (reader->at < reader->end && *reader->at == '"') {
+            reader->at++;
+            CLIP_TRY(read_quoted(reader, row, error));
+        }
+        const char *p = reader->at;
+        while (p < reader->end && *p != reader->separator && *p != '\n' && *p != '\r') p++;
+        CLIP_TRY(clip_buffer_append(&row->text, reader->at, (size_t)(p - reader->at), error));
+        CLIP_TRY(clip_array_grow(&row->ends, &row->capacity, row->fields + 1, sizeof *row->ends,
+                                 error));
+        row->ends[row->fields++] = row->text.size;
+        last = p == reader->end || *p != reader->separator;
+        if (last && p < reader->end) {
+            if (*p == '\r' && p + 1 < reader->end && p[1] == '\n') p++;
+            reader->line++;
+        }
+        reader->at = p < reader->end ? p + 1 : p;
+    }
+out:
+    return status;
+}
+
+/* The header ----------------------------------------------------------------------------------- */
+static const char *or_default(const char *value, const char *fallback)
+{
+    return value != NULL && value[0] != '\0' ? value : fallback;
+}
+
+/* auto: a tab for .tsv or where the header's line holds one, else a comma. */
+static clip_status find_separator(const struct row_reader *reader, const char *path,
+                                  const char *asked, char *separator, struct clip_error *error)
+{
+    asked = or_default(asked, "auto");
+    if (strcmp(asked, "comma") == 0)
+        *separator = ',';
+    else if (strcmp(asked, "tab") == 0 || strcmp(asked, "\\t") == 0)
+        *separator = '\t';
+    else if (strcmp(asked, "auto") == 0) {
+        const char *p = reader->at;
+        while (p < reader->end && *p != '\n' && *p != '\r' && *p != '\t') p++;
+        bool tab = p < reader->end && *p == '\t';
+        *separator = tab || clip_path_has_suffix(path, ".tsv") ? '\t' : ',';
+    } else if (strlen(asked) == 1 && strchr("\"\r\n", asked[0]) == NULL)
+        *separator = asked[0];
+    else
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "csv_separator = \"%s\" is none; expected auto, comma, tab or one "
+                         "character",
+                         asked);
+    return CLIP_OK;
+}
+
+static clip_status column_missing(const struct row *header, const struct row_reader *reader,
+                                  const char *key, const char *option, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer list = {0};
+    for (int64_t i = 0; i < header->fields && list.size < 400; i++) {
+        size_t n;
+        const char *field = row_field(header, i, &n);
+        CLIP_TRY(clip_buffer_printf(&list, error, "%s\"%.*s\"", i > 0 ? ", " : "",
+                                    n < 80 ? (int)n : 80, field));
+    }
+    char separator[2] = {reader->separator, '\0'};
+    status = clip_fail(error, CLIP_ERR_DATA,
+                       "%s:%lld: there is no column \"%s\"; the columns, separated by %s, are %s; "
+                       "set %s to one of them, or csv_separator",
+                       reader->name, (long long)header->line, key,
+                       separator[0] == '\t'  ? "tab"
+                       : separator[0] == ',' ? "comma"
+                                             : separator,
+                       list.data, option);
+out:
+    clip_buffer_release(&list);
+    return status;
+}
+
+static clip_status find_column(const struct row *header, const struct row_reader *reader,
+                               const char *key, const char *option, int64_t *column,
+                               struct clip_error *error)
+{
+    int64_t found = 0;
+    for (int64_t i = 0; i < header->fields; i++) {
+        size_t n;
+        const char *field = row_field(header, i, &n);
+        if (n != strlen(key) || memcmp(field, key, n) != 0) continue;
+        found++;
+        *column = i;
+    }
+    if (found == 1) return CLIP_OK;
+    if (found == 0) return column_missing(header, reader, key, option, error);
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s:%lld: %lld columns are called \"%s\"; rename all but one", reader->name,
+                     (long long)header->line, (long long)found, key);
+}
+
+/* Opening -------------------------------------------------------------------------------------- */
+/* How many columns the header has, and where those that matter stand; -1: not wanted. */
+struct columns {
+    int64_t count, image, caption, negative;
+};
+
+static clip_status add_row(struct clip_rows *rows, const struct row *row,
+                           const struct columns *columns, struct clip_error *error)
+{
+    struct clip_row added = {.line = row->line};
+    char problem[128];
+    if (row->fields != columns->count) {
+        snprintf(problem, sizeof problem,
+                 "the row has %lld field%s where the header has %lld; put quotes around a caption "
+                 "that holds the separator",
+                 (long long)row->fields, row->fields == 1 ? "" : "s",
+                 (long long)columns->count);
+        added.problem = problem;
+    } else {
+        added.picture = row_field(row, columns->image, &added.picture_size);
+        if (columns->caption >= 0)
+            added.caption = row_field(row, columns->caption, &added.caption_size);
+        if (columns->negative >= 0)
+            added.negative = row_field(row, columns->negative, &added.negative_size);
+    }
+    return clip_rows_add(rows, &added, error);
+}
+
+static clip_status begin(struct row_reader *reader, const char *bytes, size_t n, const char *path,
+                         const struct clip_dataset_options *options, struct clip_error *error)
+{
+    *reader = (struct row_reader){.at = bytes, .end = bytes + n, .name = path, .line = 1};
+    if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) reader->at += 3;
+    const char *line = n > 0 ? memchr(bytes, '\n', n) : NULL;
+    size_t head = line != NULL ? (size_t)(line - bytes) : n;
+    if (n >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0))
+        return clip_fail(error, CLIP_ERR_FORMAT, "%s is UTF-16; save it as UTF-8", path);
+    if (head > 0 && memchr(bytes, '\0', head) != NULL)
+        return clip_fail(error, CLIP_ERR_FORMAT,
+                         "%s holds NUL bytes; it is no csv or not UTF-8 text: save it as UTF-8",
+                         path);
+    return find_separator(reader, path, options->csv_separator, &reader->separator, error);
+}
+
+clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes, size_t n,
+                                   const char *path, const struct clip_dataset_options *options,
+                                   struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct row_reader reader;
+    struct row row = {0};
+    struct clip_rows *rows = NULL;
+    struct columns columns = {0, -1, -1, -1};
+    bool more;
+    *out = NULL;
+    CLIP_TRY(clip_rows_create(&rows, "csv", path, options, error));
+    CLIP_TRY(begin(&reader, bytes, n, path, options, error));
+    CLIP_TRY(read_row(&reader, &row, &more, error));
+    if (!more)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s is empty; expected a header line as in filepath,title", path));
+    columns.count = row.fields;
+    CLIP_TRY(find_column(&row, &reader, or_default(options->csv_img_key, "filepath"),
+                         "csv_img_key", &columns.image, error));
+    if (!options->images_only)
+        CLIP_TRY(find_column(&row, &reader, or_default(options->csv_caption_key, "title"),
+                             "csv_caption_key", &columns.caption, error));
+    if (!options->images_only && or_default(options->csv_negative_key, "")[0] != '\0')
+        CLIP_TRY(find_column(&row, &reader, options->csv_negative_key, "csv_negative_key",
+                             &columns.negative, error));
+    for (;;) {
+        CLIP_TRY(read_row(&reader, &row, &more, error));
+        if (!more) break;
+        CLIP_TRY(add_row(rows, &row, &columns, error));
+    }
+    if (clip_rows_count(rows) == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s has a header and no rows; each row is a picture and its caption",
+                           path));
+    *out = clip_rows_finish(&rows);
+out:
+    row_release(&row);
+    clip_rows_free(rows);
+    return status;
+}
+
+clip_status clip_dataset_csv_open(struct clip_dataset **out, const char *path,
+                                  const struct clip_dataset_options *options,
+                                  struct clip_error *error)
+{
+    return clip_dataset_parse_file(out, path, clip_dataset_csv_parse, options, error);
+}

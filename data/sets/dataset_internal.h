@@ -1,0 +1,122 @@
+/* What the dataset_*.c files, the loader and the checker share: one opener a source, and the pieces
+ * that several need. */
+#ifndef CLIP_DATA_SETS_DATASET_INTERNAL_H
+#define CLIP_DATA_SETS_DATASET_INTERNAL_H
+
+#include <jansson.h>
+
+#include "data/sets/dataset.h"
+
+/* A picture file larger than this, or a caption file larger than that, is a bad sample. */
+enum { CLIP_PICTURE_BYTES = 1 << 29, CLIP_CAPTION_BYTES = 1 << 20 };
+
+/* Is `name` a picture by its suffix (jpg jpeg png gif bmp webp, in any case) and no dot file? */
+bool clip_dataset_is_picture(const char *name);
+bool clip_dataset_is_blank(const char *text, size_t n); /* nothing, or ASCII white space alone */
+
+/* Is the caption (already in `caption`) of use: UTF-8 without NUL bytes and not blank? The sentence
+ * begins with `name`. */
+clip_status clip_dataset_caption_check(const struct clip_buffer *caption, const char *name,
+                                       struct clip_error *error);
+/* out = the file's bytes, its memory reused. The sentence names no sample: prefix it. */
+clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
+                                   struct clip_error *error);
+/* out = the n bytes. */
+clip_status clip_dataset_set(struct clip_buffer *out, const void *bytes, size_t n,
+                             struct clip_error *error);
+
+/* Strings to numbers 0, 1, 2, ... in order of first appearance; they live in one byte string. */
+struct clip_intern {
+    struct clip_buffer bytes;
+    size_t *start;           /* [count] where string i begins in bytes.data; NUL-terminated */
+    int64_t count, capacity;
+    int64_t *slots;          /* open addressing: number + 1, or 0; [slot_count], a power of two */
+    int64_t slot_count;
+};
+clip_status clip_intern_add(struct clip_intern *intern, const char *string, size_t n,
+                            int64_t *number, struct clip_error *error);
+/* The string's number, or -1. */
+int64_t clip_intern_find(const struct clip_intern *intern, const char *string, size_t n);
+const char *clip_intern_string(const struct clip_intern *intern, int64_t number);
+void clip_intern_release(struct clip_intern *intern);
+uint64_t clip_dataset_hash(const void *bytes, size_t n); /* FNV-1a, 64 bits, then mixed */
+
+/* An uncompressed tar, scanned once; entries are read later, from any thread, each with a file
+ * descriptor of its own, so that thousands of shards need not stay open. */
+struct clip_tar_entry {
+    char *name;       /* without leading "./" */
+    char *link;       /* a hard link's target until the scan is over; NULL */
+    int64_t position; /* of the entry's first header in the file */
+    int64_t size;     /* as the header tells */
+};
+struct clip_tar {
+    char *path;
+    struct clip_tar_entry *entries; /* regular files in the tar's order, hard links resolved */
+    int64_t count, capacity;
+    struct clip_arena arena;
+};
+clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_error *error);
+/* out = the entry's bytes; more than `limit` is an error. Thread-safe. */
+clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entry *entry,
+                          size_t limit, struct clip_buffer *out, struct clip_error *error);
+void clip_tar_close(struct clip_tar *tar);
+
+/* A list of pictures and captions in one text file, built row by row (dataset_rows.c). */
+struct clip_rows;
+struct clip_row {
+    const char *picture, *caption; /* as the file has them; caption NULL: none is wanted */
+    const char *negative;          /* a hard negative caption; NULL: none */
+    size_t picture_size, caption_size, negative_size;
+    int64_t line;        /* where the row begins, from 1; 0: not told */
+    const char *problem; /* NULL, or what makes it a bad sample, for behind "FILE:LINE: " */
+};
+clip_status clip_rows_create(struct clip_rows **out, const char *format, const char *path,
+                             const struct clip_dataset_options *options, struct clip_error *error);
+clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
+                          struct clip_error *error);
+/* A jsonl row: its captions are one sample each. */
+clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
+                               const struct clip_dataset_options *options,
+                               struct clip_error *error);
+int64_t clip_rows_count(const struct clip_rows *rows);
+/* The first row's problem where every row has one, else NULL. */
+const char *clip_rows_problem(const struct clip_rows *rows);
+struct clip_dataset *clip_rows_finish(struct clip_rows **rows); /* takes *rows over */
+void clip_rows_free(struct clip_rows *rows);                    /* NULL is fine */
+
+/* Openers. Those of tars take over the tars (also on failure) and leave them {0}. */
+clip_status clip_dataset_csv_open(struct clip_dataset **out, const char *path,
+                                  const struct clip_dataset_options *options,
+                                  struct clip_error *error);
+clip_status clip_dataset_jsonl_open(struct clip_dataset **out, const char *path,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
+clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
+                                   const struct clip_dataset_options *options,
+                                   struct clip_error *error);
+clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path,
+                                     const struct clip_dataset_options *options,
+                                     struct clip_error *error);
+/* The same from memory: `path` is for messages and for what picture paths are relative to. */
+typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
+                                        const char *path,
+                                        const struct clip_dataset_options *options,
+                                        struct clip_error *error);
+clip_dataset_parser clip_dataset_csv_parse, clip_dataset_jsonl_parse, clip_dataset_coco_parse;
+clip_status clip_dataset_parse_file(struct clip_dataset **out, const char *path,
+                                    clip_dataset_parser *parse,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
+clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path,
+                                     const struct clip_dataset_options *options,
+                                     struct clip_error *error);
+clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *tar,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
+/* Does the tar hold captions (a .txt or .json of a picture's key)? */
+bool clip_dataset_webdataset_is(const struct clip_tar *tar);
+clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_tar *tars,
+                                         int64_t count, const struct clip_dataset_options *options,
+                                         struct clip_error *error);
+
+#endif

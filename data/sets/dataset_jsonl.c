@@ -1,0 +1,128 @@
+/* jsonl (a JSON object a line), and a .json file that is one array of such objects. A row names its
+ * picture and its caption by the keys people use; where the caption is a list of texts, each is a
+ * sample. */
+#include <jansson.h>
+#include <string.h>
+
+#include "data/sets/dataset_internal.h"
+
+/* Looked for in this order where no key is asked for: open_clip's, Hugging Face's, BLIP's. */
+static const char *const picture_keys[] = {"filepath", "image", "file_name", "filename", "path"};
+static const char *const caption_keys[] = {"title", "caption", "text", "captions"};
+enum { PICTURE_KEYS = 5, CAPTION_KEYS = 4 };
+
+/* The value by `asked`, or by the first of the usual keys where that is NULL, "" or the first of
+ * them, csv's default. NULL: there is none. */
+static const json_t *find_value(const json_t *object, const char *asked, const char *const *usual,
+                                int count)
+{
+    if (asked != NULL && asked[0] != '\0' && strcmp(asked, usual[0]) != 0)
+        return json_object_get(object, asked);
+    for (int i = 0; i < count; i++)
+        if (json_object_get(object, usual[i]) != NULL) return json_object_get(object, usual[i]);
+    return NULL;
+}
+
+static clip_status add_problem(struct clip_rows *rows, const char *problem, int64_t line,
+                               struct clip_error *error)
+{
+    return clip_rows_add(rows, &(struct clip_row){.line = line, .problem = problem}, error);
+}
+
+static clip_status add_pair(struct clip_rows *rows, const json_t *picture, const json_t *caption,
+                            const json_t *negative, int64_t line, struct clip_error *error)
+{
+    struct clip_row row = {.line = line,
+                           .picture = json_string_value(picture),
+                           .picture_size = json_string_length(picture),
+                           .negative = json_string_value(negative),
+                           .negative_size = json_string_length(negative)};
+    if (caption != NULL && !json_is_string(caption))
+        return add_problem(rows, "the caption is no text", line, error);
+    if (caption != NULL) row.caption = json_string_value(caption);
+    if (caption != NULL) row.caption_size = json_string_length(caption);
+    return clip_rows_add(rows, &row, error);
+}
+
+clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
+                               const struct clip_dataset_options *options,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (!json_is_object(object))
+        return add_problem(rows, "this is no JSON object; expected {\"filepath\": ..., \"title\": "
+                                 "...}", line, error);
+    const json_t *picture =
+        find_value(object, options->csv_img_key, picture_keys, PICTURE_KEYS);
+    const json_t *caption =
+        find_value(object, options->csv_caption_key, caption_keys, CAPTION_KEYS);
+    if (!json_is_string(picture))
+        return add_problem(rows, "there is no picture's path; name its key by csv_img_key "
+                                 "(filepath, image, file_name and path are found)", line, error);
+    const char *key = options->csv_negative_key;
+    const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
+    if (options->images_only) return add_pair(rows, picture, NULL, NULL, line, error);
+    if (json_is_array(caption) && json_array_size(caption) > 0) {
+        for (size_t i = 0; i < json_array_size(caption); i++)
+            CLIP_TRY(add_pair(rows, picture, json_array_get(caption, i), negative, line, error));
+        return CLIP_OK;
+    }
+    if (!json_is_string(caption))
+        return add_problem(rows, "there is no caption; name its key by csv_caption_key (title, "
+                                 "caption and text are found)", line, error);
+    status = add_pair(rows, picture, caption, negative, line, error);
+out:
+    return status;
+}
+
+static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n, int64_t line,
+                            const struct clip_dataset_options *options, struct clip_error *error)
+{
+    json_error_t fault;
+    char problem[256];
+    json_t *object = json_loadb(bytes, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
+    if (object == NULL) {
+        snprintf(problem, sizeof problem, "the line is not valid JSON: %s", fault.text);
+        return add_problem(rows, problem, line, error);
+    }
+    clip_status status = clip_rows_add_json(rows, object, line, options, error);
+    json_decref(object);
+    return status;
+}
+
+clip_status clip_dataset_jsonl_parse(struct clip_dataset **out, const char *bytes, size_t n,
+                                     const char *path, const struct clip_dataset_options *options,
+                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_rows *rows = NULL;
+    const char *at = bytes, *end = bytes + n, *problem;
+    *out = NULL;
+    CLIP_TRY(clip_rows_create(&rows, "jsonl", path, options, error));
+    if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) at += 3;
+    for (int64_t line = 1; at < end; line++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t size = (size_t)((stop != NULL ? stop : end) - at);
+        if (!clip_dataset_is_blank(at, size))
+            CLIP_TRY(add_line(rows, at, size, line, options, error));
+        at += size + (stop != NULL);
+    }
+    if (clip_rows_count(rows) == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s has no rows; each line is to be a JSON object as in {\"filepath\": "
+                           "\"a.jpg\", \"title\": \"a dog\"}", path));
+    if ((problem = clip_rows_problem(rows)) != NULL)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: no row is of use; the first one: %s", path,
+                           problem));
+    *out = clip_rows_finish(&rows);
+out:
+    clip_rows_free(rows);
+    return status;
+}
+
+clip_status clip_dataset_jsonl_open(struct clip_dataset **out, const char *path,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error)
+{
+    return clip_dataset_parse_file(out, path, clip_dataset_jsonl_parse, options, error);
+}

@@ -1,0 +1,635 @@
+#include "data/sets/loader.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/progress.h"
+#include "core/threads.h"
+#include "data/sets/dataset_internal.h"
+
+/* One sample on its way: a worker fills it, the consumer takes it. */
+struct slot {
+    bool ready;
+    int64_t epoch, index, sample;
+    clip_status status; /* not CLIP_OK: a bad sample, why is in `error` */
+    struct clip_error error;
+    struct clip_buffer caption; /* its text, for equal captions */
+    struct clip_ids ids, negative; /* negative: empty where there is none */
+    bool cut;
+    uint8_t *pixels; /* [S,S,3] */
+};
+
+enum { FLAG_BAD = 1, FLAG_NAMED = 2 };
+
+struct clip_loader {
+    const struct clip_dataset *dataset;
+    const struct clip_tokenizer *tokenizer;
+    struct clip_loader_options options;
+    int64_t pixel_count; /* 3 * S * S */
+    const bool *usable;  /* NULL: pictures are read; else see clip_loader_skip_pictures */
+
+    /* The order of `order_epoch`, made when the first sample of that epoch is handed out. */
+    int64_t *order; /* [dataset->count] */
+    int64_t order_epoch;
+
+    /* The ring: slots [taken, given) modulo slot_count are being prepared or wait. Positions count
+     * samples from the seek on. Guarded by `mutex` while threads run. */
+    struct slot *slots;
+    int64_t slot_count, taken, given;
+    struct clip_position head; /* of the next sample to give out */
+    bool finished;             /* unshuffled: all is given out */
+    bool stop;
+    pthread_mutex_t mutex;
+    pthread_cond_t space, arrival;
+    pthread_t *threads;
+    int running;
+
+    /* The consumer's own. */
+    struct clip_sample scratch; /* for samples that it prepares itself */
+    struct clip_position position; /* of the next batch */
+    struct clip_loader_counts counts;
+    unsigned char *flags; /* [dataset->count] */
+    struct clip_error failure, first_reason;
+    struct clip_names bad; /* what is wrong with the first of them */
+    struct clip_buffer captions; /* the batch's caption texts, and where each ends */
+    size_t *caption_ends;
+    struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
+    int32_t *negative_ends;
+    int32_t *table, *parent; /* for joining positives: [table_size], [batch_size] */
+    int64_t table_size;
+    uint8_t **pictures; /* [batch_size] of [S,S,3], before normalisation */
+    struct clip_batch batch;
+};
+
+/* Preparing one sample ------------------------------------------------------------------------- */
+/* The sample's hard negative as tokens; `room` is any buffer. */
+static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
+                                 struct clip_buffer *room, struct clip_error *error)
+{
+    const struct clip_dataset *dataset = loader->dataset;
+    const struct clip_loader_options *options = &loader->options;
+    bool cut;
+    if (!options->negatives || dataset->ops->negative == NULL) return CLIP_OK;
+    clip_status status = dataset->ops->negative(dataset, slot->sample, room, error);
+    if (status != CLIP_OK || room->size == 0) return status;
+    status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, options->cleaning,
+                                   options->context_length, &slot->negative, &cut, error);
+    if (slot->negative.count <= 2) slot->negative.count = 0; /* nothing is left after cleaning */
+    return status;
+}
+
+/* The caption alone, of a picture that somebody has read before. */
+static clip_status read_without_picture(struct clip_loader *loader, struct slot *slot,
+                                        struct clip_rng *rng, struct clip_sample *sample,
+                                        struct clip_error *error)
+{
+    const struct clip_dataset *dataset = loader->dataset;
+    snprintf(sample->name, sizeof sample->name, "%s",
+             dataset->ops->image_name(dataset, slot->sample));
+    if (!loader->usable[slot->sample])
+        return clip_fail(error, CLIP_ERR_DATA, "%s: the picture could not be read when the locked "
+                                               "tower embedded it", sample->name);
+    return dataset->ops->caption(dataset, slot->sample, rng, &sample->caption, error);
+}
+
+static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
+                               struct clip_sample *sample, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_loader_options *options = &loader->options;
+    struct clip_image image = {0};
+    uint32_t epoch = (uint32_t)slot->epoch;
+    struct clip_rng rng =
+        clip_rng_at(options->seed, CLIP_RNG_CAPTION, epoch, (uint64_t)slot->sample);
+    status = loader->usable != NULL
+                 ? read_without_picture(loader, slot, &rng, sample, error)
+                 : loader->dataset->ops->read(loader->dataset, slot->sample, &rng, sample, error);
+    if (status != CLIP_OK) return status;
+
+    CLIP_TRY(clip_buffer_append(&slot->caption, sample->caption.data, sample->caption.size, error));
+    CLIP_TRY(clip_tokenizer_encode(loader->tokenizer, sample->caption.data, sample->caption.size,
+                                   options->cleaning, options->context_length, &slot->ids,
+                                   &slot->cut, error));
+    if (slot->ids.count <= 2)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "nothing is left of the caption after cleaning; "
+                                                 "write one or leave the sample out"));
+    CLIP_TRY(read_negative(loader, slot, &sample->caption, error));
+    if (loader->usable != NULL) goto out;
+    CLIP_TRY(clip_image_decode((const uint8_t *)sample->image.data, sample->image.size,
+                               &options->limits, &image, error));
+    if (options->augment) {
+        rng = clip_rng_at(options->seed, CLIP_RNG_AUGMENT, epoch, (uint64_t)slot->sample);
+        CLIP_TRY(clip_augment_image(&options->preprocess, &options->augmentation, &rng, &image,
+                                    slot->pixels, error));
+    } else {
+        CLIP_TRY(clip_preprocess_image(&options->preprocess, &image, slot->pixels, error));
+    }
+out:
+    if (status != CLIP_OK) clip_error_prefix(error, "%s", sample->name);
+    clip_image_release(&image);
+    return status;
+}
+
+/* `sample` is the thread's own, reused from sample to sample. */
+static void prepare(struct clip_loader *loader, struct slot *slot, struct clip_sample *sample)
+{
+    slot->caption.size = 0;
+    slot->ids.count = slot->negative.count = 0;
+    slot->cut = false;
+    slot->status = read_sample(loader, slot, sample, &slot->error);
+}
+
+/* Giving out samples --------------------------------------------------------------------------- */
+static void make_order(struct clip_loader *loader, int64_t epoch)
+{
+    int64_t n = loader->dataset->count;
+    for (int64_t i = 0; i < n; i++) loader->order[i] = i;
+    if (loader->options.shuffle) {
+        struct clip_rng rng =
+            clip_rng_at(loader->options.seed, CLIP_RNG_SHUFFLE, (uint32_t)epoch, 0);
+        clip_rng_shuffle(&rng, loader->order, n);
+    }
+    loader->order_epoch = epoch;
+}
+
+/* The next sample's slot, or NULL when the ring is full or the pass is over. Under the mutex. */
+static struct slot *give_slot(struct clip_loader *loader)
+{
+    if (loader->finished || loader->given - loader->taken == loader->slot_count) return NULL;
+    struct clip_position *head = &loader->head;
+    if (head->index >= loader->dataset->count) {
+        if (!loader->options.shuffle) {
+            loader->finished = true;
+            return NULL;
+        }
+        *head = (struct clip_position){.epoch = head->epoch + 1};
+    }
+    if (loader->order_epoch != head->epoch) make_order(loader, head->epoch);
+    struct slot *slot = &loader->slots[loader->given % loader->slot_count];
+    slot->ready = false;
+    slot->epoch = head->epoch;
+    slot->index = head->index;
+    slot->sample = loader->order[head->index++];
+    loader->given++;
+    return slot;
+}
+
+static void *work(void *context)
+{
+    struct clip_loader *loader = context;
+    struct clip_sample sample = {0};
+    pthread_mutex_lock(&loader->mutex);
+    while (!loader->stop) {
+        struct slot *slot = give_slot(loader);
+        if (slot == NULL) {
+            if (loader->finished) pthread_cond_signal(&loader->arrival);
+            pthread_cond_wait(&loader->space, &loader->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&loader->mutex);
+        prepare(loader, slot, &sample);
+        pthread_mutex_lock(&loader->mutex);
+        slot->ready = true;
+        pthread_cond_signal(&loader->arrival);
+    }
+    pthread_mutex_unlock(&loader->mutex);
+    clip_sample_release(&sample);
+    return NULL;
+}
+
+static void stop_workers(struct clip_loader *loader)
+{
+    pthread_mutex_lock(&loader->mutex);
+    loader->stop = true;
+    pthread_cond_broadcast(&loader->space);
+    pthread_mutex_unlock(&loader->mutex);
+    for (int i = 0; i < loader->running; i++) pthread_join(loader->threads[i], NULL);
+    loader->running = 0;
+    loader->stop = false;
+}
+
+/* Signals are the main thread's: workers block them all. */
+static clip_status start_workers(struct clip_loader *loader, struct clip_error *error)
+{
+    sigset_t all, before;
+    int code = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (loader->running < loader->options.workers && code == 0) {
+        code = pthread_create(&loader->threads[loader->running], NULL, work, loader);
+        if (code == 0) loader->running++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0) return CLIP_OK;
+    stop_workers(loader);
+    return clip_fail(error, CLIP_ERR_IO, "%d loader threads could not be started: %s; set workers "
+                                         "lower (0 loads in the main thread)",
+                     loader->options.workers, strerror(code));
+}
+
+/* The next sample in order, prepared; NULL at the end of an unshuffled pass. The consumer hands it
+ * back by release_slot. */
+static struct slot *take_slot(struct clip_loader *loader)
+{
+    struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
+    if (loader->options.workers == 0) {
+        slot = give_slot(loader);
+        if (slot != NULL) prepare(loader, slot, &loader->scratch);
+        return slot;
+    }
+    pthread_mutex_lock(&loader->mutex);
+    while (!(loader->taken < loader->given && slot->ready) &&
+           !(loader->finished && loader->taken == loader->given))
+        pthread_cond_wait(&loader->arrival, &loader->mutex);
+    if (loader->taken == loader->given) slot = NULL;
+    pthread_mutex_unlock(&loader->mutex);
+    return slot;
+}
+
+static void release_slot(struct clip_loader *loader)
+{
+    pthread_mutex_lock(&loader->mutex);
+    loader->taken++;
+    pthread_cond_signal(&loader->space);
+    pthread_mutex_unlock(&loader->mutex);
+}
+
+/* Bad samples ---------------------------------------------------------------------------------- */
+static clip_status count_bad(struct clip_loader *loader, const struct slot *slot,
+                             struct clip_error *error)
+{
+    unsigned char *flags = &loader->flags[slot->sample];
+    if (slot->status == CLIP_ERR_MEMORY) {
+        *error = slot->error; /* the machine's fault, not the sample's */
+        return slot->status;
+    }
+    if (*flags & FLAG_BAD) return CLIP_OK;
+    if (!(*flags & FLAG_NAMED) && !loader->options.quiet)
+        clip_warn("a bad sample is skipped: %s", slot->error.message);
+    *flags |= FLAG_BAD | FLAG_NAMED;
+    if (loader->counts.bad++ == 0) loader->first_reason = slot->error;
+    if (loader->bad.count < CLIP_LOADER_NAMED_BAD) {
+        clip_status status = clip_names_add(&loader->bad, slot->error.message, error);
+        if (status != CLIP_OK) return status;
+    }
+    double share = (double)loader->counts.bad / (double)loader->dataset->count;
+    if (share <= loader->options.max_bad_fraction) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%lld of the data's %lld samples are bad so far, more than max_bad_fraction = "
+                     "%g allows; mend or remove them, or raise it; the first: %.600s",
+                     (long long)loader->counts.bad, (long long)loader->dataset->count,
+                     loader->options.max_bad_fraction, loader->first_reason.message);
+}
+
+/* Positives of each other ---------------------------------------------------------------------- */
+static int32_t find_root(int32_t *parent, int32_t i)
+{
+    while (parent[i] != i) {
+        parent[i] = parent[parent[i]];
+        i = parent[i];
+    }
+    return i;
+}
+
+static void join(int32_t *parent, int32_t i, int32_t j)
+{
+    i = find_root(parent, i);
+    j = find_root(parent, j);
+    if (i < j) parent[j] = i;
+    if (j < i) parent[i] = j;
+}
+
+static const char *caption_of(const struct clip_loader *loader, int64_t i, size_t *n)
+{
+    size_t start = i > 0 ? loader->caption_ends[i - 1] : 0;
+    *n = loader->caption_ends[i] - start;
+    return loader->captions.data + start;
+}
+
+static bool same_caption(const struct clip_loader *loader, int64_t i, int64_t j)
+{
+    size_t n, m;
+    const char *a = caption_of(loader, i, &n), *b = caption_of(loader, j, &m);
+    return n == m && memcmp(a, b, n) == 0;
+}
+
+static bool same_group(const struct clip_loader *loader, int64_t i, int64_t j)
+{
+    const int64_t *group = loader->dataset->group;
+    return group[loader->batch.samples[i]] == group[loader->batch.samples[j]];
+}
+
+/* Joins each sample of the batch to the first one that is `same`; `by_caption` chooses the key. */
+static void join_equal(struct clip_loader *loader, bool by_caption)
+{
+    int64_t mask = loader->table_size - 1;
+    memset(loader->table, 0xff, (size_t)loader->table_size * sizeof *loader->table);
+    for (int64_t i = 0; i < loader->batch.count; i++) {
+        const void *key = &loader->dataset->group[loader->batch.samples[i]];
+        size_t n = sizeof *loader->dataset->group;
+        if (by_caption) key = caption_of(loader, i, &n);
+        int64_t at = (int64_t)(clip_dataset_hash(key, n) >> 8) & mask;
+        for (; loader->table[at] >= 0; at = (at + 1) & mask) {
+            int64_t j = loader->table[at];
+            if (by_caption ? same_caption(loader, i, j) : same_group(loader, i, j)) break;
+        }
+        if (loader->table[at] < 0)
+            loader->table[at] = (int32_t)i;
+        else
+            join(loader->parent, (int32_t)i, loader->table[at]);
+    }
+}
+
+static void number_positives(struct clip_loader *loader)
+{
+    for (int32_t i = 0; i < loader->batch.count; i++) loader->parent[i] = i;
+    join_equal(loader, false);
+    join_equal(loader, true);
+    for (int32_t i = 0; i < loader->batch.count; i++)
+        loader->batch.ids[i] = find_root(loader->parent, i);
+}
+
+/* Batches -------------------------------------------------------------------------------------- */
+static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
+                                struct clip_error *error)
+{
+    struct clip_batch *batch = &loader->batch;
+    int64_t i = batch->count;
+    int32_t at = batch->offsets[i];
+    clip_status status =
+        clip_buffer_append(&loader->captions, slot->caption.data, slot->caption.size, error);
+    if (status != CLIP_OK) return status;
+    loader->caption_ends[i] = loader->captions.size;
+    memcpy(batch->tokens + at, slot->ids.ids, (size_t)slot->ids.count * sizeof *batch->tokens);
+    batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
+    uint8_t *spare = loader->pictures[i]; /* the slot gets another's memory: nothing is copied */
+    loader->pictures[i] = slot->pixels;
+    slot->pixels = spare;
+    batch->samples[i] = slot->sample;
+    if (slot->negative.count > 0) {
+        CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
+                                    (size_t)slot->negative.count * sizeof(int32_t), error));
+        loader->negative_ends[batch->negatives++] =
+            (int32_t)(loader->negatives.size / sizeof(int32_t));
+    }
+    loader->counts.cut += slot->cut;
+    batch->count++;
+out:
+    return status;
+}
+
+/* Puts the hard negatives behind the captions. */
+static void add_negatives(struct clip_loader *loader)
+{
+    struct clip_batch *batch = &loader->batch;
+    int32_t at = batch->offsets[batch->count];
+    if (batch->negatives == 0) return;
+    memcpy(batch->tokens + at, loader->negatives.data, loader->negatives.size);
+    for (int64_t k = 0; k < batch->negatives; k++)
+        batch->offsets[batch->count + 1 + k] = at + loader->negative_ends[k];
+}
+
+static void normalise_one(void *context, int64_t i)
+{
+    const struct clip_loader *loader = context;
+    clip_preprocess_normalise(&loader->options.preprocess, loader->pictures[i],
+                              loader->batch.pixels + i * loader->pixel_count);
+}
+
+static void empty_batch(struct clip_loader *loader, int64_t epoch)
+{
+    loader->batch.count = loader->batch.negatives = 0;
+    loader->negatives.size = 0;
+    loader->batch.epoch = epoch;
+    loader->captions.size = 0;
+}
+
+static clip_status no_batch_in_epoch(const struct clip_loader *loader, struct clip_error *error)
+{
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "only %lld of the data's %lld samples are good, fewer than the batch of %lld; "
+                     "mend the others or set batch_size lower; the first bad one: %.600s",
+                     (long long)loader->batch.count, (long long)loader->dataset->count,
+                     (long long)loader->options.batch_size, loader->first_reason.message);
+}
+
+/* Fills the batch from `position` on: skips bad samples, and the end of an epoch that is too short.
+ * Samples that lie before `position` are what the last batch's epoch left over. */
+static clip_status fill_batch(struct clip_loader *loader, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const int64_t wanted = loader->options.batch_size, n = loader->dataset->count;
+    struct clip_position at = loader->position;
+    bool whole = at.index == 0; /* this epoch is seen from its first sample on */
+    empty_batch(loader, at.epoch);
+    while (loader->batch.count < wanted) {
+        struct slot *slot = take_slot(loader);
+        if (slot == NULL) break;
+        bool left_over = slot->epoch < at.epoch;
+        if (slot->epoch > at.epoch) {
+            if (whole) CLIP_TRY(no_batch_in_epoch(loader, error));
+            whole = true;
+            empty_batch(loader, slot->epoch);
+        }
+        if (!left_over) {
+            at = (struct clip_position){.epoch = slot->epoch, .index = slot->index + 1};
+            if (slot->status != CLIP_OK)
+                status = count_bad(loader, slot, error);
+            else
+                status = add_to_batch(loader, slot, error);
+        }
+        release_slot(loader);
+        if (status != CLIP_OK) goto out;
+    }
+    if (loader->options.shuffle && n - at.index < wanted)
+        at = (struct clip_position){.epoch = at.epoch + 1};
+    loader->position = at;
+    loader->batch.next = at;
+out:
+    return status;
+}
+
+clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batch, double *waited,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    double began = clip_seconds();
+    if (loader->failure.status != CLIP_OK) {
+        *error = loader->failure;
+        return error->status;
+    }
+    if (loader->running < loader->options.workers) CLIP_TRY(start_workers(loader, error));
+    CLIP_TRY(fill_batch(loader, error));
+    add_negatives(loader);
+    if (loader->usable == NULL)
+        clip_parallel_for(loader->batch.count, normalise_one, loader);
+    number_positives(loader);
+    *batch = loader->batch;
+    if (waited != NULL) *waited = clip_seconds() - began;
+out:
+    if (status != CLIP_OK) loader->failure = *error;
+    return status;
+}
+
+struct clip_loader_counts clip_loader_counts(const struct clip_loader *loader)
+{
+    return loader->counts;
+}
+
+const struct clip_names *clip_loader_bad(const struct clip_loader *loader) { return &loader->bad; }
+
+void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
+{
+    stop_workers(loader);
+    int64_t n = loader->dataset->count;
+    if (loader->options.shuffle && n - position.index < loader->options.batch_size)
+        position = (struct clip_position){.epoch = position.epoch + 1};
+    loader->position = loader->head = position;
+    loader->taken = loader->given = 0;
+    loader->finished = false;
+    loader->failure = (struct clip_error){0};
+    loader->counts = (struct clip_loader_counts){0};
+    clip_names_release(&loader->bad);
+    for (int64_t i = 0; i < n; i++) loader->flags[i] &= (unsigned char)~FLAG_BAD;
+}
+
+/* Creation ------------------------------------------------------------------------------------- */
+static clip_status check_options(const struct clip_dataset *dataset,
+                                 const struct clip_tokenizer *tokenizer,
+                                 const struct clip_loader_options *options,
+                                 struct clip_error *error)
+{
+    int64_t vocab = clip_tokenizer_vocab_size(tokenizer), tokens;
+    int64_t texts = options->negatives ? 2 * options->batch_size : options->batch_size;
+    if (options->batch_size < 1 || options->context_length < 3 || options->workers < 0 ||
+        options->workers > 1024 || options->preprocess.image_size < 1)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "the loader needs batch_size >= 1, context_length >= 3, workers from 0 to "
+                         "1024 and image_size >= 1; got %lld, %lld, %d and %lld",
+                         (long long)options->batch_size, (long long)options->context_length,
+                         options->workers, (long long)options->preprocess.image_size);
+    if (!clip_mul_i64(texts, options->context_length, &tokens) || tokens >= INT32_MAX)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "a batch of %lld captions of %lld tokens is too large; set batch_size or "
+                         "context_length lower",
+                         (long long)options->batch_size, (long long)options->context_length);
+    if (options->vocab_size > 0 && vocab > options->vocab_size)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "the tokenizer has a vocabulary of %lld, larger than the model's "
+                         "vocab_size = %lld; set vocab_size to at least %lld or train a smaller "
+                         "tokenizer",
+                         (long long)vocab, (long long)options->vocab_size, (long long)vocab);
+    if (options->shuffle && options->batch_size > dataset->count)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "batch_size = %lld is larger than the data, which has %lld samples; set "
+                         "batch_size lower or add data",
+                         (long long)options->batch_size, (long long)dataset->count);
+    return CLIP_OK;
+}
+
+static clip_status allocate_batch(struct clip_loader *loader, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t n = loader->options.batch_size, texts = loader->options.negatives ? 2 * n : n, pixels;
+    struct clip_batch *batch = &loader->batch;
+    if (!clip_mul_i64(loader->pixel_count, n, &pixels))
+        return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld pictures is too large",
+                         (long long)n);
+    CLIP_NEW(loader->pictures, n);
+    for (int64_t i = 0; i < n; i++) CLIP_NEW(loader->pictures[i], loader->pixel_count);
+    batch->pixels = clip_pages_new(pixels, sizeof *batch->pixels, error);
+    if (batch->pixels == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    CLIP_NEW(batch->tokens, texts * loader->options.context_length);
+    CLIP_NEW(batch->offsets, texts + 1);
+    CLIP_NEW(loader->negative_ends, texts - n);
+    CLIP_NEW(batch->ids, n);
+    CLIP_NEW(batch->samples, n);
+    CLIP_NEW(loader->caption_ends, n);
+    CLIP_NEW(loader->parent, n);
+    loader->table_size = 16;
+    while (loader->table_size < 2 * n) loader->table_size *= 2;
+    CLIP_NEW(loader->table, loader->table_size);
+out:
+    return status;
+}
+
+/* Two batches ahead; without workers one slot is enough. */
+static clip_status allocate_slots(struct clip_loader *loader, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    loader->slot_count = 1;
+    if (loader->options.workers > 0) loader->slot_count = 2 * loader->options.batch_size;
+    CLIP_NEW(loader->slots, loader->slot_count);
+    for (int64_t i = 0; i < loader->slot_count; i++)
+        CLIP_NEW(loader->slots[i].pixels, loader->pixel_count);
+    CLIP_NEW(loader->threads, loader->options.workers);
+out:
+    return status;
+}
+
+clip_status clip_loader_create(struct clip_loader **out, const struct clip_dataset *dataset,
+                               const struct clip_tokenizer *tokenizer,
+                               const struct clip_loader_options *options, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_loader *loader = NULL;
+    *out = NULL;
+    CLIP_TRY(check_options(dataset, tokenizer, options, error));
+    CLIP_NEW(loader, 1);
+    pthread_mutex_init(&loader->mutex, NULL);
+    pthread_cond_init(&loader->space, NULL);
+    pthread_cond_init(&loader->arrival, NULL);
+    loader->dataset = dataset;
+    loader->tokenizer = tokenizer;
+    loader->options = *options;
+    if (options->limits.max_pixels <= 0) loader->options.limits.max_pixels = 100000000;
+    loader->order_epoch = -1;
+    int64_t side = options->preprocess.image_size;
+    if (!clip_mul_i64(side, side, &loader->pixel_count) ||
+        !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "image_size = %lld is too large",
+                           (long long)side));
+    CLIP_NEW(loader->order, dataset->count);
+    CLIP_NEW(loader->flags, dataset->count);
+    CLIP_TRY(allocate_batch(loader, error));
+    CLIP_TRY(allocate_slots(loader, error));
+    *out = loader;
+    loader = NULL;
+out:
+    clip_loader_free(loader);
+    return status;
+}
+
+void clip_loader_skip_pictures(struct clip_loader *loader, const bool *usable)
+{
+    loader->usable = usable;
+}
+
+void clip_loader_free(struct clip_loader *loader)
+{
+    if (loader == NULL) return;
+    stop_workers(loader);
+    pthread_mutex_destroy(&loader->mutex);
+    pthread_cond_destroy(&loader->space);
+    pthread_cond_destroy(&loader->arrival);
+    for (int64_t i = 0; loader->slots != NULL && i < loader->slot_count; i++) {
+        clip_buffer_release(&loader->slots[i].caption);
+        clip_ids_release(&loader->slots[i].ids);
+        clip_ids_release(&loader->slots[i].negative);
+        free(loader->slots[i].pixels);
+    }
+    for (int64_t i = 0; loader->pictures != NULL && i < loader->options.batch_size; i++)
+        free(loader->pictures[i]);
+    clip_sample_release(&loader->scratch);
+    clip_names_release(&loader->bad);
+    clip_buffer_release(&loader->captions);
+    clip_buffer_release(&loader->negatives);
+    struct clip_batch *batch = &loader->batch;
+    void *arrays[] = {loader->slots,    loader->threads, loader->order, loader->flags,
+                      loader->pictures, loader->parent,  loader->table, loader->caption_ends,
+                      batch->pixels,    batch->tokens,   batch->offsets, batch->ids,
+                      batch->samples,   loader->negative_ends, loader};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
+}

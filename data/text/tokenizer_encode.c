@@ -1,0 +1,184 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/text/text_clean.h"
+#include "data/text/tokenizer_internal.h"
+
+void clip_ids_release(struct clip_ids *ids)
+{
+    free(ids->ids);
+    *ids = (struct clip_ids){0};
+}
+
+clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error)
+{
+    clip_status status = clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1,
+                                         sizeof *ids->ids, error);
+    if (status == CLIP_OK) ids->ids[ids->count++] = id;
+    return status;
+}
+
+/* A piece while it is merged: its symbols are a doubly linked list, -1 at both ends. */
+struct node {
+    int32_t symbol; /* -1: merged into its left neighbour */
+    int32_t prev, next;
+};
+
+/* Two neighbours that a merge joins, waiting for their turn. It is void when one of them has
+ * changed since. */
+struct candidate {
+    int32_t merge; /* the lower goes first */
+    int32_t at;    /* the left node; among equal merges the leftmost goes first */
+    int32_t left, right;
+};
+
+struct encoding { /* of one text */
+    const struct clip_tokenizer *tokenizer;
+    struct clip_ids *out;
+    struct node *nodes;
+    struct candidate *heap;
+    int32_t *joined; /* nodes that took in their right neighbour in this round */
+    int64_t node_capacity, heap_capacity, joined_capacity, heap_count;
+};
+
+static bool goes_first(const struct candidate *a, const struct candidate *b)
+{
+    return a->merge != b->merge ? a->merge < b->merge : a->at < b->at;
+}
+
+static clip_status push(struct encoding *e, int32_t at, struct clip_error *error)
+{
+    if (at < 0 || e->nodes[at].next < 0) return CLIP_OK;
+    struct candidate new = {.at = at, .left = e->nodes[at].symbol,
+                            .right = e->nodes[e->nodes[at].next].symbol};
+    new.merge = clip_pair_map_get(&e->tokenizer->merges, new.left, new.right);
+    if (new.merge < 0) return CLIP_OK;
+    clip_status status = clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1,
+                                         sizeof *e->heap, error);
+    if (status != CLIP_OK) return status;
+    int64_t i = e->heap_count++;
+    for (; i > 0 && goes_first(&new, &e->heap[(i - 1) / 2]); i = (i - 1) / 2) {
+        e->heap[i] = e->heap[(i - 1) / 2];
+    }
+    e->heap[i] = new;
+    return CLIP_OK;
+}
+
+static struct candidate pop(struct encoding *e)
+{
+    struct candidate top = e->heap[0], last = e->heap[--e->heap_count];
+    int64_t i = 0;
+    for (int64_t child; (child = 2 * i + 1) < e->heap_count; i = child) {
+        if (child + 1 < e->heap_count && goes_first(&e->heap[child + 1], &e->heap[child])) child++;
+        if (!goes_first(&e->heap[child], &last)) break;
+        e->heap[i] = e->heap[child];
+    }
+    e->heap[i] = last;
+    return top;
+}
+
+/* Joins a candidate's two nodes where they are still what it says. */
+static bool join(struct encoding *e, const struct candidate *c)
+{
+    struct node *left = &e->nodes[c->at];
+    if (left->symbol != c->left || left->next < 0) return false;
+    struct node *right = &e->nodes[left->next];
+    if (right->symbol != c->right) return false;
+    left->symbol = e->tokenizer->made[c->merge];
+    right->symbol = -1;
+    left->next = right->next;
+    if (left->next >= 0) e->nodes[left->next].prev = c->at;
+    return true;
+}
+
+/* Byte pair encoding as CLIP's bpe(): the lowest merge present, everywhere in the piece from left
+ * to right, and again until none applies. A heap of the neighbours makes it n log n. */
+static clip_status merge_nodes(struct encoding *e, int32_t n, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    e->heap_count = 0;
+    for (int32_t i = 0; i + 1 < n; i++) CLIP_TRY(push(e, i, error));
+    while (e->heap_count > 0) {
+        int32_t merge = e->heap[0].merge;
+        int64_t joined = 0;
+        while (e->heap_count > 0 && e->heap[0].merge == merge) {
+            struct candidate top = pop(e);
+            if (join(e, &top)) e->joined[joined++] = top.at;
+        }
+        for (int64_t k = 0; k < joined; k++) {
+            int32_t at = e->joined[k], before = e->nodes[at].prev;
+            /* A neighbour joined in this round too has pushed the pair between them. */
+            if (k == 0 || before != e->joined[k - 1]) CLIP_TRY(push(e, before, error));
+            CLIP_TRY(push(e, at, error));
+        }
+    }
+out:
+    return status;
+}
+
+static clip_status encode_piece(void *context, enum clip_piece_kind kind, const char *piece,
+                                size_t size, struct clip_error *error)
+{
+    struct encoding *e = context;
+    const struct clip_tokenizer *t = e->tokenizer;
+    clip_status status = CLIP_OK;
+    if (kind == CLIP_PIECE_START) return clip_ids_add(e->out, clip_tokenizer_start(t), error);
+    if (kind == CLIP_PIECE_END) return clip_ids_add(e->out, clip_tokenizer_end(t), error);
+    if (size >= INT32_MAX) {
+        return clip_fail(error, CLIP_ERR_DATA, "a word of %zu bytes is too long; cut the text",
+                         size);
+    }
+    int32_t n = (int32_t)size;
+    CLIP_TRY(clip_array_grow(&e->nodes, &e->node_capacity, n, sizeof *e->nodes, error));
+    CLIP_TRY(clip_array_grow(&e->joined, &e->joined_capacity, n, sizeof *e->joined, error));
+    for (int32_t i = 0; i < n; i++) {
+        int32_t symbol = t->alphabet.symbol[(unsigned char)piece[i]];
+        bool last = i + 1 == n;
+        e->nodes[i] = (struct node){symbol + (last ? CLIP_BPE_BYTES : 0), i - 1, last ? -1 : i + 1};
+    }
+    CLIP_TRY(merge_nodes(e, n, error));
+    for (int32_t i = 0; i >= 0; i = e->nodes[i].next) {
+        CLIP_TRY(clip_ids_add(e->out, e->nodes[i].symbol, error));
+    }
+out:
+    return status;
+}
+
+clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
+                                  size_t n, enum clip_text_cleaning cleaning,
+                                  int64_t context_length, struct clip_ids *out, bool *cut,
+                                  struct clip_error *error)
+{
+    struct encoding e = {.tokenizer = tokenizer, .out = out};
+    struct clip_buffer clean = {0};
+    clip_status status = CLIP_OK;
+    int64_t first = out->count;
+    if (cut != NULL) *cut = false;
+    if (tokenizer->unigram) {
+        if (cleaning == CLIP_TEXT_CANONICALIZE) {
+            CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
+            text = clean.data, n = clean.size;
+        }
+        CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
+    } else {
+        CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));
+        CLIP_TRY(clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e,
+                                   error));
+        CLIP_TRY(clip_ids_add(out, clip_tokenizer_end(tokenizer), error));
+    }
+    if (context_length > 0 && out->count - first > context_length) {
+        out->count = first + context_length;
+        out->ids[out->count - 1] = clip_tokenizer_end(tokenizer);
+        if (cut != NULL) *cut = true;
+    }
+    while (tokenizer->pads && out->count - first < context_length) {
+        CLIP_TRY(clip_ids_add(out, tokenizer->pad, error));
+    }
+out:
+    if (status != CLIP_OK) out->count = first;
+    clip_buffer_release(&clean);
+    free(e.nodes);
+    free(e.heap);
+    free(e.joined);
+    return status;
+}

@@ -1,0 +1,252 @@
+/* The normalizers of a Unigram tokenizer.json: steps on a text's code points, one after another.
+ *
+ * Lowercase, Strip, Precompiled (tokenizer_charsmap.c) and Replace are read, and Replace with a
+ * regex where that is one character, \s or a class of characters ([...]), alone or with + or {n,}
+ * behind it, which is what SigLIP's ask for; everything else is refused by name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/text/text_points.h"
+#include "data/text/tokenizer_internal.h"
+
+enum step_kind { STEP_LOWERCASE, STEP_STRIP, STEP_STRING, STEP_RUN, STEP_CHARSMAP };
+
+struct clip_normalizer_step {
+    enum step_kind kind;
+    bool left, right;           /* STRIP: which ends */
+    struct clip_points pattern; /* STRING: what is looked for; RUN: the class */
+    bool space;                 /* RUN: white space is in the class too */
+    bool many;                  /* RUN: as long as it goes, else one character */
+    int64_t least;              /* RUN: shorter ones stay */
+    struct clip_points content; /* what comes instead */
+    struct clip_charsmap map;   /* CHARSMAP */
+};
+
+void clip_normalizer_release(struct clip_normalizer *n)
+{
+    for (int64_t i = 0; i < n->count; i++) {
+        clip_points_release(&n->steps[i].pattern);
+        clip_points_release(&n->steps[i].content);
+        clip_charsmap_release(&n->steps[i].map);
+    }
+    free(n->steps);
+    *n = (struct clip_normalizer){0};
+}
+
+/* Reading ------------------------------------------------------------------------------------ */
+
+static bool is_type(const json_t *object, const char *type)
+{
+    const char *value = json_string_value(json_object_get(object, "type"));
+    return value && strcmp(value, type) == 0;
+}
+
+/* Whether a character of a regex stands for itself, in a class or outside. */
+static bool is_plain(int32_t point, bool in_class)
+{
+    return point > 0x7F || point == ' ' || (point >= '0' && point <= '9')
+        || ((point | 32) >= 'a' && (point | 32) <= 'z')
+        || strchr(in_class ? "!\"#$%'()*+,./:;<=>?@_`{|}" : "!\"#%',/:;<=>@_`~", (int)point);
+}
+
+/* One character, an escaped one or \s. */
+static bool read_atom(const struct clip_points *regex, int64_t *at, bool in_class,
+                      struct clip_normalizer_step *step, clip_status *status,
+                      struct clip_error *error)
+{
+    if (*at >= regex->count) return false;
+    int32_t point = regex->at[(*at)++];
+    if (point == '\\') {
+        if (*at >= regex->count) return false;
+        point = regex->at[(*at)++];
+        if (point == 's') {
+            step->space = true;
+            return true;
+        }
+        if (point > 0x7E || point < '!' || (point >= '0' && point <= '9')
+            || ((point | 32) >= 'a' && (point | 32) <= 'z')) {
+            return false;
+        }
+    } else if (!is_plain(point, in_class)) {
+        return false;
+    }
+    *status = clip_points_add(&step->pattern, point, error);
+    return *status == CLIP_OK;
+}
+
+/* false: the regex is none of ours, or memory is short (*status). */
+static bool read_regex(const struct clip_points *regex, struct clip_normalizer_step *step,
+                       clip_status *status, struct clip_error *error)
+{
+    int64_t at = 0;
+    step->least = 1;
+    if (regex->count > 0 && regex->at[0] == '[') {
+        for (at = 1; at < regex->count && regex->at[at] != ']';) {
+            if (!read_atom(regex, &at, true, step, status, error)) return false;
+        }
+        if (at < 2 || at++ >= regex->count) return false;
+    } else if (!read_atom(regex, &at, false, step, status, error)) {
+        return false;
+    }
+    step->many = at < regex->count;
+    if (at == regex->count) return true;
+    if (regex->at[at] == '+') return at + 1 == regex->count;
+    /* {n,} with one digit */
+    if (regex->count - at != 4 || regex->at[at] != '{' || regex->at[at + 2] != ','
+        || regex->at[at + 3] != '}') {
+        return false;
+    }
+    step->least = regex->at[at + 1] - '0';
+    return step->least >= 1 && step->least <= 9;
+}
+
+static clip_status read_replace(struct clip_normalizer_step *step, const json_t *json,
+                                const char *name, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_points regex = {0};
+    const json_t *pattern = json_object_get(json, "pattern");
+    const char *string = json_string_value(json_object_get(pattern, "String"));
+    const char *expression = json_string_value(json_object_get(pattern, "Regex"));
+    const char *content = json_string_value(json_object_get(json, "content"));
+    if (content == NULL || (string == NULL) == (expression == NULL) || (string && !*string)) {
+        return clip_fail(error, CLIP_ERR_FORMAT,
+                         "%s: a Replace of the normalizer needs a pattern and a content; the file "
+                         "is damaged", name);
+    }
+    CLIP_TRY(clip_points_decode(&step->content, content, strlen(content), error));
+    if (string) {
+        step->kind = STEP_STRING;
+        CLIP_TRY(clip_points_decode(&step->pattern, string, strlen(string), error));
+        goto out;
+    }
+    step->kind = STEP_RUN;
+    CLIP_TRY(clip_points_decode(&regex, expression, strlen(expression), error));
+    if (!read_regex(&regex, step, &status, error)) {
+        if (status != CLIP_OK) goto out;
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: the regex %.60s of the tokenizer's normalizer is not read here: "
+                           "only a character, \\s or a class, with + or {n,}", name, expression));
+    }
+out:
+    clip_points_release(&regex);
+    return status;
+}
+
+static clip_status read_step(struct clip_normalizer *n, const json_t *json, const char *name,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *type = json_string_value(json_object_get(json, "type"));
+    const json_t *table = json_object_get(json, "precompiled_charsmap");
+    CLIP_TRY(clip_array_grow(&n->steps, &n->capacity, n->count + 1, sizeof *n->steps, error));
+    struct clip_normalizer_step *step = &n->steps[n->count];
+    n->count++; /* released with the others, whatever comes */
+    if (is_type(json, "Lowercase")) {
+        step->kind = STEP_LOWERCASE;
+    } else if (is_type(json, "Strip")) {
+        step->kind = STEP_STRIP;
+        step->left = json_is_true(json_object_get(json, "strip_left"));
+        step->right = json_is_true(json_object_get(json, "strip_right"));
+    } else if (is_type(json, "Replace")) {
+        CLIP_TRY(read_replace(step, json, name, error));
+    } else if (is_type(json, "Precompiled") && json_is_string(table)) {
+        step->kind = STEP_CHARSMAP;
+        CLIP_TRY(clip_charsmap_read(&step->map, json_string_value(table), name, error));
+    } else {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: the tokenizer's normalizer %.40s is not read here; Lowercase, "
+                           "Strip, Replace and Precompiled (with its table) are", name,
+                           type ? type : "without a type"));
+    }
+out:
+    return status;
+}
+
+clip_status clip_normalizer_read(struct clip_normalizer *n, const json_t *json, const char *name,
+                                 struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    size_t i;
+    json_t *step;
+    if (json == NULL || json_is_null(json)) return CLIP_OK;
+    if (!is_type(json, "Sequence")) return read_step(n, json, name, error);
+    json_array_foreach(json_object_get(json, "normalizers"), i, step) {
+        CLIP_TRY(read_step(n, step, name, error));
+    }
+out:
+    return status;
+}
+
+/* Running ------------------------------------------------------------------------------------ */
+
+static void strip(struct clip_points *text, bool left, bool right)
+{
+    int64_t from = 0, to = text->count;
+    while (right && to > 0 && clip_point_is_space(text->at[to - 1], false)) to--;
+    while (left && from < to && clip_point_is_space(text->at[from], false)) from++;
+    if (from > 0) memmove(text->at, text->at + from, (size_t)(to - from) * sizeof *text->at);
+    text->count = to - from;
+}
+
+static bool in_class(const struct clip_normalizer_step *step, int32_t point)
+{
+    if (step->space && clip_point_is_space(point, false)) return true;
+    for (int64_t i = 0; i < step->pattern.count; i++) {
+        if (step->pattern.at[i] == point) return true;
+    }
+    return false;
+}
+
+/* How many characters the step replaces at `at`; 0: none. */
+static int64_t match(const struct clip_normalizer_step *step, const struct clip_points *text,
+                     int64_t at)
+{
+    int64_t n = step->pattern.count;
+    if (step->kind == STEP_STRING) {
+        bool same = n <= text->count - at
+                 && memcmp(text->at + at, step->pattern.at, (size_t)n * sizeof *text->at) == 0;
+        return same ? n : 0;
+    }
+    for (n = 0; at + n < text->count && (step->many || n == 0); n++) {
+        if (!in_class(step, text->at[at + n])) break;
+    }
+    return n >= step->least ? n : 0;
+}
+
+static clip_status replace(const struct clip_normalizer_step *step, struct clip_points *text,
+                           struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_points out = {0};
+    for (int64_t at = 0; at < text->count;) {
+        int64_t n = match(step, text, at);
+        if (n == 0) CLIP_TRY(clip_points_add(&out, text->at[at], error));
+        for (int64_t k = 0; n > 0 && k < step->content.count; k++) {
+            CLIP_TRY(clip_points_add(&out, step->content.at[k], error));
+        }
+        at += n > 0 ? n : 1;
+    }
+    clip_points_swap(text, &out);
+out:
+    clip_points_release(&out);
+    return status;
+}
+
+clip_status clip_normalizer_run(const struct clip_normalizer *n, struct clip_points *text,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    for (int64_t i = 0; i < n->count; i++) {
+        const struct clip_normalizer_step *step = &n->steps[i];
+        switch (step->kind) {
+        case STEP_LOWERCASE: CLIP_TRY(clip_points_lower(text, false, error)); break;
+        case STEP_STRIP: strip(text, step->left, step->right); break;
+        case STEP_STRING:
+        case STEP_RUN: CLIP_TRY(replace(step, text, error)); break;
+        case STEP_CHARSMAP: CLIP_TRY(clip_charsmap_run(&step->map, text, error)); break;
+        }
+    }
+out:
+    return status;
+}

@@ -1,0 +1,337 @@
+/* CLIP's text format: a header line, then one merge a line, two symbols with a space between. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/text/text_points.h"
+#include "data/text/tokenizer_internal.h"
+
+enum { HEADER_MAX = 1000 }; /* bytes */
+static const char word_end[] = "</w>";
+
+void clip_alphabet_init(struct clip_alphabet *alphabet)
+{
+    int count = 0, others = 0;
+    for (int round = 0; round < 2; round++) {
+        for (int byte = 0; byte < 256; byte++) {
+            bool shown = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) ||
+                         byte >= 0xAE;
+            if (shown != (round == 0)) continue;
+            int point = shown ? byte : 0x100 + others++;
+            char *spelling = alphabet->spelling[count];
+            if (point < 0x80) {
+                spelling[0] = (char)point;
+                spelling[1] = '\0';
+            } else { /* below U+0800: two bytes */
+                spelling[0] = (char)(0xC0 | point >> 6);
+                spelling[1] = (char)(0x80 | (point & 0x3F));
+                spelling[2] = '\0';
+            }
+            alphabet->symbol[byte] = count;
+            alphabet->byte[count++] = (uint8_t)byte;
+        }
+    }
+}
+
+struct line {
+    const char *text;
+    size_t n;
+    int64_t number; /* from 1 */
+};
+
+/* What reading keeps until the tables stand. */
+struct parser {
+    struct clip_tokenizer *tokenizer;
+    struct clip_string_map symbols; /* spelling -> symbol; a later merge of the same text wins */
+    int32_t *left, *right;          /* [merge] as the symbols stood when the line was read */
+    int64_t left_capacity, right_capacity;
+    int32_t *again;                 /* [symbol] the later symbol of the same text, or itself */
+    int64_t again_capacity, offset_capacity, end_capacity, made_capacity;
+    struct clip_buffer spelling;
+    const char *name;
+};
+
+/* The next line without its end; false behind the last. An empty one at the very end is none. */
+static bool next_line(const char *bytes, size_t n, size_t *at, struct line *line)
+{
+    if (*at >= n) return false;
+    const char *start = bytes + *at;
+    const char *end = memchr(start, '\n', n - *at);
+    line->n = end != NULL ? (size_t)(end - start) : n - *at;
+    *at += line->n + 1;
+    if (line->n > 0 && start[line->n - 1] == '\r') line->n--;
+    line->text = start;
+    line->number++;
+    return true;
+}
+
+/* Up to 40 characters of a line for a sentence; what is not printable ASCII becomes '?'. */
+static const char *shown(char out[48], const char *text, size_t n)
+{
+    size_t used = 0;
+    for (; used < n && used < 40; used++) {
+        out[used] = isprint((unsigned char)text[used]) && text[used] != '"' ? text[used] : '?';
+    }
+    strcpy(out + used, used < n ? "..." : "");
+    return out;
+}
+
+static clip_status refuse(const struct parser *parser, const struct line *line, const char *why,
+                          struct clip_error *error)
+{
+    char text[48];
+    return clip_fail(error, CLIP_ERR_FORMAT, "%s:%lld: \"%s\" %s", parser->name,
+                     (long long)line->number, shown(text, line->text, line->n), why);
+}
+
+/* Appends a symbol: its bytes are those of `left`, then those of `right`. */
+static clip_status add_bytes(struct parser *parser, int32_t left, int32_t right,
+                             struct clip_error *error)
+{
+    struct clip_tokenizer *t = parser->tokenizer;
+    clip_status status = CLIP_OK;
+    int64_t symbol = CLIP_BPE_BASE + t->merge_count;
+    CLIP_TRY(clip_array_grow(&t->byte_offset, &parser->offset_capacity, symbol + 2,
+                             sizeof *t->byte_offset, error));
+    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, symbol + 1,
+                             sizeof *t->ends_word, error));
+    CLIP_TRY(clip_array_grow(&parser->again, &parser->again_capacity, symbol + 1,
+                             sizeof *parser->again, error));
+    const int32_t parts[2] = {left, right};
+    for (int i = 0; i < 2; i++) {
+        size_t from = (size_t)t->byte_offset[parts[i]];
+        size_t n = (size_t)t->byte_offset[parts[i] + 1] - from;
+        char chunk[256]; /* appending may move the buffer that it copies from */
+        for (size_t done = 0; done < n;) {
+            size_t step = n - done < sizeof chunk ? n - done : sizeof chunk;
+            memcpy(chunk, t->bytes.data + from + done, step);
+            CLIP_TRY(clip_buffer_append(&t->bytes, chunk, step, error));
+            done += step;
+        }
+    }
+    t->byte_offset[symbol + 1] = (int64_t)t->bytes.size;
+    t->ends_word[symbol] = t->ends_word[right];
+    parser->again[symbol] = (int32_t)symbol;
+out:
+    return status;
+}
+
+static clip_status add_base(struct parser *parser, struct clip_error *error)
+{
+    struct clip_tokenizer *t = parser->tokenizer;
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_array_grow(&t->byte_offset, &parser->offset_capacity, CLIP_BPE_BASE + 1,
+                             sizeof *t->byte_offset, error));
+    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, CLIP_BPE_BASE,
+                             sizeof *t->ends_word, error));
+    CLIP_TRY(clip_array_grow(&parser->again, &parser->again_capacity, CLIP_BPE_BASE,
+                             sizeof *parser->again, error));
+    for (int symbol = 0; symbol < CLIP_BPE_BASE; symbol++) {
+        int base = symbol % CLIP_BPE_BYTES;
+        bool ends = symbol >= CLIP_BPE_BYTES;
+        char spelling[8];
+        int n = snprintf(spelling, sizeof spelling, "%s%s", t->alphabet.spelling[base],
+                         ends ? word_end : "");
+        struct clip_string_entry *entry = clip_string_map_put(&parser->symbols, spelling,
+                                                              (size_t)n, error);
+        if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        entry->value = symbol;
+        CLIP_TRY(clip_buffer_append(&t->bytes, &t->alphabet.byte[base], 1, error));
+        t->byte_offset[symbol + 1] = (int64_t)t->bytes.size;
+        t->ends_word[symbol] = ends;
+        parser->again[symbol] = symbol;
+    }
+out:
+    return status;
+}
+
+/* The two symbols of a merge line, -1 where a side is no symbol; false: not two words. */
+static bool read_pair(const struct parser *parser, const struct line *line, int32_t pair[2])
+{
+    const char *space = memchr(line->text, ' ', line->n);
+    if (space == NULL || space == line->text || space + 1 == line->text + line->n) return false;
+    size_t first = (size_t)(space - line->text), second = line->n - first - 1;
+    if (memchr(space + 1, ' ', second) != NULL) return false;
+    pair[0] = (int32_t)clip_string_map_get(&parser->symbols, line->text, first);
+    pair[1] = (int32_t)clip_string_map_get(&parser->symbols, space + 1, second);
+    return true;
+}
+
+static clip_status read_merge(struct parser *parser, const struct line *line,
+                              struct clip_error *error)
+{
+    struct clip_tokenizer *t = parser->tokenizer;
+    clip_status status = CLIP_OK;
+    int32_t pair[2];
+    if (!read_pair(parser, line, pair)) {
+        return refuse(parser, line, "is not a merge, two symbols with one space between; the file "
+                      "is damaged or no tokenizer in CLIP's text format", error);
+    }
+    if (pair[0] < 0 || pair[1] < 0) {
+        return refuse(parser, line, pair[0] < 0
+                      ? "begins with a symbol that no line above makes; the file is damaged"
+                      : "ends with a symbol that no line above makes; the file is cut or damaged",
+                      error);
+    }
+    if (t->ends_word[pair[0]]) {
+        return refuse(parser, line, "joins something behind a word's end; the file is damaged",
+                      error);
+    }
+    CLIP_TRY(clip_array_grow(&parser->left, &parser->left_capacity, t->merge_count + 1,
+                             sizeof *parser->left, error));
+    CLIP_TRY(clip_array_grow(&parser->right, &parser->right_capacity, t->merge_count + 1,
+                             sizeof *parser->right, error));
+    parser->left[t->merge_count] = pair[0];
+    parser->right[t->merge_count] = pair[1];
+    CLIP_TRY(add_bytes(parser, pair[0], pair[1], error));
+
+    size_t first = (size_t)((const char *)memchr(line->text, ' ', line->n) - line->text);
+    parser->spelling.size = 0;
+    CLIP_TRY(clip_buffer_append(&parser->spelling, line->text, first, error));
+    CLIP_TRY(clip_buffer_append(&parser->spelling, line->text + first + 1, line->n - first - 1,
+                                error));
+    struct clip_string_entry *entry = clip_string_map_put(&parser->symbols, parser->spelling.data,
+                                                          parser->spelling.size, error);
+    if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    int32_t symbol = CLIP_BPE_BASE + (int32_t)t->merge_count;
+    if (entry->value >= 0) parser->again[entry->value] = symbol;
+    entry->value = symbol;
+    t->merge_count++;
+    CLIP_TRY(clip_buffer_append(&t->text, "\n", 1, error));
+    CLIP_TRY(clip_buffer_append(&t->text, line->text, line->n, error));
+out:
+    return status;
+}
+
+static clip_status build_tables(struct parser *parser, struct clip_error *error)
+{
+    struct clip_tokenizer *t = parser->tokenizer;
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_array_grow(&t->made, &parser->made_capacity, t->merge_count, sizeof *t->made,
+                             error));
+    /* The symbol that has a text in the end, as open_clip's dictionary keeps the last of equal
+     * ones. Backwards, so that what again[s] points to is final already. */
+    for (int64_t s = CLIP_BPE_BASE + t->merge_count - 1; s >= 0; s--) {
+        parser->again[s] = parser->again[parser->again[s]];
+    }
+    for (int64_t m = 0; m < t->merge_count; m++) {
+        int32_t left = parser->again[parser->left[m]], right = parser->again[parser->right[m]];
+        int32_t same = clip_pair_map_get(&t->merges, left, right);
+        if (same >= 0) {
+            return clip_fail(error, CLIP_ERR_FORMAT,
+                             "%s:%lld: the same merge stands in line %lld already; the file is "
+                             "damaged", parser->name, (long long)m + 2, (long long)same + 2);
+        }
+        CLIP_TRY(clip_pair_map_put(&t->merges, left, right, (int32_t)m, error));
+        t->made[m] = parser->again[CLIP_BPE_BASE + m];
+    }
+out:
+    return status;
+}
+
+/* The header is whatever open_clip skips: any first line of text that is no merge. */
+static clip_status check_header(const struct parser *parser, const struct line *header,
+                                struct clip_error *error)
+{
+    int32_t pair[2];
+    struct clip_points points = {0};
+    bool text = header->n <= HEADER_MAX &&
+                clip_points_decode(&points, header->text, header->n, error) == CLIP_OK;
+    for (int64_t i = 0; text && i < points.count; i++) text = points.at[i] >= 0x20;
+    clip_points_release(&points);
+    if (!text) {
+        return refuse(parser, header, "is no header line of a tokenizer in CLIP's text format, "
+                      "such as #version: 0.2", error);
+    }
+    if (read_pair(parser, header, pair) && pair[0] >= 0 && pair[1] >= 0) {
+        return refuse(parser, header, "is a merge, but the first line must be a header, such as "
+                      "#version: 0.2; put one above it", error);
+    }
+    return CLIP_OK;
+}
+
+/* Reads "clip.c, N merges" in a header of ours. false: the header is another's; -1: it is cut. */
+static bool read_promise(const struct line *header, int64_t *merges)
+{
+    static const char before[] = "clip.c, ", behind[] = " merges";
+    const char *at = memmem(header->text, header->n, before, strlen(before));
+    const char *end = header->text + header->n;
+    if (at == NULL) return false;
+    at += strlen(before);
+    *merges = 0;
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        if (*merges <= CLIP_BPE_MERGES_MAX) *merges = *merges * 10 + (*at - '0');
+    }
+    if ((size_t)(end - at) < strlen(behind) || memcmp(at, behind, strlen(behind)) != 0) {
+        *merges = -1;
+    }
+    return true;
+}
+
+/* A header of ours says how many merges follow, and then so many must. With another's any number
+ * but none will do. */
+static clip_status check_count(const struct parser *parser, const struct line *header,
+                               struct clip_error *error)
+{
+    int64_t found = parser->tokenizer->merge_count, promised = 0;
+    if (read_promise(header, &promised)) {
+        if (promised < 0) {
+            return refuse(parser, header, "is a header without its end; the file is cut, copy it "
+                          "again", error);
+        }
+        if (promised != found) {
+            return clip_fail(error, CLIP_ERR_FORMAT,
+                             "%s is cut: its header promises %lld merges, but %lld follow; copy "
+                             "it again", parser->name, (long long)promised, (long long)found);
+        }
+    } else if (found == 0) {
+        return clip_fail(error, CLIP_ERR_FORMAT,
+                         "%s is no tokenizer or is cut: expected a header line, then one merge a "
+                         "line, but there is no second line", parser->name);
+    }
+    return CLIP_OK;
+}
+
+clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
+                                 const char *name, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct parser parser = {.name = name};
+    struct line header = {0}, line;
+    size_t at = 0;
+    *out = NULL;
+    struct clip_tokenizer *t;
+    size_t blanks = 0;
+    while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
+    if (blanks < n && bytes[blanks] == '{') {
+        return clip_tokenizer_parse_json(out, bytes, n, name, error);
+    }
+    CLIP_NEW(t, 1);
+    parser.tokenizer = t;
+    clip_alphabet_init(&t->alphabet);
+    CLIP_TRY(clip_splitter_init(&t->splitter, error));
+    CLIP_TRY(add_base(&parser, error));
+    if (!next_line(bytes, n, &at, &header)) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s is empty; expected a header line, then one "
+                           "merge a line", name));
+    }
+    CLIP_TRY(check_header(&parser, &header, error));
+    CLIP_TRY(clip_buffer_append(&t->text, header.text, header.n, error));
+    line = header;
+    while (t->merge_count < CLIP_BPE_MERGES_MAX && next_line(bytes, n, &at, &line)) {
+        CLIP_TRY(read_merge(&parser, &line, error));
+    }
+    CLIP_TRY(check_count(&parser, &header, error));
+    CLIP_TRY(build_tables(&parser, error));
+    *out = t;
+    t = NULL;
+out:
+    clip_tokenizer_free(t);
+    clip_string_map_release(&parser.symbols);
+    clip_buffer_release(&parser.spelling);
+    free(parser.left);
+    free(parser.right);
+    free(parser.again);
+    return status;
+}

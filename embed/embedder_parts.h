@@ -1,0 +1,32 @@
+/* What the embedder's files share. */
+#ifndef CLIP_EMBED_EMBEDDER_PARTS_H
+#define CLIP_EMBED_EMBEDDER_PARTS_H
+
+#include "data/text/tokenizer.h"
+#include "embed/embedder.h"
+#include "formats/model_file.h"
+#include "model/model.h"
+
+struct clip_embedder {
+    const struct clip_model_file *file;
+    struct clip_model_file *owned; /* NULL: the caller's */
+    enum clip_dtype dtype;         /* what products multiply */
+    int64_t max_pixels;
+};
+
+/* The tower that is needed was read. */
+clip_status clip_embedder_check_tower(const struct clip_embedder *e, bool image,
+                                      struct clip_error *error);
+clip_status clip_embedder_need_tokenizer(const struct clip_embedder *e, struct clip_error *error);
+/* Makes *tape where it is NULL; cleared, it records nothing. */
+clip_status clip_embedder_start_tape(const struct clip_embedder *e, struct clip_tape **tape,
+                                     struct clip_error *error);
+/* Text i as ids, replaced in *ids; *cut is raised where it was too long. */
+clip_status clip_embedder_encode_text(const struct clip_embedder *e, const char *const *texts,
+                                      int64_t i, struct clip_ids *ids, int64_t *cut,
+                                      struct clip_error *error);
+/* The first n ids of row i are words of the vocabulary. */
+clip_status clip_embedder_check_ids(const struct clip_embedder *e, const int32_t *ids, int64_t i,
+                                    int64_t n, struct clip_error *error);
+
+#endif

@@ -1,0 +1,281 @@
+/* Pictures and texts as rows of embeddings, a batch at a time: threads decode and tokenize its
+ * items, then it goes through the tower as one. A product's rows are the same bits whatever rows
+ * stand beside them (kernels/gemm.h), so an embedding does not depend on its neighbours; where
+ * OpenBLAS multiplies, which rounds a row by its place, a batch is one item. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "data/image/image.h"
+#include "embed/embedder.h"
+#include "embed/embedder_parts.h"
+#include "kernels/gemm.h"
+
+enum { TOWER_ROWS = 2048, MOST_ITEMS = 64 }; /* rows of activations in a batch, about; items */
+
+struct slot { /* one item of the batch */
+    clip_status status;
+    struct clip_error error;
+    struct clip_ids ids;   /* a text's, kept from batch to batch for its memory */
+    const int32_t *tokens; /* [length] */
+    int64_t length, cut;
+};
+
+struct job {
+    const struct clip_embedder *embedder;
+    enum clip_row_kind kind;
+    float *out;                  /* [n,E] */
+    struct clip_error *failures; /* [n], or NULL: the first failure fails the call */
+    /* fills the slot of item i, number k of the batch; NULL: there is nothing to do */
+    clip_status (*prepare)(struct job *job, int64_t i, int64_t k, struct clip_error *error);
+    /* what it reads */
+    const struct clip_picture *pictures;
+    const float *pixels;
+    const char *const *texts;
+    const int32_t *ids;
+    int64_t length;
+    /* the batch: items [first, first + count) */
+    int64_t first, count, most;
+    struct slot slots[MOST_ITEMS];
+    float *room;      /* pictures: [most,3,S,S] */
+    uint8_t *squares; /* pictures: [S,S,3] a thread */
+    int32_t *tokens;  /* texts: [most * context] */
+    struct clip_tape *tape;
+};
+
+static int64_t pixels_of(const struct job *job)
+{
+    int64_t size = clip_embedder_image_size(job->embedder);
+    return 3 * size * size;
+}
+
+static bool of_pictures(const struct job *job) { return job->pictures || job->pixels; }
+
+/* ---- one batch ---------------------------------------------------------------------------- */
+
+static void prepare_slot(void *context, int64_t k)
+{
+    struct job *job = context;
+    struct slot *slot = &job->slots[k];
+    slot->error.status = CLIP_OK;
+    slot->status = CLIP_OK;
+    if (job->prepare != NULL)
+        slot->status = job->prepare(job, job->first + k, k, &slot->error);
+}
+
+/* The pixels of the good slots one behind the other. */
+static const float *gather_pixels(const struct job *job, int64_t *good)
+{
+    int64_t size = pixels_of(job);
+    *good = job->count;
+    if (job->pixels != NULL) return job->pixels + job->first * size;
+    *good = 0;
+    for (int64_t k = 0; k < job->count; k++) {
+        if (job->slots[k].status != CLIP_OK) continue;
+        if (*good < k)
+            memcpy(job->room + *good * size, job->room + k * size, (size_t)size * sizeof(float));
+        (*good)++;
+    }
+    return job->room;
+}
+
+static struct clip_tensor *picture_features(const struct job *job)
+{
+    int64_t good, size = clip_embedder_image_size(job->embedder);
+    const float *pixels = gather_pixels(job, &good);
+    const int64_t shape[] = {good, 3, size, size};
+    struct clip_tensor x = clip_tensor_view(CLIP_F32, (float *)(uintptr_t)pixels, 4, shape);
+    return good < 1 ? NULL
+                    : clip_vision_features(job->tape, job->embedder->file->model, &x, NULL);
+}
+
+static struct clip_tensor *text_features(const struct job *job)
+{
+    int32_t offsets[MOST_ITEMS + 1] = {0};
+    int64_t good = 0;
+    for (int64_t k = 0; k < job->count; k++) {
+        const struct slot *slot = &job->slots[k];
+        if (slot->status != CLIP_OK) continue;
+        memcpy(job->tokens + offsets[good], slot->tokens,
+               (size_t)slot->length * sizeof *job->tokens);
+        offsets[good + 1] = offsets[good] + (int32_t)slot->length;
+        good++;
+    }
+    struct clip_tensor tokens = clip_tensor_i32(job->tokens, offsets[good]);
+    struct clip_tensor ends = clip_tensor_i32(offsets, good + 1);
+    return good < 1 ? NULL
+                    : clip_text_features(job->tape, job->embedder->file->model, &tokens, &ends);
+}
+
+static clip_status embed_batch(struct job *job, struct clip_error *error)
+{
+    clip_status status;
+    int64_t dim = clip_embedder_dim(job->embedder);
+    CLIP_TRY(clip_embedder_start_tape(job->embedder, &job->tape, error));
+    const struct clip_tensor *features = of_pictures(job) ? picture_features(job)
+                                                          : text_features(job);
+    CLIP_TRY(clip_tape_status(job->tape, error));
+    const float *from = features != NULL ? features->data : NULL;
+    for (int64_t k = 0; k < job->count; k++) {
+        const struct slot *slot = &job->slots[k];
+        float *row = job->out + (job->first + k) * dim;
+        if (job->failures != NULL) job->failures[job->first + k] = slot->error;
+        if (slot->status != CLIP_OK) {
+            memset(row, 0, (size_t)dim * sizeof *row);
+            if (job->failures != NULL && slot->status != CLIP_ERR_MEMORY) continue;
+            if (status == CLIP_OK) *error = slot->error;
+            if (status == CLIP_OK) status = slot->status;
+            continue;
+        }
+        memcpy(row, from, (size_t)dim * sizeof *row);
+        from += dim;
+        if (job->kind == CLIP_UNIT) clip_rows_normalise(row, 1, dim);
+    }
+out:
+    return status;
+}
+
+static clip_status make_room(struct job *job, int64_t n, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_model_config *c = &job->embedder->file->model->config;
+    job->most = of_pictures(job) ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
+    if (job->most > MOST_ITEMS) job->most = MOST_ITEMS;
+    if (job->most < 1 || !clip_gemm_rows_apart()) job->most = 1;
+    if (job->most > n) job->most = n > 0 ? n : 1;
+    if (job->pictures != NULL) {
+        CLIP_NEW(job->room, job->most * pixels_of(job));
+        CLIP_NEW(job->squares, clip_threads_count() * pixels_of(job));
+    } else if (job->pixels == NULL) {
+        CLIP_NEW(job->tokens, job->most * c->context_length);
+    }
+out:
+    return status;
+}
+
+/* Runs the job over n items; the first that failed, by number, gives the error. */
+static clip_status run(struct job *job, int64_t n, int64_t *cut, struct clip_error *error)
+{
+    clip_status status;
+    CLIP_TRY(clip_embedder_check_tower(job->embedder, of_pictures(job), error));
+    CLIP_TRY(make_room(job, n, error));
+    for (job->first = 0; job->first < n; job->first += job->most) {
+        job->count = n - job->first < job->most ? n - job->first : job->most;
+        clip_parallel_for(job->count, prepare_slot, job);
+        for (int64_t k = 0; cut != NULL && k < job->count; k++) *cut += job->slots[k].cut;
+        CLIP_TRY(embed_batch(job, error));
+    }
+out:
+    clip_tape_free(job->tape);
+    for (int k = 0; k < MOST_ITEMS; k++) clip_ids_release(&job->slots[k].ids);
+    free(job->room);
+    free(job->squares);
+    free(job->tokens);
+    return status;
+}
+
+/* ---- pictures ----------------------------------------------------------------------------- */
+
+static clip_status prepare_picture(struct job *job, int64_t i, int64_t k,
+                                   struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_picture *p = &job->pictures[i];
+    const struct clip_embedder *e = job->embedder;
+    struct clip_image_limits limits = {.max_pixels = e->max_pixels};
+    struct clip_image image = {0}, given = {p->width, p->height, (uint8_t *)(uintptr_t)p->rgb};
+    uint8_t *square = job->squares + clip_thread_number() * pixels_of(job);
+    if (p->rgb == NULL && p->path != NULL)
+        CLIP_TRY(clip_image_decode_file(p->path, &limits, &image, error));
+    else if (p->rgb == NULL)
+        CLIP_TRY(clip_image_decode(p->bytes, p->size, &limits, &image, error));
+    CLIP_TRY(clip_preprocess_image(&e->file->preprocess, p->rgb != NULL ? &given : &image, square,
+                                   error));
+    clip_preprocess_normalise(&e->file->preprocess, square, job->room + k * pixels_of(job));
+out:
+    clip_image_release(&image);
+    return status;
+}
+
+clip_status clip_embedder_pictures(const struct clip_embedder *e,
+                                   const struct clip_picture *pictures, int64_t n,
+                                   enum clip_row_kind kind, float *out,
+                                   struct clip_error *failures, struct clip_error *error)
+{
+    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_picture,
+                      .pictures = pictures, .failures = failures};
+    return run(&job, n, NULL, error);
+}
+
+clip_status clip_embedder_pixels(const struct clip_embedder *e, const float *pixels, int64_t n,
+                                 enum clip_row_kind kind, float *out, struct clip_error *error)
+{
+    struct job job = {.embedder = e, .kind = kind, .out = out, .pixels = pixels};
+    return run(&job, n, NULL, error);
+}
+
+/* ---- texts -------------------------------------------------------------------------------- */
+
+static clip_status prepare_text(struct job *job, int64_t i, int64_t k, struct clip_error *error)
+{
+    struct slot *slot = &job->slots[k];
+    slot->cut = 0;
+    clip_status status = clip_embedder_encode_text(job->embedder, job->texts, i, &slot->ids,
+                                                   &slot->cut, error);
+    slot->tokens = slot->ids.ids;
+    slot->length = slot->ids.count;
+    return status;
+}
+
+clip_status clip_embedder_texts(const struct clip_embedder *e, const char *const *texts, int64_t n,
+                                enum clip_row_kind kind, float *out, int64_t *cut,
+                                struct clip_error *error)
+{
+    if (cut != NULL) *cut = 0;
+    clip_status status = clip_embedder_need_tokenizer(e, error);
+    if (status != CLIP_OK) return status;
+    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_text,
+                      .texts = texts};
+    return run(&job, n, cut, error);
+}
+
+/* Where a padded row ends: SigLIP reads its padding too. */
+static int64_t end_of_row(const struct clip_model_file *file, const int32_t *ids, int64_t length)
+{
+    const struct clip_text_ids *rule = &file->ids;
+    int64_t end = 0;
+    if (file->model->config.siglip) return length - 1;
+    for (int64_t t = 0; t < length; t++) {
+        if (rule->end > 0 && ids[t] == rule->end) return t;
+        if (rule->end == 0 && ids[t] > ids[end]) end = t;
+    }
+    return end;
+}
+
+/* A padded row's tokens are those up to and with its end. */
+static clip_status prepare_ids(struct job *job, int64_t i, int64_t k, struct clip_error *error)
+{
+    int64_t context = job->embedder->file->model->config.context_length;
+    struct slot *slot = &job->slots[k];
+    slot->tokens = job->ids + i * job->length;
+    slot->length = end_of_row(job->embedder->file, slot->tokens, job->length) + 1;
+    if (slot->length > context)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "row %lld of input_ids has %lld tokens up to its end; the model's "
+                         "context_length is %lld",
+                         (long long)i, (long long)slot->length, (long long)context);
+    return clip_embedder_check_ids(job->embedder, slot->tokens, i, slot->length, error);
+}
+
+clip_status clip_embedder_ids(const struct clip_embedder *e, const int32_t *ids, int64_t n,
+                              int64_t length, enum clip_row_kind kind, float *out,
+                              struct clip_error *error)
+{
+    if (length < 1)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "input_ids has rows of %lld ids; expected at least 1", (long long)length);
+    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_ids, .ids = ids,
+                      .length = length};
+    return run(&job, n, NULL, error);
+}

@@ -1,0 +1,284 @@
+/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, preprocessor_config.json.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "formats/description_parser.h"
+#include "formats/model_description.h"
+
+/* What both towers of the model say by the same keys, and has to be the same. */
+struct tower {
+    int64_t mlp;
+    int activation; /* number in activations */
+    double eps;
+};
+static const char *const activations[] = {"quick_gelu", "gelu", "gelu_pytorch_tanh", NULL};
+enum { QUICK_GELU, GELU, GELU_TANH };
+
+struct towers {
+    struct clip_model_description d;
+    struct tower vision, text;
+};
+
+/* transformers' defaults where a key is missing (CLIPTextConfig, CLIPVisionConfig). */
+static struct towers clip_defaults(void)
+{
+    struct towers t = {.d = clip_model_description_default(), .vision = {3072, QUICK_GELU, 1e-5},
+                       .text = {2048, QUICK_GELU, 1e-5}};
+    t.d.config.embed_dim = 512;
+    t.d.config.patch_size = 32;
+    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
+    t.d.preprocess.floor_crop = true;
+    t.d.ids.end = 49407;
+    return t;
+}
+
+/* (SiglipTextConfig, SiglipVisionConfig, SiglipImageProcessor) */
+static struct towers siglip_defaults(void)
+{
+    struct towers t = {.d = clip_model_description_default(), .vision = {3072, GELU_TANH, 1e-6},
+                       .text = {3072, GELU_TANH, 1e-6}};
+    struct clip_model_config *c = &t.d.config;
+    c->siglip = c->logit_bias = true;
+    c->text_width = 768;
+    c->text_heads = 12;
+    c->context_length = 64;
+    c->vocab_size = 32000;
+    clip_model_description_siglip(&t.d);
+    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
+    t.d.ids.pad = 1;
+    return t;
+}
+
+static void parse_tower(struct clip_json_parser *p, int64_t *width, int64_t *layers,
+                        int64_t *heads, struct tower *tower)
+{
+    clip_json_integer(p, "hidden_size", width);
+    clip_json_integer(p, "num_hidden_layers", layers);
+    clip_json_integer(p, "num_attention_heads", heads);
+    clip_json_integer(p, "intermediate_size", &tower->mlp);
+    clip_json_real(p, "layer_norm_eps", &tower->eps);
+    tower->activation = clip_json_choice(p, "hidden_act", activations, tower->activation);
+}
+
+static void parse_vision(struct clip_json_parser *p, struct towers *t)
+{
+    struct clip_model_config *c = &t->d.config;
+    int64_t channels = 3;
+    bool head = true;
+    parse_tower(p, &c->vision_width, &c->vision_layers, &c->vision_heads, &t->vision);
+    clip_json_side(p, "image_size", &c->image_size);
+    clip_json_side(p, "patch_size", &c->patch_size);
+    clip_json_integer(p, "num_channels", &channels);
+    clip_json_bool(p, "vision_use_head", &head);
+    if (channels != 3) clip_json_refuse(p, "num_channels", "3 (pictures are RGB)");
+    if (!head) clip_json_refuse(p, "vision_use_head", "true");
+}
+
+/* CLIP's early uploads say eos_token_id 2, which no text holds: there the largest id ends a text.
+ */
+static void parse_text(struct clip_json_parser *p, struct towers *t)
+{
+    struct clip_model_config *c = &t->d.config;
+    parse_tower(p, &c->text_width, &c->text_layers, &c->text_heads, &t->text);
+    clip_json_integer(p, "max_position_embeddings", &c->context_length);
+    clip_json_integer(p, "vocab_size", &c->vocab_size);
+    if (c->siglip) {
+        clip_json_id(p, "pad_token_id", &t->d.ids.pad);
+        return;
+    }
+    int64_t end = t->d.ids.end == 0 ? 2 : t->d.ids.end;
+    clip_json_id(p, "eos_token_id", &end);
+    t->d.ids.end = end == 2 ? 0 : end;
+    t->d.ids.pad = end == 2 ? c->vocab_size - 1 : end; /* until a tokenizer says otherwise */
+}
+
+static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
+{
+    if ((mlp - 1) / 64 >= width) {
+        clip_json_refuse(p, "intermediate_size", "at most 64 times hidden_size");
+    }
+    return *p->status == CLIP_OK ? clip_model_mlp_ratio(width, mlp) : 4;
+}
+
+static void unite(struct clip_json_parser *top, struct towers *t)
+{
+    struct clip_model_config *c = &t->d.config;
+    c->quick_gelu = t->vision.activation == QUICK_GELU;
+    c->gelu_tanh = t->vision.activation == GELU_TANH;
+    c->norm_eps = t->vision.eps == 1e-5 ? 0 : t->vision.eps;
+    c->text_gelu_tanh = t->vision.activation == GELU && t->text.activation == GELU_TANH;
+    if (t->vision.activation != t->text.activation && !c->text_gelu_tanh) {
+        clip_json_complain(top, "the two towers have different \"hidden_act\" (%s and %s); of such "
+                                "models only those with gelu and gelu_pytorch_tanh can be read",
+                           activations[t->vision.activation], activations[t->text.activation]);
+    }
+    if (t->vision.eps != t->text.eps) {
+        clip_json_complain(top, "the two towers have different \"layer_norm_eps\"; only models "
+                                "with one can be read");
+    }
+}
+
+/* What text_config_dict says counts more than text_config, as in transformers; there the two differ
+ * in nothing that we read, so that keys one has not are taken from the other. */
+static void parse_model(struct clip_json_parser *top, struct towers *t)
+{
+    static const char *const sections[][2] = {
+        {"vision_config", "vision_config_dict"}, {"text_config", "text_config_dict"},
+    };
+    struct clip_model_config *c = &t->d.config;
+    struct clip_json_parser p;
+    for (int i = 0; i < 2; i++) {
+        p = clip_json_enter(top, sections[0][i], sections[0][i]);
+        parse_vision(&p, t);
+    }
+    c->vision_mlp_ratio = ratio(&p, c->vision_width, t->vision.mlp);
+    for (int i = 0; i < 2; i++) {
+        p = clip_json_enter(top, sections[1][i], sections[1][i]);
+        parse_text(&p, t);
+    }
+    c->text_mlp_ratio = ratio(&p, c->text_width, t->text.mlp);
+    if (c->siglip) {
+        struct clip_json_parser text = clip_json_enter(top, "text_config", "text_config");
+        c->embed_dim = c->text_width;
+        clip_json_integer(&text, "projection_size", &c->embed_dim);
+    } else {
+        clip_json_integer(top, "projection_dim", &c->embed_dim);
+    }
+    unite(top, t);
+}
+
+/* What clip_export notes of a model that follows other rules than transformers': how it was trained
+ * counts more than where it is kept. */
+static void parse_own(struct clip_json_parser *top, struct clip_model_description *d)
+{
+    struct clip_json_parser p = clip_json_enter(top, "clip_c", "clip_c");
+    d->cleaning = (enum clip_text_cleaning)clip_json_choice(&p, "text_cleaning",
+                                                            clip_text_cleanings, (int)d->cleaning);
+    clip_json_bool(&p, "floor_crop", &d->preprocess.floor_crop);
+    clip_json_id(&p, "end_id", &d->ids.end);
+    clip_json_id(&p, "pad_id", &d->ids.pad);
+    d->pad_said = clip_json_get(&p, "pad_id") != NULL;
+}
+
+clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,
+                                                     struct clip_model_description *out,
+                                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    json_t *root = clip_json_parse(json, n, name, error);
+    if (!root) return error->status;
+    struct clip_json_parser top = {.name = name, .section = "the first level", .object = root,
+                                   .status = &status, .error = error};
+    const char *type = json_string_value(json_object_get(root, "model_type"));
+    bool siglip = type && strcmp(type, "siglip") == 0;
+    struct towers t = siglip ? siglip_defaults() : clip_defaults();
+    if (!siglip && (!type || strcmp(type, "clip") != 0)) {
+        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip and siglip "
+                           "can be read", type ? type : "not given", type ? "" : " (is this a "
+                           "config.json of transformers?)");
+    }
+    if (status == CLIP_OK) parse_model(&top, &t);
+    if (status == CLIP_OK) parse_own(&top, &t.d);
+    json_decref(root);
+    clip_model_description_unify(&t.d);
+    if (status == CLIP_OK) {
+        status = clip_model_config_check(&t.d.config, error);
+        if (status != CLIP_OK) clip_error_prefix(error, "%s", name);
+    }
+    if (status == CLIP_OK) *out = t.d;
+    return status;
+}
+
+/* preprocessor_config.json ------------------------------------------------------------------- */
+
+/* A size is S, {"shortest_edge": S} or {"height": H, "width": W}. */
+struct size {
+    int64_t shortest, height, width; /* 0: not given */
+};
+
+static struct size take_size(struct clip_json_parser *p, const char *key)
+{
+    struct size size = {0};
+    const json_t *value = clip_json_get(p, key);
+    if (json_is_object(value)) {
+        struct clip_json_parser inner = clip_json_enter(p, key, key);
+        clip_json_integer(&inner, "shortest_edge", &size.shortest);
+        clip_json_integer(&inner, "height", &size.height);
+        clip_json_integer(&inner, "width", &size.width);
+        if (clip_json_get(&inner, "longest_edge")) {
+            clip_json_refuse(&inner, "longest_edge", "\"shortest_edge\", or height and width");
+        }
+    } else if (value) {
+        clip_json_integer(p, key, &size.shortest);
+    }
+    return size;
+}
+
+static void take_resize(struct clip_json_parser *p, struct clip_preprocess *out)
+{
+    static const char *const want_crop = "a square of the model's image_size";
+    bool resize = true, crop = out->resize_mode == CLIP_RESIZE_SHORTEST;
+    int64_t S = out->image_size;
+    struct size size = take_size(p, "size"), cut = take_size(p, "crop_size");
+    clip_json_bool(p, "do_resize", &resize);
+    clip_json_bool(p, "do_center_crop", &crop);
+    if (!resize) clip_json_refuse(p, "do_resize", "true");
+    if (!size.shortest && !size.height) size.shortest = S;
+    if (size.height) {
+        out->resize_mode = CLIP_RESIZE_SQUASH;
+        if (size.height != S || size.width != S) clip_json_refuse(p, "size", want_crop);
+        return; /* a crop of the whole changes nothing */
+    }
+    out->resize_mode = CLIP_RESIZE_SHORTEST;
+    if (!crop) clip_json_refuse(p, "do_center_crop", "true, since pictures are square");
+    if (cut.shortest) cut.height = cut.width = cut.shortest;
+    if (cut.height && (cut.height != S || cut.width != S)) {
+        clip_json_refuse(p, "crop_size", want_crop);
+    }
+    if (size.shortest < S) clip_json_refuse(p, "size", "at least the model's image_size");
+    out->shortest = size.shortest == S ? 0 : size.shortest;
+}
+
+static void take_values(struct clip_json_parser *p, struct clip_model_config *out)
+{
+    bool rescale = true, normalise = true;
+    double factor = 1.0 / 255;
+    clip_json_bool(p, "do_rescale", &rescale);
+    clip_json_bool(p, "do_normalize", &normalise);
+    clip_json_real(p, "rescale_factor", &factor);
+    if (!rescale) clip_json_refuse(p, "do_rescale", "true");
+    if (fabs(factor * 255 - 1) > 1e-6) clip_json_refuse(p, "rescale_factor", "1/255");
+    clip_json_three(p, "image_mean", out->image_mean);
+    clip_json_three(p, "image_std", out->image_std);
+    for (int i = 0; i < 3; i++) {
+        if (!(out->image_std[i] > 0)) clip_json_refuse(p, "image_std", "three numbers above 0");
+        if (!normalise) out->image_mean[i] = 0;
+        if (!normalise) out->image_std[i] = 1;
+    }
+}
+
+clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name,
+                                    struct clip_model_description *description,
+                                    struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    json_t *root = clip_json_parse(json, n, name, error);
+    if (!root) return error->status;
+    struct clip_model_description d = *description;
+    struct clip_json_parser p = {.name = name, .section = "the preprocessing", .object = root,
+                                 .status = &status, .error = error};
+    int64_t resample = d.preprocess.interpolation == CLIP_BICUBIC ? 3 : 2; /* Pillow's numbers */
+    if (!json_is_object(root)) clip_json_complain(&p, "this is no JSON object");
+    take_resize(&p, &d.preprocess);
+    clip_json_id(&p, "resample", &resample);
+    if (resample != 2 && resample != 3) {
+        clip_json_refuse(&p, "resample", "2 (bilinear) or 3 (bicubic)");
+    }
+    d.preprocess.interpolation = resample == 3 ? CLIP_BICUBIC : CLIP_BILINEAR;
+    take_values(&p, &d.config);
+    json_decref(root);
+    clip_model_description_unify(&d);
+    if (status == CLIP_OK) *description = d;
+    return status;
+}

@@ -1,0 +1,176 @@
+/* A folder for transformers: CLIPModel.from_pretrained (SiglipModel's for a SigLIP) and
+ * CLIPProcessor.from_pretrained open it.
+ * What is not in transformers' config is kept under "clip_c" where our reader finds it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/export_parts.h"
+#include "formats/model_description.h"
+
+/* What CLIPModel and CLIPImageProcessor have no words for. */
+static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
+{
+    if (file->model->logit_bias && !file->model->config.siglip) {
+        return clip_fail(error, CLIP_ERR_DATA, "the model has a logit_bias, which transformers' "
+                         "CLIPModel does not know; export it as open_clip, onnx or safetensors");
+    }
+    if (file->preprocess.resize_mode == CLIP_RESIZE_LONGEST) {
+        return clip_fail(error, CLIP_ERR_DATA, "the model's pictures are resized by resize_mode "
+                         "\"longest\", which transformers' CLIPImageProcessor does not know; "
+                         "export it as open_clip, onnx or safetensors");
+    }
+    return CLIP_OK;
+}
+
+/* Where a text ends: transformers takes a row's first eos_token_id, and 2 there stands for the
+ * largest id (its rule for early uploads). */
+static json_int_t end_of(const struct clip_model_file *file)
+{
+    if (file->ids.end != 0) return file->ids.end;
+    return file->tokenizer ? clip_tokenizer_end(file->tokenizer) : 2;
+}
+
+/* What both towers say alike. */
+static json_t *tower_config(const struct clip_model_config *c, const char *type, int64_t width,
+                            int64_t layers, int64_t heads, double mlp_ratio,
+                            enum clip_activation activation)
+{
+    static const char *const names[] = {
+        [CLIP_GELU] = "gelu", [CLIP_QUICK_GELU] = "quick_gelu",
+        [CLIP_GELU_TANH] = "gelu_pytorch_tanh",
+    };
+    json_t *tower = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:f}", "model_type", type,
+                              "hidden_size", (json_int_t)width, "intermediate_size",
+                              (json_int_t)((double)width * mlp_ratio), "num_hidden_layers",
+                              (json_int_t)layers, "num_attention_heads", (json_int_t)heads,
+                              "hidden_act", names[activation], "layer_norm_eps",
+                              clip_model_norm_eps(c), "attention_dropout", 0.0);
+    if (c->siglip || !tower) return tower;
+    json_object_set_new(tower, "projection_dim", json_integer(c->embed_dim));
+    json_object_set_new(tower, "initializer_factor", json_real(1.0));
+    return tower;
+}
+
+static json_t *text_config(const struct clip_model_file *file)
+{
+    const struct clip_model_config *c = &file->model->config;
+    json_int_t end = end_of(file), pad = c->siglip || end == 2 ? file->ids.pad : end;
+    json_int_t start = file->tokenizer ? clip_tokenizer_start(file->tokenizer) : -1;
+    if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
+    json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
+                                 c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
+                                 clip_text_activation(c));
+    json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));
+    json_object_set_new(tower, "max_position_embeddings", json_integer(c->context_length));
+    json_object_set_new(tower, "bos_token_id", json_integer(start));
+    json_object_set_new(tower, "eos_token_id", json_integer(c->siglip ? file->ids.pad : end));
+    json_object_set_new(tower, "pad_token_id", json_integer(pad));
+    if (c->siglip) json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
+    return tower;
+}
+
+static json_t *vision_config(const struct clip_model_config *c)
+{
+    json_t *tower = tower_config(c, c->siglip ? "siglip_vision_model" : "clip_vision_model",
+                                 c->vision_width, c->vision_layers, c->vision_heads,
+                                 c->vision_mlp_ratio, clip_vision_activation(c));
+    json_object_set_new(tower, "image_size", json_integer(c->image_size));
+    json_object_set_new(tower, "patch_size", json_integer(c->patch_size));
+    json_object_set_new(tower, "num_channels", json_integer(3));
+    if (c->siglip) json_object_set_new(tower, "vision_use_head", json_true());
+    return tower;
+}
+
+/* Our reader's rules where they are not transformers' own: a model that was trained here keeps its
+ * cleaning and its crop when it comes back. NULL: they are the same. */
+static json_t *own_rules(const struct clip_model_file *file)
+{
+    const struct clip_model_config *c = &file->model->config;
+    json_int_t end = end_of(file);
+    bool same_ids = file->ids.end == (end == 2 ? 0 : end)
+                 && file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
+    bool same_crop = file->preprocess.floor_crop == !c->siglip;
+    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip)) {
+        return NULL;
+    }
+    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
+                     clip_text_cleanings[file->cleaning], "floor_crop",
+                     file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end, "pad_id",
+                     (json_int_t)file->ids.pad);
+}
+
+static clip_status write_config(const struct clip_export *export, struct clip_error *error)
+{
+    const struct clip_model_file *file = export->file;
+    const struct clip_model_config *c = &file->model->config;
+    const char *dtype = export->dtype == CLIP_F32   ? "float32"
+                        : export->dtype == CLIP_F16 ? "float16"
+                                                    : "bfloat16";
+    json_t *config = json_pack("{s:[s], s:s, s:s, s:f, s:o, s:o}", "architectures",
+                               c->siglip ? "SiglipModel" : "CLIPModel", "model_type",
+                               c->siglip ? "siglip" : "clip", "torch_dtype", dtype,
+                               "initializer_factor", 1.0, "text_config", text_config(file),
+                               "vision_config", vision_config(c));
+    if (!c->siglip) {
+        json_object_set_new(config, "projection_dim", json_integer(c->embed_dim));
+        json_object_set_new(config, "logit_scale_init_value", json_real(2.6592));
+    }
+    json_t *rules = own_rules(file);
+    if (rules) json_object_set_new(config, "clip_c", rules);
+    return clip_export_json(export->path, "config.json", config, error);
+}
+
+static clip_status write_preprocessor(const struct clip_export *export, struct clip_error *error)
+{
+    const struct clip_preprocess *p = &export->file->preprocess;
+    json_int_t side = p->image_size, shortest = p->shortest ? p->shortest : side;
+    json_t *size = p->resize_mode == CLIP_RESIZE_SQUASH
+                       ? json_pack("{s:I, s:I}", "height", side, "width", side)
+                       : json_pack("{s:I}", "shortest_edge", shortest);
+    json_t *value = json_pack(
+        "{s:s, s:b, s:o, s:i, s:b, s:{s:I, s:I}, s:b, s:f, s:b, s:o, s:o, s:b}",
+        "image_processor_type",
+        export->file->model->config.siglip ? "SiglipImageProcessor" : "CLIPImageProcessor",
+        "do_resize", 1, "size", size, "resample", p->interpolation == CLIP_BICUBIC ? 3 : 2,
+        "do_center_crop", p->resize_mode != CLIP_RESIZE_SQUASH, "crop_size", "height", side,
+        "width", side, "do_rescale", 1, "rescale_factor", 1.0 / 255, "do_normalize", 1,
+        "image_mean", clip_floats_json(p->mean, 3), "image_std", clip_floats_json(p->std, 3),
+        "do_convert_rgb", 1);
+    return clip_export_json(export->path, "preprocessor_config.json", value, error);
+}
+
+/* SiglipModel's shapes where they have a dimension more or less than ours. */
+static void shape_as_siglip(struct clip_bundle *bundle)
+{
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        struct clip_tensor *t = &bundle->tensors[i].tensor;
+        const char *name = bundle->tensors[i].name;
+        int64_t n = clip_tensor_count(t);
+        if (strncmp(name, "logit_", 6) == 0
+            || strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0) {
+            *t = clip_tensor_view(t->dtype, t->data, 1, &n);
+        } else if (strcmp(name, "vision_model.head.probe") == 0) {
+            *t = clip_tensor_view(t->dtype, t->data, 3, (const int64_t[]){1, 1, n});
+        }
+    }
+}
+
+clip_status clip_export_huggingface(const struct clip_export *export, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_bundle written = {0};
+    char *path = clip_path_join(export->path, "model.safetensors", error);
+    if (!path) CLIP_TRY(CLIP_ERR_MEMORY);
+    CLIP_TRY(check_expressible(export->file, error));
+    CLIP_TRY(clip_export_layout(export, CLIP_LAYOUT_HUGGINGFACE, &written, error));
+    if (export->file->model->config.siglip) shape_as_siglip(&written);
+    CLIP_TRY(clip_bundle_add_text(&written, "format", "pt", 2, error));
+    CLIP_TRY(clip_export_safetensors(path, &written, error));
+    CLIP_TRY(write_config(export, error));
+    CLIP_TRY(write_preprocessor(export, error));
+    CLIP_TRY(clip_export_tokenizer(export, error));
+out:
+    clip_bundle_release(&written);
+    free(path);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* Exporting: a model in the files of other programs, read back and compared before it counts.
+ *
+ *   HDF5         the native file             SAFETENSORS  open_clip's names and our description
+ *   HUGGINGFACE  a folder for transformers   OPEN_CLIP    a folder for open_clip
+ *   ONNX         both towers as one graph    GGUF         clip.cpp's names
+ *
+ * docs/export.md says what stands in each. The bytes depend on weights, description and tokenizer
+ * alone. Files and folders appear whole or not at all. */
+#ifndef CLIP_FORMATS_MODEL_EXPORT_H
+#define CLIP_FORMATS_MODEL_EXPORT_H
+
+#include "formats/model_file.h"
+
+enum clip_export_format {
+    CLIP_EXPORT_HDF5,
+    CLIP_EXPORT_SAFETENSORS,
+    CLIP_EXPORT_HUGGINGFACE,
+    CLIP_EXPORT_OPEN_CLIP,
+    CLIP_EXPORT_ONNX,
+    CLIP_EXPORT_GGUF,
+};
+/* The names that a person types ("hdf5", "safetensors", ...), by their number; NULL behind. */
+extern const char *const clip_export_formats[];
+
+struct clip_export_options {
+    enum clip_export_format format;
+    enum clip_dtype dtype; /* F32, F16 or BF16, rounded to nearest; a weight that F16 cannot hold is
+                            * refused by name */
+    bool replace;          /* a folder with an earlier export; a file is always replaced */
+};
+
+/* Writes to `path`, a file or (HUGGINGFACE, OPEN_CLIP) a folder. A model without a tokenizer is
+ * written without one, which the caller should say. What the format cannot express is refused by
+ * name (CLIP_ERR_DATA). */
+clip_status clip_model_export(const struct clip_model_file *file, const char *path,
+                              const struct clip_export_options *options,
+                              struct clip_error *error);
+
+#endif

@@ -1,0 +1,47 @@
+/* What was found out about a model, in a line. */
+#include <inttypes.h>
+
+#include "formats/model_file.h"
+
+const char *clip_model_activation(const struct clip_model_config *c)
+{
+    return c->quick_gelu       ? "QuickGELU"
+           : c->gelu_tanh      ? "GELU by tanh"
+           : c->text_gelu_tanh ? "GELU (for texts by tanh)"
+                               : "GELU";
+}
+
+/* The type that most of the weights have: that of the largest. */
+static const char *type_of(const struct clip_bundle *weights)
+{
+    const struct clip_tensor *largest = NULL;
+    for (int64_t i = 0; i < weights->tensor_count; i++) {
+        const struct clip_tensor *t = &weights->tensors[i].tensor;
+        if (!largest || clip_tensor_count(t) > clip_tensor_count(largest)) largest = t;
+    }
+    return largest ? clip_dtype_name(largest->dtype) : "F32";
+}
+
+clip_status clip_model_file_found(const struct clip_model_file *file, struct clip_buffer *out,
+                                  struct clip_error *error)
+{
+    const struct clip_model_config *c = &file->model->config;
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_buffer_printf(out, error, "%s: %s as %s writes it, %s, %s", file->source,
+                                c->siglip ? "SigLIP" : "CLIP",
+                                file->format ? file->format : "clip.c", clip_model_activation(c),
+                                type_of(&file->weights)));
+    CLIP_TRY(clip_buffer_printf(out, error, "; pictures of %" PRId64 " in patches of %" PRId64
+                                ", %" PRId64 " blocks of width %" PRId64 ", %" PRId64 " heads",
+                                c->image_size, c->patch_size, c->vision_layers, c->vision_width,
+                                c->vision_heads));
+    CLIP_TRY(clip_buffer_printf(out, error, "; texts of %" PRId64 " tokens among %" PRId64
+                                ", %" PRId64 " blocks of width %" PRId64 ", %" PRId64 " heads",
+                                c->context_length, c->vocab_size, c->text_layers, c->text_width,
+                                c->text_heads));
+    CLIP_TRY(clip_buffer_printf(out, error, "; embeddings of %" PRId64 "%s", c->embed_dim,
+                                file->towers == CLIP_TOWERS_IMAGE || file->tokenizer
+                                    ? "" : "; no tokenizer"));
+out:
+    return status;
+}

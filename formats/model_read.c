@@ -1,0 +1,251 @@
+/* Reading a model's files: weights, then what describes them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoints/gguf.h"
+#include "core/progress.h"
+#include "formats/model_file.h"
+#include "formats/model_source.h"
+#include "formats/timm.h"
+
+#define FORMAT "clip.c 1"
+#define CONFIG_LIMIT ((size_t)16 << 20) /* bytes of a config.json */
+
+void clip_model_reading_release(struct clip_model_reading *reading)
+{
+    clip_bundle_release(&reading->bundle);
+    *reading = (struct clip_model_reading){0};
+}
+
+/* Native files ------------------------------------------------------------------------------- */
+
+static clip_status read_native(const char *path, bool raw, struct clip_model_reading *out,
+                               struct clip_error *error)
+{
+    static const char *const prefixes[] = {"ema/", "model/"};
+    clip_status status = CLIP_OK;
+    int first = raw ? 1 : 0, chosen;
+    CLIP_TRY(clip_hdf5_read_first(path, prefixes + first, 2 - first, &chosen, &out->bundle, error));
+    const struct clip_bundle_text *format = clip_bundle_text(&out->bundle, "format");
+    const struct clip_bundle_text *config = clip_bundle_text(&out->bundle, "config");
+    if (format && strcmp(format->value, FORMAT) != 0) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
+                           "%s: the checkpoint is of format \"%s\" and this program reads "
+                           "\"" FORMAT "\"; use the clip.c that wrote it, or a newer one", path,
+                           format->value));
+    }
+    if (chosen < 0 || !config) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: the file holds no model (no \"model\" group or no \"config\"); "
+                           "give a checkpoint that clip_train or clip_export wrote", path));
+    }
+    out->from.prefix = prefixes[first + chosen];
+    out->from.layout = CLIP_LAYOUT_OPEN_CLIP;
+    CLIP_TRY(clip_model_description_parse(config->value, config->size, path, &out->description,
+                                          error));
+out:
+    return status;
+}
+
+/* Other projects' ---------------------------------------------------------------------------- */
+
+static clip_status read_file(const char *path, struct clip_bundle *out, struct clip_error *error)
+{
+    if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
+    if (clip_torch_is(path)) return clip_torch_read(path, out, error);
+    if (clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path)) {
+        return clip_model_read_gguf(path, out, error);
+    }
+    return clip_fail(error, CLIP_ERR_FORMAT,
+                     "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
+                     ".safetensors, or a .pt or .bin of PyTorch", path);
+}
+
+/* What training adds before each name: DistributedDataParallel, torch.compile. */
+static clip_status find_names(const char *path, struct clip_model_reading *out,
+                              struct clip_error *error)
+{
+    static const char *const prefixes[] = {
+        "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.",
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        out->from.prefix = prefixes[i];
+        if (clip_layout_find(&out->bundle, prefixes[i], &out->from.layout)) return CLIP_OK;
+    }
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s: the %lld tensors in it have none of the names that a CLIP's weights have "
+                     "with open_clip (visual.conv1.weight) or Hugging Face "
+                     "(vision_model.embeddings.patch_embedding.weight)", path,
+                     (long long)out->bundle.tensor_count);
+}
+
+static clip_status parse_config(const char *path, enum clip_model_config_kind kind,
+                                struct clip_model_description *out, struct clip_error *error)
+{
+    struct clip_buffer text = {0};
+    clip_status status = clip_file_read(path, CONFIG_LIMIT, &text, error);
+    if (status == CLIP_OK) {
+        status = kind == CLIP_CONFIG_HUGGINGFACE
+                     ? clip_model_description_parse_huggingface(text.data, text.size, path, out,
+                                                                error)
+                     : clip_model_description_parse(text.data, text.size, path, out, error);
+    }
+    clip_buffer_release(&text);
+    return status;
+}
+
+/* folder/preprocessor_config.json, where it is there. */
+static clip_status read_preprocessor(const char *folder, struct clip_model_description *d,
+                                     struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer text = {0};
+    char *path = clip_path_join(folder, "preprocessor_config.json", error);
+    if (!path) return error->status;
+    if (!clip_path_exists(path)) goto out;
+    CLIP_TRY(clip_file_read(path, CONFIG_LIMIT, &text, error));
+    CLIP_TRY(clip_preprocessor_parse(text.data, text.size, path, d, error));
+out:
+    clip_buffer_release(&text);
+    free(path);
+    return status;
+}
+
+/* For a file that was named by itself: what lies beside it and fits its names. */
+static clip_status find_beside(const struct clip_model_source *source, enum clip_layout layout,
+                               char **config, enum clip_model_config_kind *kind,
+                               struct clip_error *error)
+{
+    bool theirs = layout == CLIP_LAYOUT_HUGGINGFACE;
+    const char *name = theirs ? "config.json" : "open_clip_config.json";
+    *kind = theirs ? CLIP_CONFIG_HUGGINGFACE : CLIP_CONFIG_OPEN_CLIP;
+    *config = clip_path_join(source->folder, name, error);
+    if (!*config) return error->status;
+    if (clip_path_exists(*config)) return CLIP_OK;
+    free(*config);
+    *config = NULL;
+    *kind = CLIP_CONFIG_NONE;
+    return CLIP_OK;
+}
+
+/* OpenAI published its models as TorchScript archives, and nobody else did. */
+static bool is_openai(const struct clip_model_reading *reading)
+{
+    const struct clip_bundle_text *archive = clip_bundle_text(&reading->bundle, "archive");
+    return archive && strcmp(archive->value, "torchscript") == 0;
+}
+
+/* A SigLIP's: activation and epsilon are those of the published models of its sizes. */
+static void assume_siglip(struct clip_model_description *d, enum clip_layout layout)
+{
+    struct clip_model_config *c = &d->config;
+    const struct clip_timm_tower *known = clip_timm_like(c);
+    bool timm = layout == CLIP_LAYOUT_TIMM_SIGLIP;
+    c->gelu_tanh = !timm || (known && known->gelu_tanh);
+    c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
+    c->norm_eps = 1e-6;
+    clip_model_description_siglip(d);
+    clip_model_description_unify(d);
+    d->ids.pad = 1;
+    if (timm) d->cleaning = CLIP_TEXT_CANONICALIZE;
+}
+
+/* Heads come from nowhere else when there is only a file of weights, nor does the activation. */
+static clip_status assume(const char *path, struct clip_model_reading *out,
+                          struct clip_error *error)
+{
+    struct clip_model_description *d = &out->description;
+    bool theirs = out->from.layout == CLIP_LAYOUT_HUGGINGFACE;
+    const char *beside = theirs ? "config.json" : "open_clip_config.json";
+    clip_status status = clip_model_description_infer(&out->from, path, d, error);
+    if (status != CLIP_OK) return status;
+    if (d->config.vision_width % 64 != 0 || d->config.text_width % 64 != 0) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the file does not say how many attention heads the model has; put "
+                         "its %s beside it", path, beside);
+    }
+    bool siglip = d->config.siglip;
+    d->config.quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
+    if (siglip) assume_siglip(d, out->from.layout);
+    if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
+    if (theirs) {
+        d->cleaning = CLIP_TEXT_HUGGINGFACE;
+        d->preprocess.floor_crop = !siglip;
+        if (!siglip) d->ids.pad = d->config.vocab_size - 1;
+    }
+    clip_warn("%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
+              "beside it would say", path, (long long)d->config.vision_heads,
+              (long long)d->config.text_heads, clip_model_activation(&d->config),
+              siglip                 ? ""
+              : d->config.quick_gelu ? " (not GELU)"
+                                     : " (not QuickGELU)",
+              siglip ? "SigLIP's" : "CLIP's", beside);
+    return CLIP_OK;
+}
+
+/* Whatever preset describes it: OpenAI's weights were trained with QuickGELU. */
+static void correct_activation(const char *weights, const char *config,
+                               struct clip_model_description *d)
+{
+    if (d->config.quick_gelu) return;
+    d->config.quick_gelu = true;
+    d->config.gelu_tanh = d->config.text_gelu_tanh = false;
+    clip_warn("%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "
+              "QuickGELU; taking QuickGELU (\"quick_gelu\": true in the description says so too)",
+              config, weights);
+}
+
+static clip_status describe(const struct clip_model_source *source, struct clip_model_reading *out,
+                            struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_bundle_text *own = clip_bundle_text(&out->bundle, "config");
+    enum clip_model_config_kind kind = source->kind;
+    char *beside = NULL;
+    if (kind == CLIP_CONFIG_NONE && own) {
+        if (out->from.layout != CLIP_LAYOUT_GGUF) out->format = NULL; /* clip_export's */
+        return clip_model_description_parse(own->value, own->size, source->weights,
+                                            &out->description, error);
+    }
+    if (kind == CLIP_CONFIG_NONE && !is_openai(out)) {
+        CLIP_TRY(find_beside(source, out->from.layout, &beside, &kind, error));
+    }
+    if (kind == CLIP_CONFIG_NONE) {
+        CLIP_TRY(assume(source->weights, out, error));
+    } else {
+        const char *config = beside ? beside : source->config;
+        CLIP_TRY(parse_config(config, kind, &out->description, error));
+        if (is_openai(out)) correct_activation(source->weights, config, &out->description);
+    }
+    if (kind == CLIP_CONFIG_HUGGINGFACE) {
+        CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
+    }
+out:
+    free(beside);
+    return status;
+}
+
+clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
+                                   struct clip_model_reading *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *path = source->weights;
+    *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}};
+    if (clip_path_has_suffix(path, ".index.json")) {
+        CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
+    } else if (!clip_path_has_suffix(path, ".safetensors")
+               && (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5"))) {
+        CLIP_TRY(read_native(path, raw, out, error));
+    } else {
+        CLIP_TRY(read_file(path, &out->bundle, error));
+    }
+    if (*out->from.prefix == '\0') { /* not a native file */
+        CLIP_TRY(find_names(path, out, error));
+        out->format = is_openai(out) ? "OpenAI" : clip_layout_name(out->from.layout);
+        CLIP_TRY(describe(source, out, error));
+    }
+    CLIP_TRY(clip_model_description_check(&out->description, &out->from, path, error));
+out:
+    if (status != CLIP_OK) clip_model_reading_release(out);
+    return status;
+}

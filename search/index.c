@@ -1,0 +1,97 @@
+#include "search/index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/model_file.h"
+
+void clip_index_release(struct clip_index *index)
+{
+    for (int64_t i = 0; i < index->segment_count; i++)
+        clip_index_segment_release(&index->segments[i]);
+    free(index->segments);
+    free(index->model);
+    free(index->model_checksum);
+    free(index->base);
+    clip_arena_release(&index->arena);
+    *index = (struct clip_index){0};
+}
+
+static clip_status open_once(struct clip_index *out, const char *path, bool known,
+                             struct clip_error *error)
+{
+    clip_status status;
+    char *folder = NULL;
+    CLIP_TRY(clip_index_list_read(out, path, error));
+    folder = clip_index_folder(path, error);
+    if (folder == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    for (int64_t i = 0; i < out->segment_count; i++)
+        CLIP_TRY(clip_index_segment_open(out, &out->segments[i], folder, known, error));
+out:
+    free(folder);
+    if (status != CLIP_OK) clip_index_release(out);
+    return status;
+}
+
+/* Another process may have put the index together anew between its list and a segment that the old
+ * list names; then the new list is there. */
+static clip_status open_index(struct clip_index *out, const char *path, bool known,
+                              struct clip_error *error)
+{
+    clip_status status = CLIP_ERR_NOT_FOUND;
+    for (int tries = 0; tries < 3 && status == CLIP_ERR_NOT_FOUND; tries++) {
+        status = open_once(out, path, known, error);
+        if (status == CLIP_ERR_NOT_FOUND && !clip_path_exists(path)) break;
+    }
+    return status;
+}
+
+clip_status clip_index_open(struct clip_index *out, const char *path, struct clip_error *error)
+{
+    return open_index(out, path, true, error);
+}
+
+clip_status clip_index_verify(const char *path, struct clip_error *error)
+{
+    struct clip_index index;
+    clip_status status = open_index(&index, path, false, error);
+    if (status == CLIP_OK) clip_index_release(&index);
+    return status;
+}
+
+clip_status clip_index_check(const struct clip_index *index, const struct clip_embedder *embedder,
+                             const char *path, struct clip_error *error)
+{
+    const struct clip_model_file *file = clip_embedder_file(embedder);
+    if (clip_embedder_dim(embedder) == index->dim &&
+        strcmp(file->checksum, index->model_checksum) == 0)
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s was made with other weights (%s) than those of %s now; use that model, "
+                     "make the index anew under another name, or start it over with index --force",
+                     path, index->model, clip_embedder_source(embedder));
+}
+
+const struct clip_index_segment *clip_index_segment_of(const struct clip_index *index,
+                                                       int64_t number)
+{
+    int64_t low = 0, high = index->segment_count - 1;
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (index->segments[middle].first <= number) low = middle;
+        else high = middle - 1;
+    }
+    return &index->segments[low];
+}
+
+const char *clip_index_name(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->names[number - s->first];
+}
+
+bool clip_index_is_removed(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->removed[number - s->first];
+}

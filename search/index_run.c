@@ -1,0 +1,250 @@
+#include "search/index_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "formats/model_file.h"
+
+/* ---- contents: the rows that hold a content, by its hash ----------------------------------- */
+
+struct contents {
+    int64_t *hashes, *rows; /* [slots]; row -1: empty */
+    int64_t slots, count;
+};
+
+static void put_content(struct contents *c, int64_t hash, int64_t row)
+{
+    int64_t mask = c->slots - 1, i = hash & mask;
+    while (c->rows[i] >= 0 && c->hashes[i] != hash) i = (i + 1) & mask;
+    c->count += c->rows[i] < 0;
+    c->hashes[i] = hash;
+    c->rows[i] = row;
+}
+
+/* Room for `more` further contents. */
+static clip_status grow_contents(struct contents *c, int64_t more, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct contents old = *c;
+    int64_t slots = c->slots > 0 ? c->slots : 1024;
+    while (slots < 2 * (c->count + more)) slots *= 2;
+    if (slots == c->slots) return CLIP_OK;
+    *c = (struct contents){.slots = slots};
+    CLIP_NEW(c->hashes, slots);
+    CLIP_NEW(c->rows, slots);
+    memset(c->rows, -1, (size_t)slots * sizeof *c->rows);
+    for (int64_t i = 0; i < old.slots; i++)
+        if (old.rows[i] >= 0) put_content(c, old.hashes[i], old.rows[i]);
+out:
+    free(old.hashes);
+    free(old.rows);
+    return status;
+}
+
+int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
+{
+    const struct contents *c = u->contents;
+    if (c->slots == 0) return -1;
+    int64_t mask = c->slots - 1, i = hash & mask;
+    while (c->rows[i] >= 0 && c->hashes[i] != hash) i = (i + 1) & mask;
+    return c->rows[i];
+}
+
+/* ---- opening and closing ------------------------------------------------------------------- */
+
+/* The rows from `first` on become known by name and content. */
+clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t found;
+    for (int64_t k = 0; k < u->index.segment_count; k++) {
+        const struct clip_index_segment *s = &u->index.segments[k];
+        if (s->first < first) continue;
+        if (s->hashes != NULL) CLIP_TRY(grow_contents(u->contents, s->count, error));
+        for (int64_t i = 0; i < s->count; i++) {
+            if (s->hashes != NULL) put_content(u->contents, s->hashes[i], s->first + i);
+            if (s->removed[i]) continue;
+            CLIP_TRY(clip_name_set_add(&u->names, s->names[i], s->first + i, &found, error));
+            if (found != s->first + i && first == 0)
+                CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
+                                   "%s holds \"%s\" twice; the index was damaged: make it anew",
+                                   u->path, s->names[i]));
+        }
+    }
+out:
+    return status;
+}
+
+static bool is_listed(const struct clip_index *index, const char *file)
+{
+    for (int64_t i = 0; i < index->segment_count; i++)
+        if (strcmp(index->segments[i].file, file) == 0) return true;
+    return false;
+}
+
+/* Removes FOLDER/NAME for each name that begins with `start` and that the list (where there is one
+ * to ask) does not name. What cannot be removed stays: it is in nobody's way. */
+static clip_status sweep_folder(const char *folder, const char *start,
+                                const struct clip_index *list, struct clip_error *error)
+{
+    struct clip_names names;
+    clip_status status = clip_folder_list(folder, &names, error);
+    if (status != CLIP_OK) return status;
+    for (int64_t i = 0; i < names.count; i++) {
+        if (strncmp(names.names[i], start, strlen(start)) != 0) continue;
+        if (list != NULL && is_listed(list, names.names[i])) continue;
+        char *path = clip_path_join(folder, names.names[i], error);
+        if (path != NULL) unlink(path);
+        free(path);
+    }
+    clip_names_release(&names);
+    return CLIP_OK;
+}
+
+/* What a run that was killed left behind: segments that no list names, and temporary files. */
+static clip_status sweep(const struct clip_index_run *u, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_buffer start = {0};
+    char *beside = clip_path_folder(u->path, error);
+    if (beside == NULL) return CLIP_ERR_MEMORY;
+    CLIP_TRY(sweep_folder(u->folder, "seg_", &u->index, error));
+    CLIP_TRY(sweep_folder(u->folder, ".seg_", NULL, error));
+    CLIP_TRY(clip_buffer_printf(&start, error, ".%.200s.tmp-", clip_path_name(u->path)));
+    CLIP_TRY(sweep_folder(beside, start.data, NULL, error));
+out:
+    clip_buffer_release(&start);
+    free(beside);
+    return status;
+}
+
+void clip_index_run_close(struct clip_index_run *u)
+{
+    clip_index_release(&u->index);
+    clip_name_set_release(&u->names);
+    if (u->contents != NULL) {
+        free(u->contents->hashes);
+        free(u->contents->rows);
+    }
+    free(u->contents);
+    free(u->folder);
+    clip_lock_release(&u->lock);
+}
+
+/* An empty index of this embedder's rows. `next` goes on, so that no segment's name comes twice. */
+static clip_status start_index(struct clip_index_run *u, bool texts, int64_t next,
+                               struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_index *index = &u->index;
+    const char *source = clip_embedder_source(u->embedder);
+    char *absolute = realpath(source, NULL), *here = getcwd(NULL, 0);
+    clip_index_release(index);
+    *index = (struct clip_index){
+        .texts = texts, .dim = clip_embedder_dim(u->embedder), .next = next};
+    if (u->options->precision != NULL)
+        CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
+    index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;
+    index->model = clip_string_copy(absolute != NULL ? absolute : source, error);
+    index->model_checksum =
+        clip_string_copy(clip_embedder_file(u->embedder)->checksum, error);
+    index->base = clip_string_copy(here != NULL ? here : ".", error);
+    if (index->model == NULL || index->model_checksum == NULL || index->base == NULL)
+        status = CLIP_ERR_MEMORY;
+    u->fresh = true;
+out:
+    free(absolute);
+    free(here);
+    return status;
+}
+
+/* CLIP_ERR_DATA where this run's rows cannot go into the index that is there. */
+static clip_status check_fits(const struct clip_index_run *u, bool texts, struct clip_error *error)
+{
+    const char *wanted = u->options->precision;
+    const char *has = clip_index_precision_name(u->index.precision);
+    if (u->index.texts != texts)
+        return clip_fail(error, CLIP_ERR_DATA, "%s is an index of %s; choose another --output",
+                         u->path, u->index.texts ? "texts" : "pictures");
+    if (wanted != NULL && strcmp(wanted, has) != 0)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s holds %s rows, not %s; clip_search compact changes them, and index "
+                         "--force starts over", u->path, has, wanted);
+    return clip_index_check(&u->index, u->embedder, u->path, error);
+}
+
+/* Takes the lock. The index's folder is made beside where the index is to be; the folder that both
+ * lie in has to be there. */
+clip_status clip_index_run_lock(struct clip_index_run *u, struct clip_error *error)
+{
+    clip_status status;
+    char *beside = clip_path_folder(u->path, error);
+    u->lock = -1;
+    u->folder = clip_index_folder(u->path, error);
+    if (u->folder == NULL || beside == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    if (!clip_path_is_folder(beside))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
+                           "%s: there is no folder %s; make it or give another path", u->path,
+                           beside));
+    CLIP_TRY(clip_folder_create(u->folder, error));
+    CLIP_TRY(clip_lock_acquire(u->folder, "lock", &u->lock, error));
+out:
+    free(beside);
+    return status;
+}
+
+clip_status clip_index_run_open(struct clip_index_run *u, bool texts, struct clip_error *error)
+{
+    clip_status status;
+    *u->changes = (struct clip_index_changes){0};
+    CLIP_TRY(clip_index_run_lock(u, error));
+    CLIP_NEW(u->contents, 1);
+    if (!clip_path_exists(u->path)) {
+        CLIP_TRY(start_index(u, texts, 1, error));
+    } else {
+        CLIP_TRY(clip_index_open(&u->index, u->path, error));
+        status = check_fits(u, texts, error);
+        if (status != CLIP_OK && !u->options->force) goto out;
+        if (status != CLIP_OK) CLIP_TRY(start_index(u, texts, u->index.next, error));
+    }
+    if (!u->fresh) CLIP_TRY(sweep(u, error));
+    CLIP_TRY(clip_index_run_note(u, 0, error));
+out:
+    return status;
+}
+
+/* The list as it is now becomes the index. An index that was started over leaves old segments,
+ * which are nobody's from here on. */
+clip_status clip_index_run_commit(struct clip_index_run *u, struct clip_error *error)
+{
+    clip_status status = clip_index_list_write(&u->index, u->path, error);
+    if (status == CLIP_OK && u->fresh) status = sweep(u, error);
+    u->fresh = false;
+    return status;
+}
+
+void clip_index_mark_removed(struct clip_index *index, int64_t row)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, row);
+    index->live -= !s->removed[row - s->first];
+    s->removed[row - s->first] = true;
+}
+
+void clip_index_run_finish(struct clip_index_run *u)
+{
+    u->changes->count = u->index.live;
+    u->changes->segments = u->index.segment_count;
+}
+
+int64_t clip_index_run_rows(const struct clip_index_options *options, int64_t usual)
+{
+    return options->segment_rows > 0 ? options->segment_rows : usual;
+}
+
+clip_status clip_index_run_not_empty(const struct clip_index_run *u, struct clip_error *error)
+{
+    if (u->index.count > 0 || !u->fresh) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA, "there is nothing that can be read, so no index");
+}

@@ -1,0 +1,349 @@
+#include "search/index_update.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/progress.h"
+#include "search/index_run.h"
+#include "embed/images.h"
+#include "embed/texts.h"
+
+/* ---- pictures ------------------------------------------------------------------------------ */
+
+struct batch { /* pictures on their way into one segment */
+    struct clip_index_run *update;
+    const struct clip_pictures *pictures;
+    int64_t capacity;
+    int64_t *which;  /* [capacity] numbers in `pictures`, */
+    int64_t *old;    /* the row that the name has now, or -1 */
+    float *rows;     /* [capacity,dim] */
+    bool *good, *known; /* read; its content was in the index */
+    int64_t *sizes, *times, *hashes;
+    const char **names;
+    struct clip_pictures_watch watch;
+};
+
+static void release_batch(struct batch *b)
+{
+    free(b->which);
+    free(b->old);
+    free(b->rows);
+    free(b->good);
+    free(b->known);
+    free(b->sizes);
+    free(b->times);
+    free(b->hashes);
+    free(b->names);
+}
+
+static clip_status make_batch(struct batch *b, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t n = b->capacity, floats;
+    if (!clip_mul_i64(n, b->update->index.dim, &floats)) floats = -1;
+    CLIP_NEW(b->which, n);
+    CLIP_NEW(b->old, n);
+    CLIP_NEW(b->rows, floats);
+    CLIP_NEW(b->good, n);
+    CLIP_NEW(b->known, n);
+    CLIP_NEW(b->sizes, n);
+    CLIP_NEW(b->times, n);
+    CLIP_NEW(b->hashes, n);
+    CLIP_NEW(b->names, n);
+out:
+    return status;
+}
+
+/* Has this content been embedded already, under whatever name? */
+static bool is_known(void *context, int64_t k, const struct clip_buffer *bytes, float *row)
+{
+    struct batch *b = context;
+    b->hashes[k] = (int64_t)clip_hash64(bytes->data, bytes->size);
+    int64_t found = clip_index_run_content(b->update, b->hashes[k]);
+    b->known[k] = found >= 0;
+    if (b->known[k]) clip_index_row(&b->update->index, found, row);
+    return b->known[k];
+}
+
+/* The first `done` pictures of the batch become a segment; rows that they replace are marked. */
+static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_index_run *u = b->update;
+    int64_t dim = u->index.dim, kept = 0, first = u->index.count;
+    bool marked = false;
+    for (int64_t i = 0; i < done; i++) {
+        if (b->old[i] >= 0) clip_index_mark_removed(&u->index, b->old[i]);
+        marked = marked || b->old[i] >= 0;
+        if (!b->good[i]) {
+            u->changes->removed += b->old[i] >= 0;
+            continue;
+        }
+        bool same = b->old[i] >= 0 && clip_index_segment_of(&u->index, b->old[i])
+            ->hashes[b->old[i] - clip_index_segment_of(&u->index, b->old[i])->first] ==
+            b->hashes[i];
+        u->changes->added += b->old[i] < 0;
+        u->changes->changed += b->old[i] >= 0 && !same;
+        u->changes->unchanged += same;
+        u->changes->embedded += !b->known[i];
+        memmove(b->rows + kept * dim, b->rows + i * dim, (size_t)dim * sizeof *b->rows);
+        b->names[kept] = clip_pictures_name(b->pictures, b->which[i]);
+        b->sizes[kept] = b->sizes[i];
+        b->times[kept] = b->times[i];
+        b->hashes[kept++] = b->hashes[i];
+    }
+    const struct clip_index_rows rows = {
+        kept, b->rows, b->names, b->sizes, b->times, b->hashes};
+    if (kept > 0) CLIP_TRY(clip_index_seal(&u->index, u->folder, &rows, error));
+    if (kept > 0 || marked) CLIP_TRY(clip_index_run_commit(u, error));
+    CLIP_TRY(clip_index_run_note(u, first, error));
+out:
+    return status;
+}
+
+/* Embeds the batch's n pictures and seals them; after a signal, those that were done. */
+static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *error)
+{
+    struct clip_index_run *u = b->update;
+    int64_t bad = 0;
+    struct clip_error sealing;
+    b->watch.done = 0;
+    clip_status status = clip_pictures_embed_watched(
+        b->pictures, u->embedder, b->which, n, CLIP_UNIT, u->options->quiet, b->rows, b->good,
+        &bad, &b->watch, error);
+    u->changes->skipped += bad;
+    b->watch.before += n;
+    clip_status sealed = seal_batch(b, b->watch.done, &sealing);
+    if (status != CLIP_OK || sealed == CLIP_OK) return status;
+    *error = sealing;
+    return sealed;
+}
+
+/* A picture whose file is as it was when it was embedded. */
+static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t size, int64_t time)
+{
+    if (row < 0 || size < 0) return false;
+    const struct clip_index_segment *s = clip_index_segment_of(index, row);
+    return s->sizes[row - s->first] == size && s->times[row - s->first] == time;
+}
+
+/* Embeds what is new or may have changed, segment by segment. pending[i]: it is to be looked at. */
+static clip_status take_pictures(struct batch *b, const bool *pending, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t n = 0, count = b->pictures->count;
+    for (int64_t i = 0; i < count; i++) {
+        if (pending[i]) {
+            b->which[n] = i;
+            clip_pictures_stat(b->pictures, i, &b->sizes[n], &b->times[n]);
+            b->old[n++] = clip_name_set_find(&b->update->names, clip_pictures_name(b->pictures, i));
+        }
+        if (n == b->capacity || (n > 0 && i == count - 1)) {
+            CLIP_TRY(embed_batch(b, n, error));
+            n = 0;
+        }
+    }
+out:
+    return status;
+}
+
+/* Does the name lie in one of the arguments that are folders or tars? */
+static bool is_covered(const char *name, const char *const *arguments, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        size_t length = strlen(arguments[i]);
+        while (length > 1 && arguments[i][length - 1] == '/') length--;
+        bool holds =
+            clip_path_is_folder(arguments[i]) || clip_path_has_suffix(arguments[i], ".tar");
+        if (!holds || strncmp(name, arguments[i], length) != 0) continue;
+        if (name[length] == '/' || arguments[i][length - 1] == '/') return true;
+    }
+    return false;
+}
+
+/* Marks the rows of pictures that were in the given places and are not there any more. */
+static clip_status mark_gone(struct clip_index_run *u, const struct clip_pictures *pictures,
+                             const char *const *arguments, int64_t n, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_name_set given = {0};
+    int64_t before = u->changes->removed, found;
+    for (int64_t i = 0; i < pictures->count; i++)
+        CLIP_TRY(clip_name_set_add(&given, clip_pictures_name(pictures, i), i, &found, error));
+    for (int64_t k = 0; k < u->index.segment_count; k++) {
+        const struct clip_index_segment *s = &u->index.segments[k];
+        for (int64_t i = 0; i < s->count; i++) {
+            if (s->removed[i] || clip_name_set_find(&given, s->names[i]) >= 0) continue;
+            if (!is_covered(s->names[i], arguments, n)) continue;
+            clip_index_mark_removed(&u->index, s->first + i);
+            u->changes->removed++;
+        }
+    }
+    if (u->changes->removed > before) status = clip_index_run_commit(u, error);
+out:
+    clip_name_set_release(&given);
+    return status;
+}
+
+/* Relative names count from one folder, the index's base. */
+static clip_status check_base(const struct clip_index_run *u, const struct clip_pictures *pictures,
+                              struct clip_error *error)
+{
+    char *here = getcwd(NULL, 0);
+    bool same = here == NULL || strcmp(here, u->index.base) == 0;
+    free(here);
+    for (int64_t i = 0; i < pictures->count && !same; i++)
+        if (clip_pictures_name(pictures, i)[0] != '/')
+            return clip_fail(error, CLIP_ERR_DATA,
+                             "%s counts relative paths from %s, where it was begun; run this "
+                             "there, or give absolute paths", u->path, u->index.base);
+    return CLIP_OK;
+}
+
+static clip_status update_pictures(struct clip_index_run *u, const struct clip_pictures *pictures,
+                                   struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t *first = NULL, waiting = 0;
+    bool *pending = NULL;
+    struct clip_progress progress;
+    struct batch batch = {.update = u, .pictures = pictures};
+    CLIP_NEW(first, pictures->count);
+    CLIP_NEW(pending, pictures->count);
+    CLIP_TRY(check_base(u, pictures, error));
+    CLIP_TRY(clip_pictures_unique(pictures, first, error));
+    for (int64_t i = 0; i < pictures->count; i++) {
+        int64_t size, time;
+        if (first[i] != i) continue;
+        clip_pictures_stat(pictures, i, &size, &time);
+        int64_t row = clip_name_set_find(&u->names, clip_pictures_name(pictures, i));
+        pending[i] = !is_unchanged(&u->index, row, size, time);
+        waiting += pending[i];
+        u->changes->unchanged += !pending[i];
+    }
+    batch.capacity = clip_index_run_rows(u->options, CLIP_INDEX_SEGMENT);
+    if (batch.capacity > waiting) batch.capacity = waiting > 0 ? waiting : 1;
+    CLIP_TRY(make_batch(&batch, error));
+    clip_progress_start(&progress, "embedding", "pictures", 0, waiting, u->options->quiet);
+    batch.watch = (struct clip_pictures_watch){
+        .known = is_known, .context = &batch, .stop = u->options->stop, .progress = &progress};
+    status = take_pictures(&batch, pending, error);
+    clip_progress_end(&progress);
+out:
+    release_batch(&batch);
+    free(first);
+    free(pending);
+    return status;
+}
+
+clip_status clip_index_update_pictures(const char *path, const struct clip_embedder *embedder,
+                                       const char *const *arguments, int64_t n,
+                                       const struct clip_index_options *options,
+                                       struct clip_index_changes *changes,
+                                       struct clip_error *error)
+{
+    clip_status status;
+    struct clip_pictures pictures = {0};
+    struct clip_index_run u = {.path = path, .lock = -1, .embedder = embedder, .options = options,
+                       .changes = changes};
+    *changes = (struct clip_index_changes){0};
+    CLIP_TRY(clip_pictures_open(&pictures, arguments, n, error));
+    CLIP_TRY(clip_index_run_open(&u, false, error));
+    status = update_pictures(&u, &pictures, error);
+    if (status == CLIP_OK) status = mark_gone(&u, &pictures, arguments, n, error);
+    clip_index_run_finish(&u);
+    if (status == CLIP_OK) status = clip_index_run_not_empty(&u, error);
+out:
+    clip_pictures_release(&pictures);
+    clip_index_run_close(&u);
+    return status;
+}
+
+/* ---- texts --------------------------------------------------------------------------------- */
+
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\r\n\v\f")] == '\0';
+}
+
+/* The texts that are not there yet, once each. Empty ones are none, and of spaces one hears. */
+static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
+                                const char **fresh, int64_t *count, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_name_set set = {0};
+    int64_t found, blank = 0, first = 0;
+    *count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (is_blank(texts[i])) {
+            if (texts[i][0] != '\0' && blank++ == 0) first = i + 1;
+            continue;
+        }
+        CLIP_TRY(clip_name_set_add(&set, texts[i], i, &found, error));
+        if (found != i) continue;
+        if (clip_name_set_find(&u->names, texts[i]) < 0) fresh[(*count)++] = texts[i];
+        else u->changes->unchanged++;
+    }
+    if (blank > 0)
+        clip_warn("%lld texts are only spaces and are not indexed; the first is text %lld",
+                  (long long)blank, (long long)first);
+out:
+    clip_name_set_release(&set);
+    return status;
+}
+
+static clip_status update_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
+                                struct clip_error *error)
+{
+    clip_status status;
+    const char **fresh = NULL;
+    float *rows = NULL;
+    int64_t count, cut = 0, dim = u->index.dim;
+    int64_t step = clip_index_run_rows(u->options, 16 * (int64_t)CLIP_INDEX_SEGMENT);
+    struct clip_progress progress;
+    clip_progress_start(&progress, "embedding", "texts", 0, 0, u->options->quiet);
+    CLIP_NEW(fresh, n);
+    CLIP_TRY(choose_texts(u, texts, n, fresh, &count, error));
+    progress.total = count;
+    CLIP_NEW(rows, (step < count ? step : count) * dim);
+    for (int64_t i = 0; i < count; i += step) {
+        int64_t b = count - i < step ? count - i : step, cut_here = 0;
+        if (u->options->stop != NULL && *u->options->stop != 0)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
+        CLIP_TRY(clip_texts_embed(u->embedder, fresh + i, b, CLIP_UNIT, true, rows, &cut_here,
+                                  error));
+        const struct clip_index_rows segment = {.count = b, .rows = rows, .names = fresh + i};
+        CLIP_TRY(clip_index_seal(&u->index, u->folder, &segment, error));
+        CLIP_TRY(clip_index_run_commit(u, error));
+        cut += cut_here;
+        u->changes->added += b;
+        u->changes->embedded += b;
+        clip_progress_update(&progress, i + b, NULL);
+    }
+out:
+    clip_progress_end(&progress);
+    if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
+    free(fresh);
+    free(rows);
+    return status;
+}
+
+clip_status clip_index_update_texts(const char *path, const struct clip_embedder *embedder,
+                                    const char *const *texts, int64_t n,
+                                    const struct clip_index_options *options,
+                                    struct clip_index_changes *changes, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_index_run u = {.path = path, .lock = -1, .embedder = embedder, .options = options,
+                       .changes = changes};
+    CLIP_TRY(clip_index_run_open(&u, true, error));
+    status = update_texts(&u, texts, n, error);
+    clip_index_run_finish(&u);
+    if (status == CLIP_OK) status = clip_index_run_not_empty(&u, error);
+out:
+    clip_index_run_close(&u);
+    return status;
+}
