@@ -41,7 +41,7 @@ UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image/image_webp_none.c,da
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
-	data/image/image_small_png.c data/image/image_small_jpeg.c)
+	data/image/image_small_png.c,data/image/image_small_jpeg.c)
 # clip_search serve: what it needs beyond the library is linked into it alone.
 HTTP ?= $(if $(call has,libmicrohttpd),microhttpd,none)
 UNUSED_SERVE = $(if $(filter none,$(HTTP)),serve/http_microhttpd.c,serve/http_none.c)
@@ -130,7 +130,7 @@ $(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
 $(BUILD)/obj/kernels/gemm_amx.o: DEFINES = $(MARCH_avx512) -mamx-tile -mamx-bf16
 # stb_image counts on signed sums that wrap.
 $(BUILD)/obj/data/image/stb_image.o: DEFINES = -fwrapv
-$(BUILD)/obj/tools/cli.o $(BUILD)/obj/embed/compare.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
+$(BUILD)/obj/tools/cli.o $(BUILD)/obj/core/version.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,10 +1,7 @@
 #include "bench/bench.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "core/progress.h"
 #include "core/threads.h"
@@ -58,19 +55,4 @@ double clip_bench_peak_flops(bool bf16)
         rates[k] = total / seconds;
     }
     return high_rate(rates);
-}
-
-int64_t clip_bench_peak_rss(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
-}
-
-int64_t clip_bench_rss(void)
-{
-    long long pages = -1;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file != NULL && fscanf(file, "%*d %lld", &pages) != 1) pages = -1;
-    if (file != NULL) fclose(file);
-    return pages >= 0 ? pages * sysconf(_SC_PAGESIZE) : clip_bench_peak_rss();
 }

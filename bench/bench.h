@@ -10,7 +10,5 @@
  * on bfloat16 pairs: the best but one of seven rounds. */
 double clip_bench_peak_flops(bool bf16);
 double clip_bench_median(const double *values, int64_t n, double *room /* [n] */);
-int64_t clip_bench_peak_rss(void); /* most bytes of memory this process had so far */
-int64_t clip_bench_rss(void);      /* those it has now; the most where the system says nothing */
 
 #endif

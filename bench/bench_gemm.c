@@ -18,31 +18,7 @@ struct matrices {
     uint16_t *x_bf16, *y_bf16;
 };
 
-int64_t clip_bench_products(const struct clip_model_config *c, int64_t batch_size, int64_t tokens,
-                            struct clip_bench_product *products)
-{
-    int64_t grid = c->image_size / c->patch_size, patches = batch_size * grid * grid;
-    int64_t rows = patches + batch_size, v = c->vision_width, t = c->text_width;
-    int64_t v_hidden = (int64_t)((double)v * c->vision_mlp_ratio);
-    int64_t t_hidden = (int64_t)((double)t * c->text_mlp_ratio);
-    int64_t pixels = 3 * c->patch_size * c->patch_size;
-    const struct clip_bench_product list[] = {
-        {.name = "patch_embed", patches, v, pixels, 1},
-        {.name = "vision in_proj", rows, 3 * v, v, c->vision_layers},
-        {.name = "vision out_proj", rows, v, v, c->vision_layers},
-        {.name = "vision c_fc", rows, v_hidden, v, c->vision_layers},
-        {.name = "vision c_proj", rows, v, v_hidden, c->vision_layers},
-        {.name = "text in_proj", tokens, 3 * t, t, c->text_layers},
-        {.name = "text out_proj", tokens, t, t, c->text_layers},
-        {.name = "text c_fc", tokens, t_hidden, t, c->text_layers},
-        {.name = "text c_proj", tokens, t, t_hidden, c->text_layers},
-        {.name = "logits", batch_size, batch_size, c->embed_dim, 1},
-    };
-    memcpy(products, list, sizeof list);
-    return sizeof list / sizeof *list;
-}
-
-static struct clip_gemm forward(const struct clip_bench_product *p, const struct matrices *m,
+static struct clip_gemm forward(const struct clip_model_product *p, const struct matrices *m,
                                 bool bf16)
 {
     return (struct clip_gemm){
@@ -52,14 +28,14 @@ static struct clip_gemm forward(const struct clip_bench_product *p, const struct
         .c = {bf16 ? (void *)m->y_bf16 : m->dx, p->width, bf16}};
 }
 
-static struct clip_gemm dx(const struct clip_bench_product *p, const struct matrices *m, bool bf16)
+static struct clip_gemm dx(const struct clip_model_product *p, const struct matrices *m, bool bf16)
 {
     return (struct clip_gemm){
         .m = p->rows, .n = p->depth, .k = p->width, .alpha = 1, .multiply_bf16 = bf16,
         .a = {m->dy, p->width}, .b = {m->w, p->depth}, .c = {m->dx, p->depth}};
 }
 
-static struct clip_gemm dw(const struct clip_bench_product *p, const struct matrices *m, bool bf16)
+static struct clip_gemm dw(const struct clip_model_product *p, const struct matrices *m, bool bf16)
 {
     return (struct clip_gemm){
         .m = p->width, .n = p->depth, .k = p->rows, .alpha = 1, .multiply_bf16 = bf16,
@@ -94,14 +70,14 @@ static void measure(struct clip_bench_gemm_result *r, const struct matrices *m,
     double flops = 0, seconds = 0;
     for (int64_t i = 0; i < r->count; i++) {
         struct clip_bench_product *p = &r->products[i];
-        struct clip_gemm products[3] = {forward(p, m, o->bf16), dx(p, m, o->bf16),
-                                        dw(p, m, o->bf16)};
+        struct clip_gemm products[3] = {forward(&p->of, m, o->bf16), dx(&p->of, m, o->bf16),
+                                        dw(&p->of, m, o->bf16)};
         double *rates[3] = {&p->forward, &p->dx, &p->dw};
-        double each = 2.0 * (double)p->rows * (double)p->width * (double)p->depth;
+        double each = 2.0 * (double)p->of.rows * (double)p->of.width * (double)p->of.depth;
         for (int k = 0; k < 3; k++) {
             *rates[k] = rate(&products[k], o->seconds);
-            flops += (double)p->calls * each;
-            seconds += (double)p->calls * each / *rates[k];
+            flops += (double)p->of.calls * each;
+            seconds += (double)p->of.calls * each / *rates[k];
         }
     }
     r->flops_per_second = flops / seconds;
@@ -117,12 +93,14 @@ clip_status clip_bench_gemm(const struct clip_model_config *config,
     struct matrices m = {0};
     int64_t x = 0, y = 0, w = 0;
     *r = (struct clip_bench_gemm_result){0};
-    r->count = clip_bench_products(config, o->batch_size, o->tokens, r->products);
+    struct clip_model_product list[CLIP_MODEL_PRODUCTS];
+    r->count = clip_model_products(config, o->batch_size, o->tokens, list);
+    for (int64_t i = 0; i < r->count; i++) r->products[i].of = list[i];
     for (int64_t i = 0; i < r->count; i++) {
         const struct clip_bench_product *p = &r->products[i];
-        x = larger(x, p->rows * p->depth);
-        y = larger(y, p->rows * p->width);
-        w = larger(w, p->width * p->depth);
+        x = larger(x, p->of.rows * p->of.depth);
+        y = larger(y, p->of.rows * p->of.width);
+        w = larger(w, p->of.width * p->of.depth);
     }
     CLIP_NEW(m.x, x);
     CLIP_NEW(m.w, w);

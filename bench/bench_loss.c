@@ -98,7 +98,7 @@ clip_status clip_bench_loss(int64_t pairs, int64_t dim, int64_t runs,
         forward[k] = seconds[0];
         backward[k] = seconds[1];
     }
-    r->peak_rss_bytes = clip_bench_peak_rss();
+    r->peak_rss_bytes = clip_memory_peak_rss();
     r->workspace_bytes = (int64_t)clip_tape_peak(tape);
     r->forward_seconds = clip_bench_median(forward, runs, room);
     r->backward_seconds = clip_bench_median(backward, runs, room);

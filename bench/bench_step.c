@@ -150,7 +150,7 @@ clip_status clip_bench_step(const struct clip_config *config,
     r->flops_per_step = clip_model_flops(&c, o->batch_size, captions.ids.count, true);
     r->flops_per_second = r->flops_per_step / seconds;
     r->tokens_per_caption = (double)captions.ids.count / (double)o->batch_size;
-    r->peak_rss_bytes = clip_bench_peak_rss();
+    r->peak_rss_bytes = clip_memory_peak_rss();
     r->peak_flops_per_second = clip_bench_peak_flops(options.precision == CLIP_BF16);
 out:
     clip_step_free(step);

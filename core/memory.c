@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum { LARGE_PAGE = 2 << 20, LARGE_ARRAY = 16 << 20 };
 
@@ -229,4 +231,19 @@ void clip_arena_release(struct clip_arena *arena)
         block = next;
     }
     arena->first = NULL;
+}
+
+int64_t clip_memory_peak_rss(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+int64_t clip_memory_rss(void)
+{
+    long long pages = -1;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL && fscanf(file, "%*d %lld", &pages) != 1) pages = -1;
+    if (file != NULL) fclose(file);
+    return pages >= 0 ? pages * sysconf(_SC_PAGESIZE) : clip_memory_peak_rss();
 }

@@ -64,4 +64,9 @@ char *clip_arena_string(struct clip_arena *arena, const char *bytes, size_t n,
 void clip_arena_join(struct clip_arena *arena, struct clip_arena *from);
 void clip_arena_release(struct clip_arena *arena);
 
+/* Bytes of memory this process has now (the most so far where the system does not say), and the
+ * most it had so far. */
+int64_t clip_memory_rss(void);
+int64_t clip_memory_peak_rss(void);
+
 #endif

@@ -1,9 +1,7 @@
-/* Comparing embedded rows: similarity, probabilities of labels; and the library's version. */
+/* Comparing embedded rows: similarity, probabilities of labels. */
 #include <math.h>
 
 #include "embed/embedder.h"
-
-const char *clip_version(void) { return CLIP_VERSION; }
 
 void clip_rows_normalise(float *rows, int64_t n, int64_t dim)
 {

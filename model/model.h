@@ -198,6 +198,17 @@ struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *m
 struct clip_tensor *clip_text_encode(struct clip_tape *t, struct clip_model *model,
                                      struct clip_tensor *tokens, struct clip_tensor *offsets);
 
+/* A product of the step, y [rows,width] = x [rows,depth] w [width,depth]^T, and how many of them. */
+struct clip_model_product {
+    const char *name; /* "vision in_proj" */
+    int64_t rows, width, depth;
+    int64_t calls;
+};
+enum { CLIP_MODEL_PRODUCTS = 12 }; /* room for all of them */
+/* Those of the forward pass of `batch` pairs with `tokens` text tokens in all; how many. */
+int64_t clip_model_products(const struct clip_model_config *config, int64_t batch, int64_t tokens,
+                            struct clip_model_product *products);
+
 /* Multiply-adds count as two. A training step (forward and backward) of `batch` pairs with `tokens`
  * text tokens in all. */
 double clip_model_flops(const struct clip_model_config *config, int64_t batch, int64_t tokens,

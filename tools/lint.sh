@@ -22,32 +22,97 @@ report() {
     fi
 }
 
-product=$(find clip.h core kernels autograd model data optim checkpoints train eval serve tools \
-    -name '*.[ch]' | sort)
+product=$(find clip.h core kernels autograd model optim checkpoints data formats embed eval search \
+    guide train bench serve tools -name '*.[ch]' | sort)
 all="$product $(find tests examples -name '*.[ch]' | sort)"
 
-# tools -> serve -> train -> eval -> {model, optim, data, checkpoints} -> autograd -> kernels ->
-# core: a file includes headers of its own folder and of those below; siblings do not include
-# each other.
+# Each line a rank; a room includes itself and the rooms of the lines above it, never one beside it.
 # The public header, clip.h, includes none, and all may include it.
-# shellcheck disable=SC2086
+rooms='core
+kernels
+autograd
+data/text data/image model optim checkpoints
+formats data/sets data/demo
+embed
+eval search guide
+train
+serve bench
+tools'
 check_includes() {
-    awk '
+    # shellcheck disable=SC2086
+    awk -v rooms="$rooms" '
+        function room(path) {
+            sub(/\/[^\/]*$/, "", path)
+            return path ~ /^autograd\// ? "autograd" : path
+        }
         BEGIN {
-            split("core kernels autograd model eval train serve tools", order, " ")
-            for (i in order) rank[order[i]] = i
-            rank["optim"] = rank["data"] = rank["checkpoints"] = rank["model"]
+            lines = split(rooms, line, "\n")
+            for (i = 1; i <= lines; i++) {
+                n = split(line[i], names, " ")
+                for (j = 1; j <= n; j++) rank[names[j]] = i
+            }
+        }
+        FNR == 1 && FILENAME != "clip.h" && !(room(FILENAME) in rank) {
+            print FILENAME ": " room(FILENAME) "/ is no room"
         }
         /^[ \t]*#[ \t]*include[ \t]*"/ {
             split($0, part, "\"")
             if (part[2] == "clip.h") next
-            n = split(part[2], path, "/")
-            split(FILENAME, mine, "/")
-            if (n < 2 || !(path[1] in rank))
+            mine = room(FILENAME)
+            other = room(part[2])
+            if (!(other in rank))
                 print FILENAME ":" FNR ": \"" part[2] "\": write the path from the root"
-            else if (path[1] != mine[1] && rank[path[1]] >= rank[mine[1]])
-                print FILENAME ":" FNR ": " mine[1] "/ must not include " path[1] "/"
+            else if (other != mine && rank[other] >= rank[mine])
+                print FILENAME ":" FNR ": " mine "/ must not include " other "/"
         }' $product
+}
+
+# Which trade a file follows is seen by its name, and where that does not show, by what it is made of.
+trades='kernels: gemm attention rows pixels
+data/text: tokenizer text html
+data/image: image stb
+data/sets: dataset loader pack packed check
+data/demo: shapes emoji demo
+formats: model description export timm
+embed: embedder embeddings
+search: index search
+guide: guide
+bench: bench
+serve: http catalogue store
+train: trainer config report checkpoint teacher'
+check_rooms() {
+    # shellcheck disable=SC2086
+    printf '%s\n' $product | grep -vE '^(clip\.h|tools/.*)$' | awk -v trades="$trades" '
+        BEGIN {
+            n = split(trades, line, "\n")
+            for (i = 1; i <= n; i++) {
+                split(line[i], half, ": ")
+                words = split(half[2], word, " ")
+                for (j = 1; j <= words; j++) trade[word[j]] = half[1]
+            }
+        }
+        {
+            room = $0
+            sub(/\/[^\/]*$/, "", room)
+            name = $0
+            sub(/.*\//, "", name)
+            sub(/[_.].*/, "", name)
+            # an op bears the name of its formula, and model/ has a configuration of its own
+            if (name in trade && trade[name] != room && room !~ /^(autograd|model)/)
+                print $0 ": a file of this name belongs in " trade[name] "/"
+        }'
+    # shellcheck disable=SC2086
+    grep -lE 'static const struct clip_op [a-z0-9_]+ = ' $product | grep -v '^autograd/' |
+        sed 's/$/: an op belongs in autograd\//'
+    # shellcheck disable=SC2086
+    grep -lE '# *include <(argp|getopt)\.h>' $product | grep -v '^tools/' |
+        sed 's/$/: arguments are read in tools\/ alone/'
+    # shellcheck disable=SC2086
+    grep -lE '# *include <mpi\.h>' $product | grep -v '^core/comm_mpi\.c$' |
+        sed 's/$/: only core\/comm_mpi.c knows MPI/'
+    # shellcheck disable=SC2086
+    grep -lE '# *include <(omp|pthread)\.h>' $product | grep -vE '^(core|serve|kernels)/|^data/sets/loader' |
+        sed 's/$/: threads are started by core\/threads and data\/sets\/loader/'
 }
 
 check_intrinsics() {
@@ -138,6 +203,7 @@ analyse() {
 }
 
 report "who includes whom" check_includes
+report "every file in the room of its trade" check_rooms
 report "intrinsics only in kernels/" check_intrinsics
 report "every op has a gradient check" check_gradients
 report "lines: at most 100 columns, no tabs, nothing left to do" check_lines

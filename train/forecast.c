@@ -6,8 +6,6 @@
 #include "core/threads.h"
 #include "kernels/gemm.h"
 #include "train/advice.h"
-#include "bench/bench.h"
-#include "bench/bench_gemm.h"
 #include "train/setup.h"
 
 enum {
@@ -58,8 +56,8 @@ static int64_t loader_bytes(const struct clip_setup *s)
 /* What the largest product of a step packs, forward and backward. */
 static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t tokens)
 {
-    struct clip_bench_product products[CLIP_BENCH_PRODUCTS];
-    int64_t count = clip_bench_products(&s->model_config, pairs, tokens, products), most = 0;
+    struct clip_model_product products[CLIP_MODEL_PRODUCTS];
+    int64_t count = clip_model_products(&s->model_config, pairs, tokens, products), most = 0;
     for (int64_t i = 0; i < count; i++) {
         const int64_t sizes[] = {products[i].rows, products[i].width, products[i].depth};
         for (int k = 0; k < 3; k++) { /* y, dx, dw: k is each of the three */
@@ -128,10 +126,10 @@ clip_status clip_train_forecast(struct clip_config *config,
     f->activation_bytes = (int64_t)activations;
     /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
     int64_t pairs = pairs_at_once(&s, options->init != NULL);
-    f->peak_bytes = clip_bench_rss() + f->activation_bytes + loader_bytes(&s) +
+    f->peak_bytes = clip_memory_rss() + f->activation_bytes + loader_bytes(&s) +
                     packing_bytes(&s, pairs, (int64_t)(f->tokens_per_caption * (double)pairs)) +
                     THREAD_BYTES * clip_threads_count() + saving_bytes(&s, f->trained);
-    if (f->peak_bytes < clip_bench_peak_rss()) f->peak_bytes = clip_bench_peak_rss();
+    if (f->peak_bytes < clip_memory_peak_rss()) f->peak_bytes = clip_memory_peak_rss();
 out:
     clip_setup_release(&s);
     return status;

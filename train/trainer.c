@@ -7,7 +7,6 @@
 #include "core/json.h"
 #include "core/progress.h"
 #include "train/advice.h"
-#include "bench/bench.h"
 #include "train/checkpoint.h"
 #include "train/run.h"
 #include "train/setup.h"
@@ -487,7 +486,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->best = t.best.metric;
     summary->best_step = t.best_step;
     summary->stopped_early = stops_early(&t);
-    summary->peak_rss_bytes = clip_bench_peak_rss();
+    summary->peak_rss_bytes = clip_memory_peak_rss();
     snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
     if (status == CLIP_OK && isfinite(t.first.metric) && isfinite(t.best.metric) &&
         !is_better(&t, &t.best, &t.first))

@@ -1,0 +1,3 @@
+#include "clip.h"
+
+const char *clip_version(void) { return CLIP_VERSION; }
