@@ -113,8 +113,8 @@ struct clip_picture {
  * status is CLIP_OK for the others); without it such a picture fails the call. */
 clip_status clip_embedder_pictures(const struct clip_embedder *embedder,
                                    const struct clip_picture *pictures, int64_t n,
-                                   enum clip_row_kind kind, float *out,
-                                   struct clip_error *failures, struct clip_error *error);
+                                   enum clip_row_kind kind, float *out, struct clip_error *failures,
+                                   struct clip_error *error);
 
 /* Texts in UTF-8. out [n,E]. *cut (or NULL): how many were longer than the context and were cut.
  * CLIP_ERR_DATA when the model came without a tokenizer or a text is not UTF-8. */

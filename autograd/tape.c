@@ -354,8 +354,7 @@ static void restore(struct clip_tape *t, struct clip_tensor *tensor)
     if (record->value != NULL || t->status != CLIP_OK) return;
     assert(comes_again(tensor));
     restore_inputs(t, tensor->node);
-    record->value =
-        take(t, (size_t)clip_tensor_count(tensor) * clip_dtype_size(tensor->dtype));
+    record->value = take(t, (size_t)clip_tensor_count(tensor) * clip_dtype_size(tensor->dtype));
     if (record->value == NULL) return;
     tensor->data = clip_piece_data(record->value);
     run(t, tensor->node, tensor->node->op->again);
@@ -440,8 +439,7 @@ static void run_segment(struct clip_tape *t, struct clip_node *node)
 /* Runs the backward of `top` and of all before it, down to `end` and without it. */
 static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_node *end)
 {
-    for (struct clip_node *node = top; node != end && t->status == CLIP_OK;
-         node = node->previous) {
+    for (struct clip_node *node = top; node != end && t->status == CLIP_OK; node = node->previous) {
         struct record *record = record_of(node);
         if (node->op == NULL) continue;
         if (record->grad != NULL) {

@@ -48,7 +48,7 @@ struct clip_op {
                         else those that are empty are zeroed before */
     int passes;      /* 1 + the number of an input whose gradient is out's as it is (a residual):
                         where it has none yet, in[i]->grad stays NULL and it gets out's memory */
-    unsigned reads; /* what backward reads: CLIP_READS_INPUT(i) | CLIP_READS_OUTPUT */
+    unsigned reads;  /* what backward reads: CLIP_READS_INPUT(i) | CLIP_READS_OUTPUT */
     /* For an op that costs little beside a multiplication: writes out->data again, the same bits,
      * from the inputs in `reads` and from saved. Its value is then never kept for the backward of
      * others, but computed again when the first of them reads it. NULL: the value is kept. */

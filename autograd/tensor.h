@@ -22,11 +22,11 @@ struct clip_tensor {
     int ndim; /* 0: a scalar */
     int64_t shape[CLIP_MAX_DIMS];
     void *data;
-    float *grad;            /* NULL: none yet, or none wanted */
-    bool needs_grad;        /* backward should reach it */
-    struct clip_node *node; /* the op that made it; NULL for parameters and inputs */
+    float *grad;                      /* NULL: none yet, or none wanted */
+    bool needs_grad;                  /* backward should reach it */
+    struct clip_node *node;           /* the op that made it; NULL for parameters and inputs */
     const struct clip_panels *panels; /* the same numbers packed for products, or NULL */
-    bool grad_empty;        /* nothing stands in grad yet: the first to add to it overwrites it */
+    bool grad_empty; /* nothing stands in grad yet: the first to add to it overwrites it */
 };
 
 size_t clip_dtype_size(enum clip_dtype dtype);

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 
+#include "bench/bench.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/rng.h"
 #include "embed/embedder.h"
-#include "bench/bench.h"
 
 enum { MOST_RUNS = 64 };
 
@@ -44,7 +44,8 @@ static clip_status measure(const struct clip_embedder *e, const struct inputs *i
     int64_t runs = o->runs < MOST_RUNS ? o->runs : MOST_RUNS;
     for (int64_t k = -1; k < runs; k++) {
         double started = clip_seconds();
-        if (pictures) CLIP_TRY(clip_embedder_pixels(e, in->pixels, n, CLIP_UNIT, in->rows, error));
+        if (pictures)
+            CLIP_TRY(clip_embedder_pixels(e, in->pixels, n, CLIP_UNIT, in->rows, error));
         else
             CLIP_TRY(clip_embedder_ids(e, in->ids, n, o->tokens, CLIP_UNIT, in->rows, error));
         if (k >= 0) seconds[k] = clip_seconds() - started;

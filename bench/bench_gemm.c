@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/bench.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/rng.h"
 #include "kernels/gemm.h"
-#include "bench/bench.h"
 
 enum { MOST_TIMES = 64 };
 
@@ -21,27 +21,39 @@ struct matrices {
 static struct clip_gemm forward(const struct clip_model_product *p, const struct matrices *m,
                                 bool bf16)
 {
-    return (struct clip_gemm){
-        .m = p->rows, .n = p->width, .k = p->depth, .alpha = 1, .multiply_bf16 = bf16,
-        .a = {bf16 ? (void *)m->x_bf16 : m->x, p->depth, .bf16 = bf16},
-        .b = {m->w, p->depth, .transpose = true},
-        .c = {bf16 ? (void *)m->y_bf16 : m->dx, p->width, bf16}};
+    return (struct clip_gemm){.m = p->rows,
+                              .n = p->width,
+                              .k = p->depth,
+                              .alpha = 1,
+                              .multiply_bf16 = bf16,
+                              .a = {bf16 ? (void *)m->x_bf16 : m->x, p->depth, .bf16 = bf16},
+                              .b = {m->w, p->depth, .transpose = true},
+                              .c = {bf16 ? (void *)m->y_bf16 : m->dx, p->width, bf16}};
 }
 
 static struct clip_gemm dx(const struct clip_model_product *p, const struct matrices *m, bool bf16)
 {
-    return (struct clip_gemm){
-        .m = p->rows, .n = p->depth, .k = p->width, .alpha = 1, .multiply_bf16 = bf16,
-        .a = {m->dy, p->width}, .b = {m->w, p->depth}, .c = {m->dx, p->depth}};
+    return (struct clip_gemm){.m = p->rows,
+                              .n = p->depth,
+                              .k = p->width,
+                              .alpha = 1,
+                              .multiply_bf16 = bf16,
+                              .a = {m->dy, p->width},
+                              .b = {m->w, p->depth},
+                              .c = {m->dx, p->depth}};
 }
 
 static struct clip_gemm dw(const struct clip_model_product *p, const struct matrices *m, bool bf16)
 {
-    return (struct clip_gemm){
-        .m = p->width, .n = p->depth, .k = p->rows, .alpha = 1, .multiply_bf16 = bf16,
-        .a = {m->dy, p->width, .transpose = true},
-        .b = {bf16 ? (void *)m->x_bf16 : m->x, p->depth, .bf16 = bf16},
-        .c = {m->dw, p->depth}, .accumulate = true};
+    return (struct clip_gemm){.m = p->width,
+                              .n = p->depth,
+                              .k = p->rows,
+                              .alpha = 1,
+                              .multiply_bf16 = bf16,
+                              .a = {m->dy, p->width, .transpose = true},
+                              .b = {bf16 ? (void *)m->x_bf16 : m->x, p->depth, .bf16 = bf16},
+                              .c = {m->dw, p->depth},
+                              .accumulate = true};
 }
 
 /* Operations a second by the median of as many runs as fit in `seconds`, at least 3. */

@@ -18,8 +18,8 @@ struct bench {
 };
 
 /* One picture; adds its times to `out`. A picture that cannot be read is counted. */
-static clip_status prepare(struct bench *bench, int64_t index,
-                           struct clip_bench_loader_result *out, struct clip_error *error)
+static clip_status prepare(struct bench *bench, int64_t index, struct clip_bench_loader_result *out,
+                           struct clip_error *error)
 {
     clip_status status;
     struct clip_image image = {0};
@@ -27,8 +27,8 @@ static clip_status prepare(struct bench *bench, int64_t index,
     double t0 = clip_seconds(), t1, t2, t3;
     CLIP_TRY(bench->dataset->ops->read(bench->dataset, index, NULL, &bench->sample, error));
     t1 = clip_seconds();
-    CLIP_TRY(clip_image_decode((const uint8_t *)bench->sample.image.data,
-                               bench->sample.image.size, &bench->limits, &image, error));
+    CLIP_TRY(clip_image_decode((const uint8_t *)bench->sample.image.data, bench->sample.image.size,
+                               &bench->limits, &image, error));
     t2 = clip_seconds();
     CLIP_TRY(clip_augment_image(&bench->preprocess, &bench->augment, &rng, &image, bench->pixels,
                                 error));
@@ -57,8 +57,10 @@ static clip_status run_round(struct bench *bench, int64_t most,
     for (int64_t i = 0; i < n; i++)
         CLIP_TRY(prepare(bench, (int64_t)((double)i * (double)count / (double)n), out, error));
     if (out->pictures == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of %lld pictures can be read; see "
-                                                 "clip_data check", (long long)n));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "none of %lld pictures can be read; see "
+                           "clip_data check",
+                           (long long)n));
     double total = out->read + out->decode + out->augment + out->normalise;
     double pictures = (double)out->pictures;
     out->pictures_per_second = pictures / total;
@@ -116,8 +118,8 @@ clip_status clip_bench_loader(const struct clip_bench_loader_options *options,
         if (round == 0) out->pictures_per_second = 0;
     }
     out->copy_bandwidth = copy_bandwidth();
-    out->limit_pictures_per_second =
-        out->copy_bandwidth / (out->bytes + 3 * out->pixels + 15.0 * (double)(S * S));
+    out->limit_pictures_per_second = out->copy_bandwidth /
+                                     (out->bytes + 3 * out->pixels + 15.0 * (double)(S * S));
 out:
     clip_sample_release(&bench.sample);
     free(bench.pixels);

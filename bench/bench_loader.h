@@ -17,11 +17,11 @@ struct clip_bench_loader_options {
 };
 
 struct clip_bench_loader_result {
-    int64_t pictures, bad;        /* timed, and such as cannot be read */
-    double bytes, pixels;         /* of a picture's file and of the picture, on average */
-    double pictures_per_second;   /* of one thread, all four steps; the best of the rounds */
+    int64_t pictures, bad;      /* timed, and such as cannot be read */
+    double bytes, pixels;       /* of a picture's file and of the picture, on average */
+    double pictures_per_second; /* of one thread, all four steps; the best of the rounds */
     double read, decode, augment, normalise; /* seconds a picture, of that round */
-    double copy_bandwidth;        /* the limit: bytes a second that one thread copies */
+    double copy_bandwidth;                   /* the limit: bytes a second that one thread copies */
     double limit_pictures_per_second; /* were all bytes in, between and out only copied once */
 };
 

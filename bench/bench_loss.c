@@ -4,11 +4,11 @@
 #include <stdlib.h>
 
 #include "autograd/ops.h"
+#include "bench/bench.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/rng.h"
 #include "kernels/gemm.h"
-#include "bench/bench.h"
 
 enum { MOST_RUNS = 64 };
 
@@ -23,8 +23,7 @@ static clip_status make_rows(struct rows *rows, int64_t n, int64_t dim, uint64_t
     struct clip_rng rng = clip_rng_at(0, CLIP_RNG_BENCH, 0, stream);
     CLIP_NEW(rows->data, n * dim);
     CLIP_NEW(rows->grad, n * dim);
-    for (int64_t i = 0; i < n * dim; i++)
-        rows->data[i] = clip_rng_normal(&rng) / sqrtf((float)dim);
+    for (int64_t i = 0; i < n * dim; i++) rows->data[i] = clip_rng_normal(&rng) / sqrtf((float)dim);
 out:
     return status;
 }
@@ -63,17 +62,32 @@ static double rate_of_products(const struct rows *image, const struct rows *text
     int64_t m = n < ROWS ? n : ROWS, cols = n < COLUMNS ? n : COLUMNS;
     double times[TIMES], room[TIMES];
     for (int k = 0; k < TIMES; k++) {
-        struct clip_gemm logits = {.m = m, .n = cols, .k = dim, .alpha = 1, .a = {image->data, dim},
-                                   .b = {text->data, dim, .transpose = true}, .c = {s, cols}};
+        struct clip_gemm logits = {.m = m,
+                                   .n = cols,
+                                   .k = dim,
+                                   .alpha = 1,
+                                   .a = {image->data, dim},
+                                   .b = {text->data, dim, .transpose = true},
+                                   .c = {s, cols}};
         double started = clip_seconds();
         clip_gemm(&logits);
         clip_gemm(&logits);
-        clip_gemm(&(struct clip_gemm){
-            .m = m, .n = dim, .k = cols, .alpha = 1, .a = {s, cols}, .b = {text->data, dim},
-            .c = {image->grad, dim}, .accumulate = true});
-        clip_gemm(&(struct clip_gemm){
-            .m = cols, .n = dim, .k = m, .alpha = 1, .a = {s, cols, .transpose = true},
-            .b = {image->data, dim}, .c = {text->grad, dim}, .accumulate = true});
+        clip_gemm(&(struct clip_gemm){.m = m,
+                                      .n = dim,
+                                      .k = cols,
+                                      .alpha = 1,
+                                      .a = {s, cols},
+                                      .b = {text->data, dim},
+                                      .c = {image->grad, dim},
+                                      .accumulate = true});
+        clip_gemm(&(struct clip_gemm){.m = cols,
+                                      .n = dim,
+                                      .k = m,
+                                      .alpha = 1,
+                                      .a = {s, cols, .transpose = true},
+                                      .b = {image->data, dim},
+                                      .c = {text->grad, dim},
+                                      .accumulate = true});
         times[k] = clip_seconds() - started;
     }
     return 8.0 * (double)m * (double)cols * (double)dim / clip_bench_median(times, TIMES, room);

@@ -7,8 +7,8 @@
 #include "core/progress.h"
 #include "core/rng.h"
 #include "core/threads.h"
-#include "search/search.h"
 #include "kernels/kernels.h"
+#include "search/search.h"
 
 enum { CENTRES = 2000, SEGMENT = 65536, BLOCK = 4096 };
 

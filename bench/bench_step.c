@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/bench.h"
 #include "core/progress.h"
 #include "core/rng.h"
-#include "bench/bench.h"
 #include "train/step.h"
 
 struct captions {

@@ -24,11 +24,13 @@ void clip_bundle_release(struct clip_bundle *bundle)
 clip_status clip_bundle_keep(struct clip_bundle *bundle, struct clip_mapping *mapping,
                              struct clip_error *error)
 {
-    clip_status status =
-        clip_array_grow(&bundle->mappings, &bundle->mapping_capacity, bundle->mapping_count + 1,
-                        sizeof *bundle->mappings, error);
-    if (status == CLIP_OK) bundle->mappings[bundle->mapping_count++] = *mapping;
-    else clip_file_unmap(mapping);
+    clip_status status = clip_array_grow(&bundle->mappings, &bundle->mapping_capacity,
+                                         bundle->mapping_count + 1, sizeof *bundle->mappings,
+                                         error);
+    if (status == CLIP_OK)
+        bundle->mappings[bundle->mapping_count++] = *mapping;
+    else
+        clip_file_unmap(mapping);
     *mapping = (struct clip_mapping){0};
     return status;
 }
@@ -61,8 +63,8 @@ static uint64_t hash_of(const char *name)
 static int64_t *slot_of(const struct clip_bundle *bundle, const char *name)
 {
     uint64_t mask = (uint64_t)bundle->slot_count - 1, at = hash_of(name) & mask;
-    while (bundle->slots[at] != 0
-           && strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0) {
+    while (bundle->slots[at] != 0 &&
+           strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0) {
         at = (at + 1) & mask;
     }
     return &bundle->slots[at];

@@ -34,9 +34,9 @@ struct clip_bundle { /* start from {0} */
     int64_t tensor_count, tensor_capacity;
     struct clip_bundle_text *texts;
     int64_t text_count, text_capacity;
-    int64_t *slots;              /* hash table of names: 1 + the tensor's number, 0 where empty */
-    int64_t slot_count;          /* a power of two, at least twice tensor_count */
-    struct clip_arena arena;     /* names, texts, and data that was copied */
+    int64_t *slots;                /* hash table of names: 1 + the tensor's number, 0 where empty */
+    int64_t slot_count;            /* a power of two, at least twice tensor_count */
+    struct clip_arena arena;       /* names, texts, and data that was copied */
     struct clip_mapping *mappings; /* files that data points into */
     int64_t mapping_count, mapping_capacity;
 };
@@ -116,8 +116,8 @@ clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name
  * cannot be read. Data stays mapped where it is stored without gaps. The text "archive" is
  * "torchscript" or "state_dict". The old format from before PyTorch 1.6 is refused. */
 clip_status clip_torch_read(const char *path, struct clip_bundle *out, struct clip_error *error);
-clip_status clip_torch_parse(const void *bytes, size_t n, const char *name,
-                             struct clip_bundle *out, struct clip_error *error);
+clip_status clip_torch_parse(const void *bytes, size_t n, const char *name, struct clip_bundle *out,
+                             struct clip_error *error);
 /* The file begins as one of them does, or as the old format. */
 bool clip_torch_is(const char *path);
 

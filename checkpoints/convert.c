@@ -28,10 +28,7 @@ float clip_f16_to_f32(uint16_t half)
     return float_of(sign | bits_of(magnitude));
 }
 
-float clip_bf16_to_f32(uint16_t half)
-{
-    return float_of((uint32_t)half << 16);
-}
+float clip_bf16_to_f32(uint16_t half) { return float_of((uint32_t)half << 16); }
 
 /* x >> shift, rounded to nearest, ties to even; 1 <= shift <= 31. */
 static uint32_t shift_rounded(uint32_t x, int shift)

@@ -16,8 +16,20 @@
 #include "checkpoints/internal.h"
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_TEXT,
-    GGUF_LIST, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPES,
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_TEXT,
+    GGUF_LIST,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPES,
 };
 enum { GGML_F32 = 0, GGML_F16 = 1, GGML_BF16 = 30 };
 enum { ALIGNMENT = 32, NUMBERS_MAX = 65536, NAME_SIZE = 128 };
@@ -142,8 +154,10 @@ static json_t *take_list(struct reader *r, const char *key)
     if (take_u32(r, &type, key) != CLIP_OK || take(r, 8, &count, key) != CLIP_OK) return NULL;
     size_t least = type == GGUF_TEXT ? 8 : size_of(type);
     if (least == 0) {
-        REFUSE(r, "%s: the value \"%s\" is a list of items of type %u; lists of numbers and of "
-               "texts can be read", r->path, key, (unsigned)type);
+        REFUSE(r,
+               "%s: the value \"%s\" is a list of items of type %u; lists of numbers and of "
+               "texts can be read",
+               r->path, key, (unsigned)type);
         return NULL;
     }
     if (count > (r->size - r->at) / least) {
@@ -214,8 +228,10 @@ static clip_status read_shape(struct reader *r, const char *name, struct clip_te
     }
     CLIP_TRY(take_u32(r, &type, name));
     if (type != GGML_F32 && type != GGML_F16 && type != GGML_BF16) {
-        return REFUSE(r, "%s: the tensor \"%s\" is of ggml's type %u; F32 (0), F16 (1) and BF16 "
-                      "(30) can be read, quantised ones cannot", r->path, name, (unsigned)type);
+        return REFUSE(r,
+                      "%s: the tensor \"%s\" is of ggml's type %u; F32 (0), F16 (1) and BF16 "
+                      "(30) can be read, quantised ones cannot",
+                      r->path, name, (unsigned)type);
     }
     if (!fits) {
         return REFUSE(r, "%s: the shape of \"%s\" is too large to be true; the file is damaged",
@@ -238,9 +254,11 @@ static clip_status read_tensor(struct reader *r, uint64_t alignment)
     CLIP_TRY(read_shape(r, name, &tensor, &bytes));
     CLIP_TRY(take(r, 8, &offset, name));
     if (offset % alignment != 0 || bytes > r->size || offset > r->size - bytes) {
-        return REFUSE(r, "%s: \"%s\" lies at byte %" PRIu64 " of the data and has %" PRIu64
+        return REFUSE(r,
+                      "%s: \"%s\" lies at byte %" PRIu64 " of the data and has %" PRIu64
                       " bytes, which the file does not hold there; it was cut or damaged, copy it "
-                      "again", r->path, name, offset, bytes);
+                      "again",
+                      r->path, name, offset, bytes);
     }
     tensor.data = (void *)(uintptr_t)offset;
     status = clip_bundle_add(r->out, name, &tensor, r->error);
@@ -277,8 +295,10 @@ static clip_status read_all(struct reader *r, json_t *values)
     uint32_t version = 0;
     uint64_t tensors = 0, count = 0;
     if (r->size < 24 || memcmp(r->bytes, "GGUF", 4) != 0) {
-        return REFUSE(r, "%s: the file does not begin as a GGUF file does; it was cut or is "
-                      "another kind of file", r->path);
+        return REFUSE(r,
+                      "%s: the file does not begin as a GGUF file does; it was cut or is "
+                      "another kind of file",
+                      r->path);
     }
     r->at = 4;
     CLIP_TRY(take_u32(r, &version, "its first bytes"));
@@ -289,9 +309,10 @@ static clip_status read_all(struct reader *r, json_t *values)
                       (unsigned)version);
     }
     if (count > r->size / 13 || tensors > r->size / 24) { /* their least sizes */
-        return REFUSE(r, "%s: the file says that it holds %" PRIu64 " values and %" PRIu64
-                      " tensors, and is too short for them; it was cut or damaged", r->path, count,
-                      tensors);
+        return REFUSE(r,
+                      "%s: the file says that it holds %" PRIu64 " values and %" PRIu64
+                      " tensors, and is too short for them; it was cut or damaged",
+                      r->path, count, tensors);
     }
     while (count-- > 0) CLIP_TRY(read_value(r, values));
     const json_t *own = json_object_get(values, "general.alignment");
@@ -411,10 +432,7 @@ out:
     return status;
 }
 
-static size_t padding_of(size_t at)
-{
-    return (ALIGNMENT - at % ALIGNMENT) % ALIGNMENT;
-}
+static size_t padding_of(size_t at) { return (ALIGNMENT - at % ALIGNMENT) % ALIGNMENT; }
 
 static clip_status put_tensor(struct clip_buffer *out, const struct clip_bundle_tensor *entry,
                               uint64_t offset, struct clip_error *error)
@@ -424,9 +442,11 @@ static clip_status put_tensor(struct clip_buffer *out, const struct clip_bundle_
     CLIP_TRY(put_text(out, entry->name, strlen(entry->name), error));
     CLIP_TRY(put(out, (uint64_t)t->ndim, 4, error));
     for (int i = t->ndim; i-- > 0;) CLIP_TRY(put(out, (uint64_t)t->shape[i], 8, error));
-    CLIP_TRY(put(out, t->dtype == CLIP_F32   ? GGML_F32
-                      : t->dtype == CLIP_F16 ? GGML_F16
-                                             : GGML_BF16, 4, error));
+    CLIP_TRY(put(out,
+                 t->dtype == CLIP_F32   ? GGML_F32
+                 : t->dtype == CLIP_F16 ? GGML_F16
+                                        : GGML_BF16,
+                 4, error));
     CLIP_TRY(put(out, offset, 8, error));
 out:
     return status;
@@ -444,7 +464,8 @@ static clip_status make_header(struct clip_buffer *out, const json_t *values,
     CLIP_TRY(put(out, 3, 4, error));
     CLIP_TRY(put(out, (uint64_t)tensors->tensor_count, 8, error));
     CLIP_TRY(put(out, json_object_size(values), 8, error));
-    json_object_foreach((json_t *)(uintptr_t)values, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)values, key, value)
+    {
         CLIP_TRY(put_value(out, key, value, error));
     }
     for (int64_t i = 0; i < tensors->tensor_count; i++) {

@@ -39,8 +39,8 @@ static bool has_signature(int fd, int64_t size)
 {
     unsigned char bytes[sizeof signature];
     for (int64_t at = 0; at <= size; at = at ? 2 * at : 512) {
-        if (pread(fd, bytes, sizeof bytes, (off_t)at) == (ssize_t)sizeof bytes
-            && memcmp(bytes, signature, sizeof bytes) == 0) {
+        if (pread(fd, bytes, sizeof bytes, (off_t)at) == (ssize_t)sizeof bytes &&
+            memcmp(bytes, signature, sizeof bytes) == 0) {
             return true;
         }
     }
@@ -58,11 +58,13 @@ static clip_status refuse_foreign(int fd, int64_t size, const char *name, struct
     if (has_signature(fd, size)) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: this HDF5 file does not begin as a checkpoint of clip.c does; it is "
-                         "damaged, or another program wrote it", name);
+                         "damaged, or another program wrote it",
+                         name);
     }
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no HDF5 file; give a checkpoint that clip_train or clip_export "
-                     "wrote", name);
+                     "wrote",
+                     name);
 }
 
 /* Reads the first block (a NUL added) and compares the length it tells. */
@@ -81,15 +83,16 @@ static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t s
     if (*end == '\n' && version != VERSION) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the checkpoint is of format %ld and this program reads format %d; "
-                         "use the clip.c that wrote it, or a newer one", name, version, VERSION);
+                         "use the clip.c that wrote it, or a newer one",
+                         name, version, VERSION);
     }
     int64_t written = 0;
-    if (sscanf(end, "\nbytes %" SCNd64 "\n", &written) != 1 || n < CLIP_HDF5_BLOCK
-        || size < CLIP_HDF5_BLOCK || size != written) {
+    if (sscanf(end, "\nbytes %" SCNd64 "\n", &written) != 1 || n < CLIP_HDF5_BLOCK ||
+        size < CLIP_HDF5_BLOCK || size != written) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the checkpoint has %" PRId64 " bytes where %" PRId64 " were written; "
-                         "it was cut or damaged, use another copy or an older checkpoint", name,
-                         size, written);
+                         "it was cut or damaged, use another copy or an older checkpoint",
+                         name, size, written);
     }
     return CLIP_OK;
 }
@@ -111,7 +114,8 @@ clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the checksum of the checkpoint does not match its bytes; it was "
                          "damaged or changed by another program, use another copy or an older "
-                         "checkpoint", name);
+                         "checkpoint",
+                         name);
     }
     return CLIP_OK;
 }

@@ -38,8 +38,8 @@ static clip_status open_file(struct reader *r, int fd)
     char name[64];
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0
-        && H5Pset_file_locking(access, false, true) >= 0) {
+    if (access >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
+        H5Pset_file_locking(access, false, true) >= 0) {
         r->file = H5Fopen(name, H5F_ACC_RDONLY, access);
     }
     if (r->file < 0) {
@@ -91,7 +91,8 @@ static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *info, 
     if (info->type != H5L_TYPE_HARD) {
         r->status = clip_fail(r->error, CLIP_ERR_FORMAT,
                               "%s: \"%s\" is a link to another place; a checkpoint holds its data "
-                              "itself", r->path, name);
+                              "itself",
+                              r->path, name);
     } else if (++r->links > CLIP_HDF5_LINKS) {
         r->status = clip_fail(r->error, CLIP_ERR_FORMAT,
                               "%s: there are more than %d objects; this is no checkpoint", r->path,
@@ -107,7 +108,7 @@ static clip_status walk_group(struct reader *r, hid_t group)
     herr_t done = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, r);
     if (done < 0 && r->status == CLIP_OK) {
         r->status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read",
-                                 r->group.size ? r->group.data : "the list of tensors");
+                                   r->group.size ? r->group.data : "the list of tensors");
     }
     return r->status;
 }
@@ -158,20 +159,22 @@ static clip_status read_text(struct reader *r, const char *name, hid_t dataset, 
     hssize_t count = H5Sget_simple_extent_npoints(space);
     bool list = H5Sget_simple_extent_ndims(space) == 1;
     int64_t bytes;
-    if (H5Tis_variable_str(type) != 0 || n > INT64_MAX / 2 || count < (list ? 0 : 1)
-        || (!list && H5Sget_simple_extent_type(space) != H5S_SCALAR)
-        || !clip_mul_i64(count, (int64_t)n, &bytes)) {
+    if (H5Tis_variable_str(type) != 0 || n > INT64_MAX / 2 || count < (list ? 0 : 1) ||
+        (!list && H5Sget_simple_extent_type(space) != H5S_SCALAR) ||
+        !clip_mul_i64(count, (int64_t)n, &bytes)) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
-                         "%s: \"%s\" is no text of a fixed size; this is no checkpoint",
-                         r->path, name);
+                         "%s: \"%s\" is no text of a fixed size; this is no checkpoint", r->path,
+                         name);
     }
     CLIP_TRY(take_room(r, name, bytes));
     CLIP_NEW(value, bytes + 1);
     if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0) {
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
     }
-    if (list) CLIP_TRY(add_list(r, name, value, (size_t)count, n));
-    else CLIP_TRY(clip_bundle_add_text(r->out, name, value, strlen(value), r->error));
+    if (list)
+        CLIP_TRY(add_list(r, name, value, (size_t)count, n));
+    else
+        CLIP_TRY(clip_bundle_add_text(r->out, name, value, strlen(value), r->error));
 out:
     free(value);
     return status;
@@ -243,13 +246,16 @@ static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset
     if (!find_dtype(type, &tensor.dtype)) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
                          "%s: \"%s\" is of a type that no checkpoint has; expected float32 or one "
-                         "of float16, bfloat16, int32, int64, uint8", r->path, name);
+                         "of float16, bfloat16, int32, int64, uint8",
+                         r->path, name);
     }
     int ndim = H5Sget_simple_extent_ndims(space);
-    if (ndim < 0 || ndim > CLIP_MAX_DIMS || H5Sget_simple_extent_type(space) == H5S_NULL
-        || H5Sget_simple_extent_dims(space, shape, NULL) < 0) {
-        return clip_fail(r->error, CLIP_ERR_FORMAT, "%s: \"%s\" has %d dimensions; up to %d can be "
-                         "read", r->path, name, ndim, CLIP_MAX_DIMS);
+    if (ndim < 0 || ndim > CLIP_MAX_DIMS || H5Sget_simple_extent_type(space) == H5S_NULL ||
+        H5Sget_simple_extent_dims(space, shape, NULL) < 0) {
+        return clip_fail(r->error, CLIP_ERR_FORMAT,
+                         "%s: \"%s\" has %d dimensions; up to %d can be "
+                         "read",
+                         r->path, name, ndim, CLIP_MAX_DIMS);
     }
     tensor.ndim = ndim;
     bytes = (int64_t)clip_dtype_size(tensor.dtype);
@@ -290,9 +296,11 @@ static clip_status read_dataset(struct reader *r, const char *name, const char *
     if (!layout_is_ours(dataset, file_size)) {
         CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: \"%s\" is stored in a way that no checkpoint is (compressed, or "
-                           "outside of the file)", r->path, name));
+                           "outside of the file)",
+                           r->path, name));
     }
-    if (H5Tget_class(type) == H5T_STRING) CLIP_TRY(read_text(r, name, dataset, type, space));
+    if (H5Tget_class(type) == H5T_STRING)
+        CLIP_TRY(read_text(r, name, dataset, type, space));
     else if (!prefix || strncmp(name, prefix, strlen(prefix)) == 0) {
         CLIP_TRY(read_tensor(r, name, dataset, type, space));
     }
@@ -333,8 +341,8 @@ static clip_status read_all(struct reader *r, int fd, int64_t size, const char *
     for (int64_t i = 0; i < r->names.count; i++) {
         const char *name = r->names.names[i], *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
         /* Texts stand in the root group: what lies deeper and has another prefix is not opened. */
-        if (count > 0 && strchr(name, '/')
-            && (!prefix || strncmp(name, prefix, strlen(prefix)) != 0)) {
+        if (count > 0 && strchr(name, '/') &&
+            (!prefix || strncmp(name, prefix, strlen(prefix)) != 0)) {
             continue;
         }
         CLIP_TRY(read_dataset(r, name, count > 0 && !prefix ? "/" : prefix, size));

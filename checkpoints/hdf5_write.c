@@ -26,7 +26,7 @@
 struct writer {
     const char *path;
     hid_t file, dataset_list, group_list; /* the lists: creation properties, no times kept */
-    bool mapped; /* tensors in one piece each, for clip_hdf5_map */
+    bool mapped;                          /* tensors in one piece each, for clip_hdf5_map */
     struct clip_error *error;
 };
 
@@ -67,8 +67,7 @@ static herr_t set_layout(const struct writer *w, hid_t list, const struct clip_t
 {
     hsize_t chunk[CLIP_MAX_DIMS];
     if (tensor->ndim == 0) return H5Pset_layout(list, H5D_COMPACT);
-    if (w->mapped || clip_tensor_count(tensor) == 0)
-        return H5Pset_layout(list, H5D_CONTIGUOUS);
+    if (w->mapped || clip_tensor_count(tensor) == 0) return H5Pset_layout(list, H5D_CONTIGUOUS);
     int64_t room = CHUNK_BYTES / (int64_t)clip_dtype_size(tensor->dtype);
     for (int i = tensor->ndim - 1; i >= 0; i--) {
         int64_t n = tensor->shape[i] < room ? tensor->shape[i] : room;
@@ -94,8 +93,7 @@ static clip_status write_tensor(struct writer *w, const struct clip_bundle_tenso
     CLIP_TRY(make_groups(w, entry->name));
     for (int i = 0; i < tensor->ndim; i++) shape[i] = (hsize_t)tensor->shape[i];
     type = clip_hdf5_type(tensor->dtype);
-    space = tensor->ndim == 0 ? H5Screate(H5S_SCALAR)
-                              : H5Screate_simple(tensor->ndim, shape, NULL);
+    space = tensor->ndim == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(tensor->ndim, shape, NULL);
     list = H5Pcopy(w->dataset_list);
     bool done = type >= 0 && space >= 0 && list >= 0 && set_layout(w, list, tensor) >= 0;
     if (done) {
@@ -127,14 +125,16 @@ static clip_status lay_out_list(const struct clip_bundle_text *text, char **byte
     if (list == NULL) CLIP_TRY(error->status);
     *count = json_array_size(list);
     *width = 1;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (json_string_length(item) > *width) *width = json_string_length(item);
     }
     int64_t n;
     if (!clip_mul_i64((int64_t)*count, (int64_t)*width, &n))
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "the list \"%s\" is too long", text->key));
     CLIP_NEW(*bytes, n + 1);
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         memcpy(*bytes + i * *width, json_string_value(item), json_string_length(item));
     }
 out:
@@ -158,14 +158,13 @@ static clip_status write_text(struct writer *w, const struct clip_bundle_text *t
     if (text->list) CLIP_TRY(lay_out_list(text, &listed, &count, &width, w->error));
     space = text->list ? H5Screate_simple(1, &count, NULL) : H5Screate(H5S_SCALAR);
     type = H5Tcopy(H5T_C_S1);
-    bool done = space >= 0 && type >= 0 && H5Tset_size(type, width) >= 0
-             && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0;
+    bool done = space >= 0 && type >= 0 && H5Tset_size(type, width) >= 0 &&
+                H5Tset_cset(type, H5T_CSET_UTF8) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0;
     if (done) {
-        dataset = H5Dcreate2(w->file, text->key, type, space, H5P_DEFAULT, w->dataset_list,
-                             H5P_DEFAULT);
-        done = dataset >= 0
-            && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                        listed ? listed : text->value) >= 0;
+        dataset =
+            H5Dcreate2(w->file, text->key, type, space, H5P_DEFAULT, w->dataset_list, H5P_DEFAULT);
+        done = dataset >= 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                                        listed ? listed : text->value) >= 0;
     }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
     if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
@@ -218,8 +217,8 @@ static int64_t room_left(int fd)
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < INT64_MAX) {
         room = (int64_t)limit.rlim_cur;
     }
-    if (fstatvfs(fd, &info) == 0 && info.f_blocks > 0
-        && clip_mul_i64((int64_t)info.f_bavail, (int64_t)info.f_frsize, &bytes) && bytes < room) {
+    if (fstatvfs(fd, &info) == 0 && info.f_blocks > 0 &&
+        clip_mul_i64((int64_t)info.f_bavail, (int64_t)info.f_frsize, &bytes) && bytes < room) {
         room = bytes;
     }
     return room;
@@ -238,7 +237,8 @@ static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
     }
     return clip_fail(error, CLIP_ERR_IO,
                      "%s: there is no room for a checkpoint of %" PRId64 " MB (%s); make room or "
-                     "choose another place", path, (bytes + 999999) / 1000000, strerror(reason));
+                     "choose another place",
+                     path, (bytes + 999999) / 1000000, strerror(reason));
 }
 
 /* Creates the file under `temporary`, truncating it; w->file is open on success. */
@@ -246,12 +246,12 @@ static clip_status create_file(struct writer *w, const char *temporary, int64_t 
 {
     clip_status status = CLIP_OK;
     hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
-    bool done = create >= 0 && access >= 0 && H5Pset_userblock(create, CLIP_HDF5_BLOCK) >= 0
-             && H5Pset_obj_track_times(create, false) >= 0
-             && H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0
-             && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0
-             && H5Pset_file_locking(access, false, true) >= 0
-             && (!w->mapped || H5Pset_alignment(access, 1, MAPPED_ALIGNMENT) >= 0);
+    bool done = create >= 0 && access >= 0 && H5Pset_userblock(create, CLIP_HDF5_BLOCK) >= 0 &&
+                H5Pset_obj_track_times(create, false) >= 0 &&
+                H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
+                H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
+                H5Pset_file_locking(access, false, true) >= 0 &&
+                (!w->mapped || H5Pset_alignment(access, 1, MAPPED_ALIGNMENT) >= 0);
     if (done) {
         w->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access);
         done = w->file >= 0;
@@ -271,9 +271,9 @@ static clip_status write_all(struct writer *w, const char *temporary,
     CLIP_TRY(create_file(w, temporary, size_estimate(bundle)));
     w->dataset_list = H5Pcreate(H5P_DATASET_CREATE);
     w->group_list = H5Pcreate(H5P_GROUP_CREATE);
-    if (w->dataset_list < 0 || w->group_list < 0
-        || H5Pset_obj_track_times(w->dataset_list, false) < 0
-        || H5Pset_obj_track_times(w->group_list, false) < 0) {
+    if (w->dataset_list < 0 || w->group_list < 0 ||
+        H5Pset_obj_track_times(w->dataset_list, false) < 0 ||
+        H5Pset_obj_track_times(w->group_list, false) < 0) {
         CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file"));
     }
     for (int64_t i = 0; i < bundle->tensor_count; i++) {
@@ -303,14 +303,20 @@ static clip_status seal_file(struct clip_atomic *file, struct clip_error *error)
 static clip_status write_file(const char *path, const struct clip_bundle *bundle, bool mapped,
                               struct clip_error *error)
 {
-    struct writer writer = {.path = path, .file = -1, .dataset_list = -1, .group_list = -1,
-                            .mapped = mapped, .error = error};
+    struct writer writer = {.path = path,
+                            .file = -1,
+                            .dataset_list = -1,
+                            .group_list = -1,
+                            .mapped = mapped,
+                            .error = error};
     struct clip_atomic file = {0};
     struct clip_hdf5_guard guard;
     clip_status status = CLIP_OK;
     if (bundle->tensor_count + bundle->text_count > CLIP_HDF5_LINKS / 2) {
-        return clip_fail(error, CLIP_ERR_DATA, "%s: %" PRId64 " tensors are too many for one file; "
-                         "up to %d can be kept", path, bundle->tensor_count, CLIP_HDF5_LINKS / 2);
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: %" PRId64 " tensors are too many for one file; "
+                         "up to %d can be kept",
+                         path, bundle->tensor_count, CLIP_HDF5_LINKS / 2);
     }
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY(reserve(path, fileno(file.stream), 0, size_estimate(bundle), error));

@@ -161,27 +161,24 @@ bool clip_layout_place(enum clip_layout layout, const char *name, struct clip_pl
 {
     bool shared = starts(name, "logit_"), vision = starts(name, "visual.");
     switch (layout) {
-    case CLIP_LAYOUT_OPEN_CLIP:
-        return same_name("", name, out);
-    case CLIP_LAYOUT_CUSTOM_TEXT:
-        return same_name(shared || vision ? "" : "text.", name, out);
+    case CLIP_LAYOUT_OPEN_CLIP: return same_name("", name, out);
+    case CLIP_LAYOUT_CUSTOM_TEXT: return same_name(shared || vision ? "" : "text.", name, out);
     case CLIP_LAYOUT_TIMM_SIGLIP:
         if (!vision) return same_name(shared ? "" : "text.", name, out);
         return rename_block("visual.transformer.resblocks.", "visual.trunk.blocks.", timm_block,
-                            name, out)
-            || rename_by(timm, "", name, out);
+                            name, out) ||
+               rename_by(timm, "", name, out);
     case CLIP_LAYOUT_GGUF:
-        return rename_block("visual.transformer.resblocks.", "v.blk.", gguf_block, name, out)
-            || rename_block("transformer.resblocks.", "t.blk.", gguf_block, name, out)
-            || rename_by(gguf, "", name, out);
-    case CLIP_LAYOUT_HUGGINGFACE:
-        break;
+        return rename_block("visual.transformer.resblocks.", "v.blk.", gguf_block, name, out) ||
+               rename_block("transformer.resblocks.", "t.blk.", gguf_block, name, out) ||
+               rename_by(gguf, "", name, out);
+    case CLIP_LAYOUT_HUGGINGFACE: break;
     }
     return rename_block("visual.transformer.resblocks.", "vision_model.encoder.layers.",
-                        huggingface_block, name, out)
-        || rename_block("transformer.resblocks.", "text_model.encoder.layers.", huggingface_block,
-                        name, out)
-        || rename_by(huggingface, "", name, out);
+                        huggingface_block, name, out) ||
+           rename_block("transformer.resblocks.", "text_model.encoder.layers.", huggingface_block,
+                        name, out) ||
+           rename_by(huggingface, "", name, out);
 }
 
 static bool has(const struct clip_bundle *bundle, const char *prefix, const char *name)
@@ -226,8 +223,13 @@ bool clip_layout_find(const struct clip_bundle *bundle, const char *prefix, enum
 bool clip_layout_is_extra(const char *name)
 {
     static const char *const extras[] = {
-        "text_model.embeddings.position_ids", "vision_model.embeddings.position_ids",
-        "attn_mask", "text.attn_mask", "input_resolution", "context_length", "vocab_size",
+        "text_model.embeddings.position_ids",
+        "vision_model.embeddings.position_ids",
+        "attn_mask",
+        "text.attn_mask",
+        "input_resolution",
+        "context_length",
+        "vocab_size",
     };
     for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
         if (strcmp(name, extras[i]) == 0) return true;
@@ -244,8 +246,7 @@ struct parts {
     const char *missing; /* the name that is not there, in place.names */
 };
 
-static bool find_parts(const struct clip_weight_source *source, const char *name,
-                       struct parts *out)
+static bool find_parts(const struct clip_weight_source *source, const char *name, struct parts *out)
 {
     char full[2 * CLIP_NAME_SIZE];
     out->missing = name;

@@ -48,15 +48,17 @@ clip_status clip_layout_put(struct clip_bundle *out, enum clip_layout layout, co
     struct clip_place place;
     struct clip_tensor part = *tensor;
     if (!clip_layout_place(layout, name, &place)) {
-        return clip_fail(error, CLIP_ERR_DATA, "the weight \"%s\" has no place in a model of "
-                         "%s's", name, clip_layout_name(layout));
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the weight \"%s\" has no place in a model of "
+                         "%s's",
+                         name, clip_layout_name(layout));
     }
     if (place.fit == CLIP_FIT_ROWS) return put_rows(out, &place, tensor, error);
     if (place.fit == CLIP_FIT_TRANSPOSED) CLIP_TRY(turn(out, &part, error));
     if (place.fit == CLIP_FIT_STACKED) part.shape[0] /= place.count;
     for (int i = 0; i < place.count; i++) {
-        part.data = (float *)(place.count > 1 ? tensor->data : part.data)
-                  + i * clip_tensor_count(&part);
+        part.data = (float *)(place.count > 1 ? tensor->data : part.data) +
+                    i * clip_tensor_count(&part);
         CLIP_TRY(clip_bundle_add(out, place.names[i], &part, error));
     }
 out:

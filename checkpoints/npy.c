@@ -12,11 +12,14 @@ clip_status clip_npy_write(const char *path, const struct clip_tensor *tensor,
     struct clip_atomic file = {0};
     struct clip_buffer header = {0};
     if (tensor->dtype != CLIP_F32) {
-        return clip_fail(error, CLIP_ERR_DATA, "%s: a tensor of type %s cannot be written as .npy; "
-                         "only F32 can", path, clip_dtype_name(tensor->dtype));
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: a tensor of type %s cannot be written as .npy; "
+                         "only F32 can",
+                         path, clip_dtype_name(tensor->dtype));
     }
     CLIP_TRY(clip_buffer_append(&header, "\x93NUMPY\x01\x00\x00\x00", 10, error));
-    CLIP_TRY(clip_buffer_printf(&header, error, "{'descr': '<f4', 'fortran_order': False, "
+    CLIP_TRY(clip_buffer_printf(&header, error,
+                                "{'descr': '<f4', 'fortran_order': False, "
                                 "'shape': ("));
     for (int i = 0; i < tensor->ndim; i++) {
         const char *behind = tensor->ndim == 1 ? "," : i + 1 < tensor->ndim ? ", " : "";

@@ -33,16 +33,16 @@ clip_status clip_onnx_create(struct clip_onnx **out, struct clip_error *error)
     onnx__model_proto__init(&o->model);
     onnx__graph_proto__init(&o->graph);
     onnx__operator_set_id_proto__init(&o->opset);
-    o->opset.domain = (char *)(uintptr_t)"";
+    o->opset.domain = (char *)(uintptr_t) "";
     o->opset.has_version = 1;
     o->opset.version = OPSET;
     o->opsets[0] = &o->opset;
     o->model.has_ir_version = 1;
     o->model.ir_version = IR_VERSION;
-    o->model.producer_name = (char *)(uintptr_t)"clip.c";
+    o->model.producer_name = (char *)(uintptr_t) "clip.c";
     o->model.n_opset_import = 1;
     o->model.opset_import = o->opsets;
-    o->graph.name = (char *)(uintptr_t)"clip";
+    o->graph.name = (char *)(uintptr_t) "clip";
     *out = o;
     return CLIP_OK;
 }
@@ -171,8 +171,8 @@ const char *clip_onnx_weight(struct clip_onnx *o, const char *name,
 {
     char *own = copy(o, name);
     int64_t *dims = take(o, tensor->ndim, sizeof *dims);
-    Onnx__TensorProto *t = add_initializer(o, own, tensor->dtype, tensor->data,
-                                           clip_tensor_bytes(tensor));
+    Onnx__TensorProto *t =
+        add_initializer(o, own, tensor->dtype, tensor->data, clip_tensor_bytes(tensor));
     if (!t) return "";
     memcpy(dims, tensor->shape, (size_t)tensor->ndim * sizeof *dims);
     t->n_dims = (size_t)tensor->ndim;
@@ -266,8 +266,10 @@ const char *clip_onnx_node(struct clip_onnx *o, const char *op, const char *attr
         node->n_input++;
     }
     for (char *word; node->n_attribute < ATTRIBUTES_MAX && (word = strsep(&rest, " ")) != NULL;) {
-        if (strncmp(word, "outputs=", 8) == 0) outputs = atoi(word + 8);
-        else if (*word) list[node->n_attribute++] = make_attribute(o, word);
+        if (strncmp(word, "outputs=", 8) == 0)
+            outputs = atoi(word + 8);
+        else if (*word)
+            list[node->n_attribute++] = make_attribute(o, word);
     }
     name_outputs(o, node, outputs);
     append(o, &o->graph.node, &o->graph.n_node, &o->node_capacity, node);
@@ -297,8 +299,7 @@ struct sink { /* protobuf-c's, into a file */
 static void sink_append(ProtobufCBuffer *buffer, size_t n, const uint8_t *bytes)
 {
     struct sink *sink = (struct sink *)buffer;
-    if (sink->status == CLIP_OK)
-        sink->status = clip_atomic_put(sink->file, bytes, n, sink->error);
+    if (sink->status == CLIP_OK) sink->status = clip_atomic_put(sink->file, bytes, n, sink->error);
 }
 
 /* A base-128 number of protobuf: its bytes, and how many they are. */
@@ -319,10 +320,7 @@ static size_t frame(uint8_t out[20], unsigned field, uint64_t size)
 
 enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, TENSOR_RAW_DATA = 9 }; /* field numbers */
 
-static bool is_outside(const Onnx__TensorProto *tensor)
-{
-    return tensor->n_external_data > 0;
-}
+static bool is_outside(const Onnx__TensorProto *tensor) { return tensor->n_external_data > 0; }
 
 /* An initializer without its data. */
 static Onnx__TensorProto head_of(const Onnx__TensorProto *tensor)
@@ -473,14 +471,16 @@ static bool same_tensor(const Onnx__TensorProto *a, const Onnx__TensorProto *b)
     Onnx__TensorProto x = head_of(a), y = head_of(b);
     if (!same_message(&x.base, &y.base)) return false;
     if (is_outside(a)) return true; /* see compare_outside */
-    return a->raw_data.len == b->raw_data.len
-        && memcmp(a->raw_data.data, b->raw_data.data, a->raw_data.len) == 0;
+    return a->raw_data.len == b->raw_data.len &&
+           memcmp(a->raw_data.data, b->raw_data.data, a->raw_data.len) == 0;
 }
 
 static clip_status differs(const char *path, struct clip_error *error)
 {
-    return clip_fail(error, CLIP_ERR_IO, "%s reads back differently from what was written; do not "
-                     "use the file, check the disk and export again", path);
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s reads back differently from what was written; do not "
+                     "use the file, check the disk and export again",
+                     path);
 }
 
 static clip_status compare_outside(const struct clip_onnx *o, const char *path,
@@ -496,8 +496,8 @@ static clip_status compare_outside(const struct clip_onnx *o, const char *path,
         if (!is_outside(t)) continue;
         size_t place = next_place(offset), n = t->raw_data.len;
         offset = place + n;
-        same = offset <= mapping.size
-            && memcmp((const char *)mapping.data + place, t->raw_data.data, n) == 0;
+        same = offset <= mapping.size &&
+               memcmp((const char *)mapping.data + place, t->raw_data.data, n) == 0;
     }
     same = same && offset == mapping.size;
     clip_file_unmap(&mapping);

@@ -43,7 +43,7 @@ const char *clip_onnx_float(struct clip_onnx *onnx, float value);
  * as the first with ".1", ".2" behind. `inputs` ends with NULL. */
 const char *clip_onnx_node(struct clip_onnx *onnx, const char *op, const char *attributes,
                            const char *const *inputs);
-#define CLIP_ONNX_NODE(onnx, op, attributes, ...) \
+#define CLIP_ONNX_NODE(onnx, op, attributes, ...)                                                  \
     clip_onnx_node((onnx), (op), (attributes), (const char *const[]){__VA_ARGS__, NULL})
 
 /* A text beside the graph (metadata_props); copied. */

@@ -4,7 +4,8 @@
 clip_status clip_onnx_create(struct clip_onnx **out, struct clip_error *error)
 {
     *out = NULL;
-    return clip_fail(error, CLIP_ERR_USAGE, "this program was built without ONNX; install "
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "this program was built without ONNX; install "
                      "libprotobuf-c-dev, protobuf-c-compiler and libonnx-dev and build it again");
 }
 

@@ -63,8 +63,8 @@ static clip_status take_line(struct machine *m, const char **text, size_t *n)
 
 static clip_status push(struct machine *m, struct clip_pickle_value *value)
 {
-    clip_status status = clip_array_grow(&m->stack, &m->stack_capacity, m->depth + 1,
-                                         sizeof *m->stack, m->error);
+    clip_status status =
+        clip_array_grow(&m->stack, &m->stack_capacity, m->depth + 1, sizeof *m->stack, m->error);
     if (status == CLIP_OK) m->stack[m->depth++] = value;
     return status;
 }
@@ -228,8 +228,8 @@ static clip_status memo_put(struct machine *m, uint64_t number)
     struct clip_pickle_value *value;
     CLIP_TRY(top(m, &value));
     if (number > (uint64_t)m->memo_count) CLIP_TRY(damaged(m, "its memo has gaps"));
-    CLIP_TRY(clip_array_grow(&m->memo, &m->memo_capacity, m->memo_count + 1, sizeof *m->memo,
-                             m->error));
+    CLIP_TRY(
+        clip_array_grow(&m->memo, &m->memo_capacity, m->memo_count + 1, sizeof *m->memo, m->error));
     m->memo[number] = value;
     if (number == (uint64_t)m->memo_count) m->memo_count++;
 out:
@@ -256,8 +256,8 @@ static clip_status push_global(struct machine *m, const char *module, size_t mod
     if (memchr(whole.data, 0, whole.size) || !m->known(whole.data)) {
         CLIP_TRY(clip_fail(m->error, CLIP_ERR_FORMAT,
                            "%s: the pickle asks for \"%.100s\", which no weights need; it was not "
-                           "run. If you trust the file, save its weights as safetensors", m->name,
-                           whole.data));
+                           "run. If you trust the file, save its weights as safetensors",
+                           m->name, whole.data));
     }
     CLIP_TRY(push_new(m, CLIP_PICKLE_GLOBAL, &value));
     value->text = clip_arena_string(m->arena, whole.data, whole.size, m->error);
@@ -373,8 +373,8 @@ static clip_status push_fixed(struct machine *m, size_t bytes)
     return push_integer(m, bytes == 4 ? (int64_t)(int32_t)(uint32_t)value : (int64_t)value);
 }
 
-static clip_status memo_by(struct machine *m, size_t bytes, clip_status (*use)(struct machine *m,
-                                                                              uint64_t number))
+static clip_status memo_by(struct machine *m, size_t bytes,
+                           clip_status (*use)(struct machine *m, uint64_t number))
 {
     uint64_t number;
     clip_status status = take_number(m, bytes, &number);
@@ -392,8 +392,10 @@ static clip_status protocol(struct machine *m)
     uint64_t number;
     clip_status status = take_number(m, 1, &number);
     if (status != CLIP_OK || (number >= 2 && number <= 5)) return status;
-    return clip_fail(m->error, CLIP_ERR_FORMAT, "%s: the pickle is of protocol %d; 2 to 5 can be "
-                     "read", m->name, (int)number);
+    return clip_fail(m->error, CLIP_ERR_FORMAT,
+                     "%s: the pickle is of protocol %d; 2 to 5 can be "
+                     "read",
+                     m->name, (int)number);
 }
 
 static clip_status discard(struct machine *m, bool to_mark)
@@ -409,11 +411,13 @@ static clip_status refuse(const struct machine *m, unsigned char code)
         unsigned char code;
         const char *name;
     } names[] = {
-        {'i', "INST"}, {'o', "OBJ"}, {'I', "INT"}, {'L', "LONG"}, {'S', "STRING"}, {'F', "FLOAT"},
-        {'V', "UNICODE"}, {'g', "GET"}, {'p', "PUT"}, {'P', "PERSID"}, {'2', "DUP"},
-        {0x82, "EXT1"}, {0x83, "EXT2"}, {0x84, "EXT4"}, {0x8f, "EMPTY_SET"}, {0x90, "ADDITEMS"},
-        {0x91, "FROZENSET"}, {0x92, "NEWOBJ_EX"}, {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"},
-        {0x98, "READONLY_BUFFER"},
+        {'i', "INST"},        {'o', "OBJ"},          {'I', "INT"},
+        {'L', "LONG"},        {'S', "STRING"},       {'F', "FLOAT"},
+        {'V', "UNICODE"},     {'g', "GET"},          {'p', "PUT"},
+        {'P', "PERSID"},      {'2', "DUP"},          {0x82, "EXT1"},
+        {0x83, "EXT2"},       {0x84, "EXT4"},        {0x8f, "EMPTY_SET"},
+        {0x90, "ADDITEMS"},   {0x91, "FROZENSET"},   {0x92, "NEWOBJ_EX"},
+        {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"}, {0x98, "READONLY_BUFFER"},
     };
     const char *name = "unknown";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -431,26 +435,26 @@ static clip_status step(struct machine *m, unsigned char code)
     struct clip_pickle_value *value;
     switch (code) {
     case 0x80: return protocol(m);
-    case 0x95: return skip(m, 8); /* FRAME */
-    case '(': return push(m, NULL); /* MARK */
+    case 0x95: return skip(m, 8);       /* FRAME */
+    case '(': return push(m, NULL);     /* MARK */
     case '0': return discard(m, false); /* POP */
-    case '1': return discard(m, true); /* POP_MARK */
+    case '1': return discard(m, true);  /* POP_MARK */
     case 'N': return push(m, m->none);
-    case 0x88: return push(m, m->yes); /* NEWTRUE */
-    case 0x89: return push(m, m->no); /* NEWFALSE */
-    case 'K': return push_fixed(m, 1); /* BININT1 */
-    case 'M': return push_fixed(m, 2); /* BININT2 */
-    case 'J': return push_fixed(m, 4); /* BININT */
-    case 0x8a: return push_long(m, 1); /* LONG1 */
-    case 0x8b: return push_long(m, 4); /* LONG4 */
-    case 'G': return push_real(m); /* BINFLOAT */
-    case 0x8c: return push_text(m, CLIP_PICKLE_TEXT, 1); /* SHORT_BINUNICODE */
-    case 'X': return push_text(m, CLIP_PICKLE_TEXT, 4); /* BINUNICODE */
-    case 0x8d: return push_text(m, CLIP_PICKLE_TEXT, 8); /* BINUNICODE8 */
-    case 'U': return push_text(m, CLIP_PICKLE_TEXT, 1); /* SHORT_BINSTRING, of Python 2 */
-    case 'T': return push_text(m, CLIP_PICKLE_TEXT, 4); /* BINSTRING */
-    case 'C': return push_text(m, CLIP_PICKLE_BYTES, 1); /* SHORT_BINBYTES */
-    case 'B': return push_text(m, CLIP_PICKLE_BYTES, 4); /* BINBYTES */
+    case 0x88: return push(m, m->yes);                    /* NEWTRUE */
+    case 0x89: return push(m, m->no);                     /* NEWFALSE */
+    case 'K': return push_fixed(m, 1);                    /* BININT1 */
+    case 'M': return push_fixed(m, 2);                    /* BININT2 */
+    case 'J': return push_fixed(m, 4);                    /* BININT */
+    case 0x8a: return push_long(m, 1);                    /* LONG1 */
+    case 0x8b: return push_long(m, 4);                    /* LONG4 */
+    case 'G': return push_real(m);                        /* BINFLOAT */
+    case 0x8c: return push_text(m, CLIP_PICKLE_TEXT, 1);  /* SHORT_BINUNICODE */
+    case 'X': return push_text(m, CLIP_PICKLE_TEXT, 4);   /* BINUNICODE */
+    case 0x8d: return push_text(m, CLIP_PICKLE_TEXT, 8);  /* BINUNICODE8 */
+    case 'U': return push_text(m, CLIP_PICKLE_TEXT, 1);   /* SHORT_BINSTRING, of Python 2 */
+    case 'T': return push_text(m, CLIP_PICKLE_TEXT, 4);   /* BINSTRING */
+    case 'C': return push_text(m, CLIP_PICKLE_BYTES, 1);  /* SHORT_BINBYTES */
+    case 'B': return push_text(m, CLIP_PICKLE_BYTES, 4);  /* BINBYTES */
     case 0x8e: return push_text(m, CLIP_PICKLE_BYTES, 8); /* BINBYTES8 */
     case ')': return push(m, m->empty_tuple);
     case 0x85: return tuple_of_top(m, 1);
@@ -461,21 +465,21 @@ static clip_status step(struct machine *m, unsigned char code)
     case 'l': return collect(m, CLIP_PICKLE_LIST);
     case '}': return push_new(m, CLIP_PICKLE_DICT, &value); /* EMPTY_DICT */
     case 'd': return collect(m, CLIP_PICKLE_DICT);
-    case 'a': return extend(m, false, false); /* APPEND */
-    case 'e': return extend(m, true, false); /* APPENDS */
-    case 's': return extend(m, false, true); /* SETITEM */
-    case 'u': return extend(m, true, true); /* SETITEMS */
-    case 'q': return memo_by(m, 1, memo_put); /* BINPUT */
-    case 'r': return memo_by(m, 4, memo_put); /* LONG_BINPUT */
+    case 'a': return extend(m, false, false);               /* APPEND */
+    case 'e': return extend(m, true, false);                /* APPENDS */
+    case 's': return extend(m, false, true);                /* SETITEM */
+    case 'u': return extend(m, true, true);                 /* SETITEMS */
+    case 'q': return memo_by(m, 1, memo_put);               /* BINPUT */
+    case 'r': return memo_by(m, 4, memo_put);               /* LONG_BINPUT */
     case 0x94: return memo_put(m, (uint64_t)m->memo_count); /* MEMOIZE */
-    case 'h': return memo_by(m, 1, memo_get); /* BINGET */
-    case 'j': return memo_by(m, 4, memo_get); /* LONG_BINGET */
-    case 'c': return global_of_lines(m); /* GLOBAL */
-    case 0x93: return global_of_stack(m); /* STACK_GLOBAL */
-    case 'R': return call(m); /* REDUCE */
-    case 0x81: return call(m); /* NEWOBJ */
-    case 'b': return build(m); /* BUILD */
-    case 'Q': return persistent(m); /* BINPERSID */
+    case 'h': return memo_by(m, 1, memo_get);               /* BINGET */
+    case 'j': return memo_by(m, 4, memo_get);               /* LONG_BINGET */
+    case 'c': return global_of_lines(m);                    /* GLOBAL */
+    case 0x93: return global_of_stack(m);                   /* STACK_GLOBAL */
+    case 'R': return call(m);                               /* REDUCE */
+    case 0x81: return call(m);                              /* NEWOBJ */
+    case 'b': return build(m);                              /* BUILD */
+    case 'Q': return persistent(m);                         /* BINPERSID */
     default: return refuse(m, code);
     }
 }
@@ -485,11 +489,13 @@ clip_status clip_pickle_parse(const void *bytes, size_t n, const char *name,
                               struct clip_pickle_value **out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct machine m = {.bytes = bytes, .n = n, .name = name, .known = known, .arena = arena,
-                        .error = error};
+    struct machine m = {
+        .bytes = bytes, .n = n, .name = name, .known = known, .arena = arena, .error = error};
     if (n > CLIP_PICKLE_LIMIT) {
-        return clip_fail(error, CLIP_ERR_FORMAT, "%s: the pickle has %zu bytes; at most %zu are "
-                         "read", name, n, CLIP_PICKLE_LIMIT);
+        return clip_fail(error, CLIP_ERR_FORMAT,
+                         "%s: the pickle has %zu bytes; at most %zu are "
+                         "read",
+                         name, n, CLIP_PICKLE_LIMIT);
     }
     m.none = make(&m, CLIP_PICKLE_NONE);
     m.yes = make(&m, CLIP_PICKLE_BOOL);
@@ -525,6 +531,6 @@ bool clip_pickle_is(const struct clip_pickle_value *value, enum clip_pickle_kind
                     const char *text)
 {
     if (value == NULL || value->kind != kind) return false;
-    return text == NULL || (value->size == strlen(text)
-                            && memcmp(value->text, text, value->size) == 0);
+    return text == NULL ||
+           (value->size == strlen(text) && memcmp(value->text, text, value->size) == 0);
 }

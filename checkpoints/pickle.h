@@ -15,8 +15,8 @@
 
 enum clip_pickle_kind {
     CLIP_PICKLE_NONE,
-    CLIP_PICKLE_BOOL,       /* integer: 0 or 1 */
-    CLIP_PICKLE_INTEGER,    /* integer, 64 bits at most */
+    CLIP_PICKLE_BOOL,    /* integer: 0 or 1 */
+    CLIP_PICKLE_INTEGER, /* integer, 64 bits at most */
     CLIP_PICKLE_REAL,
     CLIP_PICKLE_TEXT,       /* text, size: UTF-8 with a NUL behind (not checked to be UTF-8) */
     CLIP_PICKLE_BYTES,      /* the same */

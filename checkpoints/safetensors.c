@@ -54,8 +54,10 @@ static clip_status read_dtype(struct reader *r, const char *name, const json_t *
         return REFUSE(r, "%s: the tensor \"%s\" has no \"dtype\"; the file is damaged", r->path,
                       name);
     }
-    return REFUSE(r, "%s: the tensor \"%s\" is of type %s; F32, F16, BF16, I32, I64 and U8 can be "
-                  "read", r->path, name, text);
+    return REFUSE(r,
+                  "%s: the tensor \"%s\" is of type %s; F32, F16, BF16, I32, I64 and U8 can be "
+                  "read",
+                  r->path, name, text);
 }
 
 /* The shape into *tensor, the bytes it needs into *bytes. */
@@ -77,8 +79,10 @@ static clip_status read_shape(struct reader *r, const char *name, const json_t *
     for (size_t i = 0; i < ndim; i++) {
         const json_t *item = json_array_get(value, i);
         if (!json_is_integer(item) || json_integer_value(item) < 0) {
-            return REFUSE(r, "%s: the shape of \"%s\" is not a list of whole numbers from 0; the "
-                          "file is damaged", r->path, name);
+            return REFUSE(r,
+                          "%s: the shape of \"%s\" is not a list of whole numbers from 0; the "
+                          "file is damaged",
+                          r->path, name);
         }
         tensor->shape[i] = json_integer_value(item);
         empty = empty || tensor->shape[i] == 0; /* a zero hides no overflow of the others */
@@ -103,13 +107,16 @@ static clip_status read_offsets(struct reader *r, const char *name, const json_t
     }
     *span = (struct span){json_integer_value(begin), json_integer_value(end), name};
     if (span->begin < 0 || span->end < span->begin || span->end > r->size) {
-        return REFUSE(r, "%s: \"%s\" lies at bytes %" PRId64 " to %" PRId64 " of the data, which "
-                      "has %" PRId64 "; the file was cut or damaged, copy it again", r->path, name,
-                      span->begin, span->end, r->size);
+        return REFUSE(r,
+                      "%s: \"%s\" lies at bytes %" PRId64 " to %" PRId64 " of the data, which "
+                      "has %" PRId64 "; the file was cut or damaged, copy it again",
+                      r->path, name, span->begin, span->end, r->size);
     }
     if (span->end - span->begin != bytes) {
-        return REFUSE(r, "%s: \"%s\" has %" PRId64 " bytes where its shape and type need %" PRId64
-                      "; the file is damaged", r->path, name, span->end - span->begin, bytes);
+        return REFUSE(r,
+                      "%s: \"%s\" has %" PRId64 " bytes where its shape and type need %" PRId64
+                      "; the file is damaged",
+                      r->path, name, span->end - span->begin, bytes);
     }
     return CLIP_OK;
 }
@@ -145,10 +152,13 @@ static clip_status read_metadata(struct reader *r, const json_t *entry)
     const char *key;
     json_t *value;
     if (!json_is_object(entry) || json_object_size(entry) > METADATA_LIMIT) {
-        return REFUSE(r, "%s: " METADATA " is not an object of at most %d texts; the file is "
-                      "damaged", r->path, METADATA_LIMIT);
+        return REFUSE(r,
+                      "%s: " METADATA " is not an object of at most %d texts; the file is "
+                      "damaged",
+                      r->path, METADATA_LIMIT);
     }
-    json_object_foreach((json_t *)(uintptr_t)entry, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)entry, key, value)
+    {
         if (!json_is_string(value)) {
             return REFUSE(r, "%s: \"%s\" in " METADATA " is not a text; the file is damaged",
                           r->path, key);
@@ -179,8 +189,10 @@ static clip_status check_cover(struct reader *r)
                           r->path, r->spans[i - 1].name, span->name);
         }
         if (span->begin > at) {
-            return REFUSE(r, "%s: %" PRId64 " bytes of the data before \"%s\" belong to no tensor; "
-                          "the file is damaged", r->path, span->begin - at, span->name);
+            return REFUSE(r,
+                          "%s: %" PRId64 " bytes of the data before \"%s\" belong to no tensor; "
+                          "the file is damaged",
+                          r->path, span->begin - at, span->name);
         }
         at = span->end;
     }
@@ -198,9 +210,12 @@ static clip_status read_entries(struct reader *r, const json_t *header)
     clip_status status = CLIP_OK;
     r->spans = clip_array_new((int64_t)json_object_size(header), sizeof *r->spans, r->error);
     if (!r->spans) return CLIP_ERR_MEMORY;
-    json_object_foreach((json_t *)(uintptr_t)header, name, entry) {
-        if (strcmp(name, METADATA) == 0) CLIP_TRY(read_metadata(r, entry));
-        else CLIP_TRY(read_tensor(r, name, entry));
+    json_object_foreach((json_t *)(uintptr_t)header, name, entry)
+    {
+        if (strcmp(name, METADATA) == 0)
+            CLIP_TRY(read_metadata(r, entry));
+        else
+            CLIP_TRY(read_tensor(r, name, entry));
     }
     CLIP_TRY(check_cover(r));
 out:
@@ -220,12 +235,14 @@ clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name
     if (n < 8 || size > n - 8) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the file is shorter than its header; it was cut or is no safetensors "
-                         "file", name);
+                         "file",
+                         name);
     }
     if (size > HEADER_LIMIT || size == 0 || file[8] != '{') {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: there is no safetensors header (JSON of at most %u bytes that begins "
-                         "with '{'); give a safetensors file", name, HEADER_LIMIT);
+                         "with '{'); give a safetensors file",
+                         name, HEADER_LIMIT);
     }
     header = clip_json_parse((const char *)file + 8, (size_t)size, name, error);
     if (!header) return clip_error_prefix(error, "the safetensors header is damaged");
@@ -248,8 +265,10 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
     clip_status status = clip_file_map(path, &mapping, error);
     if (status != CLIP_OK) return status;
     status = clip_safetensors_parse(mapping.data, mapping.size, path, out, error);
-    if (status == CLIP_OK) status = clip_bundle_keep(out, &mapping, error);
-    else clip_file_unmap(&mapping);
+    if (status == CLIP_OK)
+        status = clip_bundle_keep(out, &mapping, error);
+    else
+        clip_file_unmap(&mapping);
     if (status != CLIP_OK) clip_bundle_release(out);
     return status;
 }
@@ -260,8 +279,8 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
 static int rank_of(enum clip_dtype dtype)
 {
     static const int rank[] = {
-        [CLIP_I64] = 0, [CLIP_F32] = 1, [CLIP_I32] = 2, [CLIP_BF16] = 3, [CLIP_F16] = 4,
-        [CLIP_U8] = 5,
+        [CLIP_I64] = 0,  [CLIP_F32] = 1, [CLIP_I32] = 2,
+        [CLIP_BF16] = 3, [CLIP_F16] = 4, [CLIP_U8] = 5,
     };
     return rank[dtype];
 }

@@ -37,12 +37,14 @@ static clip_status list_shards(struct reader *r)
     const char *tensor;
     json_t *value;
     const char *last = "";
-    json_object_foreach((json_t *)(uintptr_t)r->map, tensor, value) {
+    json_object_foreach((json_t *)(uintptr_t)r->map, tensor, value)
+    {
         const char *name = json_string_value(value);
         if (name == NULL || !is_plain(name)) {
             return clip_fail(r->error, CLIP_ERR_FORMAT,
                              "%s: the file of \"%.200s\" is no name of a file beside the index; "
-                             "the index is damaged", r->index, tensor);
+                             "the index is damaged",
+                             r->index, tensor);
         }
         if (strcmp(name, last) == 0) continue; /* neighbours mostly lie in one file */
         CLIP_TRY(clip_names_add(&r->shards, name, r->error));
@@ -54,13 +56,17 @@ static clip_status list_shards(struct reader *r)
     int64_t kept = 0;
     for (int64_t i = 0; i < r->shards.count; i++) {
         char *name = r->shards.names[i];
-        if (kept > 0 && strcmp(name, r->shards.names[kept - 1]) == 0) free(name);
-        else r->shards.names[kept++] = name;
+        if (kept > 0 && strcmp(name, r->shards.names[kept - 1]) == 0)
+            free(name);
+        else
+            r->shards.names[kept++] = name;
     }
     r->shards.count = kept;
     if (kept > SHARDS_LIMIT) {
-        status = clip_fail(r->error, CLIP_ERR_FORMAT, "%s: more than %d files are named; the index "
-                           "is damaged", r->index, SHARDS_LIMIT);
+        status = clip_fail(r->error, CLIP_ERR_FORMAT,
+                           "%s: more than %d files are named; the index "
+                           "is damaged",
+                           r->index, SHARDS_LIMIT);
     }
 out:
     return status;
@@ -78,8 +84,8 @@ static clip_status read_shard(struct reader *r, const char *name)
         if (listed != NULL && strcmp(listed, name) == 0) continue;
         CLIP_TRY(clip_fail(r->error, CLIP_ERR_DATA,
                            "%s: the weight \"%.200s\" is in the file, but %s %s%s; the files "
-                           "belong to different models, fetch all of them again", path,
-                           part.tensors[i].name, clip_path_name(r->index),
+                           "belong to different models, fetch all of them again",
+                           path, part.tensors[i].name, clip_path_name(r->index),
                            listed ? "says that it is in " : "does not list it",
                            listed ? listed : ""));
     }
@@ -94,12 +100,13 @@ static clip_status check_all_there(const struct reader *r)
 {
     const char *tensor;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)r->map, tensor, value) {
+    json_object_foreach((json_t *)(uintptr_t)r->map, tensor, value)
+    {
         if (clip_bundle_find(r->out, tensor) != NULL) continue;
         return clip_fail(r->error, CLIP_ERR_DATA,
                          "%s: the weight \"%.200s\" is listed for %.200s and not in it; the files "
-                         "belong to different models, fetch all of them again", r->index, tensor,
-                         json_string_value(value));
+                         "belong to different models, fetch all of them again",
+                         r->index, tensor, json_string_value(value));
     }
     return CLIP_OK;
 }
@@ -117,7 +124,8 @@ clip_status clip_shards_read(const char *index, clip_bundle_reader *read, struct
     if (!json_is_object(r.map) || json_object_size(r.map) == 0) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                            "%s: there is no \"weight_map\" from weights to files; give the index "
-                           "that came with the model", index));
+                           "that came with the model",
+                           index));
     }
     CLIP_TRY(list_shards(&r));
     for (int64_t i = 0; i < r.shards.count; i++) CLIP_TRY(read_shard(&r, r.shards.names[i]));

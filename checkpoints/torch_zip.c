@@ -25,25 +25,38 @@ static const struct storage_type {
     int size;
     bool usable;
 } storage_types[] = {
-    {"torch FloatStorage", CLIP_F32, 4, true},    {"torch HalfStorage", CLIP_F16, 2, true},
-    {"torch BFloat16Storage", CLIP_BF16, 2, true}, {"torch LongStorage", CLIP_I64, 8, true},
-    {"torch IntStorage", CLIP_I32, 4, true},      {"torch ByteStorage", CLIP_U8, 1, true},
-    {"torch DoubleStorage", CLIP_U8, 8, false},   {"torch ShortStorage", CLIP_U8, 2, false},
-    {"torch CharStorage", CLIP_U8, 1, false},     {"torch BoolStorage", CLIP_U8, 1, false},
+    {"torch FloatStorage", CLIP_F32, 4, true},
+    {"torch HalfStorage", CLIP_F16, 2, true},
+    {"torch BFloat16Storage", CLIP_BF16, 2, true},
+    {"torch LongStorage", CLIP_I64, 8, true},
+    {"torch IntStorage", CLIP_I32, 4, true},
+    {"torch ByteStorage", CLIP_U8, 1, true},
+    {"torch DoubleStorage", CLIP_U8, 8, false},
+    {"torch ShortStorage", CLIP_U8, 2, false},
+    {"torch CharStorage", CLIP_U8, 1, false},
+    {"torch BoolStorage", CLIP_U8, 1, false},
     {"torch.storage UntypedStorage", CLIP_U8, 1, true}, /* typed by the tensor's dtype */
 };
-static const struct storage_type dtypes[] = { /* the last argument of _rebuild_tensor_v3 */
-    {"torch float32", CLIP_F32, 4, true},  {"torch float16", CLIP_F16, 2, true},
+static const struct storage_type dtypes[] = {
+    /* the last argument of _rebuild_tensor_v3 */
+    {"torch float32", CLIP_F32, 4, true},   {"torch float16", CLIP_F16, 2, true},
     {"torch bfloat16", CLIP_BF16, 2, true}, {"torch int64", CLIP_I64, 8, true},
-    {"torch int32", CLIP_I32, 4, true},    {"torch uint8", CLIP_U8, 1, true},
-    {"torch float64", CLIP_U8, 8, false},  {"torch bool", CLIP_U8, 1, false},
+    {"torch int32", CLIP_I32, 4, true},     {"torch uint8", CLIP_U8, 1, true},
+    {"torch float64", CLIP_U8, 8, false},   {"torch bool", CLIP_U8, 1, false},
 };
 static const char *const functions[] = {
-    "collections OrderedDict", "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter", "torch Size",
-    "torch device", "torch.jit._pickle build_intlist", "torch.jit._pickle build_doublelist",
-    "torch.jit._pickle build_boollist", "torch.jit._pickle build_tensorlist",
-    "torch.jit._pickle restore_type_tag", "_codecs encode",
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3",
+    "torch._utils _rebuild_parameter",
+    "torch Size",
+    "torch device",
+    "torch.jit._pickle build_intlist",
+    "torch.jit._pickle build_doublelist",
+    "torch.jit._pickle build_boollist",
+    "torch.jit._pickle build_tensorlist",
+    "torch.jit._pickle restore_type_tag",
+    "_codecs encode",
 };
 
 #define FIND(table, value) find_type(table, sizeof(table) / sizeof *(table), value)
@@ -60,8 +73,8 @@ static const struct storage_type *find_type(const struct storage_type *table, si
  * for it is nothing but its state here. */
 static bool known(const char *name)
 {
-    const struct clip_pickle_value value = {.kind = CLIP_PICKLE_GLOBAL, .text = name,
-                                            .size = strlen(name)};
+    const struct clip_pickle_value value = {
+        .kind = CLIP_PICKLE_GLOBAL, .text = name, .size = strlen(name)};
     if (strncmp(name, "__torch__.", 10) == 0) return true;
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         if (strcmp(name, functions[i]) == 0) return true;
@@ -115,12 +128,11 @@ static clip_status find_storage(struct reader *r, const char *name,
                                 const struct clip_pickle_value *value,
                                 const struct storage_type **type)
 {
-    const struct clip_pickle_value *id =
-        value->kind == CLIP_PICKLE_PERSISTENT ? value->with : NULL;
-    if (id == NULL || id->kind != CLIP_PICKLE_TUPLE || id->count < 5
-        || !clip_pickle_is(id->items[0], CLIP_PICKLE_TEXT, "storage")
-        || id->items[2]->kind != CLIP_PICKLE_TEXT || id->items[2]->size >= sizeof r->key
-        || strlen(id->items[2]->text) != id->items[2]->size) {
+    const struct clip_pickle_value *id = value->kind == CLIP_PICKLE_PERSISTENT ? value->with : NULL;
+    if (id == NULL || id->kind != CLIP_PICKLE_TUPLE || id->count < 5 ||
+        !clip_pickle_is(id->items[0], CLIP_PICKLE_TEXT, "storage") ||
+        id->items[2]->kind != CLIP_PICKLE_TEXT || id->items[2]->size >= sizeof r->key ||
+        strlen(id->items[2]->text) != id->items[2]->size) {
         return damaged(r, name, "names no storage");
     }
     *type = FIND(storage_types, id->items[1]);
@@ -130,7 +142,7 @@ static clip_status find_storage(struct reader *r, const char *name,
 
 /* Tensors ------------------------------------------------------------------------------------ */
 
-struct view { /* of a storage, in elements */
+struct view {                                     /* of a storage, in elements */
     int64_t offset, stride[CLIP_MAX_DIMS], reach; /* reach: one behind the last that is read */
 };
 
@@ -141,24 +153,24 @@ static clip_status read_view(struct reader *r, const char *name,
                              struct view *view)
 {
     const struct clip_pickle_value *size = with->items[2], *stride = with->items[3];
-    bool fine = with->items[1]->kind == CLIP_PICKLE_INTEGER && with->items[1]->integer >= 0
-             && size->kind == CLIP_PICKLE_TUPLE && stride->kind == CLIP_PICKLE_TUPLE
-             && size->count == stride->count;
+    bool fine = with->items[1]->kind == CLIP_PICKLE_INTEGER && with->items[1]->integer >= 0 &&
+                size->kind == CLIP_PICKLE_TUPLE && stride->kind == CLIP_PICKLE_TUPLE &&
+                size->count == stride->count;
     if (!fine) return damaged(r, name, "has no usable shape");
     if (size->count > CLIP_MAX_DIMS) return damaged(r, name, "has more than four dimensions");
     int64_t count = 1, reach = with->items[1]->integer, step;
     tensor->ndim = (int)size->count;
     view->offset = reach;
     for (int i = 0; i < tensor->ndim && fine; i++) {
-        fine = size->items[i]->kind == CLIP_PICKLE_INTEGER && size->items[i]->integer >= 0
-            && stride->items[i]->kind == CLIP_PICKLE_INTEGER && stride->items[i]->integer >= 0;
+        fine = size->items[i]->kind == CLIP_PICKLE_INTEGER && size->items[i]->integer >= 0 &&
+               stride->items[i]->kind == CLIP_PICKLE_INTEGER && stride->items[i]->integer >= 0;
         if (!fine) break;
         tensor->shape[i] = size->items[i]->integer;
         view->stride[i] = stride->items[i]->integer;
-        fine = clip_mul_i64(count, tensor->shape[i], &count)
-            && (tensor->shape[i] < 2
-                || (clip_mul_i64(tensor->shape[i] - 1, view->stride[i], &step)
-                    && !__builtin_add_overflow(reach, step, &reach)));
+        fine =
+            clip_mul_i64(count, tensor->shape[i], &count) &&
+            (tensor->shape[i] < 2 || (clip_mul_i64(tensor->shape[i] - 1, view->stride[i], &step) &&
+                                      !__builtin_add_overflow(reach, step, &reach)));
     }
     int64_t have = (int64_t)(r->size / clip_dtype_size(tensor->dtype));
     view->reach = count > 0 ? reach + 1 : 0;
@@ -203,13 +215,13 @@ static clip_status add_tensor(struct reader *r, const char *name,
     CLIP_TRY(find_storage(r, name, with->items[0], &type));
     if (third) type = FIND(dtypes, with->items[6]);
     if (type == NULL || !type->usable) {
-        const struct clip_pickle_value *what =
-            third ? with->items[6] : with->items[0]->with->items[1];
+        const struct clip_pickle_value *what = third ? with->items[6]
+                                                     : with->items[0]->with->items[1];
         bool named = what->kind == CLIP_PICKLE_GLOBAL;
         CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: the tensor \"%.200s\" is of type %.60s; float32, float16, "
-                           "bfloat16, int32, int64 and uint8 can be read", r->path, name,
-                           named ? what->text : "unknown"));
+                           "bfloat16, int32, int64 and uint8 can be read",
+                           r->path, name, named ? what->text : "unknown"));
     }
     tensor.dtype = type->dtype;
     CLIP_TRY(read_view(r, name, with, &tensor, &view));
@@ -238,8 +250,8 @@ static bool calls(const struct clip_pickle_value *value, const char *name)
 /* A TorchScript module's attributes: a dict that is its state. */
 static const struct clip_pickle_value *attributes(const struct clip_pickle_value *value)
 {
-    bool module = value->kind == CLIP_PICKLE_CALL && value->of->size > 10
-               && memcmp(value->of->text, "__torch__.", 10) == 0;
+    bool module = value->kind == CLIP_PICKLE_CALL && value->of->size > 10 &&
+                  memcmp(value->of->text, "__torch__.", 10) == 0;
     if (!module || value->state == NULL || value->state->kind != CLIP_PICKLE_DICT) return NULL;
     return value->state;
 }
@@ -261,8 +273,10 @@ static clip_status walk_items(struct reader *r, const struct clip_pickle_value *
         if (key->kind != CLIP_PICKLE_TEXT) continue; /* an optimizer's parameters are numbered */
         size_t more = key->size + (used > 0);
         if (memchr(key->text, 0, key->size) || used + more >= TENSOR_NAME_LIMIT) {
-            return clip_fail(r->error, CLIP_ERR_FORMAT, "%s: a tensor's name is too long or holds "
-                             "a zero; the file is damaged", r->path);
+            return clip_fail(r->error, CLIP_ERR_FORMAT,
+                             "%s: a tensor's name is too long or holds "
+                             "a zero; the file is damaged",
+                             r->path);
         }
         snprintf(name + used, TENSOR_NAME_LIMIT - used, "%s%s", used ? "." : "", key->text);
         CLIP_TRY(walk(r, dict->items[i + 1], name, used + more, depth + 1));
@@ -303,7 +317,8 @@ static clip_status find_root(struct reader *r)
     }
     return clip_fail(r->error, CLIP_ERR_FORMAT,
                      "%s: the zip archive holds no data.pkl, so PyTorch did not write it; give "
-                     "what torch.save or torch.jit.save wrote", r->path);
+                     "what torch.save or torch.jit.save wrote",
+                     r->path);
 }
 
 static const struct clip_zip_entry *entry_of(const struct reader *r, const char *name)
@@ -321,8 +336,10 @@ static clip_status check_byteorder(struct reader *r)
     clip_status status = clip_zip_read(&r->zip, entry, &r->values, &data, r->error);
     if (status != CLIP_OK) return status;
     if (entry->size == 6 && memcmp(data, "little", 6) == 0) return CLIP_OK;
-    return clip_fail(r->error, CLIP_ERR_FORMAT, "%s: the archive was written on a big-endian "
-                     "machine, which cannot be read; save it as safetensors", r->path);
+    return clip_fail(r->error, CLIP_ERR_FORMAT,
+                     "%s: the archive was written on a big-endian "
+                     "machine, which cannot be read; save it as safetensors",
+                     r->path);
 }
 
 static clip_status read_tree(struct reader *r)
@@ -338,8 +355,8 @@ static clip_status read_tree(struct reader *r)
     const struct clip_pickle_value *weights = clip_pickle_get(root, "state_dict");
     CLIP_TRY(walk(r, weights ? weights : root, name, 0, 0));
     if (r->out->tensor_count == 0) {
-        CLIP_TRY(clip_fail(r->error, CLIP_ERR_DATA, "%s: the archive holds no named tensors",
-                           r->path));
+        CLIP_TRY(
+            clip_fail(r->error, CLIP_ERR_DATA, "%s: the archive holds no named tensors", r->path));
     }
     const char *kind = attributes(root) ? "torchscript" : "state_dict";
     CLIP_TRY(clip_bundle_add_text(r->out, "archive", kind, strlen(kind), r->error));
@@ -347,8 +364,8 @@ out:
     return status;
 }
 
-clip_status clip_torch_parse(const void *bytes, size_t n, const char *name,
-                             struct clip_bundle *out, struct clip_error *error)
+clip_status clip_torch_parse(const void *bytes, size_t n, const char *name, struct clip_bundle *out,
+                             struct clip_error *error)
 {
     clip_status status;
     struct reader r = {.path = name, .out = out, .error = error};
@@ -375,8 +392,10 @@ clip_status clip_torch_read(const char *path, struct clip_bundle *out, struct cl
     clip_status status = clip_file_map(path, &mapping, error);
     if (status != CLIP_OK) return status;
     status = clip_torch_parse(mapping.data, mapping.size, path, out, error);
-    if (status == CLIP_OK) status = clip_bundle_keep(out, &mapping, error);
-    else clip_file_unmap(&mapping);
+    if (status == CLIP_OK)
+        status = clip_bundle_keep(out, &mapping, error);
+    else
+        clip_file_unmap(&mapping);
     if (status != CLIP_OK) clip_bundle_release(out);
     return status;
 }

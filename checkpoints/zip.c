@@ -39,10 +39,7 @@ static clip_status damaged(const struct clip_zip *zip, const char *what, struct 
     return CLIP_ERR_FORMAT;
 }
 
-bool clip_zip_is(const void *bytes, size_t n)
-{
-    return n >= 4 && number(bytes, 4) == LOCAL_SIGN;
-}
+bool clip_zip_is(const void *bytes, size_t n) { return n >= 4 && number(bytes, 4) == LOCAL_SIGN; }
 
 void clip_zip_release(struct clip_zip *zip)
 {
@@ -75,8 +72,8 @@ static clip_status read_end64(const struct clip_zip *zip, size_t end, struct dir
     if (number(locator + 4, 4) != 0 || number(locator + 16, 4) > 1) {
         return damaged(zip, "it consists of several files", error);
     }
-    if (end < LOCATOR + END64 || offset > end - LOCATOR - END64
-        || number(zip->bytes + offset, 4) != END64_SIGN) {
+    if (end < LOCATOR + END64 || offset > end - LOCATOR - END64 ||
+        number(zip->bytes + offset, 4) != END64_SIGN) {
         return damaged(zip, "its Zip64 end is not where it should be", error);
     }
     const unsigned char *at = zip->bytes + offset;
@@ -142,12 +139,11 @@ static clip_status check_local(const struct clip_zip *zip, const struct director
     }
     const unsigned char *at = zip->bytes + e->header;
     uint64_t before = LOCAL + number(at + 26, 2) + number(at + 28, 2);
-    if (number(at, 4) != LOCAL_SIGN || number(at + 8, 2) != (uint64_t)e->method
-        || number(at + 26, 2) != n || memcmp(at + LOCAL, e->name, n) != 0) {
+    if (number(at, 4) != LOCAL_SIGN || number(at + 8, 2) != (uint64_t)e->method ||
+        number(at + 26, 2) != n || memcmp(at + LOCAL, e->name, n) != 0) {
         return damaged(zip, "an entry differs from its place in the directory", error);
     }
-    if (before > d->offset - e->header
-        || e->packed_size > d->offset - e->header - before) {
+    if (before > d->offset - e->header || e->packed_size > d->offset - e->header - before) {
         return damaged(zip, "an entry lies outside", error);
     }
     e->data = e->header + before;
@@ -158,8 +154,10 @@ static clip_status check_kind(const struct clip_zip *zip, const struct clip_zip_
                               unsigned flags, struct clip_error *error)
 {
     const char *what = NULL;
-    if (flags & 1) what = "is encrypted";
-    else if (e->method != 0 && e->method != 8) what = "is packed by another method than deflate";
+    if (flags & 1)
+        what = "is encrypted";
+    else if (e->method != 0 && e->method != 8)
+        what = "is packed by another method than deflate";
     if (what) {
         return clip_fail(error, CLIP_ERR_FORMAT, "%s: the entry %.200s %s, which cannot be read",
                          zip->path, e->name, what);
@@ -188,8 +186,10 @@ static clip_status read_entry(struct clip_zip *zip, const struct directory *d, u
         return damaged(zip, "its directory is cut", error);
     }
     *e = (struct clip_zip_entry){
-        .header = number(header + 42, 4), .packed_size = number(header + 20, 4),
-        .size = number(header + 24, 4), .crc = (uint32_t)number(header + 16, 4),
+        .header = number(header + 42, 4),
+        .packed_size = number(header + 20, 4),
+        .size = number(header + 24, 4),
+        .crc = (uint32_t)number(header + 16, 4),
         .method = (int)number(header + 10, 2),
     };
     e->name = clip_arena_string(&zip->arena, (const char *)header + CENTRAL, name, error);
@@ -302,5 +302,6 @@ clip_status clip_zip_read(const struct clip_zip *zip, const struct clip_zip_entr
     if (clip_crc32(0, *data, (size_t)entry->size) == entry->crc) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: the entry %.200s has the wrong checksum; the file is damaged, fetch or "
-                     "copy it again", zip->path, entry->name);
+                     "copy it again",
+                     zip->path, entry->name);
 }

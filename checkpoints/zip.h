@@ -10,17 +10,17 @@
 #include "core/status.h"
 
 struct clip_zip_entry {
-    const char *name; /* NUL-terminated, no NUL within */
-    uint64_t header, data;       /* where its own header and its data begin in the file */
-    uint64_t packed_size, size;  /* bytes in the file, bytes unpacked */
-    uint32_t crc;                /* of the unpacked bytes */
-    int method;                  /* 0 stored, 8 deflated */
+    const char *name;           /* NUL-terminated, no NUL within */
+    uint64_t header, data;      /* where its own header and its data begin in the file */
+    uint64_t packed_size, size; /* bytes in the file, bytes unpacked */
+    uint32_t crc;               /* of the unpacked bytes */
+    int method;                 /* 0 stored, 8 deflated */
 };
 
 struct clip_zip { /* start from {0} */
     const unsigned char *bytes;
     size_t n;
-    const char *path; /* for messages; borrowed */
+    const char *path;               /* for messages; borrowed */
     struct clip_zip_entry *entries; /* by name */
     int64_t count;
     struct clip_arena arena; /* entries and names */

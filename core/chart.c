@@ -74,8 +74,10 @@ static void tick_text(char text[32], double value, double step)
     if (fabs(value) < step * 1e-6) value = 0;
     double size = fabs(value);
     int digits = (int)fmax(0, ceil(-log10(step) - 1e-9));
-    if (size != 0 && (size >= 1e6 || size < 1e-4)) snprintf(text, 32, "%.3g", value);
-    else snprintf(text, 32, "%.*f", digits, value);
+    if (size != 0 && (size >= 1e6 || size < 1e-4))
+        snprintf(text, 32, "%.3g", value);
+    else
+        snprintf(text, 32, "%.*f", digits, value);
 }
 
 static clip_status append_grid(struct clip_buffer *out, const struct range *x,
@@ -167,8 +169,8 @@ static clip_status append_series(struct clip_buffer *out, const struct clip_char
     for (int64_t i = 0; i < chart->count; i++) {
         const struct clip_chart_series *s = &chart->series[i];
         int colour = colour_of(chart, i);
-        CLIP_TRY(clip_buffer_printf(out, error,
-                                    "<path class=\"run\" stroke=\"var(--c%d)\" d=\"", colour));
+        CLIP_TRY(clip_buffer_printf(out, error, "<path class=\"run\" stroke=\"var(--c%d)\" d=\"",
+                                    colour));
         CLIP_TRY(append_path(out, s, x, y, error));
         CLIP_TRY(clip_buffer_printf(out, error, "\"/>"));
         for (int64_t k = 0; chart->points && k < s->n; k++)
@@ -192,10 +194,11 @@ static clip_status append_legend(struct clip_buffer *out, const struct clip_char
         for (int64_t k = 0; k < s->n; k++)
             if (isfinite(s->y[k])) last = s->y[k];
         int at = HEIGHT + 4 + LEGEND_ROW * (int)i;
-        CLIP_TRY(clip_buffer_printf(
-            out, error, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" class=\"run\" "
-                        "stroke=\"var(--c%d)\"/><text class=\"name\" x=\"%d\" y=\"%d\">",
-            LEFT, at, LEFT + 16, at, colour_of(chart, i), LEFT + 22, at + 4));
+        CLIP_TRY(
+            clip_buffer_printf(out, error,
+                               "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" class=\"run\" "
+                               "stroke=\"var(--c%d)\"/><text class=\"name\" x=\"%d\" y=\"%d\">",
+                               LEFT, at, LEFT + 16, at, colour_of(chart, i), LEFT + 22, at + 4));
         CLIP_TRY(clip_markup_text(out, s->name, error));
         if (isfinite(last)) CLIP_TRY(clip_buffer_printf(out, error, "  %.4g", last));
         CLIP_TRY(clip_buffer_printf(out, error, "</text>"));
@@ -206,16 +209,15 @@ out:
 
 /* ---- the whole ---- */
 
-static clip_status append_chart(struct clip_buffer *out, const struct clip_chart *chart,
-                                bool alone, struct clip_error *error)
+static clip_status append_chart(struct clip_buffer *out, const struct clip_chart *chart, bool alone,
+                                struct clip_error *error)
 {
     clip_status status;
     struct range x = range_of(chart, true, 6), y = range_of(chart, false, 4);
     int height = HEIGHT + (int)chart->count * LEGEND_ROW;
-    CLIP_TRY(clip_buffer_printf(out, error,
-                                "<svg class=\"chart\"%s viewBox=\"0 0 %d %d\" role=\"img\"><title>",
-                                alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", WIDTH,
-                                height));
+    CLIP_TRY(clip_buffer_printf(
+        out, error, "<svg class=\"chart\"%s viewBox=\"0 0 %d %d\" role=\"img\"><title>",
+        alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", WIDTH, height));
     CLIP_TRY(clip_markup_text(out, chart->title, error));
     CLIP_TRY(clip_buffer_printf(out, error, " by %s</title>", chart->x_label));
     if (alone)

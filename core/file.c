@@ -114,14 +114,18 @@ static clip_status inflate_member(z_stream *stream, const char *path, size_t lim
         if (code == Z_STREAM_END) return CLIP_OK;
         if (code == Z_MEM_ERROR)
             return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for unpacking %s", path);
-        bool cut = code == Z_BUF_ERROR || (code == Z_OK && stream->avail_in == 0 &&
-                                           stream->avail_out > 0);
+        bool cut = code == Z_BUF_ERROR ||
+                   (code == Z_OK && stream->avail_in == 0 && stream->avail_out > 0);
         if (cut)
-            return clip_fail(error, CLIP_ERR_FORMAT, "%s is gzipped, but it ends too early; fetch "
-                             "or copy it again", path);
+            return clip_fail(error, CLIP_ERR_FORMAT,
+                             "%s is gzipped, but it ends too early; fetch "
+                             "or copy it again",
+                             path);
         if (code != Z_OK)
-            return clip_fail(error, CLIP_ERR_FORMAT, "%s is gzipped, but damaged: %s; fetch or "
-                             "copy it again", path, stream->msg != NULL ? stream->msg : "bad data");
+            return clip_fail(error, CLIP_ERR_FORMAT,
+                             "%s is gzipped, but damaged: %s; fetch or "
+                             "copy it again",
+                             path, stream->msg != NULL ? stream->msg : "bad data");
     }
 }
 
@@ -201,9 +205,10 @@ static char *resolve_target(const char *path, mode_t *mode, struct clip_error *e
         return clip_string_copy(path, error);
     }
     if (!S_ISREG(info.st_mode)) {
-        clip_fail(error, CLIP_ERR_IO, "%s is %s, and a file is to be written there; "
-                  "give another path", path,
-                  S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
+        clip_fail(error, CLIP_ERR_IO,
+                  "%s is %s, and a file is to be written there; "
+                  "give another path",
+                  path, S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
         return NULL;
     }
     *mode = info.st_mode & 0777;
@@ -243,8 +248,10 @@ static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct 
         close(fd);
         return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for writing %s", file->path);
     }
-    return clip_fail(error, CLIP_ERR_IO, "%s: a million temporary files stand beside it; remove "
-                     "those named .%s.tmp-*", file->path, name);
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s: a million temporary files stand beside it; remove "
+                     "those named .%s.tmp-*",
+                     file->path, name);
 }
 
 clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct clip_error *error)
@@ -306,8 +313,7 @@ void clip_atomic_abort(struct clip_atomic *file)
     errno = kept;
 }
 
-clip_status clip_file_write(const char *path, const void *bytes, size_t n,
-                            struct clip_error *error)
+clip_status clip_file_write(const char *path, const void *bytes, size_t n, struct clip_error *error)
 {
     struct clip_atomic file;
     clip_status status = clip_atomic_begin(&file, path, error);
@@ -339,8 +345,10 @@ static clip_status make_folder(const char *path, struct clip_error *error)
     int reason = errno;
     if (clip_path_is_folder(path)) return CLIP_OK;
     if (reason == EEXIST)
-        return clip_fail(error, CLIP_ERR_IO, "%s is a file, and a folder is needed there; move it "
-                         "away or give another path", path);
+        return clip_fail(error, CLIP_ERR_IO,
+                         "%s is a file, and a folder is needed there; move it "
+                         "away or give another path",
+                         path);
     errno = reason;
     return clip_system_failed(error, path, "made");
 }

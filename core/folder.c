@@ -37,8 +37,10 @@ static char *resolve_folder(const char *path, struct clip_error *error)
     char *plain = clip_string_copy_n(path, n, error);
     if (plain == NULL || stat(plain, &info) != 0) return plain;
     if (!S_ISDIR(info.st_mode)) {
-        clip_fail(error, CLIP_ERR_IO, "%s is a file, and a folder is to be written there; move it "
-                  "away or give another path", plain);
+        clip_fail(error, CLIP_ERR_IO,
+                  "%s is a file, and a folder is to be written there; move it "
+                  "away or give another path",
+                  plain);
         free(plain);
         return NULL;
     }
@@ -69,13 +71,15 @@ static clip_status check_replaceable(const char *path, const char *const *known,
         bool folder = clip_path_is_folder(entry);
         free(entry);
         if (known == NULL)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "%s is there already and holds %s; give "
-                               "another path, or --force to replace an earlier export", path,
-                               names.names[i]));
+            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
+                               "%s is there already and holds %s; give "
+                               "another path, or --force to replace an earlier export",
+                               path, names.names[i]));
         if (folder || !is_among(names.names[i], known))
-            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "%s holds %s, which is no file of an export, "
-                               "so the folder is not replaced; give another path", path,
-                               names.names[i]));
+            CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
+                               "%s holds %s, which is no file of an export, "
+                               "so the folder is not replaced; give another path",
+                               path, names.names[i]));
     }
 out:
     clip_names_release(&names);
@@ -101,8 +105,10 @@ static clip_status make_temporary(struct clip_atomic_folder *folder, struct clip
         clip_buffer_release(&text);
         if (errno != EEXIST) return clip_system_failed(error, folder->path, "written");
     }
-    return clip_fail(error, CLIP_ERR_IO, "%s: a thousand temporary folders stand beside it; remove "
-                     "those named .%s.tmp-*", folder->path, name);
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%s: a thousand temporary folders stand beside it; remove "
+                     "those named .%s.tmp-*",
+                     folder->path, name);
 }
 
 clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const char *path,

@@ -6,10 +6,7 @@
 #define P4 UINT64_C(0x85EBCA77C2B2AE63)
 #define P5 UINT64_C(0x27D4EB2F165667C5)
 
-static uint64_t turn(uint64_t x, int bits)
-{
-    return x << bits | x >> (64 - bits);
-}
+static uint64_t turn(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
 
 /* Little-endian, wherever it lies. */
 static uint64_t word(const unsigned char *p, int bytes)
@@ -19,15 +16,9 @@ static uint64_t word(const unsigned char *p, int bytes)
     return value;
 }
 
-static uint64_t mix(uint64_t lane, uint64_t input)
-{
-    return turn(lane + input * P2, 31) * P1;
-}
+static uint64_t mix(uint64_t lane, uint64_t input) { return turn(lane + input * P2, 31) * P1; }
 
-static uint64_t join(uint64_t sum, uint64_t lane)
-{
-    return (sum ^ mix(0, lane)) * P1 + P4;
-}
+static uint64_t join(uint64_t sum, uint64_t lane) { return (sum ^ mix(0, lane)) * P1 + P4; }
 
 uint64_t clip_hash64(const void *bytes, size_t n)
 {

@@ -23,15 +23,12 @@ struct reading {
 static void fail_line(struct reading *reading, const char *what)
 {
     reading->failed_line = reading->line;
-    reading->status = clip_fail(reading->error, CLIP_ERR_FORMAT, "%s:%d: %s", reading->name,
-                                reading->line, what);
+    reading->status =
+        clip_fail(reading->error, CLIP_ERR_FORMAT, "%s:%d: %s", reading->name, reading->line, what);
 }
 
 /* White space as inih has it. */
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* inih cuts a long section name and ignores what stands behind its ']' without a word. */
 static void check_section(struct reading *reading, const char *text, size_t n)
@@ -85,8 +82,8 @@ static int take_pair(void *user, const char *section, const char *key, const cha
         fail_line(reading, "there is no key before the '='; write key = value");
         return 0;
     }
-    reading->status = reading->handler(reading->context, section, key, value, reading->line,
-                                       reading->error);
+    reading->status =
+        reading->handler(reading->context, section, key, value, reading->line, reading->error);
     if (reading->status != CLIP_OK) reading->failed_line = reading->line;
     return reading->status == CLIP_OK;
 }
@@ -95,7 +92,11 @@ clip_status clip_ini_parse(const char *bytes, size_t n, const char *name, clip_i
                            void *context, struct clip_error *error)
 {
     struct reading reading = {
-        .bytes = bytes, .end = bytes + n, .name = name, .handler = handler, .context = context,
+        .bytes = bytes,
+        .end = bytes + n,
+        .name = name,
+        .handler = handler,
+        .context = context,
         .error = error,
     };
     int bad_line = ini_parse_stream(next_line, &reading, take_pair, &reading);

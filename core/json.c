@@ -58,8 +58,9 @@ static clip_status append_scalar(struct clip_buffer *out, const json_t *value,
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     if (text == NULL)
-        return clip_fail(error, CLIP_ERR_MEMORY, "a JSON value could not be written: "
-                                                 "memory is short or a text is not UTF-8");
+        return clip_fail(error, CLIP_ERR_MEMORY,
+                         "a JSON value could not be written: "
+                         "memory is short or a text is not UTF-8");
     clip_status status = clip_buffer_append(out, text, strlen(text), error);
     free(text);
     return status;
@@ -82,7 +83,8 @@ clip_status clip_json_append(struct clip_buffer *out, const json_t *value, struc
         const char *separator = "{";
         const char *key;
         json_t *member;
-        json_object_foreach((json_t *)value, key, member) {
+        json_object_foreach((json_t *)value, key, member)
+        {
             CLIP_TRY(clip_buffer_append(out, separator, 1, error));
             CLIP_TRY(append_key(out, key, error));
             CLIP_TRY(clip_json_append(out, member, error));

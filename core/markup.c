@@ -14,8 +14,10 @@ clip_status clip_markup_text(struct clip_buffer *out, const char *text, struct c
                              : *at == '\'' ? "&#39;"
                                            : NULL;
         bool control = ((unsigned char)*at < ' ' && *at != '\n' && *at != '\t') || *at == 127;
-        if (entity != NULL) CLIP_TRY(clip_buffer_append(out, entity, strlen(entity), error));
-        else CLIP_TRY(clip_buffer_append(out, control ? "?" : at, 1, error));
+        if (entity != NULL)
+            CLIP_TRY(clip_buffer_append(out, entity, strlen(entity), error));
+        else
+            CLIP_TRY(clip_buffer_append(out, control ? "?" : at, 1, error));
     }
 out:
     return status;
@@ -44,8 +46,12 @@ clip_status clip_markup_base64(struct clip_buffer *out, const void *bytes, size_
 
 static int digit_of(char c)
 {
-    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26
-         : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
 }
 
 clip_status clip_markup_from_base64(struct clip_buffer *out, const char *text, size_t n,
@@ -61,8 +67,10 @@ clip_status clip_markup_from_base64(struct clip_buffer *out, const char *text, s
         for (size_t k = i; k < i + 4; k++) {
             int digit = n % 4 != 0 ? -1 : k >= n - padding ? 0 : digit_of(text[k]);
             if (digit < 0) {
-                return clip_fail(error, CLIP_ERR_FORMAT, "character %zu is not base64, or some are "
-                                 "missing", k + 1);
+                return clip_fail(error, CLIP_ERR_FORMAT,
+                                 "character %zu is not base64, or some are "
+                                 "missing",
+                                 k + 1);
             }
             group = group << 6 | (uint32_t)digit;
         }

@@ -11,15 +11,9 @@
 
 enum { LARGE_PAGE = 2 << 20, LARGE_ARRAY = 16 << 20 };
 
-bool clip_mul_i64(int64_t a, int64_t b, int64_t *out)
-{
-    return !__builtin_mul_overflow(a, b, out);
-}
+bool clip_mul_i64(int64_t a, int64_t b, int64_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
-bool clip_mul_size(size_t a, size_t b, size_t *out)
-{
-    return !__builtin_mul_overflow(a, b, out);
-}
+bool clip_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
 /* *bytes = count * size where that is a size an object may have; fills *error otherwise. */
 static clip_status bytes_of(int64_t count, size_t size, size_t *bytes, struct clip_error *error)

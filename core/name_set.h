@@ -6,7 +6,7 @@
 
 #include "core/status.h"
 
-struct clip_name_set { /* start from {0} */
+struct clip_name_set {  /* start from {0} */
     const char **names; /* [slots], NULL where a slot is empty */
     int64_t *numbers;
     int64_t count, slots;

@@ -24,8 +24,14 @@ void clip_progress_start(struct clip_progress *progress, const char *what, const
 {
     double now = clip_seconds();
     *progress = (struct clip_progress){
-        .what = what, .unit = unit, .total = total, .quiet = quiet,
-        .terminal = isatty(STDERR_FILENO) == 1, .started = now, .shown = now, .first = first,
+        .what = what,
+        .unit = unit,
+        .total = total,
+        .quiet = quiet,
+        .terminal = isatty(STDERR_FILENO) == 1,
+        .started = now,
+        .shown = now,
+        .first = first,
     };
 }
 
@@ -41,9 +47,12 @@ static void write_duration(char *out, size_t capacity, double seconds)
 {
     if (seconds > 3e7) seconds = 3e7;
     long s = (long)(seconds + 0.5);
-    if (s < 60) snprintf(out, capacity, "%ld s", s);
-    else if (s < 3600) snprintf(out, capacity, "%ld min %02ld s", s / 60, s % 60);
-    else snprintf(out, capacity, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    if (s < 60)
+        snprintf(out, capacity, "%ld s", s);
+    else if (s < 3600)
+        snprintf(out, capacity, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(out, capacity, "%ld h %02ld min", s / 3600, s / 60 % 60);
 }
 
 void clip_progress_update(struct clip_progress *progress, int64_t count, const char *note)
@@ -68,8 +77,10 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
     snprintf(line, sizeof line, "%s: %lld%s %s, %.*f/s%s%s%s", progress->what, (long long)count,
              share, progress->unit, rate < 10 ? 1 : 0, rate, left, note != NULL ? ", " : "",
              note != NULL ? note : "");
-    if (progress->terminal) fprintf(stderr, ERASE_LINE "%.*s", columns(), line);
-    else fprintf(stderr, "%s\n", line);
+    if (progress->terminal)
+        fprintf(stderr, ERASE_LINE "%.*s", columns(), line);
+    else
+        fprintf(stderr, "%s\n", line);
     fflush(stderr);
 }
 
@@ -84,8 +95,9 @@ void clip_progress_end(struct clip_progress *progress)
 void clip_warn(const char *format, ...)
 {
     char text[2048]; /* one write for the whole line: several threads may warn at once */
-    int n = snprintf(text, sizeof text, "%s%s: warning: ",
-                     isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "", program_invocation_short_name);
+    int n = snprintf(text, sizeof text,
+                     "%s%s: warning: ", isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "",
+                     program_invocation_short_name);
     size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     va_list arguments;
     va_start(arguments, format);

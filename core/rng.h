@@ -19,7 +19,7 @@ enum clip_rng_purpose {
     CLIP_RNG_DRAW = 6,    /* demo pictures: picture's number */
     CLIP_RNG_BENCH = 7,
     CLIP_RNG_TEST = 8,
-    CLIP_RNG_GUIDE = 9,   /* clip_guide: epoch the step, sample the view; first picture: epoch 0 */
+    CLIP_RNG_GUIDE = 9, /* clip_guide: epoch the step, sample the view; first picture: epoch 0 */
 };
 
 struct clip_rng {

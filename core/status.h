@@ -19,15 +19,15 @@ clip_status clip_error_prefix(struct clip_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Forwards a failure: needs `clip_status status` and the label `out` in the function. */
-#define CLIP_TRY(call) \
-    do { \
-        status = (call); \
-        if (status != CLIP_OK) goto out; \
+#define CLIP_TRY(call)                                                                             \
+    do {                                                                                           \
+        status = (call);                                                                           \
+        if (status != CLIP_OK) goto out;                                                           \
     } while (0)
 
 /* p = a zeroed array of n elements, or a jump to `out` with CLIP_ERR_MEMORY. Needs `error`,
  * `status`, `out`, and core/memory.h. */
-#define CLIP_NEW(p, n) \
+#define CLIP_NEW(p, n)                                                                             \
     CLIP_TRY(((p) = clip_array_new((n), sizeof *(p), error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY)
 
 #endif

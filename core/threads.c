@@ -60,10 +60,7 @@ void clip_parallel_for(int64_t n, void (*fn)(void *context, int64_t i), void *co
     run(&loop);
 }
 
-int clip_thread_number(void)
-{
-    return omp_get_thread_num();
-}
+int clip_thread_number(void) { return omp_get_thread_num(); }
 
 int clip_threads_pause(void)
 {

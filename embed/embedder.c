@@ -22,8 +22,10 @@ clip_status clip_embedder_create(struct clip_embedder **out, const struct clip_m
     e->max_pixels = options->max_pixels > 0 ? options->max_pixels : DEFAULT_MAX_PIXELS;
     clip_status status = CLIP_OK;
     if (options->pack) status = clip_model_pack(file->model, options->bf16, error);
-    if (status == CLIP_OK) *out = e;
-    else clip_embedder_free(e);
+    if (status == CLIP_OK)
+        *out = e;
+    else
+        clip_embedder_free(e);
     return status;
 }
 
@@ -88,10 +90,7 @@ int32_t clip_embedder_end(const struct clip_embedder *e)
     return e->file->tokenizer != NULL ? clip_tokenizer_end(e->file->tokenizer)
                                       : (int32_t)e->file->model->config.vocab_size - 1;
 }
-int32_t clip_embedder_padding(const struct clip_embedder *e)
-{
-    return (int32_t)e->file->ids.pad;
-}
+int32_t clip_embedder_padding(const struct clip_embedder *e) { return (int32_t)e->file->ids.pad; }
 
 clip_status clip_embedder_encode_text(const struct clip_embedder *e, const char *const *texts,
                                       int64_t i, struct clip_ids *ids, int64_t *cut,
@@ -100,9 +99,9 @@ clip_status clip_embedder_encode_text(const struct clip_embedder *e, const char 
     const struct clip_model_file *file = e->file;
     bool was_cut = false;
     ids->count = 0;
-    clip_status status =
-        clip_tokenizer_encode(file->tokenizer, texts[i], strlen(texts[i]), file->cleaning,
-                              file->model->config.context_length, ids, &was_cut, error);
+    clip_status status = clip_tokenizer_encode(file->tokenizer, texts[i], strlen(texts[i]),
+                                               file->cleaning, file->model->config.context_length,
+                                               ids, &was_cut, error);
     if (status != CLIP_OK) return clip_error_prefix(error, "text %lld", (long long)i + 1);
     *cut += was_cut;
     return CLIP_OK;
@@ -160,7 +159,7 @@ clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
         open.tokenizer = options->tokenizer;
         open.say = options->say;
         open.weights = options->raw_weights ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
-        open.towers = options->checksum                    ? CLIP_TOWERS_BOTH
+        open.towers = options->checksum                   ? CLIP_TOWERS_BOTH
                       : options->use == CLIP_USE_PICTURES ? CLIP_TOWERS_IMAGE
                       : options->use == CLIP_USE_TEXTS    ? CLIP_TOWERS_TEXT
                                                           : CLIP_TOWERS_BOTH;

@@ -52,7 +52,8 @@ static clip_status run(struct job *job, int64_t n, struct clip_error *error)
     int64_t failed = 0;
     CLIP_TRY(clip_embedder_check_tower(job->embedder, job->pixels != NULL, error));
     CLIP_NEW(job->workers, threads);
-    if (2 * n > threads) clip_parallel_for(n, run_one, job);
+    if (2 * n > threads)
+        clip_parallel_for(n, run_one, job);
     else /* few items: threads inside each of them serve better, and give the same bits */
         for (int64_t i = 0; i < n; i++) run_one(job, i);
     for (int t = 0; t < threads; t++) {
@@ -63,8 +64,7 @@ static clip_status run(struct job *job, int64_t n, struct clip_error *error)
         status = error->status;
     }
 out:
-    for (int t = 0; job->workers != NULL && t < threads; t++)
-        clip_tape_free(job->workers[t].tape);
+    for (int t = 0; job->workers != NULL && t < threads; t++) clip_tape_free(job->workers[t].tape);
     free(job->workers);
     return status;
 }
@@ -111,8 +111,8 @@ static clip_status text_states(const struct job *job, struct worker *w, int64_t 
     struct clip_tensor tokens =
         clip_tensor_i32((int32_t *)(uintptr_t)job->ids + i * job->length, job->length);
     struct clip_tensor offsets = clip_tensor_i32(ends, 2);
-    clip_status status = clip_embedder_check_ids(job->embedder, job->ids + i * job->length, i,
-                                                 job->length, error);
+    clip_status status =
+        clip_embedder_check_ids(job->embedder, job->ids + i * job->length, i, job->length, error);
     if (status == CLIP_OK) status = clip_embedder_start_tape(job->embedder, &w->tape, error);
     if (status != CLIP_OK) return status;
     struct clip_tensor *states = clip_text_states(w->tape, model, &tokens, &offsets,
@@ -131,8 +131,13 @@ clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32
                          "input_ids has rows of %lld ids; for hidden states, which run whole rows, "
                          "expected 1 to the model's context_length, %lld",
                          (long long)length, (long long)c->context_length);
-    struct job job = {.embedder = e, .width = length * c->text_width, .out = states,
-                      .beside = normed, .work = text_states, .ids = ids, .length = length,
+    struct job job = {.embedder = e,
+                      .width = length * c->text_width,
+                      .out = states,
+                      .beside = normed,
+                      .work = text_states,
+                      .ids = ids,
+                      .length = length,
                       .layer = layer};
     return run(&job, n, error);
 }
@@ -174,8 +179,13 @@ clip_status clip_embedder_image_states(const struct clip_embedder *e, const floa
                                        float *normed, struct clip_error *error)
 {
     int64_t width = clip_embedder_image_tokens(e) * e->file->model->config.vision_width;
-    struct job job = {.embedder = e, .width = width, .out = states, .beside = normed,
-                      .work = image_states, .pixels = pixels, .layer = layer};
+    struct job job = {.embedder = e,
+                      .width = width,
+                      .out = states,
+                      .beside = normed,
+                      .work = image_states,
+                      .pixels = pixels,
+                      .layer = layer};
     return run(&job, n, error);
 }
 
@@ -212,8 +222,12 @@ clip_status clip_embedder_pixel_grad(const struct clip_embedder *e, const float 
                                      struct clip_error *error)
 {
     assert(e->file->model->grad == NULL); /* a model in training would collect gradients too */
-    struct job job = {.embedder = e, .out = grad, .work = pixel_grad,
-                      .pixels = pixels, .directions = directions, .cosines = cosines};
+    struct job job = {.embedder = e,
+                      .out = grad,
+                      .work = pixel_grad,
+                      .pixels = pixels,
+                      .directions = directions,
+                      .cosines = cosines};
     job.width = pixels_of(&job);
     return run(&job, n, error);
 }

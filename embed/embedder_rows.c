@@ -60,8 +60,7 @@ static void prepare_slot(void *context, int64_t k)
     struct slot *slot = &job->slots[k];
     slot->error.status = CLIP_OK;
     slot->status = CLIP_OK;
-    if (job->prepare != NULL)
-        slot->status = job->prepare(job, job->first + k, k, &slot->error);
+    if (job->prepare != NULL) slot->status = job->prepare(job, job->first + k, k, &slot->error);
 }
 
 /* The pixels of the good slots one behind the other. */
@@ -86,8 +85,7 @@ static struct clip_tensor *picture_features(const struct job *job)
     const float *pixels = gather_pixels(job, &good);
     const int64_t shape[] = {good, 3, size, size};
     struct clip_tensor x = clip_tensor_view(CLIP_F32, (float *)(uintptr_t)pixels, 4, shape);
-    return good < 1 ? NULL
-                    : clip_vision_features(job->tape, job->embedder->file->model, &x, NULL);
+    return good < 1 ? NULL : clip_vision_features(job->tape, job->embedder->file->model, &x, NULL);
 }
 
 static struct clip_tensor *text_features(const struct job *job)
@@ -177,8 +175,7 @@ out:
 
 /* ---- pictures ----------------------------------------------------------------------------- */
 
-static clip_status prepare_picture(struct job *job, int64_t i, int64_t k,
-                                   struct clip_error *error)
+static clip_status prepare_picture(struct job *job, int64_t i, int64_t k, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const struct clip_picture *p = &job->pictures[i];
@@ -200,11 +197,15 @@ out:
 
 clip_status clip_embedder_pictures(const struct clip_embedder *e,
                                    const struct clip_picture *pictures, int64_t n,
-                                   enum clip_row_kind kind, float *out,
-                                   struct clip_error *failures, struct clip_error *error)
+                                   enum clip_row_kind kind, float *out, struct clip_error *failures,
+                                   struct clip_error *error)
 {
-    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_picture,
-                      .pictures = pictures, .failures = failures};
+    struct job job = {.embedder = e,
+                      .kind = kind,
+                      .out = out,
+                      .prepare = prepare_picture,
+                      .pictures = pictures,
+                      .failures = failures};
     return run(&job, n, NULL, error);
 }
 
@@ -221,8 +222,8 @@ static clip_status prepare_text(struct job *job, int64_t i, int64_t k, struct cl
 {
     struct slot *slot = &job->slots[k];
     slot->cut = 0;
-    clip_status status = clip_embedder_encode_text(job->embedder, job->texts, i, &slot->ids,
-                                                   &slot->cut, error);
+    clip_status status =
+        clip_embedder_encode_text(job->embedder, job->texts, i, &slot->ids, &slot->cut, error);
     slot->tokens = slot->ids.ids;
     slot->length = slot->ids.count;
     return status;
@@ -235,8 +236,8 @@ clip_status clip_embedder_texts(const struct clip_embedder *e, const char *const
     if (cut != NULL) *cut = 0;
     clip_status status = clip_embedder_need_tokenizer(e, error);
     if (status != CLIP_OK) return status;
-    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_text,
-                      .texts = texts};
+    struct job job = {
+        .embedder = e, .kind = kind, .out = out, .prepare = prepare_text, .texts = texts};
     return run(&job, n, cut, error);
 }
 
@@ -275,7 +276,11 @@ clip_status clip_embedder_ids(const struct clip_embedder *e, const int32_t *ids,
     if (length < 1)
         return clip_fail(error, CLIP_ERR_DATA,
                          "input_ids has rows of %lld ids; expected at least 1", (long long)length);
-    struct job job = {.embedder = e, .kind = kind, .out = out, .prepare = prepare_ids, .ids = ids,
+    struct job job = {.embedder = e,
+                      .kind = kind,
+                      .out = out,
+                      .prepare = prepare_ids,
+                      .ids = ids,
                       .length = length};
     return run(&job, n, NULL, error);
 }

@@ -136,8 +136,8 @@ clip_status clip_names_to_json(const char *const *names, int64_t n, struct clip_
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "the name \"%s\" is not UTF-8; rename it",
                                names[i]));
         if (json_array_append_new(list, name) != 0)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory for %lld names",
-                               (long long)n));
+            CLIP_TRY(
+                clip_fail(error, CLIP_ERR_MEMORY, "out of memory for %lld names", (long long)n));
     }
     CLIP_TRY(clip_json_append(out, list, error));
 out:
@@ -162,8 +162,8 @@ clip_status clip_names_from_json(const char *text, size_t size, const char *path
         if (!json_is_string(name))
             CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: \"names\"[%lld] is no string", path,
                                (long long)i));
-        (*names)[i] = clip_arena_string(arena, json_string_value(name), json_string_length(name),
-                                        error);
+        (*names)[i] =
+            clip_arena_string(arena, json_string_value(name), json_string_length(name), error);
         if ((*names)[i] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     }
 out:

@@ -4,8 +4,8 @@
 
 #include "core/progress.h"
 #include "embed/embeddings.h"
-#include "formats/model_file.h"
 #include "embed/texts.h"
+#include "formats/model_file.h"
 
 /* captions [n] of the samples whose picture is good, packed with their numbers. */
 struct captions {

@@ -10,9 +10,9 @@ struct work { /* what is read from the file and made of it */
     const struct clip_embeddings_extras *extras;
     struct clip_bundle in;
     struct clip_embeddings *out;
-    int64_t images, texts, length; /* n, m, T */
-    float *pixels;                 /* [n,3,S,S] */
-    int32_t *ids;                  /* [m,T] */
+    int64_t images, texts, length;     /* n, m, T */
+    float *pixels;                     /* [n,3,S,S] */
+    int32_t *ids;                      /* [m,T] */
     float *image_embeds, *text_embeds; /* in `out` */
 };
 
@@ -101,10 +101,13 @@ static clip_status add_logits(struct work *w, struct clip_error *error)
     float *logits, bias = (float)clip_embedder_logit_bias(w->embedder);
     clip_status status = clip_embeddings_add(w->out, "logits_per_image", n, m, &logits, error);
     if (status != CLIP_OK) return status;
-    clip_gemm(&(struct clip_gemm){
-        .m = n, .n = m, .k = dim, .alpha = (float)clip_embedder_logit_scale(w->embedder),
-        .a = {w->image_embeds, dim}, .b = {w->text_embeds, dim, .transpose = true},
-        .c = {logits, m}});
+    clip_gemm(&(struct clip_gemm){.m = n,
+                                  .n = m,
+                                  .k = dim,
+                                  .alpha = (float)clip_embedder_logit_scale(w->embedder),
+                                  .a = {w->image_embeds, dim},
+                                  .b = {w->text_embeds, dim, .transpose = true},
+                                  .c = {logits, m}});
     for (int64_t i = 0; i < n * m; i++) logits[i] += bias;
     return CLIP_OK;
 }
@@ -157,8 +160,8 @@ static clip_status add_grad(struct work *w, struct clip_error *error)
                          "texts; give as many of one as of the other",
                          (long long)w->images, (long long)w->texts);
     CLIP_TRY(clip_embeddings_add_shape(w->out, "pixel_grad", 4, shape, &grad, error));
-    CLIP_TRY(clip_embedder_pixel_grad(w->embedder, w->pixels, w->images, w->text_embeds, NULL,
-                                      grad, error));
+    CLIP_TRY(clip_embedder_pixel_grad(w->embedder, w->pixels, w->images, w->text_embeds, NULL, grad,
+                                      error));
 out:
     return status;
 }
@@ -187,8 +190,8 @@ clip_status clip_embeddings_from_tensors(struct clip_embeddings *out,
     if (clip_bundle_find(&w.in, "pixel_values") != NULL) CLIP_TRY(read_pixels(&w, error));
     if (clip_bundle_find(&w.in, "input_ids") != NULL) CLIP_TRY(read_ids(&w, error));
     if (w.pixels == NULL && w.ids == NULL)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "there is neither \"pixel_values\" nor \"input_ids\""));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_DATA, "there is neither \"pixel_values\" nor \"input_ids\""));
     if (w.pixels != NULL) CLIP_TRY(add_images(&w, error));
     if (w.ids != NULL) CLIP_TRY(add_texts(&w, error));
     if (w.pixels != NULL && w.ids != NULL) CLIP_TRY(add_logits(&w, error));

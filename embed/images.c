@@ -6,18 +6,18 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/name_set.h"
 #include "core/progress.h"
 #include "core/rng.h"
 #include "core/threads.h"
-#include "core/name_set.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 
 struct clip_picture_source {
     const struct clip_dataset *dataset; /* NULL: one picture file */
     struct clip_dataset *owned;
-    const char *name; /* the argument */
-    int64_t first;    /* number of its first picture */
+    const char *name;   /* the argument */
+    int64_t first;      /* number of its first picture */
     const char **names; /* [dataset->count] */
 };
 
@@ -108,8 +108,10 @@ static const struct clip_picture_source *source_of(const struct clip_pictures *p
     int64_t low = 0, high = p->source_count - 1;
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
-        if (p->sources[middle].first <= i) low = middle;
-        else high = middle - 1;
+        if (p->sources[middle].first <= i)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return &p->sources[low];
 }
@@ -237,8 +239,7 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_emb
         const struct clip_buffer *bytes = &c->samples[i].image;
         good[i] = c->read_failures[i].status == CLIP_OK;
         if (!good[i]) continue;
-        if (watch != NULL &&
-            watch->known(watch->context, watch->done + i, bytes, out + i * dim))
+        if (watch != NULL && watch->known(watch->context, watch->done + i, bytes, out + i * dim))
             continue;
         c->ready[ready] = (struct clip_picture){.bytes = bytes->data, .size = bytes->size};
         if (source_of(c->pictures, number)->dataset == NULL && watch == NULL)
@@ -284,8 +285,7 @@ clip_status clip_pictures_embed(const struct clip_pictures *p, const struct clip
 clip_status clip_pictures_embed_watched(const struct clip_pictures *p,
                                         const struct clip_embedder *embedder, const int64_t *which,
                                         int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                        bool *good, int64_t *bad,
-                                        struct clip_pictures_watch *watch,
+                                        bool *good, int64_t *bad, struct clip_pictures_watch *watch,
                                         struct clip_error *error)
 {
     clip_status status;

@@ -51,7 +51,7 @@ struct clip_pictures_watch {
     const volatile sig_atomic_t *stop; /* not 0: end with CLIP_ERR_INTERRUPTED; or NULL */
     struct clip_progress *progress;    /* the caller's line, of which `before` are done already */
     int64_t before;
-    int64_t done;                      /* how many of the n were, also after a failure */
+    int64_t done; /* how many of the n were, also after a failure */
 };
 
 /* Embeds pictures which[0..n) (NULL: 0..n-1) into out [n,E]. One that cannot be read is named on
@@ -64,8 +64,7 @@ clip_status clip_pictures_embed(const struct clip_pictures *pictures,
 clip_status clip_pictures_embed_watched(const struct clip_pictures *pictures,
                                         const struct clip_embedder *embedder, const int64_t *which,
                                         int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                        bool *good, int64_t *bad,
-                                        struct clip_pictures_watch *watch,
+                                        bool *good, int64_t *bad, struct clip_pictures_watch *watch,
                                         struct clip_error *error);
 /* All of them into out [count,E] and good [count]; of pictures with one name one is computed. */
 clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,

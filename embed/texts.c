@@ -53,8 +53,7 @@ clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *c
     clip_progress_start(&progress, "embedding", "texts", 0, n, quiet);
     for (int64_t i = 0; i < n && status == CLIP_OK; i += size) {
         int64_t b = n - i < size ? n - i : size, cut_here = 0;
-        status =
-            clip_embedder_texts(embedder, texts + i, b, kind, out + i * dim, &cut_here, error);
+        status = clip_embedder_texts(embedder, texts + i, b, kind, out + i * dim, &cut_here, error);
         if (status != CLIP_OK && i > 0)
             clip_error_prefix(error, "after the first %lld texts", (long long)i);
         *cut += cut_here;

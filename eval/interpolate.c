@@ -99,8 +99,8 @@ static clip_status measure_task(const struct clip_embedder *e, const struct clip
         out->score = out->retrieval.image_retrieval.at_1;
         return status;
     }
-    status = clip_zeroshot_run(e, task->images, task->classes, task->templates, true, &classes,
-                               error);
+    status =
+        clip_zeroshot_run(e, task->images, task->classes, task->templates, true, &classes, error);
     out->score = classes.acc1;
     out->acc5 = classes.acc5;
     out->mean_per_class_recall = classes.mean_per_class_recall;

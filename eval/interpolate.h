@@ -4,9 +4,9 @@
 #ifndef CLIP_EVAL_INTERPOLATE_H
 #define CLIP_EVAL_INTERPOLATE_H
 
-#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
+#include "formats/model_file.h"
 
 struct clip_task { /* pairs to retrieve, or pictures to classify; {0}: there is none */
     const struct clip_dataset *pairs;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/progress.h"
 #include "core/name_set.h"
+#include "core/progress.h"
 #include "embed/images.h"
 #include "embed/texts.h"
 #include "kernels/gemm.h"
@@ -94,10 +94,13 @@ static clip_status rank_all(const struct side *s, int64_t *ranks, struct clip_er
     CLIP_NEW(scores, size);
     for (int64_t i = 0; i < s->query_count; i += BLOCK) {
         int64_t rows = s->query_count - i < BLOCK ? s->query_count - i : BLOCK;
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = s->item_count, .k = s->dim, .alpha = 1,
-            .a = {s->queries + i * s->dim, s->dim},
-            .b = {s->items, s->dim, .transpose = true}, .c = {scores, s->item_count}});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = s->item_count,
+                                      .k = s->dim,
+                                      .alpha = 1,
+                                      .a = {s->queries + i * s->dim, s->dim},
+                                      .b = {s->items, s->dim, .transpose = true},
+                                      .c = {scores, s->item_count}});
         for (int64_t r = 0; r < rows; r++) {
             const int64_t *wanted = s->wanted_one + i + r;
             int64_t count = 1;
@@ -146,11 +149,11 @@ out:
 
 struct pairs {
     struct clip_pictures pictures;
-    int64_t *image;         /* [count] sample -> its picture's row, -1: not usable */
-    int64_t *distinct;      /* [count] the samples whose pictures are embedded */
-    int64_t *text_image;    /* [texts] */
-    int64_t *text_sample;   /* [texts] */
-    const char **captions;  /* [texts] */
+    int64_t *image;        /* [count] sample -> its picture's row, -1: not usable */
+    int64_t *distinct;     /* [count] the samples whose pictures are embedded */
+    int64_t *text_image;   /* [texts] */
+    int64_t *text_sample;  /* [texts] */
+    const char **captions; /* [texts] */
     float *image_rows, *text_rows;
     bool *good;
     int64_t images, texts;
@@ -194,8 +197,10 @@ static clip_status embed_images(struct pairs *p, const struct clip_embedder *emb
     /* The first sample of a picture stands before the others, whose `image` still is its number. */
     int64_t k = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (k < distinct && p->distinct[k] == i) k++;
-        else p->image[i] = p->image[p->image[i]];
+        if (k < distinct && p->distinct[k] == i)
+            k++;
+        else
+            p->image[i] = p->image[p->image[i]];
     }
 out:
     return status;
@@ -240,8 +245,7 @@ static double dot(const float *a, const float *b, int64_t dim)
 /* Each caption against its hard negative, where it has one: which fits the picture better? */
 static clip_status compare_negatives(const struct pairs *p, const struct clip_embedder *embedder,
                                      const struct clip_dataset *dataset, bool quiet,
-                                     struct clip_retrieval_result *result,
-                                     struct clip_error *error)
+                                     struct clip_retrieval_result *result, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};

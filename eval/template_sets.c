@@ -75,8 +75,8 @@ static const char *const small[] = {
 };
 
 static const char *const zh[] = {
-    "{}", "一张{}的照片。", "一张{}的图片。", "照片里有{}。", "{}的特写。", "一幅{}的画。",
-    "一张模糊的{}照片。", "远处的{}。", NULL,
+    "{}",           "一张{}的照片。",     "一张{}的图片。", "照片里有{}。", "{}的特写。",
+    "一幅{}的画。", "一张模糊的{}照片。", "远处的{}。",     NULL,
 };
 
 static clip_status copy_lines(const char *const *lines, struct clip_templates *out,
@@ -111,7 +111,8 @@ clip_status clip_template_set(const char *name, struct clip_templates *out,
         if (strcmp(name, sets[i].name) == 0) return copy_lines(sets[i].lines, out, error);
     return clip_fail(error, CLIP_ERR_USAGE,
                      "there is no set of templates \"%.50s\"; there are plain, photo, many, small "
-                     "and zh", name);
+                     "and zh",
+                     name);
 }
 
 clip_status clip_template_one(const char *line, struct clip_templates *out,
@@ -122,6 +123,7 @@ clip_status clip_template_one(const char *line, struct clip_templates *out,
     if (clip_template_hole(line, &hole) == NULL)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "the template \"%.200s\" has no {} where the label goes; write it as in "
-                         "\"a photo of a {}\"", line);
+                         "\"a photo of a {}\"",
+                         line);
     return copy_lines(lines, out, error);
 }

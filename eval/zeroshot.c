@@ -64,8 +64,8 @@ struct prompts { /* the texts of one class */
 static clip_status add_prompt(struct prompts *p, const char *line, const char *name,
                               struct clip_error *error)
 {
-    clip_status status = clip_array_grow(&p->items, &p->capacity, p->count + 1, sizeof *p->items,
-                                         error);
+    clip_status status =
+        clip_array_grow(&p->items, &p->capacity, p->count + 1, sizeof *p->items, error);
     if (status != CLIP_OK) return status;
     p->items[p->count].size = 0;
     status = clip_template_fill(line, name, &p->items[p->count], error);
@@ -180,9 +180,13 @@ clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int6
     CLIP_NEW(result->count, classes);
     for (int64_t i = 0; i < n; i += BLOCK) {
         int64_t rows = n - i < BLOCK ? n - i : BLOCK;
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = classes, .k = dim, .alpha = 100, .a = {images + i * dim, dim},
-            .b = {classifier, dim, .transpose = true}, .c = {logits, classes}});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = classes,
+                                      .k = dim,
+                                      .alpha = 100,
+                                      .a = {images + i * dim, dim},
+                                      .b = {classifier, dim, .transpose = true},
+                                      .c = {logits, classes}});
         for (int64_t r = 0; r < rows; r++) {
             int64_t label = labels[i + r], rank = rank_of(logits + r * classes, classes, label);
             hits1 += rank < 1;

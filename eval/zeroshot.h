@@ -17,9 +17,9 @@ struct clip_zeroshot_result {
     int64_t classes; /* N */
     double acc1;     /* share whose best class is the true one */
     double acc5;     /* ... whose true class is among the best five; NaN below 5 classes */
-    double mean_per_class_recall; /* mean of the classes' acc1, over classes that have pictures */
-    double *recall;  /* [N] each class's acc1; NaN where it has no picture */
-    int64_t *count;  /* [N] its pictures */
+    double mean_per_class_recall;  /* mean of the classes' acc1, over classes that have pictures */
+    double *recall;                /* [N] each class's acc1; NaN where it has no picture */
+    int64_t *count;                /* [N] its pictures */
     int64_t *labels, *predictions; /* [n] true and best class of each; NULL but after
                                     * clip_zeroshot_run */
 };

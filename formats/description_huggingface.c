@@ -23,7 +23,8 @@ struct towers {
 /* transformers' defaults where a key is missing (CLIPTextConfig, CLIPVisionConfig). */
 static struct towers clip_defaults(void)
 {
-    struct towers t = {.d = clip_model_description_default(), .vision = {3072, QUICK_GELU, 1e-5},
+    struct towers t = {.d = clip_model_description_default(),
+                       .vision = {3072, QUICK_GELU, 1e-5},
                        .text = {2048, QUICK_GELU, 1e-5}};
     t.d.config.embed_dim = 512;
     t.d.config.patch_size = 32;
@@ -36,7 +37,8 @@ static struct towers clip_defaults(void)
 /* (SiglipTextConfig, SiglipVisionConfig, SiglipImageProcessor) */
 static struct towers siglip_defaults(void)
 {
-    struct towers t = {.d = clip_model_description_default(), .vision = {3072, GELU_TANH, 1e-6},
+    struct towers t = {.d = clip_model_description_default(),
+                       .vision = {3072, GELU_TANH, 1e-6},
                        .text = {3072, GELU_TANH, 1e-6}};
     struct clip_model_config *c = &t.d.config;
     c->siglip = c->logit_bias = true;
@@ -50,8 +52,8 @@ static struct towers siglip_defaults(void)
     return t;
 }
 
-static void parse_tower(struct clip_json_parser *p, int64_t *width, int64_t *layers,
-                        int64_t *heads, struct tower *tower)
+static void parse_tower(struct clip_json_parser *p, int64_t *width, int64_t *layers, int64_t *heads,
+                        struct tower *tower)
 {
     clip_json_integer(p, "hidden_size", width);
     clip_json_integer(p, "num_hidden_layers", layers);
@@ -109,8 +111,9 @@ static void unite(struct clip_json_parser *top, struct towers *t)
     c->norm_eps = t->vision.eps == 1e-5 ? 0 : t->vision.eps;
     c->text_gelu_tanh = t->vision.activation == GELU && t->text.activation == GELU_TANH;
     if (t->vision.activation != t->text.activation && !c->text_gelu_tanh) {
-        clip_json_complain(top, "the two towers have different \"hidden_act\" (%s and %s); of such "
-                                "models only those with gelu and gelu_pytorch_tanh can be read",
+        clip_json_complain(top,
+                           "the two towers have different \"hidden_act\" (%s and %s); of such "
+                           "models only those with gelu and gelu_pytorch_tanh can be read",
                            activations[t->vision.activation], activations[t->text.activation]);
     }
     if (t->vision.eps != t->text.eps) {
@@ -124,7 +127,8 @@ static void unite(struct clip_json_parser *top, struct towers *t)
 static void parse_model(struct clip_json_parser *top, struct towers *t)
 {
     static const char *const sections[][2] = {
-        {"vision_config", "vision_config_dict"}, {"text_config", "text_config_dict"},
+        {"vision_config", "vision_config_dict"},
+        {"text_config", "text_config_dict"},
     };
     struct clip_model_config *c = &t->d.config;
     struct clip_json_parser p;
@@ -168,15 +172,22 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
     clip_status status = CLIP_OK;
     json_t *root = clip_json_parse(json, n, name, error);
     if (!root) return error->status;
-    struct clip_json_parser top = {.name = name, .section = "the first level", .object = root,
-                                   .status = &status, .error = error};
+    struct clip_json_parser top = {.name = name,
+                                   .section = "the first level",
+                                   .object = root,
+                                   .status = &status,
+                                   .error = error};
     const char *type = json_string_value(json_object_get(root, "model_type"));
     bool siglip = type && strcmp(type, "siglip") == 0;
     struct towers t = siglip ? siglip_defaults() : clip_defaults();
     if (!siglip && (!type || strcmp(type, "clip") != 0)) {
-        clip_json_complain(&top, "the \"model_type\" is %.60s%s; models of type clip and siglip "
-                           "can be read", type ? type : "not given", type ? "" : " (is this a "
-                           "config.json of transformers?)");
+        clip_json_complain(&top,
+                           "the \"model_type\" is %.60s%s; models of type clip and siglip "
+                           "can be read",
+                           type ? type : "not given",
+                           type ? ""
+                                : " (is this a "
+                                  "config.json of transformers?)");
     }
     if (status == CLIP_OK) parse_model(&top, &t);
     if (status == CLIP_OK) parse_own(&top, &t.d);
@@ -266,8 +277,11 @@ clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name
     json_t *root = clip_json_parse(json, n, name, error);
     if (!root) return error->status;
     struct clip_model_description d = *description;
-    struct clip_json_parser p = {.name = name, .section = "the preprocessing", .object = root,
-                                 .status = &status, .error = error};
+    struct clip_json_parser p = {.name = name,
+                                 .section = "the preprocessing",
+                                 .object = root,
+                                 .status = &status,
+                                 .error = error};
     int64_t resample = d.preprocess.interpolation == CLIP_BICUBIC ? 3 : 2; /* Pillow's numbers */
     if (!json_is_object(root)) clip_json_complain(&p, "this is no JSON object");
     take_resize(&p, &d.preprocess);

@@ -10,7 +10,8 @@ void clip_json_refuse(struct clip_json_parser *p, const char *key, const char *e
     if (*p->status != CLIP_OK) return;
     *p->status = clip_fail(p->error, CLIP_ERR_DATA,
                            "%s: \"%s\" in %s of the model's description is not usable; expected "
-                           "%s", p->name, key, p->section, expected);
+                           "%s",
+                           p->name, key, p->section, expected);
 }
 
 void clip_json_complain(struct clip_json_parser *p, const char *format, ...)
@@ -34,32 +35,40 @@ void clip_json_integer(struct clip_json_parser *p, const char *key, int64_t *out
 {
     const json_t *value = clip_json_get(p, key);
     if (!value) return;
-    if (json_is_integer(value) && json_integer_value(value) > 0) *out = json_integer_value(value);
-    else clip_json_refuse(p, key, "a whole number above 0");
+    if (json_is_integer(value) && json_integer_value(value) > 0)
+        *out = json_integer_value(value);
+    else
+        clip_json_refuse(p, key, "a whole number above 0");
 }
 
 void clip_json_id(struct clip_json_parser *p, const char *key, int64_t *out)
 {
     const json_t *value = clip_json_get(p, key);
     if (!value) return;
-    if (json_is_integer(value) && json_integer_value(value) >= 0) *out = json_integer_value(value);
-    else clip_json_refuse(p, key, "a whole number from 0");
+    if (json_is_integer(value) && json_integer_value(value) >= 0)
+        *out = json_integer_value(value);
+    else
+        clip_json_refuse(p, key, "a whole number from 0");
 }
 
 void clip_json_real(struct clip_json_parser *p, const char *key, double *out)
 {
     const json_t *value = clip_json_get(p, key);
     if (!value) return;
-    if (json_is_number(value) && json_number_value(value) > 0) *out = json_number_value(value);
-    else clip_json_refuse(p, key, "a number above 0");
+    if (json_is_number(value) && json_number_value(value) > 0)
+        *out = json_number_value(value);
+    else
+        clip_json_refuse(p, key, "a number above 0");
 }
 
 void clip_json_bool(struct clip_json_parser *p, const char *key, bool *out)
 {
     const json_t *value = clip_json_get(p, key);
     if (!value) return;
-    if (json_is_boolean(value)) *out = json_is_true(value);
-    else clip_json_refuse(p, key, "true or false");
+    if (json_is_boolean(value))
+        *out = json_is_true(value);
+    else
+        clip_json_refuse(p, key, "true or false");
 }
 
 int clip_json_choice(struct clip_json_parser *p, const char *key, const char *const *choices,
@@ -103,8 +112,8 @@ void clip_json_side(struct clip_json_parser *p, const char *key, int64_t *out)
     const json_t *a = json_array_get(value, 0), *b = json_array_get(value, 1);
     if (!json_is_array(value)) {
         clip_json_integer(p, key, out);
-    } else if (json_array_size(value) == 2 && json_is_integer(a) && json_equal(a, b)
-               && json_integer_value(a) > 0) {
+    } else if (json_array_size(value) == 2 && json_is_integer(a) && json_equal(a, b) &&
+               json_integer_value(a) > 0) {
         *out = json_integer_value(a);
     } else {
         clip_json_refuse(p, key, "a whole number above 0 (pictures are square)");
@@ -115,16 +124,18 @@ void clip_json_known(struct clip_json_parser *p, const char *const *known)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)p->object, key, value) {
-        bool fine = json_is_null(value) || json_is_false(value)
-                 || (json_is_number(value) && json_number_value(value) == 0)
-                 || (json_is_object(value) && json_object_size(value) == 0);
+    json_object_foreach((json_t *)(uintptr_t)p->object, key, value)
+    {
+        bool fine = json_is_null(value) || json_is_false(value) ||
+                    (json_is_number(value) && json_number_value(value) == 0) ||
+                    (json_is_object(value) && json_object_size(value) == 0);
         for (int i = 0; known[i] && !fine; i++) fine = strcmp(known[i], key) == 0;
         if (!fine && *p->status == CLIP_OK) {
             *p->status = clip_fail(p->error, CLIP_ERR_DATA,
                                    "%s: \"%s\" in %s of the model's description asks for a kind of "
                                    "model that this program does not have; give a CLIP with plain "
-                                   "transformers", p->name, key, p->section);
+                                   "transformers",
+                                   p->name, key, p->section);
         }
     }
 }

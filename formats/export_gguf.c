@@ -135,11 +135,13 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
     struct clip_bundle wide = {0}, written = {0}, read = {0};
     json_t *values = NULL, *again = NULL;
     if (export->file->model->config.siglip) {
-        return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP, which clip.cpp does not "
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the model is a SigLIP, which clip.cpp does not "
                          "know; export it as huggingface, safetensors or hdf5");
     }
     if (export->file->tokenizer && clip_tokenizer_is_unigram(export->file->tokenizer)) {
-        return clip_fail(error, CLIP_ERR_DATA, "the tokenizer is a Unigram, which clip.cpp does "
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the tokenizer is a Unigram, which clip.cpp does "
                          "not know; export it as huggingface, safetensors or hdf5");
     }
     CLIP_TRY(make_tensors(export, &wide, &written, error));
@@ -148,7 +150,8 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
     CLIP_TRY(clip_gguf_read(export->path, &again, &read, error));
     CLIP_TRY(clip_export_compare(&written, &read, export->path, error));
     if (!json_equal(values, again)) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s: its values read back differently from what was "
+        CLIP_TRY(clip_fail(error, CLIP_ERR_IO,
+                           "%s: its values read back differently from what was "
                            "written; do not use the file, check the disk and export again",
                            export->path));
     }

@@ -11,11 +11,13 @@
 static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
 {
     if (file->model->logit_bias && !file->model->config.siglip) {
-        return clip_fail(error, CLIP_ERR_DATA, "the model has a logit_bias, which transformers' "
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the model has a logit_bias, which transformers' "
                          "CLIPModel does not know; export it as open_clip, onnx or safetensors");
     }
     if (file->preprocess.resize_mode == CLIP_RESIZE_LONGEST) {
-        return clip_fail(error, CLIP_ERR_DATA, "the model's pictures are resized by resize_mode "
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the model's pictures are resized by resize_mode "
                          "\"longest\", which transformers' CLIPImageProcessor does not know; "
                          "export it as open_clip, onnx or safetensors");
     }
@@ -36,7 +38,8 @@ static json_t *tower_config(const struct clip_model_config *c, const char *type,
                             enum clip_activation activation)
 {
     static const char *const names[] = {
-        [CLIP_GELU] = "gelu", [CLIP_QUICK_GELU] = "quick_gelu",
+        [CLIP_GELU] = "gelu",
+        [CLIP_QUICK_GELU] = "quick_gelu",
         [CLIP_GELU_TANH] = "gelu_pytorch_tanh",
     };
     json_t *tower = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:f}", "model_type", type,
@@ -87,16 +90,15 @@ static json_t *own_rules(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
     json_int_t end = end_of(file);
-    bool same_ids = file->ids.end == (end == 2 ? 0 : end)
-                 && file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
+    bool same_ids = file->ids.end == (end == 2 ? 0 : end) &&
+                    file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
     bool same_crop = file->preprocess.floor_crop == !c->siglip;
     if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip)) {
         return NULL;
     }
-    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
-                     clip_text_cleanings[file->cleaning], "floor_crop",
-                     file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end, "pad_id",
-                     (json_int_t)file->ids.pad);
+    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning", clip_text_cleanings[file->cleaning],
+                     "floor_crop", file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end,
+                     "pad_id", (json_int_t)file->ids.pad);
 }
 
 static clip_status write_config(const struct clip_export *export, struct clip_error *error)
@@ -146,8 +148,8 @@ static void shape_as_siglip(struct clip_bundle *bundle)
         struct clip_tensor *t = &bundle->tensors[i].tensor;
         const char *name = bundle->tensors[i].name;
         int64_t n = clip_tensor_count(t);
-        if (strncmp(name, "logit_", 6) == 0
-            || strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0) {
+        if (strncmp(name, "logit_", 6) == 0 ||
+            strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0) {
             *t = clip_tensor_view(t->dtype, t->data, 1, &n);
         } else if (strcmp(name, "vision_model.head.probe") == 0) {
             *t = clip_tensor_view(t->dtype, t->data, 3, (const int64_t[]){1, 1, n});

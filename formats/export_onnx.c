@@ -44,10 +44,7 @@ static const char *weight(struct graph *g, const char *name)
     return clip_onnx_weight(g->o, name, clip_bundle_find(&g->narrow, name));
 }
 
-static bool is_siglip(const struct graph *g)
-{
-    return g->export->file->model->config.siglip;
-}
+static bool is_siglip(const struct graph *g) { return g->export->file->model->config.siglip; }
 
 static const char *part(struct graph *g, const struct tower *t, int64_t layer, const char *name)
 {
@@ -86,8 +83,8 @@ static const char *one_and_tanh(struct graph *g, const char *x)
     const char *square = NODE(g->o, "Mul", "", x, x);
     const char *cube = NODE(g->o, "Mul", "", square, x);
     cube = NODE(g->o, "Mul", "", cube, clip_onnx_float(g->o, 0.044715f));
-    const char *inner = NODE(g->o, "Mul", "", NODE(g->o, "Add", "", x, cube),
-                             clip_onnx_float(g->o, 0.79788456f));
+    const char *inner =
+        NODE(g->o, "Mul", "", NODE(g->o, "Add", "", x, cube), clip_onnx_float(g->o, 0.79788456f));
     return NODE(g->o, "Add", "", NODE(g->o, "Tanh", "", inner), clip_onnx_float(g->o, 1.0f));
 }
 
@@ -99,10 +96,10 @@ static const char *activation(struct graph *g, const struct tower *t, const char
         return NODE(g->o, "Mul", "", x, NODE(g->o, "Sigmoid", "", inner));
     }
     const char *inner = NODE(g->o, "Div", "", x, clip_onnx_float(g->o, (float)sqrt(2.0)));
-    const char *sum = t->activation == CLIP_GELU_TANH
-                          ? one_and_tanh(g, x)
-                          : NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner),
-                                 clip_onnx_float(g->o, 1.0f));
+    const char *sum =
+        t->activation == CLIP_GELU_TANH
+            ? one_and_tanh(g, x)
+            : NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner), clip_onnx_float(g->o, 1.0f));
     return NODE(g->o, "Mul", "", NODE(g->o, "Mul", "", x, sum), clip_onnx_float(g->o, 0.5f));
 }
 
@@ -114,8 +111,8 @@ static const char *attention(struct graph *g, const struct tower *t, int64_t lay
                              part(g, t, layer, "attn.in_proj_bias")); /* [B*T, 3D] */
     const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
                              clip_onnx_ints(g->o, (const int64_t[]){3, t->heads, head}, 3));
-    qkv = NODE(g->o, "Reshape", "", qkv, shape);                   /* [B, T, 3, H, head] */
-    qkv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", qkv);        /* [3, B, H, T, head] */
+    qkv = NODE(g->o, "Reshape", "", qkv, shape);            /* [B, T, 3, H, head] */
+    qkv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", qkv); /* [3, B, H, T, head] */
     const char *zero = one_int(g, 0);
     char names[2][96];
     const char *q = NODE(g->o, "Split", "axis=0 outputs=3", qkv);
@@ -125,8 +122,7 @@ static const char *attention(struct graph *g, const struct tower *t, int64_t lay
     const char *k = NODE(g->o, "Squeeze", "", names[0], zero);
     const char *v = NODE(g->o, "Squeeze", "", names[1], zero);
     q = NODE(g->o, "Mul", "", q, clip_onnx_float(g->o, (float)(1 / sqrt((double)head))));
-    const char *scores =
-        NODE(g->o, "MatMul", "", q, NODE(g->o, "Transpose", "perm=[0,1,3,2]", k));
+    const char *scores = NODE(g->o, "MatMul", "", q, NODE(g->o, "Transpose", "perm=[0,1,3,2]", k));
     if (t->mask) scores = NODE(g->o, "Add", "", scores, t->mask);
     const char *y = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
     y = NODE(g->o, "Transpose", "perm=[0,2,1,3]", y); /* [B, T, H, head] */
@@ -186,8 +182,8 @@ static const char *attention_pool(struct graph *g, const struct tower *t, const 
     const char *kv = linear(g, x, head_part(g, "kv.weight"), head_part(g, "kv.bias"));
     const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
                              clip_onnx_ints(g->o, (const int64_t[]){2, t->heads, head}, 3));
-    kv = NODE(g->o, "Reshape", "", kv, shape);              /* [B, T, 2, H, head] */
-    kv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", kv);   /* [2, B, H, T, head] */
+    kv = NODE(g->o, "Reshape", "", kv, shape);            /* [B, T, 2, H, head] */
+    kv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", kv); /* [2, B, H, T, head] */
     kv = NODE(g->o, "Split", "axis=0 outputs=2", kv);
     char second[96];
     snprintf(second, sizeof second, "%s.1", kv);
@@ -221,13 +217,18 @@ static const char *vision(struct graph *g)
     const struct clip_model_config *c = &g->export->file->model->config;
     int64_t grid = c->image_size / c->patch_size, rows = clip_model_image_rows(c);
     char attributes[128];
-    struct tower t = {"visual.transformer.resblocks.", c->vision_width, c->vision_layers,
-                      c->vision_heads, NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
-                      one_int(g, rows), NULL, clip_vision_activation(c)};
+    struct tower t = {"visual.transformer.resblocks.",
+                      c->vision_width,
+                      c->vision_layers,
+                      c->vision_heads,
+                      NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
+                      one_int(g, rows),
+                      NULL,
+                      clip_vision_activation(c)};
     snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
              (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
-    const char *x = NODE(g->o, "Conv", attributes, "pixel_values",
-                         weight(g, "visual.conv1.weight"));
+    const char *x =
+        NODE(g->o, "Conv", attributes, "pixel_values", weight(g, "visual.conv1.weight"));
     const int64_t flat[] = {0, c->vision_width, grid * grid}; /* 0: as it is */
     x = NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, flat, 3));
     x = NODE(g->o, "Transpose", "perm=[0,2,1]", x); /* [B, N, D] */
@@ -265,8 +266,7 @@ static const char *pool(struct graph *g, const struct tower *t, const char *x)
     const char *end = NODE(g->o, "ArgMax", "axis=1 keepdims=0", ids);
     const char *zero = NODE(g->o, "Squeeze", "", one_int(g, 0));
     const char *one = NODE(g->o, "Squeeze", "", one_int(g, 1));
-    const char *captions =
-        NODE(g->o, "Range", "", zero, NODE(g->o, "Squeeze", "", t->batch), one);
+    const char *captions = NODE(g->o, "Range", "", zero, NODE(g->o, "Squeeze", "", t->batch), one);
     const char *start = NODE(g->o, "Mul", "", captions, t->length);
     return NODE(g->o, "Gather", "axis=0", x, NODE(g->o, "Add", "", start, end));
 }
@@ -275,15 +275,19 @@ static const char *pool(struct graph *g, const struct tower *t, const char *x)
 static const char *text(struct graph *g)
 {
     const struct clip_model_config *c = &g->export->file->model->config;
-    struct tower t = {"transformer.resblocks.", c->text_width, c->text_layers, c->text_heads,
+    struct tower t = {"transformer.resblocks.",
+                      c->text_width,
+                      c->text_layers,
+                      c->text_heads,
                       NODE(g->o, "Shape", "start=0 end=1", "input_ids"),
-                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL,
+                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"),
+                      NULL,
                       clip_text_activation(c)};
     if (!is_siglip(g)) t.mask = causal_mask(g, t.length);
-    const char *x = NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"),
-                         "input_ids");
-    const char *positions = NODE(g->o, "Slice", "", weight(g, "positional_embedding"),
-                                 one_int(g, 0), t.length);
+    const char *x =
+        NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"), "input_ids");
+    const char *positions =
+        NODE(g->o, "Slice", "", weight(g, "positional_embedding"), one_int(g, 0), t.length);
     x = blocks(g, &t, NODE(g->o, "Add", "", x, positions));
     if (is_siglip(g)) {
         const int64_t shape[] = {-1, c->context_length, c->text_width};
@@ -316,8 +320,7 @@ static void build(struct graph *g)
     if (model->logit_bias) logits = NODE(g->o, "Add", "", logits, weight(g, "logit_bias"));
     clip_onnx_output(g->o, "logits_per_image", NODE(g->o, "Transpose", "perm=[1,0]", logits),
                      CLIP_F32, "image_batch_size,text_batch_size");
-    clip_onnx_output(g->o, "logits_per_text", logits, CLIP_F32,
-                     "text_batch_size,image_batch_size");
+    clip_onnx_output(g->o, "logits_per_text", logits, CLIP_F32, "text_batch_size,image_batch_size");
     snprintf(rows, sizeof rows, "text_batch_size,%d", (int)model->config.embed_dim);
     clip_onnx_output(g->o, "text_embeds", texts, CLIP_F32, rows);
     snprintf(rows, sizeof rows, "image_batch_size,%d", (int)model->config.embed_dim);

@@ -39,8 +39,10 @@ static void translate(json_t *model, const struct clip_model_file *file, bool ow
     const struct clip_model_config *c = &file->model->config;
     json_t *text = json_object_get(model, "text_cfg");
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) json_object_del(model, ours[i]);
-    if (c->siglip) put_siglip(model, clip_timm_same(c));
-    else put_layers(json_object_get(model, "vision_cfg"), clip_vision_activation(c), c->norm_eps);
+    if (c->siglip)
+        put_siglip(model, clip_timm_same(c));
+    else
+        put_layers(json_object_get(model, "vision_cfg"), clip_vision_activation(c), c->norm_eps);
     put_layers(text, clip_text_activation(c), c->norm_eps);
     if (own_tokenizer) json_object_set_new(text, "hf_tokenizer_name", json_string("clip"));
     if (file->cleaning == CLIP_TEXT_CANONICALIZE) {
@@ -73,12 +75,15 @@ static clip_status check_siglip(const struct clip_model_config *c, struct clip_e
     const struct clip_timm_tower *like = clip_timm_like(c);
     if (clip_timm_same(c)) return CLIP_OK;
     if (like) {
-        return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP whose heads, GELU or epsilon "
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the model is a SigLIP whose heads, GELU or epsilon "
                          "are not those of timm's %s, by whose name open_clip would build its "
                          "vision tower: the numbers would be others; export it as huggingface, "
-                         "safetensors or hdf5", like->name);
+                         "safetensors or hdf5",
+                         like->name);
     }
-    return clip_fail(error, CLIP_ERR_DATA, "the model is a SigLIP of sizes that no vision "
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "the model is a SigLIP of sizes that no vision "
                      "transformer of timm has, by whose names open_clip builds one; export it as "
                      "huggingface, safetensors or hdf5");
 }
@@ -88,7 +93,8 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
     const struct clip_model_config *c = &file->model->config;
     if (c->siglip) return check_siglip(c, error);
     if (!file->tokenizer || !clip_tokenizer_is_unigram(file->tokenizer)) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_DATA, "the model has a Unigram tokenizer, whose end of a text "
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "the model has a Unigram tokenizer, whose end of a text "
                      "open_clip's CLIP would not find; export it as huggingface, safetensors or "
                      "hdf5");
 }
@@ -102,8 +108,8 @@ static void shape_as_timm(struct clip_bundle *bundle)
         int64_t n = clip_tensor_count(t);
         if (strcmp(name, "visual.trunk.patch_embed.proj.bias") == 0) {
             *t = clip_tensor_view(t->dtype, t->data, 1, &n);
-        } else if (strcmp(name, "visual.trunk.pos_embed") == 0
-                   || strcmp(name, "visual.trunk.attn_pool.latent") == 0) {
+        } else if (strcmp(name, "visual.trunk.pos_embed") == 0 ||
+                   strcmp(name, "visual.trunk.attn_pool.latent") == 0) {
             const int64_t shape[] = {1, t->shape[0], t->shape[1]};
             *t = clip_tensor_view(t->dtype, t->data, 3, shape);
         }
@@ -120,8 +126,7 @@ clip_status clip_export_open_clip(const struct clip_export *export, struct clip_
     struct clip_bundle written = {0};
     char *path = clip_path_join(export->path, "open_clip_model.safetensors", error);
     if (!path) CLIP_TRY(CLIP_ERR_MEMORY);
-    CLIP_TRY(clip_export_layout(export,
-                                siglip ? CLIP_LAYOUT_TIMM_SIGLIP : CLIP_LAYOUT_OPEN_CLIP,
+    CLIP_TRY(clip_export_layout(export, siglip ? CLIP_LAYOUT_TIMM_SIGLIP : CLIP_LAYOUT_OPEN_CLIP,
                                 &written, error));
     if (siglip) shape_as_timm(&written);
     CLIP_TRY(clip_bundle_add_text(&written, "format", "pt", 2, error));

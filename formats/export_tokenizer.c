@@ -67,25 +67,23 @@ static json_t *fast_tokenizer(const struct clip_tokenizer *tokenizer, json_t *vo
     static const char pattern[] = "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|"
                                   "[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
     int32_t start = clip_tokenizer_start(tokenizer), end = clip_tokenizer_end(tokenizer);
-    json_t *normalizer =
-        json_pack("{s:s, s:[{s:s}, {s:s, s:{s:s}, s:s}, {s:s}]}", "type", "Sequence",
-                  "normalizers", "type", "NFC", "type", "Replace", "pattern", "Regex", "\\s+",
-                  "content", " ", "type", "Lowercase");
-    json_t *pre_tokenizer =
-        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, {s:s, s:b, s:b, s:b}]}", "type", "Sequence",
-                  "pretokenizers", "type", "Split", "pattern", "Regex", pattern, "behavior",
-                  "Removed", "invert", 1, "type", "ByteLevel", "add_prefix_space", 0,
-                  "trim_offsets", 1, "use_regex", 1);
-    json_t *post_processor =
-        json_pack("{s:s, s:[s, i], s:[s, i], s:b, s:b}", "type", "RobertaProcessing", "sep", END,
-                  (int)end, "cls", START, (int)start, "trim_offsets", 0, "add_prefix_space", 0);
+    json_t *normalizer = json_pack("{s:s, s:[{s:s}, {s:s, s:{s:s}, s:s}, {s:s}]}", "type",
+                                   "Sequence", "normalizers", "type", "NFC", "type", "Replace",
+                                   "pattern", "Regex", "\\s+", "content", " ", "type", "Lowercase");
+    json_t *pre_tokenizer = json_pack(
+        "{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, {s:s, s:b, s:b, s:b}]}", "type", "Sequence",
+        "pretokenizers", "type", "Split", "pattern", "Regex", pattern, "behavior", "Removed",
+        "invert", 1, "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
+    json_t *post_processor = json_pack("{s:s, s:[s, i], s:[s, i], s:b, s:b}", "type",
+                                       "RobertaProcessing", "sep", END, (int)end, "cls", START,
+                                       (int)start, "trim_offsets", 0, "add_prefix_space", 0);
     json_t *decoder = json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 1,
                                 "trim_offsets", 1, "use_regex", 1);
-    json_t *model = json_pack(
-        "{s:s, s:n, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:o}", "type", "BPE", "dropout",
-        "unk_token", END, "continuing_subword_prefix", "", "end_of_word_suffix", "</w>",
-        "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocabulary, "merges",
-        clip_export_merges(tokenizer));
+    json_t *model = json_pack("{s:s, s:n, s:s, s:s, s:s, s:b, s:b, s:b, s:O, s:o}", "type", "BPE",
+                              "dropout", "unk_token", END, "continuing_subword_prefix", "",
+                              "end_of_word_suffix", "</w>", "fuse_unk", 0, "byte_fallback", 0,
+                              "ignore_merges", 0, "vocab", vocabulary, "merges",
+                              clip_export_merges(tokenizer));
     return json_pack("{s:s, s:n, s:n, s:[o, o], s:o, s:o, s:o, s:o, s:o}", "version", "1.0",
                      "truncation", "padding", "added_tokens", special_token(start, START),
                      special_token(end, END), "normalizer", normalizer, "pre_tokenizer",
@@ -106,12 +104,12 @@ static clip_status export_unigram(const struct clip_export *export, struct clip_
     CLIP_TRY(clip_export_text(export->path, "tokenizer.json", &whole, error));
     CLIP_TRY(clip_tokenizer_spell(tokenizer, clip_tokenizer_end(tokenizer), &end, error));
     CLIP_TRY(clip_tokenizer_spell(tokenizer, (int32_t)file->ids.pad, &pad, error));
-    CLIP_TRY(clip_export_json(
-        export->path, "tokenizer_config.json",
-        json_pack("{s:s, s:s, s:s, s:I}", "tokenizer_class", "PreTrainedTokenizerFast",
-                  "eos_token", end.data, "pad_token", pad.data, "model_max_length",
-                  (json_int_t)file->model->config.context_length),
-        error));
+    CLIP_TRY(clip_export_json(export->path, "tokenizer_config.json",
+                              json_pack("{s:s, s:s, s:s, s:I}", "tokenizer_class",
+                                        "PreTrainedTokenizerFast", "eos_token", end.data,
+                                        "pad_token", pad.data, "model_max_length",
+                                        (json_int_t)file->model->config.context_length),
+                              error));
 out:
     clip_buffer_release(&whole);
     clip_buffer_release(&pad);
@@ -132,8 +130,8 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     int32_t filler = clip_tokenizer_end(tokenizer); /* only a SigLIP reads it */
     if (file->model->config.siglip) filler = (int32_t)file->ids.pad;
     CLIP_TRY(clip_tokenizer_spell(tokenizer, filler, &pad, error));
-    CLIP_TRY(clip_export_json(export->path, "tokenizer.json",
-                              fast_tokenizer(tokenizer, vocabulary), error));
+    CLIP_TRY(clip_export_json(export->path, "tokenizer.json", fast_tokenizer(tokenizer, vocabulary),
+                              error));
     CLIP_TRY(clip_export_json(export->path, "vocab.json", json_incref(vocabulary), error));
     size_t n;
     const char *lines = merge_lines(tokenizer, &n);
@@ -141,13 +139,13 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     CLIP_TRY(clip_buffer_append(&merges, lines, n, error));
     CLIP_TRY(clip_buffer_append(&merges, "\n", n > 0 ? 1 : 0, error));
     CLIP_TRY(clip_export_text(export->path, "merges.txt", &merges, error));
-    CLIP_TRY(clip_export_json(
-        export->path, "tokenizer_config.json",
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "tokenizer_class", "CLIPTokenizer",
-                  "bos_token", START, "eos_token", END, "unk_token", END, "pad_token", pad.data,
-                  "add_prefix_space", 0, "model_max_length",
-                  (json_int_t)file->model->config.context_length),
-        error));
+    CLIP_TRY(clip_export_json(export->path, "tokenizer_config.json",
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "tokenizer_class",
+                                        "CLIPTokenizer", "bos_token", START, "eos_token", END,
+                                        "unk_token", END, "pad_token", pad.data, "add_prefix_space",
+                                        0, "model_max_length",
+                                        (json_int_t)file->model->config.context_length),
+                              error));
     CLIP_TRY(clip_export_json(export->path, "special_tokens_map.json",
                               json_pack("{s:s, s:s, s:s, s:s}", "bos_token", START, "eos_token",
                                         END, "unk_token", END, "pad_token", pad.data),

@@ -41,27 +41,27 @@ static clip_status take_config(struct clip_adapter *out, const json_t *root, con
     const char *base = json_string_value(json_object_get(root, "base_model_name_or_path"));
     double alpha = json_number_value(json_object_get(root, "lora_alpha"));
     if (type == NULL || strcmp(type, "LORA") != 0)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: \"peft_type\" is %s%.40s; only LORA is read", path,
-                         type != NULL ? "" : "missing", type != NULL ? type : "");
+        return clip_fail(error, CLIP_ERR_DATA, "%s: \"peft_type\" is %s%.40s; only LORA is read",
+                         path, type != NULL ? "" : "missing", type != NULL ? type : "");
     for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++)
         if (!is_unset(json_object_get(root, beyond[i])))
             return clip_fail(error, CLIP_ERR_DATA,
                              "%s: \"%s\" is set, which cannot be merged here; merge the adapter "
-                             "with PEFT (merge_and_unload) and give the whole model", path,
-                             beyond[i]);
+                             "with PEFT (merge_and_unload) and give the whole model",
+                             path, beyond[i]);
     out->rank = json_integer_value(json_object_get(root, "r"));
     if (out->rank < 1 || out->rank > MOST_RANK || !(fabs(alpha) < 1e9))
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: \"r\" and \"lora_alpha\" are not there as numbers that a path can "
-                         "have; use another copy", path);
-    out->scale = json_is_true(json_object_get(root, "use_rslora"))
-                     ? alpha / sqrt((double)out->rank)
-                     : alpha / (double)out->rank;
+                         "have; use another copy",
+                         path);
+    out->scale = json_is_true(json_object_get(root, "use_rslora")) ? alpha / sqrt((double)out->rank)
+                                                                   : alpha / (double)out->rank;
     if (base == NULL || *base == '\0')
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: \"base_model_name_or_path\" does not name the model that the paths "
-                         "belong to; write its path there", path);
+                         "belong to; write its path there",
+                         path);
     out->base = clip_string_copy(base, error);
     return out->base != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
 }
@@ -102,8 +102,7 @@ static clip_status find_base(struct clip_adapter *adapter, const char *folder,
     return CLIP_OK;
 }
 
-clip_status clip_adapter_find(struct clip_adapter *out, const char *model,
-                              struct clip_error *error)
+clip_status clip_adapter_find(struct clip_adapter *out, const char *model, struct clip_error *error)
 {
     static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin"};
     clip_status status = CLIP_OK;
@@ -120,8 +119,8 @@ clip_status clip_adapter_find(struct clip_adapter *out, const char *model,
     for (int i = 0; i < 2 && weights == NULL; i++)
         CLIP_TRY(look(folder, is_folder ? names[i] : clip_path_name(model), &weights, error));
     if (weights == NULL)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
-                           "%s: there is no %s beside it", config, names[0]));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: there is no %s beside it", config, names[0]));
     CLIP_TRY(clip_file_read(config, CONFIG_LIMIT, &text, error));
     CLIP_TRY(clip_adapter_parse(out, text.data, text.size, config, error));
     CLIP_TRY(find_base(out, folder, error));
@@ -176,9 +175,14 @@ static clip_status add_path(struct merging *m, const char *weight, bool transpos
     struct clip_tensor b_want = clip_tensor_f32(b_data, n, r);
     CLIP_TRY(clip_bundle_copy(&m->paths, a_name, &a_want, error));
     CLIP_TRY(clip_bundle_copy(&m->paths, b_name, &b_want, error));
-    struct clip_gemm product = {.m = rows, .n = columns, .k = r, .accumulate = true,
-                                .alpha = (float)m->adapter->scale, .c = {c, columns},
-                                .a = {b_data, r}, .b = {a_data, d}};
+    struct clip_gemm product = {.m = rows,
+                                .n = columns,
+                                .k = r,
+                                .accumulate = true,
+                                .alpha = (float)m->adapter->scale,
+                                .c = {c, columns},
+                                .a = {b_data, r},
+                                .b = {a_data, d}};
     if (transposed) {
         product.a = (struct clip_operand){a_data, d, .transpose = true};
         product.b = (struct clip_operand){b_data, r, .transpose = true};
@@ -242,8 +246,9 @@ clip_status clip_adapter_merge(const struct clip_adapter *adapter, struct clip_m
         if (!m.used[i])
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s: \"%.200s\" has no place in the model %s; name the model that "
-                               "the paths were trained for in %s", adapter->weights,
-                               m.paths.tensors[i].name, file->source, config_name));
+                               "the paths were trained for in %s",
+                               adapter->weights, m.paths.tensors[i].name, file->source,
+                               config_name));
     source = clip_string_copy(adapter->weights, error);
     if (source == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     free(file->source);

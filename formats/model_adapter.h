@@ -13,8 +13,8 @@
 #include "formats/model_file.h"
 
 struct clip_adapter { /* start from {0} */
-    char *weights; /* the file of the paths; NULL: MODEL is no adapter */
-    char *base;    /* MODEL to open: a path, or a model's id */
+    char *weights;    /* the file of the paths; NULL: MODEL is no adapter */
+    char *base;       /* MODEL to open: a path, or a model's id */
     int64_t rank;
     double scale; /* alpha / r; with use_rslora alpha / sqrt(r) */
 };

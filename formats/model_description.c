@@ -13,27 +13,37 @@
 /* The values of open_clip's CLIPVisionCfg and CLIPTextCfg where a key is missing, and CLIP's
  * preprocessing. */
 static const struct clip_model_description defaults = {
-    .config = {.image_size = 224, .patch_size = 16, .vision_width = 768, .vision_layers = 12,
-               .vision_heads = 12, .vision_mlp_ratio = 4, .context_length = 77,
-               .vocab_size = 49408, .text_width = 512, .text_layers = 12, .text_heads = 8,
-               .text_mlp_ratio = 4, .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
+    .config = {.image_size = 224,
+               .patch_size = 16,
+               .vision_width = 768,
+               .vision_layers = 12,
+               .vision_heads = 12,
+               .vision_mlp_ratio = 4,
+               .context_length = 77,
+               .vocab_size = 49408,
+               .text_width = 512,
+               .text_layers = 12,
+               .text_heads = 8,
+               .text_mlp_ratio = 4,
+               .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
                .image_std = {0.26862954f, 0.26130258f, 0.27577711f}},
     .preprocess = {.interpolation = CLIP_BICUBIC, .resize_mode = CLIP_RESIZE_SHORTEST},
 };
 #define HEAD_WIDTH 64 /* open_clip's default */
 
 static const char *const interpolations[] = {
-    [CLIP_BICUBIC] = "bicubic", [CLIP_BILINEAR] = "bilinear", NULL,
+    [CLIP_BICUBIC] = "bicubic",
+    [CLIP_BILINEAR] = "bilinear",
+    NULL,
 };
 static const char *const resize_modes[] = {
-    [CLIP_RESIZE_SHORTEST] = "shortest", [CLIP_RESIZE_LONGEST] = "longest",
-    [CLIP_RESIZE_SQUASH] = "squash", NULL,
+    [CLIP_RESIZE_SHORTEST] = "shortest",
+    [CLIP_RESIZE_LONGEST] = "longest",
+    [CLIP_RESIZE_SQUASH] = "squash",
+    NULL,
 };
 
-struct clip_model_description clip_model_description_default(void)
-{
-    return defaults;
-}
+struct clip_model_description clip_model_description_default(void) { return defaults; }
 
 void clip_model_description_unify(struct clip_model_description *d)
 {
@@ -83,10 +93,9 @@ static json_t *model_json(const struct clip_model_config *c)
                                (json_int_t)(c->vision_width / c->vision_heads), "patch_size",
                                (json_int_t)c->patch_size, "mlp_ratio", c->vision_mlp_ratio);
     json_t *text = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "context_length",
-                             (json_int_t)c->context_length, "vocab_size",
-                             (json_int_t)c->vocab_size, "width", (json_int_t)c->text_width,
-                             "heads", (json_int_t)c->text_heads, "layers",
-                             (json_int_t)c->text_layers, "mlp_ratio", c->text_mlp_ratio);
+                             (json_int_t)c->context_length, "vocab_size", (json_int_t)c->vocab_size,
+                             "width", (json_int_t)c->text_width, "heads", (json_int_t)c->text_heads,
+                             "layers", (json_int_t)c->text_layers, "mlp_ratio", c->text_mlp_ratio);
     json_t *model = json_pack("{s:I, s:b, s:o, s:o}", "embed_dim", (json_int_t)c->embed_dim,
                               "quick_gelu", c->quick_gelu, "vision_cfg", vision, "text_cfg", text);
     if (c->logit_bias) json_object_set_new(model, "init_logit_bias", json_integer(-10));
@@ -169,8 +178,10 @@ static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, 
     if (!says(p, "timm_proj", "none")) clip_json_refuse(p, "timm_proj", "\"none\"");
     for (int i = 0; !t && i < 3; i++) {
         if (clip_json_get(p, sizes[i])) continue;
-        clip_json_complain(p, "the vision tower is timm's \"%.80s\", which this program does not "
-                           "know; expected one of SigLIP's, as vit_base_patch16_siglip_224", name);
+        clip_json_complain(p,
+                           "the vision tower is timm's \"%.80s\", which this program does not "
+                           "know; expected one of SigLIP's, as vit_base_patch16_siglip_224",
+                           name);
     }
     if (!t) return;
     c->image_size = t->image_size;
@@ -186,9 +197,23 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
                          struct tower *tower)
 {
     static const char *const known[] = {
-        "image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio", "patch_dropout",
-        "act_kwargs", "norm_kwargs", "timm_model_name", "timm_model_pretrained", "timm_pool",
-        "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path", NULL,
+        "image_size",
+        "layers",
+        "width",
+        "head_width",
+        "patch_size",
+        "mlp_ratio",
+        "patch_dropout",
+        "act_kwargs",
+        "norm_kwargs",
+        "timm_model_name",
+        "timm_model_pretrained",
+        "timm_pool",
+        "timm_proj",
+        "timm_proj_bias",
+        "timm_drop",
+        "timm_drop_path",
+        NULL,
     };
     int64_t head_width = HEAD_WIDTH;
     const char *timm = json_string_value(clip_json_get(p, "timm_model_name"));
@@ -218,17 +243,18 @@ static void parse_text_kind(struct clip_json_parser *p, bool siglip, bool ours)
     clip_json_bool(p, "no_causal_mask", &unmasked);
     clip_json_bool(p, "proj_bias", &biased);
     if (unmasked != siglip) {
-        clip_json_refuse(p, "no_causal_mask", siglip ? "true, as every SigLIP has it"
-                                                     : "false, unless it is a SigLIP");
+        clip_json_refuse(p, "no_causal_mask",
+                         siglip ? "true, as every SigLIP has it" : "false, unless it is a SigLIP");
     }
     if ((clip_json_choice(p, "pool_type", pools, ours) == 1) != siglip) {
-        clip_json_refuse(p, "pool_type", siglip ? "\"last\", as every SigLIP has it"
-                                                : "\"argmax\", unless it is a SigLIP");
+        clip_json_refuse(p, "pool_type",
+                         siglip ? "\"last\", as every SigLIP has it"
+                                : "\"argmax\", unless it is a SigLIP");
     }
     clip_json_choice(p, "proj_type", projections, 0);
     if (biased != siglip) {
-        clip_json_refuse(p, "proj_bias", siglip ? "true, as every SigLIP has it"
-                                                : "false, unless it is a SigLIP");
+        clip_json_refuse(p, "proj_bias",
+                         siglip ? "true, as every SigLIP has it" : "false, unless it is a SigLIP");
     }
 }
 
@@ -243,13 +269,24 @@ static void parse_cleaning(struct clip_json_parser *p, enum clip_text_cleaning *
     if (clip_json_choice(&kwargs, "clean", cleans, 0) == 2) *cleaning = CLIP_TEXT_CANONICALIZE;
 }
 
-static void parse_text(struct clip_json_parser *p, struct clip_model_config *c,
-                       struct tower *tower)
+static void parse_text(struct clip_json_parser *p, struct clip_model_config *c, struct tower *tower)
 {
     static const char *const known[] = {
-        "context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio",
-        "hf_tokenizer_name", "tokenizer_kwargs", "act_kwargs", "norm_kwargs", "no_causal_mask",
-        "pool_type", "proj_type", "proj_bias", NULL,
+        "context_length",
+        "vocab_size",
+        "width",
+        "heads",
+        "layers",
+        "mlp_ratio",
+        "hf_tokenizer_name",
+        "tokenizer_kwargs",
+        "act_kwargs",
+        "norm_kwargs",
+        "no_causal_mask",
+        "pool_type",
+        "proj_type",
+        "proj_bias",
+        NULL,
     };
     clip_json_known(p, known);
     clip_json_integer(p, "context_length", &c->context_length);
@@ -269,10 +306,11 @@ static void unite(struct clip_json_parser *p, struct clip_model_config *c,
     c->norm_eps = text->eps == 1e-5 ? 0 : text->eps;
     if (vision->gelu_tanh && !text->gelu_tanh) {
         clip_json_complain(p, "the vision tower alone has GELU in its tanh form; only models with "
-                           "it in both towers or in the text tower can be read");
+                              "it in both towers or in the text tower can be read");
     }
     if (vision->eps != text->eps) {
-        clip_json_complain(p, "LayerNorm's epsilon is %g in the vision tower and %g in the text "
+        clip_json_complain(p,
+                           "LayerNorm's epsilon is %g in the vision tower and %g in the text "
                            "tower (\"norm_kwargs\"); only models with one can be read",
                            vision->eps, text->eps);
     }
@@ -281,9 +319,19 @@ static void unite(struct clip_json_parser *p, struct clip_model_config *c,
 static void parse_model(struct clip_json_parser *p, struct clip_model_description *d)
 {
     static const char *const known[] = {
-        "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "init_logit_scale", "init_logit_bias",
-        "custom_text", "nonscalar_logit_scale", "architecture", "gelu_tanh", "text_gelu_tanh",
-        "norm_eps", NULL,
+        "embed_dim",
+        "quick_gelu",
+        "vision_cfg",
+        "text_cfg",
+        "init_logit_scale",
+        "init_logit_bias",
+        "custom_text",
+        "nonscalar_logit_scale",
+        "architecture",
+        "gelu_tanh",
+        "text_gelu_tanh",
+        "norm_eps",
+        NULL,
     };
     static const char *const architectures[] = {"clip", "siglip", NULL};
     struct clip_model_config *c = &d->config;
@@ -323,10 +371,10 @@ static void parse_preprocess(struct clip_json_parser *p, struct clip_model_descr
     for (int i = 0; i < 3; i++) {
         if (!(out->config.image_std[i] > 0)) clip_json_refuse(p, "std", "three numbers above 0");
     }
-    pre->interpolation = (enum clip_interpolation)clip_json_choice(
-        p, "interpolation", interpolations, CLIP_BICUBIC);
-    pre->resize_mode = (enum clip_resize_mode)clip_json_choice(
-        p, "resize_mode", resize_modes, (int)pre->resize_mode);
+    pre->interpolation =
+        (enum clip_interpolation)clip_json_choice(p, "interpolation", interpolations, CLIP_BICUBIC);
+    pre->resize_mode = (enum clip_resize_mode)clip_json_choice(p, "resize_mode", resize_modes,
+                                                               (int)pre->resize_mode);
 }
 
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
@@ -337,8 +385,11 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     struct clip_model_description d = defaults;
     json_t *root = clip_json_parse(json, n, name, error);
     if (!root) return error->status;
-    struct clip_json_parser top = {.name = name, .section = "the first level", .object = root,
-                         .status = &status, .error = error};
+    struct clip_json_parser top = {.name = name,
+                                   .section = "the first level",
+                                   .object = root,
+                                   .status = &status,
+                                   .error = error};
     if (!json_is_object(root)) {
         clip_json_refuse(&top, "model_cfg", "an object with the model's sizes");
     }
@@ -350,7 +401,7 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     if (bare && d.config.siglip) clip_model_description_siglip(&d);
     parse_preprocess(&preprocess, &d);
     d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning",
-                                                      clip_text_cleanings, (int)d.cleaning);
+                                                           clip_text_cleanings, (int)d.cleaning);
     clip_json_bool(&top, "floor_crop", &d.preprocess.floor_crop);
     clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);

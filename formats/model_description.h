@@ -60,14 +60,14 @@ clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name
 
 /* The sizes that the weights' shapes tell: all of config but heads (those of the released models
  * of that width), quick_gelu (false), mean and std (CLIP's). */
-clip_status clip_model_description_infer(const struct clip_weight_source *weights,
-                                         const char *name, struct clip_model_description *out,
+clip_status clip_model_description_infer(const struct clip_weight_source *weights, const char *name,
+                                         struct clip_model_description *out,
                                          struct clip_error *error);
 /* The description's sizes are those of the shapes; else CLIP_ERR_DATA names the first that is not.
  * A model that passes needs about as much memory as its weights in the bundle. */
 clip_status clip_model_description_check(const struct clip_model_description *description,
-                                         const struct clip_weight_source *weights,
-                                         const char *name, struct clip_error *error);
+                                         const struct clip_weight_source *weights, const char *name,
+                                         struct clip_error *error);
 /* A description of a CLIP of no size in particular: open_clip's defaults. */
 struct clip_model_description clip_model_description_default(void);
 /* A list of short decimals: those that give the same floats back. */

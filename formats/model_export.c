@@ -9,9 +9,13 @@
 #include "formats/export_parts.h"
 
 const char *const clip_export_formats[] = {
-    [CLIP_EXPORT_HDF5] = "hdf5", [CLIP_EXPORT_SAFETENSORS] = "safetensors",
-    [CLIP_EXPORT_HUGGINGFACE] = "huggingface", [CLIP_EXPORT_OPEN_CLIP] = "open_clip",
-    [CLIP_EXPORT_ONNX] = "onnx", [CLIP_EXPORT_GGUF] = "gguf", NULL,
+    [CLIP_EXPORT_HDF5] = "hdf5",
+    [CLIP_EXPORT_SAFETENSORS] = "safetensors",
+    [CLIP_EXPORT_HUGGINGFACE] = "huggingface",
+    [CLIP_EXPORT_OPEN_CLIP] = "open_clip",
+    [CLIP_EXPORT_ONNX] = "onnx",
+    [CLIP_EXPORT_GGUF] = "gguf",
+    NULL,
 };
 
 /* Common parts ------------------------------------------------------------------------------- */
@@ -63,7 +67,8 @@ static clip_status differs(const char *path, const char *what, struct clip_error
 {
     return clip_fail(error, CLIP_ERR_IO,
                      "%s: \"%s\" reads back differently from what was written; do not use the "
-                     "file, check the disk and export again", path, what);
+                     "file, check the disk and export again",
+                     path, what);
 }
 
 clip_status clip_export_compare(const struct clip_bundle *written, const struct clip_bundle *read,
@@ -78,8 +83,8 @@ clip_status clip_export_compare(const struct clip_bundle *written, const struct 
     for (int64_t i = 0; i < written->text_count; i++) {
         const struct clip_bundle_text *text = &written->texts[i];
         const struct clip_bundle_text *other = clip_bundle_text(read, text->key);
-        if (!other || text->size != other->size
-            || memcmp(text->value, other->value, text->size) != 0) {
+        if (!other || text->size != other->size ||
+            memcmp(text->value, other->value, text->size) != 0) {
             return differs(path, text->key, error);
         }
     }
@@ -96,12 +101,12 @@ clip_status clip_export_layout(const struct clip_export *export, enum clip_layou
     const struct clip_model *model = export->file->model;
     struct clip_bundle wide = {0}, *first = export->dtype == CLIP_F32 ? out : &wide;
     for (int64_t i = 0; i < model->param_count; i++) {
-        CLIP_TRY(clip_layout_put(first, layout, model->params[i].name, &model->params[i].tensor,
-                                 error));
+        CLIP_TRY(
+            clip_layout_put(first, layout, model->params[i].name, &model->params[i].tensor, error));
     }
     for (int64_t i = 0; i < wide.tensor_count; i++) {
-        CLIP_TRY(clip_export_add(out, wide.tensors[i].name, &wide.tensors[i].tensor,
-                                 export->dtype, error));
+        CLIP_TRY(clip_export_add(out, wide.tensors[i].name, &wide.tensors[i].tensor, export->dtype,
+                                 error));
     }
 out:
     clip_bundle_release(&wide);
@@ -146,8 +151,10 @@ clip_status clip_export_json(const char *folder, const char *name, json_t *value
     clip_status status = CLIP_OK;
     char *dump = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     if (!dump) {
-        status = clip_fail(error, CLIP_ERR_MEMORY, "%s cannot be written: a value is not finite, a "
-                           "text is not UTF-8, or memory is short", name);
+        status = clip_fail(error, CLIP_ERR_MEMORY,
+                           "%s cannot be written: a value is not finite, a "
+                           "text is not UTF-8, or memory is short",
+                           name);
         goto out;
     }
     CLIP_TRY(clip_buffer_append(&text, dump, strlen(dump), error));
@@ -169,8 +176,7 @@ static clip_status convert(struct clip_bundle *out, const struct clip_bundle *al
 {
     clip_status status = CLIP_OK;
     for (int64_t i = 0; i < all->tensor_count; i++) {
-        CLIP_TRY(clip_export_add(out, all->tensors[i].name, &all->tensors[i].tensor, dtype,
-                                 error));
+        CLIP_TRY(clip_export_add(out, all->tensors[i].name, &all->tensors[i].tensor, dtype, error));
     }
     for (int64_t i = 0; i < all->text_count; i++) {
         const struct clip_bundle_text *text = &all->texts[i];
@@ -217,9 +223,17 @@ static clip_status export_safetensors(const struct clip_export *export, struct c
 
 /* Every file that a folder of ours may hold. */
 static const char *const folder_files[] = {
-    "config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors",
-    "preprocessor_config.json", "vocab.json", "merges.txt", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", NULL,
+    "config.json",
+    "model.safetensors",
+    "open_clip_config.json",
+    "open_clip_model.safetensors",
+    "preprocessor_config.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    NULL,
 };
 
 static const struct writer {
@@ -235,8 +249,7 @@ static const struct writer {
 };
 
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
-                              const struct clip_export_options *options,
-                              struct clip_error *error)
+                              const struct clip_export_options *options, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_atomic_folder folder = {0};
@@ -244,12 +257,14 @@ clip_status clip_model_export(const struct clip_model_file *file, const char *pa
     struct clip_export export = {file, path, options->dtype};
     enum clip_dtype dtype = options->dtype;
     if (dtype != CLIP_F32 && dtype != CLIP_F16 && dtype != CLIP_BF16) {
-        return clip_fail(error, CLIP_ERR_USAGE, "weights cannot be exported as %s; expected f32, "
-                         "f16 or bf16", clip_dtype_name(dtype));
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "weights cannot be exported as %s; expected f32, "
+                         "f16 or bf16",
+                         clip_dtype_name(dtype));
     }
     if (!writer->folder) return writer->write(&export, error);
-    CLIP_TRY(clip_atomic_folder_begin(&folder, path, options->replace ? folder_files : NULL,
-                                      error));
+    CLIP_TRY(
+        clip_atomic_folder_begin(&folder, path, options->replace ? folder_files : NULL, error));
     export.path = folder.temporary;
     CLIP_TRY(writer->write(&export, error));
     CLIP_TRY(clip_atomic_folder_commit(&folder, error));

@@ -33,7 +33,6 @@ struct clip_export_options {
  * written without one, which the caller should say. What the format cannot express is refused by
  * name (CLIP_ERR_DATA). */
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
-                              const struct clip_export_options *options,
-                              struct clip_error *error);
+                              const struct clip_export_options *options, struct clip_error *error);
 
 #endif

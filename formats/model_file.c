@@ -76,8 +76,8 @@ static void mark_used(const struct clip_weight_source *from, const char *name, b
 }
 
 /* What begins with the prefix and was used for nothing. */
-static void complain_of_others(struct complaints *complaints,
-                               const struct clip_weight_source *from, const bool *used)
+static void complain_of_others(struct complaints *complaints, const struct clip_weight_source *from,
+                               const bool *used)
 {
     char line[300];
     for (int64_t i = 0; i < from->bundle->tensor_count; i++) {
@@ -172,8 +172,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     if (named) {
         CLIP_TRY(clip_tokenizer_open(&file->tokenizer, named, folder, error));
     } else if (own) {
-        CLIP_TRY(clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source,
-                                      error));
+        CLIP_TRY(
+            clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source, error));
     } else {
         status = clip_tokenizer_open_folder(&file->tokenizer, folder, error);
         if (status == CLIP_ERR_DATA && file->model->config.siglip) { /* Unigram, Gemma's */
@@ -197,7 +197,9 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
                            "%s: the tokenizer %s has %" PRId64 " entries and the model's "
                            "vocabulary %" PRId64 "; name the tokenizer that it was trained with",
                            file->source,
-                           named ? named : own ? "in the file" : "beside it",
+                           named ? named
+                           : own ? "in the file"
+                                 : "beside it",
                            clip_tokenizer_vocab_size(file->tokenizer), vocab);
     }
 out:
@@ -216,9 +218,9 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
     CLIP_NEW(file, 1);
     file->source = source.weights;
     source.weights = NULL;
-    CLIP_TRY(clip_model_source_read(&(struct clip_model_source){file->source, source.folder,
-                                                                source.config, source.kind},
-                                    options->weights == CLIP_WEIGHTS_RAW, &reading, error));
+    CLIP_TRY(clip_model_source_read(
+        &(struct clip_model_source){file->source, source.folder, source.config, source.kind},
+        options->weights == CLIP_WEIGHTS_RAW, &reading, error));
     file->preprocess = reading.description.preprocess;
     file->cleaning = reading.description.cleaning;
     file->ids = reading.description.ids;
@@ -231,9 +233,10 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
         CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading, error));
     }
     if (file->ids.pad >= file->model->config.vocab_size) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s: texts are to be filled up with id %" PRId64
-                           ", and the model's vocabulary has %" PRId64, file->source,
-                           file->ids.pad, file->model->config.vocab_size));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: texts are to be filled up with id %" PRId64
+                           ", and the model's vocabulary has %" PRId64,
+                           file->source, file->ids.pad, file->model->config.vocab_size));
     }
     if (file->tokenizer && file->model->config.siglip) {
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);

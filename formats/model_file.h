@@ -33,7 +33,7 @@ enum clip_weights { CLIP_WEIGHTS_EMA, CLIP_WEIGHTS_RAW }; /* where a checkpoint 
 struct clip_model_file_options { /* {0} or NULL: the defaults */
     enum clip_weights weights;
     enum clip_towers towers; /* only this one is read and can be used */
-    bool say; /* another project's model: what was found is a line on stderr */
+    bool say;                /* another project's model: what was found is a line on stderr */
     const char *tokenizer; /* TOKENIZER in place of the model's own; NULL: its own, or "clip" where
                             * the vocabulary is CLIP's and that file is found beside the model, by
                             * $CLIP_BPE or where it is installed */

@@ -27,21 +27,22 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
 {
     const struct clip_model_config *c = &file->model->config;
     clip_status status = CLIP_OK;
-    CLIP_TRY(clip_buffer_printf(out, error, "%s: %s as %s writes it, %s, %s", file->source,
-                                c->siglip ? "SigLIP" : "CLIP",
-                                file->format ? file->format : "clip.c", clip_model_activation(c),
-                                type_of(&file->weights)));
-    CLIP_TRY(clip_buffer_printf(out, error, "; pictures of %" PRId64 " in patches of %" PRId64
-                                ", %" PRId64 " blocks of width %" PRId64 ", %" PRId64 " heads",
+    CLIP_TRY(clip_buffer_printf(
+        out, error, "%s: %s as %s writes it, %s, %s", file->source, c->siglip ? "SigLIP" : "CLIP",
+        file->format ? file->format : "clip.c", clip_model_activation(c), type_of(&file->weights)));
+    CLIP_TRY(clip_buffer_printf(out, error,
+                                "; pictures of %" PRId64 " in patches of %" PRId64 ", %" PRId64
+                                " blocks of width %" PRId64 ", %" PRId64 " heads",
                                 c->image_size, c->patch_size, c->vision_layers, c->vision_width,
                                 c->vision_heads));
-    CLIP_TRY(clip_buffer_printf(out, error, "; texts of %" PRId64 " tokens among %" PRId64
-                                ", %" PRId64 " blocks of width %" PRId64 ", %" PRId64 " heads",
+    CLIP_TRY(clip_buffer_printf(out, error,
+                                "; texts of %" PRId64 " tokens among %" PRId64 ", %" PRId64
+                                " blocks of width %" PRId64 ", %" PRId64 " heads",
                                 c->context_length, c->vocab_size, c->text_layers, c->text_width,
                                 c->text_heads));
-    CLIP_TRY(clip_buffer_printf(out, error, "; embeddings of %" PRId64 "%s", c->embed_dim,
-                                file->towers == CLIP_TOWERS_IMAGE || file->tokenizer
-                                    ? "" : "; no tokenizer"));
+    CLIP_TRY(clip_buffer_printf(
+        out, error, "; embeddings of %" PRId64 "%s", c->embed_dim,
+        file->towers == CLIP_TOWERS_IMAGE || file->tokenizer ? "" : "; no tokenizer"));
 out:
     return status;
 }

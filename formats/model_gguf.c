@@ -22,8 +22,10 @@ static void take_tower(struct clip_json_parser *p, const char *tower, int64_t *w
     clip_json_integer(p, key, heads);
     snprintf(key, sizeof key, "clip.%s.feed_forward_length", tower);
     clip_json_integer(p, key, &mlp);
-    if (mlp < 1 || mlp / 64 > *width) clip_json_refuse(p, key, "the width of the hidden layer");
-    else *mlp_ratio = clip_model_mlp_ratio(*width, mlp);
+    if (mlp < 1 || mlp / 64 > *width)
+        clip_json_refuse(p, key, "the width of the hidden layer");
+    else
+        *mlp_ratio = clip_model_mlp_ratio(*width, mlp);
 }
 
 /* The description that clip.cpp's own keys give. */
@@ -59,8 +61,10 @@ static clip_status add_config(const json_t *values, struct clip_bundle *out, con
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
     const char *own = json_string_value(json_object_get(values, "clip.c.config"));
-    if (own) CLIP_TRY(clip_buffer_append(&text, own, strlen(own), error));
-    else CLIP_TRY(describe(values, out, path, &text, error));
+    if (own)
+        CLIP_TRY(clip_buffer_append(&text, own, strlen(own), error));
+    else
+        CLIP_TRY(describe(values, out, path, &text, error));
     CLIP_TRY(clip_bundle_add_text(out, "config", text.data, text.size, error));
 out:
     clip_buffer_release(&text);
@@ -78,8 +82,10 @@ static clip_status add_tokenizer(const json_t *values, struct clip_bundle *out, 
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const char *merge = json_string_value(json_array_get(merges, i));
         if (!merge) {
-            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s: \"tokenizer.ggml.merges\" is no list of "
-                               "texts; the file is damaged", path));
+            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                               "%s: \"tokenizer.ggml.merges\" is no list of "
+                               "texts; the file is damaged",
+                               path));
         }
         CLIP_TRY(clip_buffer_append(&text, "\n", 1, error));
         CLIP_TRY(clip_buffer_append(&text, merge, strlen(merge), error));

@@ -31,18 +31,19 @@ static clip_status read_native(const char *path, bool raw, struct clip_model_rea
     if (format && strcmp(format->value, FORMAT) != 0) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                            "%s: the checkpoint is of format \"%s\" and this program reads "
-                           "\"" FORMAT "\"; use the clip.c that wrote it, or a newer one", path,
-                           format->value));
+                           "\"" FORMAT "\"; use the clip.c that wrote it, or a newer one",
+                           path, format->value));
     }
     if (chosen < 0 || !config) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the file holds no model (no \"model\" group or no \"config\"); "
-                           "give a checkpoint that clip_train or clip_export wrote", path));
+                           "give a checkpoint that clip_train or clip_export wrote",
+                           path));
     }
     out->from.prefix = prefixes[first + chosen];
     out->from.layout = CLIP_LAYOUT_OPEN_CLIP;
-    CLIP_TRY(clip_model_description_parse(config->value, config->size, path, &out->description,
-                                          error));
+    CLIP_TRY(
+        clip_model_description_parse(config->value, config->size, path, &out->description, error));
 out:
     return status;
 }
@@ -58,7 +59,8 @@ static clip_status read_file(const char *path, struct clip_bundle *out, struct c
     }
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
-                     ".safetensors, or a .pt or .bin of PyTorch", path);
+                     ".safetensors, or a .pt or .bin of PyTorch",
+                     path);
 }
 
 /* What training adds before each name: DistributedDataParallel, torch.compile. */
@@ -75,8 +77,8 @@ static clip_status find_names(const char *path, struct clip_model_reading *out,
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the %lld tensors in it have none of the names that a CLIP's weights have "
                      "with open_clip (visual.conv1.weight) or Hugging Face "
-                     "(vision_model.embeddings.patch_embedding.weight)", path,
-                     (long long)out->bundle.tensor_count);
+                     "(vision_model.embeddings.patch_embedding.weight)",
+                     path, (long long)out->bundle.tensor_count);
 }
 
 static clip_status parse_config(const char *path, enum clip_model_config_kind kind,
@@ -85,10 +87,10 @@ static clip_status parse_config(const char *path, enum clip_model_config_kind ki
     struct clip_buffer text = {0};
     clip_status status = clip_file_read(path, CONFIG_LIMIT, &text, error);
     if (status == CLIP_OK) {
-        status = kind == CLIP_CONFIG_HUGGINGFACE
-                     ? clip_model_description_parse_huggingface(text.data, text.size, path, out,
-                                                                error)
-                     : clip_model_description_parse(text.data, text.size, path, out, error);
+        status =
+            kind == CLIP_CONFIG_HUGGINGFACE
+                ? clip_model_description_parse_huggingface(text.data, text.size, path, out, error)
+                : clip_model_description_parse(text.data, text.size, path, out, error);
     }
     clip_buffer_release(&text);
     return status;
@@ -162,7 +164,8 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
     if (d->config.vision_width % 64 != 0 || d->config.text_width % 64 != 0) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: the file does not say how many attention heads the model has; put "
-                         "its %s beside it", path, beside);
+                         "its %s beside it",
+                         path, beside);
     }
     bool siglip = d->config.siglip;
     d->config.quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
@@ -174,8 +177,9 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
         if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
     clip_warn("%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
-              "beside it would say", path, (long long)d->config.vision_heads,
-              (long long)d->config.text_heads, clip_model_activation(&d->config),
+              "beside it would say",
+              path, (long long)d->config.vision_heads, (long long)d->config.text_heads,
+              clip_model_activation(&d->config),
               siglip                 ? ""
               : d->config.quick_gelu ? " (not GELU)"
                                      : " (not QuickGELU)",
@@ -233,8 +237,8 @@ clip_status clip_model_source_read(const struct clip_model_source *source, bool 
     *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}};
     if (clip_path_has_suffix(path, ".index.json")) {
         CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
-    } else if (!clip_path_has_suffix(path, ".safetensors")
-               && (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5"))) {
+    } else if (!clip_path_has_suffix(path, ".safetensors") &&
+               (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5"))) {
         CLIP_TRY(read_native(path, raw, out, error));
     } else {
         CLIP_TRY(read_file(path, &out->bundle, error));

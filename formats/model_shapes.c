@@ -23,8 +23,10 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
     struct clip_place place = {.names = {"?"}};
     clip_layout_place(s->weights->layout, name, &place);
     if (!clip_layout_shape(s->weights, name, out)) {
-        clip_fail(s->error, CLIP_ERR_DATA, "%s: there is no weight \"%s%s\" of the kind that a "
-                  "CLIP with %s's names has", s->name, s->weights->prefix, place.names[0],
+        clip_fail(s->error, CLIP_ERR_DATA,
+                  "%s: there is no weight \"%s%s\" of the kind that a "
+                  "CLIP with %s's names has",
+                  s->name, s->weights->prefix, place.names[0],
                   clip_layout_name(s->weights->layout));
         return false;
     }
@@ -35,9 +37,10 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
     bool fine = out->ndim == ndim;
     for (int i = 0; i < out->ndim; i++) fine = fine && out->shape[i] > 0;
     if (!fine) {
-        clip_fail(s->error, CLIP_ERR_DATA, "%s: \"%s%s\" has shape %s; expected %d dimensions, "
-                  "none of them 0", s->name, s->weights->prefix, place.names[0],
-                  clip_shape_text(shape, out), ndim);
+        clip_fail(s->error, CLIP_ERR_DATA,
+                  "%s: \"%s%s\" has shape %s; expected %d dimensions, "
+                  "none of them 0",
+                  s->name, s->weights->prefix, place.names[0], clip_shape_text(shape, out), ndim);
     }
     return fine;
 }
@@ -74,12 +77,12 @@ static clip_status infer_sizes(const struct shapes *s, struct clip_model_config 
     clip_status status = CLIP_OK;
     struct clip_tensor conv, vision_pos, proj, text_pos, tokens, bias;
     c->siglip = is_siglip(s);
-    if (!weight(s, "visual.conv1.weight", 4, &conv)
-        || !weight(s, "visual.positional_embedding", 2, &vision_pos)
-        || !(c->siglip ? weight(s, "text_projection.weight", 2, &proj)
-                       : weight(s, "visual.proj", 2, &proj))
-        || !weight(s, "positional_embedding", 2, &text_pos)
-        || !weight(s, "token_embedding.weight", 2, &tokens)) {
+    if (!weight(s, "visual.conv1.weight", 4, &conv) ||
+        !weight(s, "visual.positional_embedding", 2, &vision_pos) ||
+        !(c->siglip ? weight(s, "text_projection.weight", 2, &proj)
+                    : weight(s, "visual.proj", 2, &proj)) ||
+        !weight(s, "positional_embedding", 2, &text_pos) ||
+        !weight(s, "token_embedding.weight", 2, &tokens)) {
         return s->error->status;
     }
     int64_t grid = (int64_t)sqrt((double)(vision_pos.shape[0] - (c->siglip ? 0 : 1)));
@@ -101,8 +104,8 @@ out:
     return status;
 }
 
-clip_status clip_model_description_infer(const struct clip_weight_source *weights,
-                                         const char *name, struct clip_model_description *out,
+clip_status clip_model_description_infer(const struct clip_weight_source *weights, const char *name,
+                                         struct clip_model_description *out,
                                          struct clip_error *error)
 {
     struct shapes shapes = {weights, name, error};
@@ -123,11 +126,11 @@ static double block_numbers(int64_t width, int64_t layers, double ratio)
  * memory before the weights are compared one by one. */
 static clip_status check_memory(const struct shapes *s, const struct clip_model_config *c)
 {
-    double have = 0, need = block_numbers(c->vision_width, c->vision_layers, c->vision_mlp_ratio)
-                          + block_numbers(c->text_width, c->text_layers, c->text_mlp_ratio);
+    double have = 0, need = block_numbers(c->vision_width, c->vision_layers, c->vision_mlp_ratio) +
+                            block_numbers(c->text_width, c->text_layers, c->text_mlp_ratio);
     double grid = (double)c->image_size / (double)c->patch_size;
-    need += (grid * grid + 1 + 3.0 * (double)c->patch_size * (double)c->patch_size)
-          * (double)c->vision_width;
+    need += (grid * grid + 1 + 3.0 * (double)c->patch_size * (double)c->patch_size) *
+            (double)c->vision_width;
     need += ((double)c->vocab_size + (double)c->context_length) * (double)c->text_width;
     const struct clip_bundle *bundle = s->weights->bundle;
     for (int64_t i = 0; i < bundle->tensor_count; i++) {
@@ -139,13 +142,13 @@ static clip_status check_memory(const struct shapes *s, const struct clip_model_
     if (need <= 2 * have + 1e6) return CLIP_OK;
     return clip_fail(s->error, CLIP_ERR_DATA,
                      "%s: a model of the described size has about %.0f numbers and the file holds "
-                     "%.0f; weights are missing or the description is another model's", s->name,
-                     need, have);
+                     "%.0f; weights are missing or the description is another model's",
+                     s->name, need, have);
 }
 
 clip_status clip_model_description_check(const struct clip_model_description *description,
-                                         const struct clip_weight_source *weights,
-                                         const char *name, struct clip_error *error)
+                                         const struct clip_weight_source *weights, const char *name,
+                                         struct clip_error *error)
 {
     struct shapes shapes = {weights, name, error};
     struct clip_model_config have = {0};
@@ -154,9 +157,10 @@ clip_status clip_model_description_check(const struct clip_model_description *de
     if (status != CLIP_OK) return status;
     int64_t grid = want->image_size / want->patch_size; /* what is left at the edge has no weight */
     if (want->siglip != have.siglip) {
-        return clip_fail(error, CLIP_ERR_DATA, "%s: the description is a %s's and the weights are "
-                         "a %s's; they belong to different models", name,
-                         want->siglip ? "SigLIP" : "CLIP", have.siglip ? "SigLIP" : "CLIP");
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the description is a %s's and the weights are "
+                         "a %s's; they belong to different models",
+                         name, want->siglip ? "SigLIP" : "CLIP", have.siglip ? "SigLIP" : "CLIP");
     }
     const struct {
         const char *key;
@@ -164,8 +168,8 @@ clip_status clip_model_description_check(const struct clip_model_description *de
     } sizes[] = {
         {"embed_dim", want->embed_dim, have.embed_dim},
         {"patch_size", want->patch_size, have.patch_size},
-        {"image_size", have.image_size == grid * want->patch_size ? have.image_size
-                                                                  : want->image_size,
+        {"image_size",
+         have.image_size == grid * want->patch_size ? have.image_size : want->image_size,
          have.image_size},
         {"width (vision)", want->vision_width, have.vision_width},
         {"layers (vision)", want->vision_layers, have.vision_layers},
@@ -182,8 +186,8 @@ clip_status clip_model_description_check(const struct clip_model_description *de
         if (sizes[i].described == sizes[i].found) continue;
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: the description says %s %" PRId64 " and the weights' shapes %" PRId64
-                         "; they belong to different models", name, sizes[i].key,
-                         sizes[i].described, sizes[i].found);
+                         "; they belong to different models",
+                         name, sizes[i].key, sizes[i].described, sizes[i].found);
     }
     return check_memory(&shapes, want);
 }

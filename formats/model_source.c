@@ -53,8 +53,11 @@ static clip_status find_huggingface(struct clip_model_source *out, const char *f
                                     struct clip_error *error)
 {
     static const char *const names[] = {
-        "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-        "pytorch_model.bin.index.json", NULL,
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        NULL,
     };
     clip_status status = CLIP_OK;
     bool is = false;
@@ -76,8 +79,11 @@ static clip_status find_open_clip(struct clip_model_source *out, const char *fol
                                   struct clip_error *error)
 {
     static const char *const names[] = {
-        "open_clip_model.safetensors", "open_clip_model.safetensors.index.json",
-        "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", NULL,
+        "open_clip_model.safetensors",
+        "open_clip_model.safetensors.index.json",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+        NULL,
     };
     clip_status status = CLIP_OK;
     char *config = NULL;
@@ -111,7 +117,8 @@ static clip_status find_in_folder(struct clip_model_source *out, const char *fol
                            "%s: the folder holds no model: neither best.h5 nor last.h5 of a run, "
                            "no config.json with model.safetensors or pytorch_model.bin, no "
                            "open_clip_config.json with open_clip_model.safetensors; name the file "
-                           "of weights itself if it is called otherwise", folder));
+                           "of weights itself if it is called otherwise",
+                           folder));
     }
     out->folder = clip_string_copy(folder, error);
     if (!out->folder) status = CLIP_ERR_MEMORY;
@@ -128,8 +135,10 @@ static bool is_id(const char *text)
     int slashes = 0;
     char before = '/';
     for (const char *at = text; *at != '\0'; before = *at++) {
-        if (*at == '/') slashes++;
-        else if (!isalnum((unsigned char)*at) && strchr("-_.", *at) == NULL) return false;
+        if (*at == '/')
+            slashes++;
+        else if (!isalnum((unsigned char)*at) && strchr("-_.", *at) == NULL)
+            return false;
         if (before == '/' && (*at == '.' || *at == '/')) return false;
     }
     return before != '/' && slashes <= 1 && strlen(text) < 200;
@@ -141,8 +150,11 @@ static char *cache_folder(struct clip_error *error)
     static const struct {
         const char *variable, *below;
     } places[] = {
-        {"HF_HUB_CACHE", ""}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HOME", "hub"},
-        {"XDG_CACHE_HOME", "huggingface/hub"}, {"HOME", ".cache/huggingface/hub"},
+        {"HF_HUB_CACHE", ""},
+        {"HUGGINGFACE_HUB_CACHE", ""},
+        {"HF_HOME", "hub"},
+        {"XDG_CACHE_HOME", "huggingface/hub"},
+        {"HOME", ".cache/huggingface/hub"},
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         const char *value = getenv(places[i].variable);
@@ -188,7 +200,8 @@ static clip_status find_snapshot(const char *id, const char *cache, char **out,
     if (!clip_path_is_folder(path.data)) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: the cache names this snapshot of %s, but it is not there; fetch "
-                           "the model again (huggingface-cli download %s)", path.data, id, id));
+                           "the model again (huggingface-cli download %s)",
+                           path.data, id, id));
     }
     *out = clip_string_copy(path.data, error);
     if (*out == NULL) status = CLIP_ERR_MEMORY;
@@ -215,7 +228,8 @@ static clip_status find_by_id(struct clip_model_source *out, const char *model,
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: there is no such file or folder, and the Hugging Face cache (%s) "
                            "holds no model of this name; fetch it first (huggingface-cli download "
-                           "%s)", model, cache, model));
+                           "%s)",
+                           model, cache, model));
     }
     CLIP_TRY(find_in_folder(out, snapshot, error));
 out:

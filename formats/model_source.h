@@ -13,9 +13,9 @@ enum clip_model_config_kind {
 };
 
 struct clip_model_source { /* start from {0} */
-    char *weights; /* the file, or an index of several (*.index.json) */
-    char *folder;  /* that it lies in: where tokenizer and preprocessing are looked for */
-    char *config;  /* NULL: none */
+    char *weights;         /* the file, or an index of several (*.index.json) */
+    char *folder;          /* that it lies in: where tokenizer and preprocessing are looked for */
+    char *config;          /* NULL: none */
     enum clip_model_config_kind kind;
 };
 void clip_model_source_release(struct clip_model_source *source);

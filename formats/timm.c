@@ -34,9 +34,9 @@ const struct clip_timm_tower *clip_timm_find(const char *name)
 static bool is_like(const struct clip_timm_tower *t, const struct clip_model_config *c)
 {
     int64_t hidden = (int64_t)((double)c->vision_width * c->vision_mlp_ratio);
-    return c->siglip && t->image_size == c->image_size && t->patch_size == c->patch_size
-        && t->width == c->vision_width && t->layers == c->vision_layers
-        && (int64_t)((double)t->width * t->mlp_ratio) == hidden;
+    return c->siglip && t->image_size == c->image_size && t->patch_size == c->patch_size &&
+           t->width == c->vision_width && t->layers == c->vision_layers &&
+           (int64_t)((double)t->width * t->mlp_ratio) == hidden;
 }
 
 const struct clip_timm_tower *clip_timm_like(const struct clip_model_config *config)
@@ -51,7 +51,7 @@ const struct clip_timm_tower *clip_timm_same(const struct clip_model_config *con
 {
     const struct clip_timm_tower *t = clip_timm_like(config);
     enum clip_activation activation = t && t->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
-    bool same = t && t->heads == config->vision_heads && config->norm_eps == 1e-6
-             && clip_vision_activation(config) == activation;
+    bool same = t && t->heads == config->vision_heads && config->norm_eps == 1e-6 &&
+                clip_vision_activation(config) == activation;
     return same ? t : NULL;
 }

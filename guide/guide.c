@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "core/threads.h"
-#include "guide/guide_parts.h"
 #include "formats/model_file.h"
+#include "guide/guide_parts.h"
 #include "kernels/kernels.h"
 #include "optim/optim.h"
 
@@ -37,8 +37,8 @@ static clip_status set_start(struct clip_guide *g, const struct clip_image *imag
     clip_status status;
     int64_t n = g->options.size;
     uint8_t *square = NULL;
-    struct clip_preprocess preprocess = {.image_size = n, .interpolation = CLIP_BICUBIC,
-                                         .std = {1, 1, 1}};
+    struct clip_preprocess preprocess = {
+        .image_size = n, .interpolation = CLIP_BICUBIC, .std = {1, 1, 1}};
     CLIP_NEW(square, n * n * 3);
     CLIP_TRY(clip_preprocess_image(&preprocess, image, square, error));
     g->start = clip_arena_alloc(&g->arena, 3 * n * n, sizeof *g->start, error);
@@ -74,8 +74,8 @@ static clip_status make_views(struct clip_guide *g, struct clip_error *error)
     clip_status status = CLIP_OK;
     int64_t s = clip_embedder_image_size(g->embedder), n = g->options.size, v = g->options.views;
     for (int64_t i = 0; i < v; i++)
-        CLIP_TRY(clip_view_create(&g->views[i], n, s, CLIP_VIEW_LARGEST * (double)n, &g->arena,
-                                  error));
+        CLIP_TRY(
+            clip_view_create(&g->views[i], n, s, CLIP_VIEW_LARGEST * (double)n, &g->arena, error));
 out:
     return status;
 }
@@ -83,8 +83,7 @@ out:
 static clip_status make_adam(struct clip_guide *g, struct clip_error *error)
 {
     const struct clip_adamw_options adam = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
-    const struct clip_optim_param all = {
-        .count = g->canvas.count, .trained = true, .lr_factor = 1};
+    const struct clip_optim_param all = {.count = g->canvas.count, .trained = true, .lr_factor = 1};
     return clip_adamw_create(&g->adam, &adam, &all, 1, g->canvas.count, error);
 }
 
@@ -162,8 +161,10 @@ static void draw_view(void *context, int64_t v)
     struct clip_view *view = &g->views[v];
     struct clip_rng rng =
         clip_rng_at(g->options.seed, CLIP_RNG_GUIDE, (uint32_t)g->step + 1, (uint64_t)v);
-    if (v == 0) clip_view_whole(view);
-    else clip_view_draw(view, LEAST_VIEW, COLOUR, NOISE, rng);
+    if (v == 0)
+        clip_view_whole(view);
+    else
+        clip_view_draw(view, LEAST_VIEW, COLOUR, NOISE, rng);
     clip_view_forward(view, preprocess_of(g), g->canvas.picture, g->pixels + v * view_floats(g));
 }
 

@@ -71,8 +71,8 @@ void clip_resample_backward(float *in, const float *out, const struct clip_resam
             const float *weights = columns->weights + x * columns->room;
             float value = scratch[y * width + x];
             for (int64_t k = 0; k < columns->taps; k++)
-                in[y * columns->in + inside(columns->first[x] + k, columns->in)] +=
-                    weights[k] * value;
+                in[y * columns->in + inside(columns->first[x] + k, columns->in)] += weights[k] *
+                                                                                    value;
         }
 }
 

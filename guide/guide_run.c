@@ -51,8 +51,8 @@ static clip_status prepare(const struct clip_guide_run_options *how, struct clip
         path = clip_path_join(how->output, names.names[i], error);
         CLIP_TRY(path != NULL ? CLIP_OK : error->status);
         if (unlink(path) != 0)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s cannot be removed: %s", path,
-                               strerror(errno)));
+            CLIP_TRY(
+                clip_fail(error, CLIP_ERR_IO, "%s cannot be removed: %s", path, strerror(errno)));
     }
 out:
     free(path);
@@ -81,8 +81,8 @@ static clip_status add_line(struct painting *p, const struct clip_guide_result *
     json_t *cosines = json_array(), *line = NULL;
     for (int64_t i = 0; frame && i < p->options->text_count + p->options->minus_count; i++)
         json_array_append_new(cosines, json_real((double)p->cosines[i]));
-    line = json_pack("{s:I, s:f, s:f, s:f}", "step", (json_int_t)p->done, "objective",
-                     r->objective, "similarity", r->similarity, "variation", r->variation);
+    line = json_pack("{s:I, s:f, s:f, s:f}", "step", (json_int_t)p->done, "objective", r->objective,
+                     "similarity", r->similarity, "variation", r->variation);
     if (line == NULL || cosines == NULL ||
         (frame && json_object_set(line, "cosines", cosines) != 0))
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory after %lld steps",
@@ -120,8 +120,8 @@ static clip_status write_curve(struct painting *p, struct clip_error *error)
     CLIP_TRY(jsonl != NULL ? CLIP_OK : error->status);
     svg = clip_path_join(p->how->output, "curve.svg", error);
     CLIP_TRY(svg != NULL ? CLIP_OK : error->status);
-    CLIP_TRY(clip_file_write(jsonl, p->lines.data != NULL ? p->lines.data : "", p->lines.size,
-                             error));
+    CLIP_TRY(
+        clip_file_write(jsonl, p->lines.data != NULL ? p->lines.data : "", p->lines.size, error));
     CLIP_TRY(clip_chart_file(svg, &chart, error));
 out:
     free(jsonl);
@@ -182,8 +182,7 @@ clip_status clip_guide_run(struct clip_guide *guide, const struct clip_guide_opt
     CLIP_TRY(paint(&p, error));
     outcome->steps = p.done;
     outcome->frames = p.frames;
-    for (int64_t i = 0; i < texts; i++)
-        outcome->similarity += (double)p.cosines[i] / (double)texts;
+    for (int64_t i = 0; i < texts; i++) outcome->similarity += (double)p.cosines[i] / (double)texts;
     for (int64_t i = texts; i < texts + minus; i++)
         outcome->similarity -= (double)p.cosines[i] / (double)minus;
     outcome->cosines = p.cosines;

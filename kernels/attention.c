@@ -50,10 +50,10 @@ static int64_t lay_out(struct work *w, int64_t rows, int64_t width, bool backwar
     int64_t at = 0;
     w->ld = ld_of(rows);
     w->tile = backward ? tile_of(pace, rows) : pace->set->rows;
-#define PIECE(field, units)                                              \
-    do {                                                                 \
-        w->field = base != NULL ? (void *)(base + at) : NULL;            \
-        at += line(units);                                               \
+#define PIECE(field, units)                                                                        \
+    do {                                                                                           \
+        w->field = base != NULL ? (void *)(base + at) : NULL;                                      \
+        at += line(units);                                                                         \
     } while (0)
     PIECE(k_across.units, clip_whole_size(pace, rows, width));
     PIECE(strip, strip_blocks(pace, width));
@@ -145,8 +145,7 @@ static void scores_times(const struct work *w, const float *scores, int64_t rows
     clip_strip_times(&w->pace, &strip, b, w->a->width, seen, 1, c, ldc, add);
 }
 
-void clip_attention_forward(const struct clip_attention *a, const struct clip_matrix *y,
-                            void *room)
+void clip_attention_forward(const struct clip_attention *a, const struct clip_matrix *y, void *room)
 {
     struct work w = begin(a, false, room);
     for (int64_t i = 0; i < a->rows; i += w.tile) {
@@ -208,8 +207,8 @@ void clip_attention_backward(const struct clip_attention *a,
     for (int64_t i = 0; i < a->rows; i += w.tile) {
         int64_t rows = least(w.tile, a->rows - i), seen = a->causal ? i + rows : a->rows;
         const struct clip_operand dy = {g->dy + i * g->dy_ld, g->dy_ld, false, false};
-        const struct clip_operand q = {
-            (const char *)a->q + (size_t)(i * a->ld) * (a->bf16 ? 2 : 4), a->ld, false, a->bf16};
+        const struct clip_operand q = {(const char *)a->q + (size_t)(i * a->ld) * (a->bf16 ? 2 : 4),
+                                       a->ld, false, a->bf16};
         tile_scores(&w, g, i, rows, seen);
         for (int64_t at = 0; at < rows; at += mr)
             scores_times(&w, w.dp + at * w.ld, least(mr, rows - at), seen, &w.k,

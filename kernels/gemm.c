@@ -49,9 +49,12 @@ void clip_gemm_cut(struct clip_cut *cut)
         cut->tile_m = equal_piece(m, most_m, set->rows);
         cut->tile_n = equal_piece(n, most_n, set->columns);
         if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= wanted) break;
-        if (cut->tile_n >= 2 * LEAST_N) most_n = cut->tile_n / 2;
-        else if (cut->tile_m >= 2 * LEAST_M) most_m = cut->tile_m / 2;
-        else break;
+        if (cut->tile_n >= 2 * LEAST_N)
+            most_n = cut->tile_n / 2;
+        else if (cut->tile_m >= 2 * LEAST_M)
+            most_m = cut->tile_m / 2;
+        else
+            break;
     }
 }
 
@@ -65,13 +68,16 @@ static void compute_tile(void *context, int64_t i)
     const struct clip_cut *cut = context;
     int64_t down = i / tiles_across(cut) * cut->tile_m;
     int64_t across = i % tiles_across(cut) * cut->tile_n;
-    struct clip_tile tile = {.row = cut->rows.begin + down, .m = cut->rows.count - down,
+    struct clip_tile tile = {.row = cut->rows.begin + down,
+                             .m = cut->rows.count - down,
                              .column = cut->columns.begin + across,
                              .n = cut->columns.count - across};
     if (tile.m > cut->tile_m) tile.m = cut->tile_m;
     if (tile.n > cut->tile_n) tile.n = cut->tile_n;
-    if (clip_gemm_by_openblas()) clip_gemm_openblas(cut->g, &tile);
-    else clip_gemm_own(cut->g, cut->packed, &tile);
+    if (clip_gemm_by_openblas())
+        clip_gemm_openblas(cut->g, &tile);
+    else
+        clip_gemm_own(cut->g, cut->packed, &tile);
 }
 
 void clip_gemm_tiles(struct clip_cut *cut)
@@ -81,10 +87,7 @@ void clip_gemm_tiles(struct clip_cut *cut)
 }
 
 /* Is it worth packing once for all tiles? Of few rows a tile packs what it needs itself. */
-static bool is_large(const struct clip_gemm *g)
-{
-    return g->k > 0 && g->m > CLIP_GEMM_FEW_ROWS;
-}
+static bool is_large(const struct clip_gemm *g) { return g->k > 0 && g->m > CLIP_GEMM_FEW_ROWS; }
 
 size_t clip_gemm_room(const struct clip_gemm *g)
 {

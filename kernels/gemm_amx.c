@@ -11,7 +11,7 @@
 #include "kernels/gemm_sets.h"
 
 enum { ROWS = 32, STEP = 32, WHOLE = 16, TILE = 16 };
-#define STRIP_AT(i, p) ((p) * ROWS + (i) * TILE)
+#define STRIP_AT(i, p) ((p)*ROWS + (i)*TILE)
 #include "kernels/gemm_avx512.h"
 
 /* "Tile configuration", Intel 64 and IA-32 Architectures SDM, volume 1, section 18. */
@@ -29,9 +29,10 @@ static const struct tile_config all_whole = {
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) void
-strips_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
-          int64_t length, const struct clip_groups *groups)
+static inline __attribute__((always_inline)) void strips_of(enum clip_pack kind, uint32_t *to,
+                                                            const struct clip_source *from,
+                                                            int64_t n, int64_t length,
+                                                            const struct clip_groups *groups)
 {
     enum { AHEAD = 128 }; /* elements */
     size_t element = source_element(from);
@@ -61,9 +62,9 @@ static void pack_strips(uint32_t *to, const struct clip_source *from, int64_t n,
 /* ---- register tiles -------------------------------------------------------------------------- */
 
 /* A register tile of one or two by one or two tile registers, into `sums`. */
-static inline __attribute__((always_inline)) void
-tile_of(const struct clip_by_panels *x, const uint32_t *b, bool tall, bool wide,
-        float sums[ROWS][COLUMNS])
+static inline __attribute__((always_inline)) void tile_of(const struct clip_by_panels *x,
+                                                          const uint32_t *b, bool tall, bool wide,
+                                                          float sums[ROWS][COLUMNS])
 {
     const uint32_t *a = x->a;
     _tile_zero(0);
@@ -106,10 +107,14 @@ static void by_tiles(const struct clip_by_panels *x)
     _tile_loadconfig(&all_whole);
     for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {
         bool wide = x->columns - j > TILE;
-        if (x->rows > TILE && wide) tile_of(x, panel, true, true, sums);
-        else if (x->rows > TILE) tile_of(x, panel, true, false, sums);
-        else if (wide) tile_of(x, panel, false, true, sums);
-        else tile_of(x, panel, false, false, sums);
+        if (x->rows > TILE && wide)
+            tile_of(x, panel, true, true, sums);
+        else if (x->rows > TILE)
+            tile_of(x, panel, true, false, sums);
+        else if (wide)
+            tile_of(x, panel, false, true, sums);
+        else
+            tile_of(x, panel, false, false, sums);
         put_sums(x, sums, x->c + j, x->columns - j);
     }
     _tile_release();
@@ -135,11 +140,10 @@ static double multiply_adds(int64_t rounds, float *out)
         _tile_dpbf16ps(3, 4, 5);
     }
     *out = 0;
-#define ADD(tile)                                                                             \
-    _tile_stored(tile, sums, sizeof sums[0]);                                                 \
+#define ADD(tile)                                                                                  \
+    _tile_stored(tile, sums, sizeof sums[0]);                                                      \
     *out += sums[0][0];
-    ADD(0) ADD(1) ADD(2) ADD(3)
-    _tile_release();
+    ADD(0) ADD(1) ADD(2) ADD(3) _tile_release();
     return (double)rounds * CHAINS * 2 * TILE * TILE * 2 * TILE;
 }
 

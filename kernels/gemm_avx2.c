@@ -3,8 +3,8 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/gemm_source.h"
 #include "kernels/gemm_sets.h"
+#include "kernels/gemm_source.h"
 
 enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8, WHOLE = 1 };
 
@@ -78,9 +78,9 @@ static inline void transpose(vector r[LANES])
     for (int i = 0; i < LANES; i++) r[i] = t[i];
 }
 
-#define PACK_KINDS(CASE, ...)                                                                 \
-    CASE(CLIP_PACK_F32, __VA_ARGS__)                                                          \
-    CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                      \
+#define PACK_KINDS(CASE, ...)                                                                      \
+    CASE(CLIP_PACK_F32, __VA_ARGS__)                                                               \
+    CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                           \
     CASE(CLIP_PACK_WIDENED, __VA_ARGS__)
 #include "kernels/gemm_lanes.h"
 
@@ -98,53 +98,55 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
 }
 
 /* One register tile of R rows and V vectors, from column j on; sums are 12 of 16 registers. */
-#define REGISTER_TILE(R, V, ROW, STEP)                                                        \
-    do {                                                                                      \
-        const float *restrict a = (const float *)x->a, *restrict b = panel;                   \
-        __m256 sum[R][V];                                                                     \
-        UNROLLED                                                                              \
-        for (int i = 0; i < R * V; i++) sum[i / V][i % V] = _mm256_setzero_ps();              \
-        for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                  \
-            ask(&x->ahead, p);                                                                \
-            __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);                  \
-            UNROLLED                                                                          \
-            for (int i = 0; i < R; i++) {                                                     \
-                __m256 y = _mm256_broadcast_ss(a + i * ROW);                                  \
-                sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);                                \
-                if (V > 1) sum[i][V - 1] = _mm256_fmadd_ps(y, b1, sum[i][V - 1]);             \
-            }                                                                                 \
-        }                                                                                     \
-        __m256 f = _mm256_set1_ps(x->alpha);                                                  \
-        float *c = x->c + j;                                                                  \
-        UNROLLED                                                                              \
-        for (int i = 0; i < R; i++, c += x->ldc) {                                            \
-            put(c, x->columns - j, f, sum[i][0], x->add);                                     \
-            if (V > 1) put(c + LANES, x->columns - j - LANES, f, sum[i][V - 1], x->add);      \
-        }                                                                                     \
+#define REGISTER_TILE(R, V, ROW, STEP)                                                             \
+    do {                                                                                           \
+        const float *restrict a = (const float *)x->a, *restrict b = panel;                        \
+        __m256 sum[R][V];                                                                          \
+        UNROLLED                                                                                   \
+        for (int i = 0; i < R * V; i++) sum[i / V][i % V] = _mm256_setzero_ps();                   \
+        for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                       \
+            ask(&x->ahead, p);                                                                     \
+            __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);                       \
+            UNROLLED                                                                               \
+            for (int i = 0; i < R; i++) {                                                          \
+                __m256 y = _mm256_broadcast_ss(a + i * ROW);                                       \
+                sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);                                     \
+                if (V > 1) sum[i][V - 1] = _mm256_fmadd_ps(y, b1, sum[i][V - 1]);                  \
+            }                                                                                      \
+        }                                                                                          \
+        __m256 f = _mm256_set1_ps(x->alpha);                                                       \
+        float *c = x->c + j;                                                                       \
+        UNROLLED                                                                                   \
+        for (int i = 0; i < R; i++, c += x->ldc) {                                                 \
+            put(c, x->columns - j, f, sum[i][0], x->add);                                          \
+            if (V > 1) put(c + LANES, x->columns - j - LANES, f, sum[i][V - 1], x->add);           \
+        }                                                                                          \
     } while (0)
 
-#define REGISTER_TILES_OF(name, R, ROW, STEP)                                                 \
-    static void name(const struct clip_by_panels *x)                                          \
-    {                                                                                         \
-        const float *panel = (const float *)x->b;                                             \
-        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                \
-            if (x->columns - j > LANES) REGISTER_TILE(R, 2, ROW, STEP);                       \
-            else REGISTER_TILE(R, 1, ROW, STEP);                                              \
-        }                                                                                     \
+#define REGISTER_TILES_OF(name, R, ROW, STEP)                                                      \
+    static void name(const struct clip_by_panels *x)                                               \
+    {                                                                                              \
+        const float *panel = (const float *)x->b;                                                  \
+        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                     \
+            if (x->columns - j > LANES)                                                            \
+                REGISTER_TILE(R, 2, ROW, STEP);                                                    \
+            else                                                                                   \
+                REGISTER_TILE(R, 1, ROW, STEP);                                                    \
+        }                                                                                          \
     }
 
-#define REGISTER_TILES(name, ROW, STEP)                                                       \
-    REGISTER_TILES_OF(name##_1, 1, ROW, STEP)                                                 \
-    REGISTER_TILES_OF(name##_2, 2, ROW, STEP)                                                 \
-    REGISTER_TILES_OF(name##_3, 3, ROW, STEP)                                                 \
-    REGISTER_TILES_OF(name##_4, 4, ROW, STEP)                                                 \
-    REGISTER_TILES_OF(name##_5, 5, ROW, STEP)                                                 \
-    REGISTER_TILES_OF(name##_6, 6, ROW, STEP)                                                 \
-    static void name(const struct clip_by_panels *x)                                          \
-    {                                                                                         \
-        static const clip_multiply_fn tiles[ROWS] = {name##_1, name##_2, name##_3,            \
-                                                     name##_4, name##_5, name##_6};           \
-        tiles[x->rows - 1](x);                                                                \
+#define REGISTER_TILES(name, ROW, STEP)                                                            \
+    REGISTER_TILES_OF(name##_1, 1, ROW, STEP)                                                      \
+    REGISTER_TILES_OF(name##_2, 2, ROW, STEP)                                                      \
+    REGISTER_TILES_OF(name##_3, 3, ROW, STEP)                                                      \
+    REGISTER_TILES_OF(name##_4, 4, ROW, STEP)                                                      \
+    REGISTER_TILES_OF(name##_5, 5, ROW, STEP)                                                      \
+    REGISTER_TILES_OF(name##_6, 6, ROW, STEP)                                                      \
+    static void name(const struct clip_by_panels *x)                                               \
+    {                                                                                              \
+        static const clip_multiply_fn tiles[ROWS] = {name##_1, name##_2, name##_3,                 \
+                                                     name##_4, name##_5, name##_6};                \
+        tiles[x->rows - 1](x);                                                                     \
     }
 
 REGISTER_TILES(by_lines, x->lda, 1)

@@ -36,17 +36,17 @@ static inline __m512i line_units(enum clip_pack kind, const void *line, int64_t 
     const float *f = (const float *)line + i;
     const uint16_t *h = (const uint16_t *)line + i;
     if (kind == CLIP_PACK_WIDENED)
-        return _mm512_slli_epi32(
-            _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes(left), h)), 16);
+        return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes(left), h)),
+                                 16);
     if (kind == CLIP_PACK_PAIRS)
-        return _mm512_maskz_loadu_epi16(
-            left >= 32 ? 0xffffffffu : (__mmask32)((1u << left) - 1), h);
+        return _mm512_maskz_loadu_epi16(left >= 32 ? 0xffffffffu : (__mmask32)((1u << left) - 1),
+                                        h);
     if (kind == CLIP_PACK_PAIRS_OF_F32) {
         __m512i low = _mm512_maskz_loadu_epi32(lanes(left), f);
         __m512i high = _mm512_maskz_loadu_epi32(lanes(left - LANES), f + LANES);
-        const __m512i upper = _mm512_set_epi16(
-            63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21,
-            19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+        const __m512i upper = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39,
+                                               37, 35, 33, 31, 29, 27, 25, 23, 21, 19, 17, 15, 13,
+                                               11, 9, 7, 5, 3, 1);
         return _mm512_permutex2var_epi16(round_in_place(low), upper, round_in_place(high));
     }
     __m512i x = _mm512_maskz_loadu_epi32(lanes(left), f);
@@ -99,11 +99,11 @@ static inline void transpose(__m512i r[LANES])
     for (int i = 0; i < LANES; i++) r[i] = t[i];
 }
 
-#define PACK_KINDS(CASE, ...)                                                                 \
-    CASE(CLIP_PACK_F32, __VA_ARGS__)                                                          \
-    CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                      \
-    CASE(CLIP_PACK_WIDENED, __VA_ARGS__)                                                      \
-    CASE(CLIP_PACK_PAIRS_OF_F32, __VA_ARGS__)                                                 \
+#define PACK_KINDS(CASE, ...)                                                                      \
+    CASE(CLIP_PACK_F32, __VA_ARGS__)                                                               \
+    CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                           \
+    CASE(CLIP_PACK_WIDENED, __VA_ARGS__)                                                           \
+    CASE(CLIP_PACK_PAIRS_OF_F32, __VA_ARGS__)                                                      \
     CASE(CLIP_PACK_PAIRS, __VA_ARGS__)
 #include "kernels/gemm_lanes.h"
 
@@ -119,58 +119,58 @@ static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)
 /* Register tiles of R rows, one beside the other: PRODUCT(sum, a, b) adds a b to sum, a the unit of
  * A in all lanes. R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, and
  * a, b, b. */
-#define REGISTER_TILES_OF(name, R, ROW, STEP, PRODUCT)                                        \
-    static void name(const struct clip_by_panels *x)                                          \
-    {                                                                                         \
-        const uint32_t *panel = x->b;                                                         \
-        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                \
-            const uint32_t *restrict a = x->a, *restrict b = panel;                           \
-            __m512 sum[R][2];                                                                 \
-            UNROLLED                                                                          \
-            for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();          \
-            for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {              \
-                ask(&x->ahead, p);                                                            \
-                __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + LANES);       \
-                UNROLLED                                                                      \
-                for (int i = 0; i < R; i++) {                                                 \
-                    __m512i y = _mm512_set1_epi32((int)a[i * ROW]);                           \
-                    sum[i][0] = PRODUCT(sum[i][0], y, b0);                                    \
-                    sum[i][1] = PRODUCT(sum[i][1], y, b1);                                    \
-                }                                                                             \
-            }                                                                                 \
-            __m512 f = _mm512_set1_ps(x->alpha);                                              \
-            __mmask16 left = lanes(x->columns - j), right = lanes(x->columns - j - LANES);    \
-            bool add = x->add;                                                                \
-            float *c = x->c + j;                                                              \
-            UNROLLED                                                                          \
-            for (int i = 0; i < R; i++, c += x->ldc) {                                        \
-                put(c, left, f, sum[i][0], add);                                              \
-                put(c + LANES, right, f, sum[i][1], add);                                     \
-            }                                                                                 \
-        }                                                                                     \
+#define REGISTER_TILES_OF(name, R, ROW, STEP, PRODUCT)                                             \
+    static void name(const struct clip_by_panels *x)                                               \
+    {                                                                                              \
+        const uint32_t *panel = x->b;                                                              \
+        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                     \
+            const uint32_t *restrict a = x->a, *restrict b = panel;                                \
+            __m512 sum[R][2];                                                                      \
+            UNROLLED                                                                               \
+            for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();               \
+            for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                   \
+                ask(&x->ahead, p);                                                                 \
+                __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + LANES);            \
+                UNROLLED                                                                           \
+                for (int i = 0; i < R; i++) {                                                      \
+                    __m512i y = _mm512_set1_epi32((int)a[i * ROW]);                                \
+                    sum[i][0] = PRODUCT(sum[i][0], y, b0);                                         \
+                    sum[i][1] = PRODUCT(sum[i][1], y, b1);                                         \
+                }                                                                                  \
+            }                                                                                      \
+            __m512 f = _mm512_set1_ps(x->alpha);                                                   \
+            __mmask16 left = lanes(x->columns - j), right = lanes(x->columns - j - LANES);         \
+            bool add = x->add;                                                                     \
+            float *c = x->c + j;                                                                   \
+            UNROLLED                                                                               \
+            for (int i = 0; i < R; i++, c += x->ldc) {                                             \
+                put(c, left, f, sum[i][0], add);                                                   \
+                put(c + LANES, right, f, sum[i][1], add);                                          \
+            }                                                                                      \
+        }                                                                                          \
     }
 
-#define REGISTER_TILES(name, ROW, STEP, PRODUCT)                                              \
-    REGISTER_TILES_OF(name##_1, 1, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_2, 2, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_3, 3, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_4, 4, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_5, 5, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_6, 6, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_7, 7, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_8, 8, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_9, 9, ROW, STEP, PRODUCT)                                        \
-    REGISTER_TILES_OF(name##_10, 10, ROW, STEP, PRODUCT)                                      \
-    REGISTER_TILES_OF(name##_11, 11, ROW, STEP, PRODUCT)                                      \
-    REGISTER_TILES_OF(name##_12, 12, ROW, STEP, PRODUCT)                                      \
-    REGISTER_TILES_OF(name##_13, 13, ROW, STEP, PRODUCT)                                      \
-    REGISTER_TILES_OF(name##_14, 14, ROW, STEP, PRODUCT)                                      \
-    static void name(const struct clip_by_panels *x)                                          \
-    {                                                                                         \
-        static const clip_multiply_fn tiles[ROWS] = {                                         \
-            name##_1,  name##_2,  name##_3,  name##_4, name##_5,  name##_6,  name##_7,        \
-            name##_8,  name##_9,  name##_10, name##_11, name##_12, name##_13, name##_14};     \
-        tiles[x->rows - 1](x);                                                                \
+#define REGISTER_TILES(name, ROW, STEP, PRODUCT)                                                   \
+    REGISTER_TILES_OF(name##_1, 1, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_2, 2, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_3, 3, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_4, 4, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_5, 5, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_6, 6, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_7, 7, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_8, 8, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_9, 9, ROW, STEP, PRODUCT)                                             \
+    REGISTER_TILES_OF(name##_10, 10, ROW, STEP, PRODUCT)                                           \
+    REGISTER_TILES_OF(name##_11, 11, ROW, STEP, PRODUCT)                                           \
+    REGISTER_TILES_OF(name##_12, 12, ROW, STEP, PRODUCT)                                           \
+    REGISTER_TILES_OF(name##_13, 13, ROW, STEP, PRODUCT)                                           \
+    REGISTER_TILES_OF(name##_14, 14, ROW, STEP, PRODUCT)                                           \
+    static void name(const struct clip_by_panels *x)                                               \
+    {                                                                                              \
+        static const clip_multiply_fn tiles[ROWS] = {                                              \
+            name##_1, name##_2, name##_3,  name##_4,  name##_5,  name##_6,  name##_7,              \
+            name##_8, name##_9, name##_10, name##_11, name##_12, name##_13, name##_14};            \
+        tiles[x->rows - 1](x);                                                                     \
     }
 
 #endif

@@ -12,7 +12,7 @@
 #define UNROLLED _Pragma("GCC unroll 16")
 
 #ifndef STRIP_AT
-#define STRIP_AT(i, p) ((i) * CLIP_GEMM_A_ROW + (p))
+#define STRIP_AT(i, p) ((i)*CLIP_GEMM_A_ROW + (p))
 #endif
 
 static inline int64_t elements_a_unit(enum clip_pack kind)
@@ -20,22 +20,21 @@ static inline int64_t elements_a_unit(enum clip_pack kind)
     return kind == CLIP_PACK_PAIRS || kind == CLIP_PACK_PAIRS_OF_F32 ? 2 : 1;
 }
 
-static inline __attribute__((always_inline)) void
-lines_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
-         int64_t length)
+static inline __attribute__((always_inline)) void lines_of(enum clip_pack kind, uint32_t *to,
+                                                           const struct clip_source *from,
+                                                           int64_t n, int64_t length)
 {
     int64_t each = elements_a_unit(kind), units = (length + each - 1) / each;
     for (int64_t i = 0; i < n; i++) {
         const void *line = source_line(from, i);
         for (int64_t p = 0; p < units; p += LANES)
-            store_units(to + STRIP_AT(i, p),
-                        line_units(kind, line, p * each, length - p * each));
+            store_units(to + STRIP_AT(i, p), line_units(kind, line, p * each, length - p * each));
     }
 }
 
-static inline __attribute__((always_inline)) void
-lines_across_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
-                int64_t length)
+static inline __attribute__((always_inline)) void lines_across_of(enum clip_pack kind, uint32_t *to,
+                                                                  const struct clip_source *from,
+                                                                  int64_t n, int64_t length)
 {
     enum { AHEAD = 512 }; /* bytes: sixteen lines at once are more than the processor follows */
     int64_t each = elements_a_unit(kind), units = (length + each - 1) / each;
@@ -49,22 +48,21 @@ lines_across_of(enum clip_pack kind, uint32_t *to, const struct clip_source *fro
                 for (int64_t b = 0; b < step; b += 64) __builtin_prefetch(later + AHEAD + b);
             }
             for (int64_t k = 0; k < LANES; k++)
-                r[k] = i + k < n ? line_units(kind, source_line(from, i + k), p * each,
-                                              length - p * each)
-                                 : no_units();
+                r[k] = i + k < n
+                           ? line_units(kind, source_line(from, i + k), p * each, length - p * each)
+                           : no_units();
             transpose(r);
             if (rows == LANES)
-                for (int64_t k = 0; k < LANES; k++)
-                    store_units(to + (p + k) * COLUMNS + i, r[k]);
+                for (int64_t k = 0; k < LANES; k++) store_units(to + (p + k) * COLUMNS + i, r[k]);
             else
-                for (int64_t k = 0; k < rows; k++)
-                    store_units(to + (p + k) * COLUMNS + i, r[k]);
+                for (int64_t k = 0; k < rows; k++) store_units(to + (p + k) * COLUMNS + i, r[k]);
         }
 }
 
-static inline __attribute__((always_inline)) void
-rows_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64_t n,
-        int64_t length, const struct clip_groups *groups)
+static inline __attribute__((always_inline)) void rows_of(enum clip_pack kind, uint32_t *to,
+                                                          const struct clip_source *from, int64_t n,
+                                                          int64_t length,
+                                                          const struct clip_groups *groups)
 {
     enum { AHEAD = 8 }; /* rows: the processor does not follow from row to row by itself */
     int64_t each = elements_a_unit(kind), width = groups->width, step = groups->step;
@@ -89,12 +87,14 @@ rows_of(enum clip_pack kind, uint32_t *to, const struct clip_source *from, int64
 }
 
 /* The kind becomes a constant. */
-#define CASE(kind, call, ...)                                                                 \
-    case kind: call(kind, __VA_ARGS__); break;
-#define FOR_KIND(call, ...)                                                                   \
-    switch (from->kind) {                                                                     \
-        PACK_KINDS(CASE, call, __VA_ARGS__)                                                   \
-    default: assert(!"a kind that this set does not multiply");                               \
+#define CASE(kind, call, ...)                                                                      \
+    case kind:                                                                                     \
+        call(kind, __VA_ARGS__);                                                                   \
+        break;
+#define FOR_KIND(call, ...)                                                                        \
+    switch (from->kind) {                                                                          \
+        PACK_KINDS(CASE, call, __VA_ARGS__)                                                        \
+    default: assert(!"a kind that this set does not multiply");                                    \
     }
 
 static void pack_lines(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length)

@@ -62,10 +62,10 @@ static void multiply(const struct clip_gemm *g, const struct clip_tile *t, const
                    (size_t)t->n * sizeof *c);
     for (int64_t p = 0; p < g->k || p == 0; p += depth) {
         int64_t k = g->k - p < depth ? g->k - p : depth;
-        struct view a = operand(&g->a, g->multiply_bf16, g->a.transpose, t->row, t->m, p, k,
-                                room->a);
-        struct view b = operand(&g->b, g->multiply_bf16, !g->b.transpose, t->column, t->n, p, k,
-                                room->b);
+        struct view a =
+            operand(&g->a, g->multiply_bf16, g->a.transpose, t->row, t->m, p, k, room->a);
+        struct view b =
+            operand(&g->b, g->multiply_bf16, !g->b.transpose, t->column, t->n, p, k, room->b);
         float beta = p > 0 || g->accumulate ? 1 : 0;
         cblas_sgemm(CblasRowMajor, g->a.transpose ? CblasTrans : CblasNoTrans,
                     g->b.transpose ? CblasTrans : CblasNoTrans, (blasint)t->m, (blasint)t->n,
@@ -81,9 +81,9 @@ void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)
 {
     _Alignas(64) float small[(2 * DEPTH + SMALL_SIDE) * SMALL_SIDE];
     bool needs_room = g->a.bf16 || g->b.bf16 || g->multiply_bf16 || !clip_gemm_sums_in_c(g);
-    float *memory = needs_room ? clip_thread_memory(CLIP_MEMORY_OWN,
-                                                    sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
-                               : NULL;
+    float *memory =
+        needs_room ? clip_thread_memory(CLIP_MEMORY_OWN, sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
+                   : NULL;
     struct room room = {SIDE, memory, NULL, NULL};
     if (needs_room && memory == NULL) room = (struct room){SMALL_SIDE, small, NULL, NULL};
     if (needs_room) {

@@ -48,8 +48,8 @@ static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
 }
 
 /* The strip of the tile's row i by panels from column j on. */
-static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t j,
-                     int64_t columns, const uint32_t *b, const struct clip_ahead *ahead)
+static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t j, int64_t columns,
+                     const uint32_t *b, const struct clip_ahead *ahead)
 {
     struct clip_by_panels x = {
         .rows = least(w->pace.set->rows, w->tile.m - i),
@@ -180,9 +180,12 @@ static void compute(struct work *w, const struct clip_span *k)
         w->k = (struct clip_span){k->begin + p, least(depth, k->count - p)};
         w->first = w->k.begin == 0;
         w->last = w->k.begin + depth >= g->k;
-        if (w->packed != NULL) of_packed(w);
-        else if (w->lines) of_lines(w);
-        else of_operands(w);
+        if (w->packed != NULL)
+            of_packed(w);
+        else if (w->lines)
+            of_lines(w);
+        else
+            of_operands(w);
     }
 }
 
@@ -212,8 +215,7 @@ void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
     const struct clip_span all = {0, g->k};
     if (packed == NULL) w.given = clip_gemm_given(g);
     w.lines = w.given.b == NULL && w.pace.set->few_rows_as_panels &&
-              clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose &&
-              g->b.transpose;
+              clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose && g->b.transpose;
     int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
     int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;

@@ -71,8 +71,7 @@ void clip_gemm_pack_strips(const struct clip_pace *pace, const struct clip_opera
 }
 
 void clip_gemm_pack_panels(const struct clip_pace *pace, const struct clip_operand *b,
-                           const struct clip_span *columns, const struct clip_span *k,
-                           uint32_t *to)
+                           const struct clip_span *columns, const struct clip_span *k, uint32_t *to)
 {
     int64_t nr = pace->set->columns;
     const struct clip_groups panels = {nr, nr, clip_gemm_panel_size(pace, k->count)};

@@ -8,7 +8,8 @@
 enum {
     MOST_UNITS = 4 << 20, /* of each operand: 16 MB */
     MOST_BLOCKS = 8,      /* of k at a time, where it may be cut */
-    PANELS_A_PIECE = 4, STRIPS_A_PIECE = 8,
+    PANELS_A_PIECE = 4,
+    STRIPS_A_PIECE = 8,
     UNIT = sizeof(uint32_t),
 };
 
@@ -87,8 +88,8 @@ static void pack_panels(void *context, int64_t i)
     const struct clip_packed *x = job->to;
     int64_t piece;
     struct clip_span k = block_of(job, i, &piece);
-    struct clip_span columns = span_piece(&x->columns, piece,
-                                          PANELS_A_PIECE * x->pace.set->columns);
+    struct clip_span columns =
+        span_piece(&x->columns, piece, PANELS_A_PIECE * x->pace.set->columns);
     clip_gemm_pack_panels(&x->pace, &job->g->b, &columns, &k,
                           clip_packed_panel(x, columns.begin, k.begin));
 }
@@ -128,8 +129,10 @@ static bool has_panels(const struct clip_gemm *g)
 
 static struct clip_packed whole_b(int64_t n, int64_t k, const struct clip_panels *panels)
 {
-    return (struct clip_packed){.pace = clip_gemm_pace(panels->bf16, k), .columns = {0, n},
-                                .k = {0, k}, .b = panels->units};
+    return (struct clip_packed){.pace = clip_gemm_pace(panels->bf16, k),
+                                .columns = {0, n},
+                                .k = {0, k},
+                                .b = panels->units};
 }
 
 struct clip_packed clip_gemm_given(const struct clip_gemm *g)
@@ -168,8 +171,10 @@ static struct plan plan(const struct clip_gemm *g, const struct clip_pace *pace)
     int64_t panel = blocks * clip_gemm_panel_size(pace, least(plan.k, pace->depth));
     plan.rows = equal_piece(g->m, MOST_UNITS / strip * mr, mr);
     plan.columns = given ? g->n : equal_piece(g->n, MOST_UNITS / panel * nr, nr);
-    if (rows_in_place(g, pace)) plan.rows = g->m;
-    else plan.a = plan.rows / mr * strip;
+    if (rows_in_place(g, pace))
+        plan.rows = g->m;
+    else
+        plan.a = plan.rows / mr * strip;
     plan.b = given ? 0 : plan.columns / nr * panel;
     return plan;
 }

@@ -12,23 +12,28 @@
 #include "kernels/gemm.h"
 
 enum {
-    CLIP_GEMM_DEPTH = 384,     /* units of k in a block */
-    CLIP_GEMM_A_ROW = 400,     /* units from row to row of a strip packed by rows: rows of one
+    CLIP_GEMM_DEPTH = 384,    /* units of k in a block */
+    CLIP_GEMM_A_ROW = 400,    /* units from row to row of a strip packed by rows: rows of one
                                   strip must not fall on one another in the cache */
-    CLIP_GEMM_MOST_ROWS = 32,  /* of a register tile of any set; its step is no larger */
+    CLIP_GEMM_MOST_ROWS = 32, /* of a register tile of any set; its step is no larger */
     CLIP_GEMM_MOST_COLUMNS = 32,
-    CLIP_GEMM_GAP = 48,        /* units between strips, between panels, for the same reason */
+    CLIP_GEMM_GAP = 48, /* units between strips, between panels, for the same reason */
 };
 /* From strip to strip of a set that packs by rows or, `step` units a k, by columns. */
-#define CLIP_GEMM_STRIP(rows, step)                                                           \
-    ((rows) * CLIP_GEMM_A_ROW > CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP                      \
-         ? (rows) * CLIP_GEMM_A_ROW                                                           \
+#define CLIP_GEMM_STRIP(rows, step)                                                                \
+    ((rows)*CLIP_GEMM_A_ROW > CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP                             \
+         ? (rows)*CLIP_GEMM_A_ROW                                                                  \
          : CLIP_GEMM_DEPTH * (step) + CLIP_GEMM_GAP)
 enum { CLIP_GEMM_MOST_STRIP = CLIP_GEMM_STRIP(CLIP_GEMM_MOST_ROWS, CLIP_GEMM_MOST_ROWS) };
 
 /* What lies in memory, and what it becomes when packed. */
-enum clip_pack { CLIP_PACK_F32, CLIP_PACK_ROUNDED, CLIP_PACK_WIDENED, CLIP_PACK_PAIRS_OF_F32,
-                 CLIP_PACK_PAIRS };
+enum clip_pack {
+    CLIP_PACK_F32,
+    CLIP_PACK_ROUNDED,
+    CLIP_PACK_WIDENED,
+    CLIP_PACK_PAIRS_OF_F32,
+    CLIP_PACK_PAIRS
+};
 
 /* Where a packing function reads. */
 struct clip_source {
@@ -66,9 +71,9 @@ typedef void (*clip_multiply_fn)(const struct clip_by_panels *x);
 struct clip_gemm_set {
     const char *name;
     int64_t rows, columns;
-    int64_t whole; /* units of k are packed in multiples of this, filled up with zeros */
-    int64_t step;  /* units from k to k of a strip packed from columns, at least its rows */
-    int64_t strip; /* units from strip to strip */
+    int64_t whole;        /* units of k are packed in multiples of this, filled up with zeros */
+    int64_t step;         /* units from k to k of a strip packed from columns, at least its rows */
+    int64_t strip;        /* units from strip to strip */
     int64_t tile_columns; /* of a tile of a large product: its panels fit the second cache */
     /* [0]: a packed by pack_lines, [1]: by pack_strips */
     clip_multiply_fn multiply[2];
@@ -199,8 +204,9 @@ size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
 /* ---- a tile in the calling thread ------------------------------------------------------------ */
 
 enum {
-    CLIP_TILE_M = 448, CLIP_TILE_N = 384, /* the largest tile that clip_gemm_own takes */
-    CLIP_GEMM_FEW_ROWS = 112,             /* packed where they are used */
+    CLIP_TILE_M = 448,
+    CLIP_TILE_N = 384,        /* the largest tile that clip_gemm_own takes */
+    CLIP_GEMM_FEW_ROWS = 112, /* packed where they are used */
 };
 
 /* How a product, or a part of it, is cut into tiles: from the top left, row after row. */
@@ -223,6 +229,6 @@ void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)
 /* The processor's, or CLIP_KERNELS' (table.c), for float32 or for pairs of bfloat16 (NULL: these
  * are multiplied as float32 rounded when packed). */
 const struct clip_gemm_set *clip_gemm_set(bool pairs);
-bool clip_gemm_by_openblas(void);                /* clip_gemm's products are OpenBLAS's instead */
+bool clip_gemm_by_openblas(void); /* clip_gemm's products are OpenBLAS's instead */
 
 #endif

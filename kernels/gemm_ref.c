@@ -53,8 +53,8 @@ static void pack_lines(uint32_t *restrict to, const struct clip_source *from, in
     }
 }
 
-static void pack_lines_across(uint32_t *restrict to, const struct clip_source *from,
-                                      int64_t n, int64_t length)
+static void pack_lines_across(uint32_t *restrict to, const struct clip_source *from, int64_t n,
+                              int64_t length)
 {
     for (int64_t i = 0; i < COLUMNS; i++) {
         const void *line = source_line(from, i);

@@ -29,8 +29,13 @@ void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
                       int64_t ldc, bool add)
 {
     int64_t panels = divide_up(b->n, pace->set->columns);
-    struct clip_by_panels x = {.rows = a->rows, .columns = n, .alpha = alpha, .a = a->units,
-                               .b = b->units, .c = c, .ldc = ldc};
+    struct clip_by_panels x = {.rows = a->rows,
+                               .columns = n,
+                               .alpha = alpha,
+                               .a = a->units,
+                               .b = b->units,
+                               .c = c,
+                               .ldc = ldc};
     for (int64_t p = 0; p < k; p += pace->depth) {
         x.k = clip_gemm_units(pace, least(pace->depth, k - p));
         x.panel = clip_gemm_panel_size(pace, least(pace->depth, b->k - p));

@@ -127,8 +127,7 @@ struct clip_kernels {
      * a query of whole numbers, so small that 128 max|q| width < 2^31. */
     void (*scores)(float *out, const float *x, const float *q, int64_t rows, int64_t width);
     void (*scores_bf16)(float *out, const uint16_t *x, const float *q, int64_t rows, int64_t width);
-    void (*scores_int8)(float *out, const int8_t *x, const int16_t *q, int64_t rows,
-                        int64_t width);
+    void (*scores_int8)(float *out, const int8_t *x, const int16_t *q, int64_t rows, int64_t width);
 };
 
 /* The table in use; set once, at the first call. */

@@ -8,11 +8,9 @@
 enum { CHUNK = 64, PRECISION = 22, TURNED = 16 };
 
 /* n is a constant where it matters; four taps a round, so that sums stay in registers. */
-static inline __attribute__((always_inline)) void weigh_some(uint8_t *restrict dst,
-                                                             const uint8_t *restrict src,
-                                                             int64_t step,
-                                                             const int32_t *restrict k,
-                                                             int64_t taps, int n)
+static inline __attribute__((always_inline)) void
+weigh_some(uint8_t *restrict dst, const uint8_t *restrict src, int64_t step,
+           const int32_t *restrict k, int64_t taps, int n)
 {
     int32_t sum[CHUNK];
     int64_t t = 0;

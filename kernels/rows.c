@@ -183,11 +183,11 @@ static void from_bf16(float *restrict y, const uint16_t *restrict x, int64_t n)
 }
 
 /* One loop for each kind and storage: both are constants inside. */
-#define ACTIVATE(kind)                                                                   \
-    if (bf16)                                                                            \
-        for (int64_t i = 0; i < n; i++)                                                  \
-            half_y[i] = clip_bf16_round(activate(kind, clip_bf16_widen(half_x[i])));     \
-    else                                                                                 \
+#define ACTIVATE(kind)                                                                             \
+    if (bf16)                                                                                      \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            half_y[i] = clip_bf16_round(activate(kind, clip_bf16_widen(half_x[i])));               \
+    else                                                                                           \
         for (int64_t i = 0; i < n; i++) y[i] = activate(kind, x[i])
 
 static void activate_row(void *to, const void *from, bool bf16, enum clip_activation kind,
@@ -336,8 +336,7 @@ struct adamw_rule { /* the step's numbers as the loop uses them */
     float keep, size, b1, b2, a1, a2, root, eps, f;
 };
 
-static inline float adamw_element(float p, float *m, float *v, float g,
-                                  const struct adamw_rule *r)
+static inline float adamw_element(float p, float *m, float *v, float g, const struct adamw_rule *r)
 {
     float d = g * r->f;
     *m = r->b1 * *m + r->a1 * d;
@@ -463,10 +462,7 @@ static inline float add_lanes(vector v)
     return sum;
 }
 
-static inline float widen_f32(float x)
-{
-    return x;
-}
+static inline float widen_f32(float x) { return x; }
 
 static inline float widen_bf16(uint16_t x)
 {
@@ -477,25 +473,25 @@ static inline float widen_bf16(uint16_t x)
     return wide.value;
 }
 
-#define SCORES(kind, type)                                                                      \
-    static void scores_##kind(float *restrict out, const type *x, const float *restrict q,      \
-                              int64_t rows, int64_t width)                                      \
-    {                                                                                           \
-        for (int64_t r = 0; r < rows; r++, x += width) {                                        \
-            vector a = {0}, b = {0}, c = {0}, d = {0};                                          \
-            int64_t i = 0;                                                                      \
-            for (; i + 4 * LANES <= width; i += 4 * LANES) {                                    \
-                for (int64_t p = 0; p < 4 * LANES * (int64_t)sizeof(type); p += 64)             \
-                    __builtin_prefetch((const char *)(x + i) + AHEAD + p);                      \
-                a += load_##kind(x + i) * load_f32(q + i);                                      \
-                b += load_##kind(x + i + LANES) * load_f32(q + i + LANES);                      \
-                c += load_##kind(x + i + 2 * LANES) * load_f32(q + i + 2 * LANES);              \
-                d += load_##kind(x + i + 3 * LANES) * load_f32(q + i + 3 * LANES);              \
-            }                                                                                   \
-            float sum = add_lanes((a + b) + (c + d));                                           \
-            for (; i < width; i++) sum += widen_##kind(x[i]) * q[i];                            \
-            out[r] = sum;                                                                       \
-        }                                                                                       \
+#define SCORES(kind, type)                                                                         \
+    static void scores_##kind(float *restrict out, const type *x, const float *restrict q,         \
+                              int64_t rows, int64_t width)                                         \
+    {                                                                                              \
+        for (int64_t r = 0; r < rows; r++, x += width) {                                           \
+            vector a = {0}, b = {0}, c = {0}, d = {0};                                             \
+            int64_t i = 0;                                                                         \
+            for (; i + 4 * LANES <= width; i += 4 * LANES) {                                       \
+                for (int64_t p = 0; p < 4 * LANES * (int64_t)sizeof(type); p += 64)                \
+                    __builtin_prefetch((const char *)(x + i) + AHEAD + p);                         \
+                a += load_##kind(x + i) * load_f32(q + i);                                         \
+                b += load_##kind(x + i + LANES) * load_f32(q + i + LANES);                         \
+                c += load_##kind(x + i + 2 * LANES) * load_f32(q + i + 2 * LANES);                 \
+                d += load_##kind(x + i + 3 * LANES) * load_f32(q + i + 3 * LANES);                 \
+            }                                                                                      \
+            float sum = add_lanes((a + b) + (c + d));                                              \
+            for (; i < width; i++) sum += widen_##kind(x[i]) * q[i];                               \
+            out[r] = sum;                                                                          \
+        }                                                                                          \
     }
 
 SCORES(f32, float)

@@ -19,7 +19,7 @@ struct choice {
     const char *name;
     const struct clip_kernels *rows;
     const struct clip_gemm_set *products, *pairs; /* of float32, of bfloat16 or NULL */
-    bool openblas; /* large products by OpenBLAS */
+    bool openblas;                                /* large products by OpenBLAS */
 };
 
 enum { MOST_CHOICES = 6 };

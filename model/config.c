@@ -159,8 +159,7 @@ double clip_model_flops(const struct clip_model_config *c, int64_t batch, int64_
     macs += b * patches * 3 * (double)(c->patch_size * c->patch_size) * (double)c->vision_width;
     macs += tower_macs(c->text_width, c->text_layers, c->text_mlp_ratio, t,
                        b * mean * (c->siglip ? mean : (mean + 1) / 2));
-    macs += b * (double)c->embed_dim *
-            (double)((c->siglip ? 0 : c->vision_width) + c->text_width);
+    macs += b * (double)c->embed_dim * (double)((c->siglip ? 0 : c->vision_width) + c->text_width);
     macs += b * b * (double)c->embed_dim;
     return 2 * macs * (backward ? 3 : 1);
 }

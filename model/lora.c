@@ -45,10 +45,7 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-bool clip_lora_is(const struct clip_param *param)
-{
-    return strstr(param->name, ".lora_") != NULL;
-}
+bool clip_lora_is(const struct clip_param *param) { return strstr(param->name, ".lora_") != NULL; }
 
 void clip_lora_init(struct clip_model *m, uint64_t seed)
 {
@@ -90,10 +87,14 @@ static void merge_path(struct clip_model *out, const struct clip_model *m, const
     int64_t r = p->b->shape[1], rows = p->w->shape[0] / p->parts, d = p->w->shape[1], k = 0;
     for (int part = 0; part < p->parts; part++) {
         if ((p->which >> part & 1) == 0) continue;
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = r, .alpha = (float)clip_lora_scale(&m->config.lora),
-            .a = {b + k * rows * r, r}, .b = {a + k * r * d, d}, .c = {w + part * rows * d, d},
-            .accumulate = true});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = d,
+                                      .k = r,
+                                      .alpha = (float)clip_lora_scale(&m->config.lora),
+                                      .a = {b + k * rows * r, r},
+                                      .b = {a + k * r * d, d},
+                                      .c = {w + part * rows * d, d},
+                                      .accumulate = true});
         k++;
     }
 }
@@ -108,9 +109,8 @@ void clip_lora_merge(struct clip_model *out, const struct clip_model *m, float *
                (size_t)clip_tensor_count(&p->tensor) * sizeof(float));
     }
     for (int64_t i = 0; i < c->vision_layers + c->text_layers; i++) {
-        const struct clip_block *b = i < c->vision_layers
-                                         ? &m->vision_blocks[i]
-                                         : &m->text_blocks[i - c->vision_layers];
+        const struct clip_block *b = i < c->vision_layers ? &m->vision_blocks[i]
+                                                          : &m->text_blocks[i - c->vision_layers];
         const struct path paths[] = {
             {b->in_proj_w, b->in_proj_lora.a, b->in_proj_lora.b, 3, c->lora.targets & 7},
             {b->out_proj_w, b->out_proj_lora.a, b->out_proj_lora.b, 1, 1},

@@ -48,7 +48,7 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
     return param != NULL ? &param->tensor : NULL;
 }
 
-#define SHAPE(...) \
+#define SHAPE(...)                                                                                 \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
 /* A and B beside the weight w [N,D] of the layer `name`, where bits of `which` are wanted: of one
@@ -130,8 +130,8 @@ static void list_vision(struct listing *l, struct clip_model *m)
     int depth = (int)c->vision_layers + 1;
     bool siglip = c->siglip;
     if (!siglip) m->class_embedding = list(l, depth, SHAPE(w), "visual.", "class_embedding");
-    m->vision_pos = list(l, depth, SHAPE(clip_model_image_rows(c), w), "visual.",
-                         "positional_embedding");
+    m->vision_pos =
+        list(l, depth, SHAPE(clip_model_image_rows(c), w), "visual.", "positional_embedding");
     if (!siglip) m->vision_proj = list(l, 0, SHAPE(w, e), "visual.", "proj");
     m->conv1_w = list(l, depth, SHAPE(w, 3, p, p), "visual.", "conv1.weight");
     if (siglip) m->conv1_b = list(l, depth, SHAPE(1, w), "visual.", "conv1.bias");
@@ -220,8 +220,7 @@ void clip_model_free(struct clip_model *model)
 
 void clip_model_train(struct clip_model *model)
 {
-    for (int64_t i = 0; i < model->param_count; i++)
-        model->params[i].tensor.needs_grad = true;
+    for (int64_t i = 0; i < model->param_count; i++) model->params[i].tensor.needs_grad = true;
 }
 
 clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error)

@@ -43,12 +43,12 @@ struct clip_model_config {
     double vision_mlp_ratio; /* hidden width = (int64_t)(width * ratio) */
     int64_t context_length, vocab_size, text_width, text_layers, text_heads;
     double text_mlp_ratio;
-    bool quick_gelu; /* x sigmoid(1.702 x) in place of GELU */
-    bool gelu_tanh;  /* GELU's tanh form in place of it; not both */
+    bool quick_gelu;     /* x sigmoid(1.702 x) in place of GELU */
+    bool gelu_tanh;      /* GELU's tanh form in place of it; not both */
     bool text_gelu_tanh; /* the same in the text tower alone (SigLIP 2 as open_clip builds some) */
-    double norm_eps; /* of every LayerNorm; 0: 1e-5 */
-    bool siglip;     /* SigLIP's towers, see below */
-    bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
+    double norm_eps;     /* of every LayerNorm; 0: 1e-5 */
+    bool siglip;         /* SigLIP's towers, see below */
+    bool logit_bias;     /* one more scalar parameter, for the sigmoid loss */
     float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
     struct clip_lora_config lora;      /* while training alone: files hold merged weights */
 };
@@ -76,8 +76,8 @@ struct clip_param {
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
     int64_t offset;            /* of its first element in the model's data */
     int64_t place; /* where it is trained: in buffers of trained parameters alone, side by side */
-    bool adapted;              /* a low-rank path stands beside it */
-    bool decays; /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
+    bool adapted;  /* a low-rank path stands beside it */
+    bool decays;   /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
                     logit_scale */
     int depth; /* for layer-wise lr decay: blocks between it and its tower's output, 0 at the output
                 */

@@ -16,17 +16,13 @@ struct block_args {
     const struct clip_lora_config *lora;
 };
 
-static float eps_of(const struct clip_model *m)
-{
-    return (float)clip_model_norm_eps(&m->config);
-}
+static float eps_of(const struct clip_model *m) { return (float)clip_model_norm_eps(&m->config); }
 
 /* residual + the low-rank path of x, or the residual as it is where there is no path. The weight
  * that the path stands beside has `parts` parts, the path's those in `which`. */
 static struct clip_tensor *low_rank(struct clip_tape *t, struct clip_tensor *x,
-                                    const struct clip_lora_pair *pair,
-                                    struct clip_tensor *residual, int parts, unsigned which,
-                                    const struct block_args *args)
+                                    const struct clip_lora_pair *pair, struct clip_tensor *residual,
+                                    int parts, unsigned which, const struct block_args *args)
 {
     if (pair->a == NULL) return residual;
     return clip_lora(t, x, pair->a, pair->b, residual, (float)clip_lora_scale(args->lora), parts,
@@ -118,8 +114,8 @@ static struct clip_tensor *embed_patches(struct clip_tape *t, struct clip_model 
             int32_t *at = (int32_t *)positions->data + b * rows;
             if (first > 0) at[0] = 0;
             for (int64_t k = 0; k < patches; k++)
-                at[first + k] =
-                    (int32_t)first + (kept != NULL ? kept[b * patches + k] : (int32_t)k);
+                at[first + k] = (int32_t)first +
+                                (kept != NULL ? kept[b * patches + k] : (int32_t)k);
         }
     }
     if (m->conv1_b != NULL) zeros = indices(t, batch * patches);
@@ -146,8 +142,9 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     struct clip_tensor *x = embed_patches(t, m, pixels, keep, patches);
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        struct block_args args = {&m->vision_blocks[i], offsets, c->vision_heads, false,
-                                  clip_vision_activation(c), m->recompute, eps_of(m), &c->lora};
+        struct block_args args = {
+            &m->vision_blocks[i],      offsets,      c->vision_heads, false,
+            clip_vision_activation(c), m->recompute, eps_of(m),       &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }
@@ -162,7 +159,7 @@ static struct clip_tensor *pool_rows(struct clip_tape *t, struct clip_model *m,
     struct clip_tensor *offsets = even_offsets(t, batch, x->shape[0] / batch);
     struct clip_tensor *q = clip_linear_f32(t, p->probe, p->q_w, p->q_b); /* [1,W] */
     struct clip_tensor *kv = clip_linear_f32(t, x, p->kv_w, p->kv_b);     /* [B*K,2W] */
-    x = clip_attention_pool(t, q, kv, offsets, m->config.vision_heads);     /* [B,W] */
+    x = clip_attention_pool(t, q, kv, offsets, m->config.vision_heads);   /* [B,W] */
     x = clip_linear_f32(t, x, p->proj_w, p->proj_b);
     struct clip_mlp_weights w = {p->fc1_w, p->fc1_b, p->fc2_w, p->fc2_b};
     struct clip_tensor *h = clip_norm_rows(t, x, p->norm_w, p->norm_b, eps_of(m));
@@ -185,7 +182,7 @@ struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model 
     int64_t rows = x->shape[0] / batch;
     if (class_rows->data != NULL && !t->plan)
         for (int64_t b = 0; b < batch; b++) ((int32_t *)class_rows->data)[b] = (int32_t)(b * rows);
-    x = clip_gather(t, x, class_rows); /* [B,W] */
+    x = clip_gather(t, x, class_rows);                                 /* [B,W] */
     return clip_project(t, clip_vision_norm(t, m, x), m->vision_proj); /* [B,E] */
 }
 
@@ -207,8 +204,8 @@ struct clip_tensor *clip_text_states(struct clip_tape *t, struct clip_model *m,
     x = clip_scope_leave(t, &scope, clip_add_rows(t, x, m->text_pos, positions));
     for (int64_t i = 0; i < blocks; i++) {
         struct clip_tensor *before = x;
-        struct block_args args = {&m->text_blocks[i], offsets, c->text_heads, !c->siglip,
-                                  clip_text_activation(c), m->recompute, eps_of(m), &c->lora};
+        struct block_args args = {&m->text_blocks[i],      offsets,      c->text_heads, !c->siglip,
+                                  clip_text_activation(c), m->recompute, eps_of(m),     &c->lora};
         x = block_forward(t, x, &args);
         clip_tape_release(t, before);
     }

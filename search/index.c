@@ -78,8 +78,10 @@ const struct clip_index_segment *clip_index_segment_of(const struct clip_index *
     int64_t low = 0, high = index->segment_count - 1;
     while (low < high) {
         int64_t middle = (low + high + 1) / 2;
-        if (index->segments[middle].first <= number) low = middle;
-        else high = middle - 1;
+        if (index->segments[middle].first <= number)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return &index->segments[low];
 }

@@ -24,9 +24,9 @@
 #include "embed/embedder.h"
 
 enum clip_index_precision { /* of the rows that a search reads */
-    CLIP_INDEX_F32,
-    CLIP_INDEX_BF16, /* half as large; bfloat16, rounded to nearest */
-    CLIP_INDEX_INT8, /* a quarter: round(x / scale) with the row's scale = max|x| / 127 */
+                            CLIP_INDEX_F32,
+                            CLIP_INDEX_BF16, /* half as large; bfloat16, rounded to nearest */
+                            CLIP_INDEX_INT8, /* a quarter: round(x / scale) with the row's scale = max|x| / 127 */
 };
 const char *clip_index_precision_name(enum clip_index_precision precision); /* "f32", ... */
 /* CLIP_ERR_USAGE for another word. */
@@ -47,14 +47,14 @@ struct clip_index_segment {
     struct clip_bundle bundle;    /* the mapped file */
 };
 
-struct clip_index { /* start from {0} */
-    bool texts;     /* it holds texts, not pictures */
+struct clip_index {   /* start from {0} */
+    bool texts;       /* it holds texts, not pictures */
     bool keeps_exact; /* of bf16 and int8: f32 rows are there too, for candidates */
     enum clip_index_precision precision;
     int64_t dim;
-    int64_t count; /* rows, removed ones too */
-    int64_t live;  /* rows that are not removed */
-    int64_t next;  /* number of the next segment */
+    int64_t count;                /* rows, removed ones too */
+    int64_t live;                 /* rows that are not removed */
+    int64_t next;                 /* number of the next segment */
     char *model, *model_checksum; /* whose embeddings they are */
     char *base; /* the folder that relative names count from: where the index was begun */
     struct clip_index_segment *segments;
@@ -85,8 +85,8 @@ void clip_index_row(const struct clip_index *index, int64_t number, float *out);
 
 struct clip_index_rows { /* rows on their way into a segment */
     int64_t count;
-    const float *rows;           /* [count,dim] unit rows */
-    const char *const *names;    /* [count] */
+    const float *rows;                     /* [count,dim] unit rows */
+    const char *const *names;              /* [count] */
     const int64_t *sizes, *times, *hashes; /* [count]; NULL for texts */
 };
 /* Adds a segment in memory alone, for measuring and for tests; everything is copied. `index` has

@@ -30,8 +30,12 @@ static clip_status seal_gathered(struct clip_index_run *u, struct gathering *g,
                                  struct clip_error *error)
 {
     bool texts = u->index.texts;
-    const struct clip_index_rows rows = {g->count, g->rows, g->names, texts ? NULL : g->sizes,
-                                         texts ? NULL : g->times, texts ? NULL : g->hashes};
+    const struct clip_index_rows rows = {g->count,
+                                         g->rows,
+                                         g->names,
+                                         texts ? NULL : g->sizes,
+                                         texts ? NULL : g->times,
+                                         texts ? NULL : g->hashes};
     g->count = 0;
     return rows.count > 0 ? clip_index_seal(&u->index, u->folder, &rows, error) : CLIP_OK;
 }
@@ -72,16 +76,16 @@ static clip_status start_copy(struct clip_index_run *u, const struct clip_index 
     clip_status status = CLIP_OK;
     struct clip_index *index = &u->index;
     bool had_exact = from->precision == CLIP_INDEX_F32 || from->keeps_exact;
-    *index = (struct clip_index){.texts = from->texts, .precision = from->precision,
-                                 .dim = from->dim, .next = from->next};
+    *index = (struct clip_index){
+        .texts = from->texts, .precision = from->precision, .dim = from->dim, .next = from->next};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     if (!had_exact && index->precision != from->precision)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s keeps no f32 rows, so its precision cannot be changed; make the "
-                           "index anew", u->path));
-    index->keeps_exact =
-        index->precision != CLIP_INDEX_F32 && had_exact && !u->options->drop_exact;
+                           "index anew",
+                           u->path));
+    index->keeps_exact = index->precision != CLIP_INDEX_F32 && had_exact && !u->options->drop_exact;
     index->model = clip_string_copy(from->model, error);
     index->model_checksum = clip_string_copy(from->model_checksum, error);
     index->base = clip_string_copy(from->base, error);
@@ -96,13 +100,13 @@ clip_status clip_index_compact(const char *path, const struct clip_index_options
 {
     clip_status status;
     struct clip_index from = {0};
-    struct clip_index_run u = {.path = path, .lock = -1, .options = options, .changes = changes,
-                       .fresh = true};
+    struct clip_index_run u = {
+        .path = path, .lock = -1, .options = options, .changes = changes, .fresh = true};
     *changes = (struct clip_index_changes){0};
-    CLIP_TRY(clip_path_exists(path) ? CLIP_OK
-                                    : clip_fail(error, CLIP_ERR_NOT_FOUND,
-                                                "%s: there is no such index; check the path",
-                                                path));
+    CLIP_TRY(clip_path_exists(path)
+                 ? CLIP_OK
+                 : clip_fail(error, CLIP_ERR_NOT_FOUND,
+                             "%s: there is no such index; check the path", path));
     CLIP_TRY(clip_index_run_lock(&u, error));
     CLIP_TRY(clip_index_open(&from, path, error));
     CLIP_TRY(start_copy(&u, &from, error));

@@ -65,21 +65,22 @@ clip_status clip_index_list_write(const struct clip_index *index, const char *pa
     json_t *segments = json_array();
     for (int64_t i = 0; i < index->segment_count; i++) {
         const struct clip_index_segment *s = &index->segments[i];
-        json_array_append_new(
-            segments, json_pack("{s:s, s:I, s:I, s:I, s:o}", "file", s->file, "rows",
-                                (json_int_t)s->count, "bytes", (json_int_t)s->bytes, "time",
-                                (json_int_t)s->time, "removed", removed_ranges(s)));
+        json_array_append_new(segments,
+                              json_pack("{s:s, s:I, s:I, s:I, s:o}", "file", s->file, "rows",
+                                        (json_int_t)s->count, "bytes", (json_int_t)s->bytes, "time",
+                                        (json_int_t)s->time, "removed", removed_ranges(s)));
     }
-    json_t *list = json_pack(
-        "{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT, "kind",
-        index->texts ? "texts" : "images", "precision", precisions[index->precision], "exact",
-        (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model", index->model,
-        "model_checksum", index->model_checksum, "base", index->base, "next",
-        (json_int_t)index->next, "segments", segments);
+    json_t *list = json_pack("{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT,
+                             "kind", index->texts ? "texts" : "images", "precision",
+                             precisions[index->precision], "exact", (int)index->keeps_exact, "dim",
+                             (json_int_t)index->dim, "model", index->model, "model_checksum",
+                             index->model_checksum, "base", index->base, "next",
+                             (json_int_t)index->next, "segments", segments);
     CLIP_TRY(list != NULL ? CLIP_OK
                           : clip_fail(error, CLIP_ERR_DATA,
                                       "%s: the model's path or this folder's is not UTF-8; rename "
-                                      "what it lies in", path));
+                                      "what it lies in",
+                                      path));
     CLIP_TRY(clip_json_append(&text, list, error));
     CLIP_TRY(clip_buffer_append(&text, "\n", 1, error));
     CLIP_TRY(clip_file_write(path, text.data, text.size, error));
@@ -95,7 +96,8 @@ static clip_status not_a_list(struct clip_error *error, const char *path, const 
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s is no index: \"%s\" is missing or not as it should be; make it anew with "
-                     "clip_search index", path, what);
+                     "clip_search index",
+                     path, what);
 }
 
 static clip_status take_text(const json_t *list, const char *key, const char *path, char **out,
@@ -122,7 +124,8 @@ static clip_status take_removed(struct clip_index_segment *s, const json_t *rang
     size_t i;
     const json_t *range;
     if (!json_is_array(ranges)) return not_a_list(error, path, "removed");
-    json_array_foreach (ranges, i, range) {
+    json_array_foreach(ranges, i, range)
+    {
         json_int_t begin = json_integer_value(json_array_get(range, 0));
         json_int_t end = json_integer_value(json_array_get(range, 1));
         if (json_array_size(range) != 2 || begin < 0 || end < begin || end >= s->count)
@@ -191,8 +194,7 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     CLIP_TRY(take_text(list, "model_checksum", path, &index->model_checksum, error));
     CLIP_TRY(take_text(list, "base", path, &index->base, error));
     if (!json_is_array(segments)) CLIP_TRY(not_a_list(error, path, "segments"));
-    json_array_foreach (segments, i, item)
-        CLIP_TRY(take_segment(index, item, path, error));
+    json_array_foreach(segments, i, item) CLIP_TRY(take_segment(index, item, path, error));
 out:
     return status;
 }
@@ -217,7 +219,8 @@ clip_status clip_index_list_read(struct clip_index *out, const char *path, struc
     if (status == CLIP_OK && clip_hdf5_is(path))
         status = clip_fail(error, CLIP_ERR_FORMAT,
                            "%s is an index of an older clip.c, or a checkpoint; make the index "
-                           "anew under another name", path);
+                           "anew under another name",
+                           path);
     if (status == CLIP_OK) status = clip_index_list_parse(out, text.data, text.size, path, error);
     clip_buffer_release(&text);
     return status;

@@ -142,14 +142,13 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
     const char *source = clip_embedder_source(u->embedder);
     char *absolute = realpath(source, NULL), *here = getcwd(NULL, 0);
     clip_index_release(index);
-    *index = (struct clip_index){
-        .texts = texts, .dim = clip_embedder_dim(u->embedder), .next = next};
+    *index =
+        (struct clip_index){.texts = texts, .dim = clip_embedder_dim(u->embedder), .next = next};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;
     index->model = clip_string_copy(absolute != NULL ? absolute : source, error);
-    index->model_checksum =
-        clip_string_copy(clip_embedder_file(u->embedder)->checksum, error);
+    index->model_checksum = clip_string_copy(clip_embedder_file(u->embedder)->checksum, error);
     index->base = clip_string_copy(here != NULL ? here : ".", error);
     if (index->model == NULL || index->model_checksum == NULL || index->base == NULL)
         status = CLIP_ERR_MEMORY;
@@ -171,7 +170,8 @@ static clip_status check_fits(const struct clip_index_run *u, bool texts, struct
     if (wanted != NULL && strcmp(wanted, has) != 0)
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s holds %s rows, not %s; clip_search compact changes them, and index "
-                         "--force starts over", u->path, has, wanted);
+                         "--force starts over",
+                         u->path, has, wanted);
     return clip_index_check(&u->index, u->embedder, u->path, error);
 }
 

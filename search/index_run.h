@@ -3,9 +3,9 @@
 #ifndef CLIP_SEARCH_INDEX_RUN_H
 #define CLIP_SEARCH_INDEX_RUN_H
 
+#include "core/name_set.h"
 #include "search/index.h"
 #include "search/index_update.h"
-#include "core/name_set.h"
 
 struct clip_index_run { /* one run */
     const char *path;

@@ -44,8 +44,7 @@ static float narrow_int8(int8_t *out, const float *row, int64_t dim)
     float most = 0;
     for (int64_t d = 0; d < dim; d++) most = fmaxf(most, fabsf(row[d]));
     float scale = most / 127;
-    for (int64_t d = 0; d < dim; d++)
-        out[d] = (int8_t)(scale > 0 ? lrintf(row[d] / scale) : 0);
+    for (int64_t d = 0; d < dim; d++) out[d] = (int8_t)(scale > 0 ? lrintf(row[d] / scale) : 0);
     return scale;
 }
 
@@ -133,7 +132,8 @@ static clip_status damaged(struct clip_error *error, const char *path, const cha
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: its \"%s\" is not what this index's segments hold; the index was damaged "
-                     "or its files were mixed up: make it anew", path, what);
+                     "or its files were mixed up: make it anew",
+                     path, what);
 }
 
 /* data [n] or [n,dim] of that type; *out stays NULL where the tensor is not there and need not. */
@@ -143,8 +143,8 @@ static clip_status take_tensor(const struct clip_index_segment *s, const char *p
 {
     const struct clip_tensor *t = clip_bundle_find(&s->bundle, name);
     if (t == NULL && !needed) return CLIP_OK;
-    if (t == NULL || t->dtype != dtype || t->ndim != (dim > 0 ? 2 : 1) ||
-        t->shape[0] != s->count || (dim > 0 && t->shape[1] != dim))
+    if (t == NULL || t->dtype != dtype || t->ndim != (dim > 0 ? 2 : 1) || t->shape[0] != s->count ||
+        (dim > 0 && t->shape[1] != dim))
         return damaged(error, path, name);
     *out = t->data;
     return CLIP_OK;
@@ -175,8 +175,8 @@ static clip_status take_bundle(const struct clip_index *index, struct clip_index
     static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_BF16, CLIP_U8};
     const void *scales = NULL, *exact = NULL, *sizes = NULL, *times = NULL, *hashes = NULL;
     bool pictures = !index->texts && clip_bundle_find(&s->bundle, "hashes") != NULL;
-    CLIP_TRY(take_tensor(s, path, "rows", dtypes[index->precision], index->dim, true, &s->rows,
-                         error));
+    CLIP_TRY(
+        take_tensor(s, path, "rows", dtypes[index->precision], index->dim, true, &s->rows, error));
     if (index->precision == CLIP_INDEX_INT8)
         CLIP_TRY(take_tensor(s, path, "scales", CLIP_F32, 0, true, &scales, error));
     if (index->keeps_exact)

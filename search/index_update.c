@@ -7,9 +7,9 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/progress.h"
-#include "search/index_run.h"
 #include "embed/images.h"
 #include "embed/texts.h"
+#include "search/index_run.h"
 
 /* ---- pictures ------------------------------------------------------------------------------ */
 
@@ -17,9 +17,9 @@ struct batch { /* pictures on their way into one segment */
     struct clip_index_run *update;
     const struct clip_pictures *pictures;
     int64_t capacity;
-    int64_t *which;  /* [capacity] numbers in `pictures`, */
-    int64_t *old;    /* the row that the name has now, or -1 */
-    float *rows;     /* [capacity,dim] */
+    int64_t *which;     /* [capacity] numbers in `pictures`, */
+    int64_t *old;       /* the row that the name has now, or -1 */
+    float *rows;        /* [capacity,dim] */
     bool *good, *known; /* read; its content was in the index */
     int64_t *sizes, *times, *hashes;
     const char **names;
@@ -82,9 +82,11 @@ static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *
             u->changes->removed += b->old[i] >= 0;
             continue;
         }
-        bool same = b->old[i] >= 0 && clip_index_segment_of(&u->index, b->old[i])
-            ->hashes[b->old[i] - clip_index_segment_of(&u->index, b->old[i])->first] ==
-            b->hashes[i];
+        bool same =
+            b->old[i] >= 0 &&
+            clip_index_segment_of(&u->index, b->old[i])
+                    ->hashes[b->old[i] - clip_index_segment_of(&u->index, b->old[i])->first] ==
+                b->hashes[i];
         u->changes->added += b->old[i] < 0;
         u->changes->changed += b->old[i] >= 0 && !same;
         u->changes->unchanged += same;
@@ -95,8 +97,7 @@ static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *
         b->times[kept] = b->times[i];
         b->hashes[kept++] = b->hashes[i];
     }
-    const struct clip_index_rows rows = {
-        kept, b->rows, b->names, b->sizes, b->times, b->hashes};
+    const struct clip_index_rows rows = {kept, b->rows, b->names, b->sizes, b->times, b->hashes};
     if (kept > 0) CLIP_TRY(clip_index_seal(&u->index, u->folder, &rows, error));
     if (kept > 0 || marked) CLIP_TRY(clip_index_run_commit(u, error));
     CLIP_TRY(clip_index_run_note(u, first, error));
@@ -111,9 +112,9 @@ static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *er
     int64_t bad = 0;
     struct clip_error sealing;
     b->watch.done = 0;
-    clip_status status = clip_pictures_embed_watched(
-        b->pictures, u->embedder, b->which, n, CLIP_UNIT, u->options->quiet, b->rows, b->good,
-        &bad, &b->watch, error);
+    clip_status status = clip_pictures_embed_watched(b->pictures, u->embedder, b->which, n,
+                                                     CLIP_UNIT, u->options->quiet, b->rows, b->good,
+                                                     &bad, &b->watch, error);
     u->changes->skipped += bad;
     b->watch.before += n;
     clip_status sealed = seal_batch(b, b->watch.done, &sealing);
@@ -156,8 +157,8 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     for (int64_t i = 0; i < n; i++) {
         size_t length = strlen(arguments[i]);
         while (length > 1 && arguments[i][length - 1] == '/') length--;
-        bool holds =
-            clip_path_is_folder(arguments[i]) || clip_path_has_suffix(arguments[i], ".tar");
+        bool holds = clip_path_is_folder(arguments[i]) ||
+                     clip_path_has_suffix(arguments[i], ".tar");
         if (!holds || strncmp(name, arguments[i], length) != 0) continue;
         if (name[length] == '/' || arguments[i][length - 1] == '/') return true;
     }
@@ -199,7 +200,8 @@ static clip_status check_base(const struct clip_index_run *u, const struct clip_
         if (clip_pictures_name(pictures, i)[0] != '/')
             return clip_fail(error, CLIP_ERR_DATA,
                              "%s counts relative paths from %s, where it was begun; run this "
-                             "there, or give absolute paths", u->path, u->index.base);
+                             "there, or give absolute paths",
+                             u->path, u->index.base);
     return CLIP_OK;
 }
 
@@ -242,13 +244,12 @@ out:
 clip_status clip_index_update_pictures(const char *path, const struct clip_embedder *embedder,
                                        const char *const *arguments, int64_t n,
                                        const struct clip_index_options *options,
-                                       struct clip_index_changes *changes,
-                                       struct clip_error *error)
+                                       struct clip_index_changes *changes, struct clip_error *error)
 {
     clip_status status;
     struct clip_pictures pictures = {0};
-    struct clip_index_run u = {.path = path, .lock = -1, .embedder = embedder, .options = options,
-                       .changes = changes};
+    struct clip_index_run u = {
+        .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     *changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_pictures_open(&pictures, arguments, n, error));
     CLIP_TRY(clip_index_run_open(&u, false, error));
@@ -264,10 +265,7 @@ out:
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-static bool is_blank(const char *text)
-{
-    return text[strspn(text, " \t\r\n\v\f")] == '\0';
-}
+static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n\v\f")] == '\0'; }
 
 /* The texts that are not there yet, once each. Empty ones are none, and of spaces one hears. */
 static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
@@ -284,8 +282,10 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
         }
         CLIP_TRY(clip_name_set_add(&set, texts[i], i, &found, error));
         if (found != i) continue;
-        if (clip_name_set_find(&u->names, texts[i]) < 0) fresh[(*count)++] = texts[i];
-        else u->changes->unchanged++;
+        if (clip_name_set_find(&u->names, texts[i]) < 0)
+            fresh[(*count)++] = texts[i];
+        else
+            u->changes->unchanged++;
     }
     if (blank > 0)
         clip_warn("%lld texts are only spaces and are not indexed; the first is text %lld",
@@ -313,8 +313,8 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
         int64_t b = count - i < step ? count - i : step, cut_here = 0;
         if (u->options->stop != NULL && *u->options->stop != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
-        CLIP_TRY(clip_texts_embed(u->embedder, fresh + i, b, CLIP_UNIT, true, rows, &cut_here,
-                                  error));
+        CLIP_TRY(
+            clip_texts_embed(u->embedder, fresh + i, b, CLIP_UNIT, true, rows, &cut_here, error));
         const struct clip_index_rows segment = {.count = b, .rows = rows, .names = fresh + i};
         CLIP_TRY(clip_index_seal(&u->index, u->folder, &segment, error));
         CLIP_TRY(clip_index_run_commit(u, error));
@@ -337,8 +337,8 @@ clip_status clip_index_update_texts(const char *path, const struct clip_embedder
                                     struct clip_index_changes *changes, struct clip_error *error)
 {
     clip_status status;
-    struct clip_index_run u = {.path = path, .lock = -1, .embedder = embedder, .options = options,
-                       .changes = changes};
+    struct clip_index_run u = {
+        .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     CLIP_TRY(clip_index_run_open(&u, true, error));
     status = update_texts(&u, texts, n, error);
     clip_index_run_finish(&u);

@@ -52,8 +52,7 @@ static bool lies_in(const char *path, const char *folder)
 }
 
 clip_status clip_search_filter_make(struct clip_search_filter *out, const struct clip_index *index,
-                                    const char *const *folders, int64_t n,
-                                    struct clip_error *error)
+                                    const char *const *folders, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     *out = (struct clip_search_filter){0};
@@ -97,8 +96,7 @@ static void score_rows(const struct scoring *s, const struct clip_index_segment 
 {
     int64_t dim = s->index->dim;
     float *out = s->scores + segment->first + i;
-    const bool *skip =
-        s->skip != NULL ? s->skip + segment->first + i : segment->removed + i;
+    const bool *skip = s->skip != NULL ? s->skip + segment->first + i : segment->removed + i;
     if (s->index->precision == CLIP_INDEX_F32) {
         clip_kernels()->scores(out, (const float *)segment->rows + i * dim, s->query, n, dim);
     } else if (s->index->precision == CLIP_INDEX_BF16) {
@@ -203,9 +201,8 @@ static void rank_again(const struct clip_index *index, const float *query, struc
 {
     for (int64_t i = 0; i < n; i++) {
         const struct clip_index_segment *s = clip_index_segment_of(index, hits[i].number);
-        clip_kernels()->scores(&hits[i].score,
-                               s->exact + (hits[i].number - s->first) * index->dim, query, 1,
-                               index->dim);
+        clip_kernels()->scores(&hits[i].score, s->exact + (hits[i].number - s->first) * index->dim,
+                               query, 1, index->dim);
         if (!(hits[i].score >= -FLT_MAX)) hits[i].score = -INFINITY;
     }
     for (int64_t i = n / 2 - 1; i >= 0; i--) sink(hits, n, i);

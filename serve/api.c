@@ -11,9 +11,9 @@
 #include "core/json.h"
 #include "core/threads.h"
 #include "data/image/image.h"
-#include "search/search.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
+#include "search/search.h"
 #include "serve/catalogue.h"
 #include "serve/store.h"
 
@@ -143,12 +143,15 @@ static bool find_row(const struct answering *a, const char *key, int64_t number,
     const char *colon = key[0] != '\0' ? ": " : "";
     *row = number - a->shown->first;
     if (number < a->shown->first)
-        clip_api_refuse(out, 410, "%s%sthe index was put together anew since picture %" PRId64
-                        " was shown; load the page again", key, colon, number);
+        clip_api_refuse(out, 410,
+                        "%s%sthe index was put together anew since picture %" PRId64
+                        " was shown; load the page again",
+                        key, colon, number);
     else if (*row >= a->index->count || a->shown->all.skip[*row])
         clip_api_refuse(out, 404, "%s%sthere is no picture %" PRId64 " in the index", key, colon,
                         number);
-    else return true;
+    else
+        return true;
     return false;
 }
 
@@ -218,8 +221,10 @@ static bool take_parameters(const struct answering *a, const struct clip_api_req
                 clip_api_refuse(out, 400, "%s: longer than %d bytes", key, CLIP_API_TEXT_BYTES);
                 return false;
             }
-            if (key[0] == 'u') q->under = value;
-            else q->template = value;
+            if (key[0] == 'u')
+                q->under = value;
+            else
+                q->template = value;
         } else {
             int64_t number = parse_number(value, key[0] == 'l' ? CLIP_API_LIMIT : INT64_MAX);
             if (number < 0 || (key[0] == 'l' && number == 0)) {
@@ -227,8 +232,10 @@ static bool take_parameters(const struct answering *a, const struct clip_api_req
                                 key[0] == 'l' ? " from 1 to 200" : "");
                 return false;
             }
-            if (key[0] == 'l') q->limit = number;
-            else q->offset = number;
+            if (key[0] == 'l')
+                q->limit = number;
+            else
+                q->offset = number;
         }
     }
     return true;
@@ -243,14 +250,12 @@ static void answer_about(const struct answering *a, const struct clip_api_reques
     if (!take_parameters(a, r, " ", &q, out)) return;
     json_t *folders = json_array();
     for (int64_t i = 0; i < a->shown->folder_count; i++)
-        json_array_append_new(folders,
-                              json_pack("{s:s, s:I}", "path", a->shown->folders[i].path, "count",
-                                        (json_int_t)a->shown->folders[i].count));
+        json_array_append_new(folders, json_pack("{s:s, s:I}", "path", a->shown->folders[i].path,
+                                                 "count", (json_int_t)a->shown->folders[i].count));
     answer_json(out, 200,
                 json_pack("{s:I, s:I, s:s, s:s, s:I, s:o}", "count", (json_int_t)a->index->live,
-                          "version", (json_int_t)a->shown->version,
-                          "model", a->index->model, "precision",
-                          clip_index_precision_name(a->index->precision), "dim",
+                          "version", (json_int_t)a->shown->version, "model", a->index->model,
+                          "precision", clip_index_precision_name(a->index->precision), "dim",
                           (json_int_t)a->index->dim, "folders", folders));
 }
 
@@ -285,8 +290,9 @@ static void answer_pictures(const struct answering *a, const struct clip_api_req
         if (filter->skip[row]) continue;
         if (seen++ >= q.offset) json_array_append_new(results, result_of(a, &hit, false));
     }
-    answer_json(out, 200, json_pack("{s:I, s:I, s:o}", "total", (json_int_t)filter->left, "offset",
-                                    (json_int_t)q.offset, "results", results));
+    answer_json(out, 200,
+                json_pack("{s:I, s:I, s:o}", "total", (json_int_t)filter->left, "offset",
+                          (json_int_t)q.offset, "results", results));
     clip_search_filter_release(&own);
 }
 
@@ -364,8 +370,7 @@ static clip_status search(const struct answering *a, const struct asked *q,
     CLIP_NEW(hits, q->offset + q->limit);
     CLIP_NEW(query, a->index->dim);
     CLIP_TRY(make_query(a, q, r, query, error));
-    CLIP_TRY(clip_index_search(a->index, filter, query, q->offset + q->limit, hits, &found,
-                               error));
+    CLIP_TRY(clip_index_search(a->index, filter, query, q->offset + q->limit, hits, &found, error));
     results = json_array();
     for (int64_t i = q->offset; i < found; i++)
         json_array_append_new(results, result_of(a, &hits[i], true));
@@ -398,8 +403,10 @@ static void answer_search(const struct answering *a, const struct clip_api_reque
     pthread_mutex_lock(&a->api->computing);
     clip_status status = search(a, &q, r, &answer, &error);
     pthread_mutex_unlock(&a->api->computing);
-    if (status != CLIP_OK) refuse_failure(out, true, &error);
-    else answer_json(out, 200, answer);
+    if (status != CLIP_OK)
+        refuse_failure(out, true, &error);
+    else
+        answer_json(out, 200, answer);
 }
 
 /* ---- classifying --------------------------------------------------------------------------- */
@@ -429,8 +436,10 @@ static clip_status classify(const struct answering *a, const struct asked *q,
     CLIP_NEW(rows, n * dim);
     CLIP_NEW(picture, dim);
     CLIP_TRY(embed_labels(a, q, rows, error));
-    if (q->picture_count > 0) clip_index_row(a->index, q->pictures[0], picture);
-    else CLIP_TRY(embed_body(a, r, picture, error));
+    if (q->picture_count > 0)
+        clip_index_row(a->index, q->pictures[0], picture);
+    else
+        CLIP_TRY(embed_body(a, r, picture, error));
     clip_similarity(p, picture, 1, rows, n, dim);
     clip_embedder_probabilities(a->api->embedder, p, 1, n);
 out:
@@ -447,8 +456,9 @@ static void answer_classify(const struct answering *a, const struct clip_api_req
     double p[CLIP_API_LABELS];
     if (!take_parameters(a, r, " picture label template ", &q, out)) return;
     if (q.text_count == 0 || (q.picture_count == 1) == (r->body_size > 0)) {
-        clip_api_refuse(out, 400, "give at least one label, and one picture: its number, or in the "
-                                  "body");
+        clip_api_refuse(out, 400,
+                        "give at least one label, and one picture: its number, or in the "
+                        "body");
         return;
     }
     pthread_mutex_lock(&a->api->computing);
@@ -474,8 +484,10 @@ static const char *picture_type(const struct clip_buffer *file)
         const char *start, *type;
         size_t n;
     } kinds[] = {
-        {"\xff\xd8\xff", "image/jpeg", 3}, {"\x89PNG\r\n\x1a\n", "image/png", 8},
-        {"GIF8", "image/gif", 4},          {"BM", "image/bmp", 2},
+        {"\xff\xd8\xff", "image/jpeg", 3},
+        {"\x89PNG\r\n\x1a\n", "image/png", 8},
+        {"GIF8", "image/gif", 4},
+        {"BM", "image/bmp", 2},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (file->size > kinds[i].n && memcmp(file->data, kinds[i].start, kinds[i].n) == 0)
@@ -515,8 +527,10 @@ static void answer_picture(const struct answering *a, const struct clip_api_requ
     out->type = small ? clip_image_small_type : picture_type(&out->body);
     if (out->type != NULL) return;
     out->etag[0] = '\0';
-    clip_api_refuse(out, 410, "picture %" PRId64 " is no picture any more; bring the index up to "
-                    "date", number);
+    clip_api_refuse(out, 410,
+                    "picture %" PRId64 " is no picture any more; bring the index up to "
+                    "date",
+                    number);
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */
@@ -560,14 +574,19 @@ void clip_api_answer(struct clip_api *api, const struct clip_api_request *reques
         }
     struct answering a = {.api = api, .shown = clip_catalogue_take(api->catalogue)};
     a.index = &a.shown->index;
-    if (strcmp(r.path, "/api/about") == 0) answer_about(&a, &r, out);
-    else if (strcmp(r.path, "/api/pictures") == 0) answer_pictures(&a, &r, out);
-    else if (strcmp(r.path, "/api/search") == 0) answer_search(&a, &r, out);
-    else if (strcmp(r.path, "/api/classify") == 0) answer_classify(&a, &r, out);
+    if (strcmp(r.path, "/api/about") == 0)
+        answer_about(&a, &r, out);
+    else if (strcmp(r.path, "/api/pictures") == 0)
+        answer_pictures(&a, &r, out);
+    else if (strcmp(r.path, "/api/search") == 0)
+        answer_search(&a, &r, out);
+    else if (strcmp(r.path, "/api/classify") == 0)
+        answer_classify(&a, &r, out);
     else if (strncmp(r.path, "/thumbnail/", 11) == 0)
         answer_picture(&a, &r, r.path + 11, true, out);
     else if (strncmp(r.path, "/picture/", 9) == 0)
         answer_picture(&a, &r, r.path + 9, false, out);
-    else clip_api_refuse(out, 404, "there is nothing here; the page is at /");
+    else
+        clip_api_refuse(out, 404, "there is nothing here; the page is at /");
     clip_catalogue_give(api->catalogue, a.shown);
 }

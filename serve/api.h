@@ -30,13 +30,13 @@
 #include "embed/embedder.h"
 
 enum {
-    CLIP_API_TERMS = 16,         /* of a query, or labels times 16 */
+    CLIP_API_TERMS = 16, /* of a query, or labels times 16 */
     CLIP_API_LABELS = 256,
-    CLIP_API_TEXT_BYTES = 1000,  /* of one */
-    CLIP_API_LIMIT = 200,        /* results of one answer */
-    CLIP_API_DEPTH = 20000,      /* offset + limit of a search */
-    CLIP_API_BODY = 32 << 20,    /* bytes of a picture that is sent */
-    CLIP_API_PIXELS = 50000000,  /* of any picture */
+    CLIP_API_TEXT_BYTES = 1000, /* of one */
+    CLIP_API_LIMIT = 200,       /* results of one answer */
+    CLIP_API_DEPTH = 20000,     /* offset + limit of a search */
+    CLIP_API_BODY = 32 << 20,   /* bytes of a picture that is sent */
+    CLIP_API_PIXELS = 50000000, /* of any picture */
 };
 
 struct clip_api;
@@ -45,7 +45,7 @@ struct clip_api;
 clip_status clip_api_create(struct clip_api **out, const char *path,
                             const struct clip_embedder *embedder, int threads,
                             struct clip_error *error);
-void clip_api_free(struct clip_api *api); /* NULL is fine */
+void clip_api_free(struct clip_api *api);     /* NULL is fine */
 int64_t clip_api_count(struct clip_api *api); /* pictures that are shown */
 
 struct clip_api_parameter { /* NUL-terminated, whatever bytes */
@@ -59,11 +59,11 @@ struct clip_api_request {
     size_t body_size;
     const char *etag; /* If-None-Match, or NULL */
 };
-struct clip_api_response {  /* start from {0} */
-    int code;               /* 200, 304, 4xx, 5xx */
-    const char *type;       /* static */
-    const char *allow;      /* of a 405; static, or NULL */
-    char etag[24];          /* "" for none */
+struct clip_api_response {   /* start from {0} */
+    int code;                /* 200, 304, 4xx, 5xx */
+    const char *type;        /* static */
+    const char *allow;       /* of a 405; static, or NULL */
+    char etag[24];           /* "" for none */
     struct clip_buffer body; /* the caller's to release */
 };
 

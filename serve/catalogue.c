@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/progress.h"
 #include "core/name_set.h"
+#include "core/progress.h"
 
 struct stamp { /* of the list's file: another one is another list */
     int64_t inode, size, time;
@@ -88,8 +88,8 @@ static clip_status open_shown(struct clip_shown **out, const struct clip_catalog
     CLIP_NEW(shown, 1);
     CLIP_TRY(clip_index_open(&shown->index, c->path, error));
     if (shown->index.texts)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s is an index of texts; the page shows pictures", c->path));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is an index of texts; the page shows pictures",
+                           c->path));
     CLIP_TRY(clip_index_check(&shown->index, c->embedder, c->path, error));
     CLIP_TRY(clip_search_filter_make(&shown->all, &shown->index, NULL, 0, error));
     CLIP_TRY(list_folders(shown, error));
@@ -175,8 +175,7 @@ static void renew(struct clip_catalogue *c)
     c->opening = false;
     if (next == NULL) return;
     old = c->current;
-    next->first = continues(&next->index, &old->index) ? old->first
-                                                       : old->first + old->index.count;
+    next->first = continues(&next->index, &old->index) ? old->first : old->first + old->index.count;
     next->version = old->version + 1;
     c->current = next;
     leave(old);

@@ -21,14 +21,14 @@ struct clip_shown_folder {
 /* An index at one time; nothing of it changes while somebody has it. */
 struct clip_shown {
     struct clip_index index;
-    struct clip_search_filter all; /* its rows that are not removed */
+    struct clip_search_filter all;     /* its rows that are not removed */
     struct clip_shown_folder *folders; /* sorted by path, at most CLIP_SHOWN_FOLDERS */
     int64_t folder_count;
     /* The page knows row i as picture first + i. Rows keep their numbers when pictures are added;
      * when the index is put together anew they get numbers that none had before. */
     int64_t first;
     int64_t version; /* 1, and one more each time that it was opened anew */
-    int64_t users; /* the catalogue's */
+    int64_t users;   /* the catalogue's */
     struct clip_arena arena;
 };
 

@@ -9,9 +9,9 @@
 #include "serve/api.h"
 
 enum {
-    CLIP_HTTP_THREADS = 6,      /* requests that are worked on at once */
-    CLIP_HTTP_CONNECTIONS = 64, /* more are closed at once */
-    CLIP_HTTP_SECONDS = 15,     /* a connection without a sound is closed, */
+    CLIP_HTTP_THREADS = 6,       /* requests that are worked on at once */
+    CLIP_HTTP_CONNECTIONS = 64,  /* more are closed at once */
+    CLIP_HTTP_SECONDS = 15,      /* a connection without a sound is closed, */
     CLIP_HTTP_BODY_SECONDS = 60, /* and one whose request takes longer */
     CLIP_HTTP_HEADER_BYTES = 32 << 10,
 };

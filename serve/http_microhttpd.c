@@ -235,14 +235,14 @@ clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const 
         NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIP_HTTP_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIP_HTTP_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIP_HTTP_HEADER_BYTES,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)CLIP_HTTP_THREADS,
-        MHD_OPTION_END);
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)CLIP_HTTP_THREADS, MHD_OPTION_END);
     if (http->daemon == NULL) {
         int reason = errno;
         free(http);
         return clip_fail(error, CLIP_ERR_IO,
                          "%s, port %d, cannot be listened on%s%s; is another server there? Choose "
-                         "another --port", address, port, reason != 0 ? ": " : "",
+                         "another --port",
+                         address, port, reason != 0 ? ": " : "",
                          reason != 0 ? strerror(reason) : "");
     }
     *out = http;
@@ -251,8 +251,7 @@ clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const 
 
 int clip_http_port(const struct clip_http *http)
 {
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
     return info != NULL ? info->port : 0;
 }
 

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 
 #include "core/file.h"
-#include "data/image/image.h"
 #include "core/name_set.h"
+#include "data/image/image.h"
 #include "embed/images.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
@@ -23,7 +23,7 @@ struct archive { /* a tar that pictures of the index lie in */
 };
 
 struct thumbnail { /* in a ring from the last used to the longest unused */
-    int64_t hash; /* of the picture's file */
+    int64_t hash;  /* of the picture's file */
     struct clip_buffer bytes;
     struct thumbnail *before, *after;
     struct thumbnail *next; /* in its bucket */
@@ -98,8 +98,8 @@ static clip_status open_archive(struct archive **out, const char *path, struct c
     stat_archive(path, &a->size, &a->time);
     CLIP_TRY(clip_pictures_open(&a->pictures, &path, 1, error));
     for (int64_t i = 0; i < a->pictures.count; i++)
-        CLIP_TRY(clip_name_set_add(&a->names, clip_pictures_name(&a->pictures, i), i, &found,
-                                   error));
+        CLIP_TRY(
+            clip_name_set_add(&a->names, clip_pictures_name(&a->pictures, i), i, &found, error));
     *out = a;
 out:
     if (status != CLIP_OK) free_archive(a);
@@ -138,15 +138,19 @@ static clip_status read_member(struct clip_store *store, const char *path, struc
     char *tar = NULL;
     const char *end = strstr(path, ".tar/");
     if (end == NULL)
-        return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s is not there any more; bring the index up "
-                         "to date", path);
+        return clip_fail(error, CLIP_ERR_NOT_FOUND,
+                         "%s is not there any more; bring the index up "
+                         "to date",
+                         path);
     tar = clip_string_copy_n(path, (size_t)(end - path) + 4, error);
     if (tar == NULL) return CLIP_ERR_MEMORY;
     CLIP_TRY(find_archive(store, tar, &archive, error));
     int64_t i = clip_name_set_find(&archive->names, path);
     if (i < 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND, "%s is not there any more; bring the index "
-                           "up to date", path));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
+                           "%s is not there any more; bring the index "
+                           "up to date",
+                           path));
     CLIP_TRY(clip_pictures_read(&archive->pictures, i, out, error));
 out:
     free(tar);

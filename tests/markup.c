@@ -21,12 +21,16 @@ static const char *tag_end(const char *name, const char *at)
     char quote = '\0';
     for (const char *p = at; *p != '\0'; p++) {
         if (quote != '\0') {
-            if (*p == quote) quote = '\0';
-            else if (*p == '<') test_fail("%s: '<' inside an attribute: %.40s", name, at);
-        } else if (*p == '"' || *p == '\'') quote = *p;
+            if (*p == quote)
+                quote = '\0';
+            else if (*p == '<')
+                test_fail("%s: '<' inside an attribute: %.40s", name, at);
+        } else if (*p == '"' || *p == '\'')
+            quote = *p;
         else if (*p == '=' && p[1] != '"' && p[1] != '\'')
             test_fail("%s: an attribute without quotes: %.40s", name, at);
-        else if (*p == '>') return p;
+        else if (*p == '>')
+            return p;
     }
     test_fail("%s: a tag without an end: %.40s", name, at);
 }

@@ -6,8 +6,11 @@
 #include "core/rng.h"
 
 static const char *const captions[] = {
-    "a red circle on a blue background", "two green squares", "a photo of a dog",
-    "the small yellow star is above the large red circle", "a dog and a cat in the snow",
+    "a red circle on a blue background",
+    "two green squares",
+    "a photo of a dog",
+    "the small yellow star is above the large red circle",
+    "a dog and a cat in the snow",
     "a large blue triangle left of a green square",
 };
 enum { CAPTIONS = sizeof captions / sizeof *captions };
@@ -19,9 +22,9 @@ static struct clip_tokenizer *make_tokenizer(void)
     struct clip_tokenizer *tokenizer = NULL;
     size_t sizes[CAPTIONS];
     for (int i = 0; i < CAPTIONS; i++) sizes[i] = strlen(captions[i]);
-    test_ok(clip_tokenizer_train(captions, sizes, CAPTIONS, 540, CLIP_TEXT_OPEN_CLIP, &text,
-                                 &error),
-            &error);
+    test_ok(
+        clip_tokenizer_train(captions, sizes, CAPTIONS, 540, CLIP_TEXT_OPEN_CLIP, &text, &error),
+        &error);
     test_ok(clip_tokenizer_parse(&tokenizer, text.data, text.size, "small", &error), &error);
     clip_buffer_release(&text);
     return tokenizer;

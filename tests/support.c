@@ -84,8 +84,8 @@ const char *test_data(const char *name)
 const char *test_folder(void)
 {
     const char *base = getenv("TMPDIR");
-    const char *pattern = test_path(base != NULL && *base != '\0' ? base : "/tmp",
-                                    "clip-test-XXXXXX");
+    const char *pattern =
+        test_path(base != NULL && *base != '\0' ? base : "/tmp", "clip-test-XXXXXX");
     char *name = (char *)(uintptr_t)pattern; /* our own copy; mkdtemp writes the X's */
     if (mkdtemp(name) == NULL) test_fail("%s could not be made: %s", pattern, strerror(errno));
     return keep(&folders, name);
@@ -144,8 +144,8 @@ void test_fails_at(clip_status status, const struct clip_error *error, clip_stat
         print_error("%s:%d: %s succeeded; status %d and \"%s\" expected\n", file, line, call,
                     (int)wanted, word);
     else
-        print_error("%s:%d: %s gave status %d, \"%s\"; status %d and \"%s\" expected\n", file,
-                    line, call, (int)status, error->message, (int)wanted, word);
+        print_error("%s:%d: %s gave status %d, \"%s\"; status %d and \"%s\" expected\n", file, line,
+                    call, (int)status, error->message, (int)wanted, word);
     _fail(file, line);
 }
 
@@ -180,8 +180,8 @@ void test_close(const char *what, const float *got, const float *expected, int64
     }
     if (worst > allowed)
         test_fail("%s: element %lld of %lld is %.9g, expected %.9g: off by %.3g, allowed %.3g",
-                  what, (long long)where, (long long)n, (double)got[where],
-                  (double)expected[where], worst, allowed);
+                  what, (long long)where, (long long)n, (double)got[where], (double)expected[where],
+                  worst, allowed);
 }
 
 void test_close_rows(const char *what, const float *got, const float *expected, int64_t rows,
@@ -194,8 +194,7 @@ void test_close_rows(const char *what, const float *got, const float *expected, 
     }
 }
 
-void test_close_f64(const char *what, double got, double expected, double relative,
-                    double absolute)
+void test_close_f64(const char *what, double got, double expected, double relative, double absolute)
 {
     double allowed = relative * fabs(expected) + absolute, distance = gap(got, expected);
     if (distance > allowed)

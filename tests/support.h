@@ -62,7 +62,7 @@ void test_fail(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 /* The call succeeded; else the test fails with the error's sentence. */
 #define test_ok(call, error) test_ok_at((call), (error), #call, __FILE__, __LINE__)
 /* The call failed with `wanted`, and its sentence holds the text `word`. */
-#define test_fails(call, error, wanted, word) \
+#define test_fails(call, error, wanted, word)                                                      \
     test_fails_at((call), (error), (wanted), (word), #call, __FILE__, __LINE__)
 void test_ok_at(clip_status status, const struct clip_error *error, const char *call,
                 const char *file, int line);

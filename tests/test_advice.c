@@ -78,9 +78,9 @@ static void repeats_are_counted(void **state)
     struct clip_error error = {0};
     double chance;
     /* six samples, 15 pairs: of one picture 0-1; with one caption 1-2, 1-3, 2-3; both 4-5 */
-    struct clip_dataset *set =
-        set_of(test_folder(), "filepath,title\na.jpg,one\na.jpg,two\nb.jpg,two\nc.jpg,two\n"
-                              "d.jpg,three\nd.jpg,three\n");
+    struct clip_dataset *set = set_of(test_folder(),
+                                      "filepath,title\na.jpg,one\na.jpg,two\nb.jpg,two\nc.jpg,two\n"
+                                      "d.jpg,three\nd.jpg,three\n");
     test_ok(clip_dataset_repeats(set, &chance, &error), &error);
     test_close_f64("chance", chance, 5.0 / 15, 1e-12, 0);
     clip_dataset_free(set);

@@ -60,8 +60,16 @@ static struct clip_attention head(const struct trial *t, const struct data *d)
 {
     const char *q = t->bf16 ? (const char *)d->half : (const char *)d->qkv;
     size_t w = (size_t)t->width * (t->bf16 ? 2 : 4);
-    return (struct clip_attention){t->rows, t->width, q, q + w, q + 2 * w, d->ld, t->bf16,
-                                   t->causal, t->multiply_bf16, 1.0f / sqrtf((float)t->width)};
+    return (struct clip_attention){t->rows,
+                                   t->width,
+                                   q,
+                                   q + w,
+                                   q + 2 * w,
+                                   d->ld,
+                                   t->bf16,
+                                   t->causal,
+                                   t->multiply_bf16,
+                                   1.0f / sqrtf((float)t->width)};
 }
 
 static double *softmax_of(const struct trial *t, const struct data *d)
@@ -83,8 +91,7 @@ static double *softmax_of(const struct trial *t, const struct data *d)
 }
 
 /* |got - expected| <= relative * scale, scale the sum of the absolute values that were added. */
-static void near(const char *what, const struct trial *t, double got, double expected,
-                 double scale)
+static void near(const char *what, const struct trial *t, double got, double expected, double scale)
 {
     double relative = t->multiply_bf16 ? 0x1p-7 : t->bf16 ? 0x1p-8 : 6e-6;
     if (fabs(got - expected) <= relative * scale + 1e-7) return;
@@ -162,8 +169,8 @@ static void run_trial(const struct trial *t)
     struct clip_matrix y = {t->bf16 ? (void *)d.half_y : d.y, d.ld, t->bf16};
     clip_attention_forward(&a, &y, room);
     check_forward(t, &d, p);
-    struct clip_attention_gradients g = {d.dy, d.ld, d.grads, d.grads + t->width,
-                                         d.grads + 2 * t->width, d.ld, t->adds};
+    struct clip_attention_gradients g = {
+        d.dy, d.ld, d.grads, d.grads + t->width, d.grads + 2 * t->width, d.ld, t->adds};
     clip_attention_backward(&a, &g, room);
     check_backward(t, &d, before, p);
     free(room), free(before), free(p);
@@ -180,8 +187,8 @@ static void test_float32(void **state)
     for (int i = 0; i < LENGTHS; i++)
         for (int k = i < 9 ? 0 : 3; k < WIDTHS; k++)
             for (int bits = 0; bits < 4; bits++)
-                run_trial(&(struct trial){.rows = lengths[i], .width = widths[k],
-                                          .causal = bits & 1, .adds = bits & 2});
+                run_trial(&(struct trial){
+                    .rows = lengths[i], .width = widths[k], .causal = bits & 1, .adds = bits & 2});
 }
 
 static void test_bf16(void **state)
@@ -190,9 +197,12 @@ static void test_bf16(void **state)
     for (int i = 0; i < LENGTHS; i++)
         for (int k = i < 9 ? 0 : 3; k < 4; k++)
             for (int bits = 0; bits < 8; bits++)
-                run_trial(&(struct trial){.rows = lengths[i], .width = widths[k],
-                                          .causal = bits & 1, .bf16 = bits & 2,
-                                          .multiply_bf16 = bits & 4, .adds = bits == 5});
+                run_trial(&(struct trial){.rows = lengths[i],
+                                          .width = widths[k],
+                                          .causal = bits & 1,
+                                          .bf16 = bits & 2,
+                                          .multiply_bf16 = bits & 4,
+                                          .adds = bits == 5});
     run_trial(&(struct trial){.rows = MOST, .width = 16, .multiply_bf16 = true, .bf16 = true});
     run_trial(&(struct trial){.rows = 50, .width = 420}); /* a head wider than a block of k */
 }

@@ -94,8 +94,8 @@ static struct bounded column_sums(struct work *w, struct bounded m)
     struct bounded sums = matrix(w, 1, m.cols);
     for (int64_t i = 0; i < m.rows * m.cols; i++) {
         sums.value[i % m.cols] += m.value[i];
-        sums.error[i % m.cols] +=
-            m.error[i] + (double)m.rows * 0x1p-24 * (fabs(m.value[i]) + m.error[i]);
+        sums.error[i % m.cols] += m.error[i] +
+                                  (double)m.rows * 0x1p-24 * (fabs(m.value[i]) + m.error[i]);
     }
     return sums;
 }
@@ -129,7 +129,7 @@ static void check(const struct work *w, const char *what, struct bounded m,
 {
     double largest = 0, bound = 0, off = 0;
     for (int64_t i = 0; i < m.rows * m.cols; i++) {
-        double x = grad != NULL               ? (double)grad[i]
+        double x = grad != NULL              ? (double)grad[i]
                    : got->dtype == CLIP_BF16 ? (double)clip_bf16_widen(((uint16_t *)got->data)[i])
                                              : (double)((float *)got->data)[i];
         if (!(fabs(x - m.value[i]) <= m.error[i]))
@@ -305,8 +305,7 @@ static struct bounded part(struct work *w, const float *x, int64_t stride, int64
 {
     struct bounded out = matrix(w, m, n);
     for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++)
-            out.value[i * n + j] = (double)x[(r + i) * stride + c + j];
+        for (int64_t j = 0; j < n; j++) out.value[i * n + j] = (double)x[(r + i) * stride + c + j];
     return out;
 }
 
@@ -346,8 +345,7 @@ static void check_attention(bool bf16, bool causal)
         int64_t r = at[s], n = at[s + 1] - at[s];
         struct bounded q = part(&w, x.data, 3 * D, r, n, 0, D),
                        k = part(&w, x.data, 3 * D, r, n, D, D),
-                       v = part(&w, x.data, 3 * D, r, n, 2 * D, D),
-                       g = part(&w, dy, D, r, n, 0, D);
+                       v = part(&w, x.data, 3 * D, r, n, 2 * D, D), g = part(&w, dy, D, r, n, 0, D);
         double u = w.u; /* q, k, v are bfloat16 already: their product rounds nothing */
         w.u = 0;
         struct bounded scores = product(&w, q, false, k, true);
@@ -425,8 +423,8 @@ static void features_are_near(void **state)
         training_open(&run, test_root(r), 1);
         const struct clip_batch *batch = training_batch(&run, 0, run.capacity);
         int64_t side = run.model->config.image_size;
-        struct clip_tensor pixels = clip_tensor_view(CLIP_F32, batch->pixels, 4,
-                                                     (int64_t[]){batch->count, 3, side, side});
+        struct clip_tensor pixels =
+            clip_tensor_view(CLIP_F32, batch->pixels, 4, (int64_t[]){batch->count, 3, side, side});
         struct clip_tape *tapes[2] = {fixture_tape(), fixture_tape()};
         struct clip_tensor *out[2];
         for (int k = 0; k < 2; k++) {

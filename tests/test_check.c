@@ -44,16 +44,17 @@ static const char *write_set(void)
     test_write_text(folder, "broken.png", "\x89PNG\r\n\x1a\nbroken");
     return test_write_text(folder, "pairs.csv",
                            "filepath,title\n"
-                           "a.png,  \n"                 /* 0: empty, so 1 reads the picture */
-                           "a.png,one\n"                /* 1 */
-                           "b.png,two words\n"          /* 2 */
-                           "broken.png,three\n"         /* 3: bad picture */
-                           "twin.png,one\n"             /* 4: repeated caption, twin */
-                           "broken.png,four\n"          /* 5: bad as 3 is */
-                           "gone.png,five\n"            /* 6: not there */
-                           "c.png,\xe7\x8c\xab\n"       /* 7: one character, three bytes */
-                           "c.png,b\xe9" "d\n"          /* 8: not UTF-8 */
-                           "c.png\n"                    /* 9: a ragged row */
+                           "a.png,  \n"           /* 0: empty, so 1 reads the picture */
+                           "a.png,one\n"          /* 1 */
+                           "b.png,two words\n"    /* 2 */
+                           "broken.png,three\n"   /* 3: bad picture */
+                           "twin.png,one\n"       /* 4: repeated caption, twin */
+                           "broken.png,four\n"    /* 5: bad as 3 is */
+                           "gone.png,five\n"      /* 6: not there */
+                           "c.png,\xe7\x8c\xab\n" /* 7: one character, three bytes */
+                           "c.png,b\xe9"
+                           "d\n"                               /* 8: not UTF-8 */
+                           "c.png\n"                           /* 9: a ragged row */
                            "b.png,a quite long caption here\n" /* 10 */
                            "a.png,again\n");                   /* 11 */
 }
@@ -243,8 +244,8 @@ static const char *plant(const char *folder)
                            "p2.png\ttwo\n"
                            "p3.png\tthree\n"
                            "p4.png\tfour\n"
-                           "p5.png\tfive\n"       /* 5: a leak */
-                           "p6.png\tsix\n"        /* 6: a leak, near */
+                           "p5.png\tfive\n" /* 5: a leak */
+                           "p6.png\tsix\n"  /* 6: a leak, near */
                            "p7.png\t\"a \"\"tab\"\"\tin it\"\n"
                            "copy.png\tother words\n"  /* 8 */
                            "smaller.png\tsmaller\n"   /* 9 */
@@ -266,9 +267,9 @@ static void finds_what_is_planted(void **state)
     struct clip_error error;
     test_ok(clip_check_run(&report, set, val, "val.csv", &options, &error), &error);
     static const unsigned char verdicts[15] = {
-        [5] = CLIP_CHECK_LEAK, [6] = CLIP_CHECK_LEAK, [8] = CLIP_CHECK_COPY, [9] = CLIP_CHECK_NEAR,
-        [10] = CLIP_CHECK_NEAR, [11] = CLIP_CHECK_TINY, [12] = CLIP_CHECK_REPEAT,
-        [14] = CLIP_CHECK_BAD};
+        [5] = CLIP_CHECK_LEAK,    [6] = CLIP_CHECK_LEAK,  [8] = CLIP_CHECK_COPY,
+        [9] = CLIP_CHECK_NEAR,    [10] = CLIP_CHECK_NEAR, [11] = CLIP_CHECK_TINY,
+        [12] = CLIP_CHECK_REPEAT, [14] = CLIP_CHECK_BAD};
     for (int i = 0; i < 15; i++)
         if (report.verdicts[i] != verdicts[i])
             test_fail("sample %d: verdict %d, not %d", i, report.verdicts[i], verdicts[i]);
@@ -295,9 +296,13 @@ static void finds_what_is_planted(void **state)
     const char *html = test_path(folder, "report.html");
     test_ok(clip_check_write_html(html, &report, "a <set> & more", set, val, &error), &error);
     test_ok(clip_file_read(html, 1 << 20, &page, &error), &error);
-    static const char *const parts[] = {"a &lt;set&gt; &amp; more", "the caption is empty",
-                                        "data:image/png;base64,iVBOR", "Leaks", "look alike",
-                                        "Short side in pixels", "Caption length in characters"};
+    static const char *const parts[] = {"a &lt;set&gt; &amp; more",
+                                        "the caption is empty",
+                                        "data:image/png;base64,iVBOR",
+                                        "Leaks",
+                                        "look alike",
+                                        "Short side in pixels",
+                                        "Caption length in characters"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(page.data, parts[i]) == NULL) test_fail("no \"%s\" in the page", parts[i]);
     assert_null(strstr(page.data, "http"));
@@ -344,8 +349,8 @@ static void writes_a_clean_list(void **state)
         clip_dataset_free(clean);
     }
     test_ok(clip_check_can_fix("clean.tsv", set, "in/pairs.tsv", &error), &error);
-    test_fails(clip_check_can_fix("clean.txt", set, "in/pairs.tsv", &error), &error,
-               CLIP_ERR_USAGE, ".csv or .tsv");
+    test_fails(clip_check_can_fix("clean.txt", set, "in/pairs.tsv", &error), &error, CLIP_ERR_USAGE,
+               ".csv or .tsv");
     test_fails(clip_check_fix("none/clean.csv", &report, set, false, &fixed, &error), &error,
                CLIP_ERR_NOT_FOUND, "none");
     assert_int_equal(chdir(here), 0);

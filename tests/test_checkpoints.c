@@ -63,16 +63,16 @@ static void converts_narrow_floats(void **state)
         float value;
         uint16_t f16, bf16;
     } cases[] = {
-        {1.0f, 0x3c00, 0x3f80},        {-2.0f, 0xc000, 0xc000},
-        {65504.0f, 0x7bff, 0x4780},    {65519.99f, 0x7bff, 0x4780},
-        {65520.0f, 0x7c00, 0x4780},    {1e30f, 0x7c00, 0x714a},
-        {0x1p-24f, 0x0001, 0x3380},    {0x1p-25f, 0x0000, 0x3300},
-        {0x1.8p-24f, 0x0002, 0x33c0},  {0x1.000002p-25f, 0x0001, 0x3300},
+        {1.0f, 0x3c00, 0x3f80},         {-2.0f, 0xc000, 0xc000},
+        {65504.0f, 0x7bff, 0x4780},     {65519.99f, 0x7bff, 0x4780},
+        {65520.0f, 0x7c00, 0x4780},     {1e30f, 0x7c00, 0x714a},
+        {0x1p-24f, 0x0001, 0x3380},     {0x1p-25f, 0x0000, 0x3300},
+        {0x1.8p-24f, 0x0002, 0x33c0},   {0x1.000002p-25f, 0x0001, 0x3300},
         {0x1.ffcp-15f, 0x0400, 0x3880}, {0x1.004p0f, 0x3c01, 0x3f80},
-        {0x1.002p0f, 0x3c00, 0x3f80},  {0x1.006p0f, 0x3c02, 0x3f80},
-        {0x1.01p0f, 0x3c04, 0x3f80},   {0x1.03p0f, 0x3c0c, 0x3f82},
-        {-0.0f, 0x8000, 0x8000},       {0x1p-140f, 0x0000, 0x0000},
-        {INFINITY, 0x7c00, 0x7f80},    {0x1.fffffep127f, 0x7c00, 0x7f80},
+        {0x1.002p0f, 0x3c00, 0x3f80},   {0x1.006p0f, 0x3c02, 0x3f80},
+        {0x1.01p0f, 0x3c04, 0x3f80},    {0x1.03p0f, 0x3c0c, 0x3f82},
+        {-0.0f, 0x8000, 0x8000},        {0x1p-140f, 0x0000, 0x0000},
+        {INFINITY, 0x7c00, 0x7f80},     {0x1.fffffep127f, 0x7c00, 0x7f80},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(clip_f32_to_f16(cases[i].value), cases[i].f16);
@@ -81,10 +81,14 @@ static void converts_narrow_floats(void **state)
     for (uint32_t h = 0; h < 65536; h++) {
         float f16 = clip_f16_to_f32((uint16_t)h), bf16 = clip_bf16_to_f32((uint16_t)h);
         uint32_t exponent = h >> 10 & 31, fraction = h & 1023;
-        if (isnan(f16)) assert_true(exponent == 31 && isnan(clip_f16_to_f32(clip_f32_to_f16(f16))));
-        else assert_int_equal(clip_f32_to_f16(f16), h);
-        if (isnan(bf16)) assert_true(isnan(clip_bf16_to_f32(clip_f32_to_bf16(bf16))));
-        else assert_int_equal(clip_f32_to_bf16(bf16), h);
+        if (isnan(f16))
+            assert_true(exponent == 31 && isnan(clip_f16_to_f32(clip_f32_to_f16(f16))));
+        else
+            assert_int_equal(clip_f32_to_f16(f16), h);
+        if (isnan(bf16))
+            assert_true(isnan(clip_bf16_to_f32(clip_f32_to_bf16(bf16))));
+        else
+            assert_int_equal(clip_f32_to_bf16(bf16), h);
         if (exponent < 31) {
             double value = exponent ? ldexp(1024 + fraction, (int)exponent - 25)
                                     : ldexp(fraction, -24);
@@ -128,8 +132,10 @@ static void writes_npy(void **state)
     test_ok(clip_npy_write(path, &matrix, &error), &error);
     test_ok(clip_file_read(path, 1000, &file, &error), &error);
     assert_int_equal(file.size, 128 + 24);
-    assert_memory_equal(file.data, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': "
-                        "False, 'shape': (2, 3), }  ", 71);
+    assert_memory_equal(file.data,
+                        "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': "
+                        "False, 'shape': (2, 3), }  ",
+                        71);
     assert_int_equal(file.data[127], '\n');
     assert_memory_equal(file.data + 128, data, 24);
     clip_buffer_release(&file);

@@ -136,9 +136,11 @@ static void philox_meets_the_known_answers(void **state)
         uint32_t counter[4], key[2], expected[4];
     } known[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
          {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
          {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -306,8 +308,8 @@ static void base64_goes_there_and_back(void **state)
         clip_buffer_release(&text);
         clip_buffer_release(&back);
     }
-    static const char *const wrong[] = {"a", "ab", "abc", "abcde", "ab=c", "a===", "====", "ab c",
-                                        "ab\n=", "abc=abc=", "ab-_"};
+    static const char *const wrong[] = {
+        "a", "ab", "abc", "abcde", "ab=c", "a===", "====", "ab c", "ab\n=", "abc=abc=", "ab-_"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct clip_buffer back = {0};
         test_fails(clip_markup_from_base64(&back, wrong[i], strlen(wrong[i]), &error), &error,

@@ -54,16 +54,20 @@ static void gzipped(struct archive *archive)
 #define MEMBERS(a) (a), (int)(sizeof(a) / sizeof *(a))
 
 static const struct member animals[] = {
-    {"./train/cat/2.png", "cat two", NULL},   {"./train/cat/1.JPG", "cat one", NULL},
-    {"./train/sea_lion/1.jpg", "sea", NULL},  {"./train/cat/.hidden.jpg", "no", NULL},
-    {"./train/cat/notes.md", "no", NULL},     {"./train/.thumbs/3.jpg", "no", NULL},
+    {"./train/cat/2.png", "cat two", NULL},
+    {"./train/cat/1.JPG", "cat one", NULL},
+    {"./train/sea_lion/1.jpg", "sea", NULL},
+    {"./train/cat/.hidden.jpg", "no", NULL},
+    {"./train/cat/notes.md", "no", NULL},
+    {"./train/.thumbs/3.jpg", "no", NULL},
     {"./train/sea_lion/twin.jpg", "", "./train/cat/2.png"},
 };
 
 static const char *templates_file(void)
 {
     return test_write_text(test_folder(), "templates.txt",
-                           "\xef\xbb\xbf" "a photo of a {}\r\n\r\n{c}, a {c}.\n");
+                           "\xef\xbb\xbf"
+                           "a photo of a {}\r\n\r\n{c}, a {c}.\n");
 }
 
 static void class_tar(void **state)
@@ -236,7 +240,8 @@ static void class_lists(void **state)
     const char *path = write_tar("animals.tar", MEMBERS(animals), ustar);
     test_ok(clip_class_list_read(
                 test_write_text(folder, "classes.txt", "dog\nsea lion\r\n\nhouse cat\tcat\n"),
-                &list, &error), &error);
+                &list, &error),
+            &error);
     assert_int_equal(list.count, 3);
     assert_string_equal(list.names[2], "house cat");
     assert_string_equal(list.folders[2], "cat");
@@ -279,22 +284,23 @@ static void class_list_refusals(void **state)
         const char *path = test_write_text(test_folder(), "list.txt", bad[i].text);
         clip_status status = clip_class_list_read(path, &list, &error);
         assert_int_not_equal(status, CLIP_OK);
-        if (strstr(error.message, bad[i].word) == NULL)
-            test_fail("case %zu: %s", i, error.message);
+        if (strstr(error.message, bad[i].word) == NULL) test_fail("case %zu: %s", i, error.message);
     }
     struct clip_templates templates;
     struct clip_error error;
     test_fails(clip_templates_read(test_write_text(test_folder(), "t.txt", "a {}\na photo\n"),
-                                   &templates, &error), &error, CLIP_ERR_FORMAT, "t.txt:2");
-    test_fails(clip_templates_read(test_write_text(test_folder(), "t.txt", "\n"), &templates,
-                                   &error), &error, CLIP_ERR_DATA, "no template");
+                                   &templates, &error),
+               &error, CLIP_ERR_FORMAT, "t.txt:2");
+    test_fails(
+        clip_templates_read(test_write_text(test_folder(), "t.txt", "\n"), &templates, &error),
+        &error, CLIP_ERR_DATA, "no template");
 }
 
 static void templates_are_filled(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"a {}", "a dog"}, {"{}", "dog"}, {"{c} and {}", "dog and dog"}, {"{{}}", "{dog}"},
+        {"a {}", "a dog"},         {"{}", "dog"}, {"{c} and {}", "dog and dog"}, {"{{}}", "{dog}"},
         {"{x} {} {", "{x} dog {"}, {"{c", "{c"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct clip_buffer out = {0};
@@ -315,13 +321,19 @@ static const struct member shard_a[] = {
     {"x/001.cls", "7", NULL},
 };
 static const struct member shard_b[] = {
-    {"002.webp", "C", NULL},                                 /* no caption */
+    {"002.webp", "C", NULL}, /* no caption */
     {"003.txt", "no picture", NULL},
-    {"004.jpg", "D", NULL},      {"004.txt", " \n", NULL},   /* only spaces */
-    {"005.jpg", "E", NULL},      {"005.txt", "", NULL},      /* nothing */
-    {"006.jpg", "F", NULL},      {"006.json", "{\"text\": 1}", NULL},
-    {"007.jpg", "G", NULL},      {"007.json", "{broken", NULL},
-    {"008.v1.jpg", "H", NULL},   {"008.jpg", "I", NULL},     {"008.txt", "key to a dot", NULL},
+    {"004.jpg", "D", NULL},
+    {"004.txt", " \n", NULL}, /* only spaces */
+    {"005.jpg", "E", NULL},
+    {"005.txt", "", NULL}, /* nothing */
+    {"006.jpg", "F", NULL},
+    {"006.json", "{\"text\": 1}", NULL},
+    {"007.jpg", "G", NULL},
+    {"007.json", "{broken", NULL},
+    {"008.v1.jpg", "H", NULL},
+    {"008.jpg", "I", NULL},
+    {"008.txt", "key to a dot", NULL},
 };
 
 static void webdataset_reads(void **state)
@@ -368,8 +380,9 @@ static void webdataset_shards(void **state)
         snprintf(caption, sizeof caption, "k%d.txt", i);
         snprintf(name, sizeof name, "s-%03d.tar", i);
         const struct member members[] = {{key, key, NULL}, {caption, caption, NULL}};
-        test_ok(clip_file_read(write_tar("x.tar", MEMBERS(members), ustar), 1 << 20, &bytes,
-                               &error), &error);
+        test_ok(
+            clip_file_read(write_tar("x.tar", MEMBERS(members), ustar), 1 << 20, &bytes, &error),
+            &error);
         test_write(folder, name, bytes.data, bytes.size);
         clip_buffer_release(&bytes);
     }

@@ -77,16 +77,15 @@ static void csv_quotes_as_python(void **state)
 {
     (void)state;
     /* What csv.reader gives for the same bytes stands in the assertions. */
-    struct clip_dataset *set =
-        csv_of("pairs.csv",
-               "filepath,title\n"
-               "a.jpg,\"one, two\"\n"
-               "a.jpg,\"she said \"\"yes\"\"\"\n"
-               "a.jpg,\"two\nlines\"\n"
-               "a.jpg,5\" wide\n"
-               "a.jpg,\"quoted\" then not \"so\"\n"
-               "\"a.jpg\",\"\"\"\"\n",
-               &plain);
+    struct clip_dataset *set = csv_of("pairs.csv",
+                                      "filepath,title\n"
+                                      "a.jpg,\"one, two\"\n"
+                                      "a.jpg,\"she said \"\"yes\"\"\"\n"
+                                      "a.jpg,\"two\nlines\"\n"
+                                      "a.jpg,5\" wide\n"
+                                      "a.jpg,\"quoted\" then not \"so\"\n"
+                                      "\"a.jpg\",\"\"\"\"\n",
+                                      &plain);
     assert_int_equal(set->count, 6);
     test_set_caption(set, 0, "one, two");
     test_set_caption(set, 1, "she said \"yes\"");
@@ -167,7 +166,9 @@ static void csv_refusals(void **state)
     csv_refused("filepath,title\n", &plain, CLIP_ERR_DATA, "no rows");
     csv_refused("filepath,title\na.jpg,\"never closed\nb.jpg,x\n", &plain, CLIP_ERR_FORMAT,
                 "pairs.csv:2: the quote");
-    csv_refused("\xff\xfe" "f", &plain, CLIP_ERR_FORMAT, "UTF-16");
+    csv_refused("\xff\xfe"
+                "f",
+                &plain, CLIP_ERR_FORMAT, "UTF-16");
     test_no_set(test_write(test_folder(), "nul.csv", "file\0path,title\n", 16), &plain,
                 CLIP_ERR_FORMAT, "NUL");
     test_no_set("/nowhere/pairs.csv", &plain, CLIP_ERR_NOT_FOUND, "/nowhere/pairs.csv");
@@ -177,19 +178,18 @@ static void csv_bad_rows(void **state)
 {
     (void)state;
     const char *folder = test_folder();
-    static const char text[] =
-        "filepath,title\n"
-        "a.jpg,good\n"
-        "a.jpg\n"
-        "a.jpg,one,two\n"
-        "gone.jpg,caption\n"
-        "a.jpg, \t \n"
-        "a.jpg,\n"
-        ",caption\n"
-        "a.jpg,caf\xe9 au lait\n"
-        "a.jpg,nul\0byte\n"
-        "empty.jpg,caption\n"
-        ".,caption\n";
+    static const char text[] = "filepath,title\n"
+                               "a.jpg,good\n"
+                               "a.jpg\n"
+                               "a.jpg,one,two\n"
+                               "gone.jpg,caption\n"
+                               "a.jpg, \t \n"
+                               "a.jpg,\n"
+                               ",caption\n"
+                               "a.jpg,caf\xe9 au lait\n"
+                               "a.jpg,nul\0byte\n"
+                               "empty.jpg,caption\n"
+                               ".,caption\n";
     test_write_text(folder, "a.jpg", "A");
     test_write_text(folder, "empty.jpg", "");
     struct clip_dataset *set =

@@ -9,8 +9,8 @@
 #include "core/json.h"
 #include "core/threads.h"
 #include "embed/embeddings.h"
-#include "formats/model_export.h"
 #include "embed/texts.h"
+#include "formats/model_export.h"
 #include "kernels/gemm.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
@@ -243,9 +243,10 @@ static void padded_ids_are_pooled_at_their_first_largest(void **state)
     struct clip_embedder *e = embedder_over(file);
     int32_t end = clip_tokenizer_end(file->tokenizer);
     int32_t start = clip_tokenizer_start(file->tokenizer);
-    int32_t ids[4][CONTEXT] = {
-        {start, 5, 9, end, 0, 0}, {start, 5, 9, end, end, end, 7}, {start, 5, 9, end, 3, end, 44},
-        {start, 5, end, 9, end}};
+    int32_t ids[4][CONTEXT] = {{start, 5, 9, end, 0, 0},
+                               {start, 5, 9, end, end, end, 7},
+                               {start, 5, 9, end, 3, end, 44},
+                               {start, 5, end, 9, end}};
     float rows[4 * E];
     test_ok(clip_embedder_ids(e, ids[0], 4, CONTEXT, CLIP_RAW, rows, &error), &error);
     test_same_f32("padded with ends", rows + E, rows, E);
@@ -357,8 +358,8 @@ static void a_broken_picture_fails_alone(void **state)
     test_same_f32("before", rows, expected, E);
     test_same_f32("broken", rows + E, zero, E);
     test_same_f32("behind", rows + 2 * E, expected, E);
-    assert_int_not_equal(
-        clip_embedder_pictures(e, pictures, 3, CLIP_UNIT, rows, NULL, &error), CLIP_OK);
+    assert_int_not_equal(clip_embedder_pictures(e, pictures, 3, CLIP_UNIT, rows, NULL, &error),
+                         CLIP_OK);
     assert_non_null(strstr(error.message, "b.png"));
     clip_embedder_free(e);
     clip_model_file_free(file);

@@ -40,16 +40,16 @@ static const char *const first_index =
 static struct clip_buffer make_png(int side, uint8_t red, uint8_t green, uint8_t blue)
 {
     uint8_t rgba[32 * 32 * 4];
-    struct clip_buffer out = { 0 };
+    struct clip_buffer out = {0};
     struct clip_error error;
     char bytes[32 * 32 * 8];
     size_t n = sizeof bytes;
-    png_image image = { .version = PNG_IMAGE_VERSION,
-                        .width = (png_uint_32)side,
-                        .height = (png_uint_32)side,
-                        .format = PNG_FORMAT_RGBA };
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)side,
+                       .height = (png_uint_32)side,
+                       .format = PNG_FORMAT_RGBA};
     for (int i = 0; i < side * side; i++) {
-        uint8_t pixel[4] = { red, green, blue, i % side < side / 2 ? 0 : 255 };
+        uint8_t pixel[4] = {red, green, blue, i % side < side / 2 ? 0 : 255};
         memcpy(rgba + 4 * i, pixel, 4);
     }
     assert_true(png_image_write_to_memory(&image, bytes, &n, 0, rgba, 0, NULL));
@@ -66,7 +66,7 @@ struct member {
 /* An archive in memory: ar, or a tar packed with xz. */
 static struct clip_buffer make_archive(bool ar, const struct member *members, int count)
 {
-    struct clip_buffer out = { 0 };
+    struct clip_buffer out = {0};
     struct clip_error error;
     size_t capacity = 1 << 20, used = 0;
     char *bytes = malloc(capacity);
@@ -97,9 +97,9 @@ static struct clip_buffer make_archive(bool ar, const struct member *members, in
 static struct clip_buffer make_deb(const struct member *members, int count)
 {
     struct clip_buffer data = make_archive(false, members, count);
-    const struct member parts[] = { { "debian-binary", "2.0\n", 4 },
-                                    { "control.tar.xz", "?", 1 },
-                                    { "data.tar.xz", data.data, data.size } };
+    const struct member parts[] = {{"debian-binary", "2.0\n", 4},
+                                   {"control.tar.xz", "?", 1},
+                                   {"data.tar.xz", data.data, data.size}};
     struct clip_buffer deb = make_archive(true, parts, 3);
     clip_buffer_release(&data);
     return deb;
@@ -109,15 +109,15 @@ static struct clip_buffer first_deb(void)
 {
     struct clip_buffer red = make_png(16, 200, 0, 0), green = make_png(16, 0, 200, 0);
     const struct member members[] = {
-        { FIRST "config/index.json", first_index, strlen(first_index) },
-        { FIRST "assets/png/0023-20E3.png", red.data, red.size },
-        { FIRST "assets/png/1F1E9-1F1EA.png", red.data, red.size },
-        { FIRST "assets/png/1F466-1F3FB.png", red.data, red.size },
-        { FIRST "assets/png/1F468-2764-1F468.png", green.data, green.size },
-        { FIRST "assets/png/1F9FF.png", red.data, red.size },
-        { FIRST "assets/png/1F3AA.png", red.data, red.size },
-        { FIRST "assets/svg/0023-20E3.svg", "<svg/>", 6 },
-        { "./usr/share/doc/ruby-gemojione/copyright", "terms", 5 },
+        {FIRST "config/index.json", first_index, strlen(first_index)},
+        {FIRST "assets/png/0023-20E3.png", red.data, red.size},
+        {FIRST "assets/png/1F1E9-1F1EA.png", red.data, red.size},
+        {FIRST "assets/png/1F466-1F3FB.png", red.data, red.size},
+        {FIRST "assets/png/1F468-2764-1F468.png", green.data, green.size},
+        {FIRST "assets/png/1F9FF.png", red.data, red.size},
+        {FIRST "assets/png/1F3AA.png", red.data, red.size},
+        {FIRST "assets/svg/0023-20E3.svg", "<svg/>", 6},
+        {"./usr/share/doc/ruby-gemojione/copyright", "terms", 5},
     };
     struct clip_buffer deb = make_deb(members, 9);
     clip_buffer_release(&red);
@@ -129,11 +129,11 @@ static struct clip_buffer second_deb(void)
 {
     struct clip_buffer blue = make_png(18, 0, 0, 200);
     const struct member members[] = {
-        { SECOND "emoji_u0023_20e3.png", blue.data, blue.size },
-        { SECOND "emoji_u1f468_200d_2764_200d_1f468.png", blue.data, blue.size },
-        { SECOND "emoji_u1f3aa.png", blue.data, blue.size },
-        { SECOND "emoji_u1f466_1f3fb.png", blue.data, blue.size },
-        { SECOND "DE.png", blue.data, blue.size },
+        {SECOND "emoji_u0023_20e3.png", blue.data, blue.size},
+        {SECOND "emoji_u1f468_200d_2764_200d_1f468.png", blue.data, blue.size},
+        {SECOND "emoji_u1f3aa.png", blue.data, blue.size},
+        {SECOND "emoji_u1f466_1f3fb.png", blue.data, blue.size},
+        {SECOND "DE.png", blue.data, blue.size},
     };
     struct clip_buffer deb = make_deb(members, 5);
     clip_buffer_release(&blue);
@@ -184,7 +184,7 @@ static void cut_and_foreign_packages_are_refused(void **state)
     }
     test_fails(clip_emoji_package_parse("hello, world", 12, "a.deb", &package, &error), &error,
                CLIP_ERR_FORMAT, "a.deb");
-    const struct member other = { "debian-binary", "2.0\n", 4 };
+    const struct member other = {"debian-binary", "2.0\n", 4};
     struct clip_buffer empty = make_archive(true, &other, 1);
     test_fails(clip_emoji_package_parse(empty.data, empty.size, "a.deb", &package, &error), &error,
                CLIP_ERR_FORMAT, "no data.tar");
@@ -250,12 +250,11 @@ static void flags_tones_and_what_one_artist_lacks_are_left_out(void **state)
 static void captions_come_from_name_short_name_and_keywords(void **state)
 {
     (void)state;
-    const char *words[] = { "nature", "woof" };
+    const char *words[] = {"nature", "woof"};
     struct clip_emoji_idea dog = {
-        .name = "dog face", .key = "dog", .keywords = words, .keyword_count = 2
-    };
+        .name = "dog face", .key = "dog", .keywords = words, .keyword_count = 2};
     int names = 0, keys = 0, words_alone = 0, both = 0;
-    struct clip_buffer out = { 0 };
+    struct clip_buffer out = {0};
     struct clip_error error;
     for (int i = 0; i < 1000; i++) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_TEST, 2, (uint64_t)i);
@@ -296,7 +295,7 @@ static void transparency_shows_white(void **state)
     assert_int_equal(picture.width, 16);
     test_ok(clip_emoji_picture_plain(&picture, 16, rgb, &error), &error);
     for (int i = 0; i < 16 * 16; i++) {
-        const uint8_t expected[2][3] = { { 255, 255, 255 }, { 200, 100, 0 } };
+        const uint8_t expected[2][3] = {{255, 255, 255}, {200, 100, 0}};
         assert_memory_equal(rgb + 3 * i, expected[i % 16 >= 8], 3);
     }
     clip_emoji_picture_release(&picture);
@@ -313,7 +312,7 @@ static void variants_differ_and_stay_recognisable(void **state)
     struct clip_buffer png = make_png(16, 220, 30, 30);
     struct clip_emoji_picture picture;
     struct clip_error error;
-    uint8_t rgb[32 * 32 * 3], again[32 * 32 * 3], last[32 * 32 * 3] = { 0 };
+    uint8_t rgb[32 * 32 * 3], again[32 * 32 * 3], last[32 * 32 * 3] = {0};
     int white = 0;
     test_ok(clip_emoji_picture_decode(&png, "a.png", &picture, &error), &error);
     for (int i = 0; i < 200; i++) {
@@ -350,17 +349,17 @@ static int64_t lines(const char *text)
 static void the_set_is_written(void **state)
 {
     (void)state;
-    const char *debs = deb_folder(), *outputs[2] = { test_folder(), test_folder() };
+    const char *debs = deb_folder(), *outputs[2] = {test_folder(), test_folder()};
     struct clip_emoji_counts counts;
     struct clip_error error;
-    struct clip_buffer text = { 0 }, other = { 0 };
+    struct clip_buffer text = {0}, other = {0};
     for (int i = 0; i < 2; i++) {
-        struct clip_emoji_options options = { .output = outputs[i],
-                                              .debs = debs,
-                                              .image_size = 32,
-                                              .variants = 3,
-                                              .seed = 5,
-                                              .quiet = true };
+        struct clip_emoji_options options = {.output = outputs[i],
+                                             .debs = debs,
+                                             .image_size = 32,
+                                             .variants = 3,
+                                             .seed = 5,
+                                             .quiet = true};
         clip_threads_set(i == 0 ? 1 : 3);
         test_ok(clip_emoji_write(&options, &counts, &error), &error);
     }
@@ -377,8 +376,8 @@ static void the_set_is_written(void **state)
         file_text(outputs[0], "classes.txt", &text),
         "keycap number sign\t0023-20E3\ncouple (man,man)\t1F468-2764-1F468\ncircus tent\t1F3AA\n");
     assert_string_equal(file_text(outputs[0], "gemojione.copyright", &text), "terms");
-    const char *same[] = { "train.csv",          "tokenizer.txt",        "train/1F3AA/00.png",
-                           "train/1F3AA/02.png", "val/0023-20E3/01.png", "test/1F3AA/00.png" };
+    const char *same[] = {"train.csv",          "tokenizer.txt",        "train/1F3AA/00.png",
+                          "train/1F3AA/02.png", "val/0023-20E3/01.png", "test/1F3AA/00.png"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         file_text(outputs[0], same[i], &text);
         file_text(outputs[1], same[i], &other);
@@ -386,8 +385,8 @@ static void the_set_is_written(void **state)
         assert_memory_equal(text.data, other.data, text.size);
     }
     /* The first artist is for training, the second for testing. */
-    struct clip_image image = { 0 };
-    struct clip_image_limits limits = { .max_pixels = 10000 };
+    struct clip_image image = {0};
+    struct clip_image_limits limits = {.max_pixels = 10000};
     test_ok(clip_image_decode_file(test_path(outputs[0], "train/0023-20E3/00.png"), &limits, &image,
                                    &error),
             &error);
@@ -408,11 +407,11 @@ static void missing_packages_and_wrong_wishes_get_a_sentence(void **state)
     (void)state;
     struct clip_emoji_counts counts;
     struct clip_error error;
-    struct clip_emoji_options options = { .output = test_folder(),
-                                          .debs = test_folder(),
-                                          .image_size = 32,
-                                          .variants = 3,
-                                          .quiet = true };
+    struct clip_emoji_options options = {.output = test_folder(),
+                                         .debs = test_folder(),
+                                         .image_size = 32,
+                                         .variants = 3,
+                                         .quiet = true};
     test_fails(clip_emoji_write(&options, &counts, &error), &error, CLIP_ERR_NOT_FOUND,
                "apt-get download ruby-gemojione");
     options.debs = "/nowhere/at/all";

@@ -24,8 +24,8 @@ static enum clip_export_format format_of(const char *name)
     return (enum clip_export_format)i;
 }
 
-static clip_status export_as(const struct clip_model_file *file, const char *name,
-                             const char *path, enum clip_dtype dtype, struct clip_error *error)
+static clip_status export_as(const struct clip_model_file *file, const char *name, const char *path,
+                             enum clip_dtype dtype, struct clip_error *error)
 {
     const struct clip_export_options options = {format_of(name), dtype, false};
     return clip_model_export(file, path, &options, error);
@@ -42,11 +42,12 @@ static void check_weights(const struct clip_model *got, const struct clip_model 
         bool narrow = dtype != CLIP_F32 && (!gguf || x->ndim >= 2);
         for (int64_t i = 0; i < clip_tensor_count(x); i++) {
             float a = ((const float *)x->data)[i], b = ((const float *)y->data)[i];
-            if (narrow) a = dtype == CLIP_F16 ? clip_f16_to_f32(clip_f32_to_f16(a))
-                                              : clip_bf16_to_f32(clip_f32_to_bf16(a));
+            if (narrow)
+                a = dtype == CLIP_F16 ? clip_f16_to_f32(clip_f32_to_f16(a))
+                                      : clip_bf16_to_f32(clip_f32_to_bf16(a));
             if (memcmp(&a, &b, sizeof a) != 0)
-                test_fail("%s: number %d of %s is %g, not %g", format, (int)i,
-                          from->params[p].name, (double)b, (double)a);
+                test_fail("%s: number %d of %s is %g, not %g", format, (int)i, from->params[p].name,
+                          (double)b, (double)a);
         }
     }
 }
@@ -71,8 +72,10 @@ static void comes_back_to_the_bit(void **state)
             test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
             test_ok(clip_model_file_sum(back, &error), &error);
             check_weights(back->model, file->model, dtypes[k], formats[f]);
-            if (k == 0) assert_string_equal(back->checksum, file->checksum);
-            else assert_string_not_equal(back->checksum, file->checksum);
+            if (k == 0)
+                assert_string_equal(back->checksum, file->checksum);
+            else
+                assert_string_not_equal(back->checksum, file->checksum);
             size_t n, m;
             assert_non_null(back->tokenizer);
             const char *a = clip_tokenizer_text(file->tokenizer, &n);
@@ -146,8 +149,10 @@ static void the_bytes_are_the_models_alone(void **state)
             free(file->source);
             file->source = clip_string_copy("/some/where/else.h5", &error);
             test_ok(export_as(file, all_formats[i], b, dtypes[k], &error), &error);
-            if (clip_path_is_folder(a)) same_folder(a, b);
-            else same_file(a, b);
+            if (clip_path_is_folder(a))
+                same_folder(a, b);
+            else
+                same_file(a, b);
             assert_int_equal(names_in(parent), 2);
         }
     }
@@ -365,8 +370,7 @@ static void gelu_by_tanh_comes_back_from_open_clip(void **state)
     for (int i = 0; i < 2; i++, path = test_path(test_folder(), "b")) {
         test_ok(export_as(file, "open_clip", path, CLIP_F32, &error), &error);
         test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
-        assert_memory_equal(&back->model->config, &file->model->config,
-                            sizeof file->model->config);
+        assert_memory_equal(&back->model->config, &file->model->config, sizeof file->model->config);
         clip_model_file_free(back);
         file->model->config.gelu_tanh = true;
         file->model->config.text_gelu_tanh = false;

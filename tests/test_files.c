@@ -221,8 +221,8 @@ static void folders_are_made_and_listed_in_order(void **state)
     test_fails(clip_folder_create(test_path(folder, "b/c"), &error), &error, CLIP_ERR_IO,
                "is a file");
     test_fails(clip_folder_create("", &error), &error, CLIP_ERR_NOT_FOUND, "No such file");
-    test_fails(clip_folder_list(test_path(folder, "b"), &names, &error), &error,
-               CLIP_ERR_NOT_FOUND, "Not a directory");
+    test_fails(clip_folder_list(test_path(folder, "b"), &names, &error), &error, CLIP_ERR_NOT_FOUND,
+               "Not a directory");
 }
 
 static void expect_path(char *got, const char *expected)
@@ -395,7 +395,10 @@ static void json_goes_through_unchanged(void **state)
     struct clip_buffer out = {0};
     static const char *same[] = {
         "{\"z\":1,\"a\":[0.1,5e-05,1.0,-0.0,1e+300],\"b\":{},\"c\":[],\"d\":null,\"e\":true}",
-        "\"text\"", "12345678901234567", "0.3333333333333333", "[[[\"\\u0001\\\"\"]]]",
+        "\"text\"",
+        "12345678901234567",
+        "0.3333333333333333",
+        "[[[\"\\u0001\\\"\"]]]",
         "{\"\xE7\x8C\xAB\":\"\xE7\x8C\xAB\"}",
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
@@ -463,7 +466,8 @@ static void progress_is_plain_off_a_terminal_and_silent_when_quiet(void **state)
     char expected[256];
     snprintf(expected, sizeof expected,
              "training: 300/400 (75 %%) pairs, 20/s, 5 s left, loss 1.5\n"
-             "%s: warning: a.png is odd\n", program_invocation_short_name);
+             "%s: warning: a.png is odd\n",
+             program_invocation_short_name);
     expect_text(path, expected);
 }
 

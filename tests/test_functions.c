@@ -135,8 +135,14 @@ static void bf16_products(void **state)
     for (int i = 0; i < M * K; i++)
         a[i] = ldexpf(sinf((float)i * 1.1f), i % 41 - 20) * (i % 97 == 0 ? 0x1p-125f : 1);
     for (int i = 0; i < K * COLUMNS; i++) b[i] = ldexpf(cosf((float)i * 0.7f), i % 23 - 11);
-    clip_gemm(&(struct clip_gemm){.m = M, .n = COLUMNS, .k = K, .alpha = 1, .a = {a, K},
-                                  .b = {b, COLUMNS}, .c = {c, COLUMNS}, .multiply_bf16 = true});
+    clip_gemm(&(struct clip_gemm){.m = M,
+                                  .n = COLUMNS,
+                                  .k = K,
+                                  .alpha = 1,
+                                  .a = {a, K},
+                                  .b = {b, COLUMNS},
+                                  .c = {c, COLUMNS},
+                                  .multiply_bf16 = true});
     for (int r = 0; r < M; r++)
         for (int j = 0; j < COLUMNS; j++) {
             double sum = 0, magnitude = 0, factor = 0;

@@ -204,11 +204,10 @@ static void run_trial(const struct trial *t)
     drop_operands(&o);
 }
 
-static const int64_t shapes[][3] = {{1, 1, 1},    {1, 37, 65},   {2, 5, 3},      {13, 31, 17},
-                                    {14, 32, 16}, {15, 33, 129}, {29, 67, 385},  {50, 50, 64},
-                                    {7, 97, 0},   {1, 130, 771}, {130, 1, 20},   {77, 14, 1},
-                                    {61, 45, 30}, {3, 700, 11},  {150, 203, 401},
-                                    {130, 40, 0}};
+static const int64_t shapes[][3] = {{1, 1, 1},    {1, 37, 65},   {2, 5, 3},       {13, 31, 17},
+                                    {14, 32, 16}, {15, 33, 129}, {29, 67, 385},   {50, 50, 64},
+                                    {7, 97, 0},   {1, 130, 771}, {130, 1, 20},    {77, 14, 1},
+                                    {61, 45, 30}, {3, 700, 11},  {150, 203, 401}, {130, 40, 0}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static struct trial shaped(int i)
@@ -234,10 +233,15 @@ static void test_transposes_and_storage(void **state)
 static void test_large_products_are_cut(void **state)
 {
     (void)state;
-    struct trial rows = {.m = 1190, .n = 9, .k = 3081, .alpha = 1, .ta = true, .accumulate = true,
-                         .bias = true};
-    struct trial columns = {.m = 113, .n = 1370, .k = 3081, .alpha = 0.5f, .tb = true,
-                            .in_place = true, .activation = CLIP_GELU};
+    struct trial rows = {
+        .m = 1190, .n = 9, .k = 3081, .alpha = 1, .ta = true, .accumulate = true, .bias = true};
+    struct trial columns = {.m = 113,
+                            .n = 1370,
+                            .k = 3081,
+                            .alpha = 0.5f,
+                            .tb = true,
+                            .in_place = true,
+                            .activation = CLIP_GELU};
     run_trial(&rows);
     run_trial(&columns);
     rows.multiply_bf16 = columns.multiply_bf16 = true;
@@ -311,8 +315,8 @@ static void test_packed_once(void **state)
             struct operands o = make_operands(&t), same = make_operands(&t);
             struct clip_gemm g = product(&t, &o), packed = product(&t, &same);
             size_t bytes = clip_gemm_panels_bytes(t.n, t.k, t.multiply_bf16);
-            struct clip_panels panels = {aligned_alloc(64, (bytes + 64) / 64 * 64),
-                                         t.multiply_bf16, t.tb};
+            struct clip_panels panels = {aligned_alloc(64, (bytes + 64) / 64 * 64), t.multiply_bf16,
+                                         t.tb};
             assert_non_null(panels.units);
             clip_gemm_pack(&packed.b, t.n, t.k, &panels);
             packed.b.data = NULL;
@@ -341,8 +345,10 @@ static void run_into(struct trial *t, float *c, int threads)
     struct clip_gemm g = product(t, &o);
     g.c = (struct clip_matrix){c, t->n, false};
     clip_threads_set(threads > 0 ? threads : 2);
-    if (threads > 0) clip_gemm(&g);
-    else clip_parallel_for(2, multiply_first, &g);
+    if (threads > 0)
+        clip_gemm(&g);
+    else
+        clip_parallel_for(2, multiply_first, &g);
     drop_operands(&o);
 }
 
@@ -352,8 +358,15 @@ static void test_same_bits_for_any_threads(void **state)
     enum { M = 333, N = 470 };
     static float one[M * N], other[M * N];
     for (int bits = 0; bits < 8; bits++) {
-        struct trial t = {.m = M, .n = N, .k = 500, .alpha = 1, .ta = bits & 1, .tb = bits & 2,
-                          .multiply_bf16 = bits & 4, .bias = true, .activation = CLIP_GELU};
+        struct trial t = {.m = M,
+                          .n = N,
+                          .k = 500,
+                          .alpha = 1,
+                          .ta = bits & 1,
+                          .tb = bits & 2,
+                          .multiply_bf16 = bits & 4,
+                          .bias = true,
+                          .activation = CLIP_GELU};
         run_into(&t, one, 1);
         for (int threads = 0; threads <= 3; threads++) {
             memset(other, 0, sizeof other);
@@ -373,9 +386,15 @@ static void test_rows_are_apart(void **state)
     float *a = draws(M * K, 1), *b = draws(N * K, 2), *bias = draws(N, 3);
     static float together[M * N], alone[M * N];
     for (int bits = 0; bits < 4; bits++) {
-        struct clip_gemm g = {.m = M, .n = N, .k = K, .alpha = 1, .a = {a, K},
+        struct clip_gemm g = {.m = M,
+                              .n = N,
+                              .k = K,
+                              .alpha = 1,
+                              .a = {a, K},
                               .b = {b, bits & 1 ? K : N, .transpose = bits & 1},
-                              .c = {together, N}, .multiply_bf16 = bits & 2, .bias = bias,
+                              .c = {together, N},
+                              .multiply_bf16 = bits & 2,
+                              .bias = bias,
                               .activation = CLIP_QUICK_GELU};
         clip_gemm(&g);
         for (int64_t rows = 1; rows <= 20; rows += 1 + rows / 3) {
@@ -402,8 +421,13 @@ static void test_tiles_pack_many_rows(void **state)
     static float packed[M * N], alone[M * N];
     float *a = draws(M * K, 1), *b = draws(N * K, 2);
     for (int across = 0; across < 2; across++) {
-        struct clip_gemm g = {.m = M, .n = N, .k = K, .alpha = 1, .a = {a, K},
-                              .b = {b, across ? K : N, .transpose = across}, .c = {packed, N}};
+        struct clip_gemm g = {.m = M,
+                              .n = N,
+                              .k = K,
+                              .alpha = 1,
+                              .a = {a, K},
+                              .b = {b, across ? K : N, .transpose = across},
+                              .c = {packed, N}};
         const struct clip_tile whole = {0, M, 0, N};
         clip_gemm(&g);
         g.c.data = alone;

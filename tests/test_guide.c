@@ -34,7 +34,7 @@ struct ranges {
     int64_t in, out;
     double begin, end;
 };
-static const struct ranges cases[] = {{9, 9, 0, 9},    {9, 5, 0, 9},       {5, 12, 0, 5},
+static const struct ranges cases[] = {{9, 9, 0, 9},     {9, 5, 0, 9},        {5, 12, 0, 5},
                                       {20, 6, 3.3, 19}, {20, 6, -2.5, 22.5}, {7, 7, 6.2, 9},
                                       {2, 31, 0, 2},    {31, 2, 0, 31}};
 enum { CASES = sizeof cases / sizeof cases[0] };
@@ -156,8 +156,8 @@ static void a_view_of_the_whole_is_the_preprocessed_picture(void **state)
     struct clip_error error;
     struct clip_arena arena = {0};
     struct clip_view view;
-    const struct clip_preprocess p = {.image_size = N, .mean = {0.5f, 0.4f, 0.3f},
-                                      .std = {0.2f, 0.3f, 0.4f}};
+    const struct clip_preprocess p = {
+        .image_size = N, .mean = {0.5f, 0.4f, 0.3f}, .std = {0.2f, 0.3f, 0.4f}};
     float *picture = normal(PLANES, 8), pixels[PLANES], expected[PLANES];
     test_ok(clip_view_create(&view, N, N, 1.2 * N, &arena, &error), &error);
     clip_view_whole(&view);
@@ -177,8 +177,8 @@ static void a_views_gradient_is_the_measured_one(void **state)
     struct clip_error error;
     struct clip_arena arena = {0};
     struct clip_view view;
-    const struct clip_preprocess p = {.image_size = S, .mean = {0.5f, 0.4f, 0.3f},
-                                      .std = {0.2f, 0.3f, 0.4f}};
+    const struct clip_preprocess p = {
+        .image_size = S, .mean = {0.5f, 0.4f, 0.3f}, .std = {0.2f, 0.3f, 0.4f}};
     float *picture = normal(PLANES, 9), *dy = normal(SEEN, 10), *shift = normal(PLANES, 11);
     float before[SEEN], after[SEEN], grad[PLANES];
     test_ok(clip_view_create(&view, N, S, CLIP_VIEW_LARGEST * N, &arena, &error), &error);
@@ -208,8 +208,15 @@ static const char *const minus[] = {"two green squares"};
 
 static struct clip_guide_options options_of(int64_t steps)
 {
-    return (struct clip_guide_options){.texts = texts, .text_count = 1, .size = 40, .steps = steps,
-                                       .views = 5, .lr = 0.1, .smooth = 0.5, .keep = 1, .seed = 4};
+    return (struct clip_guide_options){.texts = texts,
+                                       .text_count = 1,
+                                       .size = 40,
+                                       .steps = steps,
+                                       .views = 5,
+                                       .lr = 0.1,
+                                       .smooth = 0.5,
+                                       .keep = 1,
+                                       .seed = 4};
 }
 
 static struct clip_embedder *embedder_over(const struct clip_model_file *file)
@@ -351,8 +358,8 @@ static void a_folder_holds_frames_curve_and_picture(void **state)
     const char *folder = test_path(test_folder(), "frames");
     const struct clip_guide_options o = options_of(5);
     volatile sig_atomic_t stop = 0;
-    struct clip_guide_run_options how = {.output = folder, .frame_every = 2, .quiet = true,
-                                         .stop = &stop};
+    struct clip_guide_run_options how = {
+        .output = folder, .frame_every = 2, .quiet = true, .stop = &stop};
     struct clip_guide_outcome outcome;
     for (int round = 0; round < 3; round++) {
         struct clip_guide *g = NULL;

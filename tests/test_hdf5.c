@@ -36,8 +36,8 @@ static struct clip_bundle make_bundle(void)
     struct clip_error error;
     for (int i = 0; i < 4096; i++) numbers[i] = (float)i * 0.37f - 3;
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-        struct clip_tensor t = clip_tensor_view(tensors[i].dtype, numbers + 7 * i, tensors[i].ndim,
-                                                tensors[i].shape);
+        struct clip_tensor t =
+            clip_tensor_view(tensors[i].dtype, numbers + 7 * i, tensors[i].ndim, tensors[i].shape);
         test_ok(clip_bundle_add(&bundle, tensors[i].name, &t, &error), &error);
     }
     test_ok(clip_bundle_add_text(&bundle, "config", "{\"embed_dim\": 4}", 16, &error), &error);
@@ -319,14 +319,39 @@ static void names_what_is_wrong_with_a_file(void **state)
 /* Files that somebody made to look like ours: well sealed, but with what we never write. */
 
 enum forgery {
-    SOFT_LINK, EXTERNAL_LINK, NAMED_TYPE, COMPRESSED, DOUBLES, BIG_FIRST, VARIABLE_TEXT,
-    MANY_TEXTS, NULL_SPACE, FIVE_DIMS, VAST, VAST_CHUNK, HARD_LINK_LOOP, DEEP, EXTERNAL_DATA,
+    SOFT_LINK,
+    EXTERNAL_LINK,
+    NAMED_TYPE,
+    COMPRESSED,
+    DOUBLES,
+    BIG_FIRST,
+    VARIABLE_TEXT,
+    MANY_TEXTS,
+    NULL_SPACE,
+    FIVE_DIMS,
+    VAST,
+    VAST_CHUNK,
+    HARD_LINK_LOOP,
+    DEEP,
+    EXTERNAL_DATA,
     FORGERIES
 };
 static const char *const verdicts[FORGERIES] = {
-    "link", "link", "neither a tensor nor a group", "stored in a way", "of a type", "of a type",
-    "no text of", "no text of", "dimensions", "dimensions", "larger than the file",
-    "stored in a way", "groups deep", "groups deep", "stored in a way",
+    "link",
+    "link",
+    "neither a tensor nor a group",
+    "stored in a way",
+    "of a type",
+    "of a type",
+    "no text of",
+    "no text of",
+    "dimensions",
+    "dimensions",
+    "larger than the file",
+    "stored in a way",
+    "groups deep",
+    "groups deep",
+    "stored in a way",
 };
 
 static void forge_dataset(hid_t file, enum forgery what)
@@ -464,8 +489,8 @@ static void write_and_read(void *context, int64_t i)
     struct clip_bundle *out = (struct clip_bundle *)(uintptr_t)paths[4], in = {0};
     struct clip_error error;
     for (int k = 0; k < 5; k++) {
-        if (clip_hdf5_write(paths[i], out, &error) != CLIP_OK
-            || clip_hdf5_read(paths[i], NULL, &in, &error) != CLIP_OK) {
+        if (clip_hdf5_write(paths[i], out, &error) != CLIP_OK ||
+            clip_hdf5_read(paths[i], NULL, &in, &error) != CLIP_OK) {
             fprintf(stderr, "%s\n", error.message);
             abort();
         }

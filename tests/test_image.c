@@ -156,8 +156,8 @@ static void png_kinds_convert(void **state)
     bytes = make_png(1, 1, 16, 4, "\0\x12\xff\0\0", 5, NULL, 0, NULL, 0);
     expect_pixels(&bytes, (const uint8_t[]){18, 18, 18}, 3);
     /* 16-bit colour: the high bytes, also where tRNS calls the colour transparent */
-    bytes = make_png(1, 1, 16, 2, "\0\x12\xff\x34\x80\x56\0", 7, NULL, 0,
-                     "\x12\xff\x34\x80\x56\0", 6);
+    bytes =
+        make_png(1, 1, 16, 2, "\0\x12\xff\x34\x80\x56\0", 7, NULL, 0, "\x12\xff\x34\x80\x56\0", 6);
     expect_pixels(&bytes, (const uint8_t[]){0x12, 0x34, 0x56}, 3);
     /* alpha is dropped, the colour under it shows */
     bytes = make_png(1, 1, 8, 6, "\0\x0a\x14\x1e\0", 5, NULL, 0, NULL, 0);
@@ -208,8 +208,7 @@ static void headers_that_lie_are_refused(void **state)
                "cannot hold");
     clip_buffer_release(&bytes);
     bytes = make_png(0x7fffffff, 0x7fffffff, 8, 2, "", 0, NULL, 0, NULL, 0);
-    test_fails(decode(bytes.data, bytes.size, &image, &error), &error, CLIP_ERR_DATA,
-               "max_pixels");
+    test_fails(decode(bytes.data, bytes.size, &image, &error), &error, CLIP_ERR_DATA, "max_pixels");
     clip_buffer_release(&bytes);
     bytes = make_png(10, 10, 8, 0, "", 0, NULL, 0, NULL, 0);
     test_fails(clip_image_decode((uint8_t *)bytes.data, bytes.size, &small, &image, &error), &error,
@@ -243,11 +242,11 @@ static void what_is_no_picture_is_named(void **state)
  * frame's codes are clear 1 2 3 of 3 bits, 0 end of 4. */
 static size_t make_gif(uint8_t *out, bool transparent)
 {
-    static const uint8_t screen[] = {'G', 'I', 'F', '8', '9', 'a', 4, 0, 3, 0, 0x81, 0, 0,
-                                     255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255};
+    static const uint8_t screen[] = {'G', 'I', 'F', '8', '9', 'a', 4, 0, 3,   0,   0x81, 0,  0,
+                                     255, 0,   0,   0,   255, 0,   0, 0, 255, 255, 255,  255};
     static const uint8_t control[] = {0x21, 0xf9, 4, 1, 0, 0, 3, 0};
-    static const uint8_t frame[] = {0x2c, 1, 0, 1, 0, 2, 0, 2, 0, 0,
-                                    2, 3, 0x8c, 0x06, 0x05, 0, 0x3b};
+    static const uint8_t frame[] = {0x2c, 1, 0, 1,    0,    2,    0, 2,   0,
+                                    0,    2, 3, 0x8c, 0x06, 0x05, 0, 0x3b};
     size_t n = sizeof screen;
 
     memcpy(out, screen, n);
@@ -366,10 +365,12 @@ static size_t make_jpeg(uint8_t *out)
 {
     static const uint8_t head[] = {0xff, 0xd8, 0xff, 0xdb, 0, 67, 0};
     static const uint8_t rest[] = {
-        0xff, 0xc0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0,                             /* SOF0 */
-        0xff, 0xc4, 0, 20, 0x00, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  /* DC */
-        0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  /* AC */
-        0xff, 0xda, 0, 8, 1, 1, 0x00, 0, 63, 0, 0x3f, 0xff, 0xd9,
+        0xff, 0xc0, 0, 11, 8,    0, 8,    0, 8,  1, 1,    0x11, 0, /* SOF0 */
+        0xff, 0xc4, 0, 20, 0x00, 1, 0,    0, 0,  0, 0,    0,    0,
+        0,    0,    0, 0,  0,    0, 0,    0, 0, /* DC */
+        0xff, 0xc4, 0, 20, 0x10, 1, 0,    0, 0,  0, 0,    0,    0,
+        0,    0,    0, 0,  0,    0, 0,    0, 0, /* AC */
+        0xff, 0xda, 0, 8,  1,    1, 0x00, 0, 63, 0, 0x3f, 0xff, 0xd9,
     };
 
     memcpy(out, head, sizeof head);
@@ -429,9 +430,9 @@ static void stray_bytes_are_stepped_over(void **state)
 static void four_components_are_cmyk(void **state)
 {
     (void)state;
-    static const uint8_t frame[] = {0xff, 0xc0, 0, 20, 8,    0, 8, 0, 8,    4, 1,
+    static const uint8_t frame[] = {0xff, 0xc0, 0, 20,   8, 0, 8,    0, 8, 4,    1,
                                     0x11, 0,    2, 0x11, 0, 3, 0x11, 0, 4, 0x11, 0};
-    static const uint8_t scan[] = {0xff, 0xda, 0, 14, 4, 1, 0,    2,    0,   3,
+    static const uint8_t scan[] = {0xff, 0xda, 0, 14, 4,  1, 0,    2,    0,   3,
                                    0,    4,    0, 0,  63, 0, 0x00, 0xff, 0xd9};
     struct clip_error error;
     struct clip_image image;
@@ -587,9 +588,9 @@ static void orientations_turn(void **state)
 {
     (void)state;
     static const uint8_t expected[9][6] = {
-        {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {2, 1, 0, 5, 4, 3}, {5, 4, 3, 2, 1, 0},
-        {3, 4, 5, 0, 1, 2}, {0, 3, 1, 4, 2, 5}, {3, 0, 4, 1, 5, 2}, {5, 2, 4, 1, 3, 0},
-        {2, 5, 1, 4, 0, 3},
+        {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {2, 1, 0, 5, 4, 3},
+        {5, 4, 3, 2, 1, 0}, {3, 4, 5, 0, 1, 2}, {0, 3, 1, 4, 2, 5},
+        {3, 0, 4, 1, 5, 2}, {5, 2, 4, 1, 3, 0}, {2, 5, 1, 4, 0, 3},
     };
 
     for (int orientation = 0; orientation <= 8; orientation++) {
@@ -608,8 +609,7 @@ static void orientations_turn(void **state)
 static void exif_is_read_with_care(void **state)
 {
     (void)state;
-    uint8_t little[] = {'I', 'I', '*', 0, 8, 0, 0, 0, 1, 0,
-                        0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0};
+    uint8_t little[] = {'I', 'I', '*', 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0};
     uint8_t big[] = {'M', 'M', 0, '*', 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 8, 0, 0};
 
     assert_int_equal(clip_exif_orientation(little, sizeof little), 6);

@@ -38,8 +38,9 @@ static void augment(const struct clip_preprocess *rules, const struct clip_augme
 static void flat_stays_flat(void **state)
 {
     (void)state;
-    static const int sizes[][4] = {{5, 7, 3, 4}, {5, 7, 200, 33}, {301, 2, 8, 8}, {2, 301, 8, 8},
-                                   {33, 33, 33, 10}, {33, 33, 10, 33}, {1, 1, 9, 9}};
+    static const int sizes[][4] = {{5, 7, 3, 4},   {5, 7, 200, 33},  {301, 2, 8, 8},
+                                   {2, 301, 8, 8}, {33, 33, 33, 10}, {33, 33, 10, 33},
+                                   {1, 1, 9, 9}};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         for (int value = 0; value <= 255; value += 51) {
@@ -52,7 +53,8 @@ static void flat_stays_flat(void **state)
             for (int kind = 0; kind <= 1; kind++) {
                 test_ok(clip_image_resize(dst, sizes[i][2], sizes[i][3], src, sizes[i][0],
                                           sizes[i][1], 3, NULL, (enum clip_interpolation)kind,
-                                          &error), &error);
+                                          &error),
+                        &error);
                 for (int64_t j = 0; j < m; j++) assert_int_equal(dst[j], value);
             }
             free(src);
@@ -65,8 +67,8 @@ static void flat_stays_flat(void **state)
 static void parts_equal_the_whole(void **state)
 {
     (void)state;
-    static const int sizes[][4] = {{90, 41, 60, 50}, {41, 200, 40, 30}, {64, 64, 64, 20},
-                                   {64, 64, 20, 64}, {30, 30, 30, 30}};
+    static const int sizes[][4] = {
+        {90, 41, 60, 50}, {41, 200, 40, 30}, {64, 64, 64, 20}, {64, 64, 20, 64}, {30, 30, 30, 30}};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct clip_error error;
@@ -74,15 +76,24 @@ static void parts_equal_the_whole(void **state)
         int64_t width = sizes[i][2], height = sizes[i][3];
         uint8_t *whole = malloc((size_t)(width * height * 3)), part[9 * 11 * 3];
         struct clip_resize resize = {
-            .src = image.rgb, .src_width = image.width, .src_height = image.height,
-            .stride = image.width * 3, .channels = 3,
+            .src = image.rgb,
+            .src_width = image.width,
+            .src_height = image.height,
+            .stride = image.width * 3,
+            .channels = 3,
             .box = {0, 0, (double)image.width, (double)image.height},
-            .width = width, .height = height, .x = 5, .y = 3, .w = 9, .h = 11,
+            .width = width,
+            .height = height,
+            .x = 5,
+            .y = 3,
+            .w = 9,
+            .h = 11,
         };
 
         assert_non_null(whole);
         test_ok(clip_image_resize(whole, width, height, image.rgb, image.width, image.height, 3,
-                                  NULL, CLIP_BICUBIC, &error), &error);
+                                  NULL, CLIP_BICUBIC, &error),
+                &error);
         test_ok(clip_resize_part(part, &resize, &error), &error);
         for (int y = 0; y < 11; y++)
             test_same_u8("a row of the part", part + y * 27, whole + ((y + 3) * width + 5) * 3, 27);
@@ -195,8 +206,7 @@ static void strips_fall_back_to_the_middle(void **state)
     struct clip_image crop = {0};
 
     test_ok(clip_image_allocate(&crop, 27, 20, &error), &error);
-    for (int y = 0; y < 20; y++)
-        memcpy(crop.rgb + y * 81, image.rgb + (y * 250 + 111) * 3, 81);
+    for (int y = 0; y < 20; y++) memcpy(crop.rgb + y * 81, image.rgb + (y * 250 + 111) * 3, 81);
     test_ok(clip_image_resize(middle, S, S, crop.rgb, 27, 20, 3, box, CLIP_BICUBIC, &error),
             &error);
     augment(&rules, &how, 5, &image, out);
@@ -260,8 +270,8 @@ static void bad_options_are_named(void **state)
 
     test_fails(clip_augment_image(&rules, &negative, &rng, &image, out, &error), &error,
                CLIP_ERR_USAGE, "aug_pad = -1");
-    test_fails(clip_augment_image(&rules, &zero, &rng, &image, out, &error), &error,
-               CLIP_ERR_USAGE, "aug_scale_min");
+    test_fails(clip_augment_image(&rules, &zero, &rng, &image, out, &error), &error, CLIP_ERR_USAGE,
+               "aug_scale_min");
     test_fails(clip_preprocess_image(&none, &image, out, &error), &error, CLIP_ERR_USAGE,
                "image_size = 0");
     clip_image_release(&image);
@@ -290,14 +300,10 @@ static void enough_is_enough(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flat_stays_flat),
-        cmocka_unit_test(parts_equal_the_whole),
-        cmocka_unit_test(boxes_crop),
-        cmocka_unit_test(flips_are_fair),
-        cmocka_unit_test(crops_stay_inside),
-        cmocka_unit_test(strips_fall_back_to_the_middle),
-        cmocka_unit_test(padded_crops_shift),
-        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(flat_stays_flat),    cmocka_unit_test(parts_equal_the_whole),
+        cmocka_unit_test(boxes_crop),         cmocka_unit_test(flips_are_fair),
+        cmocka_unit_test(crops_stay_inside),  cmocka_unit_test(strips_fall_back_to_the_middle),
+        cmocka_unit_test(padded_crops_shift), cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(enough_is_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

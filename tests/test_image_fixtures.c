@@ -90,8 +90,10 @@ static void decodes_as_pillow(void **state)
             if (tensor != NULL) {
                 assert_int_equal(image.width, tensor->shape[1]);
                 assert_int_equal(image.height, tensor->shape[0]);
-                if (clip_path_has_suffix(name, ".jpg")) compare_jpeg(name, &image, tensor->data);
-                else test_same_u8(key, image.rgb, tensor->data, image.width * image.height * 3);
+                if (clip_path_has_suffix(name, ".jpg"))
+                    compare_jpeg(name, &image, tensor->data);
+                else
+                    test_same_u8(key, image.rgb, tensor->data, image.width * image.height * 3);
                 count++;
             }
             clip_image_release(&image);
@@ -113,10 +115,14 @@ static bool find_rules(const char *variant, int64_t size, struct clip_preprocess
     *out = usual_rules;
     out->image_size = size;
     if (strncmp(variant, "hi8.", 4) == 0) variant += 4;
-    if (strncmp(variant, "bilinear", 8) == 0) out->interpolation = CLIP_BILINEAR;
-    else if (strncmp(variant, "squash", 6) == 0) out->resize_mode = CLIP_RESIZE_SQUASH;
-    else if (strncmp(variant, "longest", 7) == 0) out->resize_mode = CLIP_RESIZE_LONGEST;
-    else if (strncmp(variant, "hf_pil", 6) == 0) out->floor_crop = true;
+    if (strncmp(variant, "bilinear", 8) == 0)
+        out->interpolation = CLIP_BILINEAR;
+    else if (strncmp(variant, "squash", 6) == 0)
+        out->resize_mode = CLIP_RESIZE_SQUASH;
+    else if (strncmp(variant, "longest", 7) == 0)
+        out->resize_mode = CLIP_RESIZE_LONGEST;
+    else if (strncmp(variant, "hf_pil", 6) == 0)
+        out->floor_crop = true;
     else if (strncmp(variant, "bicubic", 7) != 0 && strncmp(variant, "upright", 7) != 0)
         return false;
     return true;
@@ -144,10 +150,11 @@ static struct clip_image source_of(int root, const struct clip_bundle *expected,
         int orientation = 0;
 
         test_ok(clip_file_read(path, SIZE_MAX, &bytes, &error), &error);
-        clip_image_decoder *decode =
-            clip_path_has_suffix(name, ".webp") ? clip_webp_decode : clip_jpeg_decode;
+        clip_image_decoder *decode = clip_path_has_suffix(name, ".webp") ? clip_webp_decode
+                                                                         : clip_jpeg_decode;
         test_ok(decode((struct clip_picture_bytes){(uint8_t *)bytes.data, bytes.size}, &usual,
-                       owned, &orientation, &error), &error);
+                       owned, &orientation, &error),
+                &error);
         clip_buffer_release(&bytes);
         assert_in_range(orientation, 2, 8);
         memcpy(owned->rgb, image.rgb, (size_t)(image.width * image.height * 3));
@@ -202,8 +209,10 @@ static void preprocesses_exactly(void **state)
 
         for (int64_t i = 0; i < expected.tensor_count; i++) {
             if (strchr(expected.tensors[i].name, '/') == NULL) continue;
-            if (compare_variant(root, &expected, &expected.tensors[i])) count++;
-            else left++;
+            if (compare_variant(root, &expected, &expected.tensors[i]))
+                count++;
+            else
+                left++;
         }
         clip_bundle_release(&expected);
     }
@@ -237,7 +246,8 @@ static void resizes_exactly(void **state)
             test_ok(clip_image_resize(got, to->shape[1], to->shape[0], from->data, from->shape[1],
                                       from->shape[0], (int)from->shape[2], NULL,
                                       strcmp(dot, ".bilinear") == 0 ? CLIP_BILINEAR : CLIP_BICUBIC,
-                                      &error), &error);
+                                      &error),
+                    &error);
             test_same_u8(name, got, to->data, clip_tensor_count(to));
             free(got);
             count++;
@@ -299,8 +309,8 @@ static void turns_upright(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_as_pillow),        cmocka_unit_test(preprocesses_exactly),
-        cmocka_unit_test(resizes_exactly),          cmocka_unit_test(refuses_a_side_of_nothing),
+        cmocka_unit_test(decodes_as_pillow), cmocka_unit_test(preprocesses_exactly),
+        cmocka_unit_test(resizes_exactly),   cmocka_unit_test(refuses_a_side_of_nothing),
         cmocka_unit_test(turns_upright),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,8 +398,8 @@ static void texts_are_indexed_once_and_not_empty(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    const char *texts[] = {"a dog", "", "a red circle", "a dog", "\xc3\xa4, \"two\"\tcats", "  ",
-                           " \t"};
+    const char *texts[] = {"a dog", "",   "a red circle", "a dog", "\xc3\xa4, \"two\"\tcats",
+                           "  ",    " \t"};
     for (int round = 0; round < 2; round++) {
         test_ok(clip_index_update_texts(s.index, s.e, texts, 7, &s.options, &s.changes, &error),
                 &error);
@@ -469,8 +469,8 @@ static void small_rows_make_small_files(void **state)
     for (int i = 0; i < N * DIM; i++) rows[i] = (float)(i % 17) - 8;
     for (int i = 0; i < N; i++) names[i] = "a", ones[i] = 1;
     for (int p = 0; p < 3; p++) {
-        struct clip_index index = {.dim = DIM, .precision = (enum clip_index_precision)p,
-                                   .next = 1};
+        struct clip_index index = {
+            .dim = DIM, .precision = (enum clip_index_precision)p, .next = 1};
         const struct clip_index_rows all = {N, rows, names, ones, ones, ones};
         index.model_checksum = clip_string_copy("c", &error);
         test_ok(clip_index_seal(&index, test_folder(), &all, &error), &error);
@@ -549,8 +549,8 @@ static void a_segment_of_another_index_is_refused(void **state)
 
 #define START "{\"format\":\"clip.c index 2\",\"kind\":\"images\",\"precision\":\"f32\","
 #define MIDDLE "\"exact\":false,\"dim\":4,\"model\":\"m\",\"model_checksum\":\"c\",\"base\":\"/\","
-#define SEGMENT(file, rows, removed) \
-    "\"next\":2,\"segments\":[{\"file\":\"" file "\",\"rows\":" rows \
+#define SEGMENT(file, rows, removed)                                                               \
+    "\"next\":2,\"segments\":[{\"file\":\"" file "\",\"rows\":" rows                               \
     ",\"bytes\":1000,\"time\":1,\"removed\":" removed "}]}"
 
 static void lists_that_are_none_are_refused(void **state)
@@ -579,9 +579,9 @@ static void lists_that_are_none_are_refused(void **state)
     struct clip_index index;
     struct clip_error error;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        test_fails(clip_index_list_parse(&index, cases[i].text, strlen(cases[i].text), "a.index",
-                                         &error),
-                   &error, CLIP_ERR_FORMAT, cases[i].word);
+        test_fails(
+            clip_index_list_parse(&index, cases[i].text, strlen(cases[i].text), "a.index", &error),
+            &error, CLIP_ERR_FORMAT, cases[i].word);
     const char *good = START MIDDLE SEGMENT("seg_000001.h5", "3", "[[0,0],[2,2]]");
     test_ok(clip_index_list_parse(&index, good, strlen(good), "a.index", &error), &error);
     assert_int_equal(index.count, 3);

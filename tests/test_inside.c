@@ -159,8 +159,7 @@ static void padding_is_run_and_changes_nothing_before_it(void **state)
     test_ok(clip_embedder_encode(e, texts, TEXTS, end, ends, &cut, &error), &error);
     test_ok(clip_embedder_text_states(e, zeros, TEXTS, CONTEXT, CLIP_LAST, a, a_ln, &error),
             &error);
-    test_ok(clip_embedder_text_states(e, ends, TEXTS, CONTEXT, CLIP_LAST, b, b_ln, &error),
-            &error);
+    test_ok(clip_embedder_text_states(e, ends, TEXTS, CONTEXT, CLIP_LAST, b, b_ln, &error), &error);
     for (int i = 0; i < TEXTS; i++) {
         int length = 0;
         while (zeros[i * CONTEXT + length] != end) length++;

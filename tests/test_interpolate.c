@@ -55,7 +55,7 @@ static void rule_keeps_the_old_task(void **state)
 {
     (void)state;
     const double scores[][2] = {{0.1, 0.5}, {0.2, 0.52}, {0.3, 0.41}, {0.4, 0.39}, {0.35, 0.2}};
-    assert_int_equal(chosen(scores, 5, 0.8), 2);  /* 0.41 is 82 % of 0.5, 0.39 only 78 % */
+    assert_int_equal(chosen(scores, 5, 0.8), 2); /* 0.41 is 82 % of 0.5, 0.39 only 78 % */
     assert_int_equal(chosen(scores, 5, 0.75), 3);
     assert_int_equal(chosen(scores, 5, 1), 1);
     assert_int_equal(chosen(scores, 5, 0), 3);

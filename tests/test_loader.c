@@ -396,7 +396,8 @@ static void positives_against_all_pairs(void **state)
     for (int i = 0; i < N; i++) {
         captions[i] = clip_rng_below(&rng, 60);
         test_ok(clip_buffer_printf(&text, &error, "%u.png,caption %u\n", clip_rng_below(&rng, 40),
-                                   captions[i]), &error);
+                                   captions[i]),
+                &error);
     }
     struct clip_dataset *set = open_pairs(test_write(folder, "p.csv", text.data, text.size));
     struct clip_loader_options options = options_of(N);
@@ -436,8 +437,9 @@ static void too_many_bad(void **state)
         clip_loader_free(loader);
         options.max_bad_fraction = 0.2;
         loader = create(set, &options);
-        next_fails(loader, CLIP_ERR_DATA, "5 of the data's 20 samples are bad so far, more than "
-                                          "max_bad_fraction = 0.2 allows");
+        next_fails(loader, CLIP_ERR_DATA,
+                   "5 of the data's 20 samples are bad so far, more than "
+                   "max_bad_fraction = 0.2 allows");
         next_fails(loader, CLIP_ERR_DATA, "pairs.csv:");
         clip_loader_free(loader);
     }

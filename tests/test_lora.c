@@ -198,8 +198,8 @@ static void targets_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_equal_pytorch),    cmocka_unit_test(merged_is_the_same),
-        cmocka_unit_test(bf16_is_near),           cmocka_unit_test(frozen_takes_no_memory),
+        cmocka_unit_test(steps_equal_pytorch), cmocka_unit_test(merged_is_the_same),
+        cmocka_unit_test(bf16_is_near),        cmocka_unit_test(frozen_takes_no_memory),
         cmocka_unit_test(targets_are_read),
     };
     return cmocka_run_group_tests_name("lora", tests, NULL, NULL);

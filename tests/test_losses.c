@@ -149,8 +149,12 @@ static void test_negatives_file(void **state)
     static const struct tolerance allowed = {1e-5, 1e-7};
     struct clip_bundle f = fixture_read("tests/reference", "losses/hard_negatives.safetensors");
     for (int form = 0; form < 3; form++) {
-        struct loss l = {fixture_leaf(&f, "image"),      fixture_leaf(&f, "text"),
-                         fixture_leaf(&f, "logit_scale"), {0}, {0}, 0};
+        struct loss l = {fixture_leaf(&f, "image"),
+                         fixture_leaf(&f, "text"),
+                         fixture_leaf(&f, "logit_scale"),
+                         {0},
+                         {0},
+                         0};
         if (form == 1) l.ids = *fixture_tensor(&f, "ids");
         if (form == 2) l.bias = fixture_leaf(&f, "logit_bias");
         compare_loss(&f, (const char *[]){"clip", "multi", "siglip"}[form], &l, form == 2,

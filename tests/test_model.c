@@ -317,13 +317,10 @@ static void gradients_of_a_whole_model(void **state)
                                        "positional_embedding",
                                        "token_embedding.weight",
                                        "text_projection"};
-    static const char *const siglip[] = {"visual.conv1.bias",
-                                         "visual.positional_embedding",
-                                         "visual.attn_pool.q.weight",
-                                         "visual.attn_pool.probe",
-                                         "visual.attn_pool.kv.weight",
-                                         "visual.attn_pool.mlp.fc1.weight",
-                                         "text_projection.bias"};
+    static const char *const siglip[] = {
+        "visual.conv1.bias",      "visual.positional_embedding", "visual.attn_pool.q.weight",
+        "visual.attn_pool.probe", "visual.attn_pool.kv.weight",  "visual.attn_pool.mlp.fc1.weight",
+        "text_projection.bias"};
     int32_t kept[20];
     for (int i = 0; i < 20; i++) kept[i] = i % 4 * 2 + i / 4 % 2;
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, kept, 2, (const int64_t[]){5, 4});
@@ -618,10 +615,10 @@ static void flops_are_counted(void **state)
     test_ok(clip_model_preset(&c, "vit-b-32", &error), &error);
     c.vision_layers = c.text_layers = 1;
     double rows = 2 * 50.0, w = 768, tokens = 20, t = 512;
-    double macs =
-        2 * 49.0 * 3 * 32 * 32 * w + rows * w * w * 12 + 2 * 2 * 50.0 * 50 * w; /* vision */
-    macs += tokens * t * t * 12 + 2 * (2 * 10.0 * 11 / 2) * t;                  /* text, causal */
-    macs += 2 * 512 * (w + t) + 2 * 2 * 512; /* projections, logits */
+    double macs = 2 * 49.0 * 3 * 32 * 32 * w + rows * w * w * 12 +
+                  2 * 2 * 50.0 * 50 * w;                       /* vision */
+    macs += tokens * t * t * 12 + 2 * (2 * 10.0 * 11 / 2) * t; /* text, causal */
+    macs += 2 * 512 * (w + t) + 2 * 2 * 512;                   /* projections, logits */
     test_close_f64("forward", clip_model_flops(&c, 2, 20, false), 2 * macs, 0.01, 0);
     test_close_f64("with backward", clip_model_flops(&c, 2, 20, true), 6 * macs, 0.01, 0);
 }

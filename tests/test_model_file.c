@@ -14,9 +14,19 @@
 static struct clip_model_config tiny_config(void)
 {
     struct clip_model_config c = {
-        .embed_dim = 8, .image_size = 16, .patch_size = 8, .vision_width = 64, .vision_layers = 2,
-        .vision_heads = 1, .vision_mlp_ratio = 1.3, .context_length = 9, .vocab_size = 520,
-        .text_width = 64, .text_layers = 1, .text_heads = 1, .text_mlp_ratio = 2,
+        .embed_dim = 8,
+        .image_size = 16,
+        .patch_size = 8,
+        .vision_width = 64,
+        .vision_layers = 2,
+        .vision_heads = 1,
+        .vision_mlp_ratio = 1.3,
+        .context_length = 9,
+        .vocab_size = 520,
+        .text_width = 64,
+        .text_layers = 1,
+        .text_heads = 1,
+        .text_mlp_ratio = 2,
         .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
         .image_std = {0.26862954f, 0.26130258f, 0.27577711f},
     };
@@ -118,11 +128,11 @@ static void takes_open_clips_defaults(void **state)
 }
 
 /* A SigLIP as open_clip describes it; `text` begins with a comma: the rest of the text tower. */
-#define SIGLIP(timm, pool, text) \
-    "{\"embed_dim\":768,\"init_logit_bias\":-10,\"custom_text\":true,\"vision_cfg\":{" \
-    "\"image_size\":224,\"timm_model_name\":\"" timm "\",\"timm_model_pretrained\":false," \
-    "\"timm_pool\":\"" pool "\",\"timm_proj\":\"none\"},\"text_cfg\":{\"context_length\":64," \
-    "\"vocab_size\":32000,\"hf_tokenizer_name\":\"a\",\"width\":768,\"heads\":12,\"layers\":12," \
+#define SIGLIP(timm, pool, text)                                                                   \
+    "{\"embed_dim\":768,\"init_logit_bias\":-10,\"custom_text\":true,\"vision_cfg\":{"             \
+    "\"image_size\":224,\"timm_model_name\":\"" timm "\",\"timm_model_pretrained\":false,"         \
+    "\"timm_pool\":\"" pool "\",\"timm_proj\":\"none\"},\"text_cfg\":{\"context_length\":64,"      \
+    "\"vocab_size\":32000,\"hf_tokenizer_name\":\"a\",\"width\":768,\"heads\":12,\"layers\":12,"   \
     "\"no_causal_mask\":true,\"proj_bias\":true" text "}}"
 #define CANONICALIZE ",\"tokenizer_kwargs\":{\"clean\":\"canonicalize\"}"
 #define LAST ",\"pool_type\":\"last\""
@@ -183,9 +193,11 @@ static void refuses_descriptions(void **state)
         {SIGLIP("vit_base_patch32_siglip_256", "map", LAST EPS), "the vision tower alone"},
         {SIGLIP("vit_base_patch16_siglip_224", "map", EPS), "pool_type"},
         {SIGLIP("vit_base_patch16_siglip_224", "map",
-                LAST EPS ",\"tokenizer_kwargs\":{\"strip_sep_token\":true}"), "strip_sep_token"},
+                LAST EPS ",\"tokenizer_kwargs\":{\"strip_sep_token\":true}"),
+         "strip_sep_token"},
         {SIGLIP("vit_base_patch16_siglip_224", "map",
-                LAST EPS ",\"act_kwargs\":{\"approximate\":1}"), "approximate"},
+                LAST EPS ",\"act_kwargs\":{\"approximate\":1}"),
+         "approximate"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"no_causal_mask\":true}}}",
          "no_causal_mask"},
         {"{\"model_cfg\":{\"embed_dim\":8,\"text_cfg\":{\"proj_bias\":true}}}", "proj_bias"},
@@ -386,15 +398,15 @@ static void names_every_wrong_weight(void **state)
     }
     struct clip_weight_source from = {&bundle, CLIP_LAYOUT_OPEN_CLIP, ""};
     struct clip_arena arena = {0};
-    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error),
-               &error, CLIP_ERR_DATA, "a.h5 does not fit the model");
+    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error), &error,
+               CLIP_ERR_DATA, "a.h5 does not fit the model");
     assert_non_null(strstr(error.message, "\"visual.proj\" has shape [64, 7] where [64, 8]"));
     assert_non_null(strstr(error.message, "\"logit_scale\" is of type I32"));
     assert_non_null(strstr(error.message, "\"ln_final.bias\" is missing"));
     assert_non_null(strstr(error.message, "\"ln_final.offset\" has no place"));
     from.bundle = &none;
-    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error),
-               &error, CLIP_ERR_DATA, "more"); /* too many to name them all */
+    test_fails(clip_model_file_load(model, &from, CLIP_TOWERS_BOTH, "a.h5", &arena, &error), &error,
+               CLIP_ERR_DATA, "more"); /* too many to name them all */
     clip_arena_release(&arena);
     assert_true(strlen(error.message) < 1000);
     clip_bundle_release(&bundle);

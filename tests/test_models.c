@@ -49,9 +49,9 @@ static void gives(const char *model, const char *inputs, const struct clip_bundl
         const struct clip_tensor *have = clip_bundle_find(&got.bundle, names[i]);
         assert_non_null(have);
         assert_int_equal(clip_tensor_count(have), clip_tensor_count(want));
-        double allowed = i < 2 ? EMBEDS
-                       : i < 4 ? EMBEDS * (1 + largest(want))
-                               : EMBEDS * (1 + clip_embedder_logit_scale(e));
+        double allowed = i < 2   ? EMBEDS
+                         : i < 4 ? EMBEDS * (1 + largest(want))
+                                 : EMBEDS * (1 + clip_embedder_logit_scale(e));
         test_close(what, have->data, want->data, clip_tensor_count(want), 0, allowed);
         compared++;
     }
@@ -70,8 +70,13 @@ static const char *joined(const char *folder, const char *name)
 static void check_folder(const char *folder)
 {
     static const char *const files[] = {
-        "model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
-        "pytorch_model.bin", "epoch_1.pt", "model.pt", NULL,
+        "model.safetensors",
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.bin",
+        "pytorch_model.bin",
+        "epoch_1.pt",
+        "model.pt",
+        NULL,
     };
     const char *inputs = joined(folder, "expected.safetensors");
     struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
@@ -88,7 +93,7 @@ static void reference_models_give_their_embeddings(void **state)
 {
     (void)state;
     static const char *const folders[] = {
-        "hf_tiny", "openclip_tiny", "openclip_quickgelu_tiny", "openai_jit_tiny",
+        "hf_tiny",     "openclip_tiny",        "openclip_quickgelu_tiny", "openai_jit_tiny",
         "siglip_tiny", "siglip_openclip_tiny", "custom_text_tiny",
     };
     int count = 0;
@@ -119,8 +124,8 @@ static void half_precision_models_give_theirs(void **state)
         const char *inputs = test_root_file(r, "hf_tiny/expected.safetensors");
         for (size_t k = 0; inputs && k < sizeof cases / sizeof *cases; k++) {
             if (!test_root_file(r, cases[k].model)) continue;
-            struct clip_bundle expected = fixture_read(test_root(r),
-                                                       "hf_tiny/expected_half.safetensors");
+            struct clip_bundle expected =
+                fixture_read(test_root(r), "hf_tiny/expected_half.safetensors");
             gives(test_root_file(r, cases[k].model), inputs, &expected, cases[k].prefix);
             clip_bundle_release(&expected);
             count++;
@@ -191,9 +196,9 @@ static const char *config_of(const struct clip_model_config *c)
              "\"patch_size\": %d, \"hidden_act\": \"gelu\"}}",
              (int)c->embed_dim, (int)c->text_width, (int)c->text_layers, (int)c->text_heads,
              (int)((double)c->text_width * c->text_mlp_ratio), (int)c->context_length,
-             (int)c->vocab_size, (int)c->vision_width, (int)c->vision_layers,
-             (int)c->vision_heads, (int)((double)c->vision_width * c->vision_mlp_ratio),
-             (int)c->image_size, (int)c->patch_size);
+             (int)c->vocab_size, (int)c->vision_width, (int)c->vision_layers, (int)c->vision_heads,
+             (int)((double)c->vision_width * c->vision_mlp_ratio), (int)c->image_size,
+             (int)c->patch_size);
     return text;
 }
 
@@ -346,7 +351,8 @@ static void refuses_other_configs(void **state)
         {"{\"model_type\": \"clip\", \"text_config\": {\"hidden_size\": 128}}",
          "says embed_dim 512"},
         {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_size\": "
-         "9223372036854775807}}", "vision_width"},
+         "9223372036854775807}}",
+         "vision_width"},
         {"{\"model_type\": \"clip\", ", "JSON"},
     };
     struct clip_error error;
@@ -372,9 +378,11 @@ static void preprocessing_follows_its_file(void **state)
         const char *json, *word; /* NULL: fine */
     } cases[] = {
         {"{\"size\": {\"shortest_edge\": 32}, \"crop_size\": {\"height\": 32, \"width\": 32}, "
-         "\"resample\": 3}", NULL},
+         "\"resample\": 3}",
+         NULL},
         {"{\"size\": 32, \"crop_size\": 32, \"resample\": 2, \"image_mean\": [0.5, 0.5, 0.5], "
-         "\"image_std\": [0.25, 0.5, 0.5]}", NULL},
+         "\"image_std\": [0.25, 0.5, 0.5]}",
+         NULL},
         {"{\"size\": {\"height\": 32, \"width\": 32}, \"do_normalize\": false}", NULL},
         {"{\"size\": 36, \"crop_size\": 32}", NULL},
         {"{\"resample\": 0}", "resample"},
@@ -451,9 +459,11 @@ static void opens_tokenizers_beside(void **state)
         struct clip_ids a = {0}, b = {0};
         const char *text = "two Green squares in the snow's 42!";
         test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
-                                      &a, NULL, &error), &error);
+                                      &a, NULL, &error),
+                &error);
         test_ok(clip_tokenizer_encode(back->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
-                                      &b, NULL, &error), &error);
+                                      &b, NULL, &error),
+                &error);
         assert_int_equal(a.count, b.count);
         test_same_i32("ids", b.ids, a.ids, a.count);
         assert_int_equal(clip_tokenizer_id(back->tokenizer, "<|endoftext|>"), end);
@@ -518,7 +528,8 @@ static const char *write_shards(const struct clip_model_file *file, const char *
         const struct clip_bundle_tensor *entry = &t.bundle.tensors[i];
         int listed = (int)(i % 2), in = moved && strcmp(moved, entry->name) == 0 ? !listed : listed;
         test_ok(clip_buffer_printf(&index, &error, "%s\"%s\": \"part-%d.safetensors\"",
-                                   i ? ", " : "", entry->name, listed), &error);
+                                   i ? ", " : "", entry->name, listed),
+                &error);
         if (left_out && strcmp(left_out, entry->name) == 0) continue;
         test_ok(clip_bundle_add(&parts[in], entry->name, &entry->tensor, &error), &error);
     }

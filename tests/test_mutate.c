@@ -63,9 +63,25 @@ static void watch_memory(void)
 static uint64_t a_lie(struct clip_rng *rng)
 {
     static const uint64_t lies[] = {
-        0, 1, 2, 7, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0xffffffff, 0x100000000,
-        0x7fffffffffffffff, 0xffffffffffffffff, 0x8000000000000000, 0x3fffffffffffffff,
-        0xfffffffffffffff8, 0x10000, 0x1000000, 0x40000000,
+        0,
+        1,
+        2,
+        7,
+        0x7f,
+        0xff,
+        0x7fff,
+        0xffff,
+        0x7fffffff,
+        0xffffffff,
+        0x100000000,
+        0x7fffffffffffffff,
+        0xffffffffffffffff,
+        0x8000000000000000,
+        0x3fffffffffffffff,
+        0xfffffffffffffff8,
+        0x10000,
+        0x1000000,
+        0x40000000,
     };
     uint32_t k = clip_rng_below(rng, 2 * (uint32_t)(sizeof lies / sizeof *lies));
     return k < sizeof lies / sizeof *lies ? lies[k] : clip_rng_u32(rng) >> clip_rng_below(rng, 32);
@@ -98,8 +114,21 @@ static void replace(struct clip_buffer *b, size_t at, size_t old, const char *ne
 static void lie_in_text(struct clip_buffer *b, struct clip_rng *rng)
 {
     static const char *const numbers[] = {
-        "0", "-1", "1", "65536", "4294967295", "9223372036854775807", "18446744073709551616",
-        "1e300", "0.5", "null", "true", "\"x\"", "[]", "{}", "[[[[[[[[[[]]]]]]]]]]",
+        "0",
+        "-1",
+        "1",
+        "65536",
+        "4294967295",
+        "9223372036854775807",
+        "18446744073709551616",
+        "1e300",
+        "0.5",
+        "null",
+        "true",
+        "\"x\"",
+        "[]",
+        "{}",
+        "[[[[[[[[[[]]]]]]]]]]",
     };
     size_t at = a_place(rng, b->size), n = 0;
     while (at < b->size && (b->data[at] < '0' || b->data[at] > '9')) at++;
@@ -154,11 +183,11 @@ static void damage(struct clip_buffer *b, uint32_t format, uint64_t i)
 struct format {
     const char *name; /* of the format, in what is printed */
     const char *folder;
-    const char *file;   /* that is damaged */
-    const char *model;  /* that is opened then; NULL: the file */
+    const char *file;  /* that is damaged */
+    const char *model; /* that is opened then; NULL: the file */
     clip_status (*open)(const char *path, struct clip_error *error);
     struct clip_buffer whole;
-    size_t bytes;       /* of all files that are read, about */
+    size_t bytes; /* of all files that are read, about */
 };
 
 static void touch(const void *data, size_t n)
@@ -367,7 +396,6 @@ static const char *exported(const char *format, const char *name)
     return folder;
 }
 
-
 static size_t size_of(const char *folder, const char *name)
 {
     struct clip_error error;
@@ -413,8 +441,8 @@ static void folders_of(const char *format, const char *weights, const char *cons
 {
     const char *folder = exported(format, "model");
     const char *model = test_path(folder, "model");
-    size_t bytes = size_of(model, weights) + size_of(model, "tokenizer.json")
-                 + size_of(model, "vocab.json");
+    size_t bytes = size_of(model, weights) + size_of(model, "tokenizer.json") +
+                   size_of(model, "vocab.json");
     if (without != NULL) remove(test_path(model, without));
     for (int i = 0; files[i] != NULL; i++) {
         const char *name = test_path(format, files[i]);
@@ -426,8 +454,8 @@ static void huggingface_folders(void **state)
 {
     (void)state;
     static const char *const files[] = {
-        "config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-        "model.safetensors", NULL,
+        "config.json",           "preprocessor_config.json", "tokenizer.json",
+        "tokenizer_config.json", "model.safetensors",        NULL,
     };
     static const char *const others[] = {"vocab.json", "merges.txt", NULL};
     folders_of("huggingface", "model.safetensors", files, NULL);
@@ -463,7 +491,8 @@ static void shard(const char *model)
         const struct clip_bundle_tensor *t = &whole.tensors[i];
         test_ok(clip_bundle_add(&parts[i % 2], t->name, &t->tensor, &error), &error);
         test_ok(clip_buffer_printf(&index, &error, "%s\"%s\": \"%d.safetensors\"",
-                                   i > 0 ? ", " : "", t->name, (int)(i % 2)), &error);
+                                   i > 0 ? ", " : "", t->name, (int)(i % 2)),
+                &error);
     }
     test_ok(clip_buffer_printf(&index, &error, "}}"), &error);
     test_write(model, "model.safetensors.index.json", index.data, index.size);
@@ -485,8 +514,7 @@ static void shards(void **state)
     shard(model);
     mutate((struct format){"shards/index", model, "model.safetensors.index.json", ".", open_model,
                            .bytes = bytes});
-    mutate((struct format){"shards/part", model, "1.safetensors", ".", open_model,
-                           .bytes = bytes});
+    mutate((struct format){"shards/part", model, "1.safetensors", ".", open_model, .bytes = bytes});
 }
 
 /* A SigLIP of open_clip's, with its tokenizer, and of transformers', as we write it. */
@@ -586,8 +614,8 @@ static void pictures(void **state)
         test_ok(clip_file_read(test_path(source, names.names[i]), 1 << 24, &b, &error), &error);
         test_write(folder, names.names[i], b.data, b.size);
         clip_buffer_release(&b);
-        mutate((struct format){names.names[i], folder, names.names[i],
-                               .open = open_picture, .bytes = 3 * PIXELS_MAX / FACTOR * 2});
+        mutate((struct format){names.names[i], folder, names.names[i], .open = open_picture,
+                               .bytes = 3 * PIXELS_MAX / FACTOR * 2});
     }
     clip_names_release(&names);
 }
@@ -595,11 +623,11 @@ static void pictures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(native_files),        cmocka_unit_test(safetensors_files),
-        cmocka_unit_test(gguf_files),          cmocka_unit_test(huggingface_folders),
-        cmocka_unit_test(open_clip_folders),   cmocka_unit_test(torch_files),
-        cmocka_unit_test(siglip_folders),      cmocka_unit_test(shards),
-        cmocka_unit_test(tokenizer_files),     cmocka_unit_test(pictures),
+        cmocka_unit_test(native_files),      cmocka_unit_test(safetensors_files),
+        cmocka_unit_test(gguf_files),        cmocka_unit_test(huggingface_folders),
+        cmocka_unit_test(open_clip_folders), cmocka_unit_test(torch_files),
+        cmocka_unit_test(siglip_folders),    cmocka_unit_test(shards),
+        cmocka_unit_test(tokenizer_files),   cmocka_unit_test(pictures),
     };
     setenv("CLIP_BPE", "", 1);
     if (__sanitizer_set_death_callback != NULL)

@@ -16,7 +16,7 @@
 #include "tests/gradcheck.h"
 
 /* A shape as two arguments: how many dimensions, and which. */
-#define SHAPE(...) \
+#define SHAPE(...)                                                                                 \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), ((const int64_t[]){__VA_ARGS__})
 
 /* What a build function gets beside its leaves. */
@@ -42,11 +42,11 @@ static void gradcheck_op(const char *op, gradcheck_fn build, const struct with *
 }
 
 /* Tensors as two arguments: how many, and an array of them. */
-#define LEAVES(...) \
-    (int)(sizeof((struct clip_tensor[]){__VA_ARGS__}) / sizeof(struct clip_tensor)), \
-        (struct clip_tensor[]) \
-    { \
-        __VA_ARGS__ \
+#define LEAVES(...)                                                                                \
+    (int)(sizeof((struct clip_tensor[]){__VA_ARGS__}) / sizeof(struct clip_tensor)),               \
+        (struct clip_tensor[])                                                                     \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
     }
 #define NORMAL(scale, stream, ...) gradcheck_tensor(SHAPE(__VA_ARGS__), scale, stream)
 
@@ -138,8 +138,8 @@ static void check_mlp(int64_t r, int64_t d, int64_t f, int64_t n, struct mlp_wit
     struct with more = {.more = &with};
     float s = 1.0f / sqrtf((float)d), s2 = 1.0f / sqrtf((float)f);
     struct clip_tensor leaves[] = {
-        NORMAL(1, 1, r, d), NORMAL(s, 2, f, d), NORMAL(1, 3, f),
-        NORMAL(s2, 4, n, f), NORMAL(1, 5, n),  NORMAL(1, 6, r, n),
+        NORMAL(1, 1, r, d),  NORMAL(s, 2, f, d), NORMAL(1, 3, f),
+        NORMAL(s2, 4, n, f), NORMAL(1, 5, n),    NORMAL(1, 6, r, n),
     };
     gradcheck_op("mlp", mlp, &more, with.residual ? 6 : 5, leaves, 0);
     if (!with.residual) gradcheck_tensor_free(&leaves[5]);
@@ -394,8 +394,8 @@ static struct clip_tensor *lora(struct clip_tape *t, struct clip_tensor *const *
                                 const void *context)
 {
     const struct with *w = context;
-    return clip_lora(t, l[0], l[1], l[2], w->causal ? l[3] : NULL, w->factor,
-                     (int)(w->number / 10), (unsigned)(w->number % 10));
+    return clip_lora(t, l[0], l[1], l[2], w->causal ? l[3] : NULL, w->factor, (int)(w->number / 10),
+                     (unsigned)(w->number % 10));
 }
 
 static void test_lora(void **state)
@@ -405,13 +405,15 @@ static void test_lora(void **state)
     gradcheck_op("lora", lora, &with,
                  LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 3, 9), NORMAL(1, 3, 11, 3)), 0);
     with.causal = true; /* with a residual */
-    gradcheck_op("lora", lora, &with,
-                 LEAVES(NORMAL(1, 1, 35, 9), NORMAL(1, 2, 2, 9), NORMAL(1, 3, 11, 2),
-                        NORMAL(1, 4, 35, 11)), 0);
+    gradcheck_op(
+        "lora", lora, &with,
+        LEAVES(NORMAL(1, 1, 35, 9), NORMAL(1, 2, 2, 9), NORMAL(1, 3, 11, 2), NORMAL(1, 4, 35, 11)),
+        0);
     with.number = 35; /* parts 0 and 2 of 3 */
-    gradcheck_op("lora", lora, &with,
-                 LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 6, 9), NORMAL(1, 3, 10, 3),
-                        NORMAL(1, 4, 7, 15)), 0);
+    gradcheck_op(
+        "lora", lora, &with,
+        LEAVES(NORMAL(1, 1, 7, 9), NORMAL(1, 2, 6, 9), NORMAL(1, 3, 10, 3), NORMAL(1, 4, 7, 15)),
+        0);
     with.causal = false;
     with.number = 32; /* part 1 of 3 */
     gradcheck_op("lora", lora, &with,
@@ -571,24 +573,15 @@ static void test_every_op_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_linear_residual_of_itself),
-        cmocka_unit_test(test_mlp),
-        cmocka_unit_test(test_mlp_residual_of_itself),
-        cmocka_unit_test(test_project),
-        cmocka_unit_test(test_rows_by_number),
-        cmocka_unit_test(test_layernorm),
-        cmocka_unit_test(test_l2norm),
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_attention_pool),
-        cmocka_unit_test(test_patch_embed),
-        cmocka_unit_test(test_prepend_class),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_distill),
-        cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_every_op_is_checked),
+        cmocka_unit_test(test_linear),        cmocka_unit_test(test_linear_residual_of_itself),
+        cmocka_unit_test(test_mlp),           cmocka_unit_test(test_mlp_residual_of_itself),
+        cmocka_unit_test(test_project),       cmocka_unit_test(test_rows_by_number),
+        cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_l2norm),
+        cmocka_unit_test(test_elementwise),   cmocka_unit_test(test_attention_pool),
+        cmocka_unit_test(test_patch_embed),   cmocka_unit_test(test_prepend_class),
+        cmocka_unit_test(test_attention),     cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_losses),        cmocka_unit_test(test_distill),
+        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_every_op_is_checked),
     };
     return cmocka_run_group_tests_name("ops_gradients", tests, NULL, NULL);
 }

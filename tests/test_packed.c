@@ -48,8 +48,8 @@ static const char *write_pairs(void)
 static const char *pack(const char *data, const struct clip_dataset_options *options,
                         int64_t image_size, struct clip_pack_counts *counts)
 {
-    struct clip_pack_options how = {.image_size = image_size, .images_only = options->images_only,
-                                    .quiet = true};
+    struct clip_pack_options how = {
+        .image_size = image_size, .images_only = options->images_only, .quiet = true};
     struct clip_dataset *set = test_open_set(data, options);
     struct clip_error error;
     const char *path = test_path(test_folder(), "packed.h5");
@@ -100,8 +100,13 @@ static struct clip_buffer batches_of(const char *data, const struct clip_dataset
 {
     static const char merges[] = "#version: 0.2\nq q\n";
     struct clip_loader_options how = {
-        .batch_size = 4, .context_length = 30, .seed = 5, .shuffle = augment, .augment = augment,
-        .workers = 1, .quiet = true,
+        .batch_size = 4,
+        .context_length = 30,
+        .seed = 5,
+        .shuffle = augment,
+        .augment = augment,
+        .workers = 1,
+        .quiet = true,
         .preprocess = {.image_size = SIDE, .std = {1, 1, 1}},
         .augmentation = {.scale_min = 0.4, .flip = true},
     };
@@ -116,8 +121,9 @@ static struct clip_buffer batches_of(const char *data, const struct clip_dataset
         struct clip_batch batch;
         test_ok(clip_loader_next(loader, &batch, NULL, &error), &error);
         size_t n = (size_t)batch.count;
-        test_ok(clip_buffer_append(&bytes, batch.pixels, n * 3 * SIDE * SIDE * sizeof(float),
-                                   &error), &error);
+        test_ok(
+            clip_buffer_append(&bytes, batch.pixels, n * 3 * SIDE * SIDE * sizeof(float), &error),
+            &error);
         test_ok(clip_buffer_append(&bytes, batch.tokens,
                                    (size_t)batch.offsets[n] * sizeof *batch.tokens, &error),
                 &error);

@@ -69,8 +69,10 @@ static void write_data(const char *folder)
         snprintf(line, sizeof line, "%s\t%.*s\n", name, (int)n, at);
         at += n + 1;
         test_ok(clip_buffer_append(&csv, line, strlen(line), &error), &error);
-        if (i == 4) test_write_text(folder, name, "no picture");
-        else small_picture(folder, name, 20, 24, (uint64_t)i);
+        if (i == 4)
+            test_write_text(folder, name, "no picture");
+        else
+            small_picture(folder, name, 20, 24, (uint64_t)i);
     }
     test_write(folder, "pairs.csv", csv.data, csv.size);
     test_write_text(folder, "texts.txt", sentences);
@@ -87,14 +89,16 @@ static void set(struct clip_config *config, const char *format, const char *valu
 
 static void configure(struct clip_config *config, const char *folder, const char *steps)
 {
-    static const char *const keys[] = {
-        "model.embed_dim=8",         "model.image_size=16",    "model.patch_size=8",
-        "model.vision_width=8",      "model.vision_layers=1",  "model.vision_heads=2",
-        "model.context_length=16",   "model.vocab_size=540",   "model.text_width=8",
-        "model.text_layers=1",       "model.text_heads=2",     "train.batch_size=2",
-        "train.val_every=2",         "train.save_every=2",     "train.log_every=1",
-        "data.max_bad_fraction=0.5", "data.csv_separator=tab", "train.tensorboard=true",
-        "optim.warmup=1"};
+    static const char *const keys[] = {"model.embed_dim=8",       "model.image_size=16",
+                                       "model.patch_size=8",      "model.vision_width=8",
+                                       "model.vision_layers=1",   "model.vision_heads=2",
+                                       "model.context_length=16", "model.vocab_size=540",
+                                       "model.text_width=8",      "model.text_layers=1",
+                                       "model.text_heads=2",      "train.batch_size=2",
+                                       "train.val_every=2",       "train.save_every=2",
+                                       "train.log_every=1",       "data.max_bad_fraction=0.5",
+                                       "data.csv_separator=tab",  "train.tensorboard=true",
+                                       "optim.warmup=1"};
     struct clip_error error;
     test_ok(clip_config_init(config, &error), &error);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) set(config, "%s", keys[i]);
@@ -122,8 +126,8 @@ static char *page_of(const char *path)
     test_ok(clip_file_read(path, 1 << 24, &page, &error), &error);
     markup_check(clip_path_name(path), page.data);
     /* in one file: nothing is fetched, nothing runs */
-    const char *const never[] = {"<script", "http://", "https://", "javascript:", "@import",
-                                 "src=\"/", "href=", "onload"};
+    const char *const never[] = {
+        "<script", "http://", "https://", "javascript:", "@import", "src=\"/", "href=", "onload"};
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
         assert_null(strstr(page.data, never[i]));
     return page.data;
@@ -148,11 +152,19 @@ static void a_run_writes_a_page_and_goes_on_with_it(void **state)
     write_tokenizer(folder);
     train(folder, "4", false);
     char *page = page_of(test_path(folder, "run/report.html"));
-    static const char *const parts[] = {
-        "4 of 4", "finished", ">retrieval of pictures by caption<", ">learning rate<",
-        "logit scale", "pairs a second", "validation pairs", "data:image/png;base64,iVBOR",
-        "&lt;b&gt;bold&lt;/b&gt; &amp; &quot;big&quot;", "samples skipped", "4.png",
-        "[optim]", "max_bad_fraction"};
+    static const char *const parts[] = {"4 of 4",
+                                        "finished",
+                                        ">retrieval of pictures by caption<",
+                                        ">learning rate<",
+                                        "logit scale",
+                                        "pairs a second",
+                                        "validation pairs",
+                                        "data:image/png;base64,iVBOR",
+                                        "&lt;b&gt;bold&lt;/b&gt; &amp; &quot;big&quot;",
+                                        "samples skipped",
+                                        "4.png",
+                                        "[optim]",
+                                        "max_bad_fraction"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (strstr(page, parts[i]) == NULL) test_fail("report.html without %s", parts[i]);
     assert_null(strstr(page, "<b>"));

@@ -72,9 +72,9 @@ static void reads_types_shapes_and_texts(void **state)
     clip_buffer_release(&file);
 }
 
-#define T(name, dtype, shape, begin, end) \
-    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" \
-    #begin "," #end "]}"
+#define T(name, dtype, shape, begin, end)                                                          \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end \
+    "]}"
 
 static void refuses_malformed_headers(void **state)
 {
@@ -146,9 +146,10 @@ static void refuses_wrong_sizes(void **state)
 static void survives_cuts_and_flips(void **state)
 {
     (void)state;
-    struct clip_buffer file = make_file("{" T("a", "F32", "[2]", 0, 8) ","
-                                        T("b", "U8", "[3]", 8, 11)
-                                        ",\"__metadata__\":{\"k\":\"v\"}}", 11);
+    struct clip_buffer file =
+        make_file("{" T("a", "F32", "[2]", 0, 8) "," T("b", "U8", "[3]", 8,
+                                                       11) ",\"__metadata__\":{\"k\":\"v\"}}",
+                  11);
     struct clip_error error;
     for (size_t n = 0; n < file.size; n++) {
         char *copy = malloc(n ? n : 1); /* its end is the memory's end, for the sanitizers */
@@ -177,8 +178,11 @@ static void reads_many_tensors(void **state)
     struct clip_buffer header = {0};
     struct clip_error error;
     for (int i = 0; i < 20000; i++) {
-        test_ok(clip_buffer_printf(&header, &error, "%s\"%d\":{\"dtype\":\"U8\",\"shape\":[0],"
-                                   "\"data_offsets\":[0,0]}", i ? "," : "{", i), &error);
+        test_ok(clip_buffer_printf(&header, &error,
+                                   "%s\"%d\":{\"dtype\":\"U8\",\"shape\":[0],"
+                                   "\"data_offsets\":[0,0]}",
+                                   i ? "," : "{", i),
+                &error);
     }
     test_ok(clip_buffer_append(&header, "}", 1, &error), &error);
     struct clip_buffer file = make_file(header.data, 0);

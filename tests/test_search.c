@@ -8,14 +8,13 @@
 #include "checkpoints/convert.h"
 #include "core/rng.h"
 #include "core/threads.h"
-#include "search/search.h"
 #include "kernels/kernels.h"
+#include "search/search.h"
 
 /* An index in memory: n random unit rows named "0", "1", ... in segments of 700; `levels` > 0 makes
  * the numbers coarse, so that scores tie. *kept (or NULL): the rows, to free(). */
 static struct clip_index random_index(int64_t n, int64_t dim, int levels, uint64_t seed,
-                                      enum clip_index_precision precision, bool exact,
-                                      float **kept)
+                                      enum clip_index_precision precision, bool exact, float **kept)
 {
     enum { SEGMENT = 700 };
     struct clip_error error;
@@ -40,8 +39,10 @@ static struct clip_index random_index(int64_t n, int64_t dim, int levels, uint64
     assert_int_equal(index.count, n);
     free(names);
     free(text);
-    if (kept != NULL) *kept = rows;
-    else free(rows);
+    if (kept != NULL)
+        *kept = rows;
+    else
+        free(rows);
     return index;
 }
 
@@ -237,8 +238,10 @@ static double recall_at_10(enum clip_index_precision precision, bool exact)
             for (int j = 0; j < 10; j++) {
                 if (a[i].number != b[j].number) continue;
                 same++;
-                if (exact) test_same_f32("score", &b[j].score, &a[i].score, 1);
-                else test_close_f64("score", (double)b[j].score, (double)a[i].score, 0, 4e-3);
+                if (exact)
+                    test_same_f32("score", &b[j].score, &a[i].score, 1);
+                else
+                    test_close_f64("score", (double)b[j].score, (double)a[i].score, 0, 4e-3);
             }
     }
     clip_index_release(&full);
@@ -326,9 +329,9 @@ static void weights_stand_behind_two_colons(void **state)
         const char *given, *word;
         double weight;
     } cases[] = {
-        {"snow", "snow", 1},         {"snow::0.5", "snow", 0.5},     {"a::b", "a::b", 1},
-        {"a::b::-2", "a::b", -2},    {"snow::", "snow::", 1},        {"snow::1x", "snow::1x", 1},
-        {"snow::nan", "snow::nan", 1}, {"x::1e9", "x::1e9", 1},      {"::3", "", 3},
+        {"snow", "snow", 1},           {"snow::0.5", "snow", 0.5}, {"a::b", "a::b", 1},
+        {"a::b::-2", "a::b", -2},      {"snow::", "snow::", 1},    {"snow::1x", "snow::1x", 1},
+        {"snow::nan", "snow::nan", 1}, {"x::1e9", "x::1e9", 1},    {"::3", "", 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct clip_error error;

@@ -48,9 +48,9 @@ static void open_scene(struct scene *s)
     test_ok(clip_model_file_sum(s->file, &error), &error);
     test_ok(clip_embedder_create(&s->e, s->file, NULL, &error), &error);
     for (int round = 0; round < 2; round++) {
-        test_ok(clip_index_update_pictures(s->path, s->e, &s->folder, 1, &options, &changes,
-                                           &error),
-                &error);
+        test_ok(
+            clip_index_update_pictures(s->path, s->e, &s->folder, 1, &options, &changes, &error),
+            &error);
         unlink(test_path(s->folder, "03.png"));
     }
     assert_int_equal(changes.count, PICTURES - 1);
@@ -145,8 +145,11 @@ static struct reply request(const struct scene *s, const char *method, const cha
 {
     struct clip_buffer out = {0};
     struct clip_error error;
-    test_ok(clip_buffer_printf(&out, &error, "%s %s HTTP/1.1\r\nHost: localhost\r\n"
-                               "Connection: close\r\n%s", method, target, headers), &error);
+    test_ok(clip_buffer_printf(&out, &error,
+                               "%s %s HTTP/1.1\r\nHost: localhost\r\n"
+                               "Connection: close\r\n%s",
+                               method, target, headers),
+            &error);
     if (body_size > 0 || strcmp(method, "POST") == 0)
         test_ok(clip_buffer_printf(&out, &error, "Content-Length: %zu\r\n", body_size), &error);
     test_ok(clip_buffer_append(&out, "\r\n", 2, &error), &error);
@@ -246,8 +249,8 @@ static void pictures_come_in_order_and_page_by_page(void **state)
     json_t *part = get_json(&s, "/api/pictures?offset=5&limit=4");
     assert_int_equal(results(part), 4);
     assert_int_equal(number_at(part, 0), 6);
-    json_t *none = get_json(&s, "/api/pictures?under=/nowhere"), *end = get_json(&s,
-        "/api/pictures?offset=999999999999");
+    json_t *none = get_json(&s, "/api/pictures?under=/nowhere"),
+           *end = get_json(&s, "/api/pictures?offset=999999999999");
     assert_int_equal(results(none), 0);
     assert_int_equal(json_integer_value(json_object_get(none, "total")), 0);
     assert_int_equal(results(end), 0);
@@ -382,8 +385,10 @@ static void thumbnails_in_memory_are_bounded(void **state)
             if (i == 3) continue;
             test_ok(clip_store_thumbnail(store, &s.index, i, &again, &error), &error);
             assert_true(clip_store_held(store) <= MOST);
-            if (i == 0 && round == 0) first = again;
-            else if (i == 0) assert_memory_equal(again.data, first.data, first.size);
+            if (i == 0 && round == 0)
+                first = again;
+            else if (i == 0)
+                assert_memory_equal(again.data, first.data, first.size);
             if (i > 0 || round > 0) clip_buffer_release(&again);
         }
     assert_true(clip_store_held(store) > 0);
@@ -506,8 +511,11 @@ static void another_host_is_not_answered(void **state)
         const char *host;
         int code;
     } cases[] = {
-        {"Host: localhost:8080\r\n", 200}, {"Host: 127.0.0.1\r\n", 200}, {"Host: [::1]:1\r\n", 200},
-        {"Host: evil.example\r\n", 403},   {"Host: localhost.evil.example\r\n", 403},
+        {"Host: localhost:8080\r\n", 200},
+        {"Host: 127.0.0.1\r\n", 200},
+        {"Host: [::1]:1\r\n", 200},
+        {"Host: evil.example\r\n", 403},
+        {"Host: localhost.evil.example\r\n", 403},
         {"Host: localhost:80x\r\n", 403},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "core/threads.h"
-#include "data/sets/dataset.h"
 #include "data/demo/shapes.h"
+#include "data/sets/dataset.h"
 #include "data/text/tokenizer.h"
 #include "tests/support.h"
 
@@ -16,7 +16,7 @@ enum { SCENES = 3000, SIZE = 64 };
 static void a_quarter_of_the_pairs_is_kept_out(void **state)
 {
     (void)state;
-    int total = 0, colours[CLIP_SHAPES_COLOURS] = { 0 }, forms[CLIP_SHAPES_FORMS] = { 0 };
+    int total = 0, colours[CLIP_SHAPES_COLOURS] = {0}, forms[CLIP_SHAPES_FORMS] = {0};
     for (int c = 0; c < CLIP_SHAPES_COLOURS; c++)
         for (int f = 0; f < CLIP_SHAPES_FORMS; f++)
             if (clip_shapes_is_unseen(c, f)) {
@@ -29,8 +29,8 @@ static void a_quarter_of_the_pairs_is_kept_out(void **state)
     for (int c = 0; c < CLIP_SHAPES_COLOURS; c++) assert_in_range(colours[c], 1, 2);
 }
 
-static void make_scene(struct clip_shapes_scene *scene, uint64_t seed,
-                       enum clip_shapes_split split, int64_t number)
+static void make_scene(struct clip_shapes_scene *scene, uint64_t seed, enum clip_shapes_split split,
+                       int64_t number)
 {
     clip_shapes_scene_make(scene, seed, split, number, CLIP_SHAPES_TWO_OBJECTS);
 }
@@ -38,8 +38,7 @@ static void make_scene(struct clip_shapes_scene *scene, uint64_t seed,
 static void training_scenes_hold_seen_pairs_alone_and_all_of_them(void **state)
 {
     (void)state;
-    int met[CLIP_SHAPES_COLOURS][CLIP_SHAPES_FORMS] = { { 0 } }, two = 0, backgrounds = 0,
-        sizes = 0;
+    int met[CLIP_SHAPES_COLOURS][CLIP_SHAPES_FORMS] = {{0}}, two = 0, backgrounds = 0, sizes = 0;
     for (int i = 0; i < SCENES; i++) {
         struct clip_shapes_scene s;
         make_scene(&s, 7, i % 2 ? CLIP_SHAPES_VAL : CLIP_SHAPES_TRAIN, i);
@@ -107,8 +106,8 @@ static int owner(const struct clip_shapes_scene *s, const char *word)
  * be in the picture. */
 static void check_pairs(const struct clip_shapes_scene *s, const struct words *w)
 {
-    static const char *const joins[] = { "that", "is",     "in", "painted", "of",
-                                         "the",  "colour", "a",  "whose" };
+    static const char *const joins[] = {"that", "is",     "in", "painted", "of",
+                                        "the",  "colour", "a",  "whose"};
     for (int i = 0; i < w->count; i++) {
         if (colour_of(w->word[i]) < 0 && form_of(w->word[i]) < 0) continue;
         int j = i + 1;
@@ -166,7 +165,7 @@ static void captions_are_true(void **state)
 {
     (void)state;
     struct clip_error error;
-    struct clip_buffer caption = { 0 };
+    struct clip_buffer caption = {0};
     for (int i = 0; i < SCENES; i++) {
         struct clip_shapes_scene s;
         struct words w;
@@ -195,8 +194,8 @@ static void phrasings_are_many(void **state)
     (void)state;
     struct clip_error error;
     struct clip_shapes_scene s;
-    struct clip_names seen = { 0 };
-    struct clip_buffer caption = { 0 };
+    struct clip_names seen = {0};
+    struct clip_buffer caption = {0};
     clip_shapes_scene_single(&s, 0, CLIP_SHAPES_TRAIN, 0, 1, 0, true, 2);
     for (int i = 0; i < 2000; i++) {
         struct clip_rng rng = clip_rng_at(1, CLIP_RNG_TEST, 0, (uint64_t)i);
@@ -335,10 +334,12 @@ static void another_seed_or_number_gives_another_picture(void **state)
 static const char *write_set(int threads, struct clip_shapes_counts *counts)
 {
     const char *folder = test_folder();
-    struct clip_shapes_options options = {
-        .output = folder, .count = 50, .image_size = 16, .seed = 9, .quiet = true,
-        .two_objects = CLIP_SHAPES_TWO_OBJECTS
-    };
+    struct clip_shapes_options options = {.output = folder,
+                                          .count = 50,
+                                          .image_size = 16,
+                                          .seed = 9,
+                                          .quiet = true,
+                                          .two_objects = CLIP_SHAPES_TWO_OBJECTS};
     struct clip_error error;
     clip_threads_set(threads);
     test_ok(clip_shapes_write(&options, counts, &error), &error);
@@ -349,7 +350,7 @@ static const char *write_set(int threads, struct clip_shapes_counts *counts)
 /* The two folders hold the same names with the same bytes. */
 static int64_t compare_folders(const char *a, const char *b)
 {
-    struct clip_names names = { 0 }, others = { 0 };
+    struct clip_names names = {0}, others = {0};
     struct clip_error error;
     int64_t files = 0;
     test_ok(clip_folder_list(a, &names, &error), &error);
@@ -362,7 +363,7 @@ static int64_t compare_folders(const char *a, const char *b)
         if (clip_path_is_folder(x)) {
             files += compare_folders(x, y);
         } else {
-            struct clip_buffer p = { 0 }, q = { 0 };
+            struct clip_buffer p = {0}, q = {0};
             test_ok(clip_file_read(x, 1 << 24, &p, &error), &error);
             test_ok(clip_file_read(y, 1 << 24, &q, &error), &error);
             assert_int_equal(p.size, q.size);
@@ -383,11 +384,11 @@ static int64_t compare_folders(const char *a, const char *b)
 static void check_zeroshot(const char *folder, const char *images, const char *classes,
                            int64_t pictures, int64_t used)
 {
-    struct clip_class_list list = { 0 };
-    struct clip_templates templates = { 0 };
+    struct clip_class_list list = {0};
+    struct clip_templates templates = {0};
     struct clip_dataset *set = NULL;
     struct clip_error error;
-    int64_t seen[64] = { 0 }, n = 0;
+    int64_t seen[64] = {0}, n = 0;
     test_ok(clip_class_list_read(test_path(folder, classes), &list, &error), &error);
     test_ok(clip_templates_read(test_path(folder, "templates.txt"), &templates, &error), &error);
     test_ok(clip_dataset_open_classes(&set, test_path(folder, images), &list, &templates, &error),
@@ -408,10 +409,10 @@ static void check_zeroshot(const char *folder, const char *images, const char *c
  * backgrounds in turn. */
 static void check_sizes_and_backgrounds(const char *folder)
 {
-    struct clip_image_limits limits = { .max_pixels = 1000 };
+    struct clip_image_limits limits = {.max_pixels = 1000};
     struct clip_error error;
     for (int i = 0; i < 2 * CLIP_SHAPES_BACKGROUNDS; i++) {
-        struct clip_image image = { 0 };
+        struct clip_image image = {0};
         struct clip_shapes_scene s;
         uint8_t rgb[16 * 16 * 3];
         char name[64];
@@ -428,14 +429,14 @@ static void the_set_is_whole_and_the_same_for_any_threads(void **state)
 {
     (void)state;
     struct clip_shapes_counts counts, again;
-    struct clip_dataset_options options = { 0 };
+    struct clip_dataset_options options = {0};
     struct clip_dataset *set = NULL;
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_error error;
     const char *one = write_set(1, &counts), *three = write_set(3, &again);
     assert_memory_equal(&counts, &again, sizeof counts);
-    int64_t pictures =
-        counts.train_pictures + counts.val_pairs + counts.zeroshot_seen + counts.zeroshot_unseen;
+    int64_t pictures = counts.train_pictures + counts.val_pairs + counts.zeroshot_seen +
+                       counts.zeroshot_unseen;
     assert_int_equal(compare_folders(one, three), pictures + 6);
     assert_int_equal(counts.train_pictures, 50);
     assert_true(counts.zeroshot_seen >= 2000 && counts.zeroshot_unseen >= 2000);
@@ -445,17 +446,17 @@ static void the_set_is_whole_and_the_same_for_any_threads(void **state)
     check_zeroshot(one, "zeroshot_unseen", "classes_48.txt", counts.zeroshot_unseen, 12);
     test_ok(clip_dataset_open(&set, test_path(one, "train.csv"), &options, &error), &error);
     assert_int_equal(set->count, counts.train_pairs);
-    struct clip_sample sample = { 0 };
+    struct clip_sample sample = {0};
     struct clip_rng rng = clip_rng_at(0, CLIP_RNG_TEST, 0, 0);
-    struct clip_image_limits limits = { .max_pixels = 1000 };
-    struct clip_image image = { 0 };
+    struct clip_image_limits limits = {.max_pixels = 1000};
+    struct clip_image image = {0};
     test_ok(set->ops->read(set, set->count - 1, &rng, &sample, &error), &error);
     test_ok(clip_image_decode((const uint8_t *)sample.image.data, sample.image.size, &limits,
                               &image, &error),
             &error);
     assert_int_equal(image.width, 16);
     test_ok(clip_tokenizer_open(&tokenizer, test_path(one, "tokenizer.txt"), NULL, &error), &error);
-    struct clip_ids ids = { 0 };
+    struct clip_ids ids = {0};
     test_ok(clip_tokenizer_encode(tokenizer, "a small red square", 18, CLIP_TEXT_OPEN_CLIP, 0, &ids,
                                   NULL, &error),
             &error);
@@ -474,8 +475,7 @@ static void wrong_wishes_get_a_sentence(void **state)
     struct clip_shapes_counts counts;
     struct clip_error error;
     struct clip_shapes_options options = {
-        .output = file, .count = 1, .image_size = 16, .quiet = true
-    };
+        .output = file, .count = 1, .image_size = 16, .quiet = true};
     assert_int_not_equal(clip_shapes_write(&options, &counts, &error), CLIP_OK);
     assert_non_null(strstr(error.message, file));
     options.output = test_folder();

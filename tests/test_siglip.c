@@ -23,7 +23,8 @@ static void siglip_gives_its_hidden_states(void **state)
         struct clip_bundle expected = fixture_read(folder, "expected.safetensors");
         test_ok(clip_embedder_open(&e, folder, NULL, &error), &error);
         test_ok(clip_embeddings_from_tensors(&got, e, test_path(folder, "expected.safetensors"),
-                                             &extras, &error), &error);
+                                             &extras, &error),
+                &error);
         fixture_close_to(&expected, "text_last_hidden_state",
                          fixture_f32(&got.bundle, "hidden_states_ln"), 3e-6, 3e-6);
         fixture_close_to(&expected, "vision_last_hidden_state",
@@ -46,8 +47,9 @@ static void siglip_of_open_clip_reads_texts(void **state)
     int count = 0;
     test_ok(clip_model_file_open(&file, "tests/reference/siglip_openclip_tiny", NULL, &error),
             &error);
-    test_ok(clip_file_read("tests/reference/siglip_openclip_tiny/texts.jsonl", 1 << 20, &lines,
-                           &error), &error);
+    test_ok(
+        clip_file_read("tests/reference/siglip_openclip_tiny/texts.jsonl", 1 << 20, &lines, &error),
+        &error);
     assert_int_equal(file->cleaning, CLIP_TEXT_CANONICALIZE);
     assert_int_equal(file->preprocess.resize_mode, CLIP_RESIZE_SQUASH);
     char *rest = lines.data;
@@ -109,14 +111,17 @@ static void siglip_names_a_missing_weight(void **state)
     const char *folder = test_folder(), *path = test_path(folder, "open_clip_model.safetensors");
     struct clip_buffer config = {0};
     test_ok(clip_file_read("tests/reference/siglip_openclip_tiny/open_clip_config.json", 1 << 20,
-                           &config, &error), &error);
+                           &config, &error),
+            &error);
     test_write_text(folder, "open_clip_config.json", config.data);
     clip_buffer_release(&config);
     for (int i = 0; i < 3; i++) {
         struct clip_model_file *file = NULL;
         struct clip_bundle all = {0}, left = {0};
         test_ok(clip_safetensors_read("tests/reference/siglip_openclip_tiny/"
-                                      "open_clip_model.safetensors", &all, &error), &error);
+                                      "open_clip_model.safetensors",
+                                      &all, &error),
+                &error);
         for (int64_t k = 0; k < all.tensor_count; k++) {
             if (strcmp(all.tensors[k].name, missing[i]) == 0) continue;
             test_ok(clip_bundle_add(&left, all.tensors[k].name, &all.tensors[k].tensor, &error),

@@ -100,8 +100,7 @@ static void recompute_saves_memory(void **state)
     test_ok(clip_model_create(&model, &config, &error), &error);
     clip_model_train(model);
     for (int k = CLIP_RECOMPUTE_NONE; k <= CLIP_RECOMPUTE_BLOCK; k++) {
-        struct clip_step_options options = {.batch_size = 32,
-                                            .recompute = (enum clip_recompute)k};
+        struct clip_step_options options = {.batch_size = 32, .recompute = (enum clip_recompute)k};
         struct clip_step *step;
         test_ok(clip_step_create(&step, model, &options, &error), &error);
         test_ok(clip_step_plan(step, 32 * 14, &planned[k], &error), &error);
@@ -298,7 +297,7 @@ static void planned_memory_is_what_it_takes(void **state)
 #ifndef __has_feature /* gcc */
 #define __has_feature(name) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
     __has_feature(address_sanitizer)
 static int64_t allocations_so_far(void) { return 0; }
 #else

@@ -70,12 +70,12 @@ static void bytes_that_are_not_utf8(void **state)
     const struct {
         const char *text, *word;
     } cases[] = {
-        {"ab\xFFzz", "byte 2 (0xFF)"},          {"\xC0\x80", "byte 0 (0xC0)"},
-        {"a\xC1\xBF", "byte 1 (0xC1)"},         {"a\xE0\x80\x80", "byte 1 (0xE0)"},
-        {"\xED\xA0\x80", "byte 0 (0xED)"},      {"\xF0\x80\x80\x80", "byte 0 (0xF0)"},
-        {"\xF4\x90\x80\x80", "byte 0 (0xF4)"},  {"\xF5\x80\x80\x80", "byte 0 (0xF5)"},
-        {"abc\xE4\xB8", "byte 3 (0xE4)"},       {"\xC3", "byte 0 (0xC3)"},
-        {"\xC3\x28", "byte 0 (0xC3)"},          {"\xE4\xBD\xA0\x80", "byte 3 (0x80)"},
+        {"ab\xFFzz", "byte 2 (0xFF)"},         {"\xC0\x80", "byte 0 (0xC0)"},
+        {"a\xC1\xBF", "byte 1 (0xC1)"},        {"a\xE0\x80\x80", "byte 1 (0xE0)"},
+        {"\xED\xA0\x80", "byte 0 (0xED)"},     {"\xF0\x80\x80\x80", "byte 0 (0xF0)"},
+        {"\xF4\x90\x80\x80", "byte 0 (0xF4)"}, {"\xF5\x80\x80\x80", "byte 0 (0xF5)"},
+        {"abc\xE4\xB8", "byte 3 (0xE4)"},      {"\xC3", "byte 0 (0xC3)"},
+        {"\xC3\x28", "byte 0 (0xC3)"},         {"\xE4\xBD\xA0\x80", "byte 3 (0x80)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct clip_points points = {0};
@@ -91,13 +91,13 @@ static void composition(void **state)
     (void)state;
     const char *const cases[][2] = {
         {"cafe\xCC\x81", "caf\xC3\xA9"},
-        {"a\xCC\xA3\xCC\x87", "\xE1\xBA\xA1\xCC\x87"},             /* dot below, then above */
-        {"a\xCC\x87\xCC\xA3", "\xE1\xBA\xA1\xCC\x87"},             /* the same the other way */
-        {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", "\xEA\xB0\x81"},  /* Hangul */
-        {"\xE2\x84\xAB", "\xC3\x85"},                              /* angstrom sign */
-        {"\xE0\xA5\x98", "\xE0\xA4\x95\xE0\xA4\xBC"},              /* an excluded composition */
-        {"\xEF\xA5\xB9", "\xE5\x87\x89"},                          /* a compatibility ideograph */
-        {"\xEF\xAC\x81", "\xEF\xAC\x81"},                          /* the fi ligature stays */
+        {"a\xCC\xA3\xCC\x87", "\xE1\xBA\xA1\xCC\x87"},            /* dot below, then above */
+        {"a\xCC\x87\xCC\xA3", "\xE1\xBA\xA1\xCC\x87"},            /* the same the other way */
+        {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", "\xEA\xB0\x81"}, /* Hangul */
+        {"\xE2\x84\xAB", "\xC3\x85"},                             /* angstrom sign */
+        {"\xE0\xA5\x98", "\xE0\xA4\x95\xE0\xA4\xBC"},             /* an excluded composition */
+        {"\xEF\xA5\xB9", "\xE5\x87\x89"},                         /* a compatibility ideograph */
+        {"\xEF\xAC\x81", "\xEF\xAC\x81"},                         /* the fi ligature stays */
         {"\xCD\x84", "\xCC\x88\xCC\x81"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -145,7 +145,11 @@ static void white_space(void **state)
     assert_int_equal(python, 29);
     assert_int_equal(unicode, 25);
     cleans(CLIP_TEXT_HUGGINGFACE, " \t a\xC2\xA0\n b\xE3\x80\x80 ", "a b");
-    cleans(CLIP_TEXT_HUGGINGFACE, "a\x1C" "b\xE1\xA0\x8E", "a\x1C" "b\xE1\xA0\x8E");
+    cleans(CLIP_TEXT_HUGGINGFACE,
+           "a\x1C"
+           "b\xE1\xA0\x8E",
+           "a\x1C"
+           "b\xE1\xA0\x8E");
     cleans(CLIP_TEXT_OPEN_CLIP, "\r\n a\xE2\x80\xA8 b\f", "a b");
     cleans(CLIP_TEXT_OPEN_CLIP, "", "");
     cleans(CLIP_TEXT_OPEN_CLIP, " \n ", "");
@@ -170,19 +174,33 @@ static void character_references(void **state)
 {
     (void)state;
     const char *const cases[][2] = {
-        {"&amp;", "&"}, {"&amp", "&"}, {"&ampx", "&x"}, {"&AMP;&lt&GT", "&<>"}, {"&", "&"},
-        {"&;", "&;"}, {"&&amp;", "&&"}, {"& amp;", "& amp;"}, {"&unknown;", "&unknown;"},
-        {"&notit;", "\xC2\xACit;"}, {"&notin;", "\xE2\x88\x89"}, {"&copy 1", "\xC2\xA9 1"},
-        {"&fjlig;", "fj"}, {"&NotEqualTilde;", "\xE2\x89\x82\xCC\xB8"},
+        {"&amp;", "&"},
+        {"&amp", "&"},
+        {"&ampx", "&x"},
+        {"&AMP;&lt&GT", "&<>"},
+        {"&", "&"},
+        {"&;", "&;"},
+        {"&&amp;", "&&"},
+        {"& amp;", "& amp;"},
+        {"&unknown;", "&unknown;"},
+        {"&notit;", "\xC2\xACit;"},
+        {"&notin;", "\xE2\x88\x89"},
+        {"&copy 1", "\xC2\xA9 1"},
+        {"&fjlig;", "fj"},
+        {"&NotEqualTilde;", "\xE2\x89\x82\xCC\xB8"},
         {"&CounterClockwiseContourIntegral;", "\xE2\x88\xB3"},
         {"&CounterClockwiseContourIntegralx;", "&CounterClockwiseContourIntegralx;"},
         {"&Eacute;&EACUTE;", "\xC3\x89&EACUTE;"},
-        {"&#65;&#65 &#x41;&#X41;&#x41g", "AA AAAg"}, {"&#;&#x;&#", "&#;&#x;&#"},
+        {"&#65;&#65 &#x41;&#X41;&#x41g", "AA AAAg"},
+        {"&#;&#x;&#", "&#;&#x;&#"},
         {"&#0;&#55296;&#x110000;&#99999999999999999999;",
          "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"&#128;&#x9f;&#129;", "\xE2\x82\xAC\xC5\xB8\xC2\x81"},
-        {"a&#1;b&#xFDD0;c&#x1FFFE;d&#11;e&#127;f", "abcdef"}, {"&#9;&#10;&#12;&#13;", "\t\n\f\r"},
-        {"&amp;amp;", "&amp;"}, {"caf&eacute;s", "caf\xC3\xA9s"}, {"&#128512;", "\xF0\x9F\x98\x80"},
+        {"a&#1;b&#xFDD0;c&#x1FFFE;d&#11;e&#127;f", "abcdef"},
+        {"&#9;&#10;&#12;&#13;", "\t\n\f\r"},
+        {"&amp;amp;", "&amp;"},
+        {"caf&eacute;s", "caf\xC3\xA9s"},
+        {"&#128512;", "\xF0\x9F\x98\x80"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gives("unescape", clip_text_unescape, cases[i][0], cases[i][1]);
@@ -193,11 +211,19 @@ static void careful_character_references(void **state)
 {
     (void)state;
     const char *const cases[][2] = {
-        {"&amp;", "&"}, {"&amp", "&amp"}, {"&notit;", "&notit;"}, {"P&EACUTE;REZ", "P\xC3\x89REZ"},
-        {"&SZLIG;&NTILDE;&nTILDE;", "SS\xC3\x91&nTILDE;"}, {"&#65;&#65", "A&#65"},
-        {"&#12abc;", "&#12abc;"}, {"&#59;", "&#59;"}, {"&#1;", ""},
+        {"&amp;", "&"},
+        {"&amp", "&amp"},
+        {"&notit;", "&notit;"},
+        {"P&EACUTE;REZ", "P\xC3\x89REZ"},
+        {"&SZLIG;&NTILDE;&nTILDE;", "SS\xC3\x91&nTILDE;"},
+        {"&#65;&#65", "A&#65"},
+        {"&#12abc;", "&#12abc;"},
+        {"&#59;", "&#59;"},
+        {"&#1;", ""},
         {"&NOTIN;&LTIMES;", "\xE2\x88\x89&LTIMES;"},
-        {"&&lt;", "&<"}, {"&;&#;", "&;&#;"}, {"&frac12;&FRAC12;", "\xC2\xBD\xC2\xBD"},
+        {"&&lt;", "&<"},
+        {"&;&#;", "&;&#;"},
+        {"&frac12;&FRAC12;", "\xC2\xBD\xC2\xBD"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gives("unescape_strict", clip_text_unescape_strict, cases[i][0], cases[i][1]);
@@ -208,19 +234,34 @@ static void repairs(void **state)
 {
     (void)state;
     const char *const cases[][2] = {
-        {"\xE2\x80\x98" "a\xE2\x80\x99 \xE2\x80\x9C" "b\xE2\x80\x9D \xCA\xBC", "'a' \"b\" '"},
+        {"\xE2\x80\x98"
+         "a\xE2\x80\x99 \xE2\x80\x9C"
+         "b\xE2\x80\x9D \xCA\xBC",
+         "'a' \"b\" '"},
         {"\xEF\xAC\x81\xEF\xAC\x83\xEF\xAC\x85\xEF\xAC\x86", "fiffi\xC5\xBFtst"},
         {"\xC4\xB2\xC5\x89\xC7\x85", "IJ'nD\xC5\xBE"},
         {"\xEF\xBC\xA1\xEF\xBC\x91\xEF\xBC\x81\xE3\x80\x80", "A1! "},
-        {"\xEF\xBD\xB6\xEF\xBE\x9E", "\xE3\x82\xAC"},         /* half-width ka and its voice mark */
+        {"\xEF\xBD\xB6\xEF\xBE\x9E", "\xE3\x82\xAC"}, /* half-width ka and its voice mark */
         {"\xEF\xBF\xA3", " \xCC\x84"},
-        {"a\r\nb\rc\xE2\x80\xA8" "d", "a\nb\nc\nd"},
-        {"\x1B[31mred\x1B[0m \x1B[;", "red [;"}, {"a\x07" "b\x0B" "c\x7F", "abc"},
-        {"\xEF\xBB\xBF" "bom\xEF\xBF\xB9\xEF\xBF\xBC", "bom"},
+        {"a\r\nb\rc\xE2\x80\xA8"
+         "d",
+         "a\nb\nc\nd"},
+        {"\x1B[31mred\x1B[0m \x1B[;", "red [;"},
+        {"a\x07"
+         "b\x0B"
+         "c\x7F",
+         "abc"},
+        {"\xEF\xBB\xBF"
+         "bom\xEF\xBF\xB9\xEF\xBF\xBC",
+         "bom"},
         {"a\xC2\x80\xC2\x93\xC2\x85\xC2\x81", "a\xE2\x82\xAC\"\xE2\x80\xA6\xC2\x81"},
-        {"&amp;quot;", "\""}, {"<b>&amp;", "<b>&amp;"}, {"&amp;\n<\n&amp;", "&\n<\n&amp;"},
-        {"&lt;&amp;", "<&"}, {"e\xCC\x81", "\xC3\xA9"}, {"", ""},
-        {"sch\xC3\x83\xC2\xB6n", "sch\xC3\x83\xC2\xB6n"},     /* wrongly decoded: left as it is */
+        {"&amp;quot;", "\""},
+        {"<b>&amp;", "<b>&amp;"},
+        {"&amp;\n<\n&amp;", "&\n<\n&amp;"},
+        {"&lt;&amp;", "<&"},
+        {"e\xCC\x81", "\xC3\xA9"},
+        {"", ""},
+        {"sch\xC3\x83\xC2\xB6n", "sch\xC3\x83\xC2\xB6n"}, /* wrongly decoded: left as it is */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gives("repair", clip_text_repair, cases[i][0], cases[i][1]);
@@ -261,8 +302,16 @@ static void hostile_text_is_not_slow(void **state)
 {
     (void)state;
     enum { SIZE = 100000 };
-    const char *const units[] = {"\xCC\x87\xCC\xA3", "&amp;", "&", "amp;", "\x1B[", "\xCE\xA3'",
-                                 "\n", "&#", "<|startoftext|>", "&CounterClockwiseContourIntegra"};
+    const char *const units[] = {"\xCC\x87\xCC\xA3",
+                                 "&amp;",
+                                 "&",
+                                 "amp;",
+                                 "\x1B[",
+                                 "\xCE\xA3'",
+                                 "\n",
+                                 "&#",
+                                 "<|startoftext|>",
+                                 "&CounterClockwiseContourIntegra"};
     for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
         char *text = malloc(SIZE);
         assert_non_null(text);

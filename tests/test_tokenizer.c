@@ -108,8 +108,10 @@ static bool looks_wrongly_decoded(const char *text)
     bool found = false;
     for (int64_t i = 0; i < points.count && !found; i++) {
         int lead = points.at[i] == ' ' ? 0 : wrong_byte(points.at[i]), n = 0;
-        int wanted = lead >= 0xC2 && lead < 0xE0 ? 1 : lead >= 0xE0 && lead < 0xF0 ? 2
-                   : lead >= 0xF0 && lead < 0xF5 ? 3 : 99;
+        int wanted = lead >= 0xC2 && lead < 0xE0   ? 1
+                     : lead >= 0xE0 && lead < 0xF0 ? 2
+                     : lead >= 0xF0 && lead < 0xF5 ? 3
+                                                   : 99;
         while (i + 1 + n < points.count && n < wanted) {
             int byte = wrong_byte(points.at[i + 1 + n]);
             if (byte < 0x80 || byte > 0xBF) break;
@@ -195,13 +197,14 @@ static void compare_cut(const json_t *line, void *context)
     const char *text = text_of(line);
     int64_t length = json_integer_value(json_object_get(line, "context_length"));
     for (int cleaning = 0; cleaning < 2; cleaning++) {
-        const json_t *expected = json_object_get(line, cleaning == CLIP_TEXT_OPEN_CLIP ? "open_clip"
-                                                                                      : "hf");
+        const json_t *expected =
+            json_object_get(line, cleaning == CLIP_TEXT_OPEN_CLIP ? "open_clip" : "hf");
         struct clip_ids ids = {0};
         struct clip_error error;
         bool cut = false;
         test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), cleaning, length, &ids, &cut,
-                                      &error), &error);
+                                      &error),
+                &error);
         assert_in_range(ids.count, 1, length);
         int32_t padding = cleaning == CLIP_TEXT_OPEN_CLIP ? 0 : clip_tokenizer_end(tokenizer);
         for (int64_t i = 0; i < length; i++) {
@@ -246,7 +249,8 @@ static void cut_to_few(void **state)
         bool cut = false;
         int64_t before = ids.count; /* what is there stays: batches are packed */
         test_ok(clip_tokenizer_encode(tokenizer, "a cat", 5, CLIP_TEXT_OPEN_CLIP, length, &ids,
-                                      &cut, &error), &error);
+                                      &cut, &error),
+                &error);
         int64_t n = length < whole.count ? length : whole.count;
         assert_int_equal(ids.count, before + n);
         assert_int_equal(cut, length < whole.count);
@@ -302,7 +306,9 @@ static void decodes_what_it_encoded(void **state)
     (void)state;
     struct clip_tokenizer *tokenizer = open_tokenizer(toy_path);
     const char *const texts[] = {"a red cat , on the table ! ", "\xE5\x9C\xA8\xE9\x9B\xAA ",
-                                 ("stra\xC3\x9F" "e \xF0\x9F\x98\x80 "), "\x01 ", ""};
+                                 ("stra\xC3\x9F"
+                                  "e \xF0\x9F\x98\x80 "),
+                                 "\x01 ", ""};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct clip_ids ids = encode(tokenizer, texts[i], CLIP_TEXT_HUGGINGFACE);
         struct clip_buffer out = {0};
@@ -333,9 +339,13 @@ static void merges_in_order(void **state)
         int32_t ids[6];
         int n;
     } cases[] = {
-        {"a", {a_end}, 1},           {"aa", {a, a_end}, 2},        {"aaa", {aaa_end}, 1},
-        {"aaaa", {aa, a, a_end}, 3}, {"aaaaa", {aa, aaa_end}, 2},
-        {"baaa", {'b' - '!', aaa_end}, 2}, {"baab", {baa, 'b' - '!' + 256}, 2},
+        {"a", {a_end}, 1},
+        {"aa", {a, a_end}, 2},
+        {"aaa", {aaa_end}, 1},
+        {"aaaa", {aa, a, a_end}, 3},
+        {"aaaaa", {aa, aaa_end}, 2},
+        {"baaa", {'b' - '!', aaa_end}, 2},
+        {"baab", {baa, 'b' - '!' + 256}, 2},
         {"ccc", {'c' - '!', cc_end}, 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -424,16 +434,11 @@ static void threads_share_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_of_clips_vocabulary),
-        cmocka_unit_test(ids_of_the_toy_vocabulary),
-        cmocka_unit_test(cut_as_clip_cuts),
-        cmocka_unit_test(cut_to_few),
-        cmocka_unit_test(text_that_cannot_be_read),
-        cmocka_unit_test(nothing_but_the_ends),
-        cmocka_unit_test(decodes_what_it_encoded),
-        cmocka_unit_test(merges_in_order),
-        cmocka_unit_test(later_of_equal_symbols),
-        cmocka_unit_test(long_words),
+        cmocka_unit_test(ids_of_clips_vocabulary),  cmocka_unit_test(ids_of_the_toy_vocabulary),
+        cmocka_unit_test(cut_as_clip_cuts),         cmocka_unit_test(cut_to_few),
+        cmocka_unit_test(text_that_cannot_be_read), cmocka_unit_test(nothing_but_the_ends),
+        cmocka_unit_test(decodes_what_it_encoded),  cmocka_unit_test(merges_in_order),
+        cmocka_unit_test(later_of_equal_symbols),   cmocka_unit_test(long_words),
         cmocka_unit_test(threads_share_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

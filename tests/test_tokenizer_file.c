@@ -198,8 +198,8 @@ static void every_cut_and_many_flips(void **state)
 static void spelled_ids(void **state)
 {
     (void)state;
-    static const char *const spellings[] = {"!", "\xC4\xA0</w>", "th", "the</w>", "<|startoftext|>",
-                                            "<|endoftext|>"};
+    static const char *const spellings[] = {"!",       "\xC4\xA0</w>",    "th",
+                                            "the</w>", "<|startoftext|>", "<|endoftext|>"};
     static const int32_t ids[] = {0, 256 + 220, 512, 513, 514, 515};
     const char text[] = "header\nt h\nth e</w>\n";
     struct clip_error error;

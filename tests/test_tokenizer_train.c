@@ -54,7 +54,8 @@ static struct clip_buffer learn(const struct captions *captions, int64_t vocab_s
     struct clip_buffer out = {0};
     struct clip_error error;
     test_ok(clip_tokenizer_train(captions->texts, captions->sizes, captions->count, vocab_size,
-                                 CLIP_TEXT_OPEN_CLIP, &out, &error), &error);
+                                 CLIP_TEXT_OPEN_CLIP, &out, &error),
+            &error);
     return out;
 }
 
@@ -84,8 +85,8 @@ static clip_status book_word(void *context, enum clip_piece_kind kind, const cha
     assert_int_equal(kind, CLIP_PIECE_WORD);
     assert_true(book->n + (int64_t)n < BOOK_NODES);
     for (size_t i = 0; i < n; i++) {
-        book->symbols[book->n++] =
-            book->alphabet.symbol[(unsigned char)piece[i]] + (i + 1 == n ? 256 : 0);
+        book->symbols[book->n++] = book->alphabet.symbol[(unsigned char)piece[i]] +
+                                   (i + 1 == n ? 256 : 0);
     }
     book->symbols[book->n++] = -1;
     return CLIP_OK;
@@ -130,7 +131,8 @@ static void spell(const struct book *book, int32_t symbol, struct clip_buffer *o
         return;
     }
     test_ok(clip_buffer_printf(out, &error, "%s%s", book->alphabet.spelling[symbol % 256],
-                               symbol < 256 ? "" : "</w>"), &error);
+                               symbol < 256 ? "" : "</w>"),
+            &error);
 }
 
 static void as_the_textbook(void **state)
@@ -148,7 +150,8 @@ static void as_the_textbook(void **state)
     test_ok(clip_splitter_init(&splitter, &error), &error);
     for (int64_t i = 0; i < captions->count; i++) {
         test_ok(clip_splitter_run(&splitter, captions->texts[i], captions->sizes[i],
-                                  CLIP_TEXT_OPEN_CLIP, book_word, book, &error), &error);
+                                  CLIP_TEXT_OPEN_CLIP, book_word, book, &error),
+                &error);
     }
     struct clip_buffer expected = {0}, got = learn(captions, SYMBOLS + 2);
     test_ok(clip_buffer_printf(&expected, &error, "#version: 0.2 - clip.c, %d merges", MERGES),
@@ -252,14 +255,14 @@ static void small_cases(void **state)
 {
     (void)state;
     learns("x", "");
-    learns("ab", "");                           /* nothing occurs twice */
+    learns("ab", ""); /* nothing occurs twice */
     learns("ab ab", "a b</w>");
     learns("ab\nab", "a b</w>");
-    learns("ba ba ab ab", "a b</w>\nb a</w>");  /* a tie: a stands before b */
-    learns("aaaa", "a a");                      /* then two are left, once */
+    learns("ba ba ab ab", "a b</w>\nb a</w>"); /* a tie: a stands before b */
+    learns("aaaa", "a a");                     /* then two are left, once */
     learns("aaaaaaaa", "a a\naa aa");
     learns("AB ab Ab", "a b</w>");
-    learns("1234 1234", "");                    /* digits stand alone */
+    learns("1234 1234", ""); /* digits stand alone */
     learns("abc abc", "a b\nab c</w>");
     learns("\xE7\x8C\xAB \xE7\x8C\xAB", "\xC3\xA7 \xC4\xAE\n\xC3\xA7\xC4\xAE \xC2\xAB</w>");
     learns("<end_of_text> <end_of_text> x", ""); /* an end is no word */
@@ -278,9 +281,9 @@ static void refusals(void **state)
                                         &out, &error),
                    &error, CLIP_ERR_USAGE, "514");
     }
-    test_fails(clip_tokenizer_train(texts + 1, lengths + 1, 1, 600, CLIP_TEXT_OPEN_CLIP, &out,
-                                    &error),
-               &error, CLIP_ERR_DATA, "no word");
+    test_fails(
+        clip_tokenizer_train(texts + 1, lengths + 1, 1, 600, CLIP_TEXT_OPEN_CLIP, &out, &error),
+        &error, CLIP_ERR_DATA, "no word");
     test_fails(clip_tokenizer_train(NULL, NULL, 0, 600, CLIP_TEXT_OPEN_CLIP, &out, &error), &error,
                CLIP_ERR_DATA, "no word");
     test_fails(clip_tokenizer_train(texts, lengths, 3, 600, CLIP_TEXT_OPEN_CLIP, &out, &error),
@@ -303,8 +306,8 @@ static void no_text_twice(void **state)
         test_ok(clip_tokenizer_decode(tokenizer, &id, 1, &text, &error), &error);
         struct clip_string_entry *entry = clip_string_map_put(&seen, text.data, text.size, &error);
         assert_non_null(entry);
-        if (entry->value >= 0 && id != ' ') test_fail("ids %lld and %d are \"%s\"",
-                                                      (long long)entry->value, id, text.data);
+        if (entry->value >= 0 && id != ' ')
+            test_fail("ids %lld and %d are \"%s\"", (long long)entry->value, id, text.data);
         entry->value = id;
         clip_buffer_release(&text);
     }
@@ -326,10 +329,11 @@ static void captions_come_back(void **state)
     for (int64_t i = 0; i < captions->count; i++) {
         const char *text = captions->texts[i];
         size_t n = captions->sizes[i];
-        test_ok(clip_tokenizer_encode(tokenizer, text, n, CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL,
-                                      &error), &error);
-        test_ok(clip_tokenizer_encode(bytes, text, n, CLIP_TEXT_OPEN_CLIP, 0, &plain, NULL,
-                                      &error), &error);
+        test_ok(
+            clip_tokenizer_encode(tokenizer, text, n, CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL, &error),
+            &error);
+        test_ok(clip_tokenizer_encode(bytes, text, n, CLIP_TEXT_OPEN_CLIP, 0, &plain, NULL, &error),
+                &error);
     }
     assert_true(ids.count * 3 < plain.count);
     struct clip_buffer a = {0}, b = {0};
@@ -371,7 +375,8 @@ static void chinese_captions(void **state)
     for (int64_t i = 0; i < captions->count; i++) {
         bytes += captions->sizes[i];
         test_ok(clip_tokenizer_encode(tokenizer, captions->texts[i], captions->sizes[i],
-                                      CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL, &error), &error);
+                                      CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL, &error),
+                &error);
     }
     /* A character has three bytes; each caption has its two ends. */
     assert_true((size_t)(ids.count - 2 * captions->count) * 3 < bytes);
@@ -384,14 +389,10 @@ static void chinese_captions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_the_textbook),
-        cmocka_unit_test(the_committed_toy),
-        cmocka_unit_test(any_order_of_captions),
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(small_cases),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(no_text_twice),
-        cmocka_unit_test(captions_come_back),
+        cmocka_unit_test(as_the_textbook),       cmocka_unit_test(the_committed_toy),
+        cmocka_unit_test(any_order_of_captions), cmocka_unit_test(sizes),
+        cmocka_unit_test(small_cases),           cmocka_unit_test(refusals),
+        cmocka_unit_test(no_text_twice),         cmocka_unit_test(captions_come_back),
         cmocka_unit_test(chinese_captions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,8 +52,7 @@ static void reads_entries(void **state)
         assert_true(e->packed_size < 100);
         test_ok(clip_zip_read(&zip, e, &arena, &data, &error), &error);
         for (int i = 0; i < 5000; i++) assert_int_equal(data[i], 0);
-        test_ok(clip_zip_read(&zip, clip_zip_find(&zip, "a/empty"), &arena, &data, &error),
-                &error);
+        test_ok(clip_zip_read(&zip, clip_zip_find(&zip, "a/empty"), &arena, &data, &error), &error);
         clip_zip_release(&zip);
         clip_arena_release(&arena);
         writer_release(&w);
@@ -135,7 +134,8 @@ static void builds_values(void **state)
     } pickles[] = {
         {PICKLE("\x80\x02}q\0(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\0eX"
                 "\x01\0\0\0bq\x03N\x88G?\xe0\0\0\0\0\0\0\x87q\x04K\x07X\x01\0\0\0xq\x05u.")},
-        {PICKLE("\x80\x04\x95:\0\0\0\0\0\0\0}\x94(\x8c\x01" "a\x94]\x94(K\x01J\xfe\xff\xff\xff"
+        {PICKLE("\x80\x04\x95:\0\0\0\0\0\0\0}\x94(\x8c\x01"
+                "a\x94]\x94(K\x01J\xfe\xff\xff\xff"
                 "M,\x01Jp\x11\x01\0e\x8c\x01"
                 "b\x94N\x88G?\xe0\0\0\0\0\0\0\x87\x94K\x07\x8c\x01x\x94u.")},
     };
@@ -217,9 +217,15 @@ static void refuses_damaged_pickles(void **state)
         {PICKLE("Nr\xff\xff\xff\x7f."), "memo has gaps"},
         {PICKLE("Nq\x01."), "memo has gaps"},
         {PICKLE("h\0."), "read before it is made"},
-        {PICKLE("X\xff\xff\xff\x7f" "a."), "longer than the file"},
-        {PICKLE("\x8d\xff\xff\xff\xff\xff\xff\xff\xff" "a."), "longer than the file"},
-        {PICKLE("\x8a\x09" "123456789."), "more than 64 bits"},
+        {PICKLE("X\xff\xff\xff\x7f"
+                "a."),
+         "longer than the file"},
+        {PICKLE("\x8d\xff\xff\xff\xff\xff\xff\xff\xff"
+                "a."),
+         "longer than the file"},
+        {PICKLE("\x8a\x09"
+                "123456789."),
+         "more than 64 bits"},
         {PICKLE("NN\x93."), "not named by texts"},
         {PICKLE("N)R."), "cannot be called"},
         {PICKLE("cknown\nthing\nNR."), "cannot be called"},
@@ -250,11 +256,14 @@ static void pickle_tensor(struct clip_buffer *out, const char *name, const char 
                           const char *key, int offset, const char shape[2], const char stride[2])
 {
     struct clip_error error;
-    test_ok(clip_buffer_printf(out, &error, "X%c%c%c%c%sctorch._utils\n_rebuild_tensor_v2\n((X\x07"
+    test_ok(clip_buffer_printf(out, &error,
+                               "X%c%c%c%c%sctorch._utils\n_rebuild_tensor_v2\n((X\x07"
                                "%c%c%cstoragectorch\n%s\nX\x01%c%c%c%sX\x03%c%c%ccpuK\x06tQK%cK%cK"
-                               "%c\x86K%cK%c\x86\x89" "ccollections\nOrderedDict\n)RtR",
+                               "%c\x86K%cK%c\x86\x89"
+                               "ccollections\nOrderedDict\n)RtR",
                                (int)strlen(name), 0, 0, 0, name, 0, 0, 0, type, 0, 0, 0, key, 0, 0,
-                               0, offset, shape[0], shape[1], stride[0], stride[1]), &error);
+                               0, offset, shape[0], shape[1], stride[0], stride[1]),
+            &error);
 }
 
 static const float six[6] = {1, 2, 3, 4, 5, 6};
@@ -373,8 +382,10 @@ static void refuses_other_archives(void **state)
 
 static const char *torch_name(enum clip_dtype dtype)
 {
-    return dtype == CLIP_F32 ? "float32" : dtype == CLIP_F16 ? "float16"
-         : dtype == CLIP_I64 ? "int64" : "another";
+    return dtype == CLIP_F32   ? "float32"
+           : dtype == CLIP_F16 ? "float16"
+           : dtype == CLIP_I64 ? "int64"
+                               : "another";
 }
 
 /* What PyTorch wrote: every tensor with the type and shape that names.json says. */
@@ -387,11 +398,12 @@ static void reads_a_torchscript_archive(void **state)
         const char *path = test_root_file(r, "openai_jit_tiny/model.pt"), *name;
         if (path == NULL) continue;
         struct clip_bundle bundle = {0};
-        struct clip_bundle expected = fixture_read(test_root(r),
-                                                   "openai_jit_tiny/expected.safetensors");
+        struct clip_bundle expected =
+            fixture_read(test_root(r), "openai_jit_tiny/expected.safetensors");
         json_t *names = fixture_json(test_root(r), "openai_jit_tiny/names.json"), *what;
         test_ok(clip_torch_read(path, &bundle, &error), &error);
-        json_object_foreach(names, name, what) {
+        json_object_foreach(names, name, what)
+        {
             const struct clip_tensor *t = clip_bundle_find(&bundle, name);
             if (t == NULL) test_fail("%s is missing", name);
             const json_t *shape = json_array_get(what, 1);
@@ -405,11 +417,11 @@ static void reads_a_torchscript_archive(void **state)
         for (int64_t i = 0; i < expected.tensor_count; i++) {
             if (strncmp(expected.tensors[i].name, "weight.", 7) != 0) continue;
             const struct clip_tensor *want = &expected.tensors[i].tensor;
-            const struct clip_tensor *have = clip_bundle_find(&bundle,
-                                                              expected.tensors[i].name + 7);
+            const struct clip_tensor *have =
+                clip_bundle_find(&bundle, expected.tensors[i].name + 7);
             assert_int_equal(want->dtype, have->dtype);
-            assert_memory_equal(have->data, want->data, (size_t)clip_tensor_count(want) *
-                                                            clip_dtype_size(want->dtype));
+            assert_memory_equal(have->data, want->data,
+                                (size_t)clip_tensor_count(want) * clip_dtype_size(want->dtype));
         }
         json_decref(names);
         clip_bundle_release(&bundle);

@@ -261,12 +261,9 @@ static void pieces_of_every_loss(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(thirty_steps),
-        cmocka_unit_test(narrow_numbers_follow),
-        cmocka_unit_test(logit_scale_is_clamped),
-        cmocka_unit_test(clipping_sets_in_and_out),
-        cmocka_unit_test(wide_batches_by_pieces),
-        cmocka_unit_test(pieces_of_every_loss),
+        cmocka_unit_test(thirty_steps),           cmocka_unit_test(narrow_numbers_follow),
+        cmocka_unit_test(logit_scale_is_clamped), cmocka_unit_test(clipping_sets_in_and_out),
+        cmocka_unit_test(wide_batches_by_pieces), cmocka_unit_test(pieces_of_every_loss),
     };
     clip_threads_set(1); /* the models are tiny; threads have a test of their own */
     return cmocka_run_group_tests_name("training", tests, NULL, NULL);

@@ -34,7 +34,8 @@ static struct clip_ids encode(const struct clip_tokenizer *tokenizer, const char
     struct clip_error error;
     struct clip_ids ids = {0};
     test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, context,
-                                  &ids, cut, &error), &error);
+                                  &ids, cut, &error),
+            &error);
     return ids;
 }
 
@@ -108,7 +109,8 @@ static void canonicalizes_where_it_is_asked_to(void **state)
     struct clip_ids ids = {0}, plain = encode(tokenizer, text, 0, NULL);
     struct clip_ids clean = encode(tokenizer, "dont touch a reds", 0, NULL);
     test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_CANONICALIZE, 0, &ids,
-                                  NULL, &error), &error);
+                                  NULL, &error),
+            &error);
     assert_int_equal(ids.count, clean.count);
     assert_memory_equal(ids.ids, clean.ids, (size_t)ids.count * sizeof *ids.ids);
     assert_int_equal(plain.ids[plain.count - 2], clip_tokenizer_end(tokenizer));
@@ -180,10 +182,11 @@ static void refuses_what_is_not_read(void **state)
         if (at == NULL) test_fail("the reference holds no %s", cases[i].from);
         test_ok(clip_buffer_append(&changed, whole.data, (size_t)(at - whole.data), &error),
                 &error);
-        test_ok(clip_buffer_printf(&changed, &error, "%s%s", cases[i].to,
-                                   at + strlen(cases[i].from)), &error);
-        clip_status status = clip_tokenizer_parse_json(&tokenizer, changed.data, changed.size,
-                                                       "changed", &error);
+        test_ok(
+            clip_buffer_printf(&changed, &error, "%s%s", cases[i].to, at + strlen(cases[i].from)),
+            &error);
+        clip_status status =
+            clip_tokenizer_parse_json(&tokenizer, changed.data, changed.size, "changed", &error);
         if (status == CLIP_OK) test_fail("%s was accepted", cases[i].to);
         test_fails(status, &error, status, cases[i].word);
         assert_null(tokenizer);
@@ -257,8 +260,9 @@ static void refuses_text_that_is_not_utf8(void **state)
     struct clip_error error;
     struct clip_ids ids = {0};
     struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
-    test_fails(clip_tokenizer_encode(tokenizer, "a\xFF", 2, CLIP_TEXT_HUGGINGFACE, 0, &ids, NULL,
-                                     &error), &error, CLIP_ERR_DATA, "not UTF-8 at byte 1");
+    test_fails(
+        clip_tokenizer_encode(tokenizer, "a\xFF", 2, CLIP_TEXT_HUGGINGFACE, 0, &ids, NULL, &error),
+        &error, CLIP_ERR_DATA, "not UTF-8 at byte 1");
     assert_int_equal(ids.count, 0);
     clip_ids_release(&ids);
     clip_tokenizer_free(tokenizer);

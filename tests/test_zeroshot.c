@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "core/rng.h"
-#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
+#include "formats/model_file.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 
@@ -105,8 +105,8 @@ static void check_classifier(const struct reference *r)
     for (int64_t i = 0; i < r->pictures; i++)
         for (int64_t c = 0; c < r->classes; c++)
             for (int64_t d = 0; d < r->dim; d++)
-                logits[i * r->classes + c] +=
-                    100 * images[i * r->dim + d] * classifier[c * r->dim + d];
+                logits[i * r->classes + c] += 100 * images[i * r->dim + d] *
+                                              classifier[c * r->dim + d];
     fixture_close_to(&r->values, "logits", logits, 0, 1e-3);
     free(classifier);
     free(images);
@@ -350,9 +350,9 @@ static void a_picture_without_caption_is_only_an_item(void **state)
     const float images[] = {1, 0, 0, 1, 0.6f, 0.8f}, texts[] = {0.6f, 0.8f, 0, 1};
     const int64_t text_image[] = {0, 1};
     int64_t image_rank[3], text_rank[2];
-    test_ok(clip_retrieval_score(images, 3, texts, 2, text_image, 2, text_rank, image_rank, &r,
-                                 &error),
-            &error);
+    test_ok(
+        clip_retrieval_score(images, 3, texts, 2, text_image, 2, text_rank, image_rank, &r, &error),
+        &error);
     assert_int_equal(text_rank[0], 3); /* 0.6 behind 1 and 0.8 */
     assert_int_equal(text_rank[1], 1);
     assert_int_equal(image_rank[0], 1);
@@ -381,9 +381,9 @@ static void several_names_are_one_class(void **state)
     test_ok(clip_embedder_create(&e, file, NULL, &error), &error);
     test_ok(clip_template_set("small", &templates, &error), &error);
     templates.count = 2;
-    test_ok(clip_zeroshot_classifier(e, (char *const *)(uintptr_t)names, 4, &templates, rows,
-                                     &error),
-            &error);
+    test_ok(
+        clip_zeroshot_classifier(e, (char *const *)(uintptr_t)names, 4, &templates, rows, &error),
+        &error);
     for (int i = 0; i < 4; i++) {
         struct clip_buffer text = {0};
         test_ok(clip_template_fill(templates.lines[i % 2], names[2 + i / 2], &text, &error),
@@ -396,9 +396,9 @@ static void several_names_are_one_class(void **state)
     test_same_f32("two names", rows, mean, 24);
     test_same_f32("with empty ones", rows + 24, mean, 24);
     const char *none[] = {"||"};
-    test_fails(clip_zeroshot_classifier(e, (char *const *)(uintptr_t)none, 1, &templates, rows,
-                                        &error), &error,
-               CLIP_ERR_DATA, "no name");
+    test_fails(
+        clip_zeroshot_classifier(e, (char *const *)(uintptr_t)none, 1, &templates, rows, &error),
+        &error, CLIP_ERR_DATA, "no name");
     test_ok(clip_zeroshot_called(names[1], &called, &error), &error);
     assert_string_equal(called.data, "a dog");
     clip_buffer_release(&called);
@@ -415,8 +415,9 @@ static void intervals_are_wilsons(void **state)
         int64_t hits, n;
         double low, high;
     } cases[] = {
-        {8, 10, 0.4901625, 0.9433178}, {0, 10, 0, 0.2775328},       {10, 10, 0.7224672, 1},
-        {1, 2, 0.0945312, 0.9054688},  {173, 180, 0.9219152, 0.9810367}, {0, 0, 0, 1},
+        {8, 10, 0.4901625, 0.9433178},    {0, 10, 0, 0.2775328},
+        {10, 10, 0.7224672, 1},           {1, 2, 0.0945312, 0.9054688},
+        {173, 180, 0.9219152, 0.9810367}, {0, 0, 0, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double low, high;

@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "bench/bench_embed.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "bench/bench_embed.h"
 
 static void add(json_t *value, const char *name, const struct clip_bench_embed_rate *rate,
                 double peak, bool json)

@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "bench/bench_gemm.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "bench/bench_gemm.h"
 #include "train/config.h"
 
 /* One preset, or the model of a configuration. */
@@ -32,9 +32,9 @@ static clip_status print(const struct clip_bench_gemm_result *r, bool json,
         const struct clip_bench_product *p = &r->products[i];
         if (!json)
             printf("%-16s %6lld %6lld %6lld %11.1f %4.0f %% %5.1f %4.0f %% %5.1f %4.0f %%\n",
-                   p->of.name, (long long)p->of.rows, (long long)p->of.width, (long long)p->of.depth,
-                   p->forward / 1e9, 100 * p->forward / peak, p->dx / 1e9, 100 * p->dx / peak,
-                   p->dw / 1e9, 100 * p->dw / peak);
+                   p->of.name, (long long)p->of.rows, (long long)p->of.width,
+                   (long long)p->of.depth, p->forward / 1e9, 100 * p->forward / peak, p->dx / 1e9,
+                   100 * p->dx / peak, p->dw / 1e9, 100 * p->dw / peak);
         json_array_append_new(
             rows, json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "product", p->of.name, "rows",
                             (json_int_t)p->of.rows, "width", (json_int_t)p->of.width, "depth",

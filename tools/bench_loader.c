@@ -1,9 +1,9 @@
 /* clip_bench loader: what preparing training pictures costs. */
 #include <stdio.h>
 
+#include "bench/bench_loader.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "bench/bench_loader.h"
 
 static clip_status print_loader(const struct clip_bench_loader_result *r, bool json,
                                 struct clip_error *error)
@@ -37,8 +37,8 @@ int clip_bench_run_loader(int argc, char **argv)
     struct clip_bench_loader_result result = {0};
     const struct clip_cli_option options[] = {
         {"data", "DATA", CLIP_CLI_TEXT, &bench.data, "whose pictures", .required = true},
-        {"image-size", "N", CLIP_CLI_INT, &bench.image_size, "side of the result (224)",
-         .least = 1, .most = 1 << 14},
+        {"image-size", "N", CLIP_CLI_INT, &bench.image_size, "side of the result (224)", .least = 1,
+         .most = 1 << 14},
         {"pictures", "N", CLIP_CLI_INT, &bench.most, "how many, spread over the data (1000)",
          .least = 1, .most = 1e9},
         {"rounds", "N", CLIP_CLI_INT, &bench.rounds, "over them; the best counts (3)", .least = 1,

@@ -1,6 +1,6 @@
+#include "bench/bench_loss.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
-#include "bench/bench_loss.h"
 
 static clip_status print(const struct clip_bench_loss_result *r, bool json,
                          struct clip_error *error)
@@ -15,11 +15,11 @@ static clip_status print(const struct clip_bench_loss_result *r, bool json,
                (double)r->peak_rss_bytes / 1e6, (double)r->workspace_bytes / 1e6);
         return CLIP_OK;
     }
-    json_t *value = json_pack(
-        "{s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "forward_seconds", r->forward_seconds,
-        "backward_seconds", r->backward_seconds, "flops_per_second", r->flops_per_second,
-        "gemm_flops_per_second", gemm, "peak_flops_per_second", peak, "peak_rss_bytes",
-        (json_int_t)r->peak_rss_bytes, "workspace_bytes", (json_int_t)r->workspace_bytes);
+    json_t *value =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "forward_seconds", r->forward_seconds,
+                  "backward_seconds", r->backward_seconds, "flops_per_second", r->flops_per_second,
+                  "gemm_flops_per_second", gemm, "peak_flops_per_second", peak, "peak_rss_bytes",
+                  (json_int_t)r->peak_rss_bytes, "workspace_bytes", (json_int_t)r->workspace_bytes);
     clip_status status = clip_cli_print_json(value, error);
     json_decref(value);
     return status;
@@ -29,8 +29,7 @@ int clip_bench_run_loss(int argc, char **argv)
 {
     int64_t pairs = 32768, dim = 512, runs = 1;
     const struct clip_cli_option options[] = {
-        {"pairs", "N", CLIP_CLI_INT, &pairs, "pairs in the batch (32768)", .least = 1,
-         .most = 1e7},
+        {"pairs", "N", CLIP_CLI_INT, &pairs, "pairs in the batch (32768)", .least = 1, .most = 1e7},
         {"dim", "D", CLIP_CLI_INT, &dim, "width of an embedding (512)", .least = 1, .most = 1e5},
         {"runs", "N", CLIP_CLI_INT, &runs, "runs to time, after one that is not (1)", .least = 1,
          .most = 64},

@@ -20,8 +20,7 @@
 #endif
 
 /* argp's keys: printable characters would be short options, so ours begin behind them. */
-enum { KEY_THREADS = 0x1000, KEY_QUIET, KEY_JSON, KEY_HELP, KEY_VERSION, KEY_USAGE,
-       KEY_FIRST };
+enum { KEY_THREADS = 0x1000, KEY_QUIET, KEY_JSON, KEY_HELP, KEY_VERSION, KEY_USAGE, KEY_FIRST };
 enum { MOST_OPTIONS = 160 };
 
 struct parsing {
@@ -78,16 +77,12 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
     struct parsing *parsing = state->input;
     parsing->open = option->type == CLIP_CLI_MANY ? option : NULL;
     switch (option->type) {
-    case CLIP_CLI_FLAG:
-        *(bool *)option->target = true;
-        break;
+    case CLIP_CLI_FLAG: *(bool *)option->target = true; break;
     case CLIP_CLI_CHOICE:
         check_choice(state, option, text);
         *(const char **)option->target = text;
         break;
-    case CLIP_CLI_TEXT:
-        *(const char **)option->target = text;
-        break;
+    case CLIP_CLI_TEXT: *(const char **)option->target = text; break;
     case CLIP_CLI_INT:
         *(int64_t *)option->target =
             (int64_t)number(state, option->name, text, true, option->least, option->most);
@@ -97,9 +92,7 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
             number(state, option->name, text, false, option->least, option->most);
         break;
     case CLIP_CLI_LIST:
-    case CLIP_CLI_MANY:
-        add_item(option->target, text);
-        break;
+    case CLIP_CLI_MANY: add_item(option->target, text); break;
     case CLIP_CLI_PAIRS:
         add_item(option->target, option->name);
         add_item(option->target, text != NULL ? text : "true");
@@ -131,32 +124,22 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
         cli->threads = (int64_t)number(state, "threads", text, true, 1, CLIP_MAX_THREADS);
         clip_threads_set((int)cli->threads);
         break;
-    case KEY_QUIET:
-        cli->quiet = true;
-        break;
-    case KEY_JSON:
-        cli->json = true;
-        break;
+    case KEY_QUIET: cli->quiet = true; break;
+    case KEY_JSON: cli->json = true; break;
     case KEY_HELP:
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        break;
-    case KEY_USAGE:
-        argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK);
-        break;
-    case KEY_VERSION:
-        printf("%s " CLIP_VERSION "\n", cli->name);
-        exit(0);
+    case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); break;
+    case KEY_USAGE: argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK); break;
+    case KEY_VERSION: printf("%s " CLIP_VERSION "\n", cli->name); exit(0);
     case ARGP_KEY_ARG:
-        if (parsing->open != NULL) add_item(parsing->open->target, text);
-        else if (cli->arguments != NULL) add_item(&cli->plain, text);
-        else argp_error(state, "\"%s\" is not expected here; options begin with --", text);
+        if (parsing->open != NULL)
+            add_item(parsing->open->target, text);
+        else if (cli->arguments != NULL)
+            add_item(&cli->plain, text);
+        else
+            argp_error(state, "\"%s\" is not expected here; options begin with --", text);
         return 0;
-    case ARGP_KEY_END:
-        check_required(state);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+    case ARGP_KEY_END: check_required(state); return 0;
+    default: return ARGP_ERR_UNKNOWN;
     }
     parsing->open = NULL;
     return 0;
@@ -215,8 +198,12 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         if (n == MOST_OPTIONS) abort(); /* our mistake: raise the limit */
         const struct clip_cli_option *option = &cli->options[n];
         options[n] = (struct argp_option){
-            .name = option->name, .key = KEY_FIRST + n, .arg = option->value, .doc = option->help,
-            .flags = option->unlisted ? OPTION_HIDDEN : 0, .group = n + 1,
+            .name = option->name,
+            .key = KEY_FIRST + n,
+            .arg = option->value,
+            .doc = option->help,
+            .flags = option->unlisted ? OPTION_HIDDEN : 0,
+            .group = n + 1,
         };
     }
     memcpy(options + n, common_options, sizeof common_options);

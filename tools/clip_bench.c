@@ -1,12 +1,12 @@
 /* clip_bench: measures this program on this machine, beside the machine's own limits. */
 #include <stdlib.h>
 
-#include "core/file.h"
-#include "tools/bench.h"
-#include "tools/cli.h"
 #include "bench/bench.h"
 #include "bench/bench_search.h"
 #include "bench/bench_step.h"
+#include "core/file.h"
+#include "tools/bench.h"
+#include "tools/cli.h"
 
 struct arguments {
     const char *config, *data, *precision;

@@ -8,10 +8,10 @@
 #include "checkpoints/bundle.h"
 #include "core/file.h"
 #include "core/progress.h"
-#include "data/sets/dataset.h"
 #include "data/demo/emoji.h"
-#include "data/image/image.h"
 #include "data/demo/shapes.h"
+#include "data/image/image.h"
+#include "data/sets/dataset.h"
 #include "data/text/tokenizer.h"
 #include "model/model.h"
 #include "tools/data_commands.h"
@@ -28,7 +28,7 @@ static enum clip_resize_mode resize_mode_of(const char *word)
 /* The captions of a text file, one a line; empty lines are none. */
 static clip_status read_lines(const char *path, struct clip_names *out, struct clip_error *error)
 {
-    struct clip_buffer text = { 0 };
+    struct clip_buffer text = {0};
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_file_read_gzip(path, (size_t)8 << 30, &text, error));
     if (memchr(text.data, '\0', text.size) != NULL)
@@ -49,14 +49,14 @@ out:
 static clip_status read_captions(const char *data, const char *column, struct clip_names *out,
                                  struct clip_error *error)
 {
-    const struct clip_dataset_options options = { .csv_caption_key = column };
+    const struct clip_dataset_options options = {.csv_caption_key = column};
     struct clip_dataset *dataset = NULL;
-    struct clip_buffer caption = { 0 };
+    struct clip_buffer caption = {0};
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_dataset_open(&dataset, data, &options, error));
     for (int64_t i = 0; i < dataset->count; i++) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
-        struct clip_error bad = { 0 };
+        struct clip_error bad = {0};
         caption.size = 0;
         if (dataset->ops->caption(dataset, i, &rng, &caption, &bad) != CLIP_OK) {
             clip_warn("%s", bad.message);
@@ -74,7 +74,7 @@ static clip_status train_tokenizer(const struct clip_names *captions, const char
                                    int64_t vocab_size, enum clip_text_cleaning cleaning,
                                    const char *output, int64_t *reached, struct clip_error *error)
 {
-    struct clip_buffer text = { 0 };
+    struct clip_buffer text = {0};
     struct clip_tokenizer *tokenizer = NULL;
     size_t *sizes = NULL;
     clip_status status = CLIP_OK;
@@ -104,17 +104,16 @@ static int run_tokenizer_train(int argc, char **argv)
     const char *input = NULL, *output = NULL, *column = "title", *cleaning = "open_clip";
     int64_t vocab_size = 0, reached = 0;
     const struct clip_cli_option options[] = {
-        { "input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a data set",
-          .required = true },
-        { "vocab-size", "N", CLIP_CLI_INT, &vocab_size, .help = "514 and one for each merge",
-          .required = true, .least = 515, .most = 49408 },
-        { "output", "FILE", CLIP_CLI_TEXT, &output, .help = "the tokenizer, in CLIP's text format",
-          .required = true },
-        { "column", "NAME", CLIP_CLI_TEXT, &column,
-          .help = "the captions' column of a csv (title)" },
-        { "text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
-          .help = "before counting (open_clip)" },
-        { 0 },
+        {"input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a data set",
+         .required = true},
+        {"vocab-size", "N", CLIP_CLI_INT, &vocab_size, .help = "514 and one for each merge",
+         .required = true, .least = 515, .most = 49408},
+        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the tokenizer, in CLIP's text format",
+         .required = true},
+        {"column", "NAME", CLIP_CLI_TEXT, &column, .help = "the captions' column of a csv (title)"},
+        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+         .help = "before counting (open_clip)"},
+        {0},
     };
     struct clip_cli cli = {
         .name = "clip_data tokenizer train",
@@ -123,8 +122,8 @@ static int run_tokenizer_train(int argc, char **argv)
                    "tokenizer.txt",
         .options = options,
     };
-    struct clip_error error = { 0 };
-    struct clip_names captions = { 0 };
+    struct clip_error error = {0};
+    struct clip_names captions = {0};
     clip_status status = CLIP_OK;
     char text[256];
     clip_cli_parse(&cli, argc, argv);
@@ -141,10 +140,11 @@ static int run_tokenizer_train(int argc, char **argv)
     snprintf(text, sizeof text, "%lld captions, a vocabulary of %lld", (long long)captions.count,
              (long long)reached);
     CLIP_TRY(clip_data_show(&cli,
-                  json_pack("{s:s, s:I, s:I, s:I, s:f}", "output", output, "captions",
-                            (json_int_t)captions.count, "vocab_size", (json_int_t)reached, "merges",
-                            (json_int_t)(reached - 514), "seconds", clip_seconds() - start),
-                  text, &error));
+                            json_pack("{s:s, s:I, s:I, s:I, s:f}", "output", output, "captions",
+                                      (json_int_t)captions.count, "vocab_size", (json_int_t)reached,
+                                      "merges", (json_int_t)(reached - 514), "seconds",
+                                      clip_seconds() - start),
+                            text, &error));
 out:
     clip_names_release(&captions);
     return clip_cli_finish(&cli, status, &error);
@@ -153,8 +153,8 @@ out:
 static int run_tokenizer(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        { "train", "learns a tokenizer from captions", run_tokenizer_train },
-        { 0 },
+        {"train", "learns a tokenizer from captions", run_tokenizer_train},
+        {0},
     };
     return clip_cli_dispatch(
         "clip_data tokenizer", "Makes tokenizers.",
@@ -206,12 +206,12 @@ static int run_tokenize(int argc, char **argv)
     const char *name = "clip", *cleaning = "open_clip";
     int64_t context = 0;
     const struct clip_cli_option options[] = {
-        { "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)" },
-        { "text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
-          .help = "which library's (open_clip)" },
-        { "context-length", "N", CLIP_CLI_INT, &context,
-          .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20 },
-        { 0 },
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)"},
+        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+         .help = "which library's (open_clip)"},
+        {"context-length", "N", CLIP_CLI_INT, &context,
+         .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20},
+        {0},
     };
     struct clip_cli cli = {
         .name = "clip_data tokenize",
@@ -220,16 +220,16 @@ static int run_tokenize(int argc, char **argv)
         .example = "echo \"a dog\" | clip_data tokenize --tokenizer clip",
         .options = options,
     };
-    struct clip_error error = { 0 };
+    struct clip_error error = {0};
     struct clip_tokenizer *tokenizer = NULL;
-    struct clip_ids ids = { 0 };
+    struct clip_ids ids = {0};
     clip_status status = CLIP_OK;
     char *line = NULL;
     size_t capacity = 0;
     ssize_t n;
     clip_cli_parse(&cli, argc, argv);
-    struct tokenizing t = { .cleaning = clip_text_cleaning_find(cleaning),
-                            .context_length = context };
+    struct tokenizing t = {.cleaning = clip_text_cleaning_find(cleaning),
+                           .context_length = context};
     CLIP_TRY(clip_tokenizer_open(&tokenizer, name, NULL, &error));
     t.tokenizer = tokenizer;
     if (cli.json && (t.all = json_array()) == NULL)
@@ -259,7 +259,7 @@ static clip_status preprocess_all(const struct clip_preprocess *preprocess,
 {
     int64_t n = preprocess->image_size * preprocess->image_size * 3;
     for (int64_t i = 0; i < paths->count; i++) {
-        struct clip_image image = { 0 };
+        struct clip_image image = {0};
         clip_status status = clip_image_decode_file(paths->items[i], limits, &image, error);
         if (status == CLIP_OK) {
             status = clip_preprocess_image(preprocess, &image, pixels + i * n, error);
@@ -275,11 +275,11 @@ static clip_status preprocess_all(const struct clip_preprocess *preprocess,
 static clip_status write_pixels(const char *output, int64_t count, int64_t size, uint8_t *pixels,
                                 float *values, struct clip_error *error)
 {
-    struct clip_bundle bundle = { 0 };
+    struct clip_bundle bundle = {0};
     const struct clip_tensor value_tensor =
-        clip_tensor_view(CLIP_F32, values, 4, (int64_t[]){ count, 3, size, size });
+        clip_tensor_view(CLIP_F32, values, 4, (int64_t[]){count, 3, size, size});
     const struct clip_tensor pixel_tensor =
-        clip_tensor_view(CLIP_U8, pixels, 4, (int64_t[]){ count, size, size, 3 });
+        clip_tensor_view(CLIP_U8, pixels, 4, (int64_t[]){count, size, size, 3});
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_bundle_add(&bundle, "pixel_values", &value_tensor, error));
     CLIP_TRY(clip_bundle_add(&bundle, "pixels", &pixel_tensor, error));
@@ -295,20 +295,19 @@ static int run_preprocess(int argc, char **argv)
     int64_t size = 224, max_pixels = 100000000;
     bool upright = false;
     const struct clip_cli_option options[] = {
-        { "image-size", "N", CLIP_CLI_INT, &size, .help = "side of the result in pixels (224)",
-          .least = 1, .most = 1 << 14 },
-        { "output", "FILE", CLIP_CLI_TEXT, &output, .help = "a .safetensors file",
-          .required = true },
-        { "interpolation", "bicubic|bilinear", CLIP_CLI_CHOICE, &interpolation,
-          .help = "of resizing (bicubic)" },
-        { "resize-mode", "shortest|longest|squash", CLIP_CLI_CHOICE, &mode,
-          .help = "which side becomes N (shortest)" },
-        { "crop", "open_clip|huggingface", CLIP_CLI_CHOICE, &crop,
-          .help = "whose rounding of the centre (open_clip)" },
-        { "upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says" },
-        { "max-pixels", "N", CLIP_CLI_INT, &max_pixels,
-          .help = "refuse larger pictures (100000000)", .least = 1, .most = 1e12 },
-        { 0 },
+        {"image-size", "N", CLIP_CLI_INT, &size, .help = "side of the result in pixels (224)",
+         .least = 1, .most = 1 << 14},
+        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "a .safetensors file", .required = true},
+        {"interpolation", "bicubic|bilinear", CLIP_CLI_CHOICE, &interpolation,
+         .help = "of resizing (bicubic)"},
+        {"resize-mode", "shortest|longest|squash", CLIP_CLI_CHOICE, &mode,
+         .help = "which side becomes N (shortest)"},
+        {"crop", "open_clip|huggingface", CLIP_CLI_CHOICE, &crop,
+         .help = "whose rounding of the centre (open_clip)"},
+        {"upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says"},
+        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "refuse larger pictures (100000000)",
+         .least = 1, .most = 1e12},
+        {0},
     };
     struct clip_cli cli = {
         .name = "clip_data preprocess",
@@ -318,7 +317,7 @@ static int run_preprocess(int argc, char **argv)
         .example = "clip_data preprocess --image-size 224 --output pixels.safetensors a.jpg b.png",
         .options = options,
     };
-    struct clip_error error = { 0 };
+    struct clip_error error = {0};
     struct clip_model_config clip;
     clip_status status = CLIP_OK;
     uint8_t *pixels = NULL;
@@ -348,14 +347,14 @@ static int run_preprocess(int argc, char **argv)
     CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     values = clip_array_new(elements, sizeof *values, &error);
     CLIP_TRY(values != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
-    const struct clip_image_limits limits = { .max_pixels = max_pixels, .upright = upright };
+    const struct clip_image_limits limits = {.max_pixels = max_pixels, .upright = upright};
     CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
     CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
     snprintf(text, sizeof text, "%lld pictures", (long long)count);
     CLIP_TRY(clip_data_show(&cli,
-                  json_pack("{s:s, s:I, s:I}", "output", output, "count", (json_int_t)count,
-                            "image_size", (json_int_t)size),
-                  text, &error));
+                            json_pack("{s:s, s:I, s:I}", "output", output, "count",
+                                      (json_int_t)count, "image_size", (json_int_t)size),
+                            text, &error));
 out:
     free(pixels);
     free(values);
@@ -366,23 +365,21 @@ out:
 
 static int run_shapes(int argc, char **argv)
 {
-    struct clip_shapes_options set = { .count = 20000,
-                                       .image_size = 64,
-                                       .two_objects = CLIP_SHAPES_TWO_OBJECTS };
-    struct clip_shapes_counts counts = { 0 };
+    struct clip_shapes_options set = {
+        .count = 20000, .image_size = 64, .two_objects = CLIP_SHAPES_TWO_OBJECTS};
+    struct clip_shapes_counts counts = {0};
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
-        { "output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder",
-          .required = true },
-        { "count", "N", CLIP_CLI_INT, &set.count, .help = "training pictures (20000)", .least = 1,
-          .most = 1e7 },
-        { "image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
-          .least = 16, .most = 1024 },
-        { "two-objects", "N", CLIP_CLI_INT, &set.two_objects,
-          .help = "how many of 100 pictures show two (15)", .least = 0, .most = 100 },
-        { "seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other pictures (0)",
-          .least = 0, .most = 1e15 },
-        { 0 },
+        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder", .required = true},
+        {"count", "N", CLIP_CLI_INT, &set.count, .help = "training pictures (20000)", .least = 1,
+         .most = 1e7},
+        {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
+         .least = 16, .most = 1024},
+        {"two-objects", "N", CLIP_CLI_INT, &set.two_objects,
+         .help = "how many of 100 pictures show two (15)", .least = 0, .most = 100},
+        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other pictures (0)",
+         .least = 0, .most = 1e15},
+        {0},
     };
     struct clip_cli cli = {
         .name = "clip_data shapes",
@@ -392,7 +389,7 @@ static int run_shapes(int argc, char **argv)
         .example = "clip_data shapes --output data/shapes",
         .options = options,
     };
-    struct clip_error error = { 0 };
+    struct clip_error error = {0};
     char text[256];
     clip_cli_parse(&cli, argc, argv);
     double start = clip_seconds();
@@ -421,21 +418,20 @@ static int run_shapes(int argc, char **argv)
 
 static int run_emoji(int argc, char **argv)
 {
-    struct clip_emoji_options set = { .image_size = 64, .variants = 24 };
-    struct clip_emoji_counts counts = { 0 };
+    struct clip_emoji_options set = {.image_size = 64, .variants = 24};
+    struct clip_emoji_counts counts = {0};
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
-        { "output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder",
-          .required = true },
-        { "debs", "DIR", CLIP_CLI_TEXT, &set.debs,
-          .help = "holds the two .deb files (default: fetched by apt-get)" },
-        { "image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
-          .least = 16, .most = 512 },
-        { "variants", "N", CLIP_CLI_INT, &set.variants, .help = "training pictures an emoji (24)",
-          .least = 1, .most = 1000 },
-        { "seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other variants (0)",
-          .least = 0, .most = 1e15 },
-        { 0 },
+        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder", .required = true},
+        {"debs", "DIR", CLIP_CLI_TEXT, &set.debs,
+         .help = "holds the two .deb files (default: fetched by apt-get)"},
+        {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
+         .least = 16, .most = 512},
+        {"variants", "N", CLIP_CLI_INT, &set.variants, .help = "training pictures an emoji (24)",
+         .least = 1, .most = 1000},
+        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other variants (0)",
+         .least = 0, .most = 1e15},
+        {0},
     };
     struct clip_cli cli = {
         .name = "clip_data emoji",
@@ -444,7 +440,7 @@ static int run_emoji(int argc, char **argv)
         .example = "clip_data emoji --output data/emoji",
         .options = options,
     };
-    struct clip_error error = { 0 };
+    struct clip_error error = {0};
     char text[256];
     clip_cli_parse(&cli, argc, argv);
     double start = clip_seconds();
@@ -458,29 +454,29 @@ static int run_emoji(int argc, char **argv)
              (long long)counts.ideas, (long long)counts.train_pairs, (long long)counts.val_pairs,
              (long long)counts.test_pairs, seconds);
     if (status == CLIP_OK)
-        status = clip_data_show(&cli,
-                      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output",
-                                set.output, "ideas", (json_int_t)counts.ideas, "train_pairs",
-                                (json_int_t)counts.train_pairs, "val_pairs",
-                                (json_int_t)counts.val_pairs, "test_pairs",
-                                (json_int_t)counts.test_pairs, "image_size",
-                                (json_int_t)set.image_size, "variants", (json_int_t)set.variants,
-                                "seed", (json_int_t)seed, "seconds", seconds),
-                      text, &error);
+        status = clip_data_show(
+            &cli,
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output", set.output,
+                      "ideas", (json_int_t)counts.ideas, "train_pairs",
+                      (json_int_t)counts.train_pairs, "val_pairs", (json_int_t)counts.val_pairs,
+                      "test_pairs", (json_int_t)counts.test_pairs, "image_size",
+                      (json_int_t)set.image_size, "variants", (json_int_t)set.variants, "seed",
+                      (json_int_t)seed, "seconds", seconds),
+            text, &error);
     return clip_cli_finish(&cli, status, &error);
 }
 
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        { "check", "says what a data set holds and what is wrong with it", clip_data_check },
-        { "pack", "puts a data set into one HDF5 file", clip_data_pack },
-        { "tokenizer", "train: learns a tokenizer from captions", run_tokenizer },
-        { "tokenize", "turns lines into token ids", run_tokenize },
-        { "preprocess", "writes pictures as a model sees them", run_preprocess },
-        { "shapes", "draws the shapes demo set", run_shapes },
-        { "emoji", "makes the emoji demo set", run_emoji },
-        { 0 },
+        {"check", "says what a data set holds and what is wrong with it", clip_data_check},
+        {"pack", "puts a data set into one HDF5 file", clip_data_pack},
+        {"tokenizer", "train: learns a tokenizer from captions", run_tokenizer},
+        {"tokenize", "turns lines into token ids", run_tokenize},
+        {"preprocess", "writes pictures as a model sees them", run_preprocess},
+        {"shapes", "draws the shapes demo set", run_shapes},
+        {"emoji", "makes the emoji demo set", run_emoji},
+        {0},
     };
     return clip_cli_dispatch("clip_data",
                              "Looks at data, trains and applies tokenizers, makes the demo sets.",

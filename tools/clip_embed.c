@@ -131,18 +131,22 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
     clip_status status;
     struct clip_embedder *e = NULL;
     const struct clip_embedder_options how = {
-        .use = job->texts != NULL          ? CLIP_USE_TEXTS
-               : job->images.count > 0     ? CLIP_USE_PICTURES
-                                           : CLIP_USE_BOTH,
+        .use = job->texts != NULL      ? CLIP_USE_TEXTS
+               : job->images.count > 0 ? CLIP_USE_PICTURES
+                                       : CLIP_USE_BOTH,
     };
     bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
     CLIP_TRY(clip_model_options_open(&e, cli, &job->model, &how, error));
     *dim = clip_embedder_dim(e);
-    if (job->tensors != NULL) status = embed_tensors(job, e, outcome, error);
-    else if (job->pairs != NULL) status = embed_pairs(job, e, cli->quiet, outcome, error);
-    else if (job->texts != NULL) status = embed_texts(job, e, cli->quiet, outcome, error);
-    else status = embed_images(job, e, cli->quiet, outcome, error);
+    if (job->tensors != NULL)
+        status = embed_tensors(job, e, outcome, error);
+    else if (job->pairs != NULL)
+        status = embed_pairs(job, e, cli->quiet, outcome, error);
+    else if (job->texts != NULL)
+        status = embed_texts(job, e, cli->quiet, outcome, error);
+    else
+        status = embed_images(job, e, cli->quiet, outcome, error);
 out:
     clip_embedder_free(e);
     return status;
@@ -153,10 +157,9 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
 {
     clip_status status = CLIP_OK;
     if (cli->json) {
-        json_t *result =
-            json_pack("{s:s, s:s, s:I, s:I, s:I}", "output", job->output, "kind", outcome->kind,
-                      "rows", (json_int_t)outcome->rows, "dim", (json_int_t)dim, "skipped",
-                      (json_int_t)outcome->bad);
+        json_t *result = json_pack("{s:s, s:s, s:I, s:I, s:I}", "output", job->output, "kind",
+                                   outcome->kind, "rows", (json_int_t)outcome->rows, "dim",
+                                   (json_int_t)dim, "skipped", (json_int_t)outcome->bad);
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
@@ -165,9 +168,8 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
     if (status == CLIP_OK && outcome->bad > 0)
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%lld %s could not be read and were skipped; the other %lld are in %s",
-                           (long long)outcome->bad,
-                           job->pairs != NULL ? "pairs" : "pictures", (long long)outcome->rows,
-                           job->output);
+                           (long long)outcome->bad, job->pairs != NULL ? "pairs" : "pictures",
+                           (long long)outcome->rows, job->output);
     return status;
 }
 
@@ -185,8 +187,7 @@ int main(int argc, char **argv)
          .help = "both of a data set, for [train] teacher_embeddings"},
         {"images-root", "FOLDER", CLIP_CLI_TEXT, &job.set.images_root, .help = "",
          .unlisted = true},
-        {"csv-separator", "C", CLIP_CLI_TEXT, &job.set.csv_separator, .help = "",
-         .unlisted = true},
+        {"csv-separator", "C", CLIP_CLI_TEXT, &job.set.csv_separator, .help = "", .unlisted = true},
         {"csv-img-key", "NAME", CLIP_CLI_TEXT, &job.set.csv_img_key, .help = "", .unlisted = true},
         {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &job.set.csv_caption_key, .help = "",
          .unlisted = true},

@@ -16,21 +16,23 @@
 
 /* ---- options that several commands have ---------------------------------------------------- */
 
-#define DATA_OPTIONS(d)                                                                \
-    {"data", "DATA", CLIP_CLI_TEXT, &(d).data, .required = true,                       \
-     .help = "pairs: .csv, .jsonl, .tar shards, ... (docs/data.md)"},                  \
-    {"images-root", "FOLDER", CLIP_CLI_TEXT, &(d).set.images_root,                     \
-     .help = "what a .csv's paths count from (its folder)"},                           \
-    {"csv-separator", "C", CLIP_CLI_TEXT, &(d).set.csv_separator,                      \
-     .help = "auto, comma, tab or a character (auto)"},                                \
-    {"csv-img-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_img_key,                       \
-     .help = "the pictures' column (filepath)"},                                       \
-    {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_caption_key,               \
-     .help = "the captions' column (title)"},                                          \
-    {"templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates,                     \
-     .help = "templates that class folders' captions are made from"},                  \
-    {"class-templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates, .help = "",   \
-     .unlisted = true}
+#define DATA_OPTIONS(d)                                                                            \
+    {"data",    "DATA",           CLIP_CLI_TEXT,                                                   \
+     &(d).data, .required = true, .help = "pairs: .csv, .jsonl, .tar shards, ... (docs/data.md)"}, \
+        {"images-root", "FOLDER", CLIP_CLI_TEXT, &(d).set.images_root,                             \
+         .help = "what a .csv's paths count from (its folder)"},                                   \
+        {"csv-separator", "C", CLIP_CLI_TEXT, &(d).set.csv_separator,                              \
+         .help = "auto, comma, tab or a character (auto)"},                                        \
+        {"csv-img-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_img_key,                               \
+         .help = "the pictures' column (filepath)"},                                               \
+        {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_caption_key,                       \
+         .help = "the captions' column (title)"},                                                  \
+        {"templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates,                             \
+         .help = "templates that class folders' captions are made from"},                          \
+    {                                                                                              \
+        "class-templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates, .help = "",            \
+                                                                            .unlisted = true       \
+    }
 
 struct data_options {
     const char *data;
@@ -69,8 +71,7 @@ static clip_status compare(struct comparison *c, const struct clip_embedder *e,
     if (c->n == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
                            (long long)c->bad));
-    CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows,
-                                 NULL, error));
+    CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows, NULL, error));
     clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
 out:
     return status;
@@ -243,7 +244,8 @@ static int run_retrieval(int argc, char **argv)
         print_recalls("image -> text", &r.text_retrieval);
         if (r.negatives > 0)
             printf("%.1f %% of %lld captions fit better than their hard negatives (chance: 50 "
-                   "%%)\n", 100 * r.negative_accuracy, (long long)r.negatives);
+                   "%%)\n",
+                   100 * r.negative_accuracy, (long long)r.negatives);
     }
 out:
     clip_dataset_free(set);

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "embed/texts.h"
 #include "search/index_update.h"
 #include "search/search.h"
-#include "embed/texts.h"
 #include "serve/http.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
@@ -37,12 +37,11 @@ out:
 }
 
 static clip_status print_changes(const struct clip_cli *cli, const char *path,
-                                 const struct clip_index *index,
-                                 const struct clip_index_changes *c, struct clip_error *error)
+                                 const struct clip_index *index, const struct clip_index_changes *c,
+                                 struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s: %lld %s", path, (long long)c->count,
-               index->texts ? "texts" : "pictures");
+        printf("%s: %lld %s", path, (long long)c->count, index->texts ? "texts" : "pictures");
         printf(", %lld of them new", (long long)c->added);
         if (c->changed > 0) printf(", %lld changed", (long long)c->changed);
         if (c->removed > 0) printf(", %lld removed", (long long)c->removed);
@@ -52,11 +51,10 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
     json_t *result = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "output", path, "kind",
         index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
-        (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed",
-        (json_int_t)c->changed, "removed", (json_int_t)c->removed, "unchanged",
-        (json_int_t)c->unchanged, "embedded", (json_int_t)c->embedded, "segments",
-        (json_int_t)c->segments, "model",
-        index->model, "model_checksum", index->model_checksum);
+        (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed", (json_int_t)c->changed,
+        "removed", (json_int_t)c->removed, "unchanged", (json_int_t)c->unchanged, "embedded",
+        (json_int_t)c->embedded, "segments", (json_int_t)c->segments, "model", index->model,
+        "model_checksum", index->model_checksum);
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);
     return status;
@@ -197,12 +195,12 @@ out:
 
 /* ---- the model of an index ----------------------------------------------------------------- */
 
-#define INDEX_MODEL_OPTIONS(m)                                                         \
-    {"model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                      \
-     .help = "where the index's model is now, if it was moved"},                       \
-    {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                              \
-     .help = "which weights the index was made with (ema)"},                           \
-    TOKENIZER_OPTION(m)
+#define INDEX_MODEL_OPTIONS(m)                                                                     \
+    {"model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                                  \
+     .help = "where the index's model is now, if it was moved"},                                   \
+        {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                                      \
+         .help = "which weights the index was made with (ema)"},                                   \
+        TOKENIZER_OPTION(m)
 
 static clip_status open_model(struct clip_embedder **out, const struct clip_cli *cli,
                               const struct clip_model_options *options,
@@ -310,7 +308,8 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     if (filter.left == 0 && job->under.count > 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no pictures under %s; folders are compared as they were given "
-                           "to clip_search index", job->index, job->under.items[0]));
+                           "to clip_search index",
+                           job->index, job->under.items[0]));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(embed_query(&query, job, e, error));
@@ -382,8 +381,8 @@ static clip_status say_ready(const struct clip_cli *cli, const struct serving *j
     snprintf(url, sizeof url, "http://%s%s%s:%d/", six ? "[" : "", job->address, six ? "]" : "",
              port);
     if (cli->json) {
-        json_t *result = json_pack("{s:s, s:i, s:I}", "url", url, "port", port, "count",
-                                   (json_int_t)count);
+        json_t *result =
+            json_pack("{s:s, s:i, s:I}", "url", url, "port", port, "count", (json_int_t)count);
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
@@ -402,8 +401,8 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     struct clip_index index = {0};
     struct clip_api *api = NULL;
     struct clip_http *http = NULL;
-    const struct clip_embedder_options how = {.max_pixels = CLIP_API_PIXELS, .checksum = true,
-                                              .pack = true};
+    const struct clip_embedder_options how = {
+        .max_pixels = CLIP_API_PIXELS, .checksum = true, .pack = true};
     const volatile sig_atomic_t *stop = clip_cli_catch_signals();
     CLIP_TRY(clip_index_list_read(&index, job->index, error));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));

@@ -80,12 +80,11 @@ static clip_status print_summary(const struct clip_config *config,
 {
     bool measured = isfinite(s->best) && s->best_step > 0;
     if (cli->json) {
-        json_t *value = json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I}", "output",
-                                  config->train.output,
-                                  "step", (json_int_t)s->step, "steps", (json_int_t)s->steps,
-                                  "samples", (json_int_t)s->samples, "was_finished",
-                                  s->was_finished, "stopped_early", s->stopped_early,
-                                  "peak_rss_bytes", (json_int_t)s->peak_rss_bytes);
+        json_t *value =
+            json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I}", "output", config->train.output, "step",
+                      (json_int_t)s->step, "steps", (json_int_t)s->steps, "samples",
+                      (json_int_t)s->samples, "was_finished", s->was_finished, "stopped_early",
+                      s->stopped_early, "peak_rss_bytes", (json_int_t)s->peak_rss_bytes);
         if (measured) {
             json_object_set_new(value, "best_metric", json_string(s->metric));
             json_object_set_new(value, "best", json_real(s->best));
@@ -113,8 +112,8 @@ static int compare(struct arguments *a, struct clip_cli *cli)
     const char *path = a->output != NULL ? a->output : "compare.html";
     clip_status status = clip_report_compare(a->compare.items, a->compare.count, path, &error);
     if (status == CLIP_OK && cli->json) {
-        json_t *value = json_pack("{s:s, s:I}", "output", path, "runs",
-                                  (json_int_t)a->compare.count);
+        json_t *value =
+            json_pack("{s:s, s:I}", "output", path, "runs", (json_int_t)a->compare.count);
         status = clip_cli_print_json(value, &error);
         json_decref(value);
     } else if (status == CLIP_OK) {
@@ -163,9 +162,10 @@ static void list_options(struct command_line *line, struct arguments *a)
     for (int i = 0; i < count; i++) {
         line->keys[i] = clip_config_option(i);
         if (strcmp(line->keys[i].name, "output") == 0) continue; /* the program's own */
-        line->options[n++] = (struct clip_cli_option){
-            line->keys[i].name, line->keys[i].flag ? NULL : "VALUE", CLIP_CLI_PAIRS, &a->set,
-            .help = "", .unlisted = true};
+        line->options[n++] =
+            (struct clip_cli_option){line->keys[i].name, line->keys[i].flag ? NULL : "VALUE",
+                                     CLIP_CLI_PAIRS,     &a->set,
+                                     .help = "",         .unlisted = true};
     }
     line->options[n] = (struct clip_cli_option){0};
 }

@@ -39,10 +39,9 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
     if (fix != NULL) {
         json_t *object = json_pack(
             "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "output", fix, "kept",
-            (json_int_t)fixed->kept, "bad", (json_int_t)fixed->bad, "tiny",
-            (json_int_t)fixed->tiny, "copies", (json_int_t)fixed->copies, "near",
-            (json_int_t)fixed->near, "repeats", (json_int_t)fixed->repeats, "leaks",
-            (json_int_t)fixed->leaks);
+            (json_int_t)fixed->kept, "bad", (json_int_t)fixed->bad, "tiny", (json_int_t)fixed->tiny,
+            "copies", (json_int_t)fixed->copies, "near", (json_int_t)fixed->near, "repeats",
+            (json_int_t)fixed->repeats, "leaks", (json_int_t)fixed->leaks);
         if (object == NULL || json_object_set_new(result, "fixed", object) != 0) {
             json_decref(result);
             result = NULL;
@@ -102,8 +101,7 @@ int clip_data_check(int argc, char **argv)
     source.names_are_captions = true;
     CLIP_TRY(clip_dataset_open(&dataset, data, &source, &error));
     if (fix != NULL) CLIP_TRY(clip_check_can_fix(fix, dataset, data, &error));
-    if (against_name != NULL)
-        CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
+    if (against_name != NULL) CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
     if (tokenizer_name != NULL)
         CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
     const struct clip_check_options check = {
@@ -116,8 +114,7 @@ int clip_data_check(int argc, char **argv)
         .quiet = cli.quiet,
     };
     CLIP_TRY(clip_check_run(&report, dataset, against, against_name, &check, &error));
-    if (fix != NULL)
-        CLIP_TRY(clip_check_fix(fix, &report, dataset, images_only, &fixed, &error));
+    if (fix != NULL) CLIP_TRY(clip_check_fix(fix, &report, dataset, images_only, &fixed, &error));
     if (html != NULL)
         CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
     CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));

@@ -53,13 +53,13 @@ int clip_data_pack(int argc, char **argv)
              "%s: %lld samples of %lld pictures, %lld bad ones left out, %.1f MB, in %.1f s",
              output, (long long)counts.samples, (long long)counts.pictures, (long long)counts.bad,
              (double)counts.bytes / 1e6, seconds);
-    CLIP_TRY(clip_data_show(
-        &cli,
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output, "samples",
-                  (json_int_t)counts.samples, "pictures", (json_int_t)counts.pictures, "bad",
-                  (json_int_t)counts.bad, "bytes", (json_int_t)counts.bytes, "image_size",
-                  (json_int_t)pack.image_size, "seconds", seconds),
-        text, &error));
+    CLIP_TRY(clip_data_show(&cli,
+                            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output,
+                                      "samples", (json_int_t)counts.samples, "pictures",
+                                      (json_int_t)counts.pictures, "bad", (json_int_t)counts.bad,
+                                      "bytes", (json_int_t)counts.bytes, "image_size",
+                                      (json_int_t)pack.image_size, "seconds", seconds),
+                            text, &error));
 out:
     clip_dataset_free(dataset);
     return clip_cli_finish(&cli, status, &error);

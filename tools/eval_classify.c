@@ -26,8 +26,8 @@ clip_status clip_eval_pictures(const struct clip_embedder *embedder, struct clip
     CLIP_NEW(pictures, n);
     CLIP_NEW(failures, n);
     for (int64_t i = 0; i < n; i++) pictures[i].path = images->items[i];
-    CLIP_TRY(clip_embedder_pictures(embedder, pictures, n, CLIP_UNIT, rows,
-                                    n > 1 ? failures : NULL, error));
+    CLIP_TRY(clip_embedder_pictures(embedder, pictures, n, CLIP_UNIT, rows, n > 1 ? failures : NULL,
+                                    error));
     for (int64_t i = 0; i < n; i++) {
         if (failures[i].status != CLIP_OK) {
             clip_warn("skipped: %s", failures[i].message);
@@ -99,8 +99,8 @@ static bool looks_like_picture(const char *text)
 
 static clip_status add_item(struct clip_cli_list *list, const char *item, struct clip_error *error)
 {
-    clip_status status = clip_array_grow(&list->items, &list->capacity, list->count + 1,
-                                         sizeof *list->items, error);
+    clip_status status =
+        clip_array_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items, error);
     if (status == CLIP_OK) list->items[list->count++] = item;
     return status;
 }
@@ -281,11 +281,13 @@ static clip_status print_json(const struct classifying *c, struct clip_error *er
         for (int64_t j = 0; j < c->m; j++)
             json_array_append_new(row, json_real(c->p[i * c->m + j]));
         json_array_append_new(rows, row);
-        json_array_append_new(best, c->best[i] >= 0 ? json_string(c->called[c->best[i]])
-                                                    : json_null());
+        json_array_append_new(best,
+                              c->best[i] >= 0 ? json_string(c->called[c->best[i]]) : json_null());
     }
-    if (c->templates.count == 1) json_object_set_new(result, "template", json_string(lines[0]));
-    else json_object_set_new(result, "templates", string_list(lines, c->templates.count));
+    if (c->templates.count == 1)
+        json_object_set_new(result, "template", json_string(lines[0]));
+    else
+        json_object_set_new(result, "templates", string_list(lines, c->templates.count));
     json_object_set_new(result, "labels", string_list((const char *const *)c->called, c->m));
     json_object_set_new(result, "images", string_list(c->names, c->n));
     json_object_set_new(result, "probabilities", rows);
@@ -308,8 +310,8 @@ static void check_usage(const struct clip_cli *cli, const struct classifying *c)
 
 int clip_eval_classify(int argc, char **argv)
 {
-    struct classifying c = {.model = {.weights = "ema"}, .template = "a photo of a {}",
-                            .none_similarity = -2};
+    struct classifying c = {
+        .model = {.weights = "ema"}, .template = "a photo of a {}", .none_similarity = -2};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(c.model),
         {"image", "FILE", CLIP_CLI_LIST, &c.images, .help = "a picture; may be repeated"},
@@ -348,8 +350,10 @@ int clip_eval_classify(int argc, char **argv)
     CLIP_TRY(clip_model_options_open(&e, &cli, &c.model, NULL, &error));
     CLIP_TRY(embed(&c, e, cli.quiet, &error));
     CLIP_TRY(classify(&c, e, &error));
-    if (cli.json) CLIP_TRY(print_json(&c, &error));
-    else if (c.sets.count > 0) print_table(&c);
+    if (cli.json)
+        CLIP_TRY(print_json(&c, &error));
+    else if (c.sets.count > 0)
+        print_table(&c);
     else
         for (int64_t i = 0; i < c.n; i++) print_bars(&c, i);
     if (status == CLIP_OK) status = clip_eval_skipped(c.bad, &error);

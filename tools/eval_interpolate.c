@@ -301,8 +301,7 @@ out:
 
 int clip_eval_interpolate(int argc, char **argv)
 {
-    struct arguments a = {
-        .weights = "ema", .alphas = "0,0.1,...,1", .keep = 0.8, .choose = NAN};
+    struct arguments a = {.weights = "ema", .alphas = "0,0.1,...,1", .keep = 0.8, .choose = NAN};
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_LIST, &a.models,
          .help = "twice: before fine-tuning (A), and after (B)"},

@@ -48,8 +48,10 @@ static clip_status count_confusions(const struct clip_zeroshot_result *r, struct
     qsort(out->items, (size_t)wrong, sizeof *out->items, by_classes);
     for (int64_t i = 0; i < wrong; i++) {
         struct confusion *last = &out->items[out->count > 0 ? out->count - 1 : 0];
-        if (out->count > 0 && by_classes(last, &out->items[i]) == 0) last->n++;
-        else out->items[out->count++] = out->items[i];
+        if (out->count > 0 && by_classes(last, &out->items[i]) == 0)
+            last->n++;
+        else
+            out->items[out->count++] = out->items[i];
     }
     qsort(out->items, (size_t)out->count, sizeof *out->items, by_number);
 out:
@@ -81,8 +83,10 @@ static void print_confusion_table(const struct clip_class_list *classes,
         for (int64_t taken = 0; taken < classes->count; taken++) {
             int64_t n = 0;
             for (int64_t i = 0; i < r->n; i++) n += r->labels[i] == c && r->predictions[i] == taken;
-            if (n > 0) printf(" %7lld", (long long)n);
-            else printf("       .");
+            if (n > 0)
+                printf(" %7lld", (long long)n);
+            else
+                printf("       .");
         }
         putchar('\n');
     }
@@ -135,16 +139,16 @@ static clip_status print_json(const struct clip_class_list *classes,
     json_t *result = json_object(), *per_class = json_array(), *confusion = json_array();
     for (int64_t c = 0; c < classes->count; c++) {
         interval_of(r, c, &low, &high);
-        json_array_append_new(
-            per_class, json_pack("{s:s, s:I, s:o, s:f, s:f}", "class", classes->names[c], "n",
-                                 (json_int_t)r->count[c], "recall", number_or_null(r->recall[c]),
-                                 "low", low, "high", high));
+        json_array_append_new(per_class,
+                              json_pack("{s:s, s:I, s:o, s:f, s:f}", "class", classes->names[c],
+                                        "n", (json_int_t)r->count[c], "recall",
+                                        number_or_null(r->recall[c]), "low", low, "high", high));
     }
     for (int64_t i = 0; all != NULL && i < all->count; i++)
-        json_array_append_new(
-            confusion, json_pack("{s:s, s:s, s:I}", "class", classes->names[all->items[i].label],
-                                 "taken_for", classes->names[all->items[i].taken], "n",
-                                 (json_int_t)all->items[i].n));
+        json_array_append_new(confusion, json_pack("{s:s, s:s, s:I}", "class",
+                                                   classes->names[all->items[i].label], "taken_for",
+                                                   classes->names[all->items[i].taken], "n",
+                                                   (json_int_t)all->items[i].n));
     clip_zeroshot_interval(llround(r->acc1 * (double)r->n), r->n, &low, &high);
     json_object_set_new(result, "acc1", json_real(r->acc1));
     json_object_set_new(result, "acc1_interval", json_pack("[f, f]", low, high));
@@ -153,8 +157,10 @@ static clip_status print_json(const struct clip_class_list *classes,
     json_object_set_new(result, "n", json_integer(r->n));
     json_object_set_new(result, "skipped", json_integer(r->skipped));
     json_object_set_new(result, "per_class", per_class);
-    if (all != NULL) json_object_set_new(result, "confusion", confusion);
-    else json_decref(confusion);
+    if (all != NULL)
+        json_object_set_new(result, "confusion", confusion);
+    else
+        json_decref(confusion);
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);
     return status;

@@ -3,6 +3,7 @@
 # the warnings of gcc and clang, as errors. Run by `make lint`, which gives CPPFLAGS and WARN.
 # Prints ok or not ok for each check.
 set -u
+exec 3>&1
 export LC_ALL=C.UTF-8
 passed=0 failed=0
 
@@ -145,6 +146,18 @@ check_lines() {
     grep -nwE 'TODO|FIXME|XXX' $all
 }
 
+# One format, .clang-format's, as Debian 12's version 14 lays it out (others differ in details).
+check_format() {
+    local tool=clang-format
+    [ "$(command -v clang-format-14)" ] && tool=clang-format-14
+    if ! "$tool" --version 2>/dev/null | grep -q 'version 14\.'; then
+        echo "skipped: formatting is checked by clang-format 14 alone" >&3
+        return
+    fi
+    # shellcheck disable=SC2086
+    "$tool" --dry-run --Werror $all 2>&1 | grep 'error:' | sed 's/: error:.*/: run clang-format -i/'
+}
+
 check_sizes() {
     # shellcheck disable=SC2086
     awk '
@@ -207,6 +220,7 @@ report "every file in the room of its trade" check_rooms
 report "intrinsics only in kernels/" check_intrinsics
 report "every op has a gradient check" check_gradients
 report "lines: at most 100 columns, no tabs, nothing left to do" check_lines
+report "formatted by .clang-format" check_format
 report "functions and files of bearable length" check_sizes
 report "only tools/ exits" check_exits
 report "no mutable globals" check_globals

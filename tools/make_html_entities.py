@@ -15,6 +15,7 @@ def main():
     print("/* HTML5's named character references, sorted by name. Written by")
     print(" * tools/make_html_entities.py from Python's html.entities.html5; do not edit. */")
     print('#include "data/text/html_entities.h"\n')
+    print("/* clang-format off */")
     print("const struct clip_html_entity clip_html_entities[] = {")
     line = "   "
     for name in names:
@@ -28,6 +29,7 @@ def main():
         line += cell
     print(line)
     print("};")
+    print("/* clang-format on */")
     print("const int clip_html_entity_count =")
     print("    (int)(sizeof clip_html_entities / sizeof clip_html_entities[0]);")
 

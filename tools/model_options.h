@@ -6,24 +6,33 @@
 #include "embed/embedder.h"
 #include "tools/cli.h"
 
-struct clip_model_options { /* start from {.weights = "ema"} */
+struct clip_model_options {                              /* start from {.weights = "ema"} */
     const char *model, *weights, *tokenizer, *precision; /* precision NULL: fp32 */
 };
 
 /* Rows of a program's table of options; m is its struct clip_model_options. */
-#define MODEL_OPTION(m)                                                                \
-    {"model", "MODEL", CLIP_CLI_TEXT, &(m).model, .required = true,                    \
-     .help = "a run folder, or anybody's model: file, folder, id (docs/models.md)"}
-#define WEIGHTS_OPTION(m)                                                              \
-    {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                              \
-     .help = "which weights, where there are both (ema)"}
-#define TOKENIZER_OPTION(m)                                                            \
-    {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &(m).tokenizer,                          \
-     .help = "\"clip\" or a file (the model's own)"}
-#define PRECISION_OPTION(m)                                                            \
-    {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &(m).precision,                        \
-     .help = "numbers that are multiplied; bf16 is faster and near (fp32)"}
-#define MODEL_OPTIONS(m)                                                               \
+#define MODEL_OPTION(m)                                                                            \
+    {                                                                                              \
+        "model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                               \
+            .required = true,                                                                      \
+            .help = "a run folder, or anybody's model: file, folder, id (docs/models.md)"          \
+    }
+#define WEIGHTS_OPTION(m)                                                                          \
+    {                                                                                              \
+        "weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                                       \
+            .help = "which weights, where there are both (ema)"                                    \
+    }
+#define TOKENIZER_OPTION(m)                                                                        \
+    {                                                                                              \
+        "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &(m).tokenizer,                                   \
+            .help = "\"clip\" or a file (the model's own)"                                         \
+    }
+#define PRECISION_OPTION(m)                                                                        \
+    {                                                                                              \
+        "precision", "fp32|bf16", CLIP_CLI_CHOICE, &(m).precision,                                 \
+            .help = "numbers that are multiplied; bf16 is faster and near (fp32)"                  \
+    }
+#define MODEL_OPTIONS(m)                                                                           \
     MODEL_OPTION(m), WEIGHTS_OPTION(m), TOKENIZER_OPTION(m), PRECISION_OPTION(m)
 
 /* Opens options->model as they say; `how`, NULL for nothing, is what else is wanted of it. What was

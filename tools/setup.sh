@@ -35,6 +35,7 @@ test libcmocka-dev pkg-config --exists cmocka
 ci clang command -v clang
 ci libclang-rt-14-dev ls /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-*.a
 ci valgrind command -v valgrind
+ci clang-format command -v clang-format
 LIST
 }
 

@@ -36,8 +36,8 @@ static clip_status add(const struct writing *w, const char *layer, const char *m
     int64_t width = tensor->shape[1];
     snprintf(name, sizeof name, "%s%s.lora_%s.weight", layer, module, side);
     const struct clip_param *param = clip_model_param_of(w->setup->model, tensor);
-    struct clip_tensor part = clip_tensor_f32(
-        clip_param_in(param, w->setup->step->ema) + k * rows * width, rows, width);
+    struct clip_tensor part =
+        clip_tensor_f32(clip_param_in(param, w->setup->step->ema) + k * rows * width, rows, width);
     return clip_bundle_add(w->bundle, name, &part, error);
 }
 
@@ -47,9 +47,9 @@ static clip_status add_block(const struct writing *w, const char *tower, int64_t
     clip_status status = CLIP_OK;
     char layer[96];
     const struct clip_lora_config *lora = &w->setup->model->config.lora;
-    const struct clip_lora_pair *pairs[MODULES] = {&b->in_proj_lora,  &b->in_proj_lora,
-                                                   &b->in_proj_lora,  &b->out_proj_lora,
-                                                   &b->c_fc_lora,     &b->c_proj_lora};
+    const struct clip_lora_pair *pairs[MODULES] = {&b->in_proj_lora, &b->in_proj_lora,
+                                                   &b->in_proj_lora, &b->out_proj_lora,
+                                                   &b->c_fc_lora,    &b->c_proj_lora};
     int64_t place = 0;
     snprintf(layer, sizeof layer, "base_model.model.%s.encoder.layers.%lld.", tower, (long long)i);
     for (int k = 0; k < MODULES; k++) {

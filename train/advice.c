@@ -100,8 +100,8 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
         clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %lld "
                   "pairs is %.2f with it and %.2f without; set [model] quick_gelu = %s, or see "
                   "what the model's own description says",
-                  s->model->config.quick_gelu ? "true" : "false", (long long)batch.count,
-                  losses[0], losses[1], s->model->config.quick_gelu ? "false" : "true");
+                  s->model->config.quick_gelu ? "true" : "false", (long long)batch.count, losses[0],
+                  losses[1], s->model->config.quick_gelu ? "false" : "true");
 out:
     clip_loader_free(loader);
     return status;
@@ -157,8 +157,8 @@ static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *e
     int64_t shared;
     char example[256] = "";
     if (s->val_data == NULL) return CLIP_OK;
-    clip_status status = clip_dataset_shared(s->train_data, s->val_data, &shared, example,
-                                             sizeof example, error);
+    clip_status status =
+        clip_dataset_shared(s->train_data, s->val_data, &shared, example, sizeof example, error);
     if (status == CLIP_OK && shared > 0)
         clip_warn("%lld of the %lld samples of val_data show pictures that are trained on (%s is "
                   "the first): validation will look better than the model is; clip_data check "

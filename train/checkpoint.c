@@ -55,8 +55,8 @@ static clip_status each_moment(struct clip_bundle *bundle, const struct clip_set
     clip_status status;
     const struct clip_adamw *adamw = s->step->adamw;
     enum clip_dtype dtype = s->step->options.adamw.bf16_moments ? CLIP_BF16 : CLIP_F32;
-    CLIP_TRY(each_as(bundle, "optimizer/exp_avg/", s->model, dtype, adamw->moment1, trained, fn,
-                     error));
+    CLIP_TRY(
+        each_as(bundle, "optimizer/exp_avg/", s->model, dtype, adamw->moment1, trained, fn, error));
     CLIP_TRY(each_as(bundle, "optimizer/exp_avg_sq/", s->model, dtype, adamw->moment2, trained, fn,
                      error));
 out:
@@ -124,8 +124,8 @@ clip_status clip_checkpoint_restore(struct clip_setup *s, const struct clip_bund
         CLIP_TRY(each(bundle, "base/", m, NULL, adapted, copy, error));
         CLIP_TRY(each(bundle, "lora/", m, NULL, clip_lora_is, copy, error));
         if (ema != NULL)
-            CLIP_TRY(each(bundle, has_ema ? "lora_ema/" : "lora/", m, ema, clip_lora_is, copy,
-                          error));
+            CLIP_TRY(
+                each(bundle, has_ema ? "lora_ema/" : "lora/", m, ema, clip_lora_is, copy, error));
     } else if (ema != NULL) {
         CLIP_TRY(each(bundle, has_ema ? "ema/" : "model/", m, ema, trained, copy, error));
     }

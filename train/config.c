@@ -325,7 +325,7 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
 {
     clip_status status;
     CLIP_TRY(clip_model_preset(out, config->model.preset, error));
-#define TAKE(key) \
+#define TAKE(key)                                                                                  \
     if (clip_config_is_set(config, "model", #key)) out->key = config->model.key
     TAKE(embed_dim);
     TAKE(image_size);
@@ -468,7 +468,8 @@ void clip_config_help(FILE *stream, bool markdown)
 {
     if (markdown)
         fputs("# Configuration\n\nWritten by `clip_train --help-config-markdown` from the same "
-              "table that checks the values.\n\n", stream);
+              "table that checks the values.\n\n",
+              stream);
     char range[160];
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];

@@ -28,8 +28,8 @@ struct clip_config {
     struct {
         const char *train_data, *val_data;
         double val_share;
-        const char *images_root, *csv_separator, *csv_img_key,
-            *csv_caption_key, *csv_negative_key, *tokenizer;
+        const char *images_root, *csv_separator, *csv_img_key, *csv_caption_key, *csv_negative_key,
+            *tokenizer;
         int64_t workers;
         double aug_scale_min;
         bool aug_flip;

@@ -4,36 +4,36 @@
 
 #define FIELD(section, key) #section, #key
 #define AT(section, key) offsetof(struct clip_config, section.key)
-#define INT(s, k, standard, least, most, decides, help)                                   \
-    {                                                                                     \
-        FIELD(s, k), KEY_INT, AT(s, k), standard, least, most, false, NULL, decides, help \
+#define INT(s, k, standard, least, most, decides, help)                                            \
+    {                                                                                              \
+        FIELD(s, k), KEY_INT, AT(s, k), standard, least, most, false, NULL, decides, help          \
     }
-#define REAL(s, k, standard, least, most, open, help)                                  \
-    {                                                                                  \
-        FIELD(s, k), KEY_REAL, AT(s, k), standard, least, most, open, NULL, true, help \
+#define REAL(s, k, standard, least, most, open, help)                                              \
+    {                                                                                              \
+        FIELD(s, k), KEY_REAL, AT(s, k), standard, least, most, open, NULL, true, help             \
     }
-#define BOOL_OF(s, k, standard, decides, help)                                      \
-    {                                                                               \
-        FIELD(s, k), KEY_BOOL, AT(s, k), standard, 0, 0, false, NULL, decides, help \
+#define BOOL_OF(s, k, standard, decides, help)                                                     \
+    {                                                                                              \
+        FIELD(s, k), KEY_BOOL, AT(s, k), standard, 0, 0, false, NULL, decides, help                \
     }
 #define BOOL(s, k, standard, help) BOOL_OF(s, k, standard, true, help)
-#define TEXT(s, k, standard, decides, help)                                         \
-    {                                                                               \
-        FIELD(s, k), KEY_TEXT, AT(s, k), standard, 0, 0, false, NULL, decides, help \
+#define TEXT(s, k, standard, decides, help)                                                        \
+    {                                                                                              \
+        FIELD(s, k), KEY_TEXT, AT(s, k), standard, 0, 0, false, NULL, decides, help                \
     }
 #define CHOICE(s, k, standard, choices, help) CHOICE_OF(s, k, standard, choices, true, help)
-#define CHOICE_OF(s, k, standard, choices, decides, help)                                \
-    {                                                                                    \
-        FIELD(s, k), KEY_CHOICE, AT(s, k), standard, 0, 0, false, choices, decides, help \
+#define CHOICE_OF(s, k, standard, choices, decides, help)                                          \
+    {                                                                                              \
+        FIELD(s, k), KEY_CHOICE, AT(s, k), standard, 0, 0, false, choices, decides, help           \
     }
-#define SHARE_OF(s, k, standard, decides, help)                                      \
-    {                                                                                \
-        FIELD(s, k), KEY_SHARE, AT(s, k), standard, 0, 0, false, NULL, decides, help \
+#define SHARE_OF(s, k, standard, decides, help)                                                    \
+    {                                                                                              \
+        FIELD(s, k), KEY_SHARE, AT(s, k), standard, 0, 0, false, NULL, decides, help               \
     }
 #define SHARE(s, k, standard, help) SHARE_OF(s, k, standard, true, help)
-#define TRIPLE(s, k, standard, help)                                               \
-    {                                                                              \
-        FIELD(s, k), KEY_TRIPLE, AT(s, k), standard, 0, 0, false, NULL, true, help \
+#define TRIPLE(s, k, standard, help)                                                               \
+    {                                                                                              \
+        FIELD(s, k), KEY_TRIPLE, AT(s, k), standard, 0, 0, false, NULL, true, help                 \
     }
 
 const struct clip_key clip_config_keys[] = {

@@ -160,8 +160,8 @@ clip_status clip_events_add(const char *path, const char *group, const json_t *l
         bool written = file != NULL && fwrite(record.data, 1, record.size, file) == record.size &&
                        fflush(file) == 0;
         if (!written)
-            status = clip_fail(error, CLIP_ERR_IO, "%s cannot be written: %s", path,
-                               strerror(errno));
+            status =
+                clip_fail(error, CLIP_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
     }
     if (file != NULL) fclose(file);
     clip_buffer_release(&record);
@@ -198,11 +198,16 @@ static bool step_of(const unsigned char *at, const unsigned char *end, int64_t *
         at = take_varint(at, end, &key);
         if (at == NULL) return false;
         unsigned type = (unsigned)(key & 7);
-        if (type == 1) skip = 8;
-        else if (type == 2) at = take_varint(at, end, &skip);
-        else if (type == 5) skip = 4;
-        else if (type == 0) at = take_varint(at, end, &value);
-        else return false;
+        if (type == 1)
+            skip = 8;
+        else if (type == 2)
+            at = take_varint(at, end, &skip);
+        else if (type == 5)
+            skip = 4;
+        else if (type == 0)
+            at = take_varint(at, end, &value);
+        else
+            return false;
         if (at == NULL || skip > (uint64_t)(end - at)) return false;
         if (key == (2 << 3)) *step = (int64_t)value;
         at += skip;

@@ -25,8 +25,8 @@ static clip_status measure_tokens(const struct clip_setup *s, double *mean, doub
     struct clip_buffer caption = {0};
     struct clip_ids ids = {0};
     for (int64_t i = 0; i < count; i += step) {
-        struct clip_rng rng = clip_rng_at((uint64_t)s->config->train.seed, CLIP_RNG_CAPTION, 0,
-                                          (uint64_t)i);
+        struct clip_rng rng =
+            clip_rng_at((uint64_t)s->config->train.seed, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         caption.size = 0;
         ids.count = 0;
         if (s->train_data->ops->caption(s->train_data, i, &rng, &caption, error) != CLIP_OK)
@@ -61,7 +61,8 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
     for (int64_t i = 0; i < count; i++) {
         const int64_t sizes[] = {products[i].rows, products[i].width, products[i].depth};
         for (int k = 0; k < 3; k++) { /* y, dx, dw: k is each of the three */
-            const struct clip_gemm g = {.m = sizes[k == 0 ? 1 : 0], .k = sizes[k],
+            const struct clip_gemm g = {.m = sizes[k == 0 ? 1 : 0],
+                                        .k = sizes[k],
                                         .n = sizes[k == 2 ? 1 : 2],
                                         .multiply_bf16 = s->step->options.precision == CLIP_BF16};
             int64_t bytes = (int64_t)clip_gemm_room(&g);

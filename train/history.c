@@ -69,18 +69,18 @@ static clip_status add_line(struct clip_history *h, const json_t *line, struct c
     clip_status status = CLIP_OK;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)line, key, value)
-        if (json_is_number(value) && column_of(h, key) == NULL) CLIP_TRY(add_column(h, key, error));
+    json_object_foreach((json_t *)(uintptr_t)line, key,
+                        value) if (json_is_number(value) && column_of(h, key) == NULL)
+        CLIP_TRY(add_column(h, key, error));
     CLIP_TRY(add_row(h, error));
-    json_object_foreach((json_t *)(uintptr_t)line, key, value)
-        if (json_is_number(value))
-            column_of(h, key)->values[h->rows - 1] = json_number_value(value);
+    json_object_foreach((json_t *)(uintptr_t)line, key, value) if (json_is_number(value))
+        column_of(h, key)
+            ->values[h->rows - 1] = json_number_value(value);
 out:
     return status;
 }
 
-clip_status clip_history_read(struct clip_history *out, const char *path,
-                              struct clip_error *error)
+clip_status clip_history_read(struct clip_history *out, const char *path, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};

@@ -11,7 +11,7 @@ struct clip_history { /* start from {0} */
         const char *key;
         double *values; /* [rows]; NaN where a line has no such number */
         int64_t capacity;
-    } *columns;
+    } * columns;
     int64_t count, capacity;
     struct clip_arena names;
 };
@@ -19,8 +19,7 @@ struct clip_history { /* start from {0} */
 /* Each line an object; its numbers become columns, in the order of their first line. A last line
  * without its end, which a run may just be writing, is left out; a file that is not there gives no
  * rows. A line that is no object is CLIP_ERR_FORMAT. */
-clip_status clip_history_read(struct clip_history *out, const char *path,
-                              struct clip_error *error);
+clip_status clip_history_read(struct clip_history *out, const char *path, struct clip_error *error);
 void clip_history_release(struct clip_history *history);
 /* NULL: no such column. */
 const double *clip_history_find(const struct clip_history *history, const char *key);

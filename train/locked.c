@@ -7,11 +7,11 @@
 #include "checkpoints/bundle.h"
 #include "checkpoints/checksum.h"
 #include "core/file.h"
-#include "formats/model_file.h"
 #include "embed/images.h"
+#include "formats/model_file.h"
 #include "train/setup.h"
 
-struct caption { /* one that was embedded */
+struct caption {          /* one that was embedded */
     int64_t start, count; /* of its tokens in `tokens` */
 };
 
@@ -91,8 +91,8 @@ static bool read_kept(struct clip_locked *l, const char *path, const struct clip
         const struct clip_tensor *rows = clip_bundle_find(&bundle, "image_embeds"),
                                  *usable = clip_bundle_find(&bundle, "usable");
         same = text != NULL && text->size == key->size &&
-               memcmp(text->value, key->data, key->size) == 0 && rows != NULL &&
-               usable != NULL && rows->dtype == CLIP_F32 && usable->dtype == CLIP_U8 &&
+               memcmp(text->value, key->data, key->size) == 0 && rows != NULL && usable != NULL &&
+               rows->dtype == CLIP_F32 && usable->dtype == CLIP_U8 &&
                clip_tensor_count(rows) == count * l->dim && clip_tensor_count(usable) == count;
         if (same) memcpy(l->images, rows->data, (size_t)(count * l->dim) * sizeof(float));
         for (int64_t i = 0; same && i < count; i++)
@@ -209,8 +209,8 @@ static clip_status embed_fresh(struct clip_locked *l, int64_t first, struct clip
     clip_status status = CLIP_OK;
     int64_t n = l->caption_count - first;
     if (n == 0) return CLIP_OK;
-    CLIP_TRY(clip_array_grow(&l->fresh, &l->fresh_capacity, n * l->context, sizeof *l->fresh,
-                             error));
+    CLIP_TRY(
+        clip_array_grow(&l->fresh, &l->fresh_capacity, n * l->context, sizeof *l->fresh, error));
     for (int64_t i = 0; i < n; i++) {
         const struct caption *c = &l->captions[first + i];
         for (int64_t t = 0; t < l->context; t++)

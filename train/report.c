@@ -16,9 +16,12 @@ enum { REFRESH = 30 }; /* seconds */
 /* 12345678 -> "12.3 M" */
 static void short_count(char text[32], int64_t n)
 {
-    if (n >= 10000000) snprintf(text, 32, "%.1f M", (double)n / 1e6);
-    else if (n >= 100000) snprintf(text, 32, "%.0f k", (double)n / 1e3);
-    else snprintf(text, 32, "%lld", (long long)n);
+    if (n >= 10000000)
+        snprintf(text, 32, "%.1f M", (double)n / 1e6);
+    else if (n >= 100000)
+        snprintf(text, 32, "%.0f k", (double)n / 1e3);
+    else
+        snprintf(text, 32, "%lld", (long long)n);
 }
 
 static clip_status add_tiles(struct clip_buffer *page, const struct clip_report *r,
@@ -47,7 +50,8 @@ static clip_status add_tiles(struct clip_buffer *page, const struct clip_report 
     CLIP_TRY(clip_page_tile(page, "pairs seen", error, "%s", text));
     short_count(text, weights);
     short_count(trained, moved);
-    if (moved == weights) CLIP_TRY(clip_page_tile(page, "parameters", error, "%s", text));
+    if (moved == weights)
+        CLIP_TRY(clip_page_tile(page, "parameters", error, "%s", text));
     else
         CLIP_TRY(clip_page_tile(page, "parameters", error, "%s, %s trained", text, trained));
     PAGE("</dl>\n");

@@ -62,8 +62,8 @@ static clip_status add_chart(struct comparison *c, struct clip_buffer *page, boo
     clip_status status;
     int64_t count = 0;
     for (int64_t r = 0; r < c->n; r++)
-        clip_page_series(c->series, &count, history_of(&c->runs[r], metrics), key,
-                         c->runs[r].name, (int)(r % CLIP_CHART_COLOURS));
+        clip_page_series(c->series, &count, history_of(&c->runs[r], metrics), key, c->runs[r].name,
+                         (int)(r % CLIP_CHART_COLOURS));
     const struct clip_chart chart = {key, "steps", c->series, count, metrics};
     PAGE("<div class=\"card\">");
     CLIP_TRY(clip_chart_append(page, &chart, error));
@@ -95,8 +95,10 @@ static clip_status add_figures(struct comparison *c, struct clip_buffer *page, b
     for (int64_t r = 0; r < c->n; r++) {
         const struct clip_history *h = history_of(&c->runs[r], metrics);
         double value = metrics ? best_of(h, key) : clip_history_last(h, key);
-        if (isfinite(value)) PAGE("<td class=\"n\">%.4g</td>", value);
-        else PAGE("<td class=\"n\"></td>");
+        if (isfinite(value))
+            PAGE("<td class=\"n\">%.4g</td>", value);
+        else
+            PAGE("<td class=\"n\"></td>");
     }
     PAGE("</tr>\n");
 out:
@@ -188,8 +190,7 @@ clip_status clip_report_compare(const char *const *runs, int64_t n, const char *
     struct clip_buffer page = {0};
     CLIP_NEW(c.runs, n);
     CLIP_NEW(c.series, n);
-    for (int64_t r = 0; r < n; r++)
-        CLIP_TRY(clip_report_run_read(&c.runs[r], runs[r], error));
+    for (int64_t r = 0; r < n; r++) CLIP_TRY(clip_report_run_read(&c.runs[r], runs[r], error));
     CLIP_TRY(build(&c, &page, error));
     CLIP_TRY(clip_file_write(path, page.data, page.size, error));
 out:

@@ -47,8 +47,10 @@ static struct spread spread_of(const struct clip_samples *s)
         double v = (double)s->cosines[i];
         x.least = fmin(x.least, v);
         x.most = fmax(x.most, v);
-        if (s->fits[i]) x.pairs += v, own++;
-        else x.others += v, others++;
+        if (s->fits[i])
+            x.pairs += v, own++;
+        else
+            x.others += v, others++;
     }
     x.pairs /= (double)own;
     x.others = others > 0 ? x.others / (double)others : NAN;
@@ -140,8 +142,7 @@ clip_status clip_page_samples(struct clip_buffer *page, const struct clip_sample
          "own first (&#10003;).</p>\n"
          "<div class=\"strip\">\n",
          (long long)s->count, (long long)right, (long long)s->count);
-    for (int64_t i = 0; i < shown; i++)
-        CLIP_TRY(add_picture(page, s, i * s->count / shown, error));
+    for (int64_t i = 0; i < shown; i++) CLIP_TRY(add_picture(page, s, i * s->count / shown, error));
     PAGE("</div>\n");
 out:
     return status;

@@ -12,13 +12,13 @@
 #include "core/progress.h"
 
 static const char *const logs[] = {"log.jsonl", "metrics.jsonl"};
-static const char *const files[] = {"config.ini", "log.jsonl", "metrics.jsonl", "last.h5",
-                                    "best.h5", "report.html", CLIP_RUN_EVENTS};
+static const char *const files[] = {"config.ini", "log.jsonl",   "metrics.jsonl", "last.h5",
+                                    "best.h5",    "report.html", CLIP_RUN_EVENTS};
 enum { LOGS = 2, FILES = 7 };
 
 /* PATH = folder/name, freed by the caller; a failure jumps to `out`. */
-#define RUN_PATH(path, run, name)                                                      \
-    CLIP_TRY(((path) = clip_path_join((run)->folder, (name), error)) != NULL ? CLIP_OK \
+#define RUN_PATH(path, run, name)                                                                  \
+    CLIP_TRY(((path) = clip_path_join((run)->folder, (name), error)) != NULL ? CLIP_OK             \
                                                                              : error->status)
 
 clip_status clip_run_open(struct clip_run *run, const char *folder, int64_t keep,
@@ -233,8 +233,8 @@ static clip_status link_as(const struct clip_run *run, const char *path, const c
         goto out;
     }
     if (rename(link_path, target) != 0) {
-        status = clip_fail(error, CLIP_ERR_IO, "%s cannot be replaced: %s", target,
-                           strerror(errno));
+        status =
+            clip_fail(error, CLIP_ERR_IO, "%s cannot be replaced: %s", target, strerror(errno));
         unlink(link_path);
         goto out;
     }
@@ -332,8 +332,10 @@ clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,
     CLIP_TRY(read_newest(&run, "no tensor", &bundle, name, sizeof name, error));
     const struct clip_bundle_text *text = clip_bundle_text(&bundle, "tokenizer");
     if (text == NULL)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s holds no tokenizer; name one in [data] "
-                           "tokenizer", name));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s holds no tokenizer; name one in [data] "
+                           "tokenizer",
+                           name));
     CLIP_TRY(clip_tokenizer_parse(out, text->value, text->size, name, error));
 out:
     clip_bundle_release(&bundle);

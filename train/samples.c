@@ -73,15 +73,14 @@ static clip_status compare(struct taking *t, struct clip_error *error)
     float *images = NULL, *texts = NULL;
     struct clip_picture pictures[CLIP_SAMPLES_MOST] = {0};
     for (int64_t i = 0; i < n; i++)
-        pictures[i] = (struct clip_picture){.rgb = t->squares + i * s * s * 3, .width = s,
-                                            .height = s};
+        pictures[i] =
+            (struct clip_picture){.rgb = t->squares + i * s * s * 3, .width = s, .height = s};
     CLIP_TRY(clip_trained_open(&trained, t->setup, error));
     dim = clip_embedder_dim(trained.embedder);
     CLIP_NEW(images, n * dim);
     CLIP_NEW(texts, n * dim);
     CLIP_TRY(clip_embedder_pictures(trained.embedder, pictures, n, CLIP_UNIT, images, NULL, error));
-    CLIP_TRY(
-        clip_embedder_texts(trained.embedder, o->captions, n, CLIP_UNIT, texts, NULL, error));
+    CLIP_TRY(clip_embedder_texts(trained.embedder, o->captions, n, CLIP_UNIT, texts, NULL, error));
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++) {
             float sum = 0;

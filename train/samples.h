@@ -4,10 +4,10 @@
 
 #include "train/setup.h"
 
-struct clip_samples { /* start from {0} */
-    bool of_validation; /* of val_data; else, where there is none, of train_data */
-    int64_t count;      /* pairs: evenly spaced over the set, each picture once */
-    int64_t side;       /* of a small picture, pixels */
+struct clip_samples {      /* start from {0} */
+    bool of_validation;    /* of val_data; else, where there is none, of train_data */
+    int64_t count;         /* pairs: evenly spaced over the set, each picture once */
+    int64_t side;          /* of a small picture, pixels */
     const char **captions; /* [count] */
     uint8_t *pictures;     /* [count,side,side,3]: preprocessed, made small */
     float *cosines;        /* [count,count]: picture i with caption j */

@@ -74,7 +74,8 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
         options.limits.enough = clip_augment_enough(&s->preprocess, &options.augmentation);
     if (options.limits.enough > 0 && strcmp(clip_jpeg_decoder, "libjpeg-turbo") != 0)
         clip_warn("fast_decode does nothing here: this build decodes JPEG by %s; install "
-                  "libjpeg62-turbo-dev and build again", clip_jpeg_decoder);
+                  "libjpeg62-turbo-dev and build again",
+                  clip_jpeg_decoder);
     return clip_loader_create(out, s->train_data, s->tokenizer, &options, error);
 }
 
@@ -115,8 +116,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
     if (clip_config_is_set(s->config, "model", "architecture") && from->siglip != mine->siglip)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s is a %s, but the configuration says architecture = %s; leave the key "
-                         "out to take the model's", init, from->siglip ? "SigLIP" : "CLIP",
-                         s->config->model.architecture);
+                         "out to take the model's",
+                         init, from->siglip ? "SigLIP" : "CLIP", s->config->model.architecture);
     for (size_t i = 0; i < count; i++) {
         bool set = clip_config_is_set(s->config, "model", keys[i].key);
         if (set && is(keys[i].key, "image_size")) continue;
@@ -125,13 +126,14 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
                              "%s has %s %g, but the configuration says %g; leave the key out to "
                              "take the model's",
                              init, keys[i].key, keys[i].theirs, keys[i].ours);
-        if (keys[i].kind == FLAG) strcpy(value, keys[i].theirs != 0 ? "true" : "false");
-        else snprintf(value, sizeof value, keys[i].kind == SMALL ? "%.9g" : "%.17g",
-                      keys[i].theirs);
+        if (keys[i].kind == FLAG)
+            strcpy(value, keys[i].theirs != 0 ? "true" : "false");
+        else
+            snprintf(value, sizeof value, keys[i].kind == SMALL ? "%.9g" : "%.17g", keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
-    CLIP_TRY(clip_config_put(s->config, "model", "architecture",
-                             from->siglip ? "siglip" : "clip", error));
+    CLIP_TRY(clip_config_put(s->config, "model", "architecture", from->siglip ? "siglip" : "clip",
+                             error));
     for (int i = 0; i < 2; i++) {
         const float *three = i == 0 ? from->image_mean : from->image_std;
         const char *key = i == 0 ? "image_mean" : "image_std";
@@ -172,8 +174,8 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
     clip_status status = CLIP_OK;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!clip_config_is_set(s->config, keys[i].section, keys[i].key))
-            CLIP_TRY(clip_config_put(s->config, keys[i].section, keys[i].key, keys[i].value,
-                                     error));
+            CLIP_TRY(
+                clip_config_put(s->config, keys[i].section, keys[i].key, keys[i].value, error));
 out:
     return status;
 }
@@ -252,8 +254,7 @@ static clip_status open_tokenizer(struct clip_setup *s, const struct clip_train_
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[data] tokenizer = model, but %s comes without one; name clip or a file",
                          file->source);
-    if (options->resume)
-        return clip_run_tokenizer(s->config->train.output, &s->tokenizer, error);
+    if (options->resume) return clip_run_tokenizer(s->config->train.output, &s->tokenizer, error);
     return clip_fail(error, CLIP_ERR_USAGE,
                      "[data] tokenizer = model is the tokenizer of --init's model; give --init, or "
                      "name clip or a file");
@@ -280,8 +281,10 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
     clip_model_init(s->model, (uint64_t)s->config->train.seed);
     if (file != NULL) CLIP_TRY(copy_weights(s->model, file->model, error));
     if (s->config->model.pad_id >= s->model_config.vocab_size)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE, "[model] pad_id = %lld is no word of the "
-                           "vocabulary of %lld", (long long)s->config->model.pad_id,
+        CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
+                           "[model] pad_id = %lld is no word of the "
+                           "vocabulary of %lld",
+                           (long long)s->config->model.pad_id,
                            (long long)s->model_config.vocab_size));
     if (s->model_config.siglip) clip_tokenizer_pad(s->tokenizer, (int32_t)s->config->model.pad_id);
 out:
@@ -319,8 +322,7 @@ static clip_status read_teacher(struct clip_setup *s, struct clip_error *error)
     const char *path = s->config->train.teacher_embeddings;
     if (s->whole_data == NULL) return clip_teacher_read(&s->teacher, path, s->train_data, error);
     clip_status status = clip_teacher_read(&s->teacher, path, s->whole_data, error);
-    if (status == CLIP_OK)
-        clip_teacher_take(&s->teacher, s->train_samples, s->train_data->count);
+    if (status == CLIP_OK) clip_teacher_take(&s->teacher, s->train_samples, s->train_data->count);
     return status;
 }
 
@@ -360,8 +362,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .recompute = clip_config_recompute(c),
         .seed = (uint64_t)c->train.seed,
     };
-    if (options.teacher != NULL)
-        CLIP_TRY(read_teacher(s, error));
+    if (options.teacher != NULL) CLIP_TRY(read_teacher(s, error));
     clip_model_train(s->model);
     if (s->model->config.lora.rank > 0) clip_lora_freeze(s->model);
     if (c->train.lock_image) clip_model_lock_image(s->model, c->train.unlocked_image_blocks);
@@ -388,8 +389,8 @@ static clip_status split_data(struct clip_setup *s, struct clip_error *error)
     s->whole_data = s->train_data;
     s->train_data = NULL;
     CLIP_TRY(clip_dataset_split(&s->val_data, s->whole_data, share, true, NULL, error));
-    CLIP_TRY(clip_dataset_split(&s->train_data, s->whole_data, share, false, &s->train_samples,
-                                error));
+    CLIP_TRY(
+        clip_dataset_split(&s->train_data, s->whole_data, share, false, &s->train_samples, error));
     if (s->val_data->count < 2 || s->train_data->count < 1)
         status = clip_fail(error, CLIP_ERR_USAGE,
                            "[data] val_share = %g leaves %lld samples for validation and %lld for "

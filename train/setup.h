@@ -19,7 +19,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;
     struct clip_text_ids text_ids; /* --init's rules for rows of ids */
-    struct clip_teacher teacher; /* empty without [train] teacher_embeddings */
+    struct clip_teacher teacher;   /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;
     int64_t steps_per_epoch, steps, val_every, save_every;

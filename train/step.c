@@ -56,8 +56,8 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
             .ahead = p->offset - p->place,
         };
     }
-    CLIP_TRY(clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained,
-                               error));
+    CLIP_TRY(
+        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained, error));
 out:
     free(params);
     return status;
@@ -187,8 +187,7 @@ static struct clip_tensor *encode_texts(struct clip_step *s, const struct clip_b
 static struct clip_tensor *teacher_rows(struct clip_tape *t, const struct clip_teacher *teacher,
                                         const float *from, const int64_t *samples, int64_t n)
 {
-    struct clip_tensor *rows =
-        clip_tape_input(t, CLIP_F32, 2, (const int64_t[]){n, teacher->dim});
+    struct clip_tensor *rows = clip_tape_input(t, CLIP_F32, 2, (const int64_t[]){n, teacher->dim});
     for (int64_t i = 0; i < n && samples != NULL && rows->data != NULL; i++)
         memcpy((float *)rows->data + i * teacher->dim, from + samples[i] * teacher->dim,
                (size_t)teacher->dim * sizeof(float));
@@ -207,10 +206,9 @@ struct clip_tensor *clip_step_loss(const struct clip_step *s, struct clip_tape *
             ? clip_sigmoid_loss(t, image, text, m->logit_scale, m->logit_bias, ids)
             : clip_infonce(t, image, text, m->logit_scale, ids);
     if (teacher == NULL) return loss;
-    struct clip_tensor *divergence =
-        clip_distill(t, image, text, m->logit_scale,
-                     teacher_rows(t, teacher, teacher->image, samples, n),
-                     teacher_rows(t, teacher, teacher->text, samples, n), teacher->scale);
+    struct clip_tensor *divergence = clip_distill(
+        t, image, text, m->logit_scale, teacher_rows(t, teacher, teacher->image, samples, n),
+        teacher_rows(t, teacher, teacher->text, samples, n), teacher->scale);
     return clip_add(t, loss, clip_scale(t, divergence, (float)s->options.distill_weight));
 }
 
@@ -226,7 +224,7 @@ static double whole_batch(struct clip_step *s, const struct clip_batch *batch,
     struct clip_tape *tape = s->tape;
     struct piece piece;
     clip_tape_clear(tape);
-    struct clip_tensor *image = encode_images(s, batch, 0, batch->count, &piece); /* [B,E] */
+    struct clip_tensor *image = encode_images(s, batch, 0, batch->count, &piece);  /* [B,E] */
     struct clip_tensor *text = encode_texts(s, batch, 0, texts_of(batch), &piece); /* [B+H,E] */
     struct clip_tensor *loss = clip_step_loss(s, tape, image, text, ids, batch->samples);
     double value = tape->plan ? 0 : scalar(loss);
@@ -381,8 +379,8 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
     struct clip_tensor words = clip_tensor_i32(NULL, words_count > texts ? words_count : texts),
                        offsets = clip_tensor_i32(NULL, texts + 1);
-    struct clip_tensor *image = clip_vision_encode(tape, s->model, &pixels,
-                                                   s->options.patch_dropout > 0 ? &keep : NULL);
+    struct clip_tensor *image =
+        clip_vision_encode(tape, s->model, &pixels, s->options.patch_dropout > 0 ? &keep : NULL);
     struct clip_tensor *text = clip_text_encode(tape, s->model, &words, &offsets);
     clip_tape_backward(tape, clip_step_loss(s, tape, image, text, NULL, NULL));
     *bytes = clip_tape_peak(tape);

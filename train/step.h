@@ -20,20 +20,20 @@ struct clip_step_options {
     struct clip_adamw_options adamw;
     struct clip_schedule schedule;
     enum clip_loss_kind loss;
-    bool multi_positive;   /* batch.ids say which pairs are positives of each other */
-    bool negatives;        /* batches may have hard negatives, as many as pairs */
+    bool multi_positive;                /* batch.ids say which pairs are positives of each other */
+    bool negatives;                     /* batches may have hard negatives, as many as pairs */
     const struct clip_teacher *teacher; /* borrowed; NULL: none */
-    double distill_weight; /* loss = contrastive + distill_weight * distillation */
-    int64_t batch_size;    /* the most pairs a step will have */
-    int64_t micro_batch;   /* 0: the whole batch */
-    double grad_clip_norm; /* 0: none */
-    double layer_decay;    /* learning-rate factor from each block to the one below */
-    int64_t lr_width;      /* the tower width that lr is for; 0: any (see clip_step_create) */
-    double ema_decay;      /* 0: none */
-    double patch_dropout;  /* share of patches left out */
+    double distill_weight;              /* loss = contrastive + distill_weight * distillation */
+    int64_t batch_size;                 /* the most pairs a step will have */
+    int64_t micro_batch;                /* 0: the whole batch */
+    double grad_clip_norm;              /* 0: none */
+    double layer_decay;                 /* learning-rate factor from each block to the one below */
+    int64_t lr_width;          /* the tower width that lr is for; 0: any (see clip_step_create) */
+    double ema_decay;          /* 0: none */
+    double patch_dropout;      /* share of patches left out */
     enum clip_dtype precision; /* CLIP_F32 or CLIP_BF16: of products, and of values between them */
     enum clip_recompute recompute; /* of the blocks' values, in backward */
-    uint64_t seed;         /* of patch dropout */
+    uint64_t seed;                 /* of patch dropout */
 };
 
 struct clip_step_result {
@@ -50,10 +50,10 @@ struct clip_step {
     struct clip_tape *tape;
     struct clip_adamw *adamw;
     struct clip_locked *locked; /* borrowed, set after clip_step_create; NULL: nothing is kept */
-    float *ema;            /* laid out like the model's data, of what is trained; or NULL */
-    int32_t *keep;         /* [batch_size, kept patches] */
-    float *embeds, *grads; /* micro-batches: pictures, then captions and negatives [.., E] */
-    int32_t *offsets;      /* micro-batches: [micro_batch + 1] */
+    float *ema;                 /* laid out like the model's data, of what is trained; or NULL */
+    int32_t *keep;              /* [batch_size, kept patches] */
+    float *embeds, *grads;      /* micro-batches: pictures, then captions and negatives [.., E] */
+    int32_t *offsets;           /* micro-batches: [micro_batch + 1] */
 };
 
 /* The model must be in training mode (clip_model_train) with its locks set; its weights start the

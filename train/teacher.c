@@ -11,8 +11,7 @@
 
 static clip_status read_bundle(struct clip_bundle *out, const char *path, struct clip_error *error)
 {
-    if (clip_path_has_suffix(path, ".safetensors"))
-        return clip_safetensors_read(path, out, error);
+    if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
     if (clip_path_has_suffix(path, ".h5")) return clip_hdf5_read(path, NULL, out, error);
     return clip_fail(error, CLIP_ERR_USAGE,
                      "%s: teacher embeddings are read from .h5 or .safetensors; write them with "
@@ -95,8 +94,8 @@ clip_status clip_teacher_read(struct clip_teacher *t, const char *path,
     CLIP_TRY(read_scale(&bundle, path, &t->scale, error));
     const struct clip_bundle_text *list = clip_bundle_text(&bundle, "names");
     if (list != NULL)
-        CLIP_TRY(clip_names_from_json(list->value, list->size, path, &arena, &names, &named,
-                                      error));
+        CLIP_TRY(
+            clip_names_from_json(list->value, list->size, path, &arena, &names, &named, error));
     if (named != image->shape[0])
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has %lld rows and %lld names; write it with clip_embed --pairs",

@@ -45,15 +45,14 @@ static json_t *real_or_none(double x) { return isfinite(x) ? json_real(x) : NULL
 static json_t *state_of(const struct trainer *t)
 {
     const struct found *best = &t->best, *first = &t->first;
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*}", "step",
-        (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
-        (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
-        (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
-        isfinite(best->metric) ? best->metric : 0.0, "best_step", (json_int_t)t->best_step,
-        "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
-        real_or_none(first->metric), "best_loss", real_or_none(best->loss), "first_loss",
-        real_or_none(first->loss));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*}", "step",
+                     (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
+                     (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
+                     (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
+                     isfinite(best->metric) ? best->metric : 0.0, "best_step",
+                     (json_int_t)t->best_step, "validated", (json_int_t)t->validated, "stale",
+                     (json_int_t)t->stale, "first", real_or_none(first->metric), "best_loss",
+                     real_or_none(best->loss), "first_loss", real_or_none(first->loss));
 }
 
 static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
@@ -128,14 +127,13 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
     json_int_t step, epoch, index, samples, seed, best_step, validated = -1, stale = 0;
     const char *metric;
     json_t *json = text != NULL ? clip_json_parse(text->value, text->size, name, error) : NULL;
-    bool whole = json != NULL &&
-                 json_unpack(
-                     json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I, s?I, s?I, s?F, s?F, s?F}",
-                     "step", &step, "epoch", &epoch, "index", &index, "samples", &samples, "seed",
-                     &seed, "best_metric", &metric, "best", &t->best.metric, "best_step",
-                     &best_step, "validated", &validated, "stale", &stale, "first",
-                     &t->first.metric, "best_loss", &t->best.loss, "first_loss",
-                     &t->first.loss) == 0;
+    bool whole =
+        json != NULL &&
+        json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:s, s:F, s:I, s?I, s?I, s?F, s?F, s?F}",
+                    "step", &step, "epoch", &epoch, "index", &index, "samples", &samples, "seed",
+                    &seed, "best_metric", &metric, "best", &t->best.metric, "best_step", &best_step,
+                    "validated", &validated, "stale", &stale, "first", &t->first.metric,
+                    "best_loss", &t->best.loss, "first_loss", &t->first.loss) == 0;
     if (!whole || step < 0 || epoch < 0 || index < 0 || epoch > UINT32_MAX) {
         json_decref(json);
         return clip_fail(error, CLIP_ERR_FORMAT,
@@ -190,9 +188,9 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
         r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
         "pairs_per_second", (double)t->since_samples / (seconds > 0 ? seconds : 1e-9),
         "data_seconds", t->waited / (double)t->since_steps);
-    clip_status status = line != NULL ? clip_watch_line(&t->watch, CLIP_WATCH_TRAINING, line, error)
-                                      : clip_fail(error, CLIP_ERR_MEMORY,
-                                                  "out of memory while writing log.jsonl");
+    clip_status status =
+        line != NULL ? clip_watch_line(&t->watch, CLIP_WATCH_TRAINING, line, error)
+                     : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing log.jsonl");
     json_decref(line);
     t->since = clip_seconds();
     t->waited = 0;
@@ -217,7 +215,8 @@ static void show_metrics(const struct trainer *t, json_t *metrics)
     json_t *value;
     if (t->options->quiet) return;
     used += (size_t)snprintf(text, sizeof text, "step %lld:", (long long)steps_done(t));
-    json_object_foreach(metrics, key, value) {
+    json_object_foreach(metrics, key, value)
+    {
         if (!json_is_real(value) || strcmp(key, "epoch") == 0 || used >= sizeof text) continue;
         used += (size_t)snprintf(text + used, sizeof text - used, "  %s %.4f", key,
                                  json_real_value(value));
@@ -279,8 +278,7 @@ static bool can_choose(const struct trainer *t)
 
 static bool can_validate(const struct trainer *t)
 {
-    return can_choose(t) || t->setup.probe_data != NULL ||
-           t->setup.config->probe.images[0] != '\0';
+    return can_choose(t) || t->setup.probe_data != NULL || t->setup.config->probe.images[0] != '\0';
 }
 
 /* Enough validations in a row were no better than the best: the run is over. */
@@ -337,9 +335,10 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
         t->since += clip_seconds() - started;
     }
     if (due || saves || clip_watch_is_stale(&t->watch))
-        show_page(t, over   ? CLIP_REPORT_FINISHED
-                     : stop ? CLIP_REPORT_STOPPED
-                            : CLIP_REPORT_TRAINING,
+        show_page(t,
+                  over   ? CLIP_REPORT_FINISHED
+                  : stop ? CLIP_REPORT_STOPPED
+                         : CLIP_REPORT_TRAINING,
                   (due || saves) && !stop);
     if (stop && !over)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
@@ -363,8 +362,7 @@ static clip_status validate_first(struct trainer *t, struct clip_error *error)
     bool best = false, fresh = step == 0 && t->options->init != NULL;
     if (!can_validate(t)) return CLIP_OK;
     if (fresh) return measure(t, &t->first, error);
-    if (step == 0 || step % t->setup.val_every != 0 || t->validated == step)
-        return CLIP_OK;
+    if (step == 0 || step % t->setup.val_every != 0 || t->validated == step) return CLIP_OK;
     CLIP_TRY(validate(t, &best, error));
     CLIP_TRY(save(t, best, error));
 out:
@@ -447,8 +445,8 @@ out:
 
 static clip_status keep_locked(struct trainer *t, struct clip_error *error)
 {
-    clip_status status = clip_locked_open(&t->locked, &t->setup, t->run.folder, t->options->quiet,
-                                          error);
+    clip_status status =
+        clip_locked_open(&t->locked, &t->setup, t->run.folder, t->options->quiet, error);
     if (status != CLIP_OK) return status;
     t->setup.step->locked = t->locked;
     if (clip_locked_images(t->locked))
@@ -460,8 +458,8 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
                            struct clip_train_summary *summary, struct clip_error *error)
 {
     clip_status status;
-    struct trainer t = {.options = options, .best = {NAN, NAN}, .first = {NAN, NAN},
-                        .run = {.lock = -1}};
+    struct trainer t = {
+        .options = options, .best = {NAN, NAN}, .first = {NAN, NAN}, .run = {.lock = -1}};
     CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
     CLIP_TRY(choose_metric(&t, error));
     CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));

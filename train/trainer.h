@@ -35,7 +35,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
 struct clip_train_forecast { /* --dry-run */
     int64_t samples, steps, steps_per_epoch, parameters, trained;
     double tokens_per_caption, flops_per_step;
-    int64_t weights_bytes; /* with gradients and moments */
+    int64_t weights_bytes;                /* with gradients and moments */
     int64_t activation_bytes, peak_bytes; /* of a step; of the whole process */
 };
 /* Reads configuration and data, trains nothing, writes nothing. */

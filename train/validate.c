@@ -2,9 +2,9 @@
 
 #include "core/progress.h"
 #include "eval/loss.h"
-#include "formats/model_file.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
+#include "formats/model_file.h"
 
 static bool set_real(json_t *out, const char *key, double value)
 {
@@ -59,9 +59,8 @@ struct class_keys {
     const char *images, *classes, *templates, *acc1, *acc5;
 };
 
-static clip_status measure_classes(const struct class_keys *k,
-                                   const struct clip_embedder *embedder, json_t *out,
-                                   struct clip_error *error)
+static clip_status measure_classes(const struct class_keys *k, const struct clip_embedder *embedder,
+                                   json_t *out, struct clip_error *error)
 {
     clip_status status;
     struct clip_class_list classes = {0};

@@ -12,8 +12,8 @@ clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run
                             const struct clip_setup *setup, const struct clip_loader *loader,
                             int64_t step, struct clip_error *error)
 {
-    *watch = (struct clip_watch){.run = run, .setup = setup, .loader = loader,
-                                 .shown = clip_seconds()};
+    *watch =
+        (struct clip_watch){.run = run, .setup = setup, .loader = loader, .shown = clip_seconds()};
     if (!setup->config->train.tensorboard) return CLIP_OK;
     watch->events = clip_path_join(run->folder, CLIP_RUN_EVENTS, error);
     if (watch->events == NULL) return error->status;

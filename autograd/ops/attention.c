@@ -77,8 +77,7 @@ static void forward_heads(struct clip_node *n, int64_t begin, int64_t end)
         struct place at;
         struct clip_attention head = head_at(n, i, &at);
         struct clip_matrix y = clip_op_matrix(n->out, d);
-        y.data = (char *)y.data +
-                 (size_t)(at.row * d + at.column) * clip_dtype_size(n->out->dtype);
+        y.data = (char *)y.data + (size_t)(at.row * d + at.column) * clip_dtype_size(n->out->dtype);
         clip_attention_forward(&head, &y, room_of(n, false));
     }
 }

@@ -32,8 +32,15 @@ static struct seen seen_at(const struct clip_node *n, int64_t i)
     int64_t w = d / args->heads, begin = offsets[s];
     const float *k = (const float *)n->in[KV]->data + begin * 2 * d + h * w;
     return (struct seen){
-        .q = (const float *)n->in[Q]->data + h * w, .k = k, .v = k + d, .begin = begin,
-        .rows = offsets[s + 1] - begin, .d = d, .width = w, .stride = 2 * d, .at = h * w,
+        .q = (const float *)n->in[Q]->data + h * w,
+        .k = k,
+        .v = k + d,
+        .begin = begin,
+        .rows = offsets[s + 1] - begin,
+        .d = d,
+        .width = w,
+        .stride = 2 * d,
+        .at = h * w,
         .scale = 1.0f / sqrtf((float)w),
     };
 }
@@ -42,8 +49,7 @@ static struct seen seen_at(const struct clip_node *n, int64_t i)
 static size_t attention_pool_scratch(const struct clip_node *n, bool backward)
 {
     const struct attention_pool_args *args = n->args;
-    return (size_t)(args->heads * clip_tensor_rows(n->in[KV])) * sizeof(float) *
-           (backward ? 2 : 1);
+    return (size_t)(args->heads * clip_tensor_rows(n->in[KV])) * sizeof(float) * (backward ? 2 : 1);
 }
 
 static float *row_of(const struct clip_node *n, const struct seen *a, int which)

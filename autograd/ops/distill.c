@@ -78,10 +78,13 @@ static struct block_at fill_blocks(struct clip_node *n, int64_t i0)
         const struct clip_tensor *image = n->in[side == STUDENT ? IMAGE : TEACHER_IMAGE],
                                  *text = n->in[side == STUDENT ? TEXT : TEACHER_TEXT];
         int64_t e = clip_tensor_width(image);
-        clip_gemm(&(struct clip_gemm){
-            .m = m, .n = pairs, .k = e, .alpha = scale_of(n, side),
-            .a = {(const float *)image->data + i0 * e, e},
-            .b = {text->data, e, .transpose = true}, .c = {block(n, side), pairs}});
+        clip_gemm(&(struct clip_gemm){.m = m,
+                                      .n = pairs,
+                                      .k = e,
+                                      .alpha = scale_of(n, side),
+                                      .a = {(const float *)image->data + i0 * e, e},
+                                      .b = {text->data, e, .transpose = true},
+                                      .c = {block(n, side), pairs}});
     }
     return (struct block_at){n, i0, m};
 }
@@ -94,8 +97,7 @@ static void measure_row(void *context, int64_t r)
     for (enum side side = STUDENT; side <= TEACHER; side++) {
         const float *s = block(n, side) + r * pairs;
         row_max(n, side)[i] = clip_kernels()->max(s, pairs);
-        row_log(n, side)[i] =
-            (float)log(clip_kernels()->sum_exp(s, row_max(n, side)[i], pairs));
+        row_log(n, side)[i] = (float)log(clip_kernels()->sum_exp(s, row_max(n, side)[i], pairs));
     }
 }
 
@@ -182,15 +184,23 @@ static void distill_backward(struct clip_node *n)
         clip_parallel_for(at.m, backward_row, &at);
         for (int64_t r = 0; r < at.m; r++) d_scale += row_sums(n)[r];
         if (image->needs_grad)
-            clip_gemm(&(struct clip_gemm){
-                .m = at.m, .n = e, .k = pairs, .alpha = scale, .a = {g, pairs},
-                .b = {text->data, e}, .c = {image->grad + i0 * e, e}, .accumulate = true});
+            clip_gemm(&(struct clip_gemm){.m = at.m,
+                                          .n = e,
+                                          .k = pairs,
+                                          .alpha = scale,
+                                          .a = {g, pairs},
+                                          .b = {text->data, e},
+                                          .c = {image->grad + i0 * e, e},
+                                          .accumulate = true});
         if (text->needs_grad)
-            clip_gemm(&(struct clip_gemm){
-                .m = pairs, .n = e, .k = at.m, .alpha = scale,
-                .a = {g, pairs, .transpose = true},
-                .b = {(const float *)image->data + i0 * e, e}, .c = {text->grad, e},
-                .accumulate = true});
+            clip_gemm(&(struct clip_gemm){.m = pairs,
+                                          .n = e,
+                                          .k = at.m,
+                                          .alpha = scale,
+                                          .a = {g, pairs, .transpose = true},
+                                          .b = {(const float *)image->data + i0 * e, e},
+                                          .c = {text->grad, e},
+                                          .accumulate = true});
     }
     if (n->in[SCALE]->needs_grad) n->in[SCALE]->grad[0] += (float)d_scale;
 }
@@ -212,8 +222,7 @@ struct clip_tensor *clip_distill(struct clip_tape *t, struct clip_tensor *image,
 {
     assert(image->ndim == 2 && text->ndim == 2 && image->shape[1] == text->shape[1]);
     assert(image->shape[0] <= text->shape[0]);
-    assert(teacher_image->shape[0] == image->shape[0] &&
-           teacher_text->shape[0] == image->shape[0]);
+    assert(teacher_image->shape[0] == image->shape[0] && teacher_text->shape[0] == image->shape[0]);
     assert(teacher_image->shape[1] == teacher_text->shape[1]);
     assert(!teacher_image->needs_grad && !teacher_text->needs_grad);
     struct clip_tensor *inputs[] = {image, text, logit_scale, teacher_image, teacher_text};

@@ -70,9 +70,8 @@ static const struct clip_op layernorm = {
     .saved = layernorm_saved,
 };
 
-static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype,
-                                  struct clip_tensor *x, struct clip_tensor *w,
-                                  struct clip_tensor *b, float eps)
+static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, struct clip_tensor *x,
+                                  struct clip_tensor *w, struct clip_tensor *b, float eps)
 {
     assert(x->dtype == CLIP_F32);
     assert(clip_tensor_count(w) == clip_tensor_width(x) &&
@@ -80,8 +79,8 @@ static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype,
     assert(w->needs_grad == b->needs_grad); /* they are locked or trained together */
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
     struct layernorm_args args = {eps};
-    return clip_tape_record_as(t, dtype, &layernorm, 2, shape, 3,
-                               (struct clip_tensor *[]){x, w, b}, &args, sizeof args);
+    return clip_tape_record_as(t, dtype, &layernorm, 2, shape, 3, (struct clip_tensor *[]){x, w, b},
+                               &args, sizeof args);
 }
 
 struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,

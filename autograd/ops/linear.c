@@ -13,11 +13,16 @@ static void linear_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[0];
-    clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = width, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-        .a = clip_op_operand(n->in[X], d), .b = clip_op_transposed(n->in[W], d),
-        .bias = n->in[B] != NULL ? n->in[B]->data : NULL,
-        .residual = clip_op_matrix(n->in[RESIDUAL], width), .c = clip_op_matrix(n->out, width)});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = width,
+                                  .k = d,
+                                  .alpha = 1,
+                                  .multiply_bf16 = clip_op_bf16(n),
+                                  .a = clip_op_operand(n->in[X], d),
+                                  .b = clip_op_transposed(n->in[W], d),
+                                  .bias = n->in[B] != NULL ? n->in[B]->data : NULL,
+                                  .residual = clip_op_matrix(n->in[RESIDUAL], width),
+                                  .c = clip_op_matrix(n->out, width)});
 }
 
 static void linear_backward(struct clip_node *n)
@@ -27,14 +32,25 @@ static void linear_backward(struct clip_node *n)
     const float *dy = n->out->grad;
     bool bf16 = clip_op_bf16(n);
     if (x->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = width, .alpha = 1, .multiply_bf16 = bf16, .a = {dy, width},
-            .b = {w->data, d}, .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = d,
+                                      .k = width,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy, width},
+                                      .b = {w->data, d},
+                                      .c = {x->grad, d},
+                                      .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = width, .n = d, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
-            .a = {dy, width, .transpose = true}, .b = clip_op_operand(x, d), .c = {w->grad, d},
-            .accumulate = clip_grad_adds(w)});
+        clip_gemm(&(struct clip_gemm){.m = width,
+                                      .n = d,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy, width, .transpose = true},
+                                      .b = clip_op_operand(x, d),
+                                      .c = {w->grad, d},
+                                      .accumulate = clip_grad_adds(w)});
     if (b != NULL && b->needs_grad) clip_op_bias(b, dy, false, rows);
     if (residual != NULL && residual->needs_grad) clip_op_pass(n, residual);
 }

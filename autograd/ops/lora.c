@@ -53,9 +53,14 @@ static void lora_forward(struct clip_node *n)
     int64_t rows = n->out->shape[0], width = n->out->shape[1], d = clip_tensor_width(x);
     int64_t r = rank_of(n), w = part_width(n), all = a->shape[0];
     float *u = n->saved, *y = n->out->data;
-    clip_gemm(&(struct clip_gemm){.m = rows, .n = all, .k = d, .alpha = 1,
-                                  .multiply_bf16 = clip_op_bf16(n), .a = clip_op_operand(x, d),
-                                  .b = {a->data, d, .transpose = true}, .c = {u, all}});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = all,
+                                  .k = d,
+                                  .alpha = 1,
+                                  .multiply_bf16 = clip_op_bf16(n),
+                                  .a = clip_op_operand(x, d),
+                                  .b = {a->data, d, .transpose = true},
+                                  .c = {u, all}});
     if (residual != NULL)
         memcpy(y, residual->data, (size_t)(rows * width) * sizeof *y);
     else
@@ -64,10 +69,15 @@ static void lora_forward(struct clip_node *n)
         int k = place_of(n, p);
         if (k < 0) continue;
         clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = w, .k = r, .alpha = args_of(n)->scale,
-            .multiply_bf16 = clip_op_bf16(n), .a = {u + k * r, all},
+            .m = rows,
+            .n = w,
+            .k = r,
+            .alpha = args_of(n)->scale,
+            .multiply_bf16 = clip_op_bf16(n),
+            .a = {u + k * r, all},
             .b = {(const float *)n->in[B]->data + k * w * r, r, .transpose = true},
-            .c = {y + p * w, width}, .accumulate = true});
+            .c = {y + p * w, width},
+            .accumulate = true});
     }
 }
 
@@ -83,24 +93,45 @@ static void lora_backward(struct clip_node *n)
         int k = place_of(n, p);
         if (k < 0) continue;
         const float *dy_k = dy + p * w, *b_k = (const float *)b->data + k * w * r;
-        clip_gemm(&(struct clip_gemm){.m = rows, .n = r, .k = w, .alpha = args_of(n)->scale,
-                                      .multiply_bf16 = bf16, .a = {dy_k, width}, .b = {b_k, r},
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = r,
+                                      .k = w,
+                                      .alpha = args_of(n)->scale,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy_k, width},
+                                      .b = {b_k, r},
                                       .c = {du + k * r, all}});
         if (b->needs_grad)
-            clip_gemm(&(struct clip_gemm){
-                .m = w, .n = r, .k = rows, .alpha = args_of(n)->scale, .multiply_bf16 = bf16,
-                .a = {dy_k, width, .transpose = true}, .b = {u + k * r, all},
-                .c = {b->grad + k * w * r, r}, .accumulate = adds});
+            clip_gemm(&(struct clip_gemm){.m = w,
+                                          .n = r,
+                                          .k = rows,
+                                          .alpha = args_of(n)->scale,
+                                          .multiply_bf16 = bf16,
+                                          .a = {dy_k, width, .transpose = true},
+                                          .b = {u + k * r, all},
+                                          .c = {b->grad + k * w * r, r},
+                                          .accumulate = adds});
     }
     if (a->needs_grad)
-        clip_gemm(&(struct clip_gemm){.m = all, .n = d, .k = rows, .alpha = 1,
-                                      .multiply_bf16 = bf16, .a = {du, all, .transpose = true},
-                                      .b = clip_op_operand(x, d), .c = {a->grad, d},
+        clip_gemm(&(struct clip_gemm){.m = all,
+                                      .n = d,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {du, all, .transpose = true},
+                                      .b = clip_op_operand(x, d),
+                                      .c = {a->grad, d},
                                       .accumulate = clip_grad_adds(a)});
     if (x->needs_grad)
-        clip_gemm(&(struct clip_gemm){.m = rows, .n = d, .k = all, .alpha = 1,
-                                      .multiply_bf16 = bf16, .a = {du, all}, .b = {a->data, d},
-                                      .c = {x->grad, d}, .accumulate = clip_grad_adds(x)});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = d,
+                                      .k = all,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {du, all},
+                                      .b = {a->data, d},
+                                      .c = {x->grad, d},
+                                      .accumulate = clip_grad_adds(x)});
     if (residual != NULL && residual->needs_grad) clip_op_pass(n, residual);
 }
 
@@ -124,8 +155,8 @@ struct clip_tensor *clip_lora(struct clip_tape *t, struct clip_tensor *x, struct
     assert(parts > 0 && n > 0 && which >> parts == 0);
     assert(clip_tensor_width(x) == a->shape[1] && a->shape[0] == n * r && b->shape[0] == n * w);
     int64_t shape[2] = {clip_tensor_rows(x), parts * w};
-    assert(residual == NULL || (residual->dtype == CLIP_F32 &&
-                                clip_tensor_count(residual) == shape[0] * shape[1]));
+    assert(residual == NULL ||
+           (residual->dtype == CLIP_F32 && clip_tensor_count(residual) == shape[0] * shape[1]));
     return clip_tape_record(t, &lora, 2, shape, 4, (struct clip_tensor *[]){x, a, b, residual},
                             &args, sizeof args);
 }

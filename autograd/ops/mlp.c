@@ -56,11 +56,17 @@ static void first_product(const struct clip_node *n, void *to, enum clip_activat
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]), f = hidden(n);
     bool bf16 = clip_op_bf16(n);
-    clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = f, .k = d, .alpha = 1, .multiply_bf16 = bf16,
-        .a = clip_op_operand(n->in[X], d), .b = clip_op_transposed(n->in[W1], d),
-        .bias = n->in[B1]->data, .activation = activation, .before = {before, f, bf16},
-        .c = {to, f, bf16}});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = f,
+                                  .k = d,
+                                  .alpha = 1,
+                                  .multiply_bf16 = bf16,
+                                  .a = clip_op_operand(n->in[X], d),
+                                  .b = clip_op_transposed(n->in[W1], d),
+                                  .bias = n->in[B1]->data,
+                                  .activation = activation,
+                                  .before = {before, f, bf16},
+                                  .c = {to, f, bf16}});
 }
 
 static void mlp_forward(struct clip_node *n)
@@ -68,11 +74,16 @@ static void mlp_forward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(n->in[X]), f = hidden(n), width = clip_tensor_width(n->out);
     bool bf16 = clip_op_bf16(n);
     first_product(n, n->scratch, ((const struct mlp_args *)n->args)->activation, n->saved);
-    clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = width, .k = f, .alpha = 1, .multiply_bf16 = bf16,
-        .a = {n->scratch, f, .bf16 = bf16}, .b = clip_op_transposed(n->in[W2], f),
-        .bias = n->in[B2]->data, .residual = clip_op_matrix(n->in[RESIDUAL], width),
-        .c = clip_op_matrix(n->out, width)});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = width,
+                                  .k = f,
+                                  .alpha = 1,
+                                  .multiply_bf16 = bf16,
+                                  .a = {n->scratch, f, .bf16 = bf16},
+                                  .b = clip_op_transposed(n->in[W2], f),
+                                  .bias = n->in[B2]->data,
+                                  .residual = clip_op_matrix(n->in[RESIDUAL], width),
+                                  .c = clip_op_matrix(n->out, width)});
 }
 
 static void activate_range(struct clip_node *n, int64_t begin, int64_t end)
@@ -95,28 +106,49 @@ static void mlp_backward(struct clip_node *n)
     if (!keeps(n)) first_product(n, h, CLIP_NO_ACTIVATION, NULL);
     if (w2->needs_grad) {
         clip_op_ranges(n, hidden_count(n), GRAIN, activate_range);
-        clip_gemm(&(struct clip_gemm){
-            .m = width, .n = f, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
-            .a = {dy, width, .transpose = true}, .b = {a, f, .bf16 = bf16},
-            .c = {w2->grad, f}, .accumulate = clip_grad_adds(w2)});
+        clip_gemm(&(struct clip_gemm){.m = width,
+                                      .n = f,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy, width, .transpose = true},
+                                      .b = {a, f, .bf16 = bf16},
+                                      .c = {w2->grad, f},
+                                      .accumulate = clip_grad_adds(w2)});
     }
     if (n->in[B2]->needs_grad) clip_op_bias(n->in[B2], dy, false, rows);
     if (x->needs_grad || w1->needs_grad || n->in[B1]->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = f, .k = width, .alpha = 1, .multiply_bf16 = bf16, .a = {dy, width},
-            .b = {w2->data, f}, .activation = args->activation,
-            .derivative_at = {h, f, bf16}, .c = {dh, f, bf16}});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = f,
+                                      .k = width,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy, width},
+                                      .b = {w2->data, f},
+                                      .activation = args->activation,
+                                      .derivative_at = {h, f, bf16},
+                                      .c = {dh, f, bf16}});
     if (w1->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = f, .n = d, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
-            .a = {dh, f, .transpose = true, .bf16 = bf16}, .b = clip_op_operand(x, d),
-            .c = {w1->grad, d}, .accumulate = clip_grad_adds(w1)});
+        clip_gemm(&(struct clip_gemm){.m = f,
+                                      .n = d,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dh, f, .transpose = true, .bf16 = bf16},
+                                      .b = clip_op_operand(x, d),
+                                      .c = {w1->grad, d},
+                                      .accumulate = clip_grad_adds(w1)});
     if (n->in[B1]->needs_grad) clip_op_bias(n->in[B1], dh, bf16, rows);
     if (x->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = f, .alpha = 1, .multiply_bf16 = bf16,
-            .a = {dh, f, .bf16 = bf16}, .b = {w1->data, d}, .c = {x->grad, d},
-            .accumulate = clip_grad_adds(x)});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = d,
+                                      .k = f,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dh, f, .bf16 = bf16},
+                                      .b = {w1->data, d},
+                                      .c = {x->grad, d},
+                                      .accumulate = clip_grad_adds(x)});
     if (r != NULL && r->needs_grad) clip_op_pass(n, r);
 }
 

@@ -53,9 +53,14 @@ static void patch_embed_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
     clip_op_rows(n, rows, k, flatten_rows);
-    clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = d, .k = k, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-        .a = {n->scratch, k}, .b = clip_op_transposed(n->in[W], k), .c = {n->out->data, d}});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = d,
+                                  .k = k,
+                                  .alpha = 1,
+                                  .multiply_bf16 = clip_op_bf16(n),
+                                  .a = {n->scratch, k},
+                                  .b = clip_op_transposed(n->in[W], k),
+                                  .c = {n->out->data, d}});
 }
 
 static void put_back_rows(struct clip_node *n, int64_t begin, int64_t end)
@@ -76,16 +81,25 @@ static void patch_embed_backward(struct clip_node *n)
     int64_t rows = clip_tensor_rows(n->out), d = clip_tensor_width(n->out), k = patch_values(n);
     if (n->in[W]->needs_grad) {
         clip_op_rows(n, rows, k, flatten_rows);
-        clip_gemm(&(struct clip_gemm){
-            .m = d, .n = k, .k = rows, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-            .a = {n->out->grad, d, .transpose = true},
-            .b = {n->scratch, k}, .c = {n->in[W]->grad, k}, .accumulate = true});
+        clip_gemm(&(struct clip_gemm){.m = d,
+                                      .n = k,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = clip_op_bf16(n),
+                                      .a = {n->out->grad, d, .transpose = true},
+                                      .b = {n->scratch, k},
+                                      .c = {n->in[W]->grad, k},
+                                      .accumulate = true});
     }
     if (n->in[IMAGE]->needs_grad) {
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = k, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-            .a = {n->out->grad, d},
-            .b = {n->in[W]->data, k}, .c = {n->scratch, k}});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = k,
+                                      .k = d,
+                                      .alpha = 1,
+                                      .multiply_bf16 = clip_op_bf16(n),
+                                      .a = {n->out->grad, d},
+                                      .b = {n->in[W]->data, k},
+                                      .c = {n->scratch, k}});
         clip_op_rows(n, rows, k, put_back_rows);
     }
 }

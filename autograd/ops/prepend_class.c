@@ -45,8 +45,7 @@ static void prepend_class_backward(struct clip_node *n)
     int64_t d = clip_tensor_width(n->out), rows = clip_tensor_rows(n->out) / args->batch;
     if (n->in[X]->needs_grad) clip_op_ranges(n, args->batch, 1, prepend_dx_pictures);
     if (n->in[C]->needs_grad)
-        clip_kernels()->column_sum(n->in[C]->grad, n->out->grad, false, args->batch, d,
-                                   rows * d);
+        clip_kernels()->column_sum(n->in[C]->grad, n->out->grad, false, args->batch, d, rows * d);
 }
 
 static const struct clip_op prepend_class = {

@@ -12,10 +12,14 @@ static void project_forward(struct clip_node *n)
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]),
             width = n->in[W]->shape[1];
-    clip_gemm(&(struct clip_gemm){
-        .m = rows, .n = width, .k = d, .alpha = 1, .multiply_bf16 = clip_op_bf16(n),
-        .a = clip_op_operand(n->in[X], d), .b = clip_op_operand(n->in[W], width),
-        .c = {n->out->data, width}});
+    clip_gemm(&(struct clip_gemm){.m = rows,
+                                  .n = width,
+                                  .k = d,
+                                  .alpha = 1,
+                                  .multiply_bf16 = clip_op_bf16(n),
+                                  .a = clip_op_operand(n->in[X], d),
+                                  .b = clip_op_operand(n->in[W], width),
+                                  .c = {n->out->data, width}});
 }
 
 static void project_backward(struct clip_node *n)
@@ -25,15 +29,25 @@ static void project_backward(struct clip_node *n)
     const float *dy = n->out->grad;
     bool bf16 = clip_op_bf16(n);
     if (x->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = rows, .n = d, .k = width, .alpha = 1, .multiply_bf16 = bf16, .a = {dy, width},
-            .b = {w->data, width, .transpose = true}, .c = {x->grad, d},
-            .accumulate = clip_grad_adds(x)});
+        clip_gemm(&(struct clip_gemm){.m = rows,
+                                      .n = d,
+                                      .k = width,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = {dy, width},
+                                      .b = {w->data, width, .transpose = true},
+                                      .c = {x->grad, d},
+                                      .accumulate = clip_grad_adds(x)});
     if (w->needs_grad)
-        clip_gemm(&(struct clip_gemm){
-            .m = d, .n = width, .k = rows, .alpha = 1, .multiply_bf16 = bf16,
-            .a = clip_op_transposed(x, d), .b = {dy, width}, .c = {w->grad, width},
-            .accumulate = clip_grad_adds(w)});
+        clip_gemm(&(struct clip_gemm){.m = d,
+                                      .n = width,
+                                      .k = rows,
+                                      .alpha = 1,
+                                      .multiply_bf16 = bf16,
+                                      .a = clip_op_transposed(x, d),
+                                      .b = {dy, width},
+                                      .c = {w->grad, width},
+                                      .accumulate = clip_grad_adds(w)});
 }
 
 static const struct clip_op project = {

@@ -80,8 +80,7 @@ static void backward_row(void *context, int64_t r)
     const struct tile_at *at = context;
     const struct clip_node *n = at->node;
     const struct loss_tile *t = &at->tile;
-    float *s = t->s + r * t->cols, bias = bias_of(n),
-          f = n->out->grad[0] / (float)loss_pairs(n);
+    float *s = t->s + r * t->cols, bias = bias_of(n), f = n->out->grad[0] / (float)loss_pairs(n);
     double *sums = row_sums(n) + 2 * r;
     flip_positives(n, t, r);
     clip_kernels()->sigmoid_row(s, bias, f, sums, t->cols);

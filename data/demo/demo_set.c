@@ -37,8 +37,8 @@ static clip_status write_plainly(const char *path, const struct clip_buffer *byt
 static clip_status write_picture(const struct clip_demo_pictures *p, int64_t number,
                                  struct clip_error *error)
 {
-    struct clip_image image = { .width = p->size, .height = p->size };
-    struct clip_buffer png = { 0 };
+    struct clip_image image = {.width = p->size, .height = p->size};
+    struct clip_buffer png = {0};
     char name[CLIP_DEMO_NAME], *path = NULL;
     clip_status status = CLIP_OK;
     p->name(p->context, number, name);
@@ -59,7 +59,7 @@ static void run_job(void *context, int64_t i)
     struct job *job = context;
     int thread = clip_thread_number();
     int64_t number = job->first + i;
-    struct clip_error error = { 0 };
+    struct clip_error error = {0};
     if (job->failed[thread] >= 0 && job->failed[thread] < number) return;
     if (write_picture(job->pictures, number, &error) == CLIP_OK) return;
     job->failed[thread] = number;
@@ -96,7 +96,7 @@ clip_status clip_demo_write_pictures(const struct clip_demo_pictures *pictures,
                                      struct clip_error *error)
 {
     enum { PORTION = 512 }; /* progress is shown between portions */
-    struct job job = { .pictures = pictures };
+    struct job job = {.pictures = pictures};
     int threads = clip_threads_count();
     clip_status status = CLIP_OK;
     CLIP_NEW(job.failed, threads);
@@ -136,7 +136,7 @@ clip_status clip_demo_write_tokenizer(const char *output, const struct clip_name
                                       int64_t vocab_size, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer text = { 0 };
+    struct clip_buffer text = {0};
     size_t *sizes = NULL;
     CLIP_NEW(sizes, captions->count);
     for (int64_t i = 0; i < captions->count; i++) sizes[i] = strlen(captions->names[i]);

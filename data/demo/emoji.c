@@ -20,8 +20,7 @@ enum {
 };
 
 static const char *const phrases[] = {
-    "{}", "{}", "{}", "a picture of {}", "an emoji: {}", "this is {}", "a drawing of {}"
-};
+    "{}", "{}", "{}", "a picture of {}", "an emoji: {}", "this is {}", "a drawing of {}"};
 
 /* Ideas ----------------------------------------------------------------------------------- */
 
@@ -142,7 +141,7 @@ static clip_status add_idea(struct clip_emoji_ideas *out, const struct artists *
     clip_status status = CLIP_OK;
     if (name == NULL || code == NULL || category == NULL || !is_code(code)) return CLIP_OK;
     if (left_out(category, code)) return CLIP_OK;
-    struct clip_emoji_idea idea = { 0 };
+    struct clip_emoji_idea idea = {0};
     char picture[80];
     snprintf(picture, sizeof picture, "%s.png", code);
     idea.first = find_beside(artists->first, artists->first_beside, picture);
@@ -170,7 +169,7 @@ clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
     clip_status status = CLIP_OK;
     const char *key;
     json_t *root = NULL, *entry;
-    *out = (struct clip_emoji_ideas){ 0 };
+    *out = (struct clip_emoji_ideas){0};
     if (index == NULL || a == NULL || b == NULL)
         CLIP_TRY(
             clip_fail(error, CLIP_ERR_DATA,
@@ -181,7 +180,7 @@ clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
                                     : "emoji_u0023_20e3.png"));
     root = clip_json_parse(index->bytes.data, index->bytes.size, index->name, error);
     CLIP_TRY(root != NULL ? CLIP_OK : error->status);
-    struct artists artists = { first, second, a->name, b->name };
+    struct artists artists = {first, second, a->name, b->name};
     json_object_foreach(root, key, entry) CLIP_TRY(add_idea(out, &artists, key, entry, error));
     if (out->count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
@@ -198,7 +197,7 @@ void clip_emoji_ideas_release(struct clip_emoji_ideas *ideas)
 {
     free(ideas->ideas);
     clip_arena_release(&ideas->arena);
-    *ideas = (struct clip_emoji_ideas){ 0 };
+    *ideas = (struct clip_emoji_ideas){0};
 }
 
 /* `first`, or NULL, then one to `most` different keywords, joined by commas. */
@@ -272,13 +271,13 @@ static clip_status write_csv(const struct part *part, const char *file, struct c
                              struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer csv = { 0 }, caption = { 0 };
+    struct clip_buffer csv = {0}, caption = {0};
     CLIP_TRY(clip_buffer_printf(&csv, error, "filepath\ttitle\n"));
     for (int64_t i = 0; i < part->ideas->count * part->variants; i++) {
         const struct clip_emoji_idea *idea = &part->ideas->ideas[i / part->variants];
-        struct clip_rng rng =
-            clip_rng_at(part->options->seed, CLIP_RNG_CAPTION, (uint32_t)(i % part->variants),
-                        (uint64_t)(i / part->variants));
+        struct clip_rng rng = clip_rng_at(part->options->seed, CLIP_RNG_CAPTION,
+                                          (uint32_t)(i % part->variants),
+                                          (uint64_t)(i / part->variants));
         char name[CLIP_DEMO_NAME];
         name_picture(part, i, name);
         caption.size = 0;
@@ -303,9 +302,9 @@ static clip_status write_lists(const struct clip_emoji_options *options,
                                const struct clip_emoji_package packages[2],
                                struct clip_error *error)
 {
-    static const char *const terms[2] = { "gemojione.copyright", "tanuki-emoji.copyright" };
+    static const char *const terms[2] = {"gemojione.copyright", "tanuki-emoji.copyright"};
     clip_status status = CLIP_OK;
-    struct clip_buffer classes = { 0 }, templates = { 0 };
+    struct clip_buffer classes = {0}, templates = {0};
     for (int64_t i = 0; i < ideas->count; i++)
         CLIP_TRY(clip_buffer_printf(&classes, error, "%s\t%s\n", ideas->ideas[i].name,
                                     ideas->ideas[i].code));
@@ -329,7 +328,7 @@ out:
 static clip_status read_packages(const struct clip_emoji_options *options,
                                  struct clip_emoji_package packages[2], struct clip_error *error)
 {
-    static const char *const names[2] = { "ruby-gemojione", "ruby-tanuki-emoji" };
+    static const char *const names[2] = {"ruby-gemojione", "ruby-tanuki-emoji"};
     clip_status status = CLIP_OK;
     bool had_output = clip_path_exists(options->output);
     char *folder = NULL, *path = NULL;
@@ -374,7 +373,7 @@ out:
 static clip_status write_parts(const struct part parts[3], struct clip_error *error)
 {
     const struct clip_emoji_options *options = parts[0].options;
-    struct clip_names captions = { 0 };
+    struct clip_names captions = {0};
     struct clip_progress progress;
     int64_t total = 0, done = 0;
     clip_status status = CLIP_OK;
@@ -401,9 +400,9 @@ out:
 clip_status clip_emoji_write(const struct clip_emoji_options *options,
                              struct clip_emoji_counts *counts, struct clip_error *error)
 {
-    struct clip_emoji_package packages[2] = { { 0 } };
-    struct clip_emoji_ideas ideas = { 0 };
-    struct clip_emoji_picture *pictures[2] = { NULL };
+    struct clip_emoji_package packages[2] = {{0}};
+    struct clip_emoji_ideas ideas = {0};
+    struct clip_emoji_picture *pictures[2] = {NULL};
     clip_status status = CLIP_OK;
     CLIP_TRY(
         clip_demo_check_range("--image-size", options->image_size, 16, CLIP_EMOJI_MAX_SIZE, error));
@@ -415,13 +414,13 @@ clip_status clip_emoji_write(const struct clip_emoji_options *options,
     CLIP_TRY(decode_all(&ideas, packages, pictures, error));
     CLIP_TRY(write_lists(options, &ideas, packages, error));
     const struct part parts[3] = {
-        { options, &ideas, pictures[0], "train", 0, options->variants },
-        { options, &ideas, pictures[0], "val", options->variants, VAL_VARIANTS },
-        { options, &ideas, pictures[1], "test", 0, 1 },
+        {options, &ideas, pictures[0], "train", 0, options->variants},
+        {options, &ideas, pictures[0], "val", options->variants, VAL_VARIANTS},
+        {options, &ideas, pictures[1], "test", 0, 1},
     };
     CLIP_TRY(write_parts(parts, error));
-    *counts = (struct clip_emoji_counts){ ideas.count, ideas.count * options->variants,
-                                          ideas.count * VAL_VARIANTS, ideas.count };
+    *counts = (struct clip_emoji_counts){ideas.count, ideas.count * options->variants,
+                                         ideas.count * VAL_VARIANTS, ideas.count};
 out:
     for (int artist = 0; artist < 2; artist++) {
         for (int64_t i = 0; pictures[artist] != NULL && i < ideas.count; i++)

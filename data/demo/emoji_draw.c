@@ -9,23 +9,23 @@
 #define PI 3.14159265358979f
 
 /* How far variants go from the original. */
-static const double max_turn = 0.35;                 /* radians either way */
-static const double scale_range[2] = { 0.72, 1.06 }; /* 1: as in the original */
-static const double stretch_range[2] = { 0.84,
-                                         1.19 }; /* of the axes against each other, log-uniform */
-static const double max_shift = 0.08;            /* parts of the side */
-static const double max_bend = 0.045; /* amplitude of the two waves that bend each axis */
-static const double max_hue = 0.30;   /* radians around the grey axis */
-static const double saturation_range[2] = { 0.5, 1.35 };
-static const double contrast_range[2] = { 0.7, 1.2 };
-static const double brightness_range[2] = { -0.10, 0.12 };
+static const double max_turn = 0.35;               /* radians either way */
+static const double scale_range[2] = {0.72, 1.06}; /* 1: as in the original */
+static const double stretch_range[2] = {0.84,
+                                        1.19}; /* of the axes against each other, log-uniform */
+static const double max_shift = 0.08;          /* parts of the side */
+static const double max_bend = 0.045;          /* amplitude of the two waves that bend each axis */
+static const double max_hue = 0.30;            /* radians around the grey axis */
+static const double saturation_range[2] = {0.5, 1.35};
+static const double contrast_range[2] = {0.7, 1.2};
+static const double brightness_range[2] = {-0.10, 0.12};
 enum { GREY = 8, WHITE = 65 }; /* of 100 variants: grey ones, ones on white */
 
 clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char *name,
                                       struct clip_emoji_picture *out, struct clip_error *error)
 {
-    png_image image = { .version = PNG_IMAGE_VERSION };
-    *out = (struct clip_emoji_picture){ 0 };
+    png_image image = {.version = PNG_IMAGE_VERSION};
+    *out = (struct clip_emoji_picture){0};
     if (!png_image_begin_read_from_memory(&image, png->data, png->size))
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s is no readable PNG: %s; fetch the package again", name, image.message);
@@ -52,7 +52,7 @@ clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char 
 void clip_emoji_picture_release(struct clip_emoji_picture *picture)
 {
     free(picture->rgba);
-    *picture = (struct clip_emoji_picture){ 0 };
+    *picture = (struct clip_emoji_picture){0};
 }
 
 clip_status clip_emoji_picture_plain(const struct clip_emoji_picture *picture, int64_t size,
@@ -98,8 +98,8 @@ static void make_warp(struct warp *w, struct clip_rng *rng)
         w->shift[axis] = (float)clip_rng_range(rng, -max_shift, max_shift);
         for (int wave = 0; wave < 2; wave++) {
             w->amplitude[axis][wave] = (float)clip_rng_range(rng, 0, max_bend / (1 + wave));
-            w->frequency[axis][wave] =
-                (float)clip_rng_range(rng, 0.5, 1.2) * (float)(1 + wave) * 2 * PI;
+            w->frequency[axis][wave] = (float)clip_rng_range(rng, 0.5, 1.2) * (float)(1 + wave) *
+                                       2 * PI;
             w->phase[axis][wave] = (float)clip_rng_range(rng, 0, 2 * PI);
         }
     }
@@ -147,8 +147,8 @@ static void sample(const struct canvas *canvas, float x, float y, float sum[4])
         return;
     int64_t column = (int64_t)x, row = (int64_t)y;
     float wx = x - (float)column, wy = y - (float)row;
-    const float (*p)[4] = (const float (*)[4])(canvas->pixels + row * canvas->width + column);
-    const float (*q)[4] = p + canvas->width;
+    const float(*p)[4] = (const float(*)[4])(canvas->pixels + row * canvas->width + column);
+    const float(*q)[4] = p + canvas->width;
     for (int c = 0; c < 4; c++) {
         float upper = p[0][c] + wx * (p[1][c] - p[0][c]);
         float lower = q[0][c] + wx * (q[1][c] - q[0][c]);

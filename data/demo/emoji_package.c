@@ -102,10 +102,10 @@ clip_status clip_emoji_package_parse(const void *bytes, size_t n, const char *na
 {
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
-    struct clip_buffer data = { 0 };
+    struct clip_buffer data = {0};
     clip_status status = CLIP_OK;
     bool found = false;
-    *out = (struct clip_emoji_package){ 0 };
+    *out = (struct clip_emoji_package){0};
     CLIP_TRY(archive ? CLIP_OK : clip_fail(error, CLIP_ERR_MEMORY, "%s: out of memory", name));
     archive_read_support_format_ar(archive);
     if (archive_read_open_memory(archive, bytes, n) != ARCHIVE_OK)
@@ -134,8 +134,8 @@ out:
 clip_status clip_emoji_package_read(const char *path, struct clip_emoji_package *out,
                                     struct clip_error *error)
 {
-    struct clip_buffer bytes = { 0 };
-    *out = (struct clip_emoji_package){ 0 };
+    struct clip_buffer bytes = {0};
+    *out = (struct clip_emoji_package){0};
     clip_status status = clip_file_read(path, max_package, &bytes, error);
     if (status == CLIP_OK)
         status = clip_emoji_package_parse(bytes.data, bytes.size, path, out, error);
@@ -150,7 +150,7 @@ void clip_emoji_package_release(struct clip_emoji_package *package)
         clip_buffer_release(&package->files[i].bytes);
     }
     free(package->files);
-    *package = (struct clip_emoji_package){ 0 };
+    *package = (struct clip_emoji_package){0};
 }
 
 const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_package *package,
@@ -169,7 +169,7 @@ static clip_status download(const char *folder, const char *name, bool quiet,
          option[] = "-oAPT::Sandbox::User=root";
     char *package = clip_string_copy(name, error);
     if (package == NULL) return CLIP_ERR_MEMORY;
-    char *arguments[] = { program, level, option, verb, package, NULL };
+    char *arguments[] = {program, level, option, verb, package, NULL};
     pid_t child = fork();
     if (child == 0) {
         int null = open("/dev/null", O_RDWR);
@@ -203,7 +203,7 @@ static clip_status download(const char *folder, const char *name, bool quiet,
 static clip_status find_package(const char *folder, const char *name, char **path,
                                 struct clip_error *error)
 {
-    struct clip_names names = { 0 };
+    struct clip_names names = {0};
     clip_status status = clip_folder_list(folder, &names, error);
     size_t length = strlen(name);
     *path = NULL;

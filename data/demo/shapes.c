@@ -21,23 +21,23 @@ enum {
     PAIRS = CLIP_SHAPES_COLOURS * CLIP_SHAPES_FORMS,
 };
 /* Radii in parts of the side. Two objects share the room, so large is smaller there. */
-static const double small_radius[2] = { 0.200, 0.240 }, large_radius[2] = { 0.310, 0.375 };
-static const double pair_small[2] = { 0.120, 0.150 }, pair_large[2] = { 0.180, 0.210 };
-static const float stray[2] = { 0.06f, 0.94f }; /* how far a single object may go */
-static const double max_turn = 0.30; /* radians either way */
+static const double small_radius[2] = {0.200, 0.240}, large_radius[2] = {0.310, 0.375};
+static const double pair_small[2] = {0.120, 0.150}, pair_large[2] = {0.180, 0.210};
+static const float stray[2] = {0.06f, 0.94f}; /* how far a single object may go */
+static const double max_turn = 0.30;          /* radians either way */
 
 /* Ranges of hue (degrees), saturation and value, wide enough that no shade gives a form away. */
 static const struct {
     float hue[2], saturation[2], value[2];
 } shades[CLIP_SHAPES_COLOURS] = {
-    { { 350, 364 }, { 0.75f, 1 }, { 0.70f, 1 } },     /* red */
-    { { 48, 59 }, { 0.70f, 1 }, { 0.85f, 1 } },       /* yellow */
-    { { 105, 142 }, { 0.60f, 1 }, { 0.45f, 0.85f } }, /* green */
-    { { 176, 190 }, { 0.65f, 1 }, { 0.80f, 1 } },     /* cyan */
-    { { 216, 238 }, { 0.70f, 1 }, { 0.60f, 1 } },     /* blue */
-    { { 274, 295 }, { 0.55f, 1 }, { 0.50f, 0.85f } }, /* purple */
-    { { 0, 360 }, { 0, 0.04f }, { 0.93f, 1 } },       /* white */
-    { { 0, 360 }, { 0, 0.30f }, { 0, 0.10f } },       /* black */
+    {{350, 364}, {0.75f, 1}, {0.70f, 1}},     /* red */
+    {{48, 59}, {0.70f, 1}, {0.85f, 1}},       /* yellow */
+    {{105, 142}, {0.60f, 1}, {0.45f, 0.85f}}, /* green */
+    {{176, 190}, {0.65f, 1}, {0.80f, 1}},     /* cyan */
+    {{216, 238}, {0.70f, 1}, {0.60f, 1}},     /* blue */
+    {{274, 295}, {0.55f, 1}, {0.50f, 0.85f}}, /* purple */
+    {{0, 360}, {0, 0.04f}, {0.93f, 1}},       /* white */
+    {{0, 360}, {0, 0.30f}, {0, 0.10f}},       /* black */
 };
 
 static float between(struct clip_rng *rng, const float range[2])
@@ -99,7 +99,7 @@ static int seen_pair(struct clip_rng *rng)
 
 static void make_two(struct clip_shapes_scene *s, struct clip_rng *rng)
 {
-    int pair[2] = { seen_pair(rng), seen_pair(rng) };
+    int pair[2] = {seen_pair(rng), seen_pair(rng)};
     while (pair[1] == pair[0]) pair[1] = seen_pair(rng);
     s->count = 2;
     s->vertical = clip_rng_below(rng, 2) == 1;
@@ -195,8 +195,8 @@ static void pair_name(char out[32], int pair, char between_words)
 static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
 {
     const struct part *part = context;
-    static const char *const folders[] = { "images/train", "images/val", "zeroshot_seen",
-                                           "zeroshot_unseen" };
+    static const char *const folders[] = {"images/train", "images/val", "zeroshot_seen",
+                                          "zeroshot_unseen"};
     char class[32];
     if (part->classes == 0) {
         snprintf(out, CLIP_DEMO_NAME, "%s_%03lld/%06lld.png", folders[part->split],
@@ -226,7 +226,7 @@ static clip_status add_rows(const struct part *part, int captions, struct clip_b
                             struct clip_names *texts, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer caption = { 0 };
+    struct clip_buffer caption = {0};
     CLIP_TRY(clip_buffer_printf(csv, error, "filepath\ttitle\n"));
     for (int64_t number = 0; number < part->count; number++) {
         struct clip_shapes_scene scene;
@@ -253,7 +253,7 @@ out:
 static clip_status write_lists(const char *output, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer all = { 0 }, unseen = { 0 }, templates = { 0 };
+    struct clip_buffer all = {0}, unseen = {0}, templates = {0};
     for (int pair = 0; pair < PAIRS; pair++) {
         char name[32], folder[32];
         pair_name(name, pair, ' ');
@@ -278,7 +278,7 @@ static void make_part(struct part *part, const struct clip_shapes_options *optio
                       enum clip_shapes_split split)
 {
     bool unseen = split == CLIP_SHAPES_UNSEEN;
-    *part = (struct part){ .options = options, .split = split };
+    *part = (struct part){.options = options, .split = split};
     part->count = split == CLIP_SHAPES_TRAIN ? options->count : VAL_PICTURES;
     if (split != CLIP_SHAPES_SEEN && !unseen) return;
     for (int pair = 0; pair < PAIRS; pair++)
@@ -292,8 +292,8 @@ static void make_part(struct part *part, const struct clip_shapes_options *optio
 static clip_status write_texts(const struct part *parts, struct clip_error *error)
 {
     const char *output = parts[0].options->output;
-    struct clip_buffer train = { 0 }, val = { 0 };
-    struct clip_names captions = { 0 }, ignored = { 0 };
+    struct clip_buffer train = {0}, val = {0};
+    struct clip_names captions = {0}, ignored = {0};
     clip_status status = CLIP_OK;
     CLIP_TRY(add_rows(&parts[CLIP_SHAPES_TRAIN], CAPTIONS_PER_PICTURE, &train, &captions, error));
     CLIP_TRY(add_rows(&parts[CLIP_SHAPES_VAL], 1, &val, &ignored, error));
@@ -335,8 +335,8 @@ clip_status clip_shapes_write(const struct clip_shapes_options *options,
     clip_progress_end(&progress);
     CLIP_TRY(status);
     CLIP_TRY(write_texts(parts, error));
-    *counts = (struct clip_shapes_counts){ parts[0].count, parts[0].count * CAPTIONS_PER_PICTURE,
-                                           parts[1].count, parts[2].count, parts[3].count };
+    *counts = (struct clip_shapes_counts){parts[0].count, parts[0].count * CAPTIONS_PER_PICTURE,
+                                          parts[1].count, parts[2].count, parts[3].count};
 out:
     return status;
 }

@@ -5,10 +5,7 @@
 
 #define PI 3.14159265358979f
 
-static float clamp01(float v)
-{
-    return v < 0 ? 0 : v > 1 ? 1 : v;
-}
+static float clamp01(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
 
 static float box(float x, float y, float half_width, float half_height)
 {

@@ -21,8 +21,8 @@ enum {
 static const char *const colours[CLIP_SHAPES_COLOURS] = {
     "red", "yellow", "green", "cyan", "blue", "purple", "white", "black",
 };
-static const char *const forms[CLIP_SHAPES_FORMS] = { "circle", "square", "triangle",
-                                                      "star",   "cross",  "ring" };
+static const char *const forms[CLIP_SHAPES_FORMS] = {"circle", "square", "triangle",
+                                                     "star",   "cross",  "ring"};
 
 /* In the phrasings a capital stands for the first object, a small letter for the second:
  *   O o  colour and form, half of the time with the size     C c  colour     F f  form     S s size
@@ -112,38 +112,32 @@ static const char *const two_rest[] = {
     NULL,
 };
 
-static const char *const small_words[] = { "small", "small", "little", "tiny" };
-static const char *const large_words[] = { "large", "large", "big", "huge" };
-static const char *const left_words[] = { "left of", "to the left of" };
-static const char *const right_words[] = { "right of", "to the right of" };
-static const char *const above_words[] = { "above", "over" };
-static const char *const below_words[] = { "below", "under" };
+static const char *const small_words[] = {"small", "small", "little", "tiny"};
+static const char *const large_words[] = {"large", "large", "big", "huge"};
+static const char *const left_words[] = {"left of", "to the left of"};
+static const char *const right_words[] = {"right of", "to the right of"};
+static const char *const above_words[] = {"above", "over"};
+static const char *const below_words[] = {"below", "under"};
 static const char *const backgrounds[CLIP_SHAPES_BACKGROUNDS][2] = {
-    { "a plain background", "a background of one colour" },
-    { "a gradient", "a background that changes smoothly" },
-    { "a striped background", "stripes" },
-    { "a noisy background", "noise" },
-    { "a checked background", "checks" },
+    {"a plain background", "a background of one colour"},
+    {"a gradient", "a background that changes smoothly"},
+    {"a striped background", "stripes"},
+    {"a noisy background", "noise"},
+    {"a checked background", "checks"},
 };
 static const char *const places[3][3] = {
-    { "in the top left", "at the top", "in the top right" },
-    { "on the left", "in the middle", "on the right" },
-    { "in the bottom left", "at the bottom", "in the bottom right" },
+    {"in the top left", "at the top", "in the top right"},
+    {"on the left", "in the middle", "on the right"},
+    {"in the bottom left", "at the bottom", "in the bottom right"},
 };
 
 const char *const clip_shapes_templates[] = {
     "a {}", "a picture of a {}", "there is a {}", "this is a {}", NULL,
 };
 
-const char *clip_shapes_colour_name(int colour)
-{
-    return colours[colour];
-}
+const char *clip_shapes_colour_name(int colour) { return colours[colour]; }
 
-const char *clip_shapes_form_name(int form)
-{
-    return forms[form];
-}
+const char *clip_shapes_form_name(int form) { return forms[form]; }
 
 bool clip_shapes_is_unseen(int colour, int form)
 {

@@ -22,8 +22,8 @@ clip_status clip_image_check_size(int64_t width, int64_t height,
 
     if (width <= 0 || height <= 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the picture has no pixels (%lld x %lld); leave it out",
-                         (long long)width, (long long)height);
+                         "the picture has no pixels (%lld x %lld); leave it out", (long long)width,
+                         (long long)height);
     if (!clip_mul_i64(width, height, &pixels) || pixels > limits->max_pixels)
         return clip_fail(error, CLIP_ERR_DATA,
                          "the picture has %lld x %lld pixels, more than max_pixels = %lld allows; "
@@ -78,12 +78,18 @@ static clip_image_decoder *find_decoder(struct clip_picture_bytes bytes, const c
     if (has(bytes, 0, "\x89PNG\r\n\x1a\n", 8)) return clip_png_decode;
     if (has(bytes, 0, "GIF87a", 6) || has(bytes, 0, "GIF89a", 6)) return clip_gif_decode;
     if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) return clip_webp_decode;
-    if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4)) *name = "TIFF";
-    else if (has(bytes, 4, "ftypavif", 8) || has(bytes, 4, "ftypavis", 8)) *name = "AVIF";
-    else if (has(bytes, 4, "ftypheic", 8) || has(bytes, 4, "ftypmif1", 8)) *name = "HEIF";
-    else if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4)) *name = "JPEG XL";
-    else if (has(bytes, 4, "jP  ", 4)) *name = "JPEG 2000";
-    else if (has(bytes, 0, "BM", 2)) return clip_bmp_decode;
+    if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4))
+        *name = "TIFF";
+    else if (has(bytes, 4, "ftypavif", 8) || has(bytes, 4, "ftypavis", 8))
+        *name = "AVIF";
+    else if (has(bytes, 4, "ftypheic", 8) || has(bytes, 4, "ftypmif1", 8))
+        *name = "HEIF";
+    else if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4))
+        *name = "JPEG XL";
+    else if (has(bytes, 4, "jP  ", 4))
+        *name = "JPEG 2000";
+    else if (has(bytes, 0, "BM", 2))
+        return clip_bmp_decode;
     return NULL;
 }
 
@@ -100,12 +106,13 @@ static clip_status decode(struct clip_picture_bytes bytes, const struct clip_ima
     if (name != NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "the picture is %s, which this build does not read; convert it to PNG or "
-                         "JPEG", name);
+                         "JPEG",
+                         name);
     if (decoder == NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "this is no picture: its %zu bytes%s do not begin as those of JPEG, PNG, "
-                         "GIF, WebP or BMP do; leave it out", bytes.size,
-                         bytes.data[0] == '<' ? ", which look like a web page," : "");
+                         "GIF, WebP or BMP do; leave it out",
+                         bytes.size, bytes.data[0] == '<' ? ", which look like a web page," : "");
     CLIP_TRY(decoder(bytes, limits, out, &orientation, error));
     if (limits->upright) CLIP_TRY(clip_image_turn(out, orientation, error));
 

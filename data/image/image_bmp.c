@@ -7,20 +7,14 @@ struct bmp {
     bool top_down;
     size_t header_size, pixels_at, stride;
     int bits, compression;
-    size_t colours;     /* entries in the palette, and how many bytes each has */
+    size_t colours; /* entries in the palette, and how many bytes each has */
     size_t colour_size;
-    uint32_t masks[3];  /* of red, green, blue at 16 and 32 bits */
+    uint32_t masks[3]; /* of red, green, blue at 16 and 32 bits */
 };
 
-static uint32_t u16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
+static uint32_t u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-static uint32_t u32(const uint8_t *p)
-{
-    return u16(p) | u16(p + 2) << 16;
-}
+static uint32_t u32(const uint8_t *p) { return u16(p) | u16(p + 2) << 16; }
 
 static clip_status fail_kind(const char *what, uint32_t value, struct clip_error *error)
 {

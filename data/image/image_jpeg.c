@@ -9,9 +9,25 @@
 #define MAX_SCANS 500 /* of a progressive picture; encoders write about ten */
 
 enum marker {
-    TEM = 0x01, SOF0 = 0xc0, SOF2 = 0xc2, DHT = 0xc4, JPG = 0xc8, DAC = 0xcc, SOF15 = 0xcf,
-    RST0 = 0xd0, RST7 = 0xd7, EOI = 0xd9, SOS = 0xda, DQT = 0xdb, DNL = 0xdc, DRI = 0xdd,
-    APP0 = 0xe0, APP1 = 0xe1, APP14 = 0xee, APP15 = 0xef, COM = 0xfe,
+    TEM = 0x01,
+    SOF0 = 0xc0,
+    SOF2 = 0xc2,
+    DHT = 0xc4,
+    JPG = 0xc8,
+    DAC = 0xcc,
+    SOF15 = 0xcf,
+    RST0 = 0xd0,
+    RST7 = 0xd7,
+    EOI = 0xd9,
+    SOS = 0xda,
+    DQT = 0xdb,
+    DNL = 0xdc,
+    DRI = 0xdd,
+    APP0 = 0xe0,
+    APP1 = 0xe1,
+    APP14 = 0xee,
+    APP15 = 0xef,
+    COM = 0xfe,
 };
 
 struct component {
@@ -34,10 +50,7 @@ clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error)
                      what);
 }
 
-static int64_t u16(const uint8_t *p)
-{
-    return (int64_t)p[0] << 8 | p[1];
-}
+static int64_t u16(const uint8_t *p) { return (int64_t)p[0] << 8 | p[1]; }
 
 /* The next marker that begins a segment or ends the picture, at or after *at, which then lies
  * behind it; 0 at the end of the bytes. */
@@ -107,7 +120,8 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
     if (p[0] != 8)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "the JPEG picture has %d bits a sample, and only 8 are read here; convert "
-                         "it to a usual JPEG", p[0]);
+                         "it to a usual JPEG",
+                         p[0]);
     if (p[5] != 1 && p[5] != 3 && p[5] != 4)
         return clip_jpeg_fail_broken("a number of colour components other than 1, 3 or 4", error);
     jpeg->progressive = marker == SOF2;
@@ -170,12 +184,9 @@ static clip_status read_segment(struct jpeg *jpeg, const struct clip_jpeg_segmen
     int64_t n = segment->n;
 
     switch (marker) {
-    case DHT:
-        return CLIP_OK; /* the decoders' matter */
-    case DQT:
-        return read_quantisers(jpeg, p, n, error);
-    case SOS:
-        return read_scan(jpeg, p, n, error);
+    case DHT: return CLIP_OK; /* the decoders' matter */
+    case DQT: return read_quantisers(jpeg, p, n, error);
+    case SOS: return read_scan(jpeg, p, n, error);
     case DRI:
         return n == 2 ? CLIP_OK
                       : clip_jpeg_fail_broken("a restart interval of wrong length", error);

@@ -7,8 +7,16 @@
 #include "data/image/image_formats.h"
 
 enum marker {
-    SOF0 = 0xc0, SOF2 = 0xc2, DHT = 0xc4, EOI = 0xd9, SOS = 0xda, DQT = 0xdb, DNL = 0xdc,
-    DRI = 0xdd, APP0 = 0xe0, APP14 = 0xee,
+    SOF0 = 0xc0,
+    SOF2 = 0xc2,
+    DHT = 0xc4,
+    EOI = 0xd9,
+    SOS = 0xda,
+    DQT = 0xdb,
+    DNL = 0xdc,
+    DRI = 0xdd,
+    APP0 = 0xe0,
+    APP14 = 0xee,
 };
 
 const char *const clip_jpeg_decoder = "stb_image";
@@ -62,18 +70,13 @@ static clip_status read_segment(struct reader *reader, const struct clip_jpeg_se
                                 struct clip_error *error)
 {
     switch (segment->marker) {
-    case DHT:
-        return read_huffman(reader, segment->body, segment->n, error);
-    case SOS:
-        return check_scan(reader, segment->body, segment->n, error);
-    case SOF2:
-        reader->progressive = true;
-        return CLIP_OK;
+    case DHT: return read_huffman(reader, segment->body, segment->n, error);
+    case SOS: return check_scan(reader, segment->body, segment->n, error);
+    case SOF2: reader->progressive = true; return CLIP_OK;
     case APP14:
         if (segment->n >= 12 && memcmp(segment->body, "Adobe", 6) == 0) reader->adobe = true;
         return CLIP_OK;
-    default:
-        return CLIP_OK;
+    default: return CLIP_OK;
     }
 }
 

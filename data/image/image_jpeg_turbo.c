@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jpeglib.h>
 #include <jerror.h>
+#include <jpeglib.h>
 
 #include "data/image/image_formats.h"
 
@@ -55,8 +55,7 @@ static void on_message(j_common_ptr info, int level)
 /* The larger the divisor, the faster. */
 static void choose_scale(struct jpeg_decompress_struct *info, int64_t enough)
 {
-    int64_t least = info->image_width < info->image_height ? info->image_width
-                                                           : info->image_height;
+    int64_t least = info->image_width < info->image_height ? info->image_width : info->image_height;
 
     info->scale_num = info->scale_denom = 1;
     if (enough < 1) return;

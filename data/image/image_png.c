@@ -83,8 +83,8 @@ static bool prepare(struct reader *reader, bool *grey16)
     /* deflate packs at most 1032 bytes into one; width and height are below 2^31, bits up to 64 */
     row = (width * bits + 7) / 8 + 1;
     if (row > INT64_MAX / height || row * height / 1032 > (int64_t)reader->bytes.size) {
-        reader->status = clip_image_fail_impossible("PNG", width, height, reader->bytes.size,
-                                                    reader->error);
+        reader->status =
+            clip_image_fail_impossible("PNG", width, height, reader->bytes.size, reader->error);
         return false;
     }
     *grey16 = depth == 16 && png_get_color_type(png, reader->info) == PNG_COLOR_TYPE_GRAY;
@@ -145,8 +145,8 @@ clip_status clip_png_decode(struct clip_picture_bytes bytes, const struct clip_i
     reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
     if (reader.png != NULL) reader.info = png_create_info_struct(reader.png);
     if (reader.info == NULL)
-        reader.status = clip_fail(error, CLIP_ERR_MEMORY,
-                                  "there is no memory to read a PNG picture");
+        reader.status =
+            clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a PNG picture");
     else
         through = guarded_read(&reader);
     png_destroy_read_struct(&reader.png, &reader.info, NULL);
@@ -157,7 +157,8 @@ clip_status clip_png_decode(struct clip_picture_bytes bytes, const struct clip_i
     if (!through)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "the PNG picture is broken (libpng: %s); get another copy of it or leave "
-                         "it out", reader.reason);
+                         "it out",
+                         reader.reason);
     *orientation = reader.orientation;
     return CLIP_OK;
 }

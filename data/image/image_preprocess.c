@@ -6,10 +6,7 @@
 #include "data/image/image_formats.h"
 
 /* Python's round(): halves to even, which is what the processor's rounding does too. */
-static int64_t round_even(double x)
-{
-    return (int64_t)nearbyint(x);
-}
+static int64_t round_even(double x) { return (int64_t)nearbyint(x); }
 
 /* Where a centre crop of `size` begins in `whole` >= size samples. */
 static int64_t crop_start(int64_t whole, int64_t size, bool floor_crop)
@@ -23,10 +20,17 @@ static struct clip_resize whole_picture(const struct clip_preprocess *preprocess
     int64_t S = preprocess->image_size;
 
     return (struct clip_resize){
-        .src = image->rgb, .src_width = image->width, .src_height = image->height,
-        .stride = image->width * 3, .channels = 3, .interpolation = preprocess->interpolation,
+        .src = image->rgb,
+        .src_width = image->width,
+        .src_height = image->height,
+        .stride = image->width * 3,
+        .channels = 3,
+        .interpolation = preprocess->interpolation,
         .box = {0, 0, (double)image->width, (double)image->height},
-        .width = S, .height = S, .w = S, .h = S,
+        .width = S,
+        .height = S,
+        .w = S,
+        .h = S,
     };
 }
 
@@ -40,8 +44,10 @@ static clip_status shortest(const struct clip_preprocess *preprocess,
     double w = (double)image->width, h = (double)image->height;
 
     resize.width = resize.height = side;
-    if (image->width <= image->height) resize.height = (int64_t)((double)side * h / w);
-    else resize.width = (int64_t)((double)side * w / h);
+    if (image->width <= image->height)
+        resize.height = (int64_t)((double)side * h / w);
+    else
+        resize.width = (int64_t)((double)side * w / h);
     resize.x = crop_start(resize.width, S, preprocess->floor_crop);
     resize.y = crop_start(resize.height, S, preprocess->floor_crop);
     return clip_resize_part(out, &resize, error);
@@ -84,8 +90,7 @@ static clip_status check_sizes(const struct clip_preprocess *preprocess,
                                const struct clip_image *image, struct clip_error *error)
 {
     if (preprocess->image_size < 1 || preprocess->image_size > 16384)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "image_size = %lld is not between 1 and 16384",
+        return clip_fail(error, CLIP_ERR_USAGE, "image_size = %lld is not between 1 and 16384",
                          (long long)preprocess->image_size);
     if (preprocess->shortest != 0 &&
         (preprocess->shortest < preprocess->image_size || preprocess->shortest > 16384))
@@ -108,12 +113,9 @@ clip_status clip_preprocess_image(const struct clip_preprocess *preprocess,
 
     if (status != CLIP_OK) return status;
     switch (preprocess->resize_mode) {
-    case CLIP_RESIZE_SHORTEST:
-        return shortest(preprocess, image, out, error);
-    case CLIP_RESIZE_LONGEST:
-        return longest(preprocess, image, out, error);
-    case CLIP_RESIZE_SQUASH:
-        break;
+    case CLIP_RESIZE_SHORTEST: return shortest(preprocess, image, out, error);
+    case CLIP_RESIZE_LONGEST: return longest(preprocess, image, out, error);
+    case CLIP_RESIZE_SQUASH: break;
     }
     squash = whole_picture(preprocess, image);
     return clip_resize_part(out, &squash, error);
@@ -159,8 +161,10 @@ static struct crop draw_crop(double scale_min, struct clip_rng *rng, int64_t wid
     }
     crop.w = width;
     crop.h = height;
-    if (ratio < narrow) crop.h = round_even((double)width / narrow);
-    else if (ratio > wide) crop.w = round_even((double)height * wide);
+    if (ratio < narrow)
+        crop.h = round_even((double)width / narrow);
+    else if (ratio > wide)
+        crop.w = round_even((double)height * wide);
     crop.y = (height - crop.h) / 2;
     crop.x = (width - crop.w) / 2;
     return crop;
@@ -248,7 +252,8 @@ clip_status clip_augment_image(const struct clip_preprocess *preprocess,
         augment->scale_min > 1)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "aug_pad = %lld is not between 0 and 16384, or aug_scale_min = %g is not "
-                         "above 0 and up to 1", (long long)augment->pad, augment->scale_min);
+                         "above 0 and up to 1",
+                         (long long)augment->pad, augment->scale_min);
     if (augment->pad > 0)
         CLIP_TRY(padded_crop(preprocess, augment->pad, rng, image, out, error));
     else if (augment->scale_min < 1)

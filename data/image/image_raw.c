@@ -41,8 +41,8 @@ clip_status clip_raw_encode(const struct clip_image *image, struct clip_buffer *
     memcpy(head, clip_raw_signature, 8);
     for (int i = 0; i < 8; i++) head[8 + i] = (uint8_t)(sizes[i / 4] >> 8 * (i % 4));
     CLIP_TRY(clip_buffer_append(out, head, sizeof head, error));
-    CLIP_TRY(clip_buffer_append(out, image->rgb, (size_t)(image->width * image->height * 3),
-                                error));
+    CLIP_TRY(
+        clip_buffer_append(out, image->rgb, (size_t)(image->width * image->height * 3), error));
 
 out:
     return status;

@@ -141,9 +141,9 @@ static void resize_columns(uint8_t *dst, const uint8_t *src, int64_t stride, int
                            const struct weights *weights, int64_t n)
 {
     for (int64_t y = 0; y < n; y++)
-        clip_kernels()->weigh_bytes(
-            dst + y * bytes, src + (weights->first[y] - weights->first[0]) * stride, stride,
-            weights->fixed + y * weights->taps, weights->count[y], bytes);
+        clip_kernels()->weigh_bytes(dst + y * bytes,
+                                    src + (weights->first[y] - weights->first[0]) * stride, stride,
+                                    weights->fixed + y * weights->taps, weights->count[y], bytes);
 }
 
 static void copy_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes, int64_t rows)
@@ -170,8 +170,8 @@ static clip_status resize_both(uint8_t *dst, const struct clip_resize *resize, c
                              resize->w, error));
     } else {
         CLIP_NEW(between, rows * bytes);
-        CLIP_TRY(resize_rows(between, src, resize->stride, rows, channels, across, resize->w,
-                             error));
+        CLIP_TRY(
+            resize_rows(between, src, resize->stride, rows, channels, across, resize->w, error));
         resize_columns(dst, between, bytes, bytes, down, resize->h);
     }
 
@@ -228,17 +228,25 @@ clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const
                               struct clip_error *error)
 {
     struct clip_resize resize = {
-        .src = src, .src_width = src_width, .src_height = src_height,
-        .stride = src_width * channels, .channels = channels, .interpolation = interpolation,
+        .src = src,
+        .src_width = src_width,
+        .src_height = src_height,
+        .stride = src_width * channels,
+        .channels = channels,
+        .interpolation = interpolation,
         .box = {0, 0, (double)src_width, (double)src_height},
-        .width = width, .height = height, .w = width, .h = height,
+        .width = width,
+        .height = height,
+        .w = width,
+        .h = height,
     };
 
     if (width <= 0 || height <= 0 || src_width <= 0 || src_height <= 0)
         return clip_fail(error, CLIP_ERR_DATA,
                          "a picture of %lld x %lld pixels cannot be resized to %lld x %lld; sizes "
-                         "must be above 0", (long long)src_width, (long long)src_height,
-                         (long long)width, (long long)height);
+                         "must be above 0",
+                         (long long)src_width, (long long)src_height, (long long)width,
+                         (long long)height);
     if (box != NULL) memcpy(resize.box, box, sizeof resize.box);
     if (!(resize.box[0] >= 0 && resize.box[1] >= 0 && resize.box[2] <= (double)src_width &&
           resize.box[3] <= (double)src_height && resize.box[0] < resize.box[2] &&

@@ -70,16 +70,14 @@ clip_status clip_webp_decode(struct clip_picture_bytes bytes,
     WebPBitstreamFeatures features;
     VP8StatusCode code = WebPGetFeatures(bytes.data, bytes.size, &features);
 
-    if (code == VP8_STATUS_NOT_ENOUGH_DATA)
-        return clip_image_fail_cut("WebP", bytes.size, error);
+    if (code == VP8_STATUS_NOT_ENOUGH_DATA) return clip_image_fail_cut("WebP", bytes.size, error);
     if (code != VP8_STATUS_OK) return fail_broken(error);
     CLIP_TRY(clip_image_check_size(features.width, features.height, limits, error));
     CLIP_TRY(clip_image_allocate(out, features.width, features.height, error));
     if (features.has_animation)
         CLIP_TRY(decode_animation(bytes, out, error));
     else if (WebPDecodeRGBInto(bytes.data, bytes.size, out->rgb,
-                               (size_t)(out->width * out->height * 3),
-                               (int)out->width * 3) == NULL)
+                               (size_t)(out->width * out->height * 3), (int)out->width * 3) == NULL)
         CLIP_TRY(fail_broken(error));
     read_orientation(bytes, orientation);
 

@@ -22,9 +22,9 @@ struct check {
     struct clip_check_options options;
     struct clip_check_report *report;
     struct clip_check_fact *facts; /* [count] */
-    struct work *works; /* [PIECE] */
-    int64_t *todo;      /* [count] the samples that a pass looks at */
-    int64_t first;      /* of the piece, in todo */
+    struct work *works;            /* [PIECE] */
+    int64_t *todo;                 /* [count] the samples that a pass looks at */
+    int64_t first;                 /* of the piece, in todo */
 };
 
 /* One sample ----------------------------------------------------------------------------------- */
@@ -176,8 +176,7 @@ static clip_status run_passes(struct check *check, struct clip_error *error)
     struct clip_progress progress;
     int64_t readers = 0, others = 0;
     for (int64_t i = 0; i < n; i++) check->todo[i] = i;
-    if (!check->options.images_only)
-        CLIP_TRY(run_pass(check, n, check_caption, NULL, error));
+    if (!check->options.images_only) CLIP_TRY(run_pass(check, n, check_caption, NULL, error));
     CLIP_TRY(choose_readers(check, error));
     for (int64_t i = 0; i < n; i++)
         if (facts[i].reader == i) check->todo[readers++] = i;

@@ -14,18 +14,18 @@
 
 #include "core/memory.h"
 #include "core/status.h"
-#include "data/sets/dataset.h"
 #include "data/image/image.h"
+#include "data/sets/dataset.h"
 #include "data/text/tokenizer.h"
 
 struct clip_check_options {
     const struct clip_tokenizer *tokenizer; /* NULL: lengths in characters alone */
     enum clip_text_cleaning cleaning;
-    int64_t context_length; /* captions with more tokens are counted; 0: 77 */
+    int64_t context_length;          /* captions with more tokens are counted; 0: 77 */
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
-    int64_t tiny;     /* a picture whose short side is below is tiny; 0: 32 */
-    bool images_only; /* captions are not looked at */
-    bool quiet;       /* no progress on stderr */
+    int64_t tiny;                    /* a picture whose short side is below is tiny; 0: 32 */
+    bool images_only;                /* captions are not looked at */
+    bool quiet;                      /* no progress on stderr */
 };
 
 struct clip_check_range { /* 0 where nothing was measured */
@@ -56,32 +56,34 @@ struct clip_check_pairs {
     int64_t count, capacity;
 };
 
-enum clip_check_verdict { /* what is wrong with a sample; bits */
-    CLIP_CHECK_BAD = 1,     /* it cannot be read */
-    CLIP_CHECK_TINY = 2,    /* its picture's short side is below `tiny` */
-    CLIP_CHECK_COPY = 4,    /* another name has its picture's bytes, earlier */
-    CLIP_CHECK_NEAR = 8,    /* an earlier picture looks like its own */
-    CLIP_CHECK_REPEAT = 16, /* an earlier sample has its picture and its caption */
-    CLIP_CHECK_LEAK = 32,   /* its picture, or one that looks like it, is in the other set */
+enum clip_check_verdict {                      /* what is wrong with a sample; bits */
+                          CLIP_CHECK_BAD = 1,  /* it cannot be read */
+                          CLIP_CHECK_TINY = 2, /* its picture's short side is below `tiny` */
+                          CLIP_CHECK_COPY = 4, /* another name has its picture's bytes, earlier */
+                          CLIP_CHECK_NEAR = 8, /* an earlier picture looks like its own */
+                          CLIP_CHECK_REPEAT =
+                              16, /* an earlier sample has its picture and its caption */
+                          CLIP_CHECK_LEAK =
+                              32, /* its picture, or one that looks like it, is in the other set */
 };
 
 struct clip_check_report {
     const char *format; /* the source's: "csv", "class folders", ... */
     int64_t samples, good;
-    unsigned char *verdicts; /* [samples] bits of enum clip_check_verdict */
+    unsigned char *verdicts;    /* [samples] bits of enum clip_check_verdict */
     struct clip_check_bad *bad; /* [bad_count] in the samples' order */
     int64_t bad_count, bad_capacity;
-    int64_t pictures;           /* different ones by name, bad ones too */
-    int64_t tiny, tiny_below;   /* pictures with a short side below tiny_below */
+    int64_t pictures;                   /* different ones by name, bad ones too */
+    int64_t tiny, tiny_below;           /* pictures with a short side below tiny_below */
     struct clip_check_pairs duplicates; /* same bytes, another name; a pair each beyond the first */
     struct clip_check_pairs near;       /* other bytes, but it looks like an earlier one */
-    int64_t empty_captions;     /* nothing or only spaces: these samples are bad too */
-    int64_t captions;           /* different texts among the captions that can be read */
-    int64_t repeated_captions;  /* samples whose caption an earlier sample has, byte for byte */
-    int64_t repeated_pairs;     /* samples whose caption and picture an earlier sample has */
-    int64_t over_context;       /* captions longer than context_length tokens, both ends counted */
-    int64_t context_length;     /* what was counted against; 0 without a tokenizer */
-    struct clip_check_histogram characters, tokens; /* tokens with both ends */
+    int64_t empty_captions;             /* nothing or only spaces: these samples are bad too */
+    int64_t captions;                   /* different texts among the captions that can be read */
+    int64_t repeated_captions; /* samples whose caption an earlier sample has, byte for byte */
+    int64_t repeated_pairs;    /* samples whose caption and picture an earlier sample has */
+    int64_t over_context;      /* captions longer than context_length tokens, both ends counted */
+    int64_t context_length;    /* what was counted against; 0 without a tokenizer */
+    struct clip_check_histogram characters, tokens;    /* tokens with both ends */
     struct clip_check_histogram short_side, kilobytes; /* of good pictures; bytes / 1024 */
     struct clip_check_range width, height;             /* of good pictures, pixels */
     /* against another set */

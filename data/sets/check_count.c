@@ -45,10 +45,7 @@ void clip_check_bin(const struct clip_check_histogram *histogram, int bin, int64
     if (bin == CLIP_CHECK_BINS - 1 && histogram->range.max > *high) *high = histogram->range.max;
 }
 
-static bool has_picture(const struct clip_check_fact *fact)
-{
-    return fact->width > 0;
-}
+static bool has_picture(const struct clip_check_fact *fact) { return fact->width > 0; }
 
 static bool has_caption(const struct clip_check_fact *fact)
 {
@@ -128,8 +125,7 @@ static clip_status find_equal(const struct clip_check_fact *facts, int64_t n, en
     CLIP_NEW(keyed, n);
     for (int64_t i = 0; i < n; i++) {
         first[i] = -1;
-        if (kind == TEXT && has_caption(&facts[i]))
-            keyed[m++] = (struct keyed){facts[i].text, i};
+        if (kind == TEXT && has_caption(&facts[i])) keyed[m++] = (struct keyed){facts[i].text, i};
         if (kind == CONTENT && has_picture(&facts[i]))
             keyed[m++] = (struct keyed){facts[i].content, i};
         int64_t reader = facts[i].reader;
@@ -158,7 +154,9 @@ static clip_status add_pair(struct clip_check_pairs *pairs, const struct clip_da
     pairs->items[pairs->count++] = (struct clip_check_pair){
         .name = dataset->ops->image_name(dataset, sample),
         .first = other->ops->image_name(other, first),
-        .sample = sample, .first_sample = first, .near = near,
+        .sample = sample,
+        .first_sample = first,
+        .near = near,
     };
     return CLIP_OK;
 }
@@ -229,8 +227,8 @@ static void mark_pairs(struct clip_check_report *report, const struct clip_check
 /* What is wrong with a picture is wrong with all of its samples. */
 static void spread(struct clip_check_report *report, const struct clip_check_fact *facts)
 {
-    const unsigned char of_picture =
-        CLIP_CHECK_TINY | CLIP_CHECK_COPY | CLIP_CHECK_NEAR | CLIP_CHECK_LEAK;
+    const unsigned char of_picture = CLIP_CHECK_TINY | CLIP_CHECK_COPY | CLIP_CHECK_NEAR |
+                                     CLIP_CHECK_LEAK;
     for (int64_t i = 0; i < report->samples; i++)
         if (facts[i].reader >= 0)
             report->verdicts[i] |= report->verdicts[facts[i].reader] & of_picture;
@@ -293,8 +291,7 @@ static int64_t sort_hashes(const struct clip_check_fact *facts, int64_t n, enum 
 static const struct keyed *find_hash(const struct keyed *sorted, int64_t n, uint64_t hash)
 {
     const struct keyed wanted = {.key = hash};
-    const struct keyed *found =
-        bsearch(&wanted, sorted, (size_t)n, sizeof *sorted, compare_hashes);
+    const struct keyed *found = bsearch(&wanted, sorted, (size_t)n, sizeof *sorted, compare_hashes);
     while (found != NULL && found > sorted && found[-1].key == hash) found--;
     return found;
 }
@@ -324,14 +321,15 @@ static clip_status leaked_pictures(struct clip_check_report *report,
         at = 0;
         for (int64_t low = 0, high = mine.count; low < high;) {
             int64_t middle = (low + high) / 2;
-            if (mine.samples[middle] <= same[i]) at = middle, low = middle + 1;
-            else high = middle;
+            if (mine.samples[middle] <= same[i])
+                at = middle, low = middle + 1;
+            else
+                high = middle;
         }
         int64_t like = near[at] >= 0 ? theirs.samples[near[at]] : -1;
         if (equal != NULL) like = equal->sample;
         if (like >= 0)
-            CLIP_TRY(
-                add_pair(&report->leaks, dataset, i, other, like, equal == NULL, error));
+            CLIP_TRY(add_pair(&report->leaks, dataset, i, other, like, equal == NULL, error));
     }
 out:
     gallery_release(&mine);

@@ -83,12 +83,18 @@ static void write_field(const struct writer *writer, const char *text, size_t n)
 static bool keep(unsigned char verdicts, struct clip_check_fixed *out)
 {
     int64_t *count = &out->kept;
-    if (verdicts & CLIP_CHECK_BAD) count = &out->bad;
-    else if (verdicts & CLIP_CHECK_TINY) count = &out->tiny;
-    else if (verdicts & CLIP_CHECK_COPY) count = &out->copies;
-    else if (verdicts & CLIP_CHECK_NEAR) count = &out->near;
-    else if (verdicts & CLIP_CHECK_REPEAT) count = &out->repeats;
-    else if (verdicts & CLIP_CHECK_LEAK) count = &out->leaks;
+    if (verdicts & CLIP_CHECK_BAD)
+        count = &out->bad;
+    else if (verdicts & CLIP_CHECK_TINY)
+        count = &out->tiny;
+    else if (verdicts & CLIP_CHECK_COPY)
+        count = &out->copies;
+    else if (verdicts & CLIP_CHECK_NEAR)
+        count = &out->near;
+    else if (verdicts & CLIP_CHECK_REPEAT)
+        count = &out->repeats;
+    else if (verdicts & CLIP_CHECK_LEAK)
+        count = &out->leaks;
     ++*count;
     return count == &out->kept;
 }
@@ -137,8 +143,8 @@ clip_status clip_check_can_fix(const char *path, const struct clip_dataset *data
         instead = "unpack it (mkdir pictures; tar -xf FILE.tar -C pictures) and check the folder";
     return clip_fail(error, CLIP_ERR_USAGE,
                      "%s: a clean list names pictures by their paths, and those inside a %s have "
-                     "none: %s", data, strcmp(kind, "packed") == 0 ? "packed file" : "tar",
-                     instead);
+                     "none: %s",
+                     data, strcmp(kind, "packed") == 0 ? "packed file" : "tar", instead);
 }
 
 clip_status clip_check_fix(const char *path, const struct clip_check_report *report,

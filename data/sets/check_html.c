@@ -40,8 +40,10 @@ struct page {
 /* Writes what `status` says is in page->room now. */
 static void put_room(struct page *page, clip_status status)
 {
-    if (status == CLIP_OK) fwrite(page->room.data, 1, page->room.size, page->stream);
-    else page->status = status;
+    if (status == CLIP_OK)
+        fwrite(page->room.data, 1, page->room.size, page->stream);
+    else
+        page->status = status;
     page->room.size = 0;
 }
 
@@ -73,8 +75,8 @@ static void put_histogram(FILE *stream, const char *what,
         fprintf(stream,
                 "<tr><td>%lld&ndash;%lld</td><td class=bar><i style=\"width:%.1f%%\"></i></td>"
                 "<td>%lld</td></tr>\n",
-                (long long)low, (long long)high,
-                100.0 * (double)histogram->bins[i] / (double)most, (long long)histogram->bins[i]);
+                (long long)low, (long long)high, 100.0 * (double)histogram->bins[i] / (double)most,
+                (long long)histogram->bins[i]);
     }
     fputs("</table>\n", stream);
 }
@@ -191,7 +193,8 @@ clip_status clip_check_write_html(const char *path, const struct clip_check_repo
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     FILE *stream = page.stream = file.stream;
     fputs("<!doctype html>\n<html lang=en><meta charset=utf-8>\n<meta name=viewport "
-          "content=\"width=device-width\">\n<title>", stream);
+          "content=\"width=device-width\">\n<title>",
+          stream);
     put_text(&page, name);
     fprintf(stream, "</title>\n<style>\n%s</style>\n<h1>", style);
     put_text(&page, name);

@@ -27,7 +27,7 @@ clip_status clip_looks_find(const struct clip_look *looks, int64_t n,
                             const struct clip_look *others, int64_t m, int64_t *found,
                             struct clip_error *error);
 
-struct clip_check_fact { /* what is kept of a sample; 0 where it was not measured */
+struct clip_check_fact {    /* what is kept of a sample; 0 where it was not measured */
     uint64_t content, text; /* hashes of the picture's bytes and of the caption's */
     int64_t reader;         /* the sample that reads this one's picture; -1: its caption is bad */
     int64_t bytes;          /* of the picture's file */

@@ -105,9 +105,8 @@ static void search_part(const struct search *search, struct key *keys, int from,
     int64_t total = search->n + search->m;
     for (int64_t i = 0; i < total; i++) {
         uint64_t bits = bits_from(look_at(search, i), from);
-        keys[i] = (struct key){.part = bits & (((uint64_t)1 << width) - 1),
-                               .rest = bits >> width,
-                               .number = i};
+        keys[i] = (struct key){
+            .part = bits & (((uint64_t)1 << width) - 1), .rest = bits >> width, .number = i};
     }
     qsort(keys, (size_t)total, sizeof *keys, compare_keys);
     for (int64_t i = 0; i < total; i++)

@@ -59,8 +59,8 @@ static json_t *json_of_pairs(const struct clip_check_pairs *pairs)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list != NULL && i < pairs->count; i++) {
-        json_t *item = json_pack("[o, o]", text_of(pairs->items[i].name),
-                                 text_of(pairs->items[i].first));
+        json_t *item =
+            json_pack("[o, o]", text_of(pairs->items[i].name), text_of(pairs->items[i].first));
         if (item != NULL && json_array_append_new(list, item) == 0) continue;
         json_decref(list);
         return NULL;
@@ -86,9 +86,9 @@ static json_t *json_of_against(const struct clip_check_report *report)
 {
     return json_pack("{s:o, s:I, s:I, s:I, s:o, s:I}", "name", text_of(report->against), "samples",
                      (json_int_t)report->against_samples, "bad_count",
-                     (json_int_t)report->against_bad, "leak_count",
-                     (json_int_t)report->leaks.count, "leaks", json_of_leaks(&report->leaks),
-                     "leaked_captions", (json_int_t)report->leaked_captions);
+                     (json_int_t)report->against_bad, "leak_count", (json_int_t)report->leaks.count,
+                     "leaks", json_of_leaks(&report->leaks), "leaked_captions",
+                     (json_int_t)report->leaked_captions);
 }
 
 static json_t *json_of_counts(const struct clip_check_report *report)
@@ -133,10 +133,10 @@ json_t *clip_check_to_json(const struct clip_check_report *report, struct clip_e
                                            json_of_histogram(&report->tokens)) == 0;
     good = good && json_object_set_new(object, "width", json_of_range(&report->width)) == 0;
     good = good && json_object_set_new(object, "height", json_of_range(&report->height)) == 0;
-    good = good && json_object_set_new(object, "short_side",
-                                       json_of_histogram(&report->short_side)) == 0;
-    good = good && json_object_set_new(object, "kilobytes",
-                                       json_of_histogram(&report->kilobytes)) == 0;
+    good = good &&
+           json_object_set_new(object, "short_side", json_of_histogram(&report->short_side)) == 0;
+    good = good &&
+           json_object_set_new(object, "kilobytes", json_of_histogram(&report->kilobytes)) == 0;
     good = good && json_object_set_new(object, "bad", json_of_bad(report)) == 0;
     good = good &&
            json_object_set_new(object, "duplicates", json_of_pairs(&report->duplicates)) == 0;
@@ -182,8 +182,8 @@ static void print_pairs(const struct clip_check_pairs *pairs, const char *same, 
                         FILE *stream)
 {
     for (int64_t i = 0; i < pairs->count && i < PRINTED_PAIRS; i++)
-        fprintf(stream, "%s: %s and %s\n", pairs->items[i].near ? near : same,
-                pairs->items[i].name, pairs->items[i].first);
+        fprintf(stream, "%s: %s and %s\n", pairs->items[i].near ? near : same, pairs->items[i].name,
+                pairs->items[i].first);
     print_more(pairs->count - PRINTED_PAIRS, stream);
 }
 
@@ -202,11 +202,11 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
     fprintf(stream, "          %lld look like another, %lld are tiny (a side below %lld)\n",
             (long long)report->near.count, (long long)report->tiny, (long long)report->tiny_below);
     if (report->against != NULL)
-        fprintf(stream, "against %s (%lld samples, %lld bad): %lld pictures of it are here, and "
-                        "%lld samples with its captions\n",
-                report->against, (long long)report->against_samples,
-                (long long)report->against_bad, (long long)report->leaks.count,
-                (long long)report->leaked_captions);
+        fprintf(stream,
+                "against %s (%lld samples, %lld bad): %lld pictures of it are here, and "
+                "%lld samples with its captions\n",
+                report->against, (long long)report->against_samples, (long long)report->against_bad,
+                (long long)report->leaks.count, (long long)report->leaked_captions);
     if (report->width.max > 0)
         fprintf(stream, "width %lld to %lld, median %lld; height %lld to %lld, median %lld\n",
                 (long long)report->width.min, (long long)report->width.max,

@@ -50,9 +50,8 @@ clip_status clip_dataset_caption_check(const struct clip_buffer *caption, const 
                          "%s: the caption holds a NUL byte; save the captions as UTF-8 text", name);
     for (size_t at = 0; at < caption->size;) {
         utf8proc_int32_t point;
-        utf8proc_ssize_t n =
-            utf8proc_iterate((const utf8proc_uint8_t *)caption->data + at,
-                             (utf8proc_ssize_t)(caption->size - at), &point);
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)caption->data + at,
+                                              (utf8proc_ssize_t)(caption->size - at), &point);
         if (n <= 0)
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s: the caption is not UTF-8 (byte %zu is 0x%02x); save it as UTF-8",
@@ -190,8 +189,8 @@ struct shard_range {
 static bool read_range(const char *open, const char *close, struct shard_range *out)
 {
     int begin = 0, middle = 0, end = 0;
-    bool range = sscanf(open, "{%n%9d..%n%9d}%n", &begin, &out->first, &middle, &out->last,
-                        &end) == 2;
+    bool range = sscanf(open, "{%n%9d..%n%9d}%n", &begin, &out->first, &middle, &out->last, &end) ==
+                 2;
     out->digits = middle - 2 - begin;
     return range && end == (int)(close + 1 - open) && out->first >= 0;
 }
@@ -252,7 +251,8 @@ static clip_status expand_braces(const char *pattern, struct clip_names *names,
     if (range.last < range.first)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s counts down; shards are named from the first to the last, as in "
-                         "{000..012}", pattern);
+                         "{000..012}",
+                         pattern);
     for (int i = range.first; i <= range.last && status == CLIP_OK; i++) {
         int n = snprintf(number, sizeof number, "%0*d", range.digits, i);
         status = expand_item(pattern, open, close, number, (size_t)n, names, error);
@@ -297,9 +297,12 @@ static const struct {
     clip_status (*open)(struct clip_dataset **, const char *, const struct clip_dataset_options *,
                         struct clip_error *);
 } sources[] = {
-    {".csv", clip_dataset_csv_open},     {".tsv", clip_dataset_csv_open},
-    {".jsonl", clip_dataset_jsonl_open}, {".json", clip_dataset_coco_open},
-    {".tar", open_tars},                 {".h5", clip_dataset_packed_open},
+    {".csv", clip_dataset_csv_open},
+    {".tsv", clip_dataset_csv_open},
+    {".jsonl", clip_dataset_jsonl_open},
+    {".json", clip_dataset_coco_open},
+    {".tar", open_tars},
+    {".h5", clip_dataset_packed_open},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
@@ -310,10 +313,7 @@ static int find_source(const char *data)
     return i;
 }
 
-bool clip_dataset_is_named(const char *data)
-{
-    return find_source(data) < SOURCES;
-}
+bool clip_dataset_is_named(const char *data) { return find_source(data) < SOURCES; }
 
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error)

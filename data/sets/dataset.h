@@ -25,7 +25,7 @@
 struct clip_sample {          /* what reading gives; start from {0}, reuse for the next read */
     struct clip_buffer image; /* the picture file's bytes */
     struct clip_buffer caption;
-    char name[512];           /* for messages: "pairs.csv:14 (a/b.jpg)"; set on failure too */
+    char name[512]; /* for messages: "pairs.csv:14 (a/b.jpg)"; set on failure too */
 };
 void clip_sample_release(struct clip_sample *sample);
 
@@ -64,13 +64,13 @@ struct clip_dataset_ops {
 
 struct clip_dataset_options { /* the [data] keys that matter here; strings may be NULL or "" */
     const char *images_root;
-    const char *csv_separator;   /* "auto", "comma", "tab", or one character */
+    const char *csv_separator; /* "auto", "comma", "tab", or one character */
     const char *csv_img_key, *csv_caption_key;
     const char *csv_negative_key; /* the column of hard negative captions; NULL or "": none */
-    const char *class_templates; /* a template file; needed for class folders' captions */
+    const char *class_templates;  /* a template file; needed for class folders' captions */
     const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
     bool names_are_captions; /* without class_templates, a class's name is its pictures' caption */
-    bool images_only;    /* captions are not wanted: class folders need no templates, csv no caption
+    bool images_only; /* captions are not wanted: class folders need no templates, csv no caption
                             column, and a folder is searched for pictures at any depth */
 };
 

@@ -23,11 +23,11 @@ struct caption {
 };
 
 struct coco {
-    struct clip_intern ids;    /* of images, numbers written out */
-    struct clip_buffer names;  /* file names, one behind the other, each with a NUL */
-    size_t *starts;            /* [images] where an image's begins in names */
-    bool *known;               /* [images] is it in "images"? */
-    int64_t *listed;           /* [listed_count] those, as "images" has them */
+    struct clip_intern ids;   /* of images, numbers written out */
+    struct clip_buffer names; /* file names, one behind the other, each with a NUL */
+    size_t *starts;           /* [images] where an image's begins in names */
+    bool *known;              /* [images] is it in "images"? */
+    int64_t *listed;          /* [listed_count] those, as "images" has them */
     struct clip_buffer texts;
     struct caption *captions;
     int64_t image_capacity[3], listed_count, count, capacity;
@@ -48,8 +48,8 @@ static clip_status fail_at(const struct cursor *cursor, const char *what, struct
 {
     const char *where = cursor->at >= cursor->end ? ", where the file ends" : "";
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "%s:%lld: this is not valid JSON (%s%s); get a whole copy of it",
-                     cursor->name, (long long)cursor->line, what, where);
+                     "%s:%lld: this is not valid JSON (%s%s); get a whole copy of it", cursor->name,
+                     (long long)cursor->line, what, where);
 }
 
 static clip_status expect(struct cursor *cursor, char wanted, struct clip_error *error)
@@ -166,8 +166,8 @@ static clip_status add_annotation(void *context, const json_t *element, int64_t 
     (void)line;
     CLIP_TRY(number_of(coco, json_object_get(element, "image_id"), &caption.image, error));
     if (caption.good)
-        CLIP_TRY(clip_buffer_append(&coco->texts, json_string_value(text),
-                                    json_string_length(text), error));
+        CLIP_TRY(clip_buffer_append(&coco->texts, json_string_value(text), json_string_length(text),
+                                    error));
     caption.end = coco->texts.size;
     CLIP_TRY(clip_array_grow(&coco->captions, &coco->capacity, coco->count + 1,
                              sizeof *coco->captions, error));

@@ -49,8 +49,7 @@ static void skip_blank_lines(struct row_reader *reader)
 }
 
 /* The quoted beginning of a field, the opening quote already read; ends behind the closing one. */
-static clip_status read_quoted(struct row_reader *reader, struct row *row,
-                               struct clip_error *error)
+static clip_status read_quoted(struct row_reader *reader, struct row *row, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t opened = reader->line;
@@ -91,8 +90,8 @@ static clip_status read_row(struct row_reader *reader, struct row *row, bool *mo
         const char *p = reader->at;
         while (p < reader->end && *p != reader->separator && *p != '\n' && *p != '\r') p++;
         CLIP_TRY(clip_buffer_append(&row->text, reader->at, (size_t)(p - reader->at), error));
-        CLIP_TRY(clip_array_grow(&row->ends, &row->capacity, row->fields + 1, sizeof *row->ends,
-                                 error));
+        CLIP_TRY(
+            clip_array_grow(&row->ends, &row->capacity, row->fields + 1, sizeof *row->ends, error));
         row->ends[row->fields++] = row->text.size;
         last = p == reader->end || *p != reader->separator;
         if (last && p < reader->end) {
@@ -194,8 +193,7 @@ static clip_status add_row(struct clip_rows *rows, const struct row *row,
         snprintf(problem, sizeof problem,
                  "the row has %lld field%s where the header has %lld; put quotes around a caption "
                  "that holds the separator",
-                 (long long)row->fields, row->fields == 1 ? "" : "s",
-                 (long long)columns->count);
+                 (long long)row->fields, row->fields == 1 ? "" : "s", (long long)columns->count);
         added.problem = problem;
     } else {
         added.picture = row_field(row, columns->image, &added.picture_size);
@@ -241,8 +239,8 @@ clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes,
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s is empty; expected a header line as in filepath,title", path));
     columns.count = row.fields;
-    CLIP_TRY(find_column(&row, &reader, or_default(options->csv_img_key, "filepath"),
-                         "csv_img_key", &columns.image, error));
+    CLIP_TRY(find_column(&row, &reader, or_default(options->csv_img_key, "filepath"), "csv_img_key",
+                         &columns.image, error));
     if (!options->images_only)
         CLIP_TRY(find_column(&row, &reader, or_default(options->csv_caption_key, "title"),
                              "csv_caption_key", &columns.caption, error));

@@ -109,9 +109,8 @@ int64_t clip_dataset_label(const struct clip_dataset *dataset, int64_t index)
 static clip_status add_item(struct folder *folder, const char *name, int64_t entry,
                             struct clip_error *error)
 {
-    clip_status status =
-        clip_array_grow(&folder->items, &folder->capacity, folder->base.count + 1,
-                        sizeof *folder->items, error);
+    clip_status status = clip_array_grow(&folder->items, &folder->capacity, folder->base.count + 1,
+                                         sizeof *folder->items, error);
     if (status != CLIP_OK) return status;
     folder->items[folder->base.count++] = (struct item){.name = name, .entry = entry};
     return CLIP_OK;
@@ -268,8 +267,8 @@ static clip_status intern_folders(struct clip_intern *folders, const struct clip
     clip_status status = CLIP_OK;
     int64_t number;
     for (int64_t i = 0; i < list->count && status == CLIP_OK; i++)
-        status = clip_intern_add(folders, list->folders[i], strlen(list->folders[i]), &number,
-                                 error);
+        status =
+            clip_intern_add(folders, list->folders[i], strlen(list->folders[i]), &number, error);
     return status;
 }
 

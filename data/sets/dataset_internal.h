@@ -28,9 +28,9 @@ clip_status clip_dataset_set(struct clip_buffer *out, const void *bytes, size_t 
 /* Strings to numbers 0, 1, 2, ... in order of first appearance; they live in one byte string. */
 struct clip_intern {
     struct clip_buffer bytes;
-    size_t *start;           /* [count] where string i begins in bytes.data; NUL-terminated */
+    size_t *start; /* [count] where string i begins in bytes.data; NUL-terminated */
     int64_t count, capacity;
-    int64_t *slots;          /* open addressing: number + 1, or 0; [slot_count], a power of two */
+    int64_t *slots; /* open addressing: number + 1, or 0; [slot_count], a power of two */
     int64_t slot_count;
 };
 clip_status clip_intern_add(struct clip_intern *intern, const char *string, size_t n,

@@ -45,20 +45,22 @@ static clip_status add_pair(struct clip_rows *rows, const json_t *picture, const
 }
 
 clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
-                               const struct clip_dataset_options *options,
-                               struct clip_error *error)
+                               const struct clip_dataset_options *options, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     if (!json_is_object(object))
-        return add_problem(rows, "this is no JSON object; expected {\"filepath\": ..., \"title\": "
-                                 "...}", line, error);
-    const json_t *picture =
-        find_value(object, options->csv_img_key, picture_keys, PICTURE_KEYS);
+        return add_problem(rows,
+                           "this is no JSON object; expected {\"filepath\": ..., \"title\": "
+                           "...}",
+                           line, error);
+    const json_t *picture = find_value(object, options->csv_img_key, picture_keys, PICTURE_KEYS);
     const json_t *caption =
         find_value(object, options->csv_caption_key, caption_keys, CAPTION_KEYS);
     if (!json_is_string(picture))
-        return add_problem(rows, "there is no picture's path; name its key by csv_img_key "
-                                 "(filepath, image, file_name and path are found)", line, error);
+        return add_problem(rows,
+                           "there is no picture's path; name its key by csv_img_key "
+                           "(filepath, image, file_name and path are found)",
+                           line, error);
     const char *key = options->csv_negative_key;
     const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
     if (options->images_only) return add_pair(rows, picture, NULL, NULL, line, error);
@@ -68,8 +70,10 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
         return CLIP_OK;
     }
     if (!json_is_string(caption))
-        return add_problem(rows, "there is no caption; name its key by csv_caption_key (title, "
-                                 "caption and text are found)", line, error);
+        return add_problem(rows,
+                           "there is no caption; name its key by csv_caption_key (title, "
+                           "caption and text are found)",
+                           line, error);
     status = add_pair(rows, picture, caption, negative, line, error);
 out:
     return status;
@@ -110,7 +114,8 @@ clip_status clip_dataset_jsonl_parse(struct clip_dataset **out, const char *byte
     if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no rows; each line is to be a JSON object as in {\"filepath\": "
-                           "\"a.jpg\", \"title\": \"a dog\"}", path));
+                           "\"a.jpg\", \"title\": \"a dog\"}",
+                           path));
     if ((problem = clip_rows_problem(rows)) != NULL)
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: no row is of use; the first one: %s", path,
                            problem));

@@ -102,8 +102,8 @@ static clip_status read_at(const struct packed *packed, int64_t position, void *
                            struct clip_error *error)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t got = pread(packed->fd, (char *)bytes + done, n - done,
-                            (off_t)(position + (int64_t)done));
+        ssize_t got =
+            pread(packed->fd, (char *)bytes + done, n - done, (off_t)(position + (int64_t)done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0)
             return clip_fail(error, CLIP_ERR_IO, "%s could not be read: %s", packed->path,
@@ -125,15 +125,16 @@ static clip_status packed_read(const struct clip_dataset *dataset, int64_t index
     CLIP_TRY(packed_caption(dataset, index, rng, &out->caption, error));
     out->image.size = 0;
     CLIP_TRY(clip_buffer_reserve(&out->image, n, error));
-    CLIP_TRY(read_at(packed, number(packed, CLIP_PACKED_POSITION, picture), out->image.data, n,
-                     error));
+    CLIP_TRY(
+        read_at(packed, number(packed, CLIP_PACKED_POSITION, picture), out->image.data, n, error));
     out->image.size = n;
     out->image.data[n] = '\0';
     if ((int64_t)crc32(0, (const Bytef *)out->image.data, (uInt)n) !=
         number(packed, CLIP_PACKED_CRC, picture))
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                            "%s: the picture's checksum does not match its bytes; use another copy "
-                           "of the packed set or pack again", out->name));
+                           "of the packed set or pack again",
+                           out->name));
 out:
     return status;
 }
@@ -242,8 +243,7 @@ static clip_status check_tables(const struct packed *packed, struct clip_error *
     CLIP_TRY(check_texts(packed, CLIP_PACKED_NAME_ENDS, pictures, true, error));
     CLIP_TRY(check_numbers(packed, CLIP_PACKED_PICTURE, samples, pictures, error));
     CLIP_TRY(check_numbers(packed, CLIP_PACKED_GROUP, samples, samples, error));
-    if (classes > 0)
-        CLIP_TRY(check_numbers(packed, CLIP_PACKED_GROUP, samples, classes, error));
+    if (classes > 0) CLIP_TRY(check_numbers(packed, CLIP_PACKED_GROUP, samples, classes, error));
     CLIP_TRY(check_texts(packed, CLIP_PACKED_CLASS_ENDS, classes, true, error));
     CLIP_TRY(check_texts(packed, CLIP_PACKED_TEMPLATE_ENDS,
                          count_of(packed, CLIP_PACKED_TEMPLATE_ENDS), true, error));
@@ -252,8 +252,8 @@ static clip_status check_tables(const struct packed *packed, struct clip_error *
     CLIP_TRY(check_texts(packed, CLIP_PACKED_CAPTION_ENDS,
                          count_of(packed, CLIP_PACKED_CAPTION_ENDS) > 0 ? samples : 0, false,
                          error));
-    CLIP_TRY(check_texts(packed, CLIP_PACKED_NEGATIVE_ENDS, negatives > 0 ? samples : 0, false,
-                         error));
+    CLIP_TRY(
+        check_texts(packed, CLIP_PACKED_NEGATIVE_ENDS, negatives > 0 ? samples : 0, false, error));
 out:
     return status;
 }

@@ -16,7 +16,7 @@ struct clip_rows {
     char *root;                  /* what was put before a relative path: "" or "FOLDER/" */
     struct clip_buffer captions; /* with negatives: 2i row i's caption, 2i + 1 its negative */
     struct clip_buffer scratch;  /* a row's path while it is added */
-    size_t *ends;     /* [count], or [2 count], where text i ends in captions */
+    size_t *ends;                /* [count], or [2 count], where text i ends in captions */
     bool negatives;
     int64_t *lines;   /* [count] where row i stands in the file; 0: not told */
     int32_t *problem; /* [count] number in problems, or NONE */
@@ -115,10 +115,7 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
     return status == CLIP_OK ? CLIP_OK : clip_error_prefix(error, "%s", out->name);
 }
 
-static void free_rows(struct clip_dataset *dataset)
-{
-    clip_rows_free((struct clip_rows *)dataset);
-}
+static void free_rows(struct clip_dataset *dataset) { clip_rows_free((struct clip_rows *)dataset); }
 
 /* Building ------------------------------------------------------------------------------------- */
 /* What stands before a relative picture path: "" or "FOLDER/". free() it; NULL: *error filled. */
@@ -199,8 +196,8 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     CLIP_TRY(clip_array_grow(&rows->problem, &capacity[3], i + 1, sizeof *rows->problem, error));
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
     if (row->problem != NULL)
-        CLIP_TRY(clip_intern_add(&rows->problems, row->problem, strlen(row->problem), &number,
-                                 error));
+        CLIP_TRY(
+            clip_intern_add(&rows->problems, row->problem, strlen(row->problem), &number, error));
     if (row->problem == NULL || row->picture != NULL)
         CLIP_TRY(make_path(rows, row->picture, row->picture_size, error));
     if (row->problem == NULL && row->caption != NULL)
@@ -209,8 +206,7 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     rows->lines[i] = row->line;
     rows->ends[texts * i] = rows->captions.size;
     if (row->problem == NULL && rows->negatives && row->negative != NULL)
-        CLIP_TRY(
-            clip_buffer_append(&rows->captions, row->negative, row->negative_size, error));
+        CLIP_TRY(clip_buffer_append(&rows->captions, row->negative, row->negative_size, error));
     rows->ends[texts * i + texts - 1] = rows->captions.size;
     CLIP_TRY(clip_intern_add(&rows->pictures, rows->scratch.data, rows->scratch.size,
                              &rows->base.group[i], error));
@@ -219,10 +215,7 @@ out:
     return status;
 }
 
-int64_t clip_rows_count(const struct clip_rows *rows)
-{
-    return rows->base.count;
-}
+int64_t clip_rows_count(const struct clip_rows *rows) { return rows->base.count; }
 
 const char *clip_rows_problem(const struct clip_rows *rows)
 {

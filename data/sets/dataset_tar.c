@@ -122,10 +122,10 @@ static clip_status add_entry(struct clip_tar *tar, struct archive *archive,
                              struct archive_entry *entry, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const char *name = entry_name(archive_entry_pathname(entry),
-                                  archive_entry_pathname_utf8(entry));
-    const char *link = entry_name(archive_entry_hardlink(entry),
-                                  archive_entry_hardlink_utf8(entry));
+    const char *name =
+        entry_name(archive_entry_pathname(entry), archive_entry_pathname_utf8(entry));
+    const char *link =
+        entry_name(archive_entry_hardlink(entry), archive_entry_hardlink_utf8(entry));
     bool regular = archive_entry_filetype(entry) == AE_IFREG;
     if (name == NULL || name[0] == '\0' || (!regular && link == NULL)) return CLIP_OK;
     CLIP_TRY(clip_array_grow(&tar->entries, &tar->capacity, tar->count + 1, sizeof *tar->entries,
@@ -182,7 +182,9 @@ static clip_status refuse_gzip(const char *path, const struct source *source,
         const char *magic, *name, *tool;
     } packers[] = {{"\x1f\x8b", "gzipped", "gunzip"},
                    {"BZh", "packed by bzip2", "bunzip2"},
-                   {"\xfd" "7zXZ", "packed by xz", "unxz"},
+                   {"\xfd"
+                    "7zXZ",
+                    "packed by xz", "unxz"},
                    {"\x28\xb5\x2f\xfd", "packed by zstd", "unzstd"}};
     char head[8] = "";
     if (pread(source->fd, head, sizeof head - 1, 0) < 0) return CLIP_OK; /* the scan will tell */
@@ -236,14 +238,14 @@ static clip_status read_data(struct archive *archive, const char *path,
         if (code == ARCHIVE_RETRY) continue;
         if (code != ARCHIVE_OK && code != ARCHIVE_WARN) {
             const char *reason = archive_error_string(archive);
-            return clip_fail(error, CLIP_ERR_FORMAT, "%s in %s is damaged or cut (%s)",
-                             entry->name, path, reason != NULL ? reason : "it cannot be read");
+            return clip_fail(error, CLIP_ERR_FORMAT, "%s in %s is damaged or cut (%s)", entry->name,
+                             path, reason != NULL ? reason : "it cannot be read");
         }
         if (offset < 0 || (size_t)offset < out->size || (size_t)offset > limit ||
             n > limit - (size_t)offset)
             return clip_fail(error, CLIP_ERR_DATA,
-                             "%s in %s has more than the %zu bytes that are read here",
-                             entry->name, path, limit);
+                             "%s in %s has more than the %zu bytes that are read here", entry->name,
+                             path, limit);
         if ((size_t)offset > out->size) {
             size_t hole = (size_t)offset - out->size;
             CLIP_TRY(clip_buffer_reserve(out, hole, error));

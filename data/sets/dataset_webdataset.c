@@ -162,8 +162,7 @@ bool clip_dataset_webdataset_is(const struct clip_tar *tar)
         enum field field;
         const char *name = tar->entries[i].name;
         size_t n = split_name(name, &field);
-        bool same = i > 0 && n > 0 && n == before &&
-                    memcmp(name, tar->entries[i - 1].name, n) == 0;
+        bool same = i > 0 && n > 0 && n == before && memcmp(name, tar->entries[i - 1].name, n) == 0;
         picture = (same && picture) || field == FIELD_PICTURE;
         caption = (same && caption) || field == FIELD_TEXT || field == FIELD_JSON;
         if (picture && caption) return true;
@@ -233,10 +232,9 @@ clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_
     set->tar_count = count;
     for (int64_t i = 0; i < count; i++) CLIP_TRY(add_shard(set, (int32_t)i, error));
     if (set->base.count == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s%s no sample; expected KEY.jpg beside KEY.txt or KEY.json",
-                           set->tars[0].path,
-                           count > 1 ? " and the shards behind it hold" : " holds"));
+        CLIP_TRY(clip_fail(
+            error, CLIP_ERR_DATA, "%s%s no sample; expected KEY.jpg beside KEY.txt or KEY.json",
+            set->tars[0].path, count > 1 ? " and the shards behind it hold" : " holds"));
     CLIP_NEW(set->base.group, set->base.count);
     for (int64_t i = 0; i < set->base.count; i++) set->base.group[i] = i;
     *out = &set->base;

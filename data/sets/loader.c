@@ -15,7 +15,7 @@ struct slot {
     int64_t epoch, index, sample;
     clip_status status; /* not CLIP_OK: a bad sample, why is in `error` */
     struct clip_error error;
-    struct clip_buffer caption; /* its text, for equal captions */
+    struct clip_buffer caption;    /* its text, for equal captions */
     struct clip_ids ids, negative; /* negative: empty where there is none */
     bool cut;
     uint8_t *pixels; /* [S,S,3] */
@@ -47,12 +47,12 @@ struct clip_loader {
     int running;
 
     /* The consumer's own. */
-    struct clip_sample scratch; /* for samples that it prepares itself */
+    struct clip_sample scratch;    /* for samples that it prepares itself */
     struct clip_position position; /* of the next batch */
     struct clip_loader_counts counts;
     unsigned char *flags; /* [dataset->count] */
     struct clip_error failure, first_reason;
-    struct clip_names bad; /* what is wrong with the first of them */
+    struct clip_names bad;       /* what is wrong with the first of them */
     struct clip_buffer captions; /* the batch's caption texts, and where each ends */
     size_t *caption_ends;
     struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
@@ -89,8 +89,10 @@ static clip_status read_without_picture(struct clip_loader *loader, struct slot 
     snprintf(sample->name, sizeof sample->name, "%s",
              dataset->ops->image_name(dataset, slot->sample));
     if (!loader->usable[slot->sample])
-        return clip_fail(error, CLIP_ERR_DATA, "%s: the picture could not be read when the locked "
-                                               "tower embedded it", sample->name);
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the picture could not be read when the locked "
+                         "tower embedded it",
+                         sample->name);
     return dataset->ops->caption(dataset, slot->sample, rng, &sample->caption, error);
 }
 
@@ -113,8 +115,9 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
                                    options->cleaning, options->context_length, &slot->ids,
                                    &slot->cut, error));
     if (slot->ids.count <= 2)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "nothing is left of the caption after cleaning; "
-                                                 "write one or leave the sample out"));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "nothing is left of the caption after cleaning; "
+                           "write one or leave the sample out"));
     CLIP_TRY(read_negative(loader, slot, &sample->caption, error));
     if (loader->usable != NULL) goto out;
     CLIP_TRY(clip_image_decode((const uint8_t *)sample->image.data, sample->image.size,
@@ -224,8 +227,9 @@ static clip_status start_workers(struct clip_loader *loader, struct clip_error *
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code == 0) return CLIP_OK;
     stop_workers(loader);
-    return clip_fail(error, CLIP_ERR_IO, "%d loader threads could not be started: %s; set workers "
-                                         "lower (0 loads in the main thread)",
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%d loader threads could not be started: %s; set workers "
+                     "lower (0 loads in the main thread)",
                      loader->options.workers, strerror(code));
 }
 
@@ -463,8 +467,7 @@ clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batc
     if (loader->running < loader->options.workers) CLIP_TRY(start_workers(loader, error));
     CLIP_TRY(fill_batch(loader, error));
     add_negatives(loader);
-    if (loader->usable == NULL)
-        clip_parallel_for(loader->batch.count, normalise_one, loader);
+    if (loader->usable == NULL) clip_parallel_for(loader->batch.count, normalise_one, loader);
     number_positives(loader);
     *batch = loader->batch;
     if (waited != NULL) *waited = clip_seconds() - began;
@@ -589,8 +592,8 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
     int64_t side = options->preprocess.image_size;
     if (!clip_mul_i64(side, side, &loader->pixel_count) ||
         !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
-        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "image_size = %lld is too large",
-                           (long long)side));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_MEMORY, "image_size = %lld is too large", (long long)side));
     CLIP_NEW(loader->order, dataset->count);
     CLIP_NEW(loader->flags, dataset->count);
     CLIP_TRY(allocate_batch(loader, error));
@@ -627,9 +630,9 @@ void clip_loader_free(struct clip_loader *loader)
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
     struct clip_batch *batch = &loader->batch;
-    void *arrays[] = {loader->slots,    loader->threads, loader->order, loader->flags,
-                      loader->pictures, loader->parent,  loader->table, loader->caption_ends,
-                      batch->pixels,    batch->tokens,   batch->offsets, batch->ids,
+    void *arrays[] = {loader->slots,    loader->threads,       loader->order,  loader->flags,
+                      loader->pictures, loader->parent,        loader->table,  loader->caption_ends,
+                      batch->pixels,    batch->tokens,         batch->offsets, batch->ids,
                       batch->samples,   loader->negative_ends, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

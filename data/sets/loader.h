@@ -11,8 +11,8 @@
 #ifndef CLIP_DATA_SETS_LOADER_H
 #define CLIP_DATA_SETS_LOADER_H
 
-#include "data/sets/dataset.h"
 #include "data/image/image.h"
+#include "data/sets/dataset.h"
 #include "data/text/tokenizer.h"
 
 struct clip_loader_options {
@@ -39,9 +39,9 @@ struct clip_position { /* where the next batch begins; what a checkpoint stores 
 struct clip_batch { /* the loader's memory, valid until the next call of next() */
     int64_t count;
     int64_t negatives; /* hard negatives, in the order of their samples; 0 to count */
-    float *pixels;    /* [count,3,S,S] normalised */
-    int32_t *tokens;  /* packed captions, then hard negatives, each with start and end */
-    int32_t *offsets; /* [count+negatives+1] */
+    float *pixels;     /* [count,3,S,S] normalised */
+    int32_t *tokens;   /* packed captions, then hard negatives, each with start and end */
+    int32_t *offsets;  /* [count+negatives+1] */
     int32_t *ids;     /* [count] equal for positives of each other: same group or same caption text,
                          joined transitively; the number of the first of them in the batch */
     int64_t *samples; /* [count] numbers in the data set */

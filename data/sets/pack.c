@@ -14,8 +14,8 @@
 #include "core/hdf5.h"
 #include "core/progress.h"
 #include "core/threads.h"
-#include "data/sets/dataset_internal.h"
 #include "data/image/image_formats.h"
+#include "data/sets/dataset_internal.h"
 
 enum { PIECE = 64, BLOCK_BYTES = 64 << 20, ROOM = 1 << 20 };
 
@@ -36,9 +36,9 @@ struct pack {
     hid_t file, dataset_list;
     int fd;
     int64_t blocks;
-    int64_t end; /* of what is written, in the file */
-    struct clip_buffer block;      /* pictures that wait to be written */
-    int64_t waiting;               /* how many of the last ones those are */
+    int64_t end;              /* of what is written, in the file */
+    struct clip_buffer block; /* pictures that wait to be written */
+    int64_t waiting;          /* how many of the last ones those are */
     struct clip_buffer tables[CLIP_PACKED_TABLES];
     struct clip_packed_head head;
 
@@ -122,8 +122,8 @@ static clip_status write_dataset(struct pack *pack, const char *name, bool is_by
     hid_t space = H5Screate_simple(1, &n, NULL), set = -1;
     haddr_t offset = HADDR_UNDEF;
     if (space >= 0)
-        set = H5Dcreate2(pack->file, name, type, space, H5P_DEFAULT, pack->dataset_list,
-                         H5P_DEFAULT);
+        set =
+            H5Dcreate2(pack->file, name, type, space, H5P_DEFAULT, pack->dataset_list, H5P_DEFAULT);
     if (set >= 0) offset = H5Dget_offset(set);
     if (offset == HADDR_UNDEF)
         status = clip_hdf5_fail(pack->error, CLIP_ERR_IO, pack->path, "written", name);
@@ -215,8 +215,8 @@ static void prepare(void *context, int64_t place)
     struct pack *pack = context;
     struct work *work = &pack->works[place];
     int64_t index = pack->todo[pack->first + place];
-    work->status = pack->dataset->ops->read(pack->dataset, index, NULL, &work->sample,
-                                            &work->error);
+    work->status =
+        pack->dataset->ops->read(pack->dataset, index, NULL, &work->sample, &work->error);
     if (work->status == CLIP_OK) work->status = to_pixels(pack, work);
 }
 
@@ -389,8 +389,8 @@ static clip_status write_tables(struct pack *pack)
         struct clip_packed_place *place = &pack->head.tables[i];
         bool is_bytes = clip_packed_is_bytes((enum clip_packed_table)i);
         if (table->size == 0) continue;
-        clip_status status = write_dataset(pack, clip_packed_names[i], is_bytes, table,
-                                           &place->position);
+        clip_status status =
+            write_dataset(pack, clip_packed_names[i], is_bytes, table, &place->position);
         if (status != CLIP_OK) return status;
         place->count = (int64_t)(is_bytes ? table->size : table->size / sizeof(int64_t));
         uLong crc = 0;

@@ -10,8 +10,8 @@
 #ifndef CLIP_DATA_SETS_PACKED_H
 #define CLIP_DATA_SETS_PACKED_H
 
-#include "data/sets/dataset.h"
 #include "data/image/image.h"
+#include "data/sets/dataset.h"
 
 struct clip_pack_options {
     int64_t image_size; /* > 0: pixels are stored, of pictures whose short side is longer scaled to
@@ -38,13 +38,18 @@ enum clip_packed_table {
     CLIP_PACKED_POSITION, /* pictures/position i64 [P] of its first byte in the file */
     CLIP_PACKED_SIZE,     /* pictures/size i64 [P] bytes */
     CLIP_PACKED_CRC,      /* pictures/crc32 i64 [P] */
-    CLIP_PACKED_NAME_ENDS, CLIP_PACKED_NAMES, /* i64 [P] where each ends, NUL included; u8 */
-    CLIP_PACKED_PICTURE,  /* samples/picture i64 [N] */
-    CLIP_PACKED_GROUP,    /* samples/group i64 [N]; a class set: the class */
-    CLIP_PACKED_CAPTION_ENDS, CLIP_PACKED_CAPTIONS,   /* i64 [N], u8; absent in a class set */
-    CLIP_PACKED_NEGATIVE_ENDS, CLIP_PACKED_NEGATIVES, /* i64 [N], u8; absent where there are none */
-    CLIP_PACKED_CLASS_ENDS, CLIP_PACKED_CLASSES,      /* i64 [C], u8 with NULs; a class set's */
-    CLIP_PACKED_TEMPLATE_ENDS, CLIP_PACKED_TEMPLATES, /* i64 [T], u8 with NULs */
+    CLIP_PACKED_NAME_ENDS,
+    CLIP_PACKED_NAMES,   /* i64 [P] where each ends, NUL included; u8 */
+    CLIP_PACKED_PICTURE, /* samples/picture i64 [N] */
+    CLIP_PACKED_GROUP,   /* samples/group i64 [N]; a class set: the class */
+    CLIP_PACKED_CAPTION_ENDS,
+    CLIP_PACKED_CAPTIONS, /* i64 [N], u8; absent in a class set */
+    CLIP_PACKED_NEGATIVE_ENDS,
+    CLIP_PACKED_NEGATIVES, /* i64 [N], u8; absent where there are none */
+    CLIP_PACKED_CLASS_ENDS,
+    CLIP_PACKED_CLASSES, /* i64 [C], u8 with NULs; a class set's */
+    CLIP_PACKED_TEMPLATE_ENDS,
+    CLIP_PACKED_TEMPLATES, /* i64 [T], u8 with NULs */
     CLIP_PACKED_TABLES
 };
 extern const char *const clip_packed_names[CLIP_PACKED_TABLES]; /* of the datasets */

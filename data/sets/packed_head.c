@@ -89,7 +89,8 @@ clip_status clip_packed_head_read(struct clip_packed_head *out, const char block
     if (version != VERSION)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the packed set is of format %d and this program reads format %d; "
-                         "pack it again", name, version, VERSION);
+                         "pack it again",
+                         name, version, VERSION);
     at += length;
     for (int i = 0; i < CLIP_PACKED_TABLES; i++) {
         struct clip_packed_place *place = &out->tables[i];
@@ -107,7 +108,7 @@ clip_status clip_packed_head_read(struct clip_packed_head *out, const char block
     if (out->bytes != file_size)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: the packed set has %" PRId64 " bytes where %" PRId64 " were written; "
-                         "it was cut or changed, use another copy or pack again", name, file_size,
-                         out->bytes);
+                         "it was cut or changed, use another copy or pack again",
+                         name, file_size, out->bytes);
     return CLIP_OK;
 }

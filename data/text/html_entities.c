@@ -2,6 +2,7 @@
  * tools/make_html_entities.py from Python's html.entities.html5; do not edit. */
 #include "data/text/html_entities.h"
 
+/* clang-format off */
 const struct clip_html_entity clip_html_entities[] = {
     {"AElig", 1, {0xc6}}, {"AMP", 1, {0x26}}, {"Aacute", 1, {0xc1}}, {"Abreve", 0, {0x102}},
     {"Acirc", 1, {0xc2}}, {"Acy", 0, {0x410}}, {"Afr", 0, {0x1d504}}, {"Agrave", 1, {0xc0}},
@@ -645,5 +646,5 @@ const struct clip_html_entity clip_html_entities[] = {
     {"zeta", 0, {0x3b6}}, {"zfr", 0, {0x1d537}}, {"zhcy", 0, {0x436}}, {"zigrarr", 0, {0x21dd}},
     {"zopf", 0, {0x1d56b}}, {"zscr", 0, {0x1d4cf}}, {"zwj", 0, {0x200d}}, {"zwnj", 0, {0x200c}},
 };
-const int clip_html_entity_count =
-    (int)(sizeof clip_html_entities / sizeof clip_html_entities[0]);
+/* clang-format on */
+const int clip_html_entity_count = (int)(sizeof clip_html_entities / sizeof clip_html_entities[0]);

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 struct clip_html_entity {
-    char name[32];      /* without & and ; */
-    uint8_t bare;       /* also known without the semicolon, as &amp is */
-    int32_t points[2];  /* the one or two characters it stands for; [1] is 0 where it is one */
+    char name[32];     /* without & and ; */
+    uint8_t bare;      /* also known without the semicolon, as &amp is */
+    int32_t points[2]; /* the one or two characters it stands for; [1] is 0 where it is one */
 };
 
 /* Sorted by strcmp of the names. */

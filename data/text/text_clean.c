@@ -69,8 +69,10 @@ clip_status clip_text_clean(const char *text, size_t n, enum clip_text_cleaning 
     struct clip_points points = {0};
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_points_decode(&points, text, n, error));
-    if (cleaning == CLIP_TEXT_HUGGINGFACE) CLIP_TRY(clean_huggingface(&points, error));
-    else CLIP_TRY(clean_open_clip(&points, cleaning == CLIP_TEXT_CANONICALIZE, error));
+    if (cleaning == CLIP_TEXT_HUGGINGFACE)
+        CLIP_TRY(clean_huggingface(&points, error));
+    else
+        CLIP_TRY(clean_open_clip(&points, cleaning == CLIP_TEXT_CANONICALIZE, error));
     CLIP_TRY(clip_points_encode(&points, out, error));
 out:
     clip_points_release(&points);

@@ -58,9 +58,10 @@ static int32_t numbered(int32_t number)
 
 static int digit_value(int32_t point, int base)
 {
-    int value = point >= '0' && point <= '9' ? point - '0'
-              : point >= 'a' && point <= 'f' ? point - 'a' + 10
-              : point >= 'A' && point <= 'F' ? point - 'A' + 10 : 99;
+    int value = point >= '0' && point <= '9'   ? point - '0'
+                : point >= 'a' && point <= 'f' ? point - 'a' + 10
+                : point >= 'A' && point <= 'F' ? point - 'A' + 10
+                                               : 99;
     return value < base ? value : -1;
 }
 

@@ -33,8 +33,12 @@ static int32_t decode_one(const unsigned char *text, size_t n, int *used)
 {
     static const int32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = text[0];
-    int length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3
-               : first < 0xF5 ? 4 : 0;
+    int length = first < 0x80   ? 1
+                 : first < 0xC2 ? 0
+                 : first < 0xE0 ? 2
+                 : first < 0xF0 ? 3
+                 : first < 0xF5 ? 4
+                                : 0;
     if (length == 0 || (size_t)length > n) return -1;
     int32_t point = length == 1 ? first : first & (0x7F >> length);
     for (int i = 1; i < length; i++) {
@@ -52,8 +56,8 @@ clip_status clip_points_decode(struct clip_points *out, const char *text, size_t
                                struct clip_error *error)
 {
     if (n > INT64_MAX / 8) return clip_fail(error, CLIP_ERR_MEMORY, "a text is too long to read");
-    clip_status status = clip_array_grow(&out->at, &out->capacity, out->count + (int64_t)n,
-                                         sizeof *out->at, error);
+    clip_status status =
+        clip_array_grow(&out->at, &out->capacity, out->count + (int64_t)n, sizeof *out->at, error);
     for (size_t i = 0; status == CLIP_OK && i < n;) {
         int used = 1;
         int32_t point = decode_one((const unsigned char *)text + i, n - i, &used);
@@ -93,7 +97,7 @@ static void sort_marks(int32_t *run, int64_t n, int32_t *scratch)
         unsigned class = (unsigned)utf8proc_get_property(run[i])->combining_class;
         if (class < 255) start[class + 1]++;
     }
-    for (int class = 1; class < 256; class++) start[class] += start[class - 1];
+    for (int class = 1; class < 256; class ++) start[class] += start[class - 1];
     for (int64_t i = 0; i < n; i++) {
         scratch[start[utf8proc_get_property(run[i])->combining_class]++] = run[i];
     }
@@ -127,17 +131,18 @@ clip_status clip_points_compose(struct clip_points *points, struct clip_error *e
     for (int64_t i = 0; i < points->count; i++) {
         int32_t piece[8]; /* the longest canonical decomposition has four characters */
         int boundary = 0;
-        utf8proc_ssize_t n = utf8proc_decompose_char(points->at[i], piece, 8, UTF8PROC_DECOMPOSE,
-                                                     &boundary);
+        utf8proc_ssize_t n =
+            utf8proc_decompose_char(points->at[i], piece, 8, UTF8PROC_DECOMPOSE, &boundary);
         for (utf8proc_ssize_t k = 0; k < n && k < 8; k++) {
             CLIP_TRY(clip_points_add(&parts, piece[k], error));
         }
     }
     CLIP_TRY(order_marks(&parts, error));
-    utf8proc_ssize_t left = utf8proc_normalize_utf32(parts.at, parts.count,
-                                                     UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    if (left < 0) CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "a text cannot be normalised: %s",
-                                     utf8proc_errmsg(left)));
+    utf8proc_ssize_t left =
+        utf8proc_normalize_utf32(parts.at, parts.count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    if (left < 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "a text cannot be normalised: %s",
+                           utf8proc_errmsg(left)));
     parts.count = left;
     clip_points_swap(points, &parts);
 out:
@@ -149,9 +154,9 @@ out:
  * (Word_Break MidLetter, MidNumLet, Single_Quote). */
 static bool is_case_ignorable(int32_t point)
 {
-    static const int32_t inside[] = {0x27, 0x2E, 0x3A, 0xB7, 0x387, 0x55F, 0x5F4, 0x2018, 0x2019,
-                                     0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E,
-                                     0xFF1A};
+    static const int32_t inside[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,
+                                     0x5F4,  0x2018, 0x2019, 0x2024, 0x2027, 0xFE13,
+                                     0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
     for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
         if (inside[i] == point) return true;
     }
@@ -160,10 +165,8 @@ static bool is_case_ignorable(int32_t point)
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK:
-        return true;
-    default:
-        return false;
+    case UTF8PROC_CATEGORY_SK: return true;
+    default: return false;
     }
 }
 
@@ -174,8 +177,7 @@ static bool is_cased(int32_t point)
     switch (utf8proc_category(point)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-        return true;
+    case UTF8PROC_CATEGORY_LT: return true;
     default:
         return point == 0xAA || point == 0xBA || (point >= 0x2160 && point <= 0x217F) ||
                (point >= 0x24B6 && point <= 0x24E9) || (point >= 0x1F130 && point <= 0x1F149) ||

@@ -86,8 +86,8 @@ static void remove_controls(struct clip_points *text)
 static clip_status copy_points(struct clip_points *out, const int32_t *from, int64_t n,
                                struct clip_error *error)
 {
-    clip_status status = clip_array_grow(&out->at, &out->capacity, out->count + n, sizeof *out->at,
-                                         error);
+    clip_status status =
+        clip_array_grow(&out->at, &out->capacity, out->count + n, sizeof *out->at, error);
     if (status == CLIP_OK && n > 0) {
         memcpy(out->at + out->count, from, (size_t)n * sizeof *from);
         out->count += n;

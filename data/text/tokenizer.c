@@ -43,8 +43,10 @@ static char *find_clip(const char *beside, struct clip_error *error)
             if (path == NULL) status = error->status;
         }
         if (path == NULL && status == CLIP_OK) {
-            status = clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: $CLIP_BPE names it, but there is no "
-                               "%s; set it to where that file lies", wish, clip_file);
+            status = clip_fail(error, CLIP_ERR_NOT_FOUND,
+                               "%s: $CLIP_BPE names it, but there is no "
+                               "%s; set it to where that file lies",
+                               wish, clip_file);
         }
     }
     if (path == NULL && status == CLIP_OK) path = find_in(share, &status, error);
@@ -144,7 +146,8 @@ clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const 
         if (ids[i] < 0 || ids[i] >= vocab_size) {
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "id %d is outside the vocabulary of %lld; decode with the tokenizer "
-                               "that made it", ids[i], (long long)vocab_size));
+                               "that made it",
+                               ids[i], (long long)vocab_size));
         }
         if (tokenizer->unigram) {
             if (ids[i] != clip_tokenizer_end(tokenizer)) {

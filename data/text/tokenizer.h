@@ -101,8 +101,7 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
  * part of a character give bytes that are not UTF-8. An id outside the vocabulary is CLIP_ERR_DATA.
  */
 clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const int32_t *ids,
-                                  int64_t count, struct clip_buffer *out,
-                                  struct clip_error *error);
+                                  int64_t count, struct clip_buffer *out, struct clip_error *error);
 
 /* Learns merges from captions until the vocabulary has vocab_size entries, 514 to 49408, or no pair
  * occurs twice, and writes the text format to `out`. Deterministic: the pair that occurs most is

@@ -30,10 +30,7 @@ static size_t offset_of(uint32_t unit)
     return (size_t)((unit & ~VALUE) >> 10) << (unit >> 9 & 1 ? 8 : 0);
 }
 
-static bool is_leaf(uint32_t unit)
-{
-    return unit >> 8 & 1;
-}
+static bool is_leaf(uint32_t unit) { return unit >> 8 & 1; }
 
 void clip_charsmap_release(struct clip_charsmap *map)
 {

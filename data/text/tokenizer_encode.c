@@ -12,8 +12,8 @@ void clip_ids_release(struct clip_ids *ids)
 
 clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error)
 {
-    clip_status status = clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1,
-                                         sizeof *ids->ids, error);
+    clip_status status =
+        clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids, error);
     if (status == CLIP_OK) ids->ids[ids->count++] = id;
     return status;
 }
@@ -49,12 +49,12 @@ static bool goes_first(const struct candidate *a, const struct candidate *b)
 static clip_status push(struct encoding *e, int32_t at, struct clip_error *error)
 {
     if (at < 0 || e->nodes[at].next < 0) return CLIP_OK;
-    struct candidate new = {.at = at, .left = e->nodes[at].symbol,
-                            .right = e->nodes[e->nodes[at].next].symbol};
+    struct candidate new = {
+        .at = at, .left = e->nodes[at].symbol, .right = e->nodes[e->nodes[at].next].symbol};
     new.merge = clip_pair_map_get(&e->tokenizer->merges, new.left, new.right);
     if (new.merge < 0) return CLIP_OK;
-    clip_status status = clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1,
-                                         sizeof *e->heap, error);
+    clip_status status =
+        clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1, sizeof *e->heap, error);
     if (status != CLIP_OK) return status;
     int64_t i = e->heap_count++;
     for (; i > 0 && goes_first(&new, &e->heap[(i - 1) / 2]); i = (i - 1) / 2) {
@@ -162,8 +162,8 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
         CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
     } else {
         CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));
-        CLIP_TRY(clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e,
-                                   error));
+        CLIP_TRY(
+            clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e, error));
         CLIP_TRY(clip_ids_add(out, clip_tokenizer_end(tokenizer), error));
     }
     if (context_length > 0 && out->count - first > context_length) {

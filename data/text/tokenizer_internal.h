@@ -21,9 +21,9 @@ enum {
  * Symbol i is the i-th byte in the order '!'..'~', 0xA1..0xAC, 0xAE..0xFF, then the others, which
  * are spelled U+0100, U+0101, ... */
 struct clip_alphabet {
-    int32_t symbol[256];    /* of a byte */
-    uint8_t byte[256];      /* of a symbol */
-    char spelling[256][3];  /* of a symbol, in UTF-8, with its NUL */
+    int32_t symbol[256];   /* of a byte */
+    uint8_t byte[256];     /* of a symbol */
+    char spelling[256][3]; /* of a symbol, in UTF-8, with its NUL */
 };
 void clip_alphabet_init(struct clip_alphabet *alphabet);
 
@@ -91,18 +91,18 @@ clip_status clip_unigram_encode(const struct clip_unigram *unigram, const char *
 clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error);
 
 struct clip_tokenizer {
-    bool pads;   /* texts are filled up with... */
-    int32_t pad; /* ...this id */
+    bool pads;                    /* texts are filled up with... */
+    int32_t pad;                  /* ...this id */
     struct clip_unigram *unigram; /* NULL: a byte-level BPE, which is all that follows but text */
     struct clip_alphabet alphabet;
     struct clip_splitter splitter;
     struct clip_pair_map merges; /* a pair of symbols -> the merge's number, which is its rank */
     int32_t *made;               /* [merge_count] the symbol that a merge makes */
     int64_t merge_count;
-    struct clip_buffer text;     /* header and the merges in use; Unigram: the tokenizer.json */
-    struct clip_buffer bytes;    /* every symbol's bytes, one after another */
-    int64_t *byte_offset;        /* [512 + merge_count + 1] where each begins in `bytes` */
-    uint8_t *ends_word;          /* [512 + merge_count] */
+    struct clip_buffer text;  /* header and the merges in use; Unigram: the tokenizer.json */
+    struct clip_buffer bytes; /* every symbol's bytes, one after another */
+    int64_t *byte_offset;     /* [512 + merge_count + 1] where each begins in `bytes` */
+    uint8_t *ends_word;       /* [512 + merge_count] */
 };
 
 #endif

@@ -21,8 +21,8 @@ static clip_status unknown(const char *name, const char *what, const json_t *val
     const char *text = json_string_value(value);
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the tokenizer's %s (%.60s) is not CLIP's, so its ids would be wrong "
-                     "here; use a tokenizer of CLIP's kind", name, what,
-                     text ? text : "another value");
+                     "here; use a tokenizer of CLIP's kind",
+                     name, what, text ? text : "another value");
 }
 
 static bool is_text(const json_t *object, const char *key, const char *text)
@@ -52,8 +52,8 @@ static bool is_clip_pattern(const json_t *split)
 {
     static const char tail[] = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
     static const char head[] = "<\\|startoftext\\|>|<\\|endoftext\\|>|";
-    const char *regex = json_string_value(json_object_get(json_object_get(split, "pattern"),
-                                                          "Regex"));
+    const char *regex =
+        json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
     if (!regex) return false;
     if (strncmp(regex, head, strlen(head)) == 0) regex += strlen(head);
     return strcmp(regex, tail) == 0;
@@ -69,23 +69,23 @@ static clip_status check_clip(const json_t *root, const json_t *model, const cha
     const json_t *replace = json_array_get(json_object_get(normalizer, "normalizers"), 1);
     const json_t *pieces = json_object_get(pre, "pretokenizers");
     const json_t *suffix = json_object_get(model, "end_of_word_suffix");
-    if (!is_sequence(normalizer, "normalizers", cleaning, 3)
-        || !is_text(json_object_get(replace, "pattern"), "Regex", "\\s+")
-        || !is_text(replace, "content", " ")) {
+    if (!is_sequence(normalizer, "normalizers", cleaning, 3) ||
+        !is_text(json_object_get(replace, "pattern"), "Regex", "\\s+") ||
+        !is_text(replace, "content", " ")) {
         return unknown(name, "normalizer", json_object_get(normalizer, "type"), error);
     }
-    if (!is_sequence(pre, "pretokenizers", cutting, 2)
-        || !is_clip_pattern(json_array_get(pieces, 0))
-        || !json_is_true(json_object_get(json_array_get(pieces, 0), "invert"))
-        || json_is_true(json_object_get(json_array_get(pieces, 1), "add_prefix_space"))) {
+    if (!is_sequence(pre, "pretokenizers", cutting, 2) ||
+        !is_clip_pattern(json_array_get(pieces, 0)) ||
+        !json_is_true(json_object_get(json_array_get(pieces, 0), "invert")) ||
+        json_is_true(json_object_get(json_array_get(pieces, 1), "add_prefix_space"))) {
         return unknown(name, "pre_tokenizer", json_object_get(pre, "type"), error);
     }
     if (!is_text(model, "end_of_word_suffix", "</w>")) {
         return unknown(name, "end_of_word_suffix", suffix, error);
     }
-    if (json_is_true(json_object_get(model, "byte_fallback"))
-        || json_is_true(json_object_get(model, "ignore_merges"))
-        || json_is_number(json_object_get(model, "dropout"))) {
+    if (json_is_true(json_object_get(model, "byte_fallback")) ||
+        json_is_true(json_object_get(model, "ignore_merges")) ||
+        json_is_number(json_object_get(model, "dropout"))) {
         return unknown(name, "model", json_object_get(model, "type"), error);
     }
     return CLIP_OK;
@@ -99,7 +99,8 @@ static clip_status merge_lines(const json_t *merges, const char *name, struct cl
     size_t i;
     json_t *merge;
     CLIP_TRY(clip_buffer_printf(out, error, "#version: 0.2"));
-    json_array_foreach(merges, i, merge) {
+    json_array_foreach(merges, i, merge)
+    {
         const char *whole = json_string_value(merge);
         const char *left = json_string_value(json_array_get(merge, 0));
         const char *right = json_string_value(json_array_get(merge, 1));
@@ -126,8 +127,7 @@ static bool has_id(const json_t *vocabulary, const char *spelling, int64_t id)
 /* The ids of the vocabulary are those that the merges' order gives, as in every CLIP's. `added` may
  * hold the two ends. */
 static clip_status check_vocabulary(const struct clip_tokenizer *t, const json_t *vocabulary,
-                                    const json_t *added, const char *name,
-                                    struct clip_error *error)
+                                    const json_t *added, const char *name, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer spelling = {0};
@@ -138,7 +138,8 @@ static clip_status check_vocabulary(const struct clip_tokenizer *t, const json_t
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(t, id, &spelling, error));
         bool fine = has_id(vocabulary, spelling.data, id);
-        json_array_foreach(added, i, token) {
+        json_array_foreach(added, i, token)
+        {
             if (is_text(token, "content", spelling.data)) {
                 fine = json_integer_value(json_object_get(token, "id")) == id;
             }
@@ -149,24 +150,25 @@ static clip_status check_vocabulary(const struct clip_tokenizer *t, const json_t
             if (later > id && later < count) {
                 CLIP_TRY(clip_tokenizer_spell(t, (int32_t)later, &spelling, error));
             }
-            fine = spelling.size == 2 * mine
-                && memcmp(spelling.data, spelling.data + mine, mine) == 0;
+            fine = spelling.size == 2 * mine &&
+                   memcmp(spelling.data, spelling.data + mine, mine) == 0;
             spelling.data[mine] = '\0';
         }
         if (!fine) {
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s: \"%.60s\" does not have the id %d that its place among the "
-                               "merges gives; only vocabularies in CLIP's order can be read", name,
-                               spelling.data, (int)id));
+                               "merges gives; only vocabularies in CLIP's order can be read",
+                               name, spelling.data, (int)id));
         }
     }
-    json_array_foreach(added, i, token) {
+    json_array_foreach(added, i, token)
+    {
         int64_t id = json_integer_value(json_object_get(token, "id"));
         if (id < count) continue;
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the added token \"%.60s\" is not one of CLIP's; remove it, or "
-                           "train with a tokenizer of your own", name,
-                           json_string_value(json_object_get(token, "content"))));
+                           "train with a tokenizer of your own",
+                           name, json_string_value(json_object_get(token, "content"))));
     }
 out:
     clip_buffer_release(&spelling);
@@ -188,9 +190,8 @@ out:
     return status;
 }
 
-static clip_status parse_unigram(struct clip_tokenizer **out, const json_t *root,
-                                 const char *bytes, size_t n, const char *name,
-                                 struct clip_error *error)
+static clip_status parse_unigram(struct clip_tokenizer **out, const json_t *root, const char *bytes,
+                                 size_t n, const char *name, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     CLIP_NEW(*out, 1);
@@ -216,7 +217,8 @@ clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *b
         const char *type = json_string_value(json_object_get(model, "type"));
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer's model is %.40s; BPE and Unigram can be read (is "
-                           "this a tokenizer.json?)", name, type ? type : "not named");
+                           "this a tokenizer.json?)",
+                           name, type ? type : "not named");
     }
     json_decref(root);
     if (status != CLIP_OK) {
@@ -302,7 +304,8 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *
         status = read_beside(folder, names[i], &path, &text, error);
         /* transformers writes model_max_length = 1e30 without an exponent where there is none */
         json_t *root = status == CLIP_OK && text.data != NULL
-                           ? clip_json_parse_reals(text.data, text.size, path, error) : NULL;
+                           ? clip_json_parse_reals(text.data, text.size, path, error)
+                           : NULL;
         if (status == CLIP_OK && text.data != NULL && root == NULL) status = error->status;
         const char *token = token_text(root, "pad_token");
         int64_t id = token ? clip_tokenizer_id(t, token) : -1;

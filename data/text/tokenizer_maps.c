@@ -83,8 +83,8 @@ static struct clip_pair_entry *pair_place(const struct clip_pair_map *map, int32
     return &map->places[at];
 }
 
-clip_status clip_pair_map_put(struct clip_pair_map *map, int32_t left, int32_t right,
-                              int32_t value, struct clip_error *error)
+clip_status clip_pair_map_put(struct clip_pair_map *map, int32_t left, int32_t right, int32_t value,
+                              struct clip_error *error)
 {
     if (2 * (map->count + 1) > map->size) {
         struct clip_pair_map grown = {.count = map->count};

@@ -37,8 +37,8 @@ struct clip_pair_map {
     struct clip_pair_entry *places;
     int64_t size, count;
 };
-clip_status clip_pair_map_put(struct clip_pair_map *map, int32_t left, int32_t right,
-                              int32_t value, struct clip_error *error);
+clip_status clip_pair_map_put(struct clip_pair_map *map, int32_t left, int32_t right, int32_t value,
+                              struct clip_error *error);
 void clip_pair_map_release(struct clip_pair_map *map);
 
 static inline uint64_t clip_pair_hash(int32_t left, int32_t right)

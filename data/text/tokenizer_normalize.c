@@ -44,9 +44,9 @@ static bool is_type(const json_t *object, const char *type)
 /* Whether a character of a regex stands for itself, in a class or outside. */
 static bool is_plain(int32_t point, bool in_class)
 {
-    return point > 0x7F || point == ' ' || (point >= '0' && point <= '9')
-        || ((point | 32) >= 'a' && (point | 32) <= 'z')
-        || strchr(in_class ? "!\"#$%'()*+,./:;<=>?@_`{|}" : "!\"#%',/:;<=>@_`~", (int)point);
+    return point > 0x7F || point == ' ' || (point >= '0' && point <= '9') ||
+           ((point | 32) >= 'a' && (point | 32) <= 'z') ||
+           strchr(in_class ? "!\"#$%'()*+,./:;<=>?@_`{|}" : "!\"#%',/:;<=>@_`~", (int)point);
 }
 
 /* One character, an escaped one or \s. */
@@ -63,8 +63,8 @@ static bool read_atom(const struct clip_points *regex, int64_t *at, bool in_clas
             step->space = true;
             return true;
         }
-        if (point > 0x7E || point < '!' || (point >= '0' && point <= '9')
-            || ((point | 32) >= 'a' && (point | 32) <= 'z')) {
+        if (point > 0x7E || point < '!' || (point >= '0' && point <= '9') ||
+            ((point | 32) >= 'a' && (point | 32) <= 'z')) {
             return false;
         }
     } else if (!is_plain(point, in_class)) {
@@ -92,8 +92,8 @@ static bool read_regex(const struct clip_points *regex, struct clip_normalizer_s
     if (at == regex->count) return true;
     if (regex->at[at] == '+') return at + 1 == regex->count;
     /* {n,} with one digit */
-    if (regex->count - at != 4 || regex->at[at] != '{' || regex->at[at + 2] != ','
-        || regex->at[at + 3] != '}') {
+    if (regex->count - at != 4 || regex->at[at] != '{' || regex->at[at + 2] != ',' ||
+        regex->at[at + 3] != '}') {
         return false;
     }
     step->least = regex->at[at + 1] - '0';
@@ -112,7 +112,8 @@ static clip_status read_replace(struct clip_normalizer_step *step, const json_t 
     if (content == NULL || (string == NULL) == (expression == NULL) || (string && !*string)) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: a Replace of the normalizer needs a pattern and a content; the file "
-                         "is damaged", name);
+                         "is damaged",
+                         name);
     }
     CLIP_TRY(clip_points_decode(&step->content, content, strlen(content), error));
     if (string) {
@@ -126,7 +127,8 @@ static clip_status read_replace(struct clip_normalizer_step *step, const json_t 
         if (status != CLIP_OK) goto out;
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the regex %.60s of the tokenizer's normalizer is not read here: "
-                           "only a character, \\s or a class, with + or {n,}", name, expression));
+                           "only a character, \\s or a class, with + or {n,}",
+                           name, expression));
     }
 out:
     clip_points_release(&regex);
@@ -156,8 +158,8 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
     } else {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer's normalizer %.40s is not read here; Lowercase, "
-                           "Strip, Replace and Precompiled (with its table) are", name,
-                           type ? type : "without a type"));
+                           "Strip, Replace and Precompiled (with its table) are",
+                           name, type ? type : "without a type"));
     }
 out:
     return status;
@@ -171,7 +173,8 @@ clip_status clip_normalizer_read(struct clip_normalizer *n, const json_t *json, 
     json_t *step;
     if (json == NULL || json_is_null(json)) return CLIP_OK;
     if (!is_type(json, "Sequence")) return read_step(n, json, name, error);
-    json_array_foreach(json_object_get(json, "normalizers"), i, step) {
+    json_array_foreach(json_object_get(json, "normalizers"), i, step)
+    {
         CLIP_TRY(read_step(n, step, name, error));
     }
 out:
@@ -204,8 +207,8 @@ static int64_t match(const struct clip_normalizer_step *step, const struct clip_
 {
     int64_t n = step->pattern.count;
     if (step->kind == STEP_STRING) {
-        bool same = n <= text->count - at
-                 && memcmp(text->at + at, step->pattern.at, (size_t)n * sizeof *text->at) == 0;
+        bool same = n <= text->count - at &&
+                    memcmp(text->at + at, step->pattern.at, (size_t)n * sizeof *text->at) == 0;
         return same ? n : 0;
     }
     for (n = 0; at + n < text->count && (step->many || n == 0); n++) {

@@ -46,7 +46,7 @@ struct parser {
     struct clip_string_map symbols; /* spelling -> symbol; a later merge of the same text wins */
     int32_t *left, *right;          /* [merge] as the symbols stood when the line was read */
     int64_t left_capacity, right_capacity;
-    int32_t *again;                 /* [symbol] the later symbol of the same text, or itself */
+    int32_t *again; /* [symbol] the later symbol of the same text, or itself */
     int64_t again_capacity, offset_capacity, end_capacity, made_capacity;
     struct clip_buffer spelling;
     const char *name;
@@ -94,8 +94,8 @@ static clip_status add_bytes(struct parser *parser, int32_t left, int32_t right,
     int64_t symbol = CLIP_BPE_BASE + t->merge_count;
     CLIP_TRY(clip_array_grow(&t->byte_offset, &parser->offset_capacity, symbol + 2,
                              sizeof *t->byte_offset, error));
-    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, symbol + 1,
-                             sizeof *t->ends_word, error));
+    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, symbol + 1, sizeof *t->ends_word,
+                             error));
     CLIP_TRY(clip_array_grow(&parser->again, &parser->again_capacity, symbol + 1,
                              sizeof *parser->again, error));
     const int32_t parts[2] = {left, right};
@@ -133,8 +133,8 @@ static clip_status add_base(struct parser *parser, struct clip_error *error)
         char spelling[8];
         int n = snprintf(spelling, sizeof spelling, "%s%s", t->alphabet.spelling[base],
                          ends ? word_end : "");
-        struct clip_string_entry *entry = clip_string_map_put(&parser->symbols, spelling,
-                                                              (size_t)n, error);
+        struct clip_string_entry *entry =
+            clip_string_map_put(&parser->symbols, spelling, (size_t)n, error);
         if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
         entry->value = symbol;
         CLIP_TRY(clip_buffer_append(&t->bytes, &t->alphabet.byte[base], 1, error));
@@ -165,14 +165,17 @@ static clip_status read_merge(struct parser *parser, const struct line *line,
     clip_status status = CLIP_OK;
     int32_t pair[2];
     if (!read_pair(parser, line, pair)) {
-        return refuse(parser, line, "is not a merge, two symbols with one space between; the file "
-                      "is damaged or no tokenizer in CLIP's text format", error);
+        return refuse(parser, line,
+                      "is not a merge, two symbols with one space between; the file "
+                      "is damaged or no tokenizer in CLIP's text format",
+                      error);
     }
     if (pair[0] < 0 || pair[1] < 0) {
-        return refuse(parser, line, pair[0] < 0
-                      ? "begins with a symbol that no line above makes; the file is damaged"
-                      : "ends with a symbol that no line above makes; the file is cut or damaged",
-                      error);
+        return refuse(
+            parser, line,
+            pair[0] < 0 ? "begins with a symbol that no line above makes; the file is damaged"
+                        : "ends with a symbol that no line above makes; the file is cut or damaged",
+            error);
     }
     if (t->ends_word[pair[0]]) {
         return refuse(parser, line, "joins something behind a word's end; the file is damaged",
@@ -189,10 +192,10 @@ static clip_status read_merge(struct parser *parser, const struct line *line,
     size_t first = (size_t)((const char *)memchr(line->text, ' ', line->n) - line->text);
     parser->spelling.size = 0;
     CLIP_TRY(clip_buffer_append(&parser->spelling, line->text, first, error));
-    CLIP_TRY(clip_buffer_append(&parser->spelling, line->text + first + 1, line->n - first - 1,
-                                error));
-    struct clip_string_entry *entry = clip_string_map_put(&parser->symbols, parser->spelling.data,
-                                                          parser->spelling.size, error);
+    CLIP_TRY(
+        clip_buffer_append(&parser->spelling, line->text + first + 1, line->n - first - 1, error));
+    struct clip_string_entry *entry =
+        clip_string_map_put(&parser->symbols, parser->spelling.data, parser->spelling.size, error);
     if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     int32_t symbol = CLIP_BPE_BASE + (int32_t)t->merge_count;
     if (entry->value >= 0) parser->again[entry->value] = symbol;
@@ -208,8 +211,8 @@ static clip_status build_tables(struct parser *parser, struct clip_error *error)
 {
     struct clip_tokenizer *t = parser->tokenizer;
     clip_status status = CLIP_OK;
-    CLIP_TRY(clip_array_grow(&t->made, &parser->made_capacity, t->merge_count, sizeof *t->made,
-                             error));
+    CLIP_TRY(
+        clip_array_grow(&t->made, &parser->made_capacity, t->merge_count, sizeof *t->made, error));
     /* The symbol that has a text in the end, as open_clip's dictionary keeps the last of equal
      * ones. Backwards, so that what again[s] points to is final already. */
     for (int64_t s = CLIP_BPE_BASE + t->merge_count - 1; s >= 0; s--) {
@@ -221,7 +224,8 @@ static clip_status build_tables(struct parser *parser, struct clip_error *error)
         if (same >= 0) {
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s:%lld: the same merge stands in line %lld already; the file is "
-                             "damaged", parser->name, (long long)m + 2, (long long)same + 2);
+                             "damaged",
+                             parser->name, (long long)m + 2, (long long)same + 2);
         }
         CLIP_TRY(clip_pair_map_put(&t->merges, left, right, (int32_t)m, error));
         t->made[m] = parser->again[CLIP_BPE_BASE + m];
@@ -241,12 +245,16 @@ static clip_status check_header(const struct parser *parser, const struct line *
     for (int64_t i = 0; text && i < points.count; i++) text = points.at[i] >= 0x20;
     clip_points_release(&points);
     if (!text) {
-        return refuse(parser, header, "is no header line of a tokenizer in CLIP's text format, "
-                      "such as #version: 0.2", error);
+        return refuse(parser, header,
+                      "is no header line of a tokenizer in CLIP's text format, "
+                      "such as #version: 0.2",
+                      error);
     }
     if (read_pair(parser, header, pair) && pair[0] >= 0 && pair[1] >= 0) {
-        return refuse(parser, header, "is a merge, but the first line must be a header, such as "
-                      "#version: 0.2; put one above it", error);
+        return refuse(parser, header,
+                      "is a merge, but the first line must be a header, such as "
+                      "#version: 0.2; put one above it",
+                      error);
     }
     return CLIP_OK;
 }
@@ -277,18 +285,22 @@ static clip_status check_count(const struct parser *parser, const struct line *h
     int64_t found = parser->tokenizer->merge_count, promised = 0;
     if (read_promise(header, &promised)) {
         if (promised < 0) {
-            return refuse(parser, header, "is a header without its end; the file is cut, copy it "
-                          "again", error);
+            return refuse(parser, header,
+                          "is a header without its end; the file is cut, copy it "
+                          "again",
+                          error);
         }
         if (promised != found) {
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s is cut: its header promises %lld merges, but %lld follow; copy "
-                             "it again", parser->name, (long long)promised, (long long)found);
+                             "it again",
+                             parser->name, (long long)promised, (long long)found);
         }
     } else if (found == 0) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s is no tokenizer or is cut: expected a header line, then one merge a "
-                         "line, but there is no second line", parser->name);
+                         "line, but there is no second line",
+                         parser->name);
     }
     return CLIP_OK;
 }
@@ -313,8 +325,10 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
     CLIP_TRY(clip_splitter_init(&t->splitter, error));
     CLIP_TRY(add_base(&parser, error));
     if (!next_line(bytes, n, &at, &header)) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s is empty; expected a header line, then one "
-                           "merge a line", name));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
+                           "%s is empty; expected a header line, then one "
+                           "merge a line",
+                           name));
     }
     CLIP_TRY(check_header(&parser, &header, error));
     CLIP_TRY(clip_buffer_append(&t->text, header.text, header.n, error));

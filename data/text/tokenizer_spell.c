@@ -38,8 +38,10 @@ int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *sp
     int64_t id = clip_tokenizer_vocab_size(tokenizer) - 1; /* the ends are asked for most */
     for (; id >= 0; id--) {
         mine.size = 0;
-        if (clip_tokenizer_spell(tokenizer, (int32_t)id, &mine, &ignored) != CLIP_OK) id = 0;
-        else if (strcmp(mine.data, spelling) == 0) break;
+        if (clip_tokenizer_spell(tokenizer, (int32_t)id, &mine, &ignored) != CLIP_OK)
+            id = 0;
+        else if (strcmp(mine.data, spelling) == 0)
+            break;
     }
     clip_buffer_release(&mine);
     return id;

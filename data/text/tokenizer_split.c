@@ -9,8 +9,8 @@
  * PCRE2's \s holds U+180E as well. open_clip's ignores case, in Python's regex: U+017F then counts
  * as an s, and U+0345, whose capital is a letter, is neither a letter nor anything else. Letters
  * stand first for speed: no other alternative begins with one. */
-#define PATTERN(start, end, dropped) \
-    "\\p{L}+|" start "|" end "|'s|'t|'re|'ve|'m|'ll|'d|\\p{N}|" \
+#define PATTERN(start, end, dropped)                                                               \
+    "\\p{L}+|" start "|" end "|'s|'t|'re|'ve|'m|'ll|'d|\\p{N}|"                                    \
     "[^\\t-\\r\\x{85}\\p{Z}\\p{L}\\p{N}" dropped "]+"
 
 static const char *const patterns[2] = {
@@ -53,8 +53,8 @@ static clip_status hand_over(const char *piece, size_t n, enum clip_text_cleanin
     clip_status status = CLIP_OK;
     if (cleaning != CLIP_TEXT_HUGGINGFACE) {
         enum clip_piece_kind kind = equals(piece, n, "<start_of_text>") ? CLIP_PIECE_START
-                                  : equals(piece, n, "<end_of_text>") ? CLIP_PIECE_END
-                                  : CLIP_PIECE_WORD;
+                                    : equals(piece, n, "<end_of_text>") ? CLIP_PIECE_END
+                                                                        : CLIP_PIECE_WORD;
         return handler(context, kind, piece, n, error);
     }
     if (equals(piece, n, "<|startoftext|>") || equals(piece, n, "<|endoftext|>")) {
@@ -80,12 +80,12 @@ static clip_status split_clean(const struct clip_splitter *splitter, const char 
         int found = pcre2_match(pattern, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK, match, NULL);
         if (found == PCRE2_ERROR_NOMATCH) break;
         if (found < 0) {
-            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "a text cannot be cut (PCRE2 error %d)",
-                               found));
+            CLIP_TRY(
+                clip_fail(error, CLIP_ERR_DATA, "a text cannot be cut (PCRE2 error %d)", found));
         }
         const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
-        CLIP_TRY(hand_over(text + range[0], range[1] - range[0], cleaning, handler, context,
-                           error));
+        CLIP_TRY(
+            hand_over(text + range[0], range[1] - range[0], cleaning, handler, context, error));
         at = range[1];
     }
 out:
@@ -93,10 +93,9 @@ out:
     return status;
 }
 
-static clip_status clean_and_split(const struct clip_splitter *splitter, const char *text,
-                                   size_t n, enum clip_text_cleaning cleaning,
-                                   clip_piece_handler handler, void *context,
-                                   struct clip_error *error)
+static clip_status clean_and_split(const struct clip_splitter *splitter, const char *text, size_t n,
+                                   enum clip_text_cleaning cleaning, clip_piece_handler handler,
+                                   void *context, struct clip_error *error)
 {
     struct clip_buffer clean = {0};
     clip_status status = clip_text_clean(text, n, cleaning, &clean, error);

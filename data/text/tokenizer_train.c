@@ -83,8 +83,8 @@ static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
         clip_fail(error, CLIP_ERR_DATA, "the captions hold too many pairs; train on fewer");
         return NULL;
     }
-    if (clip_array_grow(&t->pairs, &t->pair_capacity, t->pair_count + 1, sizeof *t->pairs,
-                        error) != CLIP_OK ||
+    if (clip_array_grow(&t->pairs, &t->pair_capacity, t->pair_count + 1, sizeof *t->pairs, error) !=
+            CLIP_OK ||
         clip_pair_map_put(&t->numbers, left, right, (int32_t)t->pair_count, error) != CLIP_OK) {
         return NULL;
     }
@@ -98,8 +98,8 @@ static clip_status note(struct training *t, int32_t at, struct clip_error *error
     const struct word_node *node = &t->nodes[at];
     struct pair *pair = pair_of(t, node->symbol, t->nodes[node->next].symbol, error);
     if (pair == NULL) return error->status;
-    clip_status status = clip_array_grow(&pair->at, &pair->at_capacity, pair->at_count + 1,
-                                         sizeof *pair->at, error);
+    clip_status status =
+        clip_array_grow(&pair->at, &pair->at_capacity, pair->at_count + 1, sizeof *pair->at, error);
     if (status != CLIP_OK) return status;
     pair->at[pair->at_count++] = at;
     pair->count += t->seen[node->word];
@@ -124,8 +124,8 @@ static clip_status push(struct training *t, int32_t number, struct clip_error *e
 {
     const struct pair *pair = &t->pairs[number];
     struct choice new = {pair->count, pair->left, pair->right, number};
-    clip_status status = clip_array_grow(&t->heap, &t->heap_capacity, t->heap_count + 1,
-                                         sizeof *t->heap, error);
+    clip_status status =
+        clip_array_grow(&t->heap, &t->heap_capacity, t->heap_count + 1, sizeof *t->heap, error);
     if (status != CLIP_OK) return status;
     int64_t i = t->heap_count++;
     for (; i > 0 && goes_first(&new, &t->heap[(i - 1) / 2]); i = (i - 1) / 2) {
@@ -168,8 +168,10 @@ static clip_status lay_out_words(struct training *t, struct clip_error *error)
         total += (int64_t)t->words.places[i].n;
     }
     if (total >= INT32_MAX) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "the captions hold %lld bytes of different words; "
-                           "train on fewer, a tenth serves as well", (long long)total));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "the captions hold %lld bytes of different words; "
+                           "train on fewer, a tenth serves as well",
+                           (long long)total));
     }
     qsort(words, (size_t)count, sizeof *words, compare_words);
     CLIP_NEW(t->nodes, total);
@@ -315,13 +317,14 @@ clip_status clip_tokenizer_train(const char *const *texts, const size_t *sizes, 
     CLIP_TRY(add_base(&t, vocab_size, error));
     CLIP_TRY(count_words(&t, texts, sizes, count, cleaning, error));
     if (t.words.count == 0) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "the captions hold no word to learn from; give a "
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "the captions hold no word to learn from; give a "
                            "file with a caption a line"));
     }
     CLIP_TRY(lay_out_words(&t, error));
     CLIP_TRY(learn(&t, vocab_size - CLIP_BPE_BASE - CLIP_BPE_ENDS, &lines, &learned, error));
-    CLIP_TRY(clip_buffer_printf(out, error, "#version: 0.2 - clip.c, %lld merges",
-                                (long long)learned));
+    CLIP_TRY(
+        clip_buffer_printf(out, error, "#version: 0.2 - clip.c, %lld merges", (long long)learned));
     CLIP_TRY(clip_buffer_append(out, lines.data, lines.size, error));
 out:
     training_release(&t);

@@ -52,20 +52,11 @@ void clip_unigram_free(struct clip_unigram *u)
     free(u);
 }
 
-int64_t clip_unigram_size(const struct clip_unigram *u)
-{
-    return u->count + u->added_beyond;
-}
+int64_t clip_unigram_size(const struct clip_unigram *u) { return u->count + u->added_beyond; }
 
-int32_t clip_unigram_end(const struct clip_unigram *u)
-{
-    return u->end;
-}
+int32_t clip_unigram_end(const struct clip_unigram *u) { return u->end; }
 
-const char *clip_unigram_name(const struct clip_unigram *u, int32_t id)
-{
-    return u->names[id];
-}
+const char *clip_unigram_name(const struct clip_unigram *u, int32_t id) { return u->names[id]; }
 
 clip_status clip_unigram_decode(const struct clip_unigram *u, int32_t id, struct clip_buffer *out,
                                 struct clip_error *error)
@@ -90,7 +81,8 @@ static clip_status unread(const char *name, const char *what, const json_t *valu
     const char *text = json_string_value(value);
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the tokenizer's %s (%.60s) is not read here, so its ids would be wrong; "
-                     "give texts as --tensors", name, what, text ? text : "another value");
+                     "give texts as --tensors",
+                     name, what, text ? text : "another value");
 }
 
 static bool is_type(const json_t *object, const char *type)
@@ -114,8 +106,8 @@ static clip_status add_node(struct clip_unigram *u, struct clip_error *error)
     if (u->nodes >= INT32_MAX) {
         return clip_fail(error, CLIP_ERR_DATA, "the tokenizer's vocabulary is too large");
     }
-    clip_status status = clip_array_grow(&u->id_at, &u->node_capacity, u->nodes + 1,
-                                         sizeof *u->id_at, error);
+    clip_status status =
+        clip_array_grow(&u->id_at, &u->node_capacity, u->nodes + 1, sizeof *u->id_at, error);
     if (status == CLIP_OK) u->id_at[u->nodes++] = -1;
     return status;
 }
@@ -152,9 +144,10 @@ static clip_status read_model(struct clip_unigram *u, const json_t *model, int64
     size_t i;
     json_t *entry;
     u->count = (int64_t)json_array_size(vocab);
-    u->unknown = json_is_integer(unk) && json_integer_value(unk) >= 0
-                         && json_integer_value(unk) < u->count
-                     ? (int32_t)json_integer_value(unk) : -1;
+    u->unknown = json_is_integer(unk) && json_integer_value(unk) >= 0 &&
+                         json_integer_value(unk) < u->count
+                     ? (int32_t)json_integer_value(unk)
+                     : -1;
     if (u->count >= INT32_MAX || u->unknown < 0) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: the tokenizer's unk_id is none of its vocabulary of %lld pieces",
@@ -163,13 +156,15 @@ static clip_status read_model(struct clip_unigram *u, const json_t *model, int64
     CLIP_NEW(u->names, u->count + added);
     CLIP_NEW(u->scores, u->count);
     CLIP_TRY(add_node(u, error));
-    json_array_foreach(vocab, i, entry) {
+    json_array_foreach(vocab, i, entry)
+    {
         const char *piece = json_string_value(json_array_get(entry, 0));
         const json_t *score = json_array_get(entry, 1);
         if (piece == NULL || !json_is_number(score) || json_array_size(entry) != 2) {
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s: entry %zu of the vocabulary is no piece and its log-probability; "
-                             "the file is damaged", name, i + 1);
+                             "the file is damaged",
+                             name, i + 1);
         }
         u->scores[i] = json_number_value(score);
         least = fmin(least, u->scores[i]);
@@ -196,13 +191,14 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
     clip_status status = CLIP_OK;
     size_t i;
     json_t *json;
-    json_array_foreach(list, i, json) {
+    json_array_foreach(list, i, json)
+    {
         const char *content = json_string_value(json_object_get(json, "content"));
         int64_t id = json_integer_value(json_object_get(json, "id"));
         int64_t beyond = clip_unigram_size(u);
         int64_t known = content ? find_piece(u, content, strlen(content)) : -1;
-        if (content == NULL || *content == '\0' || flag(json, "single_word")
-            || id != (known >= 0 ? known : beyond)) {
+        if (content == NULL || *content == '\0' || flag(json, "single_word") ||
+            id != (known >= 0 ? known : beyond)) {
             return unread(name, "added token", json_object_get(json, "content"), error);
         }
         if (known < 0) {
@@ -235,16 +231,18 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     struct clip_points space = {0};
     const json_t *steps = json_object_get(json, "pretokenizers"), *meta = json;
     if (is_type(json, "Sequence")) {
-        u->at_space = json_array_size(steps) == 2
-                   && is_type(json_array_get(steps, 0), "WhitespaceSplit");
-        if (json_array_size(steps) != 1 && !u->at_space) meta = NULL;
-        else meta = json_array_get(steps, u->at_space);
+        u->at_space = json_array_size(steps) == 2 &&
+                      is_type(json_array_get(steps, 0), "WhitespaceSplit");
+        if (json_array_size(steps) != 1 && !u->at_space)
+            meta = NULL;
+        else
+            meta = json_array_get(steps, u->at_space);
     }
     const char *replacement = json_string_value(json_object_get(meta, "replacement"));
     const json_t *scheme = json_object_get(meta, "prepend_scheme");
     const char *prepend = scheme ? json_string_value(scheme)
-                        : json_is_false(json_object_get(meta, "add_prefix_space")) ? "never"
-                                                                                   : "always";
+                          : json_is_false(json_object_get(meta, "add_prefix_space")) ? "never"
+                                                                                     : "always";
     if (!is_type(meta, "Metaspace") || replacement == NULL) {
         return unread(name, "pre_tokenizer", json_object_get(json, "type"), error);
     }
@@ -254,8 +252,8 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     u->prepend = *prepend == 'a';
     u->split = !json_is_false(json_object_get(meta, "split"));
     CLIP_TRY(clip_points_decode(&space, replacement, strlen(replacement), error));
-    if (space.count != 1) CLIP_TRY(unread(name, "replacement", json_object_get(meta, "replacement"),
-                                          error));
+    if (space.count != 1)
+        CLIP_TRY(unread(name, "replacement", json_object_get(meta, "replacement"), error));
     u->space = space.at[0];
 out:
     clip_points_release(&space);
@@ -271,15 +269,15 @@ static clip_status read_end(struct clip_unigram *u, const json_t *json, const ch
     const json_t *last = json_object_get(json_array_get(single, 1), "SpecialToken");
     const char *sequence = json_string_value(json_object_get(text, "id"));
     const char *special = json_string_value(json_object_get(last, "id"));
-    if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || !sequence
-        || strcmp(sequence, "A") != 0 || !special) {
+    if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || !sequence ||
+        strcmp(sequence, "A") != 0 || !special) {
         return unread(name, "post_processor", json_object_get(json, "type"), error);
     }
     const json_t *known = json_object_get(json_object_get(json, "special_tokens"), special);
     const json_t *ids = json_object_get(known, "ids");
     int64_t id = json_integer_value(json_array_get(ids, 0));
-    if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)) || id < 0
-        || id >= clip_unigram_size(u)) {
+    if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)) || id < 0 ||
+        id >= clip_unigram_size(u)) {
         return unread(name, "special token", json_object_get(last, "id"), error);
     }
     u->end = (int32_t)id;
@@ -306,8 +304,8 @@ clip_status clip_unigram_read(struct clip_unigram **out, const json_t *root, con
     const json_t *added = json_object_get(root, "added_tokens");
     CLIP_NEW(u, 1);
     CLIP_TRY(check_sides(root, name, error));
-    CLIP_TRY(clip_normalizer_read(&u->normalizer, json_object_get(root, "normalizer"), name,
-                                  error));
+    CLIP_TRY(
+        clip_normalizer_read(&u->normalizer, json_object_get(root, "normalizer"), name, error));
     CLIP_TRY(read_model(u, model, (int64_t)json_array_size(added), name, error));
     CLIP_TRY(read_added(u, added, name, error));
     CLIP_TRY(read_pre_tokenizer(u, json_object_get(root, "pre_tokenizer"), name, error));

@@ -42,13 +42,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fd < 0) abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (data[0] % 3 == 1) put(fd, magic, strlen(magic));
-    if (data[0] % 3 == 2) put_sealed(fd, data + 1, size - 1);
-    else put(fd, data + 1, size - 1);
+    if (data[0] % 3 == 2)
+        put_sealed(fd, data + 1, size - 1);
+    else
+        put(fd, data + 1, size - 1);
     clip_hdf5_is(path);
-    if (clip_hdf5_read(path, NULL, &bundle, &error) == CLIP_OK) clip_bundle_release(&bundle);
-    else if (error.message[0] == 0 || bundle.tensor_count != 0) abort();
-    if (clip_hdf5_map(path, false, &bundle, &error) == CLIP_OK) clip_bundle_release(&bundle);
-    else if (error.message[0] == 0 || bundle.tensor_count != 0) abort();
+    if (clip_hdf5_read(path, NULL, &bundle, &error) == CLIP_OK)
+        clip_bundle_release(&bundle);
+    else if (error.message[0] == 0 || bundle.tensor_count != 0)
+        abort();
+    if (clip_hdf5_map(path, false, &bundle, &error) == CLIP_OK)
+        clip_bundle_release(&bundle);
+    else if (error.message[0] == 0 || bundle.tensor_count != 0)
+        abort();
     close(fd);
     return 0;
 }

@@ -31,8 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     d.config.embed_dim = 8;
     clip_model_description_unify(&d);
     clip_status status =
-        data[0] % 4 == 0   ? clip_model_description_parse_huggingface(json, size - 1, "fuzz", &d,
-                                                                      &error)
+        data[0] % 4 == 0
+            ? clip_model_description_parse_huggingface(json, size - 1, "fuzz", &d, &error)
         : data[0] % 4 == 1 ? clip_preprocessor_parse(json, size - 1, "fuzz", &d, &error)
                            : clip_model_description_parse(json, size - 1, "fuzz", &d, &error);
     if (status != CLIP_OK) {

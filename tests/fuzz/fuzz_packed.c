@@ -42,16 +42,15 @@ static void use(const struct clip_dataset *set)
         error.message[0] = '\0';
         if (set->ops->read(set, i, NULL, &sample, &error) != CLIP_OK && error.message[0] == '\0')
             abort();
-        if (set->ops->negative != NULL)
-            set->ops->negative(set, i, &sample.caption, &error);
+        if (set->ops->negative != NULL) set->ops->negative(set, i, &sample.caption, &error);
     }
     clip_sample_release(&sample);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    const struct clip_dataset_options options = {
-        .csv_negative_key = "n", .images_only = n % 3 == 0};
+    const struct clip_dataset_options options = {.csv_negative_key = "n",
+                                                 .images_only = n % 3 == 0};
     struct clip_packed_head head;
     struct clip_dataset *set = NULL;
     struct clip_error error = {0};

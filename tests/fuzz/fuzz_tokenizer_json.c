@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     if (clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 12, &ids, NULL,
-                              &error) != CLIP_OK) abort();
+                              &error) != CLIP_OK)
+        abort();
     for (int64_t i = 0; i < ids.count; i++) {
         if (ids.ids[i] < 0 || ids.ids[i] >= clip_tokenizer_vocab_size(tokenizer)) abort();
     }

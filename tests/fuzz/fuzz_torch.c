@@ -41,7 +41,9 @@ static void as_archive(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
-    if (data[0] & 1) as_pickle(data + 1, size - 1);
-    else as_archive(data + 1, size - 1);
+    if (data[0] & 1)
+        as_pickle(data + 1, size - 1);
+    else
+        as_archive(data + 1, size - 1);
     return 0;
 }
