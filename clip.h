@@ -1,5 +1,5 @@
-/* libclip: embeddings of pictures and texts by a CLIP model (Radford et al. 2021), for programs of
- * one's own. Pictures and texts go in, rows of floats come out; the cosine of two rows says how
+/* libclip: embeddings of images and texts by a CLIP model (Radford et al. 2021), for programs of
+ * one's own. Images and texts go in, rows of floats come out; the cosine of two rows says how
  * well they fit.
  *
  *     #include <clip.h>
@@ -22,7 +22,7 @@
  * own, so any number of threads may call with one embedder at once. A call itself uses as many
  * threads as clip_threads_set allows.
  *
- * A row depends on its picture or text and on the weights alone: it is the same to the bit whatever
+ * A row depends on its image or text and on the weights alone: it is the same to the bit whatever
  * else is in the call, and with any number of threads. */
 #ifndef CLIP_H
 #define CLIP_H
@@ -62,12 +62,12 @@ const char *clip_version(void); /* "0.1.0" */
 
 struct clip_embedder; /* a model, its tokenizer and its preprocessing */
 
-enum clip_embedder_use { CLIP_USE_BOTH, CLIP_USE_PICTURES, CLIP_USE_TEXTS };
+enum clip_embedder_use { CLIP_USE_BOTH, CLIP_USE_IMAGES, CLIP_USE_TEXTS };
 
 struct clip_embedder_options {  /* {0}: the defaults */
     const char *tokenizer;      /* a tokenizer file, or "clip"; NULL: the model's own */
     bool raw_weights;           /* the weights as trained where their moving average is there too */
-    int64_t max_pixels;         /* pictures with more are refused; 0: 100 million */
+    int64_t max_pixels;         /* images with more are refused; 0: 100 million */
     enum clip_embedder_use use; /* only this tower is read; the other's calls are refused */
     bool say;                   /* what was found of another project's model is a line on stderr */
     bool checksum;              /* the model's checksum is wanted, which reads every weight */
@@ -99,8 +99,8 @@ enum clip_row_kind {
     CLIP_RAW,  /* as the projection gives them */
 };
 
-/* A picture: a file, a picture file's bytes, or decoded 8-bit RGB; what is not used stays 0. */
-struct clip_picture {
+/* An image: a file, an image file's bytes, or decoded 8-bit RGB; what is not used stays 0. */
+struct clip_image_source {
     const char *path;
     const void *bytes;
     size_t size;
@@ -109,12 +109,12 @@ struct clip_picture {
 };
 
 /* Decodes (several at once), resizes, crops, normalises, embeds. out [n,E]. `failures` [n] or NULL:
- * with it a picture that cannot be read leaves a row of zeros and its reason in failures[i] (whose
- * status is CLIP_OK for the others); without it such a picture fails the call. */
-clip_status clip_embedder_pictures(const struct clip_embedder *embedder,
-                                   const struct clip_picture *pictures, int64_t n,
-                                   enum clip_row_kind kind, float *out, struct clip_error *failures,
-                                   struct clip_error *error);
+ * with it an image that cannot be read leaves a row of zeros and its reason in failures[i] (whose
+ * status is CLIP_OK for the others); without it such an image fails the call. */
+clip_status clip_embedder_images(const struct clip_embedder *embedder,
+                                 const struct clip_image_source *images, int64_t n,
+                                 enum clip_row_kind kind, float *out, struct clip_error *failures,
+                                 struct clip_error *error);
 
 /* Texts in UTF-8. out [n,E]. *cut (or NULL): how many were longer than the context and were cut.
  * CLIP_ERR_DATA when the model came without a tokenizer or a text is not UTF-8. */
@@ -139,7 +139,7 @@ clip_status clip_embedder_ids(const struct clip_embedder *embedder, const int32_
 /* out [n,m] = a [n,dim] b [m,dim]^T, sums in double: of unit rows, the cosines. */
 void clip_similarity(double *out, const float *a, int64_t n, const float *b, int64_t m,
                      int64_t dim);
-/* Zero-shot classification: each row of cosines [n,m], of n pictures with m labels, becomes the
+/* Zero-shot classification: each row of cosines [n,m], of n images with m labels, becomes the
  * labels' probabilities, softmax(logit_scale * cosine). In place. */
 void clip_embedder_probabilities(const struct clip_embedder *embedder, double *cosines, int64_t n,
                                  int64_t m);

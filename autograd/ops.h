@@ -54,10 +54,10 @@ struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct 
 struct clip_tensor *clip_scale(struct clip_tape *t, struct clip_tensor *x, float factor);
 /* Convolution of size and stride P without bias.  image [B,C,H,W], w [D,C,P,P] -> [B*K,D], patches
  * row by row (what is left at the right and below is not looked at); keep i32 [B,K]: only these
- * patches of each picture (patch dropout), or NULL for all of them. */
+ * patches of each image (patch dropout), or NULL for all of them. */
 struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
                                      struct clip_tensor *w, struct clip_tensor *keep);
-/* Puts the class row before each picture's patches.  x [B*K,D], c [D] -> [B*(K+1),D] */
+/* Puts the class row before each image's patches.  x [B*K,D], c [D] -> [B*(K+1),D] */
 struct clip_tensor *clip_prepend_class(struct clip_tape *t, struct clip_tensor *x,
                                        struct clip_tensor *c, int64_t batch);
 /* Scaled dot-product attention within each sequence.  qkv [T,3D] (q, k, v side by side, heads side
@@ -79,7 +79,7 @@ struct clip_tensor *clip_l2norm(struct clip_tape *t, struct clip_tensor *x);
  * mean of the cross-entropies of S and S^T against the diagonal. image, text [N,E] unit rows,
  * logit_scale scalar -> scalar. ids i32 [N] or NULL: pairs with one id are positives of each other,
  * the target spread evenly over a row's positives. text may have more rows, [M,E]: those past N are
- * hard negatives (NegCLIP), candidates of every picture that look for none. Never holds N x M. */
+ * hard negatives (NegCLIP), candidates of every image that look for none. Never holds N x M. */
 struct clip_tensor *clip_infonce(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *text, struct clip_tensor *logit_scale,
                                  struct clip_tensor *ids);

@@ -35,7 +35,7 @@ out:
 }
 
 static clip_status measure(const struct clip_embedder *e, const struct inputs *in, int64_t n,
-                           bool pictures, const struct clip_bench_embed_options *o,
+                           bool images, const struct clip_bench_embed_options *o,
                            struct clip_bench_embed_rate *rate, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -44,7 +44,7 @@ static clip_status measure(const struct clip_embedder *e, const struct inputs *i
     int64_t runs = o->runs < MOST_RUNS ? o->runs : MOST_RUNS;
     for (int64_t k = -1; k < runs; k++) {
         double started = clip_seconds();
-        if (pictures)
+        if (images)
             CLIP_TRY(clip_embedder_pixels(e, in->pixels, n, CLIP_UNIT, in->rows, error));
         else
             CLIP_TRY(clip_embedder_ids(e, in->ids, n, o->tokens, CLIP_UNIT, in->rows, error));
@@ -54,7 +54,7 @@ static clip_status measure(const struct clip_embedder *e, const struct inputs *i
     double both = clip_model_flops(c, n, n * o->tokens, false);
     double alone = clip_model_flops(c, n, 0, false); /* what is left out with the texts */
     rate->items_per_second = (double)n / median;
-    rate->flops_per_second = (pictures ? alone : both - alone) / median;
+    rate->flops_per_second = (images ? alone : both - alone) / median;
 out:
     return status;
 }
@@ -76,7 +76,7 @@ clip_status clip_bench_embed(const struct clip_model_file *file,
     CLIP_TRY(make_inputs(&in, &file->model->config, o, error));
     for (int k = 0; k < 2; k++) {
         int64_t n = k == 0 ? 1 : o->batch_size;
-        CLIP_TRY(measure(e, &in, n, true, o, &r->pictures[k], error));
+        CLIP_TRY(measure(e, &in, n, true, o, &r->images[k], error));
         CLIP_TRY(measure(e, &in, n, false, o, &r->texts[k], error));
     }
     r->peak_flops_per_second = clip_bench_peak_flops(o->bf16);

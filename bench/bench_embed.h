@@ -1,4 +1,4 @@
-/* clip_bench embed: pictures and texts through their towers, one at a time and in batches, beside
+/* clip_bench embed: images and texts through their towers, one at a time and in batches, beside
  * the machine's peak. */
 #ifndef CLIP_BENCH_BENCH_EMBED_H
 #define CLIP_BENCH_BENCH_EMBED_H
@@ -16,7 +16,7 @@ struct clip_bench_embed_rate {
 };
 
 struct clip_bench_embed_result {
-    struct clip_bench_embed_rate pictures[2], texts[2]; /* alone; in a batch */
+    struct clip_bench_embed_rate images[2], texts[2]; /* alone; in a batch */
     double peak_flops_per_second;
 };
 

@@ -17,7 +17,7 @@ struct bench {
     float *values;   /* [3,S,S] */
 };
 
-/* One picture; adds its times to `out`. A picture that cannot be read is counted. */
+/* One image; adds its times to `out`. An image that cannot be read is counted. */
 static clip_status prepare(struct bench *bench, int64_t index, struct clip_bench_loader_result *out,
                            struct clip_error *error)
 {
@@ -40,7 +40,7 @@ static clip_status prepare(struct bench *bench, int64_t index, struct clip_bench
     out->augment += t3 - t2;
     out->bytes += (double)bench->sample.image.size;
     out->pixels += (double)image.width * (double)image.height;
-    out->pictures++;
+    out->images++;
 out:
     clip_image_release(&image);
     if (status == CLIP_ERR_MEMORY) return status;
@@ -56,20 +56,20 @@ static clip_status run_round(struct bench *bench, int64_t most,
     *out = (struct clip_bench_loader_result){0};
     for (int64_t i = 0; i < n; i++)
         CLIP_TRY(prepare(bench, (int64_t)((double)i * (double)count / (double)n), out, error));
-    if (out->pictures == 0)
+    if (out->images == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "none of %lld pictures can be read; see "
+                           "none of %lld images can be read; see "
                            "clip_data check",
                            (long long)n));
     double total = out->read + out->decode + out->augment + out->normalise;
-    double pictures = (double)out->pictures;
-    out->pictures_per_second = pictures / total;
-    out->read /= pictures;
-    out->decode /= pictures;
-    out->augment /= pictures;
-    out->normalise /= pictures;
-    out->bytes /= pictures;
-    out->pixels /= pictures;
+    double images = (double)out->images;
+    out->images_per_second = images / total;
+    out->read /= images;
+    out->decode /= images;
+    out->augment /= images;
+    out->normalise /= images;
+    out->bytes /= images;
+    out->pixels /= images;
 out:
     return status;
 }
@@ -114,12 +114,12 @@ clip_status clip_bench_loader(const struct clip_bench_loader_options *options,
     for (int64_t round = 0; round <= options->rounds; round++) {
         struct clip_bench_loader_result one;
         CLIP_TRY(run_round(&bench, options->most, &one, error));
-        if (round == 1 || one.pictures_per_second > out->pictures_per_second) *out = one;
-        if (round == 0) out->pictures_per_second = 0;
+        if (round == 1 || one.images_per_second > out->images_per_second) *out = one;
+        if (round == 0) out->images_per_second = 0;
     }
     out->copy_bandwidth = copy_bandwidth();
-    out->limit_pictures_per_second = out->copy_bandwidth /
-                                     (out->bytes + 3 * out->pixels + 15.0 * (double)(S * S));
+    out->limit_images_per_second = out->copy_bandwidth /
+                                   (out->bytes + 3 * out->pixels + 15.0 * (double)(S * S));
 out:
     clip_sample_release(&bench.sample);
     free(bench.pixels);

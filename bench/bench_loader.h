@@ -1,4 +1,4 @@
-/* clip_bench loader: what preparing training pictures costs, beside the machine's limit. */
+/* clip_bench loader: what preparing training images costs, beside the machine's limit. */
 #ifndef CLIP_BENCH_BENCH_LOADER_H
 #define CLIP_BENCH_BENCH_LOADER_H
 
@@ -10,19 +10,19 @@
 struct clip_bench_loader_options {
     const char *data;     /* DATA; captions are not looked at */
     int64_t image_size;   /* S */
-    int64_t most;         /* pictures, evenly spread over the data; fewer where it has fewer */
+    int64_t most;         /* images, evenly spread over the data; fewer where it has fewer */
     int64_t rounds;       /* over them, after one that is not timed (files, memory) */
     double aug_scale_min; /* as the key of [data] */
     bool fast_decode;
 };
 
 struct clip_bench_loader_result {
-    int64_t pictures, bad;      /* timed, and such as cannot be read */
-    double bytes, pixels;       /* of a picture's file and of the picture, on average */
-    double pictures_per_second; /* of one thread, all four steps; the best of the rounds */
-    double read, decode, augment, normalise; /* seconds a picture, of that round */
+    int64_t images, bad;      /* timed, and such as cannot be read */
+    double bytes, pixels;     /* of an image's file and of the image, on average */
+    double images_per_second; /* of one thread, all four steps; the best of the rounds */
+    double read, decode, augment, normalise; /* seconds an image, of that round */
     double copy_bandwidth;                   /* the limit: bytes a second that one thread copies */
-    double limit_pictures_per_second; /* were all bytes in, between and out only copied once */
+    double limit_images_per_second; /* were all bytes in, between and out only copied once */
 };
 
 /* One thread's work: read a file, decode, random resized crop, to floats. */

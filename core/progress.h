@@ -8,7 +8,7 @@
 
 struct clip_progress {
     const char *what; /* "training", "embedding" */
-    const char *unit; /* "pairs", "pictures" */
+    const char *unit; /* "pairs", "images" */
     int64_t total;    /* 0: not known */
     bool quiet, terminal;
     double started, shown; /* clip_seconds() */

@@ -16,10 +16,10 @@ enum clip_rng_purpose {
     CLIP_RNG_AUGMENT = 3, /* sample: the sample's number in the data set */
     CLIP_RNG_CAPTION = 4, /* which caption or template: sample's number */
     CLIP_RNG_PATCHES = 5, /* patch dropout: sample's number */
-    CLIP_RNG_DRAW = 6,    /* demo pictures: picture's number */
+    CLIP_RNG_DRAW = 6,    /* demo images: image's number */
     CLIP_RNG_BENCH = 7,
     CLIP_RNG_TEST = 8,
-    CLIP_RNG_GUIDE = 9, /* clip_guide: epoch the step, sample the view; first picture: epoch 0 */
+    CLIP_RNG_GUIDE = 9, /* clip_guide: epoch the step, sample the view; first image: epoch 0 */
 };
 
 struct clip_rng {

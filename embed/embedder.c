@@ -69,7 +69,7 @@ clip_status clip_embedder_check_tower(const struct clip_embedder *e, bool image,
     if (has == CLIP_TOWERS_BOTH || has == (image ? CLIP_TOWERS_IMAGE : CLIP_TOWERS_TEXT))
         return CLIP_OK;
     return clip_fail(error, CLIP_ERR_USAGE, "%s was opened for %s alone; open it for both",
-                     clip_embedder_source(e), image ? "texts" : "pictures");
+                     clip_embedder_source(e), image ? "texts" : "images");
 }
 
 clip_status clip_embedder_start_tape(const struct clip_embedder *e, struct clip_tape **tape,
@@ -159,10 +159,10 @@ clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
         open.tokenizer = options->tokenizer;
         open.say = options->say;
         open.weights = options->raw_weights ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
-        open.towers = options->checksum                   ? CLIP_TOWERS_BOTH
-                      : options->use == CLIP_USE_PICTURES ? CLIP_TOWERS_IMAGE
-                      : options->use == CLIP_USE_TEXTS    ? CLIP_TOWERS_TEXT
-                                                          : CLIP_TOWERS_BOTH;
+        open.towers = options->checksum                 ? CLIP_TOWERS_BOTH
+                      : options->use == CLIP_USE_IMAGES ? CLIP_TOWERS_IMAGE
+                      : options->use == CLIP_USE_TEXTS  ? CLIP_TOWERS_TEXT
+                                                        : CLIP_TOWERS_BOTH;
     }
     CLIP_TRY(clip_model_file_open(&file, model, &open, error));
     if (options != NULL && options->checksum) CLIP_TRY(clip_model_file_sum(file, error));

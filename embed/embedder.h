@@ -37,7 +37,7 @@ enum clip_layer {
 clip_status clip_embedder_text_states(const struct clip_embedder *embedder, const int32_t *ids,
                                       int64_t n, int64_t length, enum clip_layer layer,
                                       float *states, float *normed, struct clip_error *error);
-/* The same of pictures: [n,tokens,vision_width], the class token first, before and after ln_post.
+/* The same of images: [n,tokens,vision_width], the class token first, before and after ln_post.
  * transformers' CLIPVisionModel calls `states` of CLIP_LAST last_hidden_state. */
 clip_status clip_embedder_image_states(const struct clip_embedder *embedder, const float *pixels,
                                        int64_t n, enum clip_layer layer, float *states,
@@ -50,7 +50,7 @@ int64_t clip_embedder_text_width(const struct clip_embedder *embedder);
 int32_t clip_embedder_end(const struct clip_embedder *embedder);
 int32_t clip_embedder_padding(const struct clip_embedder *embedder);
 
-/* grad [n,3,S,S]: the gradient of u_i . d_i by picture i's (normalised) pixels, u_i its embedding
+/* grad [n,3,S,S]: the gradient of u_i . d_i by image i's (normalised) pixels, u_i its embedding
  * divided by its length, d_i [E] row i of `directions`; where that is a text's unit row, u_i . d_i
  * is their cosine. cosines [n] or NULL: the products themselves. The model is one that is not in
  * training. */

@@ -75,8 +75,8 @@ static int64_t pixels_of(const struct job *job)
     return 3 * size * size;
 }
 
-/* A view of one picture's pixels [3,S,S]. */
-static struct clip_tensor one_picture(const struct job *job, const float *pixels)
+/* A view of one image's pixels [3,S,S]. */
+static struct clip_tensor one_image(const struct job *job, const float *pixels)
 {
     int64_t size = clip_embedder_image_size(job->embedder);
     const int64_t shape[] = {1, 3, size, size};
@@ -146,7 +146,7 @@ static clip_status image_states(const struct job *job, struct worker *w, int64_t
                                 struct clip_error *error)
 {
     struct clip_model *model = job->embedder->file->model;
-    struct clip_tensor x = one_picture(job, job->pixels + i * pixels_of(job));
+    struct clip_tensor x = one_image(job, job->pixels + i * pixels_of(job));
     clip_status status = clip_embedder_start_tape(job->embedder, &w->tape, error);
     if (status != CLIP_OK) return status;
     struct clip_tensor *states = clip_vision_states(
@@ -191,13 +191,13 @@ clip_status clip_embedder_image_states(const struct clip_embedder *e, const floa
 
 /* ---- gradients ---------------------------------------------------------------------------- */
 
-/* grad [3,S,S] = d (unit row of picture i . direction i) / d pixels */
+/* grad [3,S,S] = d (unit row of image i . direction i) / d pixels */
 static clip_status pixel_grad(const struct job *job, struct worker *w, int64_t i, float *grad,
                               struct clip_error *error)
 {
     int64_t dim = clip_embedder_dim(job->embedder);
     const float *direction = job->directions + i * dim;
-    struct clip_tensor x = one_picture(job, job->pixels + i * pixels_of(job));
+    struct clip_tensor x = one_image(job, job->pixels + i * pixels_of(job));
     clip_status status = clip_embedder_start_tape(job->embedder, &w->tape, error);
     if (status != CLIP_OK) return status;
     memset(grad, 0, (size_t)job->width * sizeof *grad);

@@ -1,4 +1,4 @@
-/* Pictures and texts as rows of embeddings, a batch at a time: threads decode and tokenize its
+/* Images and texts as rows of embeddings, a batch at a time: threads decode and tokenize its
  * items, then it goes through the tower as one. A product's rows are the same bits whatever rows
  * stand beside them (kernels/gemm.h), so an embedding does not depend on its neighbours; where
  * OpenBLAS multiplies, which rounds a row by its place, a batch is one item. */
@@ -30,7 +30,7 @@ struct job {
     /* fills the slot of item i, number k of the batch; NULL: there is nothing to do */
     clip_status (*prepare)(struct job *job, int64_t i, int64_t k, struct clip_error *error);
     /* what it reads */
-    const struct clip_picture *pictures;
+    const struct clip_image_source *images;
     const float *pixels;
     const char *const *texts;
     const int32_t *ids;
@@ -38,8 +38,8 @@ struct job {
     /* the batch: items [first, first + count) */
     int64_t first, count, most;
     struct slot slots[MOST_ITEMS];
-    float *room;      /* pictures: [most,3,S,S] */
-    uint8_t *squares; /* pictures: [S,S,3] a thread */
+    float *room;      /* images: [most,3,S,S] */
+    uint8_t *squares; /* images: [S,S,3] a thread */
     int32_t *tokens;  /* texts: [most * context] */
     struct clip_tape *tape;
 };
@@ -50,7 +50,7 @@ static int64_t pixels_of(const struct job *job)
     return 3 * size * size;
 }
 
-static bool of_pictures(const struct job *job) { return job->pictures || job->pixels; }
+static bool of_images(const struct job *job) { return job->images || job->pixels; }
 
 /* ---- one batch ---------------------------------------------------------------------------- */
 
@@ -79,7 +79,7 @@ static const float *gather_pixels(const struct job *job, int64_t *good)
     return job->room;
 }
 
-static struct clip_tensor *picture_features(const struct job *job)
+static struct clip_tensor *image_features(const struct job *job)
 {
     int64_t good, size = clip_embedder_image_size(job->embedder);
     const float *pixels = gather_pixels(job, &good);
@@ -111,8 +111,7 @@ static clip_status embed_batch(struct job *job, struct clip_error *error)
     clip_status status;
     int64_t dim = clip_embedder_dim(job->embedder);
     CLIP_TRY(clip_embedder_start_tape(job->embedder, &job->tape, error));
-    const struct clip_tensor *features = of_pictures(job) ? picture_features(job)
-                                                          : text_features(job);
+    const struct clip_tensor *features = of_images(job) ? image_features(job) : text_features(job);
     CLIP_TRY(clip_tape_status(job->tape, error));
     const float *from = features != NULL ? features->data : NULL;
     for (int64_t k = 0; k < job->count; k++) {
@@ -138,11 +137,11 @@ static clip_status make_room(struct job *job, int64_t n, struct clip_error *erro
 {
     clip_status status = CLIP_OK;
     const struct clip_model_config *c = &job->embedder->file->model->config;
-    job->most = of_pictures(job) ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
+    job->most = of_images(job) ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
     if (job->most > MOST_ITEMS) job->most = MOST_ITEMS;
     if (job->most < 1 || !clip_gemm_rows_apart()) job->most = 1;
     if (job->most > n) job->most = n > 0 ? n : 1;
-    if (job->pictures != NULL) {
+    if (job->images != NULL) {
         CLIP_NEW(job->room, job->most * pixels_of(job));
         CLIP_NEW(job->squares, clip_threads_count() * pixels_of(job));
     } else if (job->pixels == NULL) {
@@ -156,7 +155,7 @@ out:
 static clip_status run(struct job *job, int64_t n, int64_t *cut, struct clip_error *error)
 {
     clip_status status;
-    CLIP_TRY(clip_embedder_check_tower(job->embedder, of_pictures(job), error));
+    CLIP_TRY(clip_embedder_check_tower(job->embedder, of_images(job), error));
     CLIP_TRY(make_room(job, n, error));
     for (job->first = 0; job->first < n; job->first += job->most) {
         job->count = n - job->first < job->most ? n - job->first : job->most;
@@ -173,12 +172,12 @@ out:
     return status;
 }
 
-/* ---- pictures ----------------------------------------------------------------------------- */
+/* ---- images ----------------------------------------------------------------------------- */
 
-static clip_status prepare_picture(struct job *job, int64_t i, int64_t k, struct clip_error *error)
+static clip_status prepare_image(struct job *job, int64_t i, int64_t k, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const struct clip_picture *p = &job->pictures[i];
+    const struct clip_image_source *p = &job->images[i];
     const struct clip_embedder *e = job->embedder;
     struct clip_image_limits limits = {.max_pixels = e->max_pixels};
     struct clip_image image = {0}, given = {p->width, p->height, (uint8_t *)(uintptr_t)p->rgb};
@@ -195,16 +194,16 @@ out:
     return status;
 }
 
-clip_status clip_embedder_pictures(const struct clip_embedder *e,
-                                   const struct clip_picture *pictures, int64_t n,
-                                   enum clip_row_kind kind, float *out, struct clip_error *failures,
-                                   struct clip_error *error)
+clip_status clip_embedder_images(const struct clip_embedder *e,
+                                 const struct clip_image_source *images, int64_t n,
+                                 enum clip_row_kind kind, float *out, struct clip_error *failures,
+                                 struct clip_error *error)
 {
     struct job job = {.embedder = e,
                       .kind = kind,
                       .out = out,
-                      .prepare = prepare_picture,
-                      .pictures = pictures,
+                      .prepare = prepare_image,
+                      .images = images,
                       .failures = failures};
     return run(&job, n, NULL, error);
 }

@@ -41,7 +41,7 @@ struct clip_embeddings_extras { /* {0} or NULL: none */
  *   states  hidden_states and hidden_states_ln [m,T,text_width], before and after the last
  *           LayerNorm, padding run as it stands; vision_hidden_states and vision_hidden_states_ln
  *           [n,patches+1,vision_width]
- *   grad    pixel_grad [n,3,S,S], the gradient of sum over i of cosine(picture i, text i) by
+ *   grad    pixel_grad [n,3,S,S], the gradient of sum over i of cosine(image i, text i) by
  *           pixel_values; needs both, and n = m */
 clip_status clip_embeddings_from_tensors(struct clip_embeddings *out,
                                          const struct clip_embedder *embedder, const char *path,
@@ -53,17 +53,17 @@ clip_status clip_embeddings_add_states(struct clip_embeddings *out,
                                        int64_t n, int64_t length, enum clip_layer layer,
                                        struct clip_error *error);
 
-/* "image_embeds" [n,E]: a row for each picture that can be read, in order (one that is listed twice
+/* "image_embeds" [n,E]: a row for each image that can be read, in order (one that is listed twice
  * has two rows, computed once), and their names [n], which live as long as *out. *bad counts the
  * others, which are named on stderr; CLIP_ERR_DATA where none is left. */
-clip_status clip_embeddings_from_pictures(struct clip_embeddings *out,
-                                          const struct clip_embedder *embedder,
-                                          const struct clip_pictures *pictures,
-                                          enum clip_row_kind kind, bool quiet, const char ***names,
-                                          int64_t *n, int64_t *bad, struct clip_error *error);
+clip_status clip_embeddings_from_images(struct clip_embeddings *out,
+                                        const struct clip_embedder *embedder,
+                                        const struct clip_images *images, enum clip_row_kind kind,
+                                        bool quiet, const char ***names, int64_t *n, int64_t *bad,
+                                        struct clip_error *error);
 
 /* "image_embeds" and "text_embeds" [n,E], a row for each sample of the data set that can be used,
- * in order (class folders: the caption of the first template), their pictures' names [n], which
+ * in order (class folders: the caption of the first template), their images' names [n], which
  * live as long as the data set, and the model's "logit_scale" (a logarithm): what distillation
  * reads. *bad counts the others, which are named on stderr. */
 clip_status clip_embeddings_from_pairs(struct clip_embeddings *out,

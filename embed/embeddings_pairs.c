@@ -1,4 +1,4 @@
-/* Embeddings of a data set's pairs: pictures and captions side by side. */
+/* Embeddings of a data set's pairs: images and captions side by side. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "embed/texts.h"
 #include "formats/model_file.h"
 
-/* captions [n] of the samples whose picture is good, packed with their numbers. */
+/* captions [n] of the samples whose image is good, packed with their numbers. */
 struct captions {
     const char **lines;
     int64_t *samples, count;
@@ -56,33 +56,33 @@ clip_status clip_embeddings_from_pairs(struct clip_embeddings *out, const struct
                                        struct clip_error *error)
 {
     clip_status status;
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct captions captions = {0};
     int64_t dim = clip_embedder_dim(e), cut = 0, floats;
-    float *all = NULL, *images, *texts;
+    float *all = NULL, *image_rows, *text_rows;
     bool *good = NULL;
     if (!clip_mul_i64(dataset->count, dim, &floats)) floats = -1;
     CLIP_NEW(all, floats);
     CLIP_NEW(good, dataset->count);
-    CLIP_TRY(clip_pictures_over(&pictures, dataset, error));
-    CLIP_TRY(clip_pictures_embed_all(&pictures, e, kind, quiet, all, good, error));
+    CLIP_TRY(clip_images_over(&images, dataset, error));
+    CLIP_TRY(clip_images_embed_all(&images, e, kind, quiet, all, good, error));
     CLIP_TRY(read_captions(&captions, dataset, good, error));
     *n = captions.count;
     *bad = dataset->count - *n;
     if (*n == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pairs can be used",
                            (long long)dataset->count));
-    CLIP_TRY(clip_embeddings_add(out, "image_embeds", *n, dim, &images, error));
-    CLIP_TRY(clip_embeddings_add(out, "text_embeds", *n, dim, &texts, error));
+    CLIP_TRY(clip_embeddings_add(out, "image_embeds", *n, dim, &image_rows, error));
+    CLIP_TRY(clip_embeddings_add(out, "text_embeds", *n, dim, &text_rows, error));
     CLIP_TRY(add_scale(out, e, error));
     *names = clip_arena_alloc(&out->data, *n, sizeof **names, error);
     if (*names == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     for (int64_t k = 0; k < *n; k++) {
         int64_t i = captions.samples[k];
-        memcpy(images + k * dim, all + i * dim, (size_t)dim * sizeof *all);
+        memcpy(image_rows + k * dim, all + i * dim, (size_t)dim * sizeof *all);
         (*names)[k] = dataset->ops->image_name(dataset, i);
     }
-    CLIP_TRY(clip_texts_embed(e, captions.lines, *n, kind, quiet, texts, &cut, error));
+    CLIP_TRY(clip_texts_embed(e, captions.lines, *n, kind, quiet, text_rows, &cut, error));
     if (cut > 0)
         clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
 out:
@@ -91,6 +91,6 @@ out:
     free(captions.lines);
     free(captions.samples);
     clip_arena_release(&captions.arena);
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     return status;
 }

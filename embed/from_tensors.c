@@ -152,11 +152,11 @@ static clip_status add_grad(struct work *w, struct clip_error *error)
     float *grad;
     if (w->pixels == NULL || w->ids == NULL)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "--grad pairs picture i with text i: it needs both \"pixel_values\" and "
+                         "--grad pairs image i with text i: it needs both \"pixel_values\" and "
                          "\"input_ids\"");
     if (w->images != w->texts)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "--grad pairs picture i with text i, and there are %lld pictures and %lld "
+                         "--grad pairs image i with text i, and there are %lld images and %lld "
                          "texts; give as many of one as of the other",
                          (long long)w->images, (long long)w->texts);
     CLIP_TRY(clip_embeddings_add_shape(w->out, "pixel_grad", 4, shape, &grad, error));

@@ -13,22 +13,22 @@
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 
-struct clip_picture_source {
-    const struct clip_dataset *dataset; /* NULL: one picture file */
+struct clip_images_part {
+    const struct clip_dataset *dataset; /* NULL: one image file */
     struct clip_dataset *owned;
     const char *name;   /* the argument */
-    int64_t first;      /* number of its first picture */
+    int64_t first;      /* number of its first image */
     const char **names; /* [dataset->count] */
 };
 
-/* Is it read as a data set? Whatever else, it is a picture file. */
+/* Is it read as a data set? Whatever else, it is an image file. */
 static bool is_set(const char *argument)
 {
     return clip_path_is_folder(argument) || clip_dataset_is_named(argument);
 }
 
-/* What a person calls picture `i` of the source: a path that opens it, or its place in a tar. */
-static const char *make_name(struct clip_pictures *p, const struct clip_picture_source *source,
+/* What a person calls image `i` of the source: a path that opens it, or its place in a tar. */
+static const char *make_name(struct clip_images *p, const struct clip_images_part *source,
                              int64_t i, struct clip_error *error)
 {
     const char *name = source->dataset->ops->image_name(source->dataset, i);
@@ -42,7 +42,7 @@ static const char *make_name(struct clip_pictures *p, const struct clip_picture_
     return copy;
 }
 
-static clip_status add_set(struct clip_pictures *p, struct clip_picture_source *source,
+static clip_status add_set(struct clip_images *p, struct clip_images_part *source,
                            struct clip_error *error)
 {
     int64_t count = source->dataset->count;
@@ -57,14 +57,14 @@ static clip_status add_set(struct clip_pictures *p, struct clip_picture_source *
     return CLIP_OK;
 }
 
-clip_status clip_pictures_open(struct clip_pictures *p, const char *const *arguments, int64_t n,
-                               struct clip_error *error)
+clip_status clip_images_open(struct clip_images *p, const char *const *arguments, int64_t n,
+                             struct clip_error *error)
 {
     clip_status status;
     const struct clip_dataset_options options = {.images_only = true};
     CLIP_NEW(p->sources, n);
     for (int64_t i = 0; i < n; i++) {
-        struct clip_picture_source *source = &p->sources[p->source_count++];
+        struct clip_images_part *source = &p->sources[p->source_count++];
         source->name = clip_arena_string(&p->arena, arguments[i], strlen(arguments[i]), error);
         if (source->name == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
         source->first = p->count;
@@ -77,12 +77,12 @@ clip_status clip_pictures_open(struct clip_pictures *p, const char *const *argum
         CLIP_TRY(add_set(p, source, error));
     }
 out:
-    if (status != CLIP_OK) clip_pictures_release(p);
+    if (status != CLIP_OK) clip_images_release(p);
     return status;
 }
 
-clip_status clip_pictures_over(struct clip_pictures *p, const struct clip_dataset *dataset,
-                               struct clip_error *error)
+clip_status clip_images_over(struct clip_images *p, const struct clip_dataset *dataset,
+                             struct clip_error *error)
 {
     clip_status status;
     CLIP_NEW(p->sources, 1);
@@ -90,20 +90,20 @@ clip_status clip_pictures_over(struct clip_pictures *p, const struct clip_datase
     p->sources[0].dataset = dataset;
     CLIP_TRY(add_set(p, &p->sources[0], error));
 out:
-    if (status != CLIP_OK) clip_pictures_release(p);
+    if (status != CLIP_OK) clip_images_release(p);
     return status;
 }
 
-void clip_pictures_release(struct clip_pictures *p)
+void clip_images_release(struct clip_images *p)
 {
     for (int64_t i = 0; i < p->source_count; i++) clip_dataset_free(p->sources[i].owned);
     free(p->sources);
     clip_arena_release(&p->arena);
-    *p = (struct clip_pictures){0};
+    *p = (struct clip_images){0};
 }
 
-/* The source that holds picture i: the last that begins at or before it (none is empty). */
-static const struct clip_picture_source *source_of(const struct clip_pictures *p, int64_t i)
+/* The source that holds image i: the last that begins at or before it (none is empty). */
+static const struct clip_images_part *source_of(const struct clip_images *p, int64_t i)
 {
     int64_t low = 0, high = p->source_count - 1;
     while (low < high) {
@@ -116,38 +116,38 @@ static const struct clip_picture_source *source_of(const struct clip_pictures *p
     return &p->sources[low];
 }
 
-const char *clip_pictures_name(const struct clip_pictures *p, int64_t i)
+const char *clip_images_name(const struct clip_images *p, int64_t i)
 {
-    const struct clip_picture_source *source = source_of(p, i);
+    const struct clip_images_part *source = source_of(p, i);
     return source->dataset == NULL ? source->name : source->names[i - source->first];
 }
 
-clip_status clip_pictures_unique(const struct clip_pictures *p, int64_t *first,
-                                 struct clip_error *error)
+clip_status clip_images_unique(const struct clip_images *p, int64_t *first,
+                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_name_set set = {0};
     for (int64_t i = 0; i < p->count && status == CLIP_OK; i++)
-        status = clip_name_set_add(&set, clip_pictures_name(p, i), i, &first[i], error);
+        status = clip_name_set_add(&set, clip_images_name(p, i), i, &first[i], error);
     clip_name_set_release(&set);
     return status;
 }
 
-void clip_pictures_stat(const struct clip_pictures *p, int64_t i, int64_t *size, int64_t *time)
+void clip_images_stat(const struct clip_images *p, int64_t i, int64_t *size, int64_t *time)
 {
-    const struct clip_picture_source *source = source_of(p, i);
+    const struct clip_images_part *source = source_of(p, i);
     bool in_tar = source->name != NULL && clip_path_has_suffix(source->name, ".tar");
     struct stat info;
     *size = *time = -1;
-    if (stat(in_tar ? source->name : clip_pictures_name(p, i), &info) != 0) return;
+    if (stat(in_tar ? source->name : clip_images_name(p, i), &info) != 0) return;
     *size = info.st_size;
     *time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
 }
 
-clip_status clip_pictures_read(const struct clip_pictures *p, int64_t i, struct clip_buffer *out,
-                               struct clip_error *error)
+clip_status clip_images_read(const struct clip_images *p, int64_t i, struct clip_buffer *out,
+                             struct clip_error *error)
 {
-    const struct clip_picture_source *source = source_of(p, i);
+    const struct clip_images_part *source = source_of(p, i);
     struct clip_sample sample = {0};
     *out = (struct clip_buffer){0};
     if (source->dataset == NULL) return clip_file_read(source->name, LARGEST_FILE, out, error);
@@ -164,18 +164,18 @@ clip_status clip_pictures_read(const struct clip_pictures *p, int64_t i, struct 
 
 /* ---- embedding ----------------------------------------------------------------------------- */
 
-enum { CHUNK = 64 }; /* pictures whose bytes are held at once, or one a thread */
+enum { CHUNK = 64 }; /* images whose bytes are held at once, or one a thread */
 
 struct chunk {
-    const struct clip_pictures *pictures;
+    const struct clip_images *images;
     const int64_t *which; /* NULL: start, start + 1, ... */
     int64_t start;
     struct clip_sample *samples;
-    struct clip_picture *ready; /* those that were read, */
-    int64_t *place;             /* and their places in the chunk */
+    struct clip_image_source *ready; /* those that were read, */
+    int64_t *place;                  /* and their places in the chunk */
     struct clip_error *read_failures, *failures;
     float *rows;
-    struct clip_pictures_watch *watch; /* or NULL */
+    struct clip_images_watch *watch; /* or NULL */
 };
 
 static int64_t number_in(const struct chunk *c, int64_t i)
@@ -198,11 +198,11 @@ static void fetch(void *context, int64_t i)
 {
     const struct chunk *c = context;
     int64_t number = number_in(c, i);
-    const struct clip_picture_source *source = source_of(c->pictures, number);
+    const struct clip_images_part *source = source_of(c->images, number);
     c->read_failures[i].status = CLIP_OK;
-    if (!is_utf8(clip_pictures_name(c->pictures, number))) {
+    if (!is_utf8(clip_images_name(c->images, number))) {
         clip_fail(&c->read_failures[i], CLIP_ERR_DATA, "%s: the name is not UTF-8; rename the file",
-                  clip_pictures_name(c->pictures, number));
+                  clip_images_name(c->images, number));
         return;
     }
     if (source->dataset == NULL) {
@@ -218,7 +218,7 @@ static void fetch(void *context, int64_t i)
 
 static void name_bad(const struct chunk *c, int64_t i, struct clip_error *failure)
 {
-    const struct clip_picture_source *source = source_of(c->pictures, number_in(c, i));
+    const struct clip_images_part *source = source_of(c->images, number_in(c, i));
     if (source->dataset != NULL && c->read_failures[i].status == CLIP_OK)
         clip_error_prefix(failure, "%s", c->samples[i].name);
     else if (c->watch != NULL && c->read_failures[i].status == CLIP_OK)
@@ -231,7 +231,7 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_emb
                                struct clip_error *error)
 {
     int64_t ready = 0, dim = clip_embedder_dim(embedder);
-    struct clip_pictures_watch *watch = c->watch;
+    struct clip_images_watch *watch = c->watch;
     clip_parallel_for(b, fetch, c);
     memset(out, 0, (size_t)(b * dim) * sizeof *out);
     for (int64_t i = 0; i < b; i++) {
@@ -241,13 +241,13 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_emb
         if (!good[i]) continue;
         if (watch != NULL && watch->known(watch->context, watch->done + i, bytes, out + i * dim))
             continue;
-        c->ready[ready] = (struct clip_picture){.bytes = bytes->data, .size = bytes->size};
-        if (source_of(c->pictures, number)->dataset == NULL && watch == NULL)
-            c->ready[ready].path = clip_pictures_name(c->pictures, number);
+        c->ready[ready] = (struct clip_image_source){.bytes = bytes->data, .size = bytes->size};
+        if (source_of(c->images, number)->dataset == NULL && watch == NULL)
+            c->ready[ready].path = clip_images_name(c->images, number);
         c->place[ready++] = i;
     }
     clip_status status =
-        clip_embedder_pictures(embedder, c->ready, ready, kind, c->rows, c->failures, error);
+        clip_embedder_images(embedder, c->ready, ready, kind, c->rows, c->failures, error);
     if (status != CLIP_OK) return status;
     for (int64_t k = 0; k < ready; k++) {
         int64_t i = c->place[k];
@@ -273,28 +273,27 @@ static void release_chunk(struct chunk *c, int64_t size)
     free(c->rows);
 }
 
-clip_status clip_pictures_embed(const struct clip_pictures *p, const struct clip_embedder *embedder,
-                                const int64_t *which, int64_t n, enum clip_row_kind kind,
-                                bool quiet, float *out, bool *good, int64_t *bad,
-                                struct clip_error *error)
+clip_status clip_images_embed(const struct clip_images *p, const struct clip_embedder *embedder,
+                              const int64_t *which, int64_t n, enum clip_row_kind kind, bool quiet,
+                              float *out, bool *good, int64_t *bad, struct clip_error *error)
 {
-    return clip_pictures_embed_watched(p, embedder, which, n, kind, quiet, out, good, bad, NULL,
-                                       error);
+    return clip_images_embed_watched(p, embedder, which, n, kind, quiet, out, good, bad, NULL,
+                                     error);
 }
 
-clip_status clip_pictures_embed_watched(const struct clip_pictures *p,
-                                        const struct clip_embedder *embedder, const int64_t *which,
-                                        int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                        bool *good, int64_t *bad, struct clip_pictures_watch *watch,
-                                        struct clip_error *error)
+clip_status clip_images_embed_watched(const struct clip_images *p,
+                                      const struct clip_embedder *embedder, const int64_t *which,
+                                      int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                                      bool *good, int64_t *bad, struct clip_images_watch *watch,
+                                      struct clip_error *error)
 {
     clip_status status;
     int64_t dim = clip_embedder_dim(embedder), threads = clip_threads_count();
     int64_t size = threads > CHUNK ? threads : CHUNK, before = watch != NULL ? watch->before : 0;
     struct clip_progress own, *progress = watch != NULL ? watch->progress : &own;
-    struct chunk chunk = {.pictures = p, .which = which, .watch = watch};
+    struct chunk chunk = {.images = p, .which = which, .watch = watch};
     *bad = 0;
-    clip_progress_start(&own, "embedding", "pictures", 0, n, quiet);
+    clip_progress_start(&own, "embedding", "images", 0, n, quiet);
     CLIP_NEW(chunk.samples, size);
     CLIP_NEW(chunk.ready, size);
     CLIP_NEW(chunk.place, size);
@@ -316,19 +315,19 @@ out:
     return status;
 }
 
-clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,
-                                    const struct clip_embedder *e, enum clip_row_kind kind,
-                                    bool quiet, float *rows, bool *good, struct clip_error *error)
+clip_status clip_images_embed_all(const struct clip_images *images, const struct clip_embedder *e,
+                                  enum clip_row_kind kind, bool quiet, float *rows, bool *good,
+                                  struct clip_error *error)
 {
     clip_status status;
-    int64_t count = pictures->count, dim = clip_embedder_dim(e), distinct = 0, bad = 0;
+    int64_t count = images->count, dim = clip_embedder_dim(e), distinct = 0, bad = 0;
     int64_t *first = NULL, *which = NULL, *place = NULL;
     float *computed = NULL;
     bool *readable = NULL;
     CLIP_NEW(first, count);
     CLIP_NEW(which, count);
     CLIP_NEW(place, count);
-    CLIP_TRY(clip_pictures_unique(pictures, first, error));
+    CLIP_TRY(clip_images_unique(images, first, error));
     for (int64_t i = 0; i < count; i++) {
         if (first[i] != i) continue;
         place[i] = distinct;
@@ -336,8 +335,8 @@ clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,
     }
     CLIP_NEW(computed, distinct * dim);
     CLIP_NEW(readable, distinct);
-    CLIP_TRY(clip_pictures_embed(pictures, e, which, distinct, kind, quiet, computed, readable,
-                                 &bad, error));
+    CLIP_TRY(clip_images_embed(images, e, which, distinct, kind, quiet, computed, readable, &bad,
+                               error));
     for (int64_t i = 0; i < count; i++) {
         int64_t k = place[first[i]];
         memcpy(rows + i * dim, computed + k * dim, (size_t)dim * sizeof *rows);

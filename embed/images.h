@@ -1,4 +1,4 @@
-/* A list of pictures from several places (files, folders, data sets), embedded in order. */
+/* A list of images from several places (files, folders, data sets), embedded in order. */
 #ifndef CLIP_EMBED_IMAGES_H
 #define CLIP_EMBED_IMAGES_H
 
@@ -12,40 +12,39 @@
 #include "data/sets/dataset.h"
 #include "embed/embedder.h"
 
-struct clip_pictures { /* start from {0} */
-    struct clip_picture_source *sources;
+struct clip_images { /* start from {0} */
+    struct clip_images_part *sources;
     int64_t source_count, count;
     struct clip_arena arena;
 };
 
-/* Each argument is a folder (its pictures, at any depth), a data set, or else a picture file; it is
+/* Each argument is a folder (its images, at any depth), a data set, or else an image file; it is
  * read later whether that is one. Opening a data set may fail, and says why. */
-clip_status clip_pictures_open(struct clip_pictures *out, const char *const *arguments, int64_t n,
-                               struct clip_error *error);
-/* One data set, which stays the caller's: picture i is that of sample i. */
-clip_status clip_pictures_over(struct clip_pictures *out, const struct clip_dataset *dataset,
-                               struct clip_error *error);
-void clip_pictures_release(struct clip_pictures *pictures);
+clip_status clip_images_open(struct clip_images *out, const char *const *arguments, int64_t n,
+                             struct clip_error *error);
+/* One data set, which stays the caller's: image i is that of sample i. */
+clip_status clip_images_over(struct clip_images *out, const struct clip_dataset *dataset,
+                             struct clip_error *error);
+void clip_images_release(struct clip_images *images);
 
 /* Its path, or its place in a tar: "TAR/name". Lives as long as the list. */
-const char *clip_pictures_name(const struct clip_pictures *pictures, int64_t i);
-/* first[i] [count]: the lowest number whose picture has the same name. */
-clip_status clip_pictures_unique(const struct clip_pictures *pictures, int64_t *first,
-                                 struct clip_error *error);
+const char *clip_images_name(const struct clip_images *images, int64_t i);
+/* first[i] [count]: the lowest number whose image has the same name. */
+clip_status clip_images_unique(const struct clip_images *images, int64_t *first,
+                               struct clip_error *error);
 
-/* The size and time (nanoseconds since 1970) of the file that picture i lies in: its own, or the
+/* The size and time (nanoseconds since 1970) of the file that image i lies in: its own, or the
  * tar's. Both -1 where that cannot be told. */
-void clip_pictures_stat(const struct clip_pictures *pictures, int64_t i, int64_t *size,
-                        int64_t *time);
+void clip_images_stat(const struct clip_images *images, int64_t i, int64_t *size, int64_t *time);
 
-/* The bytes of picture i's file; *out is overwritten, and the caller's to release. */
-clip_status clip_pictures_read(const struct clip_pictures *pictures, int64_t i,
-                               struct clip_buffer *out, struct clip_error *error);
+/* The bytes of image i's file; *out is overwritten, and the caller's to release. */
+clip_status clip_images_read(const struct clip_images *images, int64_t i, struct clip_buffer *out,
+                             struct clip_error *error);
 
-/* What somebody wants to know and to say while pictures are embedded. */
-struct clip_pictures_watch {
-    /* Is asked for each picture that was read, in order, by one thread: bytes of the k-th. true: it
-     * has filled row [E], and the picture need not be embedded. */
+/* What somebody wants to know and to say while images are embedded. */
+struct clip_images_watch {
+    /* Is asked for each image that was read, in order, by one thread: bytes of the k-th. true: it
+     * has filled row [E], and the image need not be embedded. */
     bool (*known)(void *context, int64_t k, const struct clip_buffer *bytes, float *row);
     void *context;
     const volatile sig_atomic_t *stop; /* not 0: end with CLIP_ERR_INTERRUPTED; or NULL */
@@ -54,21 +53,21 @@ struct clip_pictures_watch {
     int64_t done; /* how many of the n were, also after a failure */
 };
 
-/* Embeds pictures which[0..n) (NULL: 0..n-1) into out [n,E]. One that cannot be read is named on
+/* Embeds images which[0..n) (NULL: 0..n-1) into out [n,E]. One that cannot be read is named on
  * stderr, has good[i] false, a row of zeros, and is counted in *bad. `quiet`: no progress line. */
-clip_status clip_pictures_embed(const struct clip_pictures *pictures,
-                                const struct clip_embedder *embedder, const int64_t *which,
-                                int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                bool *good, int64_t *bad, struct clip_error *error);
+clip_status clip_images_embed(const struct clip_images *images,
+                              const struct clip_embedder *embedder, const int64_t *which, int64_t n,
+                              enum clip_row_kind kind, bool quiet, float *out, bool *good,
+                              int64_t *bad, struct clip_error *error);
 /* The same with a watch; what is not done when it stops or fails is not touched. */
-clip_status clip_pictures_embed_watched(const struct clip_pictures *pictures,
-                                        const struct clip_embedder *embedder, const int64_t *which,
-                                        int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                        bool *good, int64_t *bad, struct clip_pictures_watch *watch,
-                                        struct clip_error *error);
-/* All of them into out [count,E] and good [count]; of pictures with one name one is computed. */
-clip_status clip_pictures_embed_all(const struct clip_pictures *pictures,
-                                    const struct clip_embedder *embedder, enum clip_row_kind kind,
-                                    bool quiet, float *out, bool *good, struct clip_error *error);
+clip_status clip_images_embed_watched(const struct clip_images *images,
+                                      const struct clip_embedder *embedder, const int64_t *which,
+                                      int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                                      bool *good, int64_t *bad, struct clip_images_watch *watch,
+                                      struct clip_error *error);
+/* All of them into out [count,E] and good [count]; of images with one name one is computed. */
+clip_status clip_images_embed_all(const struct clip_images *images,
+                                  const struct clip_embedder *embedder, enum clip_row_kind kind,
+                                  bool quiet, float *out, bool *good, struct clip_error *error);
 
 #endif

@@ -8,7 +8,7 @@
 #include "eval/zeroshot.h"
 #include "formats/model_file.h"
 
-struct clip_task { /* pairs to retrieve, or pictures to classify; {0}: there is none */
+struct clip_task { /* pairs to retrieve, or images to classify; {0}: there is none */
     const struct clip_dataset *pairs;
     const char *images;
     const struct clip_class_list *classes;
@@ -49,8 +49,8 @@ int64_t clip_mix_choose(const struct clip_mix *mixes, int64_t n, double keep);
 clip_status clip_mix_write(const struct clip_model_file *a, const struct clip_model_file *b,
                            double alpha, const char *path, struct clip_error *error);
 /* An SVG: old score across, new score up, a point a mix, the chosen one and the limit marked. */
-clip_status clip_mix_picture(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
-                             const char *fresh_metric, const char *old_metric, const char *path,
-                             struct clip_error *error);
+clip_status clip_mix_image(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
+                           const char *fresh_metric, const char *old_metric, const char *path,
+                           struct clip_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* The trade between two tasks as a picture. */
+/* The trade between two tasks as an image. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -87,9 +87,9 @@ static void find_range(const struct clip_mix *mixes, int64_t n, bool old, double
     }
 }
 
-clip_status clip_mix_picture(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
-                             const char *fresh_metric, const char *old_metric, const char *path,
-                             struct clip_error *error)
+clip_status clip_mix_image(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
+                           const char *fresh_metric, const char *old_metric, const char *path,
+                           struct clip_error *error)
 {
     clip_status status;
     struct clip_buffer out = {0};

@@ -12,7 +12,7 @@
 
 enum { BLOCK = 128 }; /* queries whose scores are held at once */
 
-/* The captions of each picture: those of picture i are list[start[i]..start[i+1]). */
+/* The captions of each image: those of image i are list[start[i]..start[i+1]). */
 struct grouping {
     int64_t *start, *list;
 };
@@ -127,7 +127,7 @@ clip_status clip_retrieval_score(const float *images, int64_t n, const float *te
     int64_t *ranks = NULL;
     *result = (struct clip_retrieval_result){.images = n, .texts = m};
     if (n < 1 || m < 1)
-        return clip_fail(error, CLIP_ERR_DATA, "there is no picture with a caption to retrieve");
+        return clip_fail(error, CLIP_ERR_DATA, "there is no image with a caption to retrieve");
     CLIP_NEW(ranks, n > m ? n : m);
     CLIP_TRY(group(&captions, text_image, m, n, error));
     const struct side to_image = {texts, images, m, n, dim, NULL, text_image};
@@ -148,21 +148,21 @@ out:
 /* ---- a data set ---------------------------------------------------------------------------- */
 
 struct pairs {
-    struct clip_pictures pictures;
-    int64_t *image;        /* [count] sample -> its picture's row, -1: not usable */
-    int64_t *distinct;     /* [count] the samples whose pictures are embedded */
+    struct clip_images images;
+    int64_t *image;        /* [count] sample -> its image's row, -1: not usable */
+    int64_t *distinct;     /* [count] the samples whose images are embedded */
     int64_t *text_image;   /* [texts] */
     int64_t *text_sample;  /* [texts] */
     const char **captions; /* [texts] */
     float *image_rows, *text_rows;
     bool *good;
-    int64_t images, texts;
+    int64_t image_count, text_count;
     struct clip_arena arena;
 };
 
 static void release_pairs(struct pairs *p)
 {
-    clip_pictures_release(&p->pictures);
+    clip_images_release(&p->images);
     clip_arena_release(&p->arena);
     free(p->image);
     free(p->distinct);
@@ -174,27 +174,27 @@ static void release_pairs(struct pairs *p)
     free(p->good);
 }
 
-/* Embeds each picture once and numbers those that could be read in order of appearance. */
+/* Embeds each image once and numbers those that could be read in order of appearance. */
 static clip_status embed_images(struct pairs *p, const struct clip_embedder *embedder, bool quiet,
                                 struct clip_error *error)
 {
     clip_status status;
-    int64_t count = p->pictures.count, dim = clip_embedder_dim(embedder);
+    int64_t count = p->images.count, dim = clip_embedder_dim(embedder);
     int64_t distinct = 0, bad = 0, size;
-    CLIP_TRY(clip_pictures_unique(&p->pictures, p->image, error));
+    CLIP_TRY(clip_images_unique(&p->images, p->image, error));
     for (int64_t i = 0; i < count; i++)
         if (p->image[i] == i) p->distinct[distinct++] = i;
     if (!clip_mul_i64(distinct, dim, &size)) size = -1;
     CLIP_NEW(p->image_rows, size);
-    CLIP_TRY(clip_pictures_embed(&p->pictures, embedder, p->distinct, distinct, CLIP_UNIT, quiet,
-                                 p->image_rows, p->good, &bad, error));
+    CLIP_TRY(clip_images_embed(&p->images, embedder, p->distinct, distinct, CLIP_UNIT, quiet,
+                               p->image_rows, p->good, &bad, error));
     for (int64_t k = 0; k < distinct; k++) {
         int64_t i = p->distinct[k];
-        float *to = p->image_rows + p->images * dim;
+        float *to = p->image_rows + p->image_count * dim;
         if (p->good[k]) memmove(to, p->image_rows + k * dim, (size_t)dim * sizeof *to);
-        p->image[i] = p->good[k] ? p->images++ : -1;
+        p->image[i] = p->good[k] ? p->image_count++ : -1;
     }
-    /* The first sample of a picture stands before the others, whose `image` still is its number. */
+    /* The first sample of an image stands before the others, whose `image` still is its number. */
     int64_t k = 0;
     for (int64_t i = 0; i < count; i++) {
         if (k < distinct && p->distinct[k] == i)
@@ -221,15 +221,16 @@ static clip_status embed_captions(struct pairs *p, const struct clip_embedder *e
             clip_warn("skipped: %s", error->message);
             continue;
         }
-        p->captions[p->texts] = clip_arena_string(&p->arena, caption.data, caption.size, error);
-        if (p->captions[p->texts] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-        p->text_sample[p->texts] = i;
-        p->text_image[p->texts++] = p->image[i];
+        p->captions[p->text_count] =
+            clip_arena_string(&p->arena, caption.data, caption.size, error);
+        if (p->captions[p->text_count] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        p->text_sample[p->text_count] = i;
+        p->text_image[p->text_count++] = p->image[i];
     }
-    if (!clip_mul_i64(p->texts, dim, &size)) size = -1;
+    if (!clip_mul_i64(p->text_count, dim, &size)) size = -1;
     CLIP_NEW(p->text_rows, size);
-    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->texts, CLIP_UNIT, quiet, p->text_rows, cut,
-                              error));
+    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->text_count, CLIP_UNIT, quiet, p->text_rows,
+                              cut, error));
 out:
     clip_buffer_release(&caption);
     return status;
@@ -242,7 +243,7 @@ static double dot(const float *a, const float *b, int64_t dim)
     return sum;
 }
 
-/* Each caption against its hard negative, where it has one: which fits the picture better? */
+/* Each caption against its hard negative, where it has one: which fits the image better? */
 static clip_status compare_negatives(const struct pairs *p, const struct clip_embedder *embedder,
                                      const struct clip_dataset *dataset, bool quiet,
                                      struct clip_retrieval_result *result, struct clip_error *error)
@@ -254,9 +255,9 @@ static clip_status compare_negatives(const struct pairs *p, const struct clip_em
     int64_t *of = NULL, n = 0, cut, right = 0, dim = clip_embedder_dim(embedder), size;
     float *rows = NULL;
     if (dataset->ops->negative == NULL) return CLIP_OK;
-    CLIP_NEW(wrong, p->texts);
-    CLIP_NEW(of, p->texts);
-    for (int64_t j = 0; j < p->texts; j++) {
+    CLIP_NEW(wrong, p->text_count);
+    CLIP_NEW(of, p->text_count);
+    for (int64_t j = 0; j < p->text_count; j++) {
         CLIP_TRY(dataset->ops->negative(dataset, p->text_sample[j], &text, error));
         if (text.size == 0) continue;
         wrong[n] = clip_arena_string(&arena, text.data, text.size, error);
@@ -267,8 +268,8 @@ static clip_status compare_negatives(const struct pairs *p, const struct clip_em
     CLIP_NEW(rows, size);
     CLIP_TRY(clip_texts_embed(embedder, wrong, n, CLIP_UNIT, quiet, rows, &cut, error));
     for (int64_t k = 0; k < n; k++) {
-        const float *picture = p->image_rows + p->text_image[of[k]] * dim;
-        right += dot(picture, p->text_rows + of[k] * dim, dim) > dot(picture, rows + k * dim, dim);
+        const float *image = p->image_rows + p->text_image[of[k]] * dim;
+        right += dot(image, p->text_rows + of[k] * dim, dim) > dot(image, rows + k * dim, dim);
     }
     result->negatives = n;
     result->negative_accuracy = n > 0 ? (double)right / (double)n : 0;
@@ -288,7 +289,7 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     clip_status status;
     struct pairs p = {0};
     int64_t cut = 0;
-    CLIP_TRY(clip_pictures_over(&p.pictures, dataset, error));
+    CLIP_TRY(clip_images_over(&p.images, dataset, error));
     CLIP_NEW(p.image, dataset->count);
     CLIP_NEW(p.distinct, dataset->count);
     CLIP_NEW(p.text_image, dataset->count);
@@ -297,9 +298,10 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     CLIP_NEW(p.good, dataset->count);
     CLIP_TRY(embed_images(&p, embedder, quiet, error));
     CLIP_TRY(embed_captions(&p, embedder, dataset, quiet, &cut, error));
-    CLIP_TRY(clip_retrieval_score(p.image_rows, p.images, p.text_rows, p.texts, p.text_image,
-                                  clip_embedder_dim(embedder), NULL, NULL, result, error));
-    result->skipped = dataset->count - p.texts;
+    CLIP_TRY(clip_retrieval_score(p.image_rows, p.image_count, p.text_rows, p.text_count,
+                                  p.text_image, clip_embedder_dim(embedder), NULL, NULL, result,
+                                  error));
+    result->skipped = dataset->count - p.text_count;
     result->cut = cut;
     CLIP_TRY(compare_negatives(&p, embedder, dataset, quiet, result, error));
 out:

@@ -1,6 +1,6 @@
-/* Retrieval between pictures and captions, counted as CLIP_benchmark counts it: recall@k is the
+/* Retrieval between images and captions, counted as CLIP_benchmark counts it: recall@k is the
  * share of queries with at least one of their own among the k best. "image_retrieval" looks for the
- * picture of a caption, "text_retrieval" for any of a picture's captions. */
+ * image of a caption, "text_retrieval" for any of an image's captions. */
 #ifndef CLIP_EVAL_RETRIEVAL_H
 #define CLIP_EVAL_RETRIEVAL_H
 
@@ -17,26 +17,26 @@ struct clip_recalls {
 };
 
 struct clip_retrieval_result {
-    int64_t images, texts; /* pictures and captions that took part */
-    int64_t skipped;       /* pairs that did not: picture or caption not usable */
+    int64_t images, texts; /* images and captions that took part */
+    int64_t skipped;       /* pairs that did not: image or caption not usable */
     int64_t cut;           /* captions that were longer than the context */
     struct clip_recalls image_retrieval, text_retrieval;
     /* Of clip_retrieval_run, where the set has hard negatives (csv_negative_key): captions that
-     * have one, and the share of them that fit their picture better than it; chance is a half. */
+     * have one, and the share of them that fit their image better than it; chance is a half. */
     int64_t negatives;
     double negative_accuracy;
 };
 
-/* images [n,E], texts [m,E], text_image[j] = the picture of caption j. Scores are dot products;
+/* images [n,E], texts [m,E], text_image[j] = the image of caption j. Scores are dot products;
  * among equal ones the lower number comes first. The median of an even number of ranks is the mean
- * of the middle two. text_rank [m], image_rank [n] or NULL: each query's rank (a picture without a
+ * of the middle two. text_rank [m], image_rank [n] or NULL: each query's rank (an image without a
  * caption has 0 and counts nowhere). Holds a block of scores at a time, never n m. */
 clip_status clip_retrieval_score(const float *images, int64_t n, const float *texts, int64_t m,
                                  const int64_t *text_image, int64_t dim, int64_t *text_rank,
                                  int64_t *image_rank, struct clip_retrieval_result *result,
                                  struct clip_error *error);
 
-/* All of it, over a data set: samples with one picture are that picture's captions. What cannot be
+/* All of it, over a data set: samples with one image are that image's captions. What cannot be
  * used is named on stderr and counted. */
 clip_status clip_retrieval_run(const struct clip_embedder *embedder,
                                const struct clip_dataset *dataset, bool quiet,

@@ -8,8 +8,8 @@
 #define CLIP_TEMPLATE_SETS "plain|photo|many|small|zh" /* for a command line's help */
 
 /* "plain": the name alone. "photo": how photographs are captioned. "many": photographs, drawings,
- * models, signs, ... for pictures of every kind (as the 80 of Radford et al. 2021 are meant).
- * "small": tiny and blurred pictures. "zh": Chinese. CLIP_ERR_USAGE for another name.
+ * models, signs, ... for images of every kind (as the 80 of Radford et al. 2021 are meant).
+ * "small": tiny and blurred images. "zh": Chinese. CLIP_ERR_USAGE for another name.
  * clip_templates_release it. */
 clip_status clip_template_set(const char *name, struct clip_templates *out,
                               struct clip_error *error);

@@ -9,7 +9,7 @@
 #include "embed/images.h"
 #include "kernels/gemm.h"
 
-enum { BLOCK = 256 }; /* pictures whose logits are held at once */
+enum { BLOCK = 256 }; /* images whose logits are held at once */
 
 void clip_zeroshot_release(struct clip_zeroshot_result *result)
 {
@@ -172,7 +172,7 @@ clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int6
     float *logits = NULL;
     int64_t hits1 = 0, hits5 = 0, present = 0, size;
     *result = (struct clip_zeroshot_result){.n = n, .classes = classes};
-    if (n < 1) return clip_fail(error, CLIP_ERR_DATA, "there is no picture to classify");
+    if (n < 1) return clip_fail(error, CLIP_ERR_DATA, "there is no image to classify");
     if (!clip_mul_i64(BLOCK, classes, &size))
         return clip_fail(error, CLIP_ERR_MEMORY, "%lld classes are too many", (long long)classes);
     CLIP_NEW(logits, size);
@@ -214,7 +214,7 @@ out:
     return status;
 }
 
-clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *images,
+clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *path,
                               const struct clip_class_list *classes,
                               const struct clip_templates *templates, bool quiet,
                               struct clip_zeroshot_result *result, struct clip_error *error)
@@ -222,32 +222,32 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
     clip_status status;
     int64_t dim = clip_embedder_dim(embedder), bad = 0, kept = 0, size;
     struct clip_dataset *dataset = NULL;
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     float *classifier = NULL, *rows = NULL;
     int64_t *labels = NULL, *predictions = NULL;
     bool *good = NULL;
     *result = (struct clip_zeroshot_result){0};
-    CLIP_TRY(clip_dataset_open_classes(&dataset, images, classes, templates, error));
-    CLIP_TRY(clip_pictures_over(&pictures, dataset, error));
-    CLIP_TRY(clip_mul_i64(pictures.count, dim, &size)
+    CLIP_TRY(clip_dataset_open_classes(&dataset, path, classes, templates, error));
+    CLIP_TRY(clip_images_over(&images, dataset, error));
+    CLIP_TRY(clip_mul_i64(images.count, dim, &size)
                  ? CLIP_OK
-                 : clip_fail(error, CLIP_ERR_MEMORY, "%s has too many pictures", images));
+                 : clip_fail(error, CLIP_ERR_MEMORY, "%s has too many images", path));
     CLIP_NEW(classifier, classes->count * dim);
     CLIP_NEW(rows, size);
-    CLIP_NEW(labels, pictures.count);
-    CLIP_NEW(good, pictures.count);
+    CLIP_NEW(labels, images.count);
+    CLIP_NEW(good, images.count);
     CLIP_TRY(clip_zeroshot_classifier(embedder, classes->names, classes->count, templates,
                                       classifier, error));
-    CLIP_TRY(clip_pictures_embed(&pictures, embedder, NULL, pictures.count, CLIP_UNIT, quiet, rows,
-                                 good, &bad, error));
-    for (int64_t i = 0; i < pictures.count; i++) {
+    CLIP_TRY(clip_images_embed(&images, embedder, NULL, images.count, CLIP_UNIT, quiet, rows, good,
+                               &bad, error));
+    for (int64_t i = 0; i < images.count; i++) {
         if (!good[i]) continue;
         memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
         labels[kept++] = clip_dataset_label(dataset, i);
     }
     if (kept == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures in %s can be read",
-                           (long long)pictures.count, images));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images in %s can be read",
+                           (long long)images.count, path));
     CLIP_NEW(predictions, kept);
     CLIP_TRY(clip_zeroshot_score(rows, labels, kept, classifier, classes->count, dim, predictions,
                                  result, error));
@@ -261,7 +261,7 @@ out:
     free(predictions);
     free(rows);
     free(classifier);
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     clip_dataset_free(dataset);
     return status;
 }

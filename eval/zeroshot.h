@@ -12,14 +12,14 @@
 #include "embed/embedder.h"
 
 struct clip_zeroshot_result {
-    int64_t n;       /* pictures that were classified */
-    int64_t skipped; /* pictures that could not be read */
+    int64_t n;       /* images that were classified */
+    int64_t skipped; /* images that could not be read */
     int64_t classes; /* N */
     double acc1;     /* share whose best class is the true one */
     double acc5;     /* ... whose true class is among the best five; NaN below 5 classes */
-    double mean_per_class_recall;  /* mean of the classes' acc1, over classes that have pictures */
-    double *recall;                /* [N] each class's acc1; NaN where it has no picture */
-    int64_t *count;                /* [N] its pictures */
+    double mean_per_class_recall;  /* mean of the classes' acc1, over classes that have images */
+    double *recall;                /* [N] each class's acc1; NaN where it has no image */
+    int64_t *count;                /* [N] its images */
     int64_t *labels, *predictions; /* [n] true and best class of each; NULL but after
                                     * clip_zeroshot_run */
 };
@@ -49,7 +49,7 @@ clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int6
                                 int64_t *predictions, struct clip_zeroshot_result *result,
                                 struct clip_error *error);
 
-/* All of it: pictures of class folders in a folder or tar. Pictures that cannot be read are named
+/* All of it: images of class folders in a folder or tar. Images that cannot be read are named
  * on stderr and counted. */
 clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *images,
                               const struct clip_class_list *classes,

@@ -1,7 +1,7 @@
-/* Which of some words fits a picture best.
+/* Which of some words fits an image best.
  *
  *     cc classify.c -o classify $(pkg-config --cflags --libs clip)
- *     ./classify MODEL picture.jpg "a dog" "a cat" "a red circle"
+ *     ./classify MODEL image.jpg "a dog" "a cat" "a red circle"
  */
 #include <clip.h>
 
@@ -11,29 +11,29 @@
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fprintf(stderr, "usage: classify MODEL PICTURE LABEL...\n");
+        fprintf(stderr, "usage: classify MODEL IMAGE LABEL...\n");
         return 2;
     }
     const char *const *labels = (const char *const *)argv + 3;
     int64_t m = argc - 3;
     struct clip_error error;
     struct clip_embedder *embedder = NULL;
-    float *picture = NULL, *texts = NULL;
+    float *image = NULL, *texts = NULL;
     double *probabilities = malloc((size_t)m * sizeof *probabilities);
     int failed = 1;
 
     if (clip_embedder_open(&embedder, argv[1], NULL, &error) != CLIP_OK) goto out;
     int64_t dim = clip_embedder_dim(embedder);
-    picture = malloc((size_t)dim * sizeof *picture);
+    image = malloc((size_t)dim * sizeof *image);
     texts = malloc((size_t)(m * dim) * sizeof *texts);
-    if (!picture || !texts || !probabilities) abort();
+    if (!image || !texts || !probabilities) abort();
 
-    const struct clip_picture file = {.path = argv[2]};
-    if (clip_embedder_pictures(embedder, &file, 1, CLIP_UNIT, picture, NULL, &error) != CLIP_OK)
+    const struct clip_image_source file = {.path = argv[2]};
+    if (clip_embedder_images(embedder, &file, 1, CLIP_UNIT, image, NULL, &error) != CLIP_OK)
         goto out;
     if (clip_embedder_texts(embedder, labels, m, CLIP_UNIT, texts, NULL, &error) != CLIP_OK)
         goto out;
-    clip_similarity(probabilities, picture, 1, texts, m, dim);
+    clip_similarity(probabilities, image, 1, texts, m, dim);
     clip_embedder_probabilities(embedder, probabilities, 1, m);
     for (int64_t i = 0; i < m; i++) printf("%5.1f %%  %s\n", 100 * probabilities[i], labels[i]);
     failed = 0;
@@ -42,6 +42,6 @@ out:
     clip_embedder_free(embedder);
     free(probabilities);
     free(texts);
-    free(picture);
+    free(image);
     return failed;
 }

@@ -1,4 +1,4 @@
-/* The pictures of a folder that fit a sentence best; what cannot be read is named and left out.
+/* The images of a folder that fit a sentence best; what cannot be read is named and left out.
  *
  *     cc search_folder.c -o search_folder $(pkg-config --cflags --libs clip)
  *     ./search_folder MODEL photos/ "two dogs in the snow"
@@ -14,21 +14,21 @@ enum { TOP = 10 };
 
 /* The paths of a folder's files, those that begin with a dot left out; exits when memory is short.
  */
-static struct clip_picture *list(const char *folder, int64_t *n)
+static struct clip_image_source *list(const char *folder, int64_t *n)
 {
-    struct clip_picture *pictures = NULL;
+    struct clip_image_source *images = NULL;
     DIR *stream = opendir(folder);
     *n = 0;
     for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;) {
         if (entry->d_name[0] == '.') continue;
         char *path = malloc(strlen(folder) + strlen(entry->d_name) + 2);
-        pictures = realloc(pictures, (size_t)(*n + 1) * sizeof *pictures);
-        if (!path || !pictures) abort();
+        images = realloc(images, (size_t)(*n + 1) * sizeof *images);
+        if (!path || !images) abort();
         sprintf(path, "%s/%s", folder, entry->d_name);
-        pictures[(*n)++] = (struct clip_picture){.path = path};
+        images[(*n)++] = (struct clip_image_source){.path = path};
     }
     if (stream) closedir(stream);
-    return pictures;
+    return images;
 }
 
 int main(int argc, char **argv)
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
     struct clip_error error;
     struct clip_embedder *embedder = NULL;
     int64_t n;
-    struct clip_picture *pictures = list(argv[2], &n);
+    struct clip_image_source *images = list(argv[2], &n);
     const char *sentence = argv[3];
     float *rows = NULL, *query = NULL;
     double *scores = malloc((size_t)(n + 1) * sizeof *scores);
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 
     if (clip_embedder_texts(embedder, &sentence, 1, CLIP_UNIT, query, NULL, &error) != CLIP_OK)
         goto out;
-    if (clip_embedder_pictures(embedder, pictures, n, CLIP_UNIT, rows, failures, &error) != CLIP_OK)
+    if (clip_embedder_images(embedder, images, n, CLIP_UNIT, rows, failures, &error) != CLIP_OK)
         goto out;
     clip_similarity(scores, rows, n, query, 1, dim);
     for (int64_t i = 0; i < n; i++) {
@@ -68,14 +68,14 @@ int main(int argc, char **argv)
         for (int64_t i = 1; i < n; i++)
             if (scores[i] > scores[best]) best = i;
         if (scores[best] < -1.5) break;
-        printf("%.3f  %s\n", scores[best], pictures[best].path);
+        printf("%.3f  %s\n", scores[best], images[best].path);
         scores[best] = -2;
     }
     failed = 0;
 out:
     if (failed) fprintf(stderr, "search_folder: %s\n", error.message);
-    for (int64_t i = 0; i < n; i++) free((char *)pictures[i].path);
-    free(pictures);
+    for (int64_t i = 0; i < n; i++) free((char *)images[i].path);
+    free(images);
     free(failures);
     free(scores);
     free(query);

@@ -73,7 +73,7 @@ static void parse_vision(struct clip_json_parser *p, struct towers *t)
     clip_json_side(p, "patch_size", &c->patch_size);
     clip_json_integer(p, "num_channels", &channels);
     clip_json_bool(p, "vision_use_head", &head);
-    if (channels != 3) clip_json_refuse(p, "num_channels", "3 (pictures are RGB)");
+    if (channels != 3) clip_json_refuse(p, "num_channels", "3 (images are RGB)");
     if (!head) clip_json_refuse(p, "vision_use_head", "true");
 }
 
@@ -242,7 +242,7 @@ static void take_resize(struct clip_json_parser *p, struct clip_preprocess *out)
         return; /* a crop of the whole changes nothing */
     }
     out->resize_mode = CLIP_RESIZE_SHORTEST;
-    if (!crop) clip_json_refuse(p, "do_center_crop", "true, since pictures are square");
+    if (!crop) clip_json_refuse(p, "do_center_crop", "true, since images are square");
     if (cut.shortest) cut.height = cut.width = cut.shortest;
     if (cut.height && (cut.height != S || cut.width != S)) {
         clip_json_refuse(p, "crop_size", want_crop);

@@ -116,7 +116,7 @@ void clip_json_side(struct clip_json_parser *p, const char *key, int64_t *out)
                json_integer_value(a) > 0) {
         *out = json_integer_value(a);
     } else {
-        clip_json_refuse(p, key, "a whole number above 0 (pictures are square)");
+        clip_json_refuse(p, key, "a whole number above 0 (images are square)");
     }
 }
 

@@ -104,7 +104,7 @@ out:
     return status;
 }
 
-/* What clip.cpp keeps in the narrower type: the pictures' convolution and the matrices. */
+/* What clip.cpp keeps in the narrower type: the images' convolution and the matrices. */
 static bool is_narrow(const struct clip_bundle_tensor *entry)
 {
     size_t n = strlen(entry->name);

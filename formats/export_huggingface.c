@@ -17,7 +17,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
     }
     if (file->preprocess.resize_mode == CLIP_RESIZE_LONGEST) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the model's pictures are resized by resize_mode "
+                         "the model's images are resized by resize_mode "
                          "\"longest\", which transformers' CLIPImageProcessor does not know; "
                          "export it as open_clip, onnx or safetensors");
     }

@@ -170,7 +170,7 @@ static const char *head_part(struct graph *g, const char *name)
     return weight(g, full);
 }
 
-/* SigLIP's head: one learned query looks at a picture's rows, and an MLP follows.
+/* SigLIP's head: one learned query looks at an image's rows, and an MLP follows.
  * x [B*T, D], normalised -> [B, D] */
 static const char *attention_pool(struct graph *g, const struct tower *t, const char *x)
 {
@@ -201,7 +201,7 @@ static const char *attention_pool(struct graph *g, const struct tower *t, const 
     return NODE(g->o, "Add", "", x, y);
 }
 
-/* A CLIP's class row in front of a picture's patches x [B, N, D], and ln_pre: [B, N + 1, D] */
+/* A CLIP's class row in front of an image's patches x [B, N, D], and ln_pre: [B, N + 1, D] */
 static const char *with_class(struct graph *g, const struct tower *t, const char *x)
 {
     const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, ints(g, 1, t->width));
@@ -312,10 +312,10 @@ static void build(struct graph *g)
         snprintf(ids, sizeof ids, "text_batch_size,%d", (int)model->config.context_length);
     clip_onnx_input(g->o, "input_ids", CLIP_I64, ids);
     clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
-    const char *texts = text(g), *pictures = vision(g);
+    const char *texts = text(g), *images = vision(g);
     const char *scale = NODE(g->o, "Exp", "", weight(g, "logit_scale"));
     const char *logits =
-        NODE(g->o, "MatMul", "", texts, NODE(g->o, "Transpose", "perm=[1,0]", pictures));
+        NODE(g->o, "MatMul", "", texts, NODE(g->o, "Transpose", "perm=[1,0]", images));
     logits = NODE(g->o, "Mul", "", logits, scale);
     if (model->logit_bias) logits = NODE(g->o, "Add", "", logits, weight(g, "logit_bias"));
     clip_onnx_output(g->o, "logits_per_image", NODE(g->o, "Transpose", "perm=[1,0]", logits),
@@ -324,7 +324,7 @@ static void build(struct graph *g)
     snprintf(rows, sizeof rows, "text_batch_size,%d", (int)model->config.embed_dim);
     clip_onnx_output(g->o, "text_embeds", texts, CLIP_F32, rows);
     snprintf(rows, sizeof rows, "image_batch_size,%d", (int)model->config.embed_dim);
-    clip_onnx_output(g->o, "image_embeds", pictures, CLIP_F32, rows);
+    clip_onnx_output(g->o, "image_embeds", images, CLIP_F32, rows);
 }
 
 clip_status clip_export_onnx(const struct clip_export *export, struct clip_error *error)

@@ -31,7 +31,7 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
         out, error, "%s: %s as %s writes it, %s, %s", file->source, c->siglip ? "SigLIP" : "CLIP",
         file->format ? file->format : "clip.c", clip_model_activation(c), type_of(&file->weights)));
     CLIP_TRY(clip_buffer_printf(out, error,
-                                "; pictures of %" PRId64 " in patches of %" PRId64 ", %" PRId64
+                                "; images of %" PRId64 " in patches of %" PRId64 ", %" PRId64
                                 " blocks of width %" PRId64 ", %" PRId64 " heads",
                                 c->image_size, c->patch_size, c->vision_layers, c->vision_width,
                                 c->vision_heads));

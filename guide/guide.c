@@ -92,7 +92,7 @@ static clip_status check(const struct clip_guide_options *o, struct clip_error *
     if (o->text_count < 1) return clip_fail(error, CLIP_ERR_USAGE, "there is no text to paint");
     if (o->size < 8 || o->size > 4096 || o->views < 1 || o->steps < 1)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "a picture of side %lld by %lld steps of %lld views: expected a side of 8 "
+                         "an image of side %lld by %lld steps of %lld views: expected a side of 8 "
                          "to 4096 and at least one of each",
                          (long long)o->size, (long long)o->steps, (long long)o->views);
     return CLIP_OK;
@@ -165,15 +165,15 @@ static void draw_view(void *context, int64_t v)
         clip_view_whole(view);
     else
         clip_view_draw(view, LEAST_VIEW, COLOUR, NOISE, rng);
-    clip_view_forward(view, preprocess_of(g), g->canvas.picture, g->pixels + v * view_floats(g));
+    clip_view_forward(view, preprocess_of(g), g->canvas.image, g->pixels + v * view_floats(g));
 }
 
-/* The views' gradients, one after the other, into one channel of the picture's. */
+/* The views' gradients, one after the other, into one channel of the image's. */
 static void gather_channel(void *context, int64_t channel)
 {
     struct clip_guide *g = context;
     for (int64_t v = 0; v < g->options.views; v++)
-        clip_view_backward(&g->views[v], preprocess_of(g), channel, g->canvas.picture_grad,
+        clip_view_backward(&g->views[v], preprocess_of(g), channel, g->canvas.image_grad,
                            g->pixel_grad + v * view_floats(g));
 }
 
@@ -194,9 +194,9 @@ clip_status clip_guide_step(struct clip_guide *g, struct clip_guide_result *resu
     clip_parallel_for(o->views, draw_view, g);
     CLIP_TRY(clip_embedder_pixel_grad(g->embedder, g->pixels, o->views, g->directions, g->products,
                                       g->pixel_grad, error));
-    memset(c->picture_grad, 0, (size_t)floats * sizeof(float));
+    memset(c->image_grad, 0, (size_t)floats * sizeof(float));
     clip_parallel_for(3, gather_channel, g);
-    clip_kernels()->scale(c->picture_grad, -1 / (float)o->views, c->picture_grad, floats);
+    clip_kernels()->scale(c->image_grad, -1 / (float)o->views, c->image_grad, floats);
     result->variation = clip_canvas_variation(c, (float)o->smooth);
     if (g->start != NULL) clip_canvas_distance(c, g->start, (float)o->keep);
     clip_canvas_backward(c);
@@ -213,12 +213,12 @@ out:
 
 /* ---- looking at it ---- */
 
-void clip_guide_picture(const struct clip_guide *g, uint8_t *rgb)
+void clip_guide_image(const struct clip_guide *g, uint8_t *rgb)
 {
     int64_t n = g->canvas.size * g->canvas.size;
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < 3; c++)
-            rgb[3 * i + c] = (uint8_t)lrintf(255 * g->canvas.picture[c * n + i]);
+            rgb[3 * i + c] = (uint8_t)lrintf(255 * g->canvas.image[c * n + i]);
 }
 
 clip_status clip_guide_cosines(const struct clip_guide *g, float *cosines, struct clip_error *error)
@@ -229,9 +229,9 @@ clip_status clip_guide_cosines(const struct clip_guide *g, float *cosines, struc
     float *row = NULL;
     CLIP_NEW(rgb, n * n * 3);
     CLIP_NEW(row, dim);
-    clip_guide_picture(g, rgb);
-    const struct clip_picture picture = {.rgb = rgb, .width = n, .height = n};
-    CLIP_TRY(clip_embedder_pictures(g->embedder, &picture, 1, CLIP_UNIT, row, NULL, error));
+    clip_guide_image(g, rgb);
+    const struct clip_image_source image = {.rgb = rgb, .width = n, .height = n};
+    CLIP_TRY(clip_embedder_images(g->embedder, &image, 1, CLIP_UNIT, row, NULL, error));
     for (int64_t i = 0; i < g->options.text_count + g->options.minus_count; i++)
         cosines[i] = clip_kernels()->dot(row, g->texts + i * dim, dim);
 out:

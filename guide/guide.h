@@ -1,4 +1,4 @@
-/* CLIP guidance: paints a picture towards texts and away from others, by the gradient of their
+/* CLIP guidance: paints an image towards texts and away from others, by the gradient of their
  * similarity (Radford et al. 2021's cosine) by the pixels.
  *
  *     maximise  mean over views v of u(v) . d  -  smooth variation(x)  -  keep |x - start|^2
@@ -7,7 +7,7 @@
  * x is a pyramid of numbers (guide_parts.h) moved by Adam. Views are random squares of x, shifted,
  * scaled, recoloured and with noise, as in "cutouts" (Murdock 2021), so that what the model sees
  * is there at any size and place and no grain that only fits one; the first view is the whole
- * picture.
+ * image.
  *
  * The same options and seed give the same bits, for any number of threads. */
 #ifndef CLIP_GUIDE_GUIDE_H
@@ -40,15 +40,15 @@ void clip_guide_free(struct clip_guide *guide);
 struct clip_guide_result {
     int64_t step;      /* steps done */
     double objective;  /* mean of u . d over the step's views, before the step */
-    double variation;  /* of the picture, before the step */
-    double similarity; /* u . d of the whole picture */
+    double variation;  /* of the image, before the step */
+    double similarity; /* u . d of the whole image */
 };
 /* One step of the run; no more than options.steps of them. */
 clip_status clip_guide_step(struct clip_guide *guide, struct clip_guide_result *result,
                             struct clip_error *error);
-/* The picture as it is now: rgb [size,size,3]. */
-void clip_guide_picture(const struct clip_guide *guide, uint8_t *rgb);
-/* Cosines of the whole picture with each text and each minus text, [text_count + minus_count]. */
+/* The image as it is now: rgb [size,size,3]. */
+void clip_guide_image(const struct clip_guide *guide, uint8_t *rgb);
+/* Cosines of the whole image with each text and each minus text, [text_count + minus_count]. */
 clip_status clip_guide_cosines(const struct clip_guide *guide, float *cosines,
                                struct clip_error *error);
 

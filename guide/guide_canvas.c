@@ -89,7 +89,7 @@ static float logit(float x)
 static clip_status allocate(struct clip_canvas *c, struct clip_error *error)
 {
     int64_t pixels = 3 * c->size * c->size;
-    float **planes[] = {&c->base, &c->picture, &c->picture_grad, &c->scratch};
+    float **planes[] = {&c->base, &c->image, &c->image_grad, &c->scratch};
     for (int i = 0; i < 4; i++)
         if ((*planes[i] = clip_arena_alloc(&c->arena, pixels, sizeof(float), error)) == NULL)
             return CLIP_ERR_MEMORY;
@@ -98,7 +98,7 @@ static clip_status allocate(struct clip_canvas *c, struct clip_error *error)
     return c->numbers != NULL && c->grad != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
 }
 
-clip_status clip_canvas_create(struct clip_canvas *c, int64_t size, const float *picture,
+clip_status clip_canvas_create(struct clip_canvas *c, int64_t size, const float *image,
                                struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -118,7 +118,7 @@ clip_status clip_canvas_create(struct clip_canvas *c, int64_t size, const float 
     for (int l = 0; l < c->levels; l++) sum += (double)(c->gain[l] * c->gain[l]);
     for (int l = 0; l < c->levels; l++) c->gain[l] /= (float)sqrt(sum);
     CLIP_TRY(allocate(c, error));
-    for (int64_t i = 0; picture != NULL && i < 3 * size * size; i++) c->base[i] = logit(picture[i]);
+    for (int64_t i = 0; image != NULL && i < 3 * size * size; i++) c->base[i] = logit(image[i]);
     clip_canvas_forward(c);
 out:
     if (status != CLIP_OK) clip_canvas_release(c);
@@ -142,8 +142,8 @@ static void forward_plane(void *context, int64_t channel)
 {
     struct clip_canvas *c = context;
     int64_t n = c->size * c->size;
-    float *x = c->picture + channel * n, *scratch = c->scratch + channel * n;
-    float *level = c->picture_grad + channel * n; /* free now */
+    float *x = c->image + channel * n, *scratch = c->scratch + channel * n;
+    float *level = c->image_grad + channel * n; /* free now */
     memcpy(x, c->base + channel * n, (size_t)n * sizeof *x);
     for (int l = 0; l < c->levels; l++) {
         int64_t s = c->side[l];
@@ -160,8 +160,8 @@ static void backward_plane(void *context, int64_t channel)
 {
     struct clip_canvas *c = context;
     int64_t n = c->size * c->size;
-    const float *x = c->picture + channel * n;
-    float *dx = c->picture_grad + channel * n, *scratch = c->scratch + channel * n;
+    const float *x = c->image + channel * n;
+    float *dx = c->image_grad + channel * n, *scratch = c->scratch + channel * n;
     for (int64_t i = 0; i < n; i++) dx[i] *= x[i] * (1 - x[i]);
     for (int l = 0; l < c->levels; l++) {
         int64_t s = c->side[l];
@@ -182,14 +182,14 @@ double clip_canvas_variation(struct clip_canvas *c, float weight)
         for (int64_t x = 0; x < n; x++) {
             int64_t i = y * n + x;
             bool right = x + 1 < n, below = (y + 1) % n != 0;
-            float across = right ? c->picture[i + 1] - c->picture[i] : 0;
-            float down = below ? c->picture[i + n] - c->picture[i] : 0;
+            float across = right ? c->image[i + 1] - c->image[i] : 0;
+            float down = below ? c->image[i + n] - c->image[i] : 0;
             float length = sqrtf(across * across + down * down + 1e-4f);
             float f = weight * (float)share / length;
             sum += (double)length;
-            c->picture_grad[i] -= f * (across + down);
-            if (right) c->picture_grad[i + 1] += f * across;
-            if (below) c->picture_grad[i + n] += f * down;
+            c->image_grad[i] -= f * (across + down);
+            if (right) c->image_grad[i + 1] += f * across;
+            if (below) c->image_grad[i + n] += f * down;
         }
     return sum * share;
 }
@@ -199,9 +199,9 @@ double clip_canvas_distance(struct clip_canvas *c, const float *start, float wei
     int64_t n = 3 * c->size * c->size;
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        float d = c->picture[i] - start[i];
+        float d = c->image[i] - start[i];
         sum += (double)(d * d);
-        c->picture_grad[i] += weight * 2 * d / (float)n;
+        c->image_grad[i] += weight * 2 * d / (float)n;
     }
     return sum / (double)n;
 }

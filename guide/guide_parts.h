@@ -1,5 +1,5 @@
 /* The parts of guide/guide.c: the canvas, what is painted on; and views, what the model is shown of
- * it. Private to eval/guide*.c. Pictures here are floats in planes [3,N,N], 0 to 1. */
+ * it. Private to eval/guide*.c. Images here are floats in planes [3,N,N], 0 to 1. */
 #ifndef CLIP_GUIDE_GUIDE_PARTS_H
 #define CLIP_GUIDE_GUIDE_PARTS_H
 
@@ -34,7 +34,7 @@ void clip_resample_backward(float *in, const float *out, const struct clip_resam
 
 /* ---- the canvas ---- */
 
-/* A picture as a pyramid (Burt & Adelson 1983): x = sigmoid(base + sum over levels of gain_l
+/* An image as a pyramid (Burt & Adelson 1983): x = sigmoid(base + sum over levels of gain_l
  * up(level_l)). Level 0 has N x N numbers, each next one half the side, down to 2. A coarse number
  * moves many pixels at once, so that an optimizer paints shapes before it paints grain. */
 enum { CLIP_CANVAS_LEVELS = 14 };
@@ -45,27 +45,27 @@ struct clip_canvas {
     int64_t side[CLIP_CANVAS_LEVELS], offset[CLIP_CANVAS_LEVELS]; /* of level l in `numbers` */
     float gain[CLIP_CANVAS_LEVELS];
     struct clip_resample up[CLIP_CANVAS_LEVELS];
-    int64_t count;                           /* of all numbers */
-    float *numbers, *grad;                   /* [count] */
-    float *base;                             /* [3,N,N] */
-    float *picture, *picture_grad, *scratch; /* [3,N,N] */
+    int64_t count;                       /* of all numbers */
+    float *numbers, *grad;               /* [count] */
+    float *base;                         /* [3,N,N] */
+    float *image, *image_grad, *scratch; /* [3,N,N] */
     struct clip_arena arena;
 };
 
-/* Numbers 0: the picture [3,N,N] (cut to 0.02..0.98), or grey where it is NULL. */
-clip_status clip_canvas_create(struct clip_canvas *canvas, int64_t size, const float *picture,
+/* Numbers 0: the image [3,N,N] (cut to 0.02..0.98), or grey where it is NULL. */
+clip_status clip_canvas_create(struct clip_canvas *canvas, int64_t size, const float *image,
                                struct clip_error *error);
 void clip_canvas_release(struct clip_canvas *canvas);
 /* Normal numbers of standard deviation `scale` in every level. */
 void clip_canvas_noise(struct clip_canvas *canvas, float scale, uint64_t seed);
-void clip_canvas_forward(struct clip_canvas *canvas);  /* numbers -> picture */
-void clip_canvas_backward(struct clip_canvas *canvas); /* picture_grad -> grad */
+void clip_canvas_forward(struct clip_canvas *canvas);  /* numbers -> image */
+void clip_canvas_backward(struct clip_canvas *canvas); /* image_grad -> grad */
 
 /* Mean of sqrt(across^2 + down^2 + 1e-4), the differences of a pixel to its neighbours: total
  * variation (Rudin, Osher, Fatemi 1992), rounded off at 0. Adds weight times its gradient to
- * picture_grad. */
+ * image_grad. */
 double clip_canvas_variation(struct clip_canvas *canvas, float weight);
-/* Mean of (picture - start)^2, likewise. */
+/* Mean of (image - start)^2, likewise. */
 double clip_canvas_distance(struct clip_canvas *canvas, const float *start, float weight);
 
 /* ---- views ---- */
@@ -89,12 +89,12 @@ void clip_view_whole(struct clip_view *view);
 #define CLIP_VIEW_LARGEST 1.15
 void clip_view_draw(struct clip_view *view, double least, double colour, double noise,
                     struct clip_rng rng);
-/* pixels [3,S,S] of the picture [3,N,N]. */
+/* pixels [3,S,S] of the image [3,N,N]. */
 void clip_view_forward(const struct clip_view *view, const struct clip_preprocess *preprocess,
-                       const float *picture, float *pixels);
-/* Adds to one channel of picture_grad [3,N,N] what the pixels' gradient [3,S,S] gives; that channel
+                       const float *image, float *pixels);
+/* Adds to one channel of image_grad [3,N,N] what the pixels' gradient [3,S,S] gives; that channel
  * of `grad` is used up. */
 void clip_view_backward(const struct clip_view *view, const struct clip_preprocess *preprocess,
-                        int64_t channel, float *picture_grad, float *grad);
+                        int64_t channel, float *image_grad, float *grad);
 
 #endif

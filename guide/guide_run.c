@@ -15,7 +15,7 @@ struct painting {
     struct clip_guide *guide;
     const struct clip_guide_options *options;
     const struct clip_guide_run_options *how;
-    struct clip_image image; /* the picture as it is now */
+    struct clip_image image; /* the image as it is now */
     float *cosines;
     struct clip_buffer lines;                /* of curve.jsonl */
     double *steps, *objectives, *similarity; /* [options.steps + 1], for curve.svg */
@@ -26,7 +26,7 @@ struct painting {
 
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {"picture.png", "curve.jsonl", "curve.svg"};
+    static const char *const names[] = {"image.png", "curve.jsonl", "curve.svg"};
     for (int i = 0; i < 3; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return strncmp(name, "frame_", 6) == 0 && clip_path_has_suffix(name, ".png") &&
@@ -62,12 +62,12 @@ out:
 
 /* ---- what is written ---- */
 
-static clip_status write_picture(struct painting *p, const char *name, struct clip_error *error)
+static clip_status write_image(struct painting *p, const char *name, struct clip_error *error)
 {
     clip_status status;
     char *path = clip_path_join(p->how->output, name, error);
     CLIP_TRY(path != NULL ? CLIP_OK : error->status);
-    clip_guide_picture(p->guide, p->image.rgb);
+    clip_guide_image(p->guide, p->image.rgb);
     CLIP_TRY(clip_image_write_png(path, &p->image, error));
 out:
     free(path);
@@ -95,13 +95,13 @@ out:
     return status;
 }
 
-/* A frame of the picture as it is now, with its cosines. */
+/* A frame of the image as it is now, with its cosines. */
 static clip_status add_frame(struct painting *p, struct clip_error *error)
 {
     clip_status status;
     char name[64];
     snprintf(name, sizeof name, "frame_%05lld.png", (long long)p->done);
-    CLIP_TRY(write_picture(p, name, error));
+    CLIP_TRY(write_image(p, name, error));
     CLIP_TRY(clip_guide_cosines(p->guide, p->cosines, error));
     p->frames++;
 out:
@@ -113,7 +113,7 @@ static clip_status write_curve(struct painting *p, struct clip_error *error)
     clip_status status;
     char *jsonl = clip_path_join(p->how->output, "curve.jsonl", error), *svg = NULL;
     const struct clip_chart_series series[] = {
-        {"the whole picture", p->steps, p->similarity, p->done, 0},
+        {"the whole image", p->steps, p->similarity, p->done, 0},
         {"mean of the views", p->steps, p->objectives, p->done, 1},
     };
     const struct clip_chart chart = {"similarity", "steps", series, 2, false};
@@ -153,7 +153,7 @@ static clip_status paint(struct painting *p, struct clip_error *error)
         stop = p->how->stop != NULL && *p->how->stop != 0;
     }
     CLIP_TRY(add_frame(p, error));
-    CLIP_TRY(write_picture(p, "picture.png", error));
+    CLIP_TRY(write_image(p, "image.png", error));
     CLIP_TRY(write_curve(p, error));
     if (stop && p->done < p->options->steps)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,

@@ -1,7 +1,7 @@
-/* Painting into a folder: frames, the curve, the finished picture.
+/* Painting into a folder: frames, the curve, the finished image.
  *
- *   frame_00000.png ...  the picture before the first step and every `frame_every` steps
- *   picture.png          the finished picture
+ *   frame_00000.png ...  the image before the first step and every `frame_every` steps
+ *   image.png          the finished image
  *   curve.jsonl          a line a step: step, objective, similarity, variation; at a frame also
  *                        "cosines": one of each text and each minus text
  *   curve.svg            similarity and objective by step */
@@ -21,8 +21,8 @@ struct clip_guide_run_options {
 };
 struct clip_guide_outcome {
     int64_t steps, frames;
-    double similarity; /* of the finished picture: u . d */
-    float *cosines;    /* [text_count + minus_count], of the finished picture; free() it */
+    double similarity; /* of the finished image: u . d */
+    float *cosines;    /* [text_count + minus_count], of the finished image; free() it */
 };
 
 /* A folder with an earlier run's curve.jsonl is refused (CLIP_ERR_USAGE) without `force`; with it

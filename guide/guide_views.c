@@ -51,7 +51,7 @@ void clip_view_draw(struct clip_view *view, double least, double colour, double 
 }
 
 void clip_view_forward(const struct clip_view *view, const struct clip_preprocess *preprocess,
-                       const float *picture, float *pixels)
+                       const float *image, float *pixels)
 {
     int64_t n = view->rows.in, s = view->rows.out;
     struct clip_rng rng = view->rng;
@@ -59,7 +59,7 @@ void clip_view_forward(const struct clip_view *view, const struct clip_preproces
         float *to = pixels + c * s * s;
         float gain = view->gain[c] / preprocess->std[c];
         float offset = (view->offset[c] - preprocess->mean[c]) / preprocess->std[c];
-        clip_resample_forward(to, picture + c * n * n, &view->rows, &view->columns,
+        clip_resample_forward(to, image + c * n * n, &view->rows, &view->columns,
                               view->scratch + c * n * s);
         for (int64_t i = 0; i < s * s; i++) to[i] = gain * to[i] + offset;
         for (int64_t i = 0; view->noise > 0 && i < s * s; i++)
@@ -68,11 +68,11 @@ void clip_view_forward(const struct clip_view *view, const struct clip_preproces
 }
 
 void clip_view_backward(const struct clip_view *view, const struct clip_preprocess *preprocess,
-                        int64_t channel, float *picture_grad, float *grad)
+                        int64_t channel, float *image_grad, float *grad)
 {
     int64_t n = view->rows.in, s = view->rows.out;
     float gain = view->gain[channel] / preprocess->std[channel];
     for (int64_t i = 0; i < s * s; i++) grad[channel * s * s + i] *= gain;
-    clip_resample_backward(picture_grad + channel * n * n, grad + channel * s * s, &view->rows,
+    clip_resample_backward(image_grad + channel * n * n, grad + channel * s * s, &view->rows,
                            &view->columns, view->scratch + channel * n * s);
 }

@@ -109,7 +109,7 @@ struct clip_kernels {
     void (*ema)(float *average, const float *p, float decay,
                 int64_t n); /* average = decay average + (1 - decay) p */
 
-    /* Pictures. dst[i] = the sum over t < taps of k[t] src[t step + i], k in units of 2^-22,
+    /* Images. dst[i] = the sum over t < taps of k[t] src[t step + i], k in units of 2^-22,
      * rounded and cut off to 0..255; n bytes, whole numbers throughout. The k of a row add up to
      * at most 1.25 by size, so that no sum leaves 32 bits. */
     void (*weigh_bytes)(uint8_t *dst, const uint8_t *src, int64_t step, const int32_t *k,

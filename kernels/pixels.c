@@ -1,4 +1,4 @@
-/* The inner loops of pictures: bytes weighed by whole numbers, and blocks of bytes turned on their
+/* The inner loops of images: bytes weighed by whole numbers, and blocks of bytes turned on their
  * side. Plain C that compilers vectorise, compiled once for each instruction set (-DCLIP_ROWS);
  * whole numbers, so that every set gives the same bits. */
 #include <string.h>

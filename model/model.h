@@ -66,7 +66,7 @@ enum clip_activation clip_vision_activation(const struct clip_model_config *conf
 enum clip_activation clip_text_activation(const struct clip_model_config *config);
 /* norm_eps, or 1e-5 where that is 0 (torch's LayerNorm). */
 double clip_model_norm_eps(const struct clip_model_config *config);
-/* Rows of a picture in the vision tower: its patches, and the class row where there is one. */
+/* Rows of an image in the vision tower: its patches, and the class row where there is one. */
 int64_t clip_model_image_rows(const struct clip_model_config *config);
 /* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
 double clip_model_mlp_ratio(int64_t width, int64_t hidden);
@@ -133,7 +133,7 @@ clip_status clip_model_create_bare(struct clip_model **out, const struct clip_mo
                                    struct clip_error *error);
 void clip_model_free(struct clip_model *model);
 /* Packs the towers' weights for products of float32 or of bfloat16, for many calls on a model whose
- * weights change no more: of few rows, such as one picture's or text's, most of the time beside
+ * weights change no more: of few rows, such as one image's or text's, most of the time beside
  * multiplying goes into that. Takes about the time of a call and memory for one more copy of the
  * weights (half of one in bfloat16, where the processor multiplies it); the same bits. What an
  * earlier call packed is replaced. Not while another thread computes. */
@@ -180,7 +180,7 @@ struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model 
 struct clip_tensor *clip_text_features(struct clip_tape *t, struct clip_model *model,
                                        struct clip_tensor *tokens, struct clip_tensor *offsets);
 /* What stands behind the first `blocks` blocks, for all rows and before the tower's
- * last LayerNorm: [B*(K+1),W], each picture's class row first, and [T,W]. */
+ * last LayerNorm: [B*(K+1),W], each image's class row first, and [T,W]. */
 struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *model,
                                        struct clip_tensor *pixels, struct clip_tensor *keep,
                                        int64_t blocks);

@@ -151,7 +151,7 @@ struct clip_tensor *clip_vision_states(struct clip_tape *t, struct clip_model *m
     return x;
 }
 
-/* SigLIP's head: one row of a picture's rows x [B*K,W], normalised already -> [B,W] */
+/* SigLIP's head: one row of an image's rows x [B*K,W], normalised already -> [B,W] */
 static struct clip_tensor *pool_rows(struct clip_tape *t, struct clip_model *m,
                                      struct clip_tensor *x, int64_t batch)
 {

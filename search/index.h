@@ -1,10 +1,10 @@
-/* An index: the embeddings of many pictures, or of many texts, ready to be searched (search.h).
+/* An index: the embeddings of many images, or of many texts, ready to be searched (search.h).
  *
  * On the disk it is a small list, photos.index (JSON, index_list.c), and beside it a folder,
  * photos.index.d, of sealed segments seg_000001.h5, seg_000002.h5, ... (index_segment.c). A segment
  * is written whole, beside, and renamed; then the list that names it is. What stands in the list is
  * the index: a segment that is not there yet is none, and a run that was killed left only what the
- * next one removes. Segments never change. A row that is no longer true (its picture was removed,
+ * next one removes. Segments never change. A row that is no longer true (its image was removed,
  * or has changed and has a newer row) is marked in the list.
  *
  * Opening maps the segments: it takes time for names, not for rows. The first reader of a segment
@@ -48,7 +48,7 @@ struct clip_index_segment {
 };
 
 struct clip_index {   /* start from {0} */
-    bool texts;       /* it holds texts, not pictures */
+    bool texts;       /* it holds texts, not images */
     bool keeps_exact; /* of bf16 and int8: f32 rows are there too, for candidates */
     enum clip_index_precision precision;
     int64_t dim;

@@ -166,7 +166,7 @@ static clip_status check_fits(const struct clip_index_run *u, bool texts, struct
     const char *has = clip_index_precision_name(u->index.precision);
     if (u->index.texts != texts)
         return clip_fail(error, CLIP_ERR_DATA, "%s is an index of %s; choose another --output",
-                         u->path, u->index.texts ? "texts" : "pictures");
+                         u->path, u->index.texts ? "texts" : "images");
     if (wanted != NULL && strcmp(wanted, has) != 0)
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s holds %s rows, not %s; clip_search compact changes them, and index "

@@ -4,7 +4,7 @@
  *   scales  [n]    F32, of int8: row i is rows[i] * scales[i]
  *   exact   [n,E]  F32, where the rows are not and the index keeps them
  *   names   [bytes] U8: UTF-8, each ended by a NUL
- *   sizes, times, hashes [n] I64, of pictures: the file's bytes, its time in nanoseconds, XXH64
+ *   sizes, times, hashes [n] I64, of images: the file's bytes, its time in nanoseconds, XXH64
  *
  * and the texts "format" ("clip.c segment 1") and "model_checksum". */
 #include <math.h>
@@ -174,16 +174,16 @@ static clip_status take_bundle(const struct clip_index *index, struct clip_index
     clip_status status;
     static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_BF16, CLIP_U8};
     const void *scales = NULL, *exact = NULL, *sizes = NULL, *times = NULL, *hashes = NULL;
-    bool pictures = !index->texts && clip_bundle_find(&s->bundle, "hashes") != NULL;
+    bool images = !index->texts && clip_bundle_find(&s->bundle, "hashes") != NULL;
     CLIP_TRY(
         take_tensor(s, path, "rows", dtypes[index->precision], index->dim, true, &s->rows, error));
     if (index->precision == CLIP_INDEX_INT8)
         CLIP_TRY(take_tensor(s, path, "scales", CLIP_F32, 0, true, &scales, error));
     if (index->keeps_exact)
         CLIP_TRY(take_tensor(s, path, "exact", CLIP_F32, index->dim, true, &exact, error));
-    CLIP_TRY(take_tensor(s, path, "sizes", CLIP_I64, 0, pictures, &sizes, error));
-    CLIP_TRY(take_tensor(s, path, "times", CLIP_I64, 0, pictures, &times, error));
-    CLIP_TRY(take_tensor(s, path, "hashes", CLIP_I64, 0, pictures, &hashes, error));
+    CLIP_TRY(take_tensor(s, path, "sizes", CLIP_I64, 0, images, &sizes, error));
+    CLIP_TRY(take_tensor(s, path, "times", CLIP_I64, 0, images, &times, error));
+    CLIP_TRY(take_tensor(s, path, "hashes", CLIP_I64, 0, images, &hashes, error));
     s->scales = scales;
     s->exact = exact;
     s->sizes = sizes;

@@ -11,19 +11,19 @@
 #include "embed/texts.h"
 #include "search/index_run.h"
 
-/* ---- pictures ------------------------------------------------------------------------------ */
+/* ---- images ------------------------------------------------------------------------------ */
 
-struct batch { /* pictures on their way into one segment */
+struct batch { /* images on their way into one segment */
     struct clip_index_run *update;
-    const struct clip_pictures *pictures;
+    const struct clip_images *images;
     int64_t capacity;
-    int64_t *which;     /* [capacity] numbers in `pictures`, */
+    int64_t *which;     /* [capacity] numbers in `images`, */
     int64_t *old;       /* the row that the name has now, or -1 */
     float *rows;        /* [capacity,dim] */
     bool *good, *known; /* read; its content was in the index */
     int64_t *sizes, *times, *hashes;
     const char **names;
-    struct clip_pictures_watch watch;
+    struct clip_images_watch watch;
 };
 
 static void release_batch(struct batch *b)
@@ -68,7 +68,7 @@ static bool is_known(void *context, int64_t k, const struct clip_buffer *bytes, 
     return b->known[k];
 }
 
-/* The first `done` pictures of the batch become a segment; rows that they replace are marked. */
+/* The first `done` images of the batch become a segment; rows that they replace are marked. */
 static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -92,7 +92,7 @@ static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *
         u->changes->unchanged += same;
         u->changes->embedded += !b->known[i];
         memmove(b->rows + kept * dim, b->rows + i * dim, (size_t)dim * sizeof *b->rows);
-        b->names[kept] = clip_pictures_name(b->pictures, b->which[i]);
+        b->names[kept] = clip_images_name(b->images, b->which[i]);
         b->sizes[kept] = b->sizes[i];
         b->times[kept] = b->times[i];
         b->hashes[kept++] = b->hashes[i];
@@ -105,16 +105,16 @@ out:
     return status;
 }
 
-/* Embeds the batch's n pictures and seals them; after a signal, those that were done. */
+/* Embeds the batch's n images and seals them; after a signal, those that were done. */
 static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *error)
 {
     struct clip_index_run *u = b->update;
     int64_t bad = 0;
     struct clip_error sealing;
     b->watch.done = 0;
-    clip_status status = clip_pictures_embed_watched(b->pictures, u->embedder, b->which, n,
-                                                     CLIP_UNIT, u->options->quiet, b->rows, b->good,
-                                                     &bad, &b->watch, error);
+    clip_status status = clip_images_embed_watched(b->images, u->embedder, b->which, n, CLIP_UNIT,
+                                                   u->options->quiet, b->rows, b->good, &bad,
+                                                   &b->watch, error);
     u->changes->skipped += bad;
     b->watch.before += n;
     clip_status sealed = seal_batch(b, b->watch.done, &sealing);
@@ -123,7 +123,7 @@ static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *er
     return sealed;
 }
 
-/* A picture whose file is as it was when it was embedded. */
+/* An image whose file is as it was when it was embedded. */
 static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t size, int64_t time)
 {
     if (row < 0 || size < 0) return false;
@@ -132,15 +132,15 @@ static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t si
 }
 
 /* Embeds what is new or may have changed, segment by segment. pending[i]: it is to be looked at. */
-static clip_status take_pictures(struct batch *b, const bool *pending, struct clip_error *error)
+static clip_status take_images(struct batch *b, const bool *pending, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = 0, count = b->pictures->count;
+    int64_t n = 0, count = b->images->count;
     for (int64_t i = 0; i < count; i++) {
         if (pending[i]) {
             b->which[n] = i;
-            clip_pictures_stat(b->pictures, i, &b->sizes[n], &b->times[n]);
-            b->old[n++] = clip_name_set_find(&b->update->names, clip_pictures_name(b->pictures, i));
+            clip_images_stat(b->images, i, &b->sizes[n], &b->times[n]);
+            b->old[n++] = clip_name_set_find(&b->update->names, clip_images_name(b->images, i));
         }
         if (n == b->capacity || (n > 0 && i == count - 1)) {
             CLIP_TRY(embed_batch(b, n, error));
@@ -165,15 +165,15 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     return false;
 }
 
-/* Marks the rows of pictures that were in the given places and are not there any more. */
-static clip_status mark_gone(struct clip_index_run *u, const struct clip_pictures *pictures,
+/* Marks the rows of images that were in the given places and are not there any more. */
+static clip_status mark_gone(struct clip_index_run *u, const struct clip_images *images,
                              const char *const *arguments, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_name_set given = {0};
     int64_t before = u->changes->removed, found;
-    for (int64_t i = 0; i < pictures->count; i++)
-        CLIP_TRY(clip_name_set_add(&given, clip_pictures_name(pictures, i), i, &found, error));
+    for (int64_t i = 0; i < images->count; i++)
+        CLIP_TRY(clip_name_set_add(&given, clip_images_name(images, i), i, &found, error));
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         for (int64_t i = 0; i < s->count; i++) {
@@ -190,14 +190,14 @@ out:
 }
 
 /* Relative names count from one folder, the index's base. */
-static clip_status check_base(const struct clip_index_run *u, const struct clip_pictures *pictures,
+static clip_status check_base(const struct clip_index_run *u, const struct clip_images *images,
                               struct clip_error *error)
 {
     char *here = getcwd(NULL, 0);
     bool same = here == NULL || strcmp(here, u->index.base) == 0;
     free(here);
-    for (int64_t i = 0; i < pictures->count && !same; i++)
-        if (clip_pictures_name(pictures, i)[0] != '/')
+    for (int64_t i = 0; i < images->count && !same; i++)
+        if (clip_images_name(images, i)[0] != '/')
             return clip_fail(error, CLIP_ERR_DATA,
                              "%s counts relative paths from %s, where it was begun; run this "
                              "there, or give absolute paths",
@@ -205,23 +205,23 @@ static clip_status check_base(const struct clip_index_run *u, const struct clip_
     return CLIP_OK;
 }
 
-static clip_status update_pictures(struct clip_index_run *u, const struct clip_pictures *pictures,
-                                   struct clip_error *error)
+static clip_status update_images(struct clip_index_run *u, const struct clip_images *images,
+                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t *first = NULL, waiting = 0;
     bool *pending = NULL;
     struct clip_progress progress;
-    struct batch batch = {.update = u, .pictures = pictures};
-    CLIP_NEW(first, pictures->count);
-    CLIP_NEW(pending, pictures->count);
-    CLIP_TRY(check_base(u, pictures, error));
-    CLIP_TRY(clip_pictures_unique(pictures, first, error));
-    for (int64_t i = 0; i < pictures->count; i++) {
+    struct batch batch = {.update = u, .images = images};
+    CLIP_NEW(first, images->count);
+    CLIP_NEW(pending, images->count);
+    CLIP_TRY(check_base(u, images, error));
+    CLIP_TRY(clip_images_unique(images, first, error));
+    for (int64_t i = 0; i < images->count; i++) {
         int64_t size, time;
         if (first[i] != i) continue;
-        clip_pictures_stat(pictures, i, &size, &time);
-        int64_t row = clip_name_set_find(&u->names, clip_pictures_name(pictures, i));
+        clip_images_stat(images, i, &size, &time);
+        int64_t row = clip_name_set_find(&u->names, clip_images_name(images, i));
         pending[i] = !is_unchanged(&u->index, row, size, time);
         waiting += pending[i];
         u->changes->unchanged += !pending[i];
@@ -229,10 +229,10 @@ static clip_status update_pictures(struct clip_index_run *u, const struct clip_p
     batch.capacity = clip_index_run_rows(u->options, CLIP_INDEX_SEGMENT);
     if (batch.capacity > waiting) batch.capacity = waiting > 0 ? waiting : 1;
     CLIP_TRY(make_batch(&batch, error));
-    clip_progress_start(&progress, "embedding", "pictures", 0, waiting, u->options->quiet);
-    batch.watch = (struct clip_pictures_watch){
+    clip_progress_start(&progress, "embedding", "images", 0, waiting, u->options->quiet);
+    batch.watch = (struct clip_images_watch){
         .known = is_known, .context = &batch, .stop = u->options->stop, .progress = &progress};
-    status = take_pictures(&batch, pending, error);
+    status = take_images(&batch, pending, error);
     clip_progress_end(&progress);
 out:
     release_batch(&batch);
@@ -241,24 +241,24 @@ out:
     return status;
 }
 
-clip_status clip_index_update_pictures(const char *path, const struct clip_embedder *embedder,
-                                       const char *const *arguments, int64_t n,
-                                       const struct clip_index_options *options,
-                                       struct clip_index_changes *changes, struct clip_error *error)
+clip_status clip_index_update_images(const char *path, const struct clip_embedder *embedder,
+                                     const char *const *arguments, int64_t n,
+                                     const struct clip_index_options *options,
+                                     struct clip_index_changes *changes, struct clip_error *error)
 {
     clip_status status;
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct clip_index_run u = {
         .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     *changes = (struct clip_index_changes){0};
-    CLIP_TRY(clip_pictures_open(&pictures, arguments, n, error));
+    CLIP_TRY(clip_images_open(&images, arguments, n, error));
     CLIP_TRY(clip_index_run_open(&u, false, error));
-    status = update_pictures(&u, &pictures, error);
-    if (status == CLIP_OK) status = mark_gone(&u, &pictures, arguments, n, error);
+    status = update_images(&u, &images, error);
+    if (status == CLIP_OK) status = mark_gone(&u, &images, arguments, n, error);
     clip_index_run_finish(&u);
     if (status == CLIP_OK) status = clip_index_run_not_empty(&u, error);
 out:
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     clip_index_run_close(&u);
     return status;
 }

@@ -34,22 +34,21 @@ struct clip_index_changes {
     int64_t changed;   /* names whose content is another now */
     int64_t removed;   /* names that are gone */
     int64_t unchanged; /* of what was given, the rest */
-    int64_t embedded;  /* pictures or texts that went through the model: not those whose content was
+    int64_t embedded;  /* images or texts that went through the model: not those whose content was
                         * known already under another name or with another time */
-    int64_t skipped;   /* pictures that cannot be read; named on stderr, and not in the index */
+    int64_t skipped;   /* images that cannot be read; named on stderr, and not in the index */
     int64_t segments;  /* in the index, afterwards */
 };
 
-/* Pictures: each argument is a folder, a data set or a picture file (pictures.h). A picture is
+/* Images: each argument is a folder, a data set or an image file (images.h). An image is
  * taken as it is in the index while its file's size and time are the same; else its content's hash
- * says whether anything has changed. Pictures of the index that lie in one of the given folders or
+ * says whether anything has changed. Images of the index that lie in one of the given folders or
  * tars and are not there any more are marked as removed.
  * CLIP_ERR_DATA: nothing could be read and the index would be empty; another model; ... */
-clip_status clip_index_update_pictures(const char *path, const struct clip_embedder *embedder,
-                                       const char *const *arguments, int64_t n,
-                                       const struct clip_index_options *options,
-                                       struct clip_index_changes *changes,
-                                       struct clip_error *error);
+clip_status clip_index_update_images(const char *path, const struct clip_embedder *embedder,
+                                     const char *const *arguments, int64_t n,
+                                     const struct clip_index_options *options,
+                                     struct clip_index_changes *changes, struct clip_error *error);
 /* Texts: those that are not there yet are added, once each; empty ones are left out. */
 clip_status clip_index_update_texts(const char *path, const struct clip_embedder *embedder,
                                     const char *const *texts, int64_t n,

@@ -1,4 +1,4 @@
-/* Exact search in an index: queries made of texts and pictures, the best rows for them. */
+/* Exact search in an index: queries made of texts and images, the best rows for them. */
 #ifndef CLIP_SEARCH_SEARCH_H
 #define CLIP_SEARCH_SEARCH_H
 

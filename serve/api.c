@@ -38,9 +38,9 @@ struct asked {
     const char *texts[CLIP_API_LABELS]; /* of text and minus, or labels */
     double signs[CLIP_API_LABELS];
     int64_t text_count;
-    int64_t pictures[CLIP_API_TERMS]; /* rows of like and unlike, or of `picture` */
-    double picture_signs[CLIP_API_TERMS];
-    int64_t picture_count;
+    int64_t images[CLIP_API_TERMS]; /* rows of like and unlike, or of `image` */
+    double image_signs[CLIP_API_TERMS];
+    int64_t image_count;
     const char *under, *template;
     int64_t offset, limit;
 };
@@ -135,7 +135,7 @@ static int64_t parse_number(const char *text, int64_t most)
     return value <= most ? value : -1;
 }
 
-/* *row = the picture's row; false with *out filled where there is none (any more). `key`: what was
+/* *row = the image's row; false with *out filled where there is none (any more). `key`: what was
  * asked with, "" for nothing. */
 static bool find_row(const struct answering *a, const char *key, int64_t number, int64_t *row,
                      struct clip_api_response *out)
@@ -144,11 +144,11 @@ static bool find_row(const struct answering *a, const char *key, int64_t number,
     *row = number - a->shown->first;
     if (number < a->shown->first)
         clip_api_refuse(out, 410,
-                        "%s%sthe index was put together anew since picture %" PRId64
+                        "%s%sthe index was put together anew since image %" PRId64
                         " was shown; load the page again",
                         key, colon, number);
     else if (*row >= a->index->count || a->shown->all.skip[*row])
-        clip_api_refuse(out, 404, "%s%sthere is no picture %" PRId64 " in the index", key, colon,
+        clip_api_refuse(out, 404, "%s%sthere is no image %" PRId64 " in the index", key, colon,
                         number);
     else
         return true;
@@ -175,18 +175,18 @@ static bool take_text(struct asked *q, const char *key, const char *value, int64
     return false;
 }
 
-static bool take_picture(const struct answering *a, struct asked *q, const char *key,
-                         const char *value, int64_t most, struct clip_api_response *out)
+static bool take_image(const struct answering *a, struct asked *q, const char *key,
+                       const char *value, int64_t most, struct clip_api_response *out)
 {
     int64_t number = parse_number(value, INT64_MAX), row;
-    if (q->picture_count == most)
-        clip_api_refuse(out, 400, "%s: more than %lld pictures; leave some out", key,
+    if (q->image_count == most)
+        clip_api_refuse(out, 400, "%s: more than %lld images; leave some out", key,
                         (long long)most);
     else if (number < 0)
-        clip_api_refuse(out, 400, "%s: expected a picture's number", key);
+        clip_api_refuse(out, 400, "%s: expected an image's number", key);
     else if (find_row(a, key, number, &row, out)) {
-        q->picture_signs[q->picture_count] = strcmp(key, "unlike") == 0 ? -1 : 1;
-        q->pictures[q->picture_count++] = row;
+        q->image_signs[q->image_count] = strcmp(key, "unlike") == 0 ? -1 : 1;
+        q->images[q->image_count++] = row;
         return true;
     }
     return false;
@@ -212,10 +212,10 @@ static bool take_parameters(const struct answering *a, const struct clip_api_req
             if (!take_text(q, key, value, CLIP_API_TERMS, out)) return false;
         } else if (strcmp(key, "label") == 0) {
             if (!take_text(q, key, value, CLIP_API_LABELS, out)) return false;
-        } else if (strcmp(key, "picture") == 0) {
-            if (!take_picture(a, q, key, value, 1, out)) return false;
+        } else if (strcmp(key, "image") == 0) {
+            if (!take_image(a, q, key, value, 1, out)) return false;
         } else if (strcmp(key, "like") == 0 || strcmp(key, "unlike") == 0) {
-            if (!take_picture(a, q, key, value, CLIP_API_TERMS, out)) return false;
+            if (!take_image(a, q, key, value, CLIP_API_TERMS, out)) return false;
         } else if (strcmp(key, "under") == 0 || strcmp(key, "template") == 0) {
             if (strlen(value) > CLIP_API_TEXT_BYTES) {
                 clip_api_refuse(out, 400, "%s: longer than %d bytes", key, CLIP_API_TEXT_BYTES);
@@ -271,8 +271,8 @@ static clip_status choose_filter(const struct answering *a, const struct asked *
     return clip_search_filter_make(own, a->index, &q->under, 1, error);
 }
 
-static void answer_pictures(const struct answering *a, const struct clip_api_request *r,
-                            struct clip_api_response *out)
+static void answer_images(const struct answering *a, const struct clip_api_request *r,
+                          struct clip_api_response *out)
 {
     struct asked q;
     struct clip_error error;
@@ -321,12 +321,12 @@ out:
     return status;
 }
 
-/* A picture that was sent, as a unit row. */
+/* An image that was sent, as a unit row. */
 static clip_status embed_body(const struct answering *a, const struct clip_api_request *r,
                               float *row, struct clip_error *error)
 {
-    const struct clip_picture picture = {.bytes = r->body, .size = r->body_size};
-    return clip_embedder_pictures(a->api->embedder, &picture, 1, CLIP_UNIT, row, NULL, error);
+    const struct clip_image_source image = {.bytes = r->body, .size = r->body_size};
+    return clip_embedder_images(a->api->embedder, &image, 1, CLIP_UNIT, row, NULL, error);
 }
 
 /* query [dim] */
@@ -337,12 +337,12 @@ static clip_status make_query(const struct answering *a, const struct asked *q,
     clip_status status;
     struct terms t = {0};
     int64_t dim = a->index->dim;
-    CLIP_NEW(t.rows, (q->text_count + q->picture_count + 1) * dim);
-    CLIP_NEW(t.weights, q->text_count + q->picture_count + 1);
+    CLIP_NEW(t.rows, (q->text_count + q->image_count + 1) * dim);
+    CLIP_NEW(t.weights, q->text_count + q->image_count + 1);
     if (q->text_count > 0) CLIP_TRY(embed_texts(a, q, &t, error));
-    for (int64_t i = 0; i < q->picture_count; i++, t.count++) {
-        clip_index_row(a->index, q->pictures[i], t.rows + t.count * dim);
-        t.weights[t.count] = q->picture_signs[i];
+    for (int64_t i = 0; i < q->image_count; i++, t.count++) {
+        clip_index_row(a->index, q->images[i], t.rows + t.count * dim);
+        t.weights[t.count] = q->image_signs[i];
     }
     if (r->body_size > 0) {
         CLIP_TRY(embed_body(a, r, t.rows + t.count * dim, error));
@@ -392,8 +392,8 @@ static void answer_search(const struct answering *a, const struct clip_api_reque
     struct clip_error error;
     json_t *answer = NULL;
     if (!take_parameters(a, r, " text minus like unlike under offset limit ", &q, out)) return;
-    if (q.text_count + q.picture_count == 0 && r->body_size == 0) {
-        clip_api_refuse(out, 400, "say what to look for: text, like, or a picture in the body");
+    if (q.text_count + q.image_count == 0 && r->body_size == 0) {
+        clip_api_refuse(out, 400, "say what to look for: text, like, or an image in the body");
         return;
     }
     if (q.offset + q.limit > CLIP_API_DEPTH) {
@@ -432,19 +432,19 @@ static clip_status classify(const struct answering *a, const struct asked *q,
 {
     clip_status status;
     int64_t dim = a->index->dim, n = q->text_count;
-    float *rows = NULL, *picture = NULL;
+    float *rows = NULL, *image = NULL;
     CLIP_NEW(rows, n * dim);
-    CLIP_NEW(picture, dim);
+    CLIP_NEW(image, dim);
     CLIP_TRY(embed_labels(a, q, rows, error));
-    if (q->picture_count > 0)
-        clip_index_row(a->index, q->pictures[0], picture);
+    if (q->image_count > 0)
+        clip_index_row(a->index, q->images[0], image);
     else
-        CLIP_TRY(embed_body(a, r, picture, error));
-    clip_similarity(p, picture, 1, rows, n, dim);
+        CLIP_TRY(embed_body(a, r, image, error));
+    clip_similarity(p, image, 1, rows, n, dim);
     clip_embedder_probabilities(a->api->embedder, p, 1, n);
 out:
     free(rows);
-    free(picture);
+    free(image);
     return status;
 }
 
@@ -454,10 +454,10 @@ static void answer_classify(const struct answering *a, const struct clip_api_req
     struct asked q;
     struct clip_error error;
     double p[CLIP_API_LABELS];
-    if (!take_parameters(a, r, " picture label template ", &q, out)) return;
-    if (q.text_count == 0 || (q.picture_count == 1) == (r->body_size > 0)) {
+    if (!take_parameters(a, r, " image label template ", &q, out)) return;
+    if (q.text_count == 0 || (q.image_count == 1) == (r->body_size > 0)) {
         clip_api_refuse(out, 400,
-                        "give at least one label, and one picture: its number, or in the "
+                        "give at least one label, and one image: its number, or in the "
                         "body");
         return;
     }
@@ -475,10 +475,10 @@ static void answer_classify(const struct answering *a, const struct clip_api_req
     answer_json(out, 200, json_pack("{s:o}", "labels", labels));
 }
 
-/* ---- pictures ------------------------------------------------------------------------------ */
+/* ---- images ------------------------------------------------------------------------------ */
 
-/* The content type of a picture file, NULL for what is none. */
-static const char *picture_type(const struct clip_buffer *file)
+/* The content type of an image file, NULL for what is none. */
+static const char *image_type(const struct clip_buffer *file)
 {
     static const struct {
         const char *start, *type;
@@ -498,13 +498,13 @@ static const char *picture_type(const struct clip_buffer *file)
     return NULL;
 }
 
-static void answer_picture(const struct answering *a, const struct clip_api_request *r,
-                           const char *text, bool small, struct clip_api_response *out)
+static void answer_image(const struct answering *a, const struct clip_api_request *r,
+                         const char *text, bool small, struct clip_api_response *out)
 {
     struct clip_error error;
     int64_t number = parse_number(text, INT64_MAX), row;
     if (number < 0) {
-        clip_api_refuse(out, 400, "a picture is asked for by its number, as in /picture/12");
+        clip_api_refuse(out, 400, "an image is asked for by its number, as in /image/12");
         return;
     }
     if (!find_row(a, "", number, &row, out)) return;
@@ -517,18 +517,18 @@ static void answer_picture(const struct answering *a, const struct clip_api_requ
     }
     clip_status status =
         small ? clip_store_thumbnail(a->api->store, a->index, row, &out->body, &error)
-              : clip_store_picture(a->api->store, a->index, row, &out->body, &error);
+              : clip_store_image(a->api->store, a->index, row, &out->body, &error);
     if (status != CLIP_OK) {
         out->etag[0] = '\0';
         refuse_failure(out, false, &error);
         return;
     }
     out->code = 200;
-    out->type = small ? clip_image_small_type : picture_type(&out->body);
+    out->type = small ? clip_image_small_type : image_type(&out->body);
     if (out->type != NULL) return;
     out->etag[0] = '\0';
     clip_api_refuse(out, 410,
-                    "picture %" PRId64 " is no picture any more; bring the index up to "
+                    "image %" PRId64 " is no image any more; bring the index up to "
                     "date",
                     number);
 }
@@ -550,7 +550,7 @@ static bool takes(const struct clip_api_request *r, bool post, struct clip_api_r
     if (strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0) return true;
     if (post && strcmp(r->method, "POST") == 0) {
         if (r->body_size > 0) return true;
-        clip_api_refuse(out, 400, "the body is empty; send a picture's bytes in it");
+        clip_api_refuse(out, 400, "the body is empty; send an image's bytes in it");
         return false;
     }
     clip_api_refuse(out, 405, "%.20s is not done here", r->method);
@@ -576,16 +576,16 @@ void clip_api_answer(struct clip_api *api, const struct clip_api_request *reques
     a.index = &a.shown->index;
     if (strcmp(r.path, "/api/about") == 0)
         answer_about(&a, &r, out);
-    else if (strcmp(r.path, "/api/pictures") == 0)
-        answer_pictures(&a, &r, out);
+    else if (strcmp(r.path, "/api/images") == 0)
+        answer_images(&a, &r, out);
     else if (strcmp(r.path, "/api/search") == 0)
         answer_search(&a, &r, out);
     else if (strcmp(r.path, "/api/classify") == 0)
         answer_classify(&a, &r, out);
     else if (strncmp(r.path, "/thumbnail/", 11) == 0)
-        answer_picture(&a, &r, r.path + 11, true, out);
-    else if (strncmp(r.path, "/picture/", 9) == 0)
-        answer_picture(&a, &r, r.path + 9, false, out);
+        answer_image(&a, &r, r.path + 11, true, out);
+    else if (strncmp(r.path, "/image/", 7) == 0)
+        answer_image(&a, &r, r.path + 7, false, out);
     else
         clip_api_refuse(out, 404, "there is nothing here; the page is at /");
     clip_catalogue_give(api->catalogue, a.shown);

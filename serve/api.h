@@ -3,20 +3,20 @@
  *   GET  /                       the page; /page.css, /page.js, /icon.svg its parts
  *   GET  /api/about              {"count", "version", "model", "precision",
  *                                "folders": [{"path", "count"}]}; another version, another index
- *   GET  /api/pictures           ?offset ?limit ?under: pictures in the order of the index
+ *   GET  /api/images           ?offset ?limit ?under: images in the order of the index
  *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?under ?offset ?limit
- *   POST /api/search             the same, and the body is a picture to look for
- *   GET  /api/classify           ?picture ?label (repeated) ?template
- *   POST /api/classify           ?label (repeated) ?template; the body is the picture
+ *   POST /api/search             the same, and the body is an image to look for
+ *   GET  /api/classify           ?image ?label (repeated) ?template
+ *   POST /api/classify           ?label (repeated) ?template; the body is the image
  *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
- *   GET  /picture/NUMBER         the file as it is
+ *   GET  /image/NUMBER         the file as it is
  *
  * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}; a search's total is what
- * can be seen of it, and "searched" how many pictures took part. What is wrong is answered with 4xx
- * and {"error": "a sentence"}; a picture whose file is gone with 410.
+ * can be seen of it, and "searched" how many images took part. What is wrong is answered with 4xx
+ * and {"error": "a sentence"}; an image whose file is gone with 410.
  *
- * Pictures are named by a number: no path from a request reaches the file system. It stays a
- * picture's while the index grows; one from before the index was put together anew is answered with
+ * Images are named by a number: no path from a request reaches the file system. It stays an
+ * image's while the index grows; one from before the index was put together anew is answered with
  * 410 too. Each request is answered from the index as it is on the disk when it comes. */
 #ifndef CLIP_SERVE_API_H
 #define CLIP_SERVE_API_H
@@ -35,18 +35,18 @@ enum {
     CLIP_API_TEXT_BYTES = 1000, /* of one */
     CLIP_API_LIMIT = 200,       /* results of one answer */
     CLIP_API_DEPTH = 20000,     /* offset + limit of a search */
-    CLIP_API_BODY = 32 << 20,   /* bytes of a picture that is sent */
-    CLIP_API_PIXELS = 50000000, /* of any picture */
+    CLIP_API_BODY = 32 << 20,   /* bytes of an image that is sent */
+    CLIP_API_PIXELS = 50000000, /* of any image */
 };
 
 struct clip_api;
-/* Over the index at `path`, which has to hold pictures; CLIP_ERR_DATA where it was made by another
+/* Over the index at `path`, which has to hold images; CLIP_ERR_DATA where it was made by another
  * model than the embedder's. Borrows the embedder. */
 clip_status clip_api_create(struct clip_api **out, const char *path,
                             const struct clip_embedder *embedder, int threads,
                             struct clip_error *error);
 void clip_api_free(struct clip_api *api);     /* NULL is fine */
-int64_t clip_api_count(struct clip_api *api); /* pictures that are shown */
+int64_t clip_api_count(struct clip_api *api); /* images that are shown */
 
 struct clip_api_parameter { /* NUL-terminated, whatever bytes */
     const char *key, *value;

@@ -39,7 +39,7 @@ static int by_path(const void *a, const void *b)
                   ((const struct clip_shown_folder *)b)->path);
 }
 
-/* Counts one more picture in the folder, which is listed where there is room. */
+/* Counts one more image in the folder, which is listed where there is room. */
 static clip_status count_in(struct clip_shown *shown, struct clip_name_set *set, int64_t *capacity,
                             const char *path, size_t n, struct clip_error *error)
 {
@@ -61,7 +61,7 @@ out:
     return status;
 }
 
-/* The folders that hold pictures, with how many lie in each. */
+/* The folders that hold images, with how many lie in each. */
 static clip_status list_folders(struct clip_shown *shown, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -88,7 +88,7 @@ static clip_status open_shown(struct clip_shown **out, const struct clip_catalog
     CLIP_NEW(shown, 1);
     CLIP_TRY(clip_index_open(&shown->index, c->path, error));
     if (shown->index.texts)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is an index of texts; the page shows pictures",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is an index of texts; the page shows images",
                            c->path));
     CLIP_TRY(clip_index_check(&shown->index, c->embedder, c->path, error));
     CLIP_TRY(clip_search_filter_make(&shown->all, &shown->index, NULL, 0, error));

@@ -14,7 +14,7 @@
 enum { CLIP_SHOWN_FOLDERS = 500 }; /* that are listed */
 
 struct clip_shown_folder {
-    const char *path; /* "" for pictures in no folder */
+    const char *path; /* "" for images in no folder */
     int64_t count;
 };
 
@@ -24,7 +24,7 @@ struct clip_shown {
     struct clip_search_filter all;     /* its rows that are not removed */
     struct clip_shown_folder *folders; /* sorted by path, at most CLIP_SHOWN_FOLDERS */
     int64_t folder_count;
-    /* The page knows row i as picture first + i. Rows keep their numbers when pictures are added;
+    /* The page knows row i as image first + i. Rows keep their numbers when images are added;
      * when the index is put together anew they get numbers that none had before. */
     int64_t first;
     int64_t version; /* 1, and one more each time that it was opened anew */
@@ -33,7 +33,7 @@ struct clip_shown {
 };
 
 struct clip_catalogue;
-/* Opens the index at `path`, which has to hold pictures, and those of the embedder's model. Borrows
+/* Opens the index at `path`, which has to hold images, and those of the embedder's model. Borrows
  * the embedder. */
 clip_status clip_catalogue_create(struct clip_catalogue **out, const char *path,
                                   const struct clip_embedder *embedder, struct clip_error *error);

@@ -14,16 +14,16 @@
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 enum { BUCKETS = 1 << 14 };
 
-struct archive { /* a tar that pictures of the index lie in */
+struct archive { /* a tar that images of the index lie in */
     char *path;
     int64_t size, time; /* of the file; another one is opened anew, and this one stays open */
-    struct clip_pictures pictures;
+    struct clip_images images;
     struct clip_name_set names;
     struct archive *next;
 };
 
 struct thumbnail { /* in a ring from the last used to the longest unused */
-    int64_t hash;  /* of the picture's file */
+    int64_t hash;  /* of the image's file */
     struct clip_buffer bytes;
     struct thumbnail *before, *after;
     struct thumbnail *next; /* in its bucket */
@@ -55,7 +55,7 @@ static void free_archive(struct archive *archive)
 {
     if (archive == NULL) return;
     clip_name_set_release(&archive->names);
-    clip_pictures_release(&archive->pictures);
+    clip_images_release(&archive->images);
     free(archive->path);
     free(archive);
 }
@@ -96,10 +96,9 @@ static clip_status open_archive(struct archive **out, const char *path, struct c
     a->path = clip_string_copy(path, error);
     if (a->path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     stat_archive(path, &a->size, &a->time);
-    CLIP_TRY(clip_pictures_open(&a->pictures, &path, 1, error));
-    for (int64_t i = 0; i < a->pictures.count; i++)
-        CLIP_TRY(
-            clip_name_set_add(&a->names, clip_pictures_name(&a->pictures, i), i, &found, error));
+    CLIP_TRY(clip_images_open(&a->images, &path, 1, error));
+    for (int64_t i = 0; i < a->images.count; i++)
+        CLIP_TRY(clip_name_set_add(&a->names, clip_images_name(&a->images, i), i, &found, error));
     *out = a;
 out:
     if (status != CLIP_OK) free_archive(a);
@@ -129,7 +128,7 @@ static clip_status find_archive(struct clip_store *store, const char *path, stru
     return status;
 }
 
-/* "some/set.tar/a/b.png": picture a/b.png of the tar. */
+/* "some/set.tar/a/b.png": image a/b.png of the tar. */
 static clip_status read_member(struct clip_store *store, const char *path, struct clip_buffer *out,
                                struct clip_error *error)
 {
@@ -151,14 +150,14 @@ static clip_status read_member(struct clip_store *store, const char *path, struc
                            "%s is not there any more; bring the index "
                            "up to date",
                            path));
-    CLIP_TRY(clip_pictures_read(&archive->pictures, i, out, error));
+    CLIP_TRY(clip_images_read(&archive->images, i, out, error));
 out:
     free(tar);
     return status;
 }
 
-clip_status clip_store_picture(struct clip_store *store, const struct clip_index *index,
-                               int64_t row, struct clip_buffer *out, struct clip_error *error)
+clip_status clip_store_image(struct clip_store *store, const struct clip_index *index, int64_t row,
+                             struct clip_buffer *out, struct clip_error *error)
 {
     *out = (struct clip_buffer){0};
     char *path = clip_path_join(index->base, clip_index_name(index, row), error);
@@ -258,7 +257,7 @@ size_t clip_store_held(struct clip_store *store)
     return held;
 }
 
-/* The picture made so small that its longer side is CLIP_THUMBNAIL_SIDE; a smaller one stays. */
+/* The image made so small that its longer side is CLIP_THUMBNAIL_SIDE; a smaller one stays. */
 static clip_status shrink(struct clip_image *image, struct clip_error *error)
 {
     clip_status status;
@@ -292,7 +291,7 @@ clip_status clip_store_thumbnail(struct clip_store *store, const struct clip_ind
         .max_pixels = store->max_pixels, .upright = true, .enough = CLIP_THUMBNAIL_SIDE};
     *out = (struct clip_buffer){0};
     if (take_kept(store, hash, out, &status, error)) return status;
-    CLIP_TRY(clip_store_picture(store, index, row, &file, error));
+    CLIP_TRY(clip_store_image(store, index, row, &file, error));
     CLIP_TRY(clip_image_decode((const uint8_t *)file.data, file.size, &limits, &image, error));
     CLIP_TRY(shrink(&image, error));
     CLIP_TRY(clip_image_encode_small(&image, out, error));

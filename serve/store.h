@@ -1,5 +1,5 @@
-/* The pictures of an index, by their rows: their bytes, and their thumbnails kept in memory, which
- * are known by the hash of the picture's content, so that they outlive an index that was brought up
+/* The images of an index, by their rows: their bytes, and their thumbnails kept in memory, which
+ * are known by the hash of the image's content, so that they outlive an index that was brought up
  * to date. Names come from the index alone; nothing that a visitor sends becomes a path. */
 #ifndef CLIP_SERVE_STORE_H
 #define CLIP_SERVE_STORE_H
@@ -20,8 +20,8 @@ void clip_store_free(struct clip_store *store); /* NULL is fine */
 
 /* Thread-safe. *out is overwritten, and the caller's to release. A file that is gone or damaged by
  * now is an error that names it. */
-clip_status clip_store_picture(struct clip_store *store, const struct clip_index *index,
-                               int64_t row, struct clip_buffer *out, struct clip_error *error);
+clip_status clip_store_image(struct clip_store *store, const struct clip_index *index, int64_t row,
+                             struct clip_buffer *out, struct clip_error *error);
 /* Of type clip_image_small_type, upright. */
 clip_status clip_store_thumbnail(struct clip_store *store, const struct clip_index *index,
                                  int64_t row, struct clip_buffer *out, struct clip_error *error);

@@ -69,12 +69,12 @@ embed() { # PRECISION
         build/clip_bench embed --precision "$1" --json >>"$ours"
         "$python" tests/peer_embed.py --precision "$1" >>"$theirs"
     done
-    for what in pictures_alone pictures texts_alone texts; do
+    for what in images_alone images texts_alone texts; do
         row "embed ${what/_/ }, ViT-B/32, $1: a second" "$(field ${what}_per_second "$ours")" \
             "$(field ${what}_per_second "$theirs")" open_clip
     done
     [ "$1" = fp32 ] || return 0
-    for what in pictures_alone pictures; do
+    for what in images_alone images; do
         row "embed ${what/_/ }, ViT-B/32, fp32: a second" "$(field ${what}_per_second "$ours")" \
             "$(field onnxruntime_${what}_per_second "$theirs")" onnxruntime
     done

@@ -1,7 +1,7 @@
-"""Decode, random resized crop and resize of training pictures: clip_bench loader against Pillow,
-one thread each, in turns on the same pictures. Prints the ratio of each turn and their median.
+"""Decode, random resized crop and resize of training images: clip_bench loader against Pillow,
+one thread each, in turns on the same images. Prints the ratio of each turn and their median.
 
-    python3 tests/compare_pillow.py FOLDER [--image-size 224] [--pictures 500] [--turns 7]
+    python3 tests/compare_pillow.py FOLDER [--image-size 224] [--images 500] [--turns 7]
 
 Needs Pillow and numpy. What is compared: reading the file, decoding, the crop, resizing to
 S x S by bicubic; floats (value / 255 - mean) / std in [3,S,S] are timed beside it.
@@ -38,7 +38,7 @@ def draw_crop(width, height, scale_min):
 
 
 def pillow(files, size, scale_min):
-    picture = floats = 0.0
+    image = floats = 0.0
     for file in files:
         start = time.perf_counter()
         image = Image.open(file).convert("RGB")
@@ -48,32 +48,32 @@ def pillow(files, size, scale_min):
         values = (np.asarray(image, dtype=np.float32) / 255 - MEAN) / STD
         values = np.ascontiguousarray(values.transpose(2, 0, 1))
         floats += time.perf_counter() - middle
-        picture += middle - start
-    return picture / len(files), floats / len(files)
+        image += middle - start
+    return image / len(files), floats / len(files)
 
 
 def ours(folder, size, count, scale_min):
     program = os.path.join(os.environ.get("BUILD", "build"), "clip_bench")
     said = subprocess.run(
-        [program, "loader", "--data", folder, "--image-size", str(size), "--pictures", str(count),
+        [program, "loader", "--data", folder, "--image-size", str(size), "--images", str(count),
          "--rounds", "1", "--aug-scale-min", str(scale_min), "--threads", "1", "--json"],
         check=True, capture_output=True, text=True,
     )
     result = json.loads(said.stdout)
-    picture = result["read_seconds"] + result["decode_seconds"] + result["augment_seconds"]
-    return picture, result["normalise_seconds"]
+    image = result["read_seconds"] + result["decode_seconds"] + result["augment_seconds"]
+    return image, result["normalise_seconds"]
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--aug-scale-min", type=float, default=0.9)
     given = parser.parse_args()
     files = sorted(p for p in pathlib.Path(given.folder).rglob("*") if p.suffix == ".jpg")
-    count = min(given.pictures, len(files))
+    count = min(given.images, len(files))
     files = [files[i * len(files) // count] for i in range(count)]
     pillow(files, given.image_size, given.aug_scale_min)  # files into the page cache
     ratios, with_floats = [], []
@@ -84,7 +84,7 @@ def main():
         with_floats.append((theirs + their_floats) / (mine + my_floats))
         print(f"Pillow {theirs * 1e3:.3f} + {their_floats * 1e3:.3f} ms, "
               f"clip.c {mine * 1e3:.3f} + {my_floats * 1e3:.3f} ms: {ratios[-1]:.2f} x")
-    print(f"Pillow {PIL.__version__}, {given.image_size} x {given.image_size}, {count} pictures: "
+    print(f"Pillow {PIL.__version__}, {given.image_size} x {given.image_size}, {count} images: "
           f"{statistics.median(ratios):.2f} x, with floats {statistics.median(with_floats):.2f} x")
 
 

@@ -255,26 +255,26 @@ def check_huggingface(ours):
                 close(name, value, expected[name], 2e-5 if name[0] == "l" else 2e-6)
             elif name[0] != "l":
                 cosine(name, value, expected[name])
-        # pictures: the same pixels as ours where the two crops agree, an even rest
-        picture = numpy.random.default_rng(3).integers(0, 256, (60, 82, 3), dtype="u1")
-        same_picture(ours, path, images, picture)
+        # images: the same pixels as ours where the two crops agree, an even rest
+        image = numpy.random.default_rng(3).integers(0, 256, (60, 82, 3), dtype="u1")
+        same_image(ours, path, images, image)
         tokenizers, = need("tokenizers")
         fast = tokenizers.Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
         for caption, own in zip(CAPTIONS[:5], ids):
             assert fast.encode(caption).ids == list(own[:own.argmax() + 1]), caption
 
 
-def same_picture(ours, model, processor, picture):
+def same_image(ours, model, processor, image):
     import numpy
     from PIL import Image
-    Image.fromarray(picture).save(ours.path("picture.png"))
-    pixels = processor(Image.fromarray(picture), return_tensors="np")["pixel_values"]
+    Image.fromarray(image).save(ours.path("image.png"))
+    pixels = processor(Image.fromarray(image), return_tensors="np")["pixel_values"]
     from safetensors.numpy import load_file
-    ours.run("clip_embed", "--model", model, "--images", ours.path("picture.png"), "--output",
+    ours.run("clip_embed", "--model", model, "--images", ours.path("image.png"), "--output",
              ours.path("a.safetensors"), "--quiet")
     by_file = load_file(ours.path("a.safetensors"))["image_embeds"]
     ids = numpy.array([[557, 559]], dtype="i4")
-    close("a picture's pixels", ours.embed(model, pixels.astype("f4"), ids)["image_embeds"],
+    close("an image's pixels", ours.embed(model, pixels.astype("f4"), ids)["image_embeds"],
           by_file, 2e-3)  # (torchvision resizes in its own way: some pixels are off by one)
 
 
@@ -481,9 +481,9 @@ def check_inside(ours):
             ours.run("clip_embed", "--model", folder, "--tensors", ours.path("in.safetensors"),
                      "--grad", "--hidden-states", layer, "--output", ours.path("out.safetensors"))
             got = load_file(ours.path("out.safetensors"))
-            states, picture = out.text_model_output, out.vision_model_output
+            states, image = out.text_model_output, out.vision_model_output
             close("text", got["hidden_states"], states.hidden_states[place].detach(), 5e-5)
-            close("vision", got["vision_hidden_states"], picture.hidden_states[place].detach(),
+            close("vision", got["vision_hidden_states"], image.hidden_states[place].detach(),
                   5e-5)
             close("gradient", got["pixel_grad"], pixels.grad, 1e-5)
         close("normed", model.text_model.final_layer_norm(states.hidden_states[-2]).detach(),

@@ -7,7 +7,7 @@ and inputs are drawn: what tests must not take for granted.
 
 Models of transformers (hf_tiny, hf_tiny_sharded, siglip_tiny), of open_clip (openclip_tiny with a
 training checkpoint, openclip_quickgelu_tiny) and of OpenAI's kind (openai_jit_tiny), tokens of
-CLIP's vocabulary, pictures, a training run; the rest is tests/make_reference.py's. Needs torch,
+CLIP's vocabulary, images, a training run; the rest is tests/make_reference.py's. Needs torch,
 transformers, open_clip_torch, safetensors, numpy and Pillow. The set is not kept."""
 import json
 import pathlib
@@ -34,7 +34,7 @@ def sizes(layers):
                 layers=draw.randint(1, layers))
 
 
-def picture(multiple=True):
+def image(multiple=True):
     """Patch and image size; only a SigLIP's need not fit."""
     patch, grid = draw.randint(3, 9), draw.randint(1, 5)
     return patch, patch * grid + (0 if multiple else draw.randint(0, patch - 1))
@@ -55,7 +55,7 @@ def clip_config():
     start, end, pad = draw.sample(range(3, vocab - 1), 3)  # anywhere, not the largest ids
     if draw.random() < 0.3:
         end = 2  # as the early uploads say it: the largest id ends a text
-    patch, image = picture()
+    patch, image = image()
     text = dict(tower(sizes(3), activation, eps), vocab_size=vocab, bos_token_id=start,
                 eos_token_id=end, pad_token_id=pad, max_position_embeddings=context)
     vision = dict(tower(sizes(4), activation, eps), image_size=image, patch_size=patch)
@@ -134,7 +134,7 @@ def make_huggingface():
 def make_siglip():
     torch.manual_seed(SEED + 1)
     activation, eps = draw.choice(("gelu_pytorch_tanh", "gelu")), draw.choice((1e-6, 1e-5))
-    patch, image = picture(multiple=False)
+    patch, image = image(multiple=False)
     vision, text = sizes(3), sizes(3)
     vocab, context = draw.randint(40, 400), draw.randint(3, 20)
     config = transformers.SiglipConfig(
@@ -164,7 +164,7 @@ def make_siglip():
 
 
 def open_clip_config(quick_gelu):
-    patch, image = picture()
+    patch, image = image()
     vision, text = sizes(3), sizes(3)
     return dict(
         embed_dim=draw.randint(4, 40),
@@ -211,7 +211,7 @@ def nested(tensors):
 def make_openai():
     """Heads of 64, QuickGELU, matrices in half precision; no file says so."""
     torch.manual_seed(SEED + 2)
-    patch, image = picture()
+    patch, image = image()
     config = dict(embed_dim=draw.randint(8, 40), quick_gelu=True,
                   vision_cfg=dict(image_size=image, layers=draw.randint(1, 2),
                                   width=64 * draw.randint(1, 3), patch_size=patch),
@@ -287,7 +287,7 @@ def make_tokens():
 # ---- all ----
 
 
-def make_pictures():
+def make_images():
     side = lambda: draw.randint(3, 150)
     kinds = ("RGB", "RGB", "L", "P", "RGBA")
     cases = {f"{kind.lower()}{i}_{side()}x{side()}": kind for i, kind in enumerate(kinds)}
@@ -322,7 +322,7 @@ def main():
     make_training_checkpoint(model)
     ref.make_openclip("openclip_quickgelu_tiny", SEED + 4, open_clip_config(True), 2, 3)
     make_tokens()
-    make_pictures()
+    make_images()
     make_run()
     print(f"{FOLDER}: seed {SEED}")
 

@@ -249,7 +249,7 @@ def make_losses():
 
 
 def negclip_loss(image, text, scale, pairs, ids=None):
-    """NegCLIP: texts past `pairs` are candidates of every picture; only pairs look for a picture."""
+    """NegCLIP: texts past `pairs` are candidates of every image; only pairs look for an image."""
     logits = scale.exp() * image @ text.T
     positive = torch.eye(pairs) if ids is None else (ids[:, None] == ids[None, :])
     target = positive.double() / positive.double().sum(1, keepdim=True)
@@ -721,7 +721,7 @@ def shortest(image, size, method):
 
 
 def make_encoded(out, size, width, height):
-    """What libjpeg-turbo and libwebp decode: of each kind a picture."""
+    """What libjpeg-turbo and libwebp decode: of each kind an image."""
     rgb, rgba = drawn(width, height, 5), drawn(width, height, 6)
     rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
     turned = Image.Exif()
@@ -754,12 +754,12 @@ def make_encoded(out, size, width, height):
         )
 
 
-PICTURES = dict(
+IMAGES = dict(
     rgb_41x23="RGB", rgb_12x29="RGB", gray_30x22="L", palette_37x19="P", rgba_21x24="RGBA"
 )
 
 
-def make_preprocess(size=12, cases=PICTURES, encoded=(45, 37)):
+def make_preprocess(size=12, cases=IMAGES, encoded=(45, 37)):
     out = {}
     bytes_of = lambda image: torch.from_numpy(np.array(image))
     (ROOT / "preprocess/images").mkdir(parents=True, exist_ok=True)

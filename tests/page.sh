@@ -1,6 +1,6 @@
 #!/bin/bash
 # Drives the page of clip_search serve in headless Chromium, by chromedriver and curl: types, looks,
-# clicks, drops a picture. make test-page; without Chromium it is skipped, and says so. Screenshots
+# clicks, drops an image. make test-page; without Chromium it is skipped, and says so. Screenshots
 # of what it saw stay in BUILD/page-*.png.
 for need in chromium chromedriver curl; do
     command -v $need >/dev/null && continue
@@ -23,7 +23,7 @@ program() {
     return 1
 }
 
-# ---- a model, pictures, the server ---------------------------------------------------------------
+# ---- a model, images, the server ---------------------------------------------------------------
 photos "$folder/photos/a"
 mkdir "$folder/photos/b"
 for ((i = 0; i < 250; i++)); do bitmap "$i $((i * 7919))" >"$folder/photos/b/$i.bmp"; done
@@ -99,8 +99,8 @@ first='return document.querySelector(\u0027.tile img\u0027).alt'
 best() { program clip_search query --index "$folder/p.index" --top 1 "$@" | sed 's|.*/||'; }
 
 call POST "/$session/url" "{\"url\":\"$url\"}" >/dev/null
-check "the first pictures are there" becomes 60 "$tiles"
-check "it tells how many there are" becomes "$total pictures" \
+check "the first images are there" becomes 60 "$tiles"
+check "it tells how many there are" becomes "$total images" \
     'return document.getElementById(\u0027status\u0027).textContent'
 check "thumbnails load" becomes true \
     'const i = document.querySelector(\u0027.tile img\u0027);
@@ -119,29 +119,29 @@ check "without something" becomes \
     "$(best --text 'a red circle' --minus 'a dog')" "$first"
 
 click '.tile'
-check "a click opens the picture" becomes true \
+check "a click opens the image" becomes true \
     'return document.getElementById(\u0027detail\u0027).open &&
-     document.getElementById(\u0027detail-picture\u0027).naturalWidth > 0'
+     document.getElementById(\u0027detail-image\u0027).naturalWidth > 0'
 type_into '#labels' 'a dog, a cat, a red circle\uE007'
 check "words typed in are weighed" becomes 3 \
     'return document.querySelectorAll(\u0027#classes meter\u0027).length'
 check "... and make a whole" becomes true \
     'let s = 0; for (const m of document.querySelectorAll(\u0027#classes meter\u0027)) s += m.value;
      return Math.abs(s - 1) < 1e-6'
-shoot picture
+shoot image
 name=$(js 'return document.getElementById(\u0027detail-name\u0027).textContent')
 click '#detail-like'
 check "more like this: itself first" becomes "$name" "$first"
 check "... as a term" becomes true \
     'return document.querySelectorAll(\u0027#terms li\u0027).length == 1'
 click '#terms button'
-check "a term can be taken away" becomes "$total pictures" \
+check "a term can be taken away" becomes "$total images" \
     'return document.getElementById(\u0027status\u0027).textContent'
 call POST "/$session/back" '{}' >/dev/null
 check "back goes back" becomes "$name" "$first"
 
 # A file dropped on the page, as the browser tells it.
-drop='const done = arguments[0]; fetch(\u0027/picture/2\u0027).then(r => r.blob()).then(b => {
+drop='const done = arguments[0]; fetch(\u0027/image/2\u0027).then(r => r.blob()).then(b => {
     const data = new DataTransfer(); data.items.add(new File([b], \u0027x.bmp\u0027));
     for (const kind of [\u0027dragenter\u0027, \u0027dragover\u0027, \u0027drop\u0027])
         document.body.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true,
@@ -149,23 +149,23 @@ drop='const done = arguments[0]; fetch(\u0027/picture/2\u0027).then(r => r.blob(
     done(1); })'
 call POST "/$session/execute/async" \
     "{\"script\":\"$(tr -d '\n' <<<"$drop")\",\"args\":[]}" >/dev/null
-dropped=$(js 'return fetch(\u0027/api/pictures?offset=2&limit=1\u0027).then(r => r.json())
+dropped=$(js 'return fetch(\u0027/api/images?offset=2&limit=1\u0027).then(r => r.json())
     .then(a => a.results[0].path)')
-check "a dropped picture finds itself" becomes "${dropped##*/}" "$first"
+check "a dropped image finds itself" becomes "${dropped##*/}" "$first"
 check "... and is shown as a term" becomes true \
     'return document.querySelector(\u0027#terms img\u0027).naturalWidth > 0'
 type_into '#file' "$folder/photos/b/7.bmp"
-check "a chosen picture too" becomes 7.bmp "$first"
+check "a chosen image too" becomes 7.bmp "$first"
 
 click '.home'
-check "the sign leads to all pictures" becomes "$total pictures" \
+check "the sign leads to all images" becomes "$total images" \
     'return document.getElementById(\u0027status\u0027).textContent'
 js 'document.activeElement.blur()' >/dev/null
 keys body '/'
 check "/ goes to the words" becomes text 'return document.activeElement.id'
 js 'document.querySelector(\u0027.tile\u0027).focus()' >/dev/null
 keys '.tile' '\uE014'
-check "arrows walk over the pictures" becomes 1 'return document.activeElement.dataset.place'
+check "arrows walk over the images" becomes 1 'return document.activeElement.dataset.place'
 keys '.tile[data-place=\u00271\u0027]' '\uE007'
 check "Enter opens one" becomes true 'return document.getElementById(\u0027detail\u0027).open'
 keys '#detail-like' '\uE014'
@@ -173,15 +173,15 @@ check "arrows show the next" becomes "$(js \
     'return document.querySelectorAll(\u0027.tile img\u0027)[2].alt')" \
     'return document.getElementById(\u0027detail-name\u0027).textContent'
 keys '#detail-like' '\uE00C'
-check "Escape closes it, and the picture has the focus" becomes 2 \
+check "Escape closes it, and the image has the focus" becomes 2 \
     'return document.activeElement.dataset.place'
-check "what can be used has a name, and pictures have words" becomes 0 \
+check "what can be used has a name, and images have words" becomes 0 \
     'return [...document.querySelectorAll(\u0027button, input, select, a, img\u0027)].filter(e =>
      !(e.textContent.trim() || e.getAttribute(\u0027aria-label\u0027)
      || e.hasAttribute(\u0027alt\u0027)
      || (e.labels && e.labels.length) || (e.firstElementChild || {}).alt)).length'
 click '#under option:nth-child(2)'
-check "a folder narrows it" becomes "$(find "$folder/photos/a" -type f | wc -l) pictures" \
+check "a folder narrows it" becomes "$(find "$folder/photos/a" -type f | wc -l) images" \
     'return document.getElementById(\u0027status\u0027).textContent'
 
 click '.home'
@@ -189,7 +189,7 @@ cp "$folder/photos/b/1.bmp" "$folder/photos/b/new.bmp"
 program clip_search index --model "$folder/run" --images "$folder/photos" \
     --output "$folder/p.index" >/dev/null
 js 'document.dispatchEvent(new Event(\u0027visibilitychange\u0027))' >/dev/null
-check "pictures that were added show without a restart" becomes "$((total + 1)) pictures" \
+check "images that were added show without a restart" becomes "$((total + 1)) images" \
     'return document.getElementById(\u0027status\u0027).textContent'
 
 call POST "/$session/goog/cdp/execute" '{"cmd":"Emulation.setEmulatedMedia","params":{"features":

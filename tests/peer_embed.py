@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""open_clip and onnxruntime embedding drawn pictures and texts, with clip_bench embed's shapes.
+"""open_clip and onnxruntime embedding drawn images and texts, with clip_bench embed's shapes.
 
 Prints one JSON object with the names that clip_bench embed uses: items a second by the median.
 open_clip pads every text to context_length. onnxruntime runs open_clip's image tower as exported
@@ -53,13 +53,13 @@ def main():
         text[:, : a.tokens] = torch.randint(1, 49406, (n, a.tokens))
         text[:, a.tokens - 1] = 49407
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, a.precision == "bf16"):
-            out["pictures" + suffix + "_per_second"] = rate(
+            out["images" + suffix + "_per_second"] = rate(
                 lambda: model.encode_image(pixels), n, a.runs)
             out["texts" + suffix + "_per_second"] = rate(
                 lambda: model.encode_text(text), n, a.runs)
         if a.precision == "fp32":
             try:
-                out["onnxruntime_pictures" + suffix + "_per_second"] = onnx_rate(
+                out["onnxruntime_images" + suffix + "_per_second"] = onnx_rate(
                     model, pixels, a.runs)
             except Exception as e:
                 out["onnxruntime_error"] = str(e).splitlines()[0]

@@ -71,7 +71,7 @@ json() {
 plan() { echo "1..$n"; }
 
 # ---- a model of a moment -------------------------------------------------------------------------
-# The [model] section of one that trains in no time: pictures of 16 pixels, a block in each tower.
+# The [model] section of one that trains in no time: images of 16 pixels, a block in each tower.
 # More lines of a configuration may follow it; a key that comes twice counts as it comes last.
 tiny_model() {
     cat <<'END'
@@ -104,17 +104,17 @@ warmup = 1
 END
 }
 
-# photos FOLDER: the reference pictures. pairs NAME...: two captions of each of them as a table,
+# photos FOLDER: the reference images. pairs NAME...: two captions of each of them as a table,
 # paths from the folder NAME.
 photos() {
     mkdir -p "$1" && cp tests/reference/preprocess/images/*.png "$1" || exit 1
 }
 pairs() {
-    local picture name
+    local image name
     printf 'filepath,title\n'
-    for picture in tests/reference/preprocess/images/*.png; do
-        name=$(basename "$picture" .png)
-        printf '%s/%s.png,a picture of a %s\n%s/%s.png,the %s one\n' "$1" "$name" "${name%_*}" \
+    for image in tests/reference/preprocess/images/*.png; do
+        name=$(basename "$image" .png)
+        printf '%s/%s.png,an image of a %s\n%s/%s.png,the %s one\n' "$1" "$name" "${name%_*}" \
             "$1" "$name" "${name%_*}"
     done
 }

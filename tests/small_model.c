@@ -58,8 +58,8 @@ struct clip_model_file *small_model(uint64_t seed)
     return file;
 }
 
-const char *small_picture(const char *folder, const char *name, int64_t width, int64_t height,
-                          uint64_t seed)
+const char *small_image(const char *folder, const char *name, int64_t width, int64_t height,
+                        uint64_t seed)
 {
     struct clip_error error;
     struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_TEST, 0, 0);

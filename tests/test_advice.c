@@ -12,7 +12,7 @@
 
 /* Both GELUs differ by 0.02 at most; large weights behind make much of it. Every hidden unit of the
  * last vision block is given a bias where they do, and a bias behind takes the value with GELU away
- * again: nothing changes for the one, and all pictures look alike to the other. */
+ * again: nothing changes for the one, and all images look alike to the other. */
 static void depend_on_gelu(struct clip_model *m)
 {
     struct clip_block *b = &m->vision_blocks[m->config.vision_layers - 1];
@@ -77,7 +77,7 @@ static void repeats_are_counted(void **state)
     (void)state;
     struct clip_error error = {0};
     double chance;
-    /* six samples, 15 pairs: of one picture 0-1; with one caption 1-2, 1-3, 2-3; both 4-5 */
+    /* six samples, 15 pairs: of one image 0-1; with one caption 1-2, 1-3, 2-3; both 4-5 */
     struct clip_dataset *set = set_of(test_folder(),
                                       "filepath,title\na.jpg,one\na.jpg,two\nb.jpg,two\nc.jpg,two\n"
                                       "d.jpg,three\nd.jpg,three\n");
@@ -90,7 +90,7 @@ static void repeats_are_counted(void **state)
     clip_dataset_free(set);
 }
 
-static void shared_pictures_are_found(void **state)
+static void shared_images_are_found(void **state)
 {
     (void)state;
     struct clip_error error = {0};
@@ -118,7 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_activation_is_seen),
         cmocka_unit_test(repeats_are_counted),
-        cmocka_unit_test(shared_pictures_are_found),
+        cmocka_unit_test(shared_images_are_found),
     };
     return cmocka_run_group_tests_name("advice", tests, NULL, NULL);
 }

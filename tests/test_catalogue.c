@@ -8,7 +8,7 @@
 #include "serve/catalogue.h"
 #include "tests/small_model.h"
 
-enum { PICTURES = 12 };
+enum { IMAGES = 12 };
 
 struct scene {
     const char *folder, *path;
@@ -22,7 +22,7 @@ static void update(const struct scene *s, const struct clip_embedder *e, bool fo
     struct clip_index_options options = {.quiet = true, .segment_rows = 5, .force = force};
     struct clip_index_changes changes;
     struct clip_error error;
-    test_ok(clip_index_update_pictures(s->path, e, &s->folder, 1, &options, &changes, &error),
+    test_ok(clip_index_update_images(s->path, e, &s->folder, 1, &options, &changes, &error),
             &error);
 }
 
@@ -40,9 +40,9 @@ static void open_scene(struct scene *s)
     struct clip_error error;
     char name[16];
     *s = (struct scene){.folder = test_folder(), .path = test_path(test_folder(), "a.index")};
-    for (int i = 0; i < PICTURES; i++) {
+    for (int i = 0; i < IMAGES; i++) {
         snprintf(name, sizeof name, "%02d.png", i);
-        small_picture(s->folder, name, 40, 30, (uint64_t)i);
+        small_image(s->folder, name, 40, 30, (uint64_t)i);
     }
     s->file = small_model(1);
     s->e = embedder_over(s->file);
@@ -57,7 +57,7 @@ static void close_scene(struct scene *s)
     clip_model_file_free(s->file);
 }
 
-/* What is shown now: pictures, the first number, the version. */
+/* What is shown now: images, the first number, the version. */
 static void expect(const struct scene *s, int64_t live, int64_t first, int64_t version)
 {
     const struct clip_shown *shown = clip_catalogue_take(s->catalogue);
@@ -74,19 +74,19 @@ static void what_is_added_and_removed_shows(void **state)
     (void)state;
     struct scene s;
     open_scene(&s);
-    expect(&s, PICTURES, 0, 1);
-    small_picture(s.folder, "new.png", 40, 30, 77);
+    expect(&s, IMAGES, 0, 1);
+    small_image(s.folder, "new.png", 40, 30, 77);
     unlink(test_path(s.folder, "01.png"));
-    expect(&s, PICTURES, 0, 1); /* the index knows nothing of it yet */
+    expect(&s, IMAGES, 0, 1); /* the index knows nothing of it yet */
     update(&s, s.e, false);
-    expect(&s, PICTURES, 0, 2);
+    expect(&s, IMAGES, 0, 2);
     const struct clip_shown *shown = clip_catalogue_take(s.catalogue);
     assert_true(shown->all.skip[1]);
     assert_non_null(strstr(clip_index_name(&shown->index, 2), "02.png")); /* as it was */
-    assert_non_null(strstr(clip_index_name(&shown->index, PICTURES), "new.png"));
+    assert_non_null(strstr(clip_index_name(&shown->index, IMAGES), "new.png"));
     clip_catalogue_give(s.catalogue, shown);
     update(&s, s.e, false); /* nothing new, nothing written */
-    expect(&s, PICTURES, 0, 2);
+    expect(&s, IMAGES, 0, 2);
     close_scene(&s);
 }
 
@@ -101,14 +101,14 @@ static void an_index_that_is_put_together_anew_gives_new_numbers(void **state)
     open_scene(&s);
     const struct clip_shown *old = clip_catalogue_take(s.catalogue);
     test_ok(clip_index_compact(s.path, &options, &changes, &error), &error);
-    expect(&s, PICTURES, PICTURES, 2);
-    small_picture(s.folder, "new.png", 40, 30, 77);
+    expect(&s, IMAGES, IMAGES, 2);
+    small_image(s.folder, "new.png", 40, 30, 77);
     update(&s, s.e, false);
-    expect(&s, PICTURES + 1, PICTURES, 3);
+    expect(&s, IMAGES + 1, IMAGES, 3);
     float before[24], row[24];
-    const struct clip_picture asked = {.path = clip_index_name(&old->index, 7)};
+    const struct clip_image_source asked = {.path = clip_index_name(&old->index, 7)};
     clip_index_row(&old->index, 7, before);
-    test_ok(clip_embedder_pictures(s.e, &asked, 1, CLIP_UNIT, row, NULL, &error), &error);
+    test_ok(clip_embedder_images(s.e, &asked, 1, CLIP_UNIT, row, NULL, &error), &error);
     test_same_f32("a row of the old index", before, row, 24);
     clip_catalogue_give(s.catalogue, old);
     close_scene(&s);
@@ -122,15 +122,15 @@ static void one_that_cannot_be_shown_leaves_the_last(void **state)
     open_scene(&s);
     struct clip_model_file *file = small_model(2);
     struct clip_embedder *other = embedder_over(file);
-    small_picture(s.folder, "new.png", 40, 30, 77);
+    small_image(s.folder, "new.png", 40, 30, 77);
     update(&s, other, true); /* of another model */
-    expect(&s, PICTURES, 0, 1);
+    expect(&s, IMAGES, 0, 1);
     test_ok(clip_file_write(s.path, "{}", 2, &error), &error);
-    expect(&s, PICTURES, 0, 1);
+    expect(&s, IMAGES, 0, 1);
     unlink(s.path);
-    expect(&s, PICTURES, 0, 1);
+    expect(&s, IMAGES, 0, 1);
     update(&s, s.e, true);
-    expect(&s, PICTURES + 1, PICTURES, 2);
+    expect(&s, IMAGES + 1, IMAGES, 2);
     clip_embedder_free(other);
     clip_model_file_free(file);
     close_scene(&s);

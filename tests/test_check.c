@@ -11,7 +11,7 @@
 #include "core/threads.h"
 #include "data/sets/check_internal.h"
 
-static void write_picture(const char *folder, const char *name, int width, int height, int number)
+static void write_image(const char *folder, const char *name, int width, int height, int number)
 {
     struct clip_image image = {.width = width, .height = height};
     struct clip_buffer png = {0};
@@ -37,17 +37,17 @@ static struct clip_dataset *open_set(const char *path, bool images_only)
 static const char *write_set(void)
 {
     const char *folder = test_folder();
-    write_picture(folder, "a.png", 10, 20, 1);
-    write_picture(folder, "b.png", 30, 10, 2);
-    write_picture(folder, "twin.png", 10, 20, 1); /* a.png's bytes */
-    write_picture(folder, "c.png", 16, 16, 3);
+    write_image(folder, "a.png", 10, 20, 1);
+    write_image(folder, "b.png", 30, 10, 2);
+    write_image(folder, "twin.png", 10, 20, 1); /* a.png's bytes */
+    write_image(folder, "c.png", 16, 16, 3);
     test_write_text(folder, "broken.png", "\x89PNG\r\n\x1a\nbroken");
     return test_write_text(folder, "pairs.csv",
                            "filepath,title\n"
-                           "a.png,  \n"           /* 0: empty, so 1 reads the picture */
+                           "a.png,  \n"           /* 0: empty, so 1 reads the image */
                            "a.png,one\n"          /* 1 */
                            "b.png,two words\n"    /* 2 */
-                           "broken.png,three\n"   /* 3: bad picture */
+                           "broken.png,three\n"   /* 3: bad image */
                            "twin.png,one\n"       /* 4: repeated caption, twin */
                            "broken.png,four\n"    /* 5: bad as 3 is */
                            "gone.png,five\n"      /* 6: not there */
@@ -93,7 +93,7 @@ static void counts_what_is_there(void **state)
     assert_non_null(strstr(report.duplicates.items[0].name, "twin.png"));
     assert_non_null(strstr(report.duplicates.items[0].first, "a.png"));
     assert_int_equal(report.width.min, 10);
-    assert_int_equal(report.width.median, 10); /* 10 10 16 30, one a picture */
+    assert_int_equal(report.width.median, 10); /* 10 10 16 30, one an image */
     assert_int_equal(report.width.max, 30);
     assert_int_equal(report.height.median, 16);
     assert_int_equal(report.characters.measured, 9);
@@ -187,7 +187,7 @@ static void prints_for_a_person(void **state)
     assert_non_null(strstr(text, "csv: 12 samples, 6 good, 6 bad\n"));
     assert_non_null(strstr(text, "bad: "));
     assert_non_null(strstr(text, "pairs.csv:11: the row has 1 field"));
-    assert_non_null(strstr(text, "same picture: "));
+    assert_non_null(strstr(text, "same image: "));
     assert_non_null(strstr(text, "captions: 8 different, 1 repeated, 1 empty\n"));
     assert_non_null(strstr(text, "caption length in characters: 1 to 25, median 4\n"));
     free(text);
@@ -195,7 +195,7 @@ static void prints_for_a_person(void **state)
     clip_dataset_free(set);
 }
 
-/* A picture with something to see: waves, and a box whose place the number chooses. `noise` is
+/* An image with something to see: waves, and a box whose place the number chooses. `noise` is
  * added to every sample. */
 static void draw(const char *folder, const char *name, int side, int number, int noise)
 {
@@ -219,7 +219,7 @@ static void draw(const char *folder, const char *name, int side, int number, int
     clip_image_release(&image);
 }
 
-/* Eight pictures, and what is wrong with some of them planted. */
+/* Eight images, and what is wrong with some of them planted. */
 static const char *plant(const char *folder)
 {
     char name[32];
@@ -291,7 +291,7 @@ static void finds_what_is_planted(void **state)
     assert_int_equal(json_array_size(json_object_get(json, "near_duplicates")), 2);
     json_decref(json);
 
-    /* The page: every part of it, and no picture or script from elsewhere. */
+    /* The page: every part of it, and no image or script from elsewhere. */
     struct clip_buffer page = {0};
     const char *html = test_path(folder, "report.html");
     test_ok(clip_check_write_html(html, &report, "a <set> & more", set, val, &error), &error);
@@ -313,7 +313,7 @@ static void finds_what_is_planted(void **state)
     clip_dataset_free(val);
 }
 
-/* The list lies in another folder; read from there, it names the same pictures. */
+/* The list lies in another folder; read from there, it names the same images. */
 static void writes_a_clean_list(void **state)
 {
     (void)state;
@@ -326,7 +326,7 @@ static void writes_a_clean_list(void **state)
     struct clip_error error;
     char here[4096];
     test_ok(clip_folder_create(test_path(folder, "out/deep"), &error), &error);
-    /* A relative path in the list's name, so that its pictures' paths are relative. */
+    /* A relative path in the list's name, so that its images' paths are relative. */
     assert_non_null(getcwd(here, sizeof here));
     assert_int_equal(chdir(folder), 0);
     struct clip_dataset *set = open_set("in/pairs.tsv", false);
@@ -392,13 +392,13 @@ static void near_pairs_are_all_found(void **state)
     free(looks);
 }
 
-static void pictures_alone(void **state)
+static void images_alone(void **state)
 {
     (void)state;
     const char *folder = test_folder();
-    write_picture(folder, "a.png", 4, 4, 1);
+    write_image(folder, "a.png", 4, 4, 1);
     test_write_text(folder, "zero.jpg", "");
-    test_write(folder, "caf\xe9.jpg", "no picture", 10);
+    test_write(folder, "caf\xe9.jpg", "no image", 10);
     struct clip_dataset *set = open_set(folder, true);
     struct clip_check_options options = {.images_only = true, .quiet = true};
     struct clip_check_report report;
@@ -406,7 +406,7 @@ static void pictures_alone(void **state)
     test_ok(clip_check_run(&report, set, NULL, NULL, &options, &error), &error);
     assert_int_equal(report.good, 1);
     assert_int_equal(report.bad_count, 2);
-    assert_int_equal(report.pictures, 3);
+    assert_int_equal(report.images, 3);
     assert_int_equal(report.empty_captions, 0);
     json_t *json = clip_check_to_json(&report, &error); /* a name that is not UTF-8 */
     assert_non_null(json);
@@ -422,7 +422,7 @@ int main(void)
         cmocka_unit_test(counts_tokens),
         cmocka_unit_test(json_does_not_depend_on_threads),
         cmocka_unit_test(prints_for_a_person),
-        cmocka_unit_test(pictures_alone),
+        cmocka_unit_test(images_alone),
         cmocka_unit_test(finds_what_is_planted),
         cmocka_unit_test(writes_a_clean_list),
         cmocka_unit_test(near_pairs_are_all_found),

@@ -53,22 +53,22 @@ check "a cut tokenizer is refused" says 1 cut.txt bash -c \
     "head -c 40 '$folder/t.txt' >'$folder/cut.txt'
      echo a | clip_data tokenize --tokenizer '$folder/cut.txt'"
 
-check "the shapes set is drawn" json '"train_pictures":30,"train_pairs":120' clip_data shapes \
+check "the shapes set is drawn" json '"train_images":30,"train_pairs":120' clip_data shapes \
     --output "$folder/shapes" --count 30 --image-size 16 --quiet --json
 check "its csv is good" json '"samples":120,"good":120' clip_data check \
     "$folder/shapes/train.csv" --tokenizer "$folder/shapes/tokenizer.txt" --json
-check "a picture size that cannot be is wrong usage" says 2 --image-size clip_data shapes \
+check "an image size that cannot be is wrong usage" says 2 --image-size clip_data shapes \
     --output "$folder/s" --image-size 4
 
 png=$folder/shapes/images/train_000/000000.png
-check "pictures are preprocessed" json '"count":2,"image_size":8' clip_data preprocess \
+check "images are preprocessed" json '"count":2,"image_size":8' clip_data preprocess \
     --image-size 8 --output "$folder/p.safetensors" --json "$png" "$png"
 check "the file holds both tensors" grep -q '"pixel_values".*"shape":\[2,3,8,8\]' \
     "$folder/p.safetensors"
-check "a broken picture is named" says 1 captions.txt clip_data preprocess --image-size 8 \
+check "a broken image is named" says 1 captions.txt clip_data preprocess --image-size 8 \
     --output "$folder/q.safetensors" "$png" "$folder/captions.txt"
 check "and nothing is written" test ! -e "$folder/q.safetensors"
-check "no picture is wrong usage" says 2 picture clip_data preprocess --output "$folder/q"
+check "no image is wrong usage" says 2 image clip_data preprocess --output "$folder/q"
 
 printf 'filepath\ttitle\n%s\ta\nnone.png\tb\n' "$png" >"$folder/bad.csv"
 check "a bad sample is counted" \
@@ -92,7 +92,7 @@ printf '{"image": "%s", "caption": "c"}\n' "$folder/shapes/images/train_000/0000
     >"$folder/val.jsonl"
 mkdir "$folder/lists"
 check "the report is one object, with what is shared and what was written" json \
-    '"duplicate_pictures":1.*"leaked_captions":1.*"kept":2,"bad":1,"tiny":0,"copies":1' \
+    '"duplicate_images":1.*"leaked_captions":1.*"kept":2,"bad":1,"tiny":0,"copies":1' \
     clip_data check "$folder/faults.tsv" --tiny 4 --against "$folder/val.jsonl" \
     --html "$folder/lists/report.html" --fix "$folder/lists/clean.csv" --json
 check "the page is there" grep -q '</html>' "$folder/lists/report.html"
@@ -101,18 +101,18 @@ check "the clean list is good" json '"samples":2,"good":2,"bad_count":0' \
 check "a clean list has to be a csv" says 2 ".csv or .tsv" clip_data check \
     "$folder/faults.tsv" --fix "$folder/lists/clean.txt"
 
-check "a set is packed" json '"samples":120,"pictures":30,"bad":0' clip_data pack \
+check "a set is packed" json '"samples":120,"images":30,"bad":0' clip_data pack \
     "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
 check "and is a data set" json '"format":"packed","samples":120,"good":120' clip_data check \
     "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
-check "its pictures have no paths for a list" says 2 "and pack the clean list" clip_data check \
+check "its images have no paths for a list" says 2 "and pack the clean list" clip_data check \
     "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
 tar -cf "$folder/classes.tar" -C "$folder/shapes" zeroshot_seen
-check "nor have those in a tar" says 2 "tar -xf FILE.tar -C pictures" clip_data check \
+check "nor have those in a tar" says 2 "tar -xf FILE.tar -C images" clip_data check \
     "$folder/classes.tar" --fix "$folder/lists/tar.csv"
-unpacked() { (mkdir "$folder/pictures" && tar -xf "$folder/classes.tar" -C "$folder/pictures"); }
+unpacked() { (mkdir "$folder/images" && tar -xf "$folder/classes.tar" -C "$folder/images"); }
 check "... but unpacked as it says" unpacked
-check "... they have" json '"kept":' clip_data check "$folder/pictures" --tiny 4 \
+check "... they have" json '"kept":' clip_data check "$folder/images" --tiny 4 \
     --fix "$folder/lists/tar.csv" --json
 mkdir "$folder/shard"
 cp "$folder/shapes/images/train_000/000001.png" "$folder/shard/1.png"
@@ -125,8 +125,8 @@ check "class folders want templates by the option's name" says 1 "--class-templa
 check "a packed set ends in .h5" says 2 ".h5" clip_data pack "$folder/shapes/train.csv" \
     --output "$folder/shapes.hdf5"
 
-check "what preparing pictures costs is measured" json '"pictures_per_second":[0-9].*"bad":0' \
-    clip_bench loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
+check "what preparing images costs is measured" json '"images_per_second":[0-9].*"bad":0' \
+    clip_bench loader --data "$folder/shapes.h5" --image-size 8 --images 9 \
     --rounds 1 --json
 
 printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"
@@ -134,7 +134,7 @@ check "a precision that is none is wrong usage" says 2 "clip_bench step: --preci
     clip_bench step --config "$folder/model.ini" --precision fp16
 
 # ---- wrong captions of the losses' demo ---------------------------------------------------------
-check "pictures of two objects alone are drawn" json '"train_pairs":400' clip_data shapes \
+check "images of two objects alone are drawn" json '"train_pairs":400' clip_data shapes \
     --output "$folder/two" --count 100 --image-size 16 --two-objects 100 --quiet --json
 # wrong_differ KIND WORDS: of every row as many words changed, and there are rows.
 wrong_differ() {

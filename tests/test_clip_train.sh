@@ -1,6 +1,6 @@
 #!/bin/bash
 # clip_train from the command line: stopping, resuming and what a run's folder holds; every wrong
-# input ends in one sentence. The models are tiny and trained on the reference pictures.
+# input ends in one sentence. The models are tiny and trained on the reference images.
 . tests/shell.sh
 
 # train CODE PLACE [OPTION...]: trains in $folder/PLACE/run, so that two runs' files differ only by
@@ -362,14 +362,14 @@ check "a csv without rows" wrong 1 'data.csv' "${bad[@]}"
 check "data that is not there" wrong 1 'nothing.csv' --set data.train_data="$folder/nothing.csv"
 check "no data named" wrong 2 'train_data' --set data.train_data=
 for ((i = 0; i < 8; i++)); do
-    echo "no picture" >"$folder/photos/broken_$i.jpg"
+    echo "no image" >"$folder/photos/broken_$i.jpg"
     data 'filepath,title\n'
 done
 rows() { for ((i = 0; i < 8; i++)); do printf '%s,%s\n' "$1" "$2"; done >>"$folder/data.csv"; }
 rows photos/broken_1.jpg 'a broken one'
-check "broken pictures only" train_says 1 'broken_1.jpg' broken "${bad[@]}" --set data.workers=2
+check "broken images only" train_says 1 'broken_1.jpg' broken "${bad[@]}" --set data.workers=2
 tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
-check "too many broken pictures" train_says 1 'max_bad_fraction' broken "${bad[@]}"
+check "too many broken images" train_says 1 'max_bad_fraction' broken "${bad[@]}"
 check "... though not where they are allowed" train 0 allowed "${bad[@]}" \
     --set data.max_bad_fraction=0.9
 data 'filepath,title\n'

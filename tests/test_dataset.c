@@ -1,5 +1,5 @@
-/* Data sets of folders and tars: classes, plain pictures, webdataset shards, and a sentence for
- * everything that is wrong. Pictures are only bytes here: nothing decodes them. */
+/* Data sets of folders and tars: classes, plain images, webdataset shards, and a sentence for
+ * everything that is wrong. Images are only bytes here: nothing decodes them. */
 #include "tests/sets.h"
 
 #include <archive.h>
@@ -165,7 +165,7 @@ static void tar_refusals(void **state)
     assert_int_equal(truncate(path, 1024 + 700), 0);
     test_no_set(path, &options, CLIP_ERR_FORMAT, "damaged or cut");
     const struct member none[] = {{"a/readme.txt", "x", NULL}};
-    test_no_set(write_tar("n.tar", MEMBERS(none), ustar), &options, CLIP_ERR_DATA, "no picture");
+    test_no_set(write_tar("n.tar", MEMBERS(none), ustar), &options, CLIP_ERR_DATA, "no image");
     test_no_set(write_tar("animals.tar", MEMBERS(animals), ustar), &plain, CLIP_ERR_DATA,
                 "class_templates");
 }
@@ -184,7 +184,7 @@ static void tar_that_changes(void **state)
 }
 
 /* Folders -------------------------------------------------------------------------------------- */
-static void pictures_of_a_folder(void **state)
+static void images_of_a_folder(void **state)
 {
     (void)state;
     const char *folder = test_folder();
@@ -196,7 +196,7 @@ static void pictures_of_a_folder(void **state)
     test_write_text(folder, "notes.txt", "n");
     test_write_text(folder, "2024/may/c.jpeg", "c");
     struct clip_dataset *set = test_open_set(folder, &options);
-    assert_string_equal(set->ops->name, "pictures");
+    assert_string_equal(set->ops->name, "images");
     assert_int_equal(set->count, 3);
     test_set_sample(set, 0, "c", "");
     test_set_sample(set, 1, "a", "");
@@ -210,7 +210,7 @@ static void pictures_of_a_folder(void **state)
     test_set_sample(set, 0, "c", "a photo of a may");
     clip_dataset_free(set);
     test_no_set(test_path(folder, "2024/may"), &options, CLIP_ERR_DATA, "no class folders");
-    test_no_set(test_folder(), &options, CLIP_ERR_DATA, "no picture");
+    test_no_set(test_folder(), &options, CLIP_ERR_DATA, "no image");
 }
 
 static void folder_that_links_to_itself(void **state)
@@ -322,7 +322,7 @@ static const struct member shard_a[] = {
 };
 static const struct member shard_b[] = {
     {"002.webp", "C", NULL}, /* no caption */
-    {"003.txt", "no picture", NULL},
+    {"003.txt", "no image", NULL},
     {"004.jpg", "D", NULL},
     {"004.txt", " \n", NULL}, /* only spaces */
     {"005.jpg", "E", NULL},
@@ -354,7 +354,7 @@ static void webdataset_bad_samples(void **state)
     struct clip_dataset *set = test_open_set(write_tar("b.tar", MEMBERS(shard_b), ustar), &plain);
     assert_int_equal(set->count, 7);
     test_set_bad(set, 0, CLIP_ERR_NOT_FOUND, "b.tar (002.webp): there is no caption");
-    test_set_bad(set, 1, CLIP_ERR_NOT_FOUND, "b.tar (003.txt): there is no picture");
+    test_set_bad(set, 1, CLIP_ERR_NOT_FOUND, "b.tar (003.txt): there is no image");
     test_set_bad(set, 2, CLIP_ERR_DATA, "b.tar (004.jpg): the caption is empty");
     test_set_bad(set, 3, CLIP_ERR_DATA, "b.tar (005.jpg): the caption is empty");
     test_set_bad(set, 4, CLIP_ERR_FORMAT, "\"caption\"");
@@ -423,7 +423,7 @@ int main(void)
         cmocka_unit_test(pax_names),
         cmocka_unit_test(tar_refusals),
         cmocka_unit_test(tar_that_changes),
-        cmocka_unit_test(pictures_of_a_folder),
+        cmocka_unit_test(images_of_a_folder),
         cmocka_unit_test(folder_that_links_to_itself),
         cmocka_unit_test(class_lists),
         cmocka_unit_test(class_list_refusals),

@@ -1,4 +1,4 @@
-/* csv and tsv: rows as Python reads them, and a sentence for everything that is wrong. Pictures are
+/* csv and tsv: rows as Python reads them, and a sentence for everything that is wrong. Images are
  * only bytes here: nothing decodes them. */
 #include "tests/sets.h"
 
@@ -9,7 +9,7 @@
 
 static const struct clip_dataset_options plain = {0};
 
-/* A csv in a new folder, with pictures a.jpg "A" and b.jpg "BB" beside it. */
+/* A csv in a new folder, with images a.jpg "A" and b.jpg "BB" beside it. */
 static struct clip_dataset *csv_of(const char *name, const char *text,
                                    const struct clip_dataset_options *options)
 {
@@ -201,7 +201,7 @@ static void csv_bad_rows(void **state)
     test_set_bad(set, 3, CLIP_ERR_NOT_FOUND, "pairs.csv:5 (gone.jpg): ");
     test_set_bad(set, 4, CLIP_ERR_DATA, "pairs.csv:6 (a.jpg): the caption is empty");
     test_set_bad(set, 5, CLIP_ERR_DATA, "pairs.csv:7 (a.jpg): the caption is empty");
-    test_set_bad(set, 6, CLIP_ERR_DATA, "pairs.csv:8: the row names no picture");
+    test_set_bad(set, 6, CLIP_ERR_DATA, "pairs.csv:8: the row names no image");
     test_set_bad(set, 7, CLIP_ERR_FORMAT, "not UTF-8 (byte 4 is 0xe9)");
     test_set_bad(set, 8, CLIP_ERR_FORMAT, "NUL");
     test_set_bad(set, 9, CLIP_ERR_DATA, "is empty");
@@ -249,12 +249,12 @@ static void csv_many_rows(void **state)
     struct clip_error error;
     test_ok(clip_buffer_printf(&text, &error, "filepath\ttitle\n"), &error);
     for (int i = 0; i < ROWS; i++)
-        test_ok(clip_buffer_printf(&text, &error, "images/%d.jpg\tpicture %d\n", i / 5, i), &error);
+        test_ok(clip_buffer_printf(&text, &error, "images/%d.jpg\timage %d\n", i / 5, i), &error);
     test_ok(clip_dataset_csv_parse(&set, text.data, text.size, "many.tsv", &plain, &error), &error);
     assert_int_equal(set->count, ROWS);
     for (int i = 0; i < ROWS; i++) assert_int_equal(set->group[i], i / 5);
     assert_string_equal(set->ops->image_name(set, ROWS - 1), "images/39999.jpg");
-    test_set_caption(set, ROWS - 1, "picture 199999");
+    test_set_caption(set, ROWS - 1, "image 199999");
     clip_dataset_free(set);
     clip_buffer_release(&text);
 }

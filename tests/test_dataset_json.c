@@ -1,5 +1,5 @@
 /* jsonl, arrays of pairs and COCO's captions: which keys are found, how samples are ordered, and a
- * sentence for everything that is wrong. Pictures are only bytes here: nothing decodes them. */
+ * sentence for everything that is wrong. Images are only bytes here: nothing decodes them. */
 #include "tests/sets.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 static const struct clip_dataset_options plain = {0};
 
-/* The file in a new folder, with pictures a.jpg "A" and b.jpg "BB" beside it. */
+/* The file in a new folder, with images a.jpg "A" and b.jpg "BB" beside it. */
 static struct clip_dataset *set_of(const char *name, const char *text,
                                    const struct clip_dataset_options *options)
 {
@@ -72,7 +72,7 @@ static void jsonl_bad_rows_are_named(void **state)
     static const char text[] = "{\"image\": \"a.jpg\", \"caption\": \"good\"}\n"
                                "{\"image\": \"a.jpg\", \"caption\": \"cut\n"
                                "[1, 2]\n"
-                               "{\"caption\": \"no picture\"}\n"
+                               "{\"caption\": \"no image\"}\n"
                                "{\"image\": \"a.jpg\"}\n"
                                "{\"image\": \"a.jpg\", \"caption\": 7}\n"
                                "{\"image\": \"a.jpg\", \"caption\": \" \"}\n"
@@ -84,7 +84,7 @@ static void jsonl_bad_rows_are_named(void **state)
     test_set_sample(set, 0, "A", "good");
     test_set_bad(set, 1, CLIP_ERR_FORMAT, "pairs.jsonl:2: the line is not valid JSON");
     test_set_bad(set, 2, CLIP_ERR_FORMAT, "pairs.jsonl:3: this is no JSON object");
-    test_set_bad(set, 3, CLIP_ERR_FORMAT, "pairs.jsonl:4: there is no picture's path");
+    test_set_bad(set, 3, CLIP_ERR_FORMAT, "pairs.jsonl:4: there is no image's path");
     test_set_bad(set, 4, CLIP_ERR_FORMAT, "pairs.jsonl:5: there is no caption");
     test_set_bad(set, 5, CLIP_ERR_FORMAT, "pairs.jsonl:6: there is no caption");
     test_set_bad(set, 6, CLIP_ERR_DATA, "pairs.jsonl:7 (a.jpg): the caption is empty");
@@ -132,7 +132,7 @@ static const char coco[] =
     "  {\"id\": \"x\", \"file_name\": \"a.jpg\"}, {\"id\": 8},\n"
     "  {\"id\": 6, \"file_name\": \"no captions.jpg\"}]}\n";
 
-static void coco_groups_by_picture(void **state)
+static void coco_groups_by_image(void **state)
 {
     (void)state;
     struct clip_dataset *set = set_of("captions_val.json", coco, &plain);
@@ -148,8 +148,8 @@ static void coco_groups_by_picture(void **state)
     assert_int_not_equal(set->group[0], set->group[1]);
     clip_dataset_free(set);
 
-    const struct clip_dataset_options pictures = {.images_only = true};
-    set = set_of("captions_val.json", coco, &pictures);
+    const struct clip_dataset_options images = {.images_only = true};
+    set = set_of("captions_val.json", coco, &images);
     assert_int_equal(set->count, 5);
     test_set_sample(set, 1, "BB", "");
     clip_dataset_free(set);
@@ -198,7 +198,7 @@ int main(void)
         cmocka_unit_test(jsonl_bad_rows_are_named),
         cmocka_unit_test(jsonl_of_no_use_is_refused),
         cmocka_unit_test(json_array_of_pairs),
-        cmocka_unit_test(coco_groups_by_picture),
+        cmocka_unit_test(coco_groups_by_image),
         cmocka_unit_test(coco_refusals),
         cmocka_unit_test(a_cut_coco_is_refused),
     };

@@ -9,30 +9,30 @@ try() { run 0 bash -c "$1"; } # try LINE: by a shell in $folder, as a person wou
 mkdir -p "$folder"/{images,many,clean,runs,imagenet_val/gray,imagenet_val/rgb}
 cp tests/reference/preprocess/images/*.png "$folder/images" || exit 1
 cp -r configs "$folder"
-pictures=("$folder"/images/*.png)
+images=("$folder"/images/*.png)
 printf 'filepath,title\n' >"$folder/train.csv"
 for i in 1 2 3; do
     bitmap "$i $((i * 7919))" >"$folder/clean/$i.bmp"
-    echo "clean/$i.bmp,picture number $i" >>"$folder/train.csv"
+    echo "clean/$i.bmp,image number $i" >>"$folder/train.csv"
 done
 printf 'filepath\ttitle\n' >"$folder/pairs.tsv"
 printf 'filepath\ttitle\n' >"$folder/val.tsv"
 printf 'filepath,title\nimages/rgb_41x23.png,something else\n' >"$folder/val.csv"
 i=0
-for picture in "${pictures[@]}"; do
-    name=$(basename "$picture" .png)
+for image in "${images[@]}"; do
+    name=$(basename "$image" .png)
     i=$((i + 1))
-    cp "$picture" "$folder/imagenet_val/$([ $((i % 2)) = 0 ] && echo gray || echo rgb)"
-    printf 'images/%s.png,a picture of a %s\n' "$name" "${name%_*}" >>"$folder/train.csv"
-    printf 'images/%s.png\ta picture of a %s\n' "$name" "${name%_*}" >>"$folder/val.tsv"
+    cp "$image" "$folder/imagenet_val/$([ $((i % 2)) = 0 ] && echo gray || echo rgb)"
+    printf 'images/%s.png,an image of a %s\n' "$name" "${name%_*}" >>"$folder/train.csv"
+    printf 'images/%s.png\ta image of a %s\n' "$name" "${name%_*}" >>"$folder/val.tsv"
     for ((k = 0; k < 50; k++)); do # enough for a batch of configs/finetune.ini
-        ln "$picture" "$folder/many/$k-$name.png"
-        printf 'many/%s.png\ta picture of a %s, the %sth\n' "$k-$name" "${name%_*}" "$k"
+        ln "$image" "$folder/many/$k-$name.png"
+        printf 'many/%s.png\ta image of a %s, the %sth\n' "$k-$name" "${name%_*}" "$k"
     done >>"$folder/pairs.tsv"
 done
 cp "$folder/pairs.tsv" "$folder/train.tsv"
 printf 'gray\nrgb\n' >"$folder/classes.txt"
-printf 'a picture of a {}\n' >"$folder/templates.txt"
+printf 'an image of a {}\n' >"$folder/templates.txt"
 cut -f2 "$folder/pairs.tsv" >"$folder/captions.txt"
 {
     tiny_model
@@ -64,7 +64,7 @@ package() { # package NAME FILE...: of the files below $folder/deb
         ar rc "../runs/emoji/packages/$1" debian-binary control.tar.xz data.tar.xz && rm -r usr)
 }
 drawn() { # drawn FOLDER FILE
-    mkdir -p "$folder/deb/$1" && cp "${pictures[0]}" "$folder/deb/$1/$2"
+    mkdir -p "$folder/deb/$1" && cp "${images[0]}" "$folder/deb/$1/$2"
 }
 gems=usr/share/gems
 drawn $gems/gemojione-3.3.0/assets/png 1F3AA.png

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every command of docs/guide.md and docs/report.md, in the docs' own words, in a folder that has
-# what they speak of: runs/small, a picture, texts. The models are tiny, trained for a few steps.
+# what they speak of: runs/small, an image, texts. The models are tiny, trained for a few steps.
 . tests/shell.sh
 # ---- what is there -----------------------------------------------------------------------------
 mkdir -p "$folder/configs" "$folder/runs/shapes" "$folder/tools"

@@ -1,26 +1,26 @@
 #!/bin/bash
 # Runs the commands of docs/search.md and docs/zero-shot.md as they stand there, in a folder that
-# has what they name: models, pictures, captions.
+# has what they name: models, images, captions.
 . tests/shell.sh
 
 # ---- what the commands name --------------------------------------------------------------------
 mkdir -p "$folder/photos/2019" "$folder/classes"
 cp -r configs "$folder/configs"
-pictures=(tests/reference/preprocess/images/*.png)
-for picture in "${pictures[@]}"; do cp "$picture" "$folder/photos/2019"; done
-cp "${pictures[0]}" "$folder/a.png"
-cp "${pictures[1]}" "$folder/b.png"
-cp "${pictures[2]}" "$folder/photos/dog.png"
-cp "${pictures[2]}" "$folder/dog.jpg" # told by its content
+images=(tests/reference/preprocess/images/*.png)
+for image in "${images[@]}"; do cp "$image" "$folder/photos/2019"; done
+cp "${images[0]}" "$folder/a.png"
+cp "${images[1]}" "$folder/b.png"
+cp "${images[2]}" "$folder/photos/dog.png"
+cp "${images[2]}" "$folder/dog.jpg" # told by its content
 printf 'filepath\ttitle\n' >"$folder/val_en.tsv"
 for name in "$folder"/photos/2019/*.png; do
-    printf '%s\ta picture of %s\n' "$name" "$(basename "$name" .png)" >>"$folder/val_en.tsv"
+    printf '%s\ta image of %s\n' "$name" "$(basename "$name" .png)" >>"$folder/val_en.tsv"
 done
 tail -n +2 "$folder/val_en.tsv" | cut -f2 >"$folder/captions.txt"
 printf 'cat\ndog\n' >"$folder/words.txt"
 cut -f2 "$folder/configs/cifar10_classes.txt" | while read -r class; do
     mkdir -p "$folder/classes/$class"
-    cp "${pictures[0]}" "$folder/classes/$class/1.png"
+    cp "${images[0]}" "$folder/classes/$class/1.png"
 done
 tar -C "$folder/classes" -cf "$folder/cifar10_test.tar" . || exit 1
 {

@@ -6,7 +6,7 @@
 
 # ---- what the commands name --------------------------------------------------------------------
 photos "$folder/photos"
-photos "$folder/Pictures"
+photos "$folder/Images"
 cp "$folder/photos/rgb_41x23.png" "$folder/some.png"
 cp "$folder/some.png" "$folder/some.jpg" # told by its content
 ln -s "$build" "$folder/build"
@@ -25,7 +25,7 @@ mkdir -p "$folder/FOLDER/gray" "$folder/FOLDER/rgb"
 cp "$folder"/photos/gray*.png "$folder/FOLDER/gray"
 cp "$folder"/photos/rgb*.png "$folder/FOLDER/rgb"
 printf 'gray\nrgb\n' >"$folder/classes.txt"
-printf 'a picture of a {}\n' >"$folder/templates.txt"
+printf 'an image of a {}\n' >"$folder/templates.txt"
 {
     tiny_model
     cat <<END

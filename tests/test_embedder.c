@@ -1,4 +1,4 @@
-/* The embedder, lists of pictures and texts, and files of embeddings. */
+/* The embedder, lists of images and texts, and files of embeddings. */
 #include "tests/support.h"
 
 #include <math.h>
@@ -109,7 +109,7 @@ static void packing_changes_nothing(void **state)
     (void)state;
     enum { N = 5 };
     struct clip_error error;
-    float *pixels = random_pixels(N, 3), pictures[3][N * E], words[3][TEXTS * E];
+    float *pixels = random_pixels(N, 3), images[3][N * E], words[3][TEXTS * E];
     for (int bf16 = 0; bf16 < 2; bf16++) {
         struct clip_model_file *file = small_model(2);
         for (int i = 0; i < 3; i++) { /* as they are, packed, packed for the other precision */
@@ -122,11 +122,11 @@ static void packing_changes_nothing(void **state)
             assert_true((file->model->text_proj->panels != NULL) == packed);
             clip_embedder_free(e);
             test_ok(clip_embedder_create(&e, file, &use, &error), &error);
-            test_ok(clip_embedder_pixels(e, pixels, N, CLIP_UNIT, pictures[i], &error), &error);
+            test_ok(clip_embedder_pixels(e, pixels, N, CLIP_UNIT, images[i], &error), &error);
             test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, words[i], NULL, &error),
                     &error);
             clip_embedder_free(e);
-            test_same_f32("pictures", pictures[i], pictures[0], N * E);
+            test_same_f32("images", images[i], images[0], N * E);
             test_same_f32("texts", words[i], words[0], TEXTS * E);
         }
         clip_model_file_free(file);
@@ -152,7 +152,7 @@ static void rows_are_apart(bool bf16)
         for (int i = 0; i < N; i++) {
             test_ok(clip_embedder_pixels(e, pixels + i * PIXELS, 1, CLIP_UNIT, alone, &error),
                     &error);
-            test_same_f32("a picture alone", alone, together + i * E, E);
+            test_same_f32("an image alone", alone, together + i * E, E);
         }
         for (int i = 0; i < TEXTS; i++) {
             test_ok(clip_embedder_texts(e, texts + i, 1, CLIP_UNIT, alone, NULL, &error), &error);
@@ -227,7 +227,7 @@ static void several_callers_share_an_embedder(void **state)
     for (int i = 0; i < CALLERS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
     for (int i = 0; i < CALLERS; i++) {
         assert_int_equal(callers[i].status, CLIP_OK);
-        test_same_f32("pictures", callers[i].rows, callers[0].rows, 6 * E);
+        test_same_f32("images", callers[i].rows, callers[0].rows, 6 * E);
         test_same_f32("texts", callers[i].words, callers[0].words, TEXTS * E);
     }
     free(pixels);
@@ -310,26 +310,26 @@ static void texts_need_a_tokenizer_and_utf8(void **state)
     clip_model_file_free(file);
 }
 
-/* ---- pictures ------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------- */
 
-static void a_picture_is_the_same_by_path_bytes_and_pixels(void **state)
+static void an_image_is_the_same_by_path_bytes_and_pixels(void **state)
 {
     (void)state;
     struct clip_error error;
     struct clip_model_file *file = small_model(9);
     struct clip_embedder *e = embedder_over(file);
-    const char *path = small_picture(test_folder(), "a.png", 50, 41, 1);
+    const char *path = small_image(test_folder(), "a.png", 50, 41, 1);
     struct clip_buffer bytes = {0};
     struct clip_image image = {0};
     float rows[3 * E];
     test_ok(clip_file_read(path, 1 << 20, &bytes, &error), &error);
     const struct clip_image_limits limits = {.max_pixels = 10000};
     test_ok(clip_image_decode_file(path, &limits, &image, &error), &error);
-    const struct clip_picture pictures[] = {
+    const struct clip_image_source images[] = {
         {.path = path},
         {.bytes = bytes.data, .size = bytes.size},
         {.rgb = image.rgb, .width = image.width, .height = image.height}};
-    test_ok(clip_embedder_pictures(e, pictures, 3, CLIP_UNIT, rows, NULL, &error), &error);
+    test_ok(clip_embedder_images(e, images, 3, CLIP_UNIT, rows, NULL, &error), &error);
     test_same_f32("bytes", rows + E, rows, E);
     test_same_f32("decoded", rows + 2 * E, rows, E);
     clip_image_release(&image);
@@ -338,19 +338,19 @@ static void a_picture_is_the_same_by_path_bytes_and_pixels(void **state)
     clip_model_file_free(file);
 }
 
-static void a_broken_picture_fails_alone(void **state)
+static void a_broken_image_fails_alone(void **state)
 {
     (void)state;
     struct clip_error error, failures[3];
     struct clip_model_file *file = small_model(10);
     struct clip_embedder *e = embedder_over(file);
     const char *folder = test_folder();
-    const char *good = small_picture(folder, "a.png", 33, 40, 2);
+    const char *good = small_image(folder, "a.png", 33, 40, 2);
     const char *broken = test_write_text(folder, "b.png", "\x89PNG\r\n\x1a\n and no more");
-    const struct clip_picture pictures[] = {{.path = good}, {.path = broken}, {.path = good}};
+    const struct clip_image_source images[] = {{.path = good}, {.path = broken}, {.path = good}};
     float rows[3 * E], expected[E] = {0}, zero[E] = {0};
-    test_ok(clip_embedder_pictures(e, pictures, 1, CLIP_UNIT, expected, NULL, &error), &error);
-    test_ok(clip_embedder_pictures(e, pictures, 3, CLIP_UNIT, rows, failures, &error), &error);
+    test_ok(clip_embedder_images(e, images, 1, CLIP_UNIT, expected, NULL, &error), &error);
+    test_ok(clip_embedder_images(e, images, 3, CLIP_UNIT, rows, failures, &error), &error);
     assert_int_equal(failures[0].status, CLIP_OK);
     assert_int_not_equal(failures[1].status, CLIP_OK);
     assert_non_null(strstr(failures[1].message, "b.png"));
@@ -358,40 +358,39 @@ static void a_broken_picture_fails_alone(void **state)
     test_same_f32("before", rows, expected, E);
     test_same_f32("broken", rows + E, zero, E);
     test_same_f32("behind", rows + 2 * E, expected, E);
-    assert_int_not_equal(clip_embedder_pictures(e, pictures, 3, CLIP_UNIT, rows, NULL, &error),
+    assert_int_not_equal(clip_embedder_images(e, images, 3, CLIP_UNIT, rows, NULL, &error),
                          CLIP_OK);
     assert_non_null(strstr(error.message, "b.png"));
     clip_embedder_free(e);
     clip_model_file_free(file);
 }
 
-static void pictures_larger_than_allowed_are_refused(void **state)
+static void images_larger_than_allowed_are_refused(void **state)
 {
     (void)state;
     struct clip_error error;
     struct clip_model_file *file = small_model(11);
     struct clip_embedder *e = NULL;
     const struct clip_embedder_options options = {.max_pixels = 100};
-    const struct clip_picture picture = {.path = small_picture(test_folder(), "a.png", 20, 20, 3)};
+    const struct clip_image_source image = {.path = small_image(test_folder(), "a.png", 20, 20, 3)};
     float row[E];
     test_ok(clip_embedder_create(&e, file, &options, &error), &error);
-    assert_int_not_equal(clip_embedder_pictures(e, &picture, 1, CLIP_UNIT, row, NULL, &error),
-                         CLIP_OK);
+    assert_int_not_equal(clip_embedder_images(e, &image, 1, CLIP_UNIT, row, NULL, &error), CLIP_OK);
     assert_non_null(strstr(error.message, "a.png"));
     clip_embedder_free(e);
     clip_model_file_free(file);
 }
 
-/* A folder with three good pictures (one in a folder within) and a broken one. */
+/* A folder with three good images (one in a folder within) and a broken one. */
 static const char *photo_folder(void)
 {
     struct clip_error error;
     const char *folder = test_folder();
-    small_picture(folder, "a.png", 30, 40, 1);
-    test_write_text(folder, "b.png", "no picture");
-    small_picture(folder, "c.png", 64, 32, 2);
+    small_image(folder, "a.png", 30, 40, 1);
+    test_write_text(folder, "b.png", "no image");
+    small_image(folder, "c.png", 64, 32, 2);
     test_ok(clip_folder_create(test_path(folder, "d"), &error), &error);
-    small_picture(folder, "d/e.png", 32, 32, 3);
+    small_image(folder, "d/e.png", 32, 32, 3);
     return folder;
 }
 
@@ -403,15 +402,15 @@ static void a_list_embeds_files_and_folders_in_order(void **state)
     struct clip_embedder *e = embedder_over(file);
     const char *folder = photo_folder();
     const char *arguments[] = {test_path(folder, "c.png"), folder, "/nowhere/x.png"};
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct clip_embeddings out = {0};
     const char **names = NULL;
     int64_t n = 0, bad = 0;
-    test_ok(clip_pictures_open(&pictures, arguments, 3, &error), &error);
-    assert_int_equal(pictures.count, 6);
-    test_ok(clip_embeddings_from_pictures(&out, e, &pictures, CLIP_UNIT, true, &names, &n, &bad,
-                                          &error),
-            &error);
+    test_ok(clip_images_open(&images, arguments, 3, &error), &error);
+    assert_int_equal(images.count, 6);
+    test_ok(
+        clip_embeddings_from_images(&out, e, &images, CLIP_UNIT, true, &names, &n, &bad, &error),
+        &error);
     assert_int_equal(n, 4);
     assert_int_equal(bad, 2);
     assert_string_equal(names[0], test_path(folder, "c.png"));
@@ -419,20 +418,20 @@ static void a_list_embeds_files_and_folders_in_order(void **state)
     assert_string_equal(names[2], test_path(folder, "c.png"));
     assert_string_equal(names[3], test_path(folder, "d/e.png"));
     const float *rows = clip_bundle_find(&out.bundle, "image_embeds")->data;
-    test_same_f32("the same picture twice", rows, rows + 2 * E, E);
+    test_same_f32("the same image twice", rows, rows + 2 * E, E);
     for (int i = 0; i < 4; i++) {
-        const struct clip_picture picture = {.path = names[i]};
+        const struct clip_image_source image = {.path = names[i]};
         float row[E];
-        test_ok(clip_embedder_pictures(e, &picture, 1, CLIP_UNIT, row, NULL, &error), &error);
+        test_ok(clip_embedder_images(e, &image, 1, CLIP_UNIT, row, NULL, &error), &error);
         test_same_f32(names[i], rows + i * E, row, E);
     }
     clip_embeddings_release(&out);
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     clip_embedder_free(e);
     clip_model_file_free(file);
 }
 
-static void a_list_without_a_readable_picture_fails(void **state)
+static void a_list_without_a_readable_image_fails(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -440,16 +439,16 @@ static void a_list_without_a_readable_picture_fails(void **state)
     struct clip_embedder *e = embedder_over(file);
     const char *odd = test_write_text(test_folder(), "bad\xff.png", "x");
     const char *arguments[] = {"/nowhere/x.png", odd};
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct clip_embeddings out = {0};
     const char **names = NULL;
     int64_t n = 0, bad = 0;
-    test_ok(clip_pictures_open(&pictures, arguments, 2, &error), &error);
-    test_fails(clip_embeddings_from_pictures(&out, e, &pictures, CLIP_UNIT, true, &names, &n, &bad,
-                                             &error),
-               &error, CLIP_ERR_DATA, "none of the 2 pictures");
+    test_ok(clip_images_open(&images, arguments, 2, &error), &error);
+    test_fails(
+        clip_embeddings_from_images(&out, e, &images, CLIP_UNIT, true, &names, &n, &bad, &error),
+        &error, CLIP_ERR_DATA, "none of the 2 images");
     clip_embeddings_release(&out);
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     clip_embedder_free(e);
     clip_model_file_free(file);
 }
@@ -586,10 +585,10 @@ static void an_exported_model_gives_the_same_rows(void **state)
     struct clip_model_file *file = small_model(15);
     struct clip_embedder *e = embedder_over(file);
     const char *folder = test_folder();
-    const struct clip_picture picture = {.path = small_picture(folder, "a.png", 45, 45, 9)};
+    const struct clip_image_source image = {.path = small_image(folder, "a.png", 45, 45, 9)};
     float expected[(TEXTS + 1) * E], got[(TEXTS + 1) * E];
     test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, expected, NULL, &error), &error);
-    test_ok(clip_embedder_pictures(e, &picture, 1, CLIP_UNIT, expected + TEXTS * E, NULL, &error),
+    test_ok(clip_embedder_images(e, &image, 1, CLIP_UNIT, expected + TEXTS * E, NULL, &error),
             &error);
     clip_embedder_free(e);
     for (int format = 0; format < 2; format++) {
@@ -601,7 +600,7 @@ static void an_exported_model_gives_the_same_rows(void **state)
         test_ok(clip_embedder_open(&e, path, &options, &error), &error);
         assert_string_equal(clip_embedder_file(e)->checksum, file->checksum);
         test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, got, NULL, &error), &error);
-        test_ok(clip_embedder_pictures(e, &picture, 1, CLIP_UNIT, got + TEXTS * E, NULL, &error),
+        test_ok(clip_embedder_images(e, &image, 1, CLIP_UNIT, got + TEXTS * E, NULL, &error),
                 &error);
         test_same_f32(path, got, expected, (TEXTS + 1) * E);
         clip_embedder_free(e);
@@ -623,11 +622,11 @@ int main(void)
         cmocka_unit_test(padded_ids_are_pooled_at_their_first_largest),
         cmocka_unit_test(texts_and_their_ids_agree),
         cmocka_unit_test(texts_need_a_tokenizer_and_utf8),
-        cmocka_unit_test(a_picture_is_the_same_by_path_bytes_and_pixels),
-        cmocka_unit_test(a_broken_picture_fails_alone),
-        cmocka_unit_test(pictures_larger_than_allowed_are_refused),
+        cmocka_unit_test(an_image_is_the_same_by_path_bytes_and_pixels),
+        cmocka_unit_test(a_broken_image_fails_alone),
+        cmocka_unit_test(images_larger_than_allowed_are_refused),
         cmocka_unit_test(a_list_embeds_files_and_folders_in_order),
-        cmocka_unit_test(a_list_without_a_readable_picture_fails),
+        cmocka_unit_test(a_list_without_a_readable_image_fails),
         cmocka_unit_test(text_files_are_read_a_line_a_text),
         cmocka_unit_test(embeddings_are_read_back_from_every_format),
         cmocka_unit_test(output_names_are_checked_before_the_work),

@@ -1,5 +1,5 @@
 /* The emoji set, from two small packages made here: what is read out of a .deb, which ideas are
- * kept, how pictures are put over white and varied, and that damaged or missing packages get a
+ * kept, how images are put over white and varied, and that damaged or missing packages get a
  * sentence. */
 #include <archive.h>
 #include <archive_entry.h>
@@ -151,7 +151,7 @@ static const char *deb_folder(void)
     return folder;
 }
 
-static void a_package_gives_its_pictures_index_and_terms(void **state)
+static void a_package_gives_its_images_index_and_terms(void **state)
 {
     (void)state;
     struct clip_buffer deb = first_deb();
@@ -288,21 +288,21 @@ static void transparency_shows_white(void **state)
 {
     (void)state;
     struct clip_buffer png = make_png(16, 200, 100, 0);
-    struct clip_emoji_picture picture;
+    struct clip_emoji_image image;
     struct clip_error error;
     uint8_t rgb[16 * 16 * 3];
-    test_ok(clip_emoji_picture_decode(&png, "a.png", &picture, &error), &error);
-    assert_int_equal(picture.width, 16);
-    test_ok(clip_emoji_picture_plain(&picture, 16, rgb, &error), &error);
+    test_ok(clip_emoji_image_decode(&png, "a.png", &image, &error), &error);
+    assert_int_equal(image.width, 16);
+    test_ok(clip_emoji_image_plain(&image, 16, rgb, &error), &error);
     for (int i = 0; i < 16 * 16; i++) {
         const uint8_t expected[2][3] = {{255, 255, 255}, {200, 100, 0}};
         assert_memory_equal(rgb + 3 * i, expected[i % 16 >= 8], 3);
     }
-    clip_emoji_picture_release(&picture);
+    clip_emoji_image_release(&image);
     png.size /= 2;
-    test_fails(clip_emoji_picture_decode(&png, "a.png", &picture, &error), &error, CLIP_ERR_FORMAT,
+    test_fails(clip_emoji_image_decode(&png, "a.png", &image, &error), &error, CLIP_ERR_FORMAT,
                "a.png");
-    assert_null(picture.rgba);
+    assert_null(image.rgba);
     clip_buffer_release(&png);
 }
 
@@ -310,15 +310,15 @@ static void variants_differ_and_stay_recognisable(void **state)
 {
     (void)state;
     struct clip_buffer png = make_png(16, 220, 30, 30);
-    struct clip_emoji_picture picture;
+    struct clip_emoji_image image;
     struct clip_error error;
     uint8_t rgb[32 * 32 * 3], again[32 * 32 * 3], last[32 * 32 * 3] = {0};
     int white = 0;
-    test_ok(clip_emoji_picture_decode(&png, "a.png", &picture, &error), &error);
+    test_ok(clip_emoji_image_decode(&png, "a.png", &image, &error), &error);
     for (int i = 0; i < 200; i++) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_TEST, 4, (uint64_t)i), copy = rng;
-        test_ok(clip_emoji_picture_vary(&picture, &rng, 32, rgb, &error), &error);
-        test_ok(clip_emoji_picture_vary(&picture, &copy, 32, again, &error), &error);
+        test_ok(clip_emoji_image_vary(&image, &rng, 32, rgb, &error), &error);
+        test_ok(clip_emoji_image_vary(&image, &copy, 32, again, &error), &error);
         test_same_u8("the same draw", again, rgb, sizeof rgb);
         assert_memory_not_equal(rgb, last, sizeof rgb);
         memcpy(last, rgb, sizeof rgb);
@@ -327,7 +327,7 @@ static void variants_differ_and_stay_recognisable(void **state)
         white += left[0] == 255 && left[1] == 255 && left[2] == 255;
     }
     assert_in_range(white, 90, 170);
-    clip_emoji_picture_release(&picture);
+    clip_emoji_image_release(&image);
     clip_buffer_release(&png);
 }
 
@@ -445,7 +445,7 @@ static void what_cannot_be_fetched_gets_a_sentence(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_package_gives_its_pictures_index_and_terms),
+        cmocka_unit_test(a_package_gives_its_images_index_and_terms),
         cmocka_unit_test(cut_and_foreign_packages_are_refused),
         cmocka_unit_test(damaged_packages_do_no_harm),
         cmocka_unit_test(flags_tones_and_what_one_artist_lacks_are_left_out),

@@ -1,17 +1,17 @@
 #!/bin/bash
 # What a trained model is used with, from the command line: clip_eval, clip_embed, clip_search,
-# clip_export, on a model trained for two steps on the reference pictures.
+# clip_export, on a model trained for two steps on the reference images.
 . tests/shell.sh
 
 # ---- the model ---------------------------------------------------------------------------------
 mkdir -p "$folder/photos/deep" "$folder/classes/gray" "$folder/classes/colour"
 photos "$folder/photos"
-pictures=("$folder"/photos/*.png)
-p=${#pictures[@]} # at least four, each with two captions
-cp "${pictures[0]}" "$folder/classes/gray/1.png"
-cp "${pictures[1]}" "${pictures[2]}" "$folder/classes/colour"
+images=("$folder"/photos/*.png)
+p=${#images[@]} # at least four, each with two captions
+cp "${images[0]}" "$folder/classes/gray/1.png"
+cp "${images[1]}" "${images[2]}" "$folder/classes/colour"
 printf 'gray\ncolourful\tcolour\n' >"$folder/classes.txt"
-printf 'a picture of a {}\nthe {}\n' >"$folder/templates.txt"
+printf 'an image of a {}\nthe {}\n' >"$folder/templates.txt"
 pairs photos >"$folder/pairs.csv"
 tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
 {
@@ -25,21 +25,21 @@ model=(--model "$folder/run" --quiet)
 
 # ---- clip_eval ---------------------------------------------------------------------------------
 check "classify lists each label" prints 0 ' %  ' clip_eval classify "${model[@]}" \
-    --image "${pictures[0]}" 'gray' 'rgb'
-check "classify takes pictures in front of the labels" prints 0 '"labels":["gray"],"images":["' \
-    clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
+    --image "${images[0]}" 'gray' 'rgb'
+check "classify takes images in front of the labels" prints 0 '"labels":["gray"],"images":["' \
+    clip_eval classify "${model[@]}" --image "${images[0]}" "${images[1]}" gray --json
 check "one label has all the probability" prints 0 '"probabilities":[[1.0],[1.0]]' \
-    clip_eval classify "${model[@]}" --image "${pictures[0]}" "${pictures[1]}" gray --json
+    clip_eval classify "${model[@]}" --image "${images[0]}" "${images[1]}" gray --json
 check "classify --json is one line" json '' clip_eval classify "${model[@]}" --json \
-    --image "${pictures[0]}" --template '{}' gray 'a "rgb"'
+    --image "${images[0]}" --template '{}' gray 'a "rgb"'
 check "classify without labels is wrong usage" says 2 'LABEL' clip_eval classify "${model[@]}" \
-    --image "${pictures[0]}"
+    --image "${images[0]}"
 check "a template without a place for the label is wrong usage" says 2 'has no {}' clip_eval \
-    classify "${model[@]}" --image "${pictures[0]}" --template 'a photo' gray
-check "classify names a picture that is not there" says 1 'none.png' clip_eval classify \
+    classify "${model[@]}" --image "${images[0]}" --template 'a photo' gray
+check "classify names an image that is not there" says 1 'none.png' clip_eval classify \
     "${model[@]}" --image "$folder/none.png" gray
 check "classify names a model that is not there" says 1 "$folder/none" clip_eval classify \
-    --model "$folder/none" --image "${pictures[0]}" gray
+    --model "$folder/none" --image "${images[0]}" gray
 check "a folder is classified in a table" prints 0 " of $p" clip_eval classify "${model[@]}" \
     --images "$folder/photos" gray 'rgb|colour' --template-set photo
 check "... with a label of several names" prints 0 '"labels":["gray","rgb"],"images":["' \
@@ -47,19 +47,19 @@ check "... with a label of several names" prints 0 '"labels":["gray","rgb"],"ima
 check "... and none of these" prints 0 '(none of these)' clip_eval classify "${model[@]}" \
     --images "$folder/photos" gray rgb --none 1
 check "none of these is null" prints 0 '"best":[null]' clip_eval classify "${model[@]}" \
-    --image "${pictures[0]}" gray rgb --none-similarity 1 --json
+    --image "${images[0]}" gray rgb --none-similarity 1 --json
 check "labels come from a file too" prints 0 '"labels":["gray","colourful"]' clip_eval classify \
-    "${model[@]}" --image "${pictures[0]}" --labels "$folder/classes.txt" --json
-check "classify without a picture is wrong usage" says 2 '--image' clip_eval classify \
+    "${model[@]}" --image "${images[0]}" --labels "$folder/classes.txt" --json
+check "classify without an image is wrong usage" says 2 '--image' clip_eval classify \
     "${model[@]}" gray
 check "similarity shows a matrix" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
-    --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+    --image "${images[@]}" --text 'the rgb one' 'the gray one'
 check "... in bfloat16 too" prints 0 'the rgb one' clip_eval similarity "${model[@]}" \
-    --precision bf16 --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+    --precision bf16 --image "${images[@]}" --text 'the rgb one' 'the gray one'
 check "similarity --json is one line" json '' clip_eval similarity "${model[@]}" --json \
-    --image "${pictures[@]}" --text 'the rgb one' 'the gray one'
+    --image "${images[@]}" --text 'the rgb one' 'the gray one'
 echo nothing >"$folder/broken.png"
-broken=(--image "${pictures[0]}" "$folder/broken.png" "$folder/none.png" "${pictures[1]}")
+broken=(--image "${images[0]}" "$folder/broken.png" "$folder/none.png" "${images[1]}")
 both() { # both TEXT OTHER COMMAND...: exit status 1, TEXT on stdout and OTHER on stderr
     prints 1 "$1" "${@:3}" && [[ $err == *"$2"* ]] && return
     echo "# \"$err\" without \"$2\""
@@ -68,19 +68,19 @@ both() { # both TEXT OTHER COMMAND...: exit status 1, TEXT on stdout and OTHER o
 for command in classify similarity; do
     words=(gray rgb)
     [ $command = similarity ] && words=(--text gray rgb)
-    check "$command goes on past a broken picture" both \
-        "\"images\":[\"${pictures[0]}\",\"${pictures[1]}\"]" "skipped: $folder/broken.png" \
+    check "$command goes on past a broken image" both \
+        "\"images\":[\"${images[0]}\",\"${images[1]}\"]" "skipped: $folder/broken.png" \
         clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
-    check "... counts it" both '"skipped":2' '2 pictures could not be read' \
+    check "... counts it" both '"skipped":2' '2 images could not be read' \
         clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
-    check "... and shows the others" prints 1 "${pictures[1]}" clip_eval $command "${model[@]}" \
+    check "... and shows the others" prints 1 "${images[1]}" clip_eval $command "${model[@]}" \
         "${broken[@]}" "${words[@]}"
-    check "... unless there are none" says 1 'none of the 2 pictures' clip_eval $command \
+    check "... unless there are none" says 1 'none of the 2 images' clip_eval $command \
         "${model[@]}" --image "$folder/broken.png" "$folder/none.png" "${words[@]}"
     check "... or it is the only one" says 1 "$folder/broken.png: " clip_eval $command \
         "${model[@]}" --image "$folder/broken.png" "${words[@]}"
 done
-check "zeroshot counts pictures" prints 0 '"n":3,' clip_eval zeroshot "${model[@]}" --json \
+check "zeroshot counts images" prints 0 '"n":3,' clip_eval zeroshot "${model[@]}" --json \
     --images "$folder/classes" --classes "$folder/classes.txt" --templates "$folder/templates.txt"
 check "zeroshot has no acc5 of two classes" prints 0 '"acc5":null' clip_eval zeroshot \
     "${model[@]}" --json --images "$folder/classes" --classes "$folder/classes.txt" \
@@ -103,7 +103,7 @@ check "... which zeroshot reads to the same figures" prints 0 "$unpacked" clip_e
     --templates "$folder/templates.txt"
 check "zeroshot without templates is wrong usage" says 2 '--template-set' clip_eval zeroshot \
     "${model[@]}" --images "$folder/classes" --classes "$folder/classes.txt"
-check "retrieval knows captions of one picture" prints 0 \
+check "retrieval knows captions of one image" prints 0 \
     "\"images\":$p,\"texts\":$((2 * p))," clip_eval retrieval "${model[@]}" --json \
     --data "$folder/pairs.csv"
 check "retrieval within ten is always right" prints 0 '"text_retrieval_recall@10":1.0' clip_eval \
@@ -117,7 +117,7 @@ check "a smaller last batch counts too" prints 0 "\"batches\":$(((2 * p + 2) / 3
     clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --batch-size 3 --json
 
 # ---- clip_embed --------------------------------------------------------------------------------
-check "pictures of a folder are embedded" prints 0 "\"rows\":$p,\"dim\":16" \
+check "images of a folder are embedded" prints 0 "\"rows\":$p,\"dim\":16" \
     clip_embed "${model[@]}" --images "$folder/photos" --output "$folder/a.h5" --json
 check "a row of a .csv is a row" prints 0 "\"rows\":$((2 * p))," clip_embed "${model[@]}" \
     --images "$folder/pairs.csv" --output "$folder/a.safetensors" --json
@@ -125,19 +125,19 @@ check "texts are embedded" prints 0 "\"rows\":$((2 * p))," clip_embed "${model[@
     --texts "$folder/texts.txt" --output "$folder/a.npy" --json
 check "a .npy has its names beside it" test -s "$folder/a.npy.names.json"
 echo nothing >"$folder/photos/deep/broken.png"
-check "a broken picture is named, skipped and told at the end" says 1 'deep/broken.png' clip_embed \
+check "a broken image is named, skipped and told at the end" says 1 'deep/broken.png' clip_embed \
     "${model[@]}" --images "$folder/photos" --output "$folder/b.h5"
-check "the others are written" prints 0 '' clip_embed "${model[@]}" --images "${pictures[@]}" \
+check "the others are written" prints 0 '' clip_embed "${model[@]}" --images "${images[@]}" \
     --output "$folder/c.h5"
-check "broken pictures leave no trace in the file" cmp "$folder/b.h5" "$folder/c.h5"
-check "--raw rows are others" run 0 clip_embed "${model[@]}" --images "${pictures[@]}" --raw \
+check "broken images leave no trace in the file" cmp "$folder/b.h5" "$folder/c.h5"
+check "--raw rows are others" run 0 clip_embed "${model[@]}" --images "${images[@]}" --raw \
     --output "$folder/d.h5"
 check "... of the same size" test "$(stat -c %s "$folder/c.h5")" = "$(stat -c %s "$folder/d.h5")"
 check "... and not the same" test "$(cksum <"$folder/c.h5")" != "$(cksum <"$folder/d.h5")"
 check "an output of no known format is wrong usage" says 2 '.safetensors' clip_embed \
-    "${model[@]}" --images "${pictures[@]}" --output "$folder/a.txt"
-check "pictures and texts at once are wrong usage" says 2 'one of' clip_embed "${model[@]}" \
-    --images "${pictures[0]}" --texts "$folder/texts.txt" --output "$folder/x.h5"
+    "${model[@]}" --images "${images[@]}" --output "$folder/a.txt"
+check "images and texts at once are wrong usage" says 2 'one of' clip_embed "${model[@]}" \
+    --images "${images[0]}" --texts "$folder/texts.txt" --output "$folder/x.h5"
 check "an output folder that is not there is named" says 1 "$folder/no" clip_embed "${model[@]}" \
     --texts "$folder/texts.txt" --output "$folder/no/x.h5"
 check "hidden states come beside the embeddings" prints 0 "\"rows\":$((2 * p))," clip_embed \
@@ -153,7 +153,7 @@ check "another padding gives other states" run 0 clip_embed "${model[@]}" \
 check "... which are others" test "$(cksum <"$folder/g.safetensors")" != \
     "$(cksum <"$folder/h.safetensors")"
 check "hidden states are of texts or tensors" says 2 'texts or --tensors' clip_embed "${model[@]}" \
-    --images "${pictures[@]}" --hidden-states last --output "$folder/x.h5"
+    --images "${images[@]}" --hidden-states last --output "$folder/x.h5"
 check "a gradient needs tensors" says 2 '--grad goes with --tensors' clip_embed "${model[@]}" \
     --texts "$folder/texts.txt" --grad --output "$folder/x.h5"
 inside=tests/reference/openclip_tiny/inside.safetensors
@@ -177,23 +177,23 @@ fi
 # ---- clip_search -------------------------------------------------------------------------------
 index=$folder/photos.index
 check "an index is made" prints 0 '"count":2,"added":2' clip_search index "${model[@]}" \
-    --images "${pictures[0]}" "${pictures[1]}" --output "$index" --json
+    --images "${images[0]}" "${images[1]}" --output "$index" --json
 check "again, only what is new is added" prints 1 \
     "\"count\":$p,\"added\":$((p - 2)),\"skipped\":1" clip_search index "${model[@]}" \
     --images "$folder/photos" --output "$index" --json
-check "a picture finds itself" prints 0 "{\"results\":[{\"path\":\"${pictures[3]}\",\"score\":" \
-    clip_search query --index "$index" --image "${pictures[3]}" --top 1 --json
-check "words find pictures" prints 0 "$folder/photos/" clip_search query --index "$index" \
-    --text 'a picture of a gray' --minus 'the rgb one' --top 2
+check "an image finds itself" prints 0 "{\"results\":[{\"path\":\"${images[3]}\",\"score\":" \
+    clip_search query --index "$index" --image "${images[3]}" --top 1 --json
+check "words find images" prints 0 "$folder/photos/" clip_search query --index "$index" \
+    --text 'an image of a gray' --minus 'the rgb one' --top 2
 check "--top is a number of results" test "$(wc -l <"$folder/out")" -eq 2
 check "an index of texts is made" prints 0 '"kind":"texts","count":' clip_search index \
     "${model[@]}" --texts "$folder/texts.txt" --output "$folder/texts.index" --json
 check "a text finds itself" prints 0 '{"results":[{"text":"the rgba one","score":' clip_search \
     query --index "$folder/texts.index" --text 'the rgba one' --top 1 --json
-check "pictures find texts" prints 0 'the ' clip_search query --index "$folder/texts.index" \
-    --image "${pictures[0]}"
-check "pictures do not go among texts" says 1 'index of texts' clip_search index "${model[@]}" \
-    --images "${pictures[0]}" --output "$folder/texts.index"
+check "images find texts" prints 0 'the ' clip_search query --index "$folder/texts.index" \
+    --image "${images[0]}"
+check "images do not go among texts" says 1 'index of texts' clip_search index "${model[@]}" \
+    --images "${images[0]}" --output "$folder/texts.index"
 check "a query that asks for nothing is wrong usage" says 2 '--text' clip_search query \
     --index "$index"
 check "queries that cancel are told" says 1 'cancel' clip_search query --index "$index" \
@@ -208,7 +208,7 @@ for format in hdf5 safetensors; do
         check "export as $format $dtype" run 0 clip_export --model "$folder/run" \
             --format $format --dtype $dtype --output "$file"
         check "... is used as a model" prints 0 '[[1.0]]' clip_eval classify --model "$file" \
-            --image "${pictures[0]}" gray --json
+            --image "${images[0]}" gray --json
     done
 done
 check "an export of the export is the same" run 0 clip_export --model "$folder/e_f32.h5" \

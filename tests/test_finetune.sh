@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fine-tuning from the command line: more than pairs to learn from, what is watched on the way, and
-# mixing the weights afterwards. The models are tiny and trained on the reference pictures.
+# mixing the weights afterwards. The models are tiny and trained on the reference images.
 . tests/shell.sh
 here=$folder
 train() { echo clip_train --config tiny.ini --quiet; }
@@ -12,9 +12,9 @@ other_losses() { ! close_losses "$1" "$2"; }
 # ---- data and configuration --------------------------------------------------------------------
 photos "$folder/photos"
 printf 'filepath,title,wrong\n' >"$folder/pairs.csv"
-for picture in "$folder"/photos/*.png; do
-    name=$(basename "$picture" .png)
-    printf 'photos/%s.png,a picture of a %s,no %s at all\nphotos/%s.png,the %s one,\n' "$name" \
+for image in "$folder"/photos/*.png; do
+    name=$(basename "$image" .png)
+    printf 'photos/%s.png,an image of a %s,no %s at all\nphotos/%s.png,the %s one,\n' "$name" \
         "${name%_*}" "${name%_*}" "$name" "${name%_*}" >>"$folder/pairs.csv"
 done
 tail -n +2 "$folder/pairs.csv" | tr , '\n' >"$folder/texts.txt"
@@ -92,9 +92,9 @@ check "... and read" run 0 $(train) --output student-safetensors \
     --set train.teacher_embeddings=teacher.safetensors
 check "... to the same losses" cmp <(losses student) <(losses student-safetensors)
 check "without captions there is no teacher" run 0 clip_embed --model $base --images pairs.csv \
-    --output pictures.h5
+    --output images.h5
 check "... which is said" says 1 'has no text_embeds' $(train) --output none \
-    --set train.teacher_embeddings=pictures.h5
+    --set train.teacher_embeddings=images.h5
 head -n 5 "$folder/pairs.csv" >"$folder/fewer.csv"
 check "a teacher of other data" says 1 'is not next among the 4 samples' $(train) --output none \
     $teacher --set data.train_data=fewer.csv
@@ -131,12 +131,12 @@ check "early stopping needs something to stop by" says 2 'is never measured' $(t
 
 mkdir -p "$folder/old/astronaut" "$folder/old/other"
 i=0
-for picture in "$folder"/photos/*.png; do
+for image in "$folder"/photos/*.png; do
     i=$((i + 1))
-    cp "$picture" "$folder/old/$([ $((i % 2)) = 0 ] && echo astronaut || echo other)/"
+    cp "$image" "$folder/old/$([ $((i % 2)) = 0 ] && echo astronaut || echo other)/"
 done
 printf 'astronaut\nother\n' >"$folder/classes.txt"
-printf 'a picture of a {}\n' >"$folder/templates.txt"
+printf 'an image of a {}\n' >"$folder/templates.txt"
 probe='--set probe.images=old --set probe.classes=classes.txt --set probe.templates=templates.txt
     --set probe.data=pairs.csv'
 check "an older task is watched" run 0 $(train) --init $base $probe --output watched
@@ -177,7 +177,7 @@ check "... which from scratch it is" silent 0 'for training from scratch' $(trai
     --output silence --force
 check "an average slower than the run" says 0 'try 0.4642' $tune --set optim.ema_decay=0.999 \
     --output silence --force
-check "pictures with several captions" says 0 'set [train] multi_positive = true' $tune \
+check "images with several captions" says 0 'set [train] multi_positive = true' $tune \
     --output silence --force
 check "... unless they may have them" silent 0 'multi_positive' $tune --output silence --force \
     --set train.multi_positive=true
@@ -195,7 +195,7 @@ check "validation too small to stop by" says 0 'only 10 pairs validate' $tune $s
     --set train.early_stop=2 --output silence --force
 check "... which the loss is not" silent 0 'pairs validate' $tune $still --output silence --force \
     --set train.early_stop=2 --set train.best_metric=val_loss
-check "validation on what is trained on" says 0 '10 of the 10 samples of val_data show pictures' \
+check "validation on what is trained on" says 0 '10 of the 10 samples of val_data show images' \
     $tune --output silence --force
 run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt
 check "another tokenizer than the model's" says 0 'is not the one that good' $tune \
@@ -206,7 +206,7 @@ old='--old-images old --old-classes classes.txt --old-templates templates.txt'
 mixes="clip_eval interpolate --model good --model worse --data pairs.csv $old"
 check "mixes are measured on both tasks" prints 0 '<- chosen' $mixes
 check "... eleven of them" test "$(grep -c "^[01].* %" "$folder/out")" = 11
-check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --picture mix.svg \
+check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --image mix.svg \
     --output mix.h5 --json
 check "... on one line of JSON" test "$(wc -l <"$folder/out")" = 1
 retrieval_of() { # retrieval_of PLACE ALPHA: the mix has what the model by itself has
@@ -219,7 +219,7 @@ retrieval_of() { # retrieval_of PLACE ALPHA: the mix has what the model by itsel
 check "... where 0 is the one" retrieval_of good 0.0
 run 0 $mixes --alphas 0,0.25,1 --json
 check "... and 1 the other" retrieval_of worse 1.0
-check "the picture is one" grep -q '<circle class="chosen"' "$folder/mix.svg"
+check "the image is one" grep -q '<circle class="chosen"' "$folder/mix.svg"
 check "the mix is a model" run 0 clip_eval retrieval --model mix.h5 --data pairs.csv
 check "the mix at 0" prints 0 '"alpha":0.0' $mixes --choose 0 --alphas 0 --json \
     --output none.safetensors
@@ -280,7 +280,7 @@ check "... as the run" run 0 clip_embed --model lora --texts texts.txt --output 
 check "... to the bit" cmp "$folder/merged.npy" "$folder/whole.npy"
 check "... to search with" run 0 clip_search index --model lora/adapter --images photos \
     --output lora.index --quiet
-check "... and again" prints 0 '' clip_search query --index lora.index --text 'a picture'
+check "... and again" prints 0 '' clip_search query --index lora.index --text 'an image'
 check "a model may be tuned from the small file" run 0 $(train) --init lora/adapter --output again
 damage() { # damage WORD BY: another copy of the adapter
     rm -rf "$folder/bad" && cp -r "$folder/lora/adapter" "$folder/bad" &&
@@ -312,10 +312,10 @@ check "all of it in bf16, in pieces" run 0 $lora --set lora.targets=all --set tr
 mkdir "$folder/many"
 printf 'filepath\ttitle\n' >"$folder/many.tsv"
 for ((i = 0; i < 140; i++)); do
-    for picture in "$folder"/photos/*.png; do
-        name=$(basename "$picture" .png)
-        ln "$picture" "$folder/many/$i-$name.png"
-        printf 'many/%s.png\ta picture of a %s, the %sth\n' "$i-$name" "${name%_*}" "$i"
+    for image in "$folder"/photos/*.png; do
+        name=$(basename "$image" .png)
+        ln "$image" "$folder/many/$i-$name.png"
+        printf 'many/%s.png\ta image of a %s, the %sth\n' "$i-$name" "${name%_*}" "$i"
     done
 done >>"$folder/many.tsv"
 cp configs/finetune.ini "$folder"
@@ -352,7 +352,7 @@ step_back lit
 rm "$folder/lit/locked_images.h5"
 check "... and from nothing" run 0 $lit --output lit --resume
 check "... to the same bytes" cmp "$folder/lit/last.h5" "$folder/lit-whole/last.h5"
-check "augmented pictures are not kept" run 0 $lit --set data.aug_scale_min=0.5 --output lit-aug
+check "augmented images are not kept" run 0 $lit --set data.aug_scale_min=0.5 --output lit-aug
 check "... " test ! -e "$folder/lit-aug/locked_images.h5"
 check "nor those of a tower with unlocked blocks" run 0 $lit --output lit-top \
     --set train.unlocked_image_blocks=1
@@ -361,8 +361,8 @@ text="$(train) --init good --set train.lock_text=true $negatives"
 check "a locked text tower, hard negatives with it" run 0 $text --output text
 check "... keeps its own" run 0 $text --set train.cache_locked=off --output text-off
 check "... which changes no loss" close_losses text text-off
-printf 'not a picture' >"$folder/photos/broken.png"
+printf 'not an image' >"$folder/photos/broken.png"
 { cat "$folder/pairs.csv"; echo 'photos/broken.png,a broken one,'; } >"$folder/broken.csv"
-check "a picture that cannot be read is a bad sample" says 0 'skipped: broken.csv:12' $lit \
+check "an image that cannot be read is a bad sample" says 0 'skipped: broken.csv:12' $lit \
     --output lit-broken --set data.train_data=broken.csv --set data.max_bad_fraction=0.5
 plan

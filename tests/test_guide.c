@@ -70,7 +70,7 @@ static void resampling_backward_is_its_transpose(void **state)
     }
 }
 
-/* What is constant stays so in every case; the same size and range is the same picture; half the
+/* What is constant stays so in every case; the same size and range is the same image; half the
  * size is a triangle's mean: of a line, the line. */
 static void resampling_is_interpolation(void **state)
 {
@@ -105,11 +105,11 @@ static void resampling_is_interpolation(void **state)
 
 enum { N = 11, PLANES = 3 * N * N };
 
-/* f(numbers) = sum of w . picture + 0.7 variation + 1.3 distance, in double. */
+/* f(numbers) = sum of w . image + 0.7 variation + 1.3 distance, in double. */
 static double canvas_value(struct clip_canvas *c, const float *w, const float *start)
 {
     clip_canvas_forward(c);
-    return inner(c->picture, w, PLANES) + 0.7 * clip_canvas_variation(c, 0) +
+    return inner(c->image, w, PLANES) + 0.7 * clip_canvas_variation(c, 0) +
            1.3 * clip_canvas_distance(c, start, 0);
 }
 
@@ -126,9 +126,9 @@ static void the_canvas_gradient_is_the_measured_one(void **state)
     }
     test_ok(clip_canvas_create(&c, N, start, &error), &error);
     assert_true(c.levels == 4 && c.side[1] == 6 && c.side[3] == 2);
-    test_close("numbers 0 are the start", c.picture, start, PLANES, 0, 1e-5);
+    test_close("numbers 0 are the start", c.image, start, PLANES, 0, 1e-5);
     clip_canvas_noise(&c, 0.8f, 3);
-    memcpy(c.picture_grad, w, PLANES * sizeof *w);
+    memcpy(c.image_grad, w, PLANES * sizeof *w);
     clip_canvas_variation(&c, 0.7f);
     clip_canvas_distance(&c, start, 1.3f);
     clip_canvas_backward(&c);
@@ -150,7 +150,7 @@ static void the_canvas_gradient_is_the_measured_one(void **state)
 
 /* ---- views ---- */
 
-static void a_view_of_the_whole_is_the_preprocessed_picture(void **state)
+static void a_view_of_the_whole_is_the_preprocessed_image(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -158,18 +158,18 @@ static void a_view_of_the_whole_is_the_preprocessed_picture(void **state)
     struct clip_view view;
     const struct clip_preprocess p = {
         .image_size = N, .mean = {0.5f, 0.4f, 0.3f}, .std = {0.2f, 0.3f, 0.4f}};
-    float *picture = normal(PLANES, 8), pixels[PLANES], expected[PLANES];
+    float *image = normal(PLANES, 8), pixels[PLANES], expected[PLANES];
     test_ok(clip_view_create(&view, N, N, 1.2 * N, &arena, &error), &error);
     clip_view_whole(&view);
-    clip_view_forward(&view, &p, picture, pixels);
+    clip_view_forward(&view, &p, image, pixels);
     for (int i = 0; i < PLANES; i++)
-        expected[i] = (picture[i] - p.mean[i / (N * N)]) / p.std[i / (N * N)];
+        expected[i] = (image[i] - p.mean[i / (N * N)]) / p.std[i / (N * N)];
     test_close("whole view", pixels, expected, PLANES, 1e-6, 1e-6);
-    free(picture);
+    free(image);
     clip_arena_release(&arena);
 }
 
-/* A view is an affine function of the picture: exact differences, any step. */
+/* A view is an affine function of the image: exact differences, any step. */
 static void a_views_gradient_is_the_measured_one(void **state)
 {
     (void)state;
@@ -179,23 +179,23 @@ static void a_views_gradient_is_the_measured_one(void **state)
     struct clip_view view;
     const struct clip_preprocess p = {
         .image_size = S, .mean = {0.5f, 0.4f, 0.3f}, .std = {0.2f, 0.3f, 0.4f}};
-    float *picture = normal(PLANES, 9), *dy = normal(SEEN, 10), *shift = normal(PLANES, 11);
+    float *image = normal(PLANES, 9), *dy = normal(SEEN, 10), *shift = normal(PLANES, 11);
     float before[SEEN], after[SEEN], grad[PLANES];
     test_ok(clip_view_create(&view, N, S, CLIP_VIEW_LARGEST * N, &arena, &error), &error);
     for (uint64_t draw = 0; draw < 20; draw++) {
         float *used = normal(SEEN, 10);
         clip_view_draw(&view, 0.3, 0.4, 0.2, clip_rng_at(12, CLIP_RNG_TEST, 0, draw));
         assert_true(view.side >= 0.3 * N && view.side <= CLIP_VIEW_LARGEST * N);
-        clip_view_forward(&view, &p, picture, before);
-        for (int i = 0; i < PLANES; i++) picture[i] += shift[i];
-        clip_view_forward(&view, &p, picture, after);
+        clip_view_forward(&view, &p, image, before);
+        for (int i = 0; i < PLANES; i++) image[i] += shift[i];
+        clip_view_forward(&view, &p, image, after);
         memset(grad, 0, sizeof grad);
         for (int c = 0; c < 3; c++) clip_view_backward(&view, &p, c, grad, used);
         double moved = inner(after, dy, SEEN) - inner(before, dy, SEEN);
         test_close_f64("view", inner(grad, shift, PLANES), moved, 1e-4, 1e-3);
         free(used);
     }
-    free(picture);
+    free(image);
     free(dy);
     free(shift);
     clip_arena_release(&arena);
@@ -227,7 +227,7 @@ static struct clip_embedder *embedder_over(const struct clip_model_file *file)
     return e;
 }
 
-/* All steps; the finished picture (free it) and its cosines. */
+/* All steps; the finished image (free it) and its cosines. */
 static uint8_t *paint(const struct clip_embedder *e, const struct clip_guide_options *o,
                       float *cosines)
 {
@@ -241,7 +241,7 @@ static uint8_t *paint(const struct clip_embedder *e, const struct clip_guide_opt
         test_ok(clip_guide_step(g, &r, &error), &error);
         assert_int_equal(r.step, i + 1);
     }
-    clip_guide_picture(g, rgb);
+    clip_guide_image(g, rgb);
     if (cosines != NULL) test_ok(clip_guide_cosines(g, cosines, &error), &error);
     clip_guide_free(g);
     return rgb;
@@ -280,7 +280,7 @@ static void the_same_seed_gives_the_same_bits(void **state)
     for (int t = 1; t <= 3; t++) {
         clip_threads_set(t);
         uint8_t *again = paint(e, &o, NULL);
-        test_same_u8("picture", again, first, o.size * o.size * 3);
+        test_same_u8("image", again, first, o.size * o.size * 3);
         free(again);
     }
     clip_threads_set(threads);
@@ -300,7 +300,7 @@ static double mean_difference(const uint8_t *a, const uint8_t *b, int64_t n)
     return sum / (double)n;
 }
 
-static void a_given_picture_is_changed_and_kept(void **state)
+static void a_given_image_is_changed_and_kept(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -314,7 +314,7 @@ static void a_given_picture_is_changed_and_kept(void **state)
     uint8_t seen[40 * 40 * 3];
     o.start = &start;
     test_ok(clip_guide_create(&g, e, &o, &error), &error);
-    clip_guide_picture(g, seen);
+    clip_guide_image(g, seen);
     clip_guide_free(g);
     test_same_u8("the start", seen, rgb, 40 * 40 * 3);
     uint8_t *near, *far;
@@ -349,7 +349,7 @@ static void wrong_options_are_refused(void **state)
 
 /* ---- the folder ---- */
 
-static void a_folder_holds_frames_curve_and_picture(void **state)
+static void a_folder_holds_frames_curve_and_image(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -396,7 +396,7 @@ static void a_folder_holds_frames_curve_and_picture(void **state)
     clip_buffer_release(&curve);
     struct clip_image image = {0};
     const struct clip_image_limits limits = {.max_pixels = 1 << 20};
-    test_ok(clip_image_decode_file(test_path(folder, "picture.png"), &limits, &image, &error),
+    test_ok(clip_image_decode_file(test_path(folder, "image.png"), &limits, &image, &error),
             &error);
     assert_int_equal(image.width, 40);
     clip_image_release(&image);
@@ -410,13 +410,13 @@ int main(void)
         cmocka_unit_test(resampling_backward_is_its_transpose),
         cmocka_unit_test(resampling_is_interpolation),
         cmocka_unit_test(the_canvas_gradient_is_the_measured_one),
-        cmocka_unit_test(a_view_of_the_whole_is_the_preprocessed_picture),
+        cmocka_unit_test(a_view_of_the_whole_is_the_preprocessed_image),
         cmocka_unit_test(a_views_gradient_is_the_measured_one),
         cmocka_unit_test(painting_goes_towards_the_text_and_away_from_the_other),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
-        cmocka_unit_test(a_given_picture_is_changed_and_kept),
+        cmocka_unit_test(a_given_image_is_changed_and_kept),
         cmocka_unit_test(wrong_options_are_refused),
-        cmocka_unit_test(a_folder_holds_frames_curve_and_picture),
+        cmocka_unit_test(a_folder_holds_frames_curve_and_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Decoding and writing pictures: what is right comes back exactly, what is wrong is refused with a
- * sentence. Pictures are made here; test_image_fixtures.c compares with Pillow's. */
+/* Decoding and writing images: what is right comes back exactly, what is wrong is refused with a
+ * sentence. Images are made here; test_image_fixtures.c compares with Pillow's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 static const struct clip_image_limits usual = {.max_pixels = CLIP_IMAGE_MAX_PIXELS};
 
 /* Smooth here and noisy there, so that every filter of PNG has its rows. */
-static struct clip_image make_picture(int64_t width, int64_t height)
+static struct clip_image make_image(int64_t width, int64_t height)
 {
     struct clip_error error;
     struct clip_image image = {0};
@@ -39,7 +39,7 @@ static clip_status decode(const void *bytes, size_t n, struct clip_image *image,
     return clip_image_decode(bytes, n, &usual, image, error);
 }
 
-static void same_picture(const struct clip_image *got, const struct clip_image *expected)
+static void same_image(const struct clip_image *got, const struct clip_image *expected)
 {
     assert_int_equal(got->width, expected->width);
     assert_int_equal(got->height, expected->height);
@@ -54,11 +54,11 @@ static void png_comes_back(void **state)
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct clip_error error;
-        struct clip_image image = make_picture(sizes[i][0], sizes[i][1]), back;
+        struct clip_image image = make_image(sizes[i][0], sizes[i][1]), back;
         struct clip_buffer bytes = png_of(&image);
 
         test_ok(decode(bytes.data, bytes.size, &back, &error), &error);
-        same_picture(&back, &image);
+        same_image(&back, &image);
         clip_image_release(&back);
         clip_image_release(&image);
         clip_buffer_release(&bytes);
@@ -69,12 +69,12 @@ static void png_file_comes_back(void **state)
 {
     (void)state;
     struct clip_error error;
-    struct clip_image image = make_picture(20, 30), back;
+    struct clip_image image = make_image(20, 30), back;
     const char *path = test_path(test_folder(), "a.png");
 
     test_ok(clip_image_write_png(path, &image, &error), &error);
     test_ok(clip_image_decode_file(path, &usual, &back, &error), &error);
-    same_picture(&back, &image);
+    same_image(&back, &image);
     clip_image_release(&back);
     test_fails(clip_image_write_png("/nowhere/a.png", &image, &error), &error, CLIP_ERR_NOT_FOUND,
                "/nowhere");
@@ -171,7 +171,7 @@ static void png_damage_is_refused(void **state)
 {
     (void)state;
     struct clip_error error;
-    struct clip_image image = make_picture(12, 10), back;
+    struct clip_image image = make_image(12, 10), back;
     struct clip_buffer bytes = png_of(&image);
 
     for (size_t n = 0; n < bytes.size; n++) {
@@ -219,7 +219,7 @@ static void headers_that_lie_are_refused(void **state)
     clip_buffer_release(&bytes);
 }
 
-static void what_is_no_picture_is_named(void **state)
+static void what_is_no_image_is_named(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -227,9 +227,9 @@ static void what_is_no_picture_is_named(void **state)
 
     test_fails(decode("", 0, &image, &error), &error, CLIP_ERR_FORMAT, "empty");
     test_fails(decode("<html>", 6, &image, &error), &error, CLIP_ERR_FORMAT, "web page");
-    test_fails(decode("hello", 5, &image, &error), &error, CLIP_ERR_FORMAT, "no picture");
+    test_fails(decode("hello", 5, &image, &error), &error, CLIP_ERR_FORMAT, "no image");
     test_fails(decode("RIFF\0\0\0\0WEBPVP8 ", 16, &image, &error), &error, CLIP_ERR_FORMAT,
-               clip_webp_decoder ? "WebP picture is" : "WebP, which this build does not read");
+               clip_webp_decoder ? "WebP image is" : "WebP, which this build does not read");
     test_fails(decode("II*\0\0\0\0\0", 8, &image, &error), &error, CLIP_ERR_FORMAT, "TIFF");
     test_fails(decode("\xff\xd8\xff\xd9", 4, &image, &error), &error, CLIP_ERR_FORMAT, "no pixels");
 
@@ -452,7 +452,7 @@ static void four_components_are_cmyk(void **state)
     clip_image_release(&image);
 }
 
-/* Each fault of structure has its words; the byte at `at` becomes `value` in a good picture. */
+/* Each fault of structure has its words; the byte at `at` becomes `value` in a good image. */
 static void jpeg_faults_are_named(void **state)
 {
     (void)state;
@@ -546,9 +546,9 @@ static void scaled_decoding_keeps_enough(void **state)
     clip_names_release(&names);
 }
 
-/* Every picture of the reference sets up to 20 kB, cut at many lengths: refused each time, but for
+/* Every image of the reference sets up to 20 kB, cut at many lengths: refused each time, but for
  * what may follow the pixels of a GIF or BMP. */
-static void cut_pictures_are_refused(void **state)
+static void cut_images_are_refused(void **state)
 {
     (void)state;
     int64_t count = 0;
@@ -583,7 +583,7 @@ static void cut_pictures_are_refused(void **state)
     if (count == 0) test_skip("no preprocess/images in any reference set");
 }
 
-/* The eight orientations of a 3 x 2 picture with pixels numbered 0 to 5 (EXIF 2.3, figure 4). */
+/* The eight orientations of a 3 x 2 image with pixels numbered 0 to 5 (EXIF 2.3, figure 4). */
 static void orientations_turn(void **state)
 {
     (void)state;
@@ -631,7 +631,7 @@ int main(void)
         cmocka_unit_test(png_kinds_convert),
         cmocka_unit_test(png_damage_is_refused),
         cmocka_unit_test(headers_that_lie_are_refused),
-        cmocka_unit_test(what_is_no_picture_is_named),
+        cmocka_unit_test(what_is_no_image_is_named),
         cmocka_unit_test(gif_frame_lies_on_its_screen),
         cmocka_unit_test(cut_gif_is_refused),
         cmocka_unit_test(bmp_kinds_convert),
@@ -641,7 +641,7 @@ int main(void)
         cmocka_unit_test(jpeg_faults_are_named),
         cmocka_unit_test(missing_huffman_tables_are_the_standard_ones),
         cmocka_unit_test(scaled_decoding_keeps_enough),
-        cmocka_unit_test(cut_pictures_are_refused),
+        cmocka_unit_test(cut_images_are_refused),
         cmocka_unit_test(orientations_turn),
         cmocka_unit_test(exif_is_read_with_care),
     };

@@ -215,7 +215,7 @@ static void strips_fall_back_to_the_middle(void **state)
     clip_image_release(&image);
 }
 
-/* Every shift from -pad to pad turns up, black comes in from outside, the rest is the picture. */
+/* Every shift from -pad to pad turns up, black comes in from outside, the rest is the image. */
 static void padded_crops_shift(void **state)
 {
     (void)state;
@@ -232,7 +232,7 @@ static void padded_crops_shift(void **state)
         int dx = 0, dy = 0;
 
         augment(&rules, &how, sample, &image, out);
-        for (int i = 0; i < S * S; i++) { /* the shift, from any pixel of the picture */
+        for (int i = 0; i < S * S; i++) { /* the shift, from any pixel of the image */
             if (out[3 * i + 2] == 0) continue;
             dx = out[3 * i] - i % S;
             dy = out[3 * i + 1] - i / S;
@@ -252,7 +252,7 @@ static void padded_crops_shift(void **state)
     for (int y = 0; y <= 2 * PAD; y++)
         for (int x = 0; x <= 2 * PAD; x++) kinds += seen[y][x] > 0;
     assert_int_equal(kinds, (2 * PAD + 1) * (2 * PAD + 1));
-    how.pad = 30; /* wider than the picture: it may leave the frame, no more */
+    how.pad = 30; /* wider than the image: it may leave the frame, no more */
     for (uint64_t sample = 0; sample < 50; sample++) augment(&rules, &how, sample, &image, out);
     test_ok(clip_preprocess_image(&rules, &image, out, &error), &error);
     clip_image_release(&image);

@@ -1,4 +1,4 @@
-/* Pictures against Pillow, torchvision, open_clip and transformers: preprocess/ of every reference
+/* Images against Pillow, torchvision, open_clip and transformers: preprocess/ of every reference
  * set. Sizes and names come from the files. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 /* stb's inverse transform and chroma upsampling round differently from libjpeg-turbo's, which is
- * the reference's own: the largest difference of a sample, and the mean over a picture.
+ * the reference's own: the largest difference of a sample, and the mean over an image.
  * docs/preprocessing.md has what was measured. */
 #define STB_WORST 16
 #define STB_MEAN 0.3
@@ -28,7 +28,7 @@ static struct clip_bundle read_bundle(int root, const char *name)
     return bundle;
 }
 
-/* A picture that borrows a tensor's [H,W,3] bytes. */
+/* An image that borrows a tensor's [H,W,3] bytes. */
 static struct clip_image image_of(const struct clip_tensor *tensor)
 {
     assert_int_equal(tensor->dtype, CLIP_U8);
@@ -44,7 +44,7 @@ static void compare_jpeg(const char *name, const struct clip_image *got, const u
     for (int64_t i = 0; i < n; i++) {
         int difference = abs(got->rgb[i] - expected[i]);
 
-        /* stb_image.c tells of the column that stb gets wrong in a 4:2:2 picture: the last but one
+        /* stb_image.c tells of the column that stb gets wrong in a 4:2:2 image: the last but one
          * of the chroma's, which has an even number of them */
         bool known = !exact && i / 3 % got->width == (got->width + 1) / 2 * 2 - 2;
         if (difference > worst && !known) worst = difference;
@@ -128,7 +128,7 @@ static bool find_rules(const char *variant, int64_t size, struct clip_preprocess
     return true;
 }
 
-/* The picture before resizing: `decoded` where the file has it, else what we decode (not a JPEG).
+/* The image before resizing: `decoded` where the file has it, else what we decode (not a JPEG).
  * *owned is to be released. */
 static struct clip_image source_of(int root, const struct clip_bundle *expected, const char *name,
                                    const char *variant, struct clip_image *owned)
@@ -152,8 +152,8 @@ static struct clip_image source_of(int root, const struct clip_bundle *expected,
         test_ok(clip_file_read(path, SIZE_MAX, &bytes, &error), &error);
         clip_image_decoder *decode = clip_path_has_suffix(name, ".webp") ? clip_webp_decode
                                                                          : clip_jpeg_decode;
-        test_ok(decode((struct clip_picture_bytes){(uint8_t *)bytes.data, bytes.size}, &usual,
-                       owned, &orientation, &error),
+        test_ok(decode((struct clip_image_bytes){(uint8_t *)bytes.data, bytes.size}, &usual, owned,
+                       &orientation, &error),
                 &error);
         clip_buffer_release(&bytes);
         assert_in_range(orientation, 2, 8);
@@ -273,7 +273,7 @@ static void refuses_a_side_of_nothing(void **state)
     free(row);
 }
 
-/* The whole way with EXIF's orientation: sizes change sides, and the picture is the turned one. */
+/* The whole way with EXIF's orientation: sizes change sides, and the image is the turned one. */
 static void turns_upright(void **state)
 {
     (void)state;
@@ -303,7 +303,7 @@ static void turns_upright(void **state)
         }
         clip_bundle_release(&expected);
     }
-    if (count == 0) test_skip("no picture with an orientation in any reference set");
+    if (count == 0) test_skip("no image with an orientation in any reference set");
 }
 
 int main(void)

@@ -13,8 +13,8 @@
 #include "search/search.h"
 #include "tests/small_model.h"
 
-struct scene { /* a folder of pictures, a model, an index */
-    const char *pictures, *index;
+struct scene { /* a folder of images, a model, an index */
+    const char *images, *index;
     struct clip_model_file *file;
     struct clip_embedder *e;
     struct clip_index_changes changes;
@@ -31,7 +31,7 @@ static struct clip_embedder *embedder_over(const struct clip_model_file *file)
 
 static struct scene open_scene(void)
 {
-    struct scene s = {.pictures = test_folder(), .index = test_path(test_folder(), "a.index")};
+    struct scene s = {.images = test_folder(), .index = test_path(test_folder(), "a.index")};
     s.file = small_model(1);
     s.e = embedder_over(s.file);
     s.options.quiet = true;
@@ -46,8 +46,7 @@ static void close_scene(struct scene *s)
 
 static clip_status try_update(struct scene *s, struct clip_error *error)
 {
-    return clip_index_update_pictures(s->index, s->e, &s->pictures, 1, &s->options, &s->changes,
-                                      error);
+    return clip_index_update_images(s->index, s->e, &s->images, 1, &s->options, &s->changes, error);
 }
 
 /* Updates, and compares what has happened. */
@@ -63,9 +62,9 @@ static void update(struct scene *s, int64_t added, int64_t changed, int64_t remo
     assert_int_equal(s->changes.count, count);
 }
 
-static void picture(const struct scene *s, const char *name, uint64_t seed)
+static void image(const struct scene *s, const char *name, uint64_t seed)
 {
-    small_picture(s->pictures, name, 40, 40, seed);
+    small_image(s->images, name, 40, 40, seed);
 }
 
 static struct clip_index open_index(const struct scene *s)
@@ -76,7 +75,7 @@ static struct clip_index open_index(const struct scene *s)
     return index;
 }
 
-/* Each picture of the index, embedded now, finds itself. */
+/* Each image of the index, embedded now, finds itself. */
 static void check_rows(const struct scene *s, int64_t count)
 {
     struct clip_error error;
@@ -84,9 +83,9 @@ static void check_rows(const struct scene *s, int64_t count)
     assert_int_equal(index.live, count);
     for (int64_t i = 0; i < index.count; i++) {
         if (clip_index_is_removed(&index, i)) continue;
-        const struct clip_picture asked = {.path = clip_index_name(&index, i)};
+        const struct clip_image_source asked = {.path = clip_index_name(&index, i)};
         float row[24], kept[24];
-        test_ok(clip_embedder_pictures(s->e, &asked, 1, CLIP_UNIT, row, NULL, &error), &error);
+        test_ok(clip_embedder_images(s->e, &asked, 1, CLIP_UNIT, row, NULL, &error), &error);
         clip_index_row(&index, i, kept);
         test_same_f32(asked.path, kept, row, 24);
     }
@@ -124,17 +123,17 @@ static void only_what_is_new_or_changed_is_embedded(void **state)
 {
     (void)state;
     struct scene s = open_scene();
-    picture(&s, "a.png", 1);
-    picture(&s, "b.png", 2);
+    image(&s, "a.png", 1);
+    image(&s, "b.png", 2);
     update(&s, 2, 0, 0, 2, 2);
     update(&s, 0, 0, 0, 0, 2);
-    picture(&s, "c.png", 3);
+    image(&s, "c.png", 3);
     update(&s, 1, 0, 0, 1, 3);
-    picture(&s, "a.png", 4); /* another content */
-    set_time(test_path(s.pictures, "a.png"), 1000);
+    image(&s, "a.png", 4); /* another content */
+    set_time(test_path(s.images, "a.png"), 1000);
     update(&s, 0, 1, 0, 1, 3);
     check_rows(&s, 3);
-    set_time(test_path(s.pictures, "b.png"), 2000); /* another time alone */
+    set_time(test_path(s.images, "b.png"), 2000); /* another time alone */
     update(&s, 0, 0, 0, 0, 3);
     assert_int_equal(s.changes.unchanged, 3);
     update(&s, 0, 0, 0, 0, 3);
@@ -148,19 +147,19 @@ static void another_time_and_the_same_content_is_not_embedded(void **state)
 {
     (void)state;
     struct scene s = open_scene();
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
     struct clip_index index = open_index(&s);
     struct clip_error error;
     struct clip_buffer bytes;
-    test_ok(clip_file_read(test_path(s.pictures, "a.png"), 1 << 20, &bytes, &error), &error);
+    test_ok(clip_file_read(test_path(s.images, "a.png"), 1 << 20, &bytes, &error), &error);
     assert_int_equal(index.segments[0].hashes[0], (int64_t)clip_hash64(bytes.data, bytes.size));
     assert_int_equal(index.segments[0].sizes[0], bytes.size);
-    assert_int_equal(index.segments[0].times[0], time_of(test_path(s.pictures, "a.png")));
+    assert_int_equal(index.segments[0].times[0], time_of(test_path(s.images, "a.png")));
     clip_buffer_release(&bytes);
     clip_index_release(&index);
     for (int i = 1; i <= 3; i++) {
-        set_time(test_path(s.pictures, "a.png"), 1000 * i);
+        set_time(test_path(s.images, "a.png"), 1000 * i);
         update(&s, 0, 0, 0, 0, 1);
     }
     check_rows(&s, 1);
@@ -171,11 +170,11 @@ static void a_copy_or_a_new_name_is_not_embedded(void **state)
 {
     (void)state;
     struct scene s = open_scene();
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
-    picture(&s, "copy.png", 1);
+    image(&s, "copy.png", 1);
     update(&s, 1, 0, 0, 0, 2);
-    assert_int_equal(rename(test_path(s.pictures, "a.png"), test_path(s.pictures, "z.png")), 0);
+    assert_int_equal(rename(test_path(s.images, "a.png"), test_path(s.images, "z.png")), 0);
     update(&s, 1, 0, 1, 0, 2);
     check_rows(&s, 2);
     close_scene(&s);
@@ -187,28 +186,28 @@ static void what_is_gone_is_marked_where_it_was_looked_for(void **state)
     struct scene s = open_scene();
     struct clip_error error;
     const char *elsewhere = test_folder();
-    picture(&s, "a.png", 1);
-    picture(&s, "b.png", 2);
-    small_picture(elsewhere, "c.png", 30, 30, 3);
-    const char *both[] = {s.pictures, elsewhere};
-    test_ok(clip_index_update_pictures(s.index, s.e, both, 2, &s.options, &s.changes, &error),
+    image(&s, "a.png", 1);
+    image(&s, "b.png", 2);
+    small_image(elsewhere, "c.png", 30, 30, 3);
+    const char *both[] = {s.images, elsewhere};
+    test_ok(clip_index_update_images(s.index, s.e, both, 2, &s.options, &s.changes, &error),
             &error);
-    unlink(test_path(s.pictures, "a.png"));
+    unlink(test_path(s.images, "a.png"));
     unlink(test_path(elsewhere, "c.png"));
     update(&s, 0, 0, 1, 0, 2); /* c.png was not asked for */
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 0, 3); /* its row was there still */
     close_scene(&s);
 }
 
-static void a_picture_that_can_no_longer_be_read_is_removed(void **state)
+static void an_image_that_can_no_longer_be_read_is_removed(void **state)
 {
     (void)state;
     struct scene s = open_scene();
-    picture(&s, "a.png", 1);
-    picture(&s, "b.png", 2);
+    image(&s, "a.png", 1);
+    image(&s, "b.png", 2);
     update(&s, 2, 0, 0, 2, 2);
-    test_write_text(s.pictures, "b.png", "no picture");
+    test_write_text(s.images, "b.png", "no image");
     update(&s, 0, 0, 1, 0, 1);
     assert_int_equal(s.changes.skipped, 1);
     check_rows(&s, 1);
@@ -220,7 +219,7 @@ static void nothing_readable_is_no_index(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    test_write_text(s.pictures, "b.png", "no picture");
+    test_write_text(s.images, "b.png", "no image");
     test_fails(try_update(&s, &error), &error, CLIP_ERR_DATA, "nothing that can be read");
     assert_false(clip_path_exists(s.index));
     close_scene(&s);
@@ -236,13 +235,13 @@ static void adding_rewrites_nothing_else(void **state)
     s.options.segment_rows = 2;
     for (int i = 0; i < 5; i++) {
         snprintf(name, sizeof name, "%d.png", i);
-        picture(&s, name, (uint64_t)i);
+        image(&s, name, (uint64_t)i);
     }
     update(&s, 5, 0, 0, 5, 5);
     assert_int_equal(s.changes.segments, 3);
     for (int i = 1; i <= 3; i++) set_time(segment_path(&s, i), 1000 * i);
-    picture(&s, "0.png", 9);
-    picture(&s, "9.png", 10);
+    image(&s, "0.png", 9);
+    image(&s, "9.png", 10);
     update(&s, 1, 1, 0, 2, 6);
     assert_int_equal(s.changes.segments, 4);
     for (int i = 1; i <= 3; i++) assert_int_equal(time_of(segment_path(&s, i)), 1000 * i);
@@ -268,7 +267,7 @@ static struct stamps stamps_of(const struct scene *s)
     return out;
 }
 
-/* A collection as people have it: 1,000 pictures more, and every old file is the same one. */
+/* A collection as people have it: 1,000 images more, and every old file is the same one. */
 static void a_thousand_more_leave_every_file_alone(void **state)
 {
     (void)state;
@@ -277,13 +276,13 @@ static void a_thousand_more_leave_every_file_alone(void **state)
     s.options.segment_rows = 128;
     for (int i = 0; i < 1500; i++) {
         snprintf(name, sizeof name, "%04d.png", i);
-        small_picture(s.pictures, name, 9, 8, (uint64_t)i);
+        small_image(s.images, name, 9, 8, (uint64_t)i);
     }
     update(&s, 1500, 0, 0, 1500, 1500);
     struct stamps before = stamps_of(&s);
     for (int i = 1500; i < 2500; i++) {
         snprintf(name, sizeof name, "%04d.png", i);
-        small_picture(s.pictures, name, 9, 8, (uint64_t)i);
+        small_image(s.images, name, 9, 8, (uint64_t)i);
     }
     update(&s, 1000, 0, 0, 1000, 2500);
     assert_int_equal(s.changes.unchanged, 1500);
@@ -312,9 +311,9 @@ static void a_signal_seals_what_is_embedded(void **state)
     static const volatile sig_atomic_t stop = SIGTERM;
     struct scene s = open_scene();
     struct clip_error error;
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
-    picture(&s, "b.png", 2);
+    image(&s, "b.png", 2);
     s.options.stop = &stop;
     test_fails(try_update(&s, &error), &error, CLIP_ERR_INTERRUPTED, "signal");
     s.options.stop = NULL;
@@ -330,7 +329,7 @@ static void what_a_killed_run_left_is_swept_away(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
     char *folder = clip_index_folder(s.index, &error), *beside = clip_path_folder(s.index, &error);
     const char *left[] = {
@@ -339,7 +338,7 @@ static void what_a_killed_run_left_is_swept_away(void **state)
         test_write_text(beside, ".a.index.tmp-12-0", "whatever"),
     };
     const char *other = test_write_text(beside, ".b.index.tmp-12-0", "somebody else's");
-    picture(&s, "b.png", 2);
+    image(&s, "b.png", 2);
     update(&s, 1, 0, 0, 1, 2);
     assert_true(clip_path_exists(segment_path(&s, 2))); /* the new one */
     for (int i = 1; i < 3; i++) assert_false(clip_path_exists(left[i]));
@@ -355,7 +354,7 @@ static void one_process_at_a_time_writes(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
     char *folder = clip_index_folder(s.index, &error);
     int lock;
@@ -373,8 +372,8 @@ static void an_index_belongs_to_its_weights(void **state)
     (void)state;
     struct scene s = open_scene();
     struct clip_error error;
-    picture(&s, "a.png", 1);
-    picture(&s, "b.png", 2);
+    image(&s, "a.png", 1);
+    image(&s, "b.png", 2);
     update(&s, 2, 0, 0, 2, 2);
     clip_embedder_free(s.e);
     clip_model_file_free(s.file);
@@ -411,7 +410,7 @@ static void texts_are_indexed_once_and_not_empty(void **state)
     assert_string_equal(clip_index_name(&index, 1), "a red circle");
     assert_string_equal(clip_index_name(&index, 2), texts[4]);
     clip_index_release(&index);
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     test_fails(try_update(&s, &error), &error, CLIP_ERR_DATA, "index of texts");
     close_scene(&s);
 }
@@ -427,10 +426,10 @@ static void compacting_keeps_what_counts(void **state)
     s.options.segment_rows = 3;
     for (int i = 0; i < 8; i++) {
         snprintf(name, sizeof name, "%d.png", i);
-        picture(&s, name, (uint64_t)i);
+        image(&s, name, (uint64_t)i);
     }
     update(&s, 8, 0, 0, 8, 8);
-    unlink(test_path(s.pictures, "2.png"));
+    unlink(test_path(s.images, "2.png"));
     update(&s, 0, 0, 1, 0, 7);
     s.options.segment_rows = 0;
     test_ok(clip_index_compact(s.index, &s.options, &s.changes, &error), &error);
@@ -499,7 +498,7 @@ static void a_damaged_segment_is_found(void **state)
     struct scene s = open_scene();
     struct clip_error error;
     struct clip_index index;
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
     const char *path = segment_path(&s, 1);
     int64_t time = time_of(path);
@@ -533,13 +532,13 @@ static void a_segment_of_another_index_is_refused(void **state)
     struct scene s = open_scene(), other = open_scene();
     struct clip_error error;
     struct clip_index index;
-    picture(&s, "a.png", 1);
+    image(&s, "a.png", 1);
     update(&s, 1, 0, 0, 1, 1);
     clip_embedder_free(other.e);
     clip_model_file_free(other.file);
     other.file = small_model(7);
     other.e = embedder_over(other.file);
-    picture(&other, "a.png", 1);
+    image(&other, "a.png", 1);
     update(&other, 1, 0, 0, 1, 1);
     assert_int_equal(rename(segment_path(&other, 1), segment_path(&s, 1)), 0);
     test_fails(clip_index_open(&index, s.index, &error), &error, CLIP_ERR_FORMAT, "model_checksum");
@@ -606,7 +605,7 @@ int main(void)
         cmocka_unit_test(another_time_and_the_same_content_is_not_embedded),
         cmocka_unit_test(a_copy_or_a_new_name_is_not_embedded),
         cmocka_unit_test(what_is_gone_is_marked_where_it_was_looked_for),
-        cmocka_unit_test(a_picture_that_can_no_longer_be_read_is_removed),
+        cmocka_unit_test(an_image_that_can_no_longer_be_read_is_removed),
         cmocka_unit_test(nothing_readable_is_no_index),
         cmocka_unit_test(adding_rewrites_nothing_else),
         cmocka_unit_test(a_thousand_more_leave_every_file_alone),

@@ -334,7 +334,7 @@ static void grad_wants_pairs(void **state)
         if (texts_given > 0) test_ok(clip_bundle_add(&in, "input_ids", &t, &error), &error);
         test_ok(clip_safetensors_write(path, &in, &error), &error);
         test_fails(clip_embeddings_from_tensors(&out, e, path, &extras, &error), &error,
-                   CLIP_ERR_USAGE, texts_given > 0 ? "2 pictures and 3 texts" : "needs both");
+                   CLIP_ERR_USAGE, texts_given > 0 ? "2 images and 3 texts" : "needs both");
         clip_bundle_release(&in);
         clip_embeddings_release(&out);
     }

@@ -43,13 +43,13 @@ for example in classify search_folder; do
         "examples/$example.c" -o "$folder/$example" $(flags --cflags --libs)
 done
 photos "$folder/photos"
-echo "no picture" >"$folder/photos/note.txt"
-pictures=("$folder"/photos/*.png)
+echo "no image" >"$folder/photos/note.txt"
+images=("$folder"/photos/*.png)
 printf 'filepath,title\n' >"$folder/pairs.csv"
-for picture in "${pictures[@]}"; do
-    echo "$picture,a picture that is gray" >>"$folder/pairs.csv"
+for image in "${images[@]}"; do
+    echo "$image,an image that is gray" >>"$folder/pairs.csv"
 done
-printf 'a picture that is gray\na picture that is red\n' >"$folder/texts.txt"
+printf 'an image that is gray\na image that is red\n' >"$folder/texts.txt"
 {
     tiny_model
     tiny_run "$folder/pairs.csv" "$folder/run"
@@ -58,10 +58,10 @@ check "a tokenizer is trained" "$prefix/bin/clip_data" tokenizer train --input \
     "$folder/texts.txt" --vocab-size 520 --output "$folder/tokenizer.txt"
 check "a model is trained" "$prefix/bin/clip_train" --config "$folder/tiny.ini" --quiet
 
-model=$folder/run picture=${pictures[0]}
-"$prefix/bin/clip_eval" classify --model "$model" --template '{}' --image "$picture" --json \
+model=$folder/run image=${images[0]}
+"$prefix/bin/clip_eval" classify --model "$model" --template '{}' --image "$image" --json \
     gray 'a red one' >"$folder/wanted"
-"$folder/classify" "$model" "$picture" gray 'a red one' >"$folder/got"
+"$folder/classify" "$model" "$image" gray 'a red one' >"$folder/got"
 same_percent() {
     local p
     p=$(grep -oE '"probabilities":\[\[[0-9.e-]+' "$folder/wanted" | grep -oE '[0-9.e-]+$')
@@ -72,7 +72,7 @@ check "classify names what is missing" bash -c \
     "! '$folder/classify' '$model' '$folder/none.png' gray 2>'$folder/err' &&
     grep -q none.png '$folder/err'"
 "$folder/search_folder" "$model" "$folder/photos" 'gray' >"$folder/got" 2>"$folder/err"
-check "search_folder lists the pictures" test "$(wc -l <"$folder/got")" -eq "${#pictures[@]}"
+check "search_folder lists the images" test "$(wc -l <"$folder/got")" -eq "${#images[@]}"
 check "... the best first" sort -rnc "$folder/got"
 check "... and names what is none" grep -q note.txt "$folder/err"
 plan

@@ -28,7 +28,7 @@ static int free_tokenizer(void **state)
     return 0;
 }
 
-static void write_picture(const char *folder, const char *name, int number)
+static void write_image(const char *folder, const char *name, int number)
 {
     struct clip_image image = {.width = 10 + number % 7, .height = 10 + number % 5};
     struct clip_buffer png = {0};
@@ -43,7 +43,7 @@ static void write_picture(const char *folder, const char *name, int number)
     clip_image_release(&image);
 }
 
-/* A csv of `count` rows with a picture each; every `bad_every`-th row (0: none) is bad in one of
+/* A csv of `count` rows with an image each; every `bad_every`-th row (0: none) is bad in one of
  * four ways. */
 static const char *write_pairs(int count, int bad_every)
 {
@@ -58,7 +58,7 @@ static const char *write_pairs(int count, int bad_every)
         if (kind == 1)
             test_write_text(folder, name, "\x89PNG\r\n\x1a\nbroken");
         else if (kind != 2)
-            write_picture(folder, name, i);
+            write_image(folder, name, i);
         char caption[32];
         snprintf(caption, sizeof caption, "number %d", i);
         const char *blank = kind == 3 ? "  " : "\xe3\x80\x80"; /* an ideographic space */
@@ -74,9 +74,9 @@ static const char *write_rows(const char *rows)
 {
     const char *folder = test_folder();
     char text[1024];
-    write_picture(folder, "a.png", 1);
-    write_picture(folder, "b.png", 2);
-    write_picture(folder, "c.png", 3);
+    write_image(folder, "a.png", 1);
+    write_image(folder, "b.png", 2);
+    write_image(folder, "c.png", 3);
     snprintf(text, sizeof text, "filepath,title\n%s", rows);
     return test_write_text(folder, "pairs.csv", text);
 }
@@ -322,8 +322,8 @@ static void pixels_are_preprocessed(void **state)
     struct clip_batch batch = next(loader);
     const struct clip_image_limits limits = {.max_pixels = 1000};
     for (int64_t i = 0; i < 3; i++) {
-        const char *picture = set->ops->image_name(set, i);
-        test_ok(clip_image_decode_file(picture, &limits, &image, &error), &error);
+        const char *file = set->ops->image_name(set, i);
+        test_ok(clip_image_decode_file(file, &limits, &image, &error), &error);
         test_ok(clip_preprocess_image(&options.preprocess, &image, bytes, &error), &error);
         clip_preprocess_normalise(&options.preprocess, bytes, expected);
         test_same_f32("pixels", batch.pixels + i * 3 * SIDE * SIDE, expected, 3 * SIDE * SIDE);
@@ -359,7 +359,7 @@ static void captions_are_packed_and_cut(void **state)
 static void positives_are_joined(void **state)
 {
     (void)state;
-    /* 0-1 one picture, 1-3 one caption, 3-5 one picture: 0, 1, 3, 5 are one; 2-6 one caption. */
+    /* 0-1 one image, 1-3 one caption, 3-5 one image: 0, 1, 3, 5 are one; 2-6 one caption. */
     struct clip_dataset *set = open_pairs(write_rows("a.png,one\n"
                                                      "a.png,two\n"
                                                      "./a.png,six\n"
@@ -391,7 +391,7 @@ static void positives_against_all_pairs(void **state)
     for (int i = 0; i < 40; i++) {
         char name[16];
         snprintf(name, sizeof name, "%d.png", i);
-        write_picture(folder, name, i);
+        write_image(folder, name, i);
     }
     for (int i = 0; i < N; i++) {
         captions[i] = clip_rng_below(&rng, 60);

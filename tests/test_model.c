@@ -173,7 +173,7 @@ static void fill_captions(struct captions *c)
     c->offsets = clip_tensor_i32(c->at, 6);
 }
 
-/* A caption's features do not depend on its neighbours, nor a picture's on the batch it comes in.
+/* A caption's features do not depend on its neighbours, nor an image's on the batch it comes in.
  */
 static void rows_do_not_see_their_neighbours(void **state)
 {
@@ -197,8 +197,8 @@ static void rows_do_not_see_their_neighbours(void **state)
         float *own = (float *)pixels.data + b * 3 * 24 * 24;
         struct clip_tensor one =
             clip_tensor_view(CLIP_F32, own, 4, (const int64_t[]){1, 3, 24, 24});
-        test_close("picture alone", clip_vision_features(tape, model, &one, NULL)->data,
-                   all + b * 12, 12, 1e-6, 1e-6);
+        test_close("image alone", clip_vision_features(tape, model, &one, NULL)->data, all + b * 12,
+                   12, 1e-6, 1e-6);
     }
     gradcheck_tensor_free(&pixels);
     clip_tape_free(tape);
@@ -252,7 +252,7 @@ static void kept_patches(void **state)
     /* attention is a sum over a set: kept patches bring their places with them, in any order */
     test_close("kept in another order", clip_vision_features(tape, model, &pixels, &other)->data,
                before, 24, 1e-5, 1e-6);
-    ((float *)pixels.data)[8 + 3] += 5; /* patch 1 of picture 0, which it does not keep */
+    ((float *)pixels.data)[8 + 3] += 5; /* patch 1 of image 0, which it does not keep */
     test_same_f32("a patch left out", clip_vision_features(tape, model, &pixels, &part)->data,
                   before, 24);
     ((float *)pixels.data)[3] += 5; /* patch 0, which it does */

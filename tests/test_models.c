@@ -252,7 +252,7 @@ static void reads_one_tower(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(4);
     struct clip_embedder *e = NULL, *whole = NULL;
-    struct clip_embedder_options options = {.use = CLIP_USE_PICTURES};
+    struct clip_embedder_options options = {.use = CLIP_USE_IMAGES};
     const char *folder = write_folder(file);
     float pixels[3 * 32 * 32] = {0.5f, -1}, a[24], b[24];
     int32_t ids[] = {1, 7, 500};
@@ -263,7 +263,7 @@ static void reads_one_tower(void **state)
     test_ok(clip_embedder_pixels(whole, pixels, 1, CLIP_UNIT, b, &error), &error);
     test_same_f32("pixels", a, b, 24);
     test_fails(clip_embedder_ids(e, ids, 1, 3, CLIP_UNIT, a, &error), &error, CLIP_ERR_USAGE,
-               "for pictures alone");
+               "for images alone");
     clip_embedder_free(e);
     options.use = CLIP_USE_TEXTS;
     test_ok(clip_embedder_open(&e, folder, &options, &error), &error);

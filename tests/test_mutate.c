@@ -236,7 +236,7 @@ static clip_status open_tokenizer(const char *path, struct clip_error *error)
     return status;
 }
 
-static clip_status open_picture(const char *path, struct clip_error *error)
+static clip_status open_image(const char *path, struct clip_error *error)
 {
     const struct clip_image_limits limits = {.max_pixels = PIXELS_MAX};
     struct clip_image image = {0};
@@ -601,7 +601,7 @@ static void tokenizer_files(void **state)
     }
 }
 
-static void pictures(void **state)
+static void images(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -614,7 +614,7 @@ static void pictures(void **state)
         test_ok(clip_file_read(test_path(source, names.names[i]), 1 << 24, &b, &error), &error);
         test_write(folder, names.names[i], b.data, b.size);
         clip_buffer_release(&b);
-        mutate((struct format){names.names[i], folder, names.names[i], .open = open_picture,
+        mutate((struct format){names.names[i], folder, names.names[i], .open = open_image,
                                .bytes = 3 * PIXELS_MAX / FACTOR * 2});
     }
     clip_names_release(&names);
@@ -627,7 +627,7 @@ int main(void)
         cmocka_unit_test(gguf_files),        cmocka_unit_test(huggingface_folders),
         cmocka_unit_test(open_clip_folders), cmocka_unit_test(torch_files),
         cmocka_unit_test(siglip_folders),    cmocka_unit_test(shards),
-        cmocka_unit_test(tokenizer_files),   cmocka_unit_test(pictures),
+        cmocka_unit_test(tokenizer_files),   cmocka_unit_test(images),
     };
     setenv("CLIP_BPE", "", 1);
     if (__sanitizer_set_death_callback != NULL)

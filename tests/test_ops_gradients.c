@@ -327,7 +327,7 @@ static void test_elementwise(void **state)
     gradcheck_op("scale", scale, &with, LEAVES(NORMAL(1, 1, 2, 3, 4)), 0);
 }
 
-/* ---- pictures ---- */
+/* ---- images ---- */
 
 static struct clip_tensor *patch_embed(struct clip_tape *t, struct clip_tensor *const *l,
                                        const void *context)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Other projects' models from the command line: training on from one, at another image size, with
-# its own rules kept; SigLIP. The models are tiny and trained on the reference pictures.
+# its own rules kept; SigLIP. The models are tiny and trained on the reference images.
 . tests/shell.sh
 here=$folder
 holds() { # holds FILE LINE: the file has the line
@@ -45,7 +45,7 @@ check "as a Hugging Face folder" run 0 clip_export --model base --format hugging
 sed -n -e '/^tokenizer/d' -e '/^\[data\]/,$p' "$folder/tiny.ini" >"$folder/on.ini"
 on="clip_train --config on.ini --quiet --init hf"
 check "training goes on from it" run 0 $on --output on
-found='CLIP as Hugging Face writes it, GELU, F32; pictures of 16 in patches of 8, 2 blocks'
+found='CLIP as Hugging Face writes it, GELU, F32; images of 16 in patches of 8, 2 blocks'
 check "... and says what it found" says 0 "$found" ${on/--quiet/} --output said
 check "... as embedding does" says 0 "$found" clip_embed --model hf --images photos --output a.npy
 check "... and measuring" says 0 "$found" clip_eval loss --model hf --data pairs.csv

@@ -15,7 +15,7 @@
 enum { SIDE = 12 };
 static const struct clip_dataset_options plain = {0};
 
-static void write_picture(const char *folder, const char *name, int number, int width, int height)
+static void write_image(const char *folder, const char *name, int number, int width, int height)
 {
     struct clip_image image = {.width = width, .height = height};
     struct clip_buffer png = {0};
@@ -30,14 +30,14 @@ static void write_picture(const char *folder, const char *name, int number, int 
     clip_image_release(&image);
 }
 
-/* 18 rows of 9 pictures of unlike sizes, with hard negatives in some. */
+/* 18 rows of 9 images of unlike sizes, with hard negatives in some. */
 static const char *write_pairs(void)
 {
     const char *folder = test_folder();
     char text[2048] = "filepath,title,wrong\n", name[32];
     for (int i = 0; i < 9; i++) {
         snprintf(name, sizeof name, "%d.png", i);
-        write_picture(folder, name, i, 14 + 5 * i, 40 - 3 * i);
+        write_image(folder, name, i, 14 + 5 * i, 40 - 3 * i);
     }
     for (int i = 0; i < 18; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%d.png,\"number, %d\",%s\n",
@@ -67,7 +67,7 @@ static void everything_comes_back(void **state)
     struct clip_dataset *set = test_open_set(list, &options);
     struct clip_dataset *packed = test_open_set(pack(list, &options, 0, &counts), &options);
     assert_int_equal(counts.samples, 18);
-    assert_int_equal(counts.pictures, 9);
+    assert_int_equal(counts.images, 9);
     assert_int_equal(counts.bad, 0);
     assert_string_equal(packed->ops->name, "packed");
     assert_int_equal(packed->count, 18);
@@ -146,7 +146,7 @@ static void expect_same_batches(const char *data, const char *packed,
     clip_buffer_release(&b);
 }
 
-/* The files' bytes: always. Pixels: in training where no picture was scaled down, and in evaluation
+/* The files' bytes: always. Pixels: in training where no image was scaled down, and in evaluation
  * at the size that was packed. */
 static void batches_are_the_same(void **state)
 {
@@ -174,7 +174,7 @@ static void classes_keep_their_templates(void **state)
         char name[32];
         test_ok(clip_folder_create(test_path(folder, classes[i % 2]), &error), &error);
         snprintf(name, sizeof name, "%s/%d.png", classes[i % 2], i);
-        write_picture(folder, name, i, 20, 20);
+        write_image(folder, name, i, 20, 20);
     }
     const char *lines = test_write_text(test_folder(), "t.txt", "a {}\nthe {} here\none {}\n");
     const char *other = test_write_text(test_folder(), "t.txt", "some {}\n");
@@ -207,16 +207,15 @@ static void packed_classes_are_labelled(void **state)
         char name[32];
         test_ok(clip_folder_create(test_path(folder, names[i % 3]), &error), &error);
         snprintf(name, sizeof name, "%s/%d.png", names[i % 3], i);
-        write_picture(folder, name, i, 20, 20);
+        write_image(folder, name, i, 20, 20);
     }
-    const struct clip_dataset_options pictures = {.images_only = true};
+    const struct clip_dataset_options images = {.images_only = true};
     const char *lines = test_write_text(test_folder(), "t.txt", "a {}\n");
     const struct clip_dataset_options options = {.class_templates = lines};
     const char *list = test_write_text(test_folder(), "c.txt", "cat\nsea lion\nstripes\tzebra\n");
     test_ok(clip_class_list_read(list, &classes, &error), &error);
     test_ok(clip_dataset_open_classes(&set, folder, &classes, NULL, &error), &error);
-    const char *packed[] = {pack(folder, &options, 0, &counts),
-                            pack(folder, &pictures, 0, &counts)};
+    const char *packed[] = {pack(folder, &options, 0, &counts), pack(folder, &images, 0, &counts)};
     for (int k = 0; k < 2; k++) {
         test_ok(clip_dataset_open_classes(&same, packed[k], &classes, NULL, &error), &error);
         assert_int_equal(same->count, set->count);
@@ -239,14 +238,14 @@ static void bad_samples_are_left_out(void **state)
     (void)state;
     const char *folder = test_folder();
     struct clip_pack_counts counts;
-    write_picture(folder, "a.png", 1, 10, 10);
+    write_image(folder, "a.png", 1, 10, 10);
     test_write_text(folder, "b.png", "\x89PNG\r\n\x1a\nbroken");
     const char *list = test_write_text(folder, "pairs.csv",
                                        "filepath,title\na.png, \nb.png,x\na.png,one\nc.png,y\n"
                                        "a.png,two\nb.png,z\n");
     struct clip_dataset *set = test_open_set(pack(list, &plain, 0, &counts), &plain);
     assert_int_equal(counts.samples, 2);
-    assert_int_equal(counts.pictures, 1);
+    assert_int_equal(counts.images, 1);
     assert_int_equal(counts.bad, 4);
     test_set_caption(set, 1, "two");
     clip_dataset_free(set);
@@ -266,20 +265,20 @@ static void bad_samples_are_left_out(void **state)
     clip_dataset_free(set);
 }
 
-static void pictures_alone_have_no_captions(void **state)
+static void images_alone_have_no_captions(void **state)
 {
     (void)state;
-    const struct clip_dataset_options pictures = {.images_only = true};
+    const struct clip_dataset_options images = {.images_only = true};
     struct clip_pack_counts counts;
-    const char *packed = pack(write_pairs(), &pictures, 0, &counts);
-    struct clip_dataset *set = test_open_set(packed, &pictures);
+    const char *packed = pack(write_pairs(), &images, 0, &counts);
+    struct clip_dataset *set = test_open_set(packed, &images);
     assert_int_equal(set->count, 18);
     test_set_caption(set, 3, "");
     clip_dataset_free(set);
     test_no_set(packed, &plain, CLIP_ERR_DATA, "without captions");
 }
 
-/* Is the byte at `at` one of ours: of the first block, of a table, of a picture? */
+/* Is the byte at `at` one of ours: of the first block, of a table, of an image? */
 static bool is_ours(const struct clip_buffer *file, const struct clip_packed_head *head, size_t at)
 {
     if (at < CLIP_PACKED_BLOCK) return true;
@@ -319,7 +318,7 @@ static bool is_damaged(const char *path)
     return failed;
 }
 
-/* A flipped byte is found at opening, or when the picture that holds it is read, if it is one of
+/* A flipped byte is found at opening, or when the image that holds it is read, if it is one of
  * ours; HDF5's own records are others' to read. */
 static void damage_is_found(void **state)
 {
@@ -389,7 +388,7 @@ static void a_full_disk_is_an_error(void **state)
     for (int i = 0; i < 5; i++) { /* 1.9 MB */
         char name[32];
         snprintf(name, sizeof name, "%d.png", i);
-        write_picture(folder, name, i, 350, 360);
+        write_image(folder, name, i, 350, 360);
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s,%d\n", name, i);
     }
     struct clip_dataset *set = test_open_set(test_write_text(folder, "l.csv", list), &plain);
@@ -419,7 +418,7 @@ int main(void)
         cmocka_unit_test(classes_keep_their_templates),
         cmocka_unit_test(packed_classes_are_labelled),
         cmocka_unit_test(bad_samples_are_left_out),
-        cmocka_unit_test(pictures_alone_have_no_captions),
+        cmocka_unit_test(images_alone_have_no_captions),
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(the_same_data_gives_the_same_bytes),
         cmocka_unit_test(a_full_disk_is_an_error),

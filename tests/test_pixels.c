@@ -1,4 +1,4 @@
-/* The kernels of pictures, in every table that the processor runs, against their formulas. */
+/* The kernels of images, in every table that the processor runs, against their formulas. */
 #include "tests/support.h"
 
 #include <stdlib.h>

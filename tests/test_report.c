@@ -55,7 +55,7 @@ static const char sentences[] = "a picture of a thing\nthe gray one\n"
                                 "the <b>bold</b> & \"big\" one\n"
                                 "a thing in colour\nthe gray one again\na last thing\n";
 
-/* FOLDER/pairs.csv of six pictures with the sentences, one of which cannot be read. */
+/* FOLDER/pairs.csv of six images with the sentences, one of which cannot be read. */
 static void write_data(const char *folder)
 {
     struct clip_error error;
@@ -70,9 +70,9 @@ static void write_data(const char *folder)
         at += n + 1;
         test_ok(clip_buffer_append(&csv, line, strlen(line), &error), &error);
         if (i == 4)
-            test_write_text(folder, name, "no picture");
+            test_write_text(folder, name, "no image");
         else
-            small_picture(folder, name, 20, 24, (uint64_t)i);
+            small_image(folder, name, 20, 24, (uint64_t)i);
     }
     test_write(folder, "pairs.csv", csv.data, csv.size);
     test_write_text(folder, "texts.txt", sentences);
@@ -154,7 +154,7 @@ static void a_run_writes_a_page_and_goes_on_with_it(void **state)
     char *page = page_of(test_path(folder, "run/report.html"));
     static const char *const parts[] = {"4 of 4",
                                         "finished",
-                                        ">retrieval of pictures by caption<",
+                                        ">retrieval of images by caption<",
                                         ">learning rate<",
                                         "logit scale",
                                         "pairs a second",

@@ -12,11 +12,11 @@ program() {
 }
 number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }
 
-# ---- a model and pictures ----------------------------------------------------------------------
+# ---- a model and images ----------------------------------------------------------------------
 mkdir "$folder/photos"
 total=160
 for ((i = 0; i < total; i++)); do
-    bitmap "picture $i, and its number again: $((i * 7919))" >"$folder/photos/$i.bmp"
+    bitmap "image $i, and its number again: $((i * 7919))" >"$folder/photos/$i.bmp"
 done
 printf 'a dog\na red circle\na blue square\na cat\n' >"$folder/texts.txt"
 printf 'filepath,title\n' >"$folder/pairs.csv"
@@ -69,7 +69,7 @@ rest=$((total - last))
 index "$killed" >"$folder/result"
 check "the next run embeds only what is missing" test "$(number embedded <"$folder/result")" \
     -eq "$rest"
-check "all pictures are there" test "$(number count <"$folder/result")" -eq "$total"
+check "all images are there" test "$(number count <"$folder/result")" -eq "$total"
 for which in whole killed; do
     program clip_search query --index "$folder/$which.index" --text 'a red circle' --top 1000 \
         >"$folder/$which.txt"

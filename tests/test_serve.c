@@ -20,7 +20,7 @@
 #include "serve/store.h"
 #include "tests/small_model.h"
 
-enum { PICTURES = 14 };
+enum { IMAGES = 14 };
 
 struct scene {
     const char *folder, *path;
@@ -31,7 +31,7 @@ struct scene {
     struct clip_http *http;
 };
 
-/* A served index of pictures 0.png .. 13.png; row 3 is removed, and 5.png is wide. */
+/* A served index of images 0.png .. 13.png; row 3 is removed, and 5.png is wide. */
 static void open_scene(struct scene *s)
 {
     *s = (struct scene){.folder = test_folder(), .path = test_path(test_folder(), "a.index")};
@@ -40,20 +40,19 @@ static void open_scene(struct scene *s)
     struct clip_index_changes changes;
     char name[16];
     if (!clip_http_built_in) test_skip("built without libmicrohttpd");
-    for (int i = 0; i < PICTURES; i++) {
+    for (int i = 0; i < IMAGES; i++) {
         snprintf(name, sizeof name, "%02d.png", i);
-        small_picture(s->folder, name, i == 5 ? 700 : 40, 30, (uint64_t)i);
+        small_image(s->folder, name, i == 5 ? 700 : 40, 30, (uint64_t)i);
     }
     s->file = small_model(1);
     test_ok(clip_model_file_sum(s->file, &error), &error);
     test_ok(clip_embedder_create(&s->e, s->file, NULL, &error), &error);
     for (int round = 0; round < 2; round++) {
-        test_ok(
-            clip_index_update_pictures(s->path, s->e, &s->folder, 1, &options, &changes, &error),
-            &error);
+        test_ok(clip_index_update_images(s->path, s->e, &s->folder, 1, &options, &changes, &error),
+                &error);
         unlink(test_path(s->folder, "03.png"));
     }
-    assert_int_equal(changes.count, PICTURES - 1);
+    assert_int_equal(changes.count, IMAGES - 1);
     test_ok(clip_index_open(&s->index, s->path, &error), &error);
     test_ok(clip_api_create(&s->api, s->path, s->e, 1, &error), &error);
     test_ok(clip_http_start(&s->http, s->api, "127.0.0.1", 0, &error), &error);
@@ -234,23 +233,23 @@ static void the_page_and_its_parts_are_there(void **state)
     close_scene(&s);
 }
 
-static void pictures_come_in_order_and_page_by_page(void **state)
+static void images_come_in_order_and_page_by_page(void **state)
 {
     (void)state;
     struct scene s;
     open_scene(&s);
-    json_t *about = get_json(&s, "/api/about"), *all = get_json(&s, "/api/pictures");
-    assert_int_equal(json_integer_value(json_object_get(about, "count")), PICTURES - 1);
+    json_t *about = get_json(&s, "/api/about"), *all = get_json(&s, "/api/images");
+    assert_int_equal(json_integer_value(json_object_get(about, "count")), IMAGES - 1);
     assert_int_equal(json_array_size(json_object_get(about, "folders")), 1);
-    assert_int_equal(json_integer_value(json_object_get(all, "total")), PICTURES - 1);
-    assert_int_equal(results(all), PICTURES - 1);
+    assert_int_equal(json_integer_value(json_object_get(all, "total")), IMAGES - 1);
+    assert_int_equal(results(all), IMAGES - 1);
     for (size_t i = 0; i < results(all); i++)
         assert_int_equal(number_at(all, i), (int64_t)(i < 3 ? i : i + 1)); /* 3 is removed */
-    json_t *part = get_json(&s, "/api/pictures?offset=5&limit=4");
+    json_t *part = get_json(&s, "/api/images?offset=5&limit=4");
     assert_int_equal(results(part), 4);
     assert_int_equal(number_at(part, 0), 6);
-    json_t *none = get_json(&s, "/api/pictures?under=/nowhere"),
-           *end = get_json(&s, "/api/pictures?offset=999999999999");
+    json_t *none = get_json(&s, "/api/images?under=/nowhere"),
+           *end = get_json(&s, "/api/images?offset=999999999999");
     assert_int_equal(results(none), 0);
     assert_int_equal(json_integer_value(json_object_get(none, "total")), 0);
     assert_int_equal(results(end), 0);
@@ -272,12 +271,12 @@ static void searching_finds_what_search_finds(void **state)
     const char *text = "a red circle";
     float rows[2 * 24], query[24];
     const double weights[] = {0.5, -1};
-    struct clip_hit hits[PICTURES];
+    struct clip_hit hits[IMAGES];
     int64_t found;
     test_ok(clip_embedder_texts(s.e, &text, 1, CLIP_UNIT, rows, NULL, &error), &error);
     clip_index_row(&s.index, 7, rows + 24);
     test_ok(clip_query_combine(rows, weights, 2, 24, query, &error), &error);
-    test_ok(clip_index_search(&s.index, NULL, query, PICTURES, hits, &found, &error), &error);
+    test_ok(clip_index_search(&s.index, NULL, query, IMAGES, hits, &found, &error), &error);
     json_t *answer = get_json(&s, "/api/search?text=a%20red+circle%3A%3A0.5&unlike=7&limit=100");
     assert_int_equal(results(answer), found);
     for (size_t i = 0; i < results(answer); i++) {
@@ -299,7 +298,7 @@ static void searching_finds_what_search_finds(void **state)
     close_scene(&s);
 }
 
-static void a_sent_picture_finds_itself_and_is_classified(void **state)
+static void a_sent_image_finds_itself_and_is_classified(void **state)
 {
     (void)state;
     struct scene s;
@@ -313,7 +312,7 @@ static void a_sent_picture_finds_itself_and_is_classified(void **state)
     assert_int_equal(number_at(answer, 0), 9);
     assert_int_equal(results(answer), 2);
     json_decref(answer);
-    const char *targets[] = {"/api/classify?label=a&label=b&label=%C3%A4&picture=9",
+    const char *targets[] = {"/api/classify?label=a&label=b&label=%C3%A4&image=9",
                              "/api/classify?label=a&label=b&label=%C3%A4"};
     double p[2][3], sum = 0;
     for (int i = 0; i < 2; i++) {
@@ -335,7 +334,7 @@ static void a_sent_picture_finds_itself_and_is_classified(void **state)
     close_scene(&s);
 }
 
-static void pictures_and_thumbnails_are_served_by_number(void **state)
+static void images_and_thumbnails_are_served_by_number(void **state)
 {
     (void)state;
     struct scene s;
@@ -345,8 +344,8 @@ static void pictures_and_thumbnails_are_served_by_number(void **state)
     struct clip_image image = {0};
     const struct clip_image_limits limits = {.max_pixels = 1000000};
     test_ok(clip_file_read(test_path(s.folder, "05.png"), 1 << 20, &file, &error), &error);
-    struct reply r = get(&s, "/picture/5");
-    expect(&r, 200, "/picture/5");
+    struct reply r = get(&s, "/image/5");
+    expect(&r, 200, "/image/5");
     assert_int_equal(r.body_size, file.size);
     assert_memory_equal(r.body, file.data, file.size);
     assert_non_null(strstr(r.all.data, "image/png"));
@@ -381,7 +380,7 @@ static void thumbnails_in_memory_are_bounded(void **state)
     enum { MOST = 6000 };
     test_ok(clip_store_create(&store, 1000000, MOST, &error), &error);
     for (int round = 0; round < 3; round++)
-        for (int64_t i = 0; i < PICTURES; i++) {
+        for (int64_t i = 0; i < IMAGES; i++) {
             if (i == 3) continue;
             test_ok(clip_store_thumbnail(store, &s.index, i, &again, &error), &error);
             assert_true(clip_store_held(store) <= MOST);
@@ -397,8 +396,8 @@ static void thumbnails_in_memory_are_bounded(void **state)
     close_scene(&s);
 }
 
-/* Pictures that were added show without a restart (tests/test_catalogue.c has the rest). Put
- * together anew, rows move: an old number is nobody's, rather than another picture's. */
+/* Images that were added show without a restart (tests/test_catalogue.c has the rest). Put
+ * together anew, rows move: an old number is nobody's, rather than another image's. */
 static void a_changed_index_is_noticed(void **state)
 {
     (void)state;
@@ -407,12 +406,12 @@ static void a_changed_index_is_noticed(void **state)
     struct clip_error error;
     struct clip_index_options options = {.quiet = true};
     struct clip_index_changes changes;
-    small_picture(s.folder, "new.png", 40, 30, 77);
-    test_ok(clip_index_update_pictures(s.path, s.e, &s.folder, 1, &options, &changes, &error),
+    small_image(s.folder, "new.png", 40, 30, 77);
+    test_ok(clip_index_update_images(s.path, s.e, &s.folder, 1, &options, &changes, &error),
             &error);
-    json_t *all = get_json(&s, "/api/pictures");
-    assert_int_equal(results(all), PICTURES);
-    assert_int_equal(number_at(all, PICTURES - 1), PICTURES);
+    json_t *all = get_json(&s, "/api/images");
+    assert_int_equal(results(all), IMAGES);
+    assert_int_equal(number_at(all, IMAGES - 1), IMAGES);
     json_decref(all);
     test_ok(clip_index_compact(s.path, &options, &changes, &error), &error);
     static const struct {
@@ -420,11 +419,11 @@ static void a_changed_index_is_noticed(void **state)
         int code;
         const char *word;
     } asked[] = {
-        {"/api/pictures", 200, "{\"total\":14,\"offset\":0,\"results\":[{\"number\":15,"},
-        {"/picture/5", 410, "load the page again"},
+        {"/api/images", 200, "{\"total\":14,\"offset\":0,\"results\":[{\"number\":15,"},
+        {"/image/5", 410, "load the page again"},
         {"/api/search?like=5", 410, "like: the index was put together anew"},
-        {"/picture/28", 200, "image/png"},
-        {"/picture/29", 404, "no picture 29"},
+        {"/image/28", 200, "image/png"},
+        {"/image/29", 404, "no image 29"},
     };
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
         struct reply r = get(&s, asked[i].target);
@@ -451,17 +450,17 @@ static void each_wrong_request_has_its_answer(void **state)
         {404, "GET", "/page.html", "", ""},
         {404, "GET", "/../../etc/passwd", "", ""},
         {404, "GET", "/%2e%2e/%2e%2e/etc/passwd", "", ""},
-        {400, "GET", "/picture/../../../etc/passwd", "", ""},
-        {400, "GET", "/picture/%2Fetc%2Fpasswd", "", ""},
-        {400, "GET", "/picture/", "", ""},
-        {400, "GET", "/picture/-1", "", ""},
-        {400, "GET", "/picture/1e0", "", ""},
-        {400, "GET", "/picture/%201", "", ""},
-        {400, "GET", "/picture/99999999999999999999", "", ""},
-        {404, "GET", "/picture/14", "", ""},
-        {404, "GET", "/picture/3", "", ""}, /* removed */
+        {400, "GET", "/image/../../../etc/passwd", "", ""},
+        {400, "GET", "/image/%2Fetc%2Fpasswd", "", ""},
+        {400, "GET", "/image/", "", ""},
+        {400, "GET", "/image/-1", "", ""},
+        {400, "GET", "/image/1e0", "", ""},
+        {400, "GET", "/image/%201", "", ""},
+        {400, "GET", "/image/99999999999999999999", "", ""},
+        {404, "GET", "/image/14", "", ""},
+        {404, "GET", "/image/3", "", ""}, /* removed */
         {404, "GET", "/thumbnail/999999", "", ""},
-        {405, "DELETE", "/picture/1", "", ""},
+        {405, "DELETE", "/image/1", "", ""},
         {405, "PUT", "/", "", "x"},
         {405, "POST", "/api/about", "", "x"},
         {405, "BREW", "/api/search", "", ""},
@@ -480,13 +479,13 @@ static void each_wrong_request_has_its_answer(void **state)
         {400, "GET", "/api/search?text=a&offset=-1", "", ""},
         {400, "GET", "/api/search?text=a&offset=20000", "", ""},
         {422, "GET", "/api/search?text=a&minus=a", "", ""},
-        {422, "POST", "/api/search", "", "this is no picture"},
-        {422, "POST", "/api/classify?label=a", "", "this is no picture"},
+        {422, "POST", "/api/search", "", "this is no image"},
+        {422, "POST", "/api/classify?label=a", "", "this is no image"},
         {400, "GET", "/api/classify?label=a", "", ""},
-        {400, "GET", "/api/classify?picture=1", "", ""},
-        {400, "GET", "/api/classify?label=a&picture=1&template=a", "", ""},
-        {400, "GET", "/api/classify?label=a&picture=1&picture=2", "", ""},
-        {400, "POST", "/api/classify?label=a&picture=1", "", "x"},
+        {400, "GET", "/api/classify?image=1", "", ""},
+        {400, "GET", "/api/classify?label=a&image=1&template=a", "", ""},
+        {400, "GET", "/api/classify?label=a&image=1&image=2", "", ""},
+        {400, "POST", "/api/classify?label=a&image=1", "", "x"},
         {403, "GET", "/", "Origin: http://elsewhere.example\r\n", ""},
         {403, "GET", "/api/about", "Sec-Fetch-Site: cross-site\r\n", ""},
     };
@@ -556,15 +555,14 @@ static void too_much_is_refused(void **state)
     close_scene(&s);
 }
 
-static void a_picture_that_is_gone_is_told(void **state)
+static void an_image_that_is_gone_is_told(void **state)
 {
     (void)state;
     struct scene s;
     open_scene(&s);
     unlink(test_path(s.folder, "00.png"));
-    test_write_text(s.folder, "01.png", "no picture any more, and not short either");
-    static const char *const targets[] = {"/picture/0", "/thumbnail/0", "/picture/1",
-                                          "/thumbnail/1"};
+    test_write_text(s.folder, "01.png", "no image any more, and not short either");
+    static const char *const targets[] = {"/image/0", "/thumbnail/0", "/image/1", "/thumbnail/1"};
     for (int i = 0; i < 4; i++) {
         struct reply r = get(&s, targets[i]);
         expect(&r, 410, targets[i]);
@@ -582,12 +580,12 @@ static size_t make_odd(char *out, size_t room, struct clip_rng *rng)
 {
     static const char *const starts[] = {
         "GET /api/search?text=a+dog&minus=people&limit=3 HTTP/1.1\r\nHost: localhost\r\n",
-        "GET /api/pictures?offset=2&limit=5&under=%2Ftmp HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /api/images?offset=2&limit=5&under=%2Ftmp HTTP/1.1\r\nHost: localhost\r\n",
         "GET /thumbnail/2 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\n",
-        "GET /picture/4 HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /image/4 HTTP/1.1\r\nHost: localhost\r\n",
         "POST /api/search?limit=2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n",
         "POST /api/classify?label=a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n",
-        "GET /api/classify?picture=1&label=cat&template=a+{} HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /api/classify?image=1&label=cat&template=a+{} HTTP/1.1\r\nHost: localhost\r\n",
     };
     static const char end[] = "Connection: close\r\n\r\n4\r\nGIF8\r\n0\r\n\r\n";
     static const char pieces[] = "%00%ff/..\\?&=\r\n: \x80\xff{}0123456789ag\0\x01HTTP";
@@ -683,16 +681,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_and_its_parts_are_there),
-        cmocka_unit_test(pictures_come_in_order_and_page_by_page),
+        cmocka_unit_test(images_come_in_order_and_page_by_page),
         cmocka_unit_test(searching_finds_what_search_finds),
-        cmocka_unit_test(a_sent_picture_finds_itself_and_is_classified),
-        cmocka_unit_test(pictures_and_thumbnails_are_served_by_number),
+        cmocka_unit_test(a_sent_image_finds_itself_and_is_classified),
+        cmocka_unit_test(images_and_thumbnails_are_served_by_number),
         cmocka_unit_test(a_changed_index_is_noticed),
         cmocka_unit_test(thumbnails_in_memory_are_bounded),
         cmocka_unit_test(each_wrong_request_has_its_answer),
         cmocka_unit_test(another_host_is_not_answered),
         cmocka_unit_test(too_much_is_refused),
-        cmocka_unit_test(a_picture_that_is_gone_is_told),
+        cmocka_unit_test(an_image_that_is_gone_is_told),
         cmocka_unit_test(thousands_of_odd_requests_do_no_harm),
         cmocka_unit_test(silent_visitors_do_not_stop_the_others),
         cmocka_unit_test(wrong_addresses_are_told),

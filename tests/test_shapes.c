@@ -1,4 +1,4 @@
-/* The drawn demo set: what is kept out of training, that captions are true, that pictures show what
+/* The drawn demo set: what is kept out of training, that captions are true, that images show what
  * they say, and that the files do not depend on the number of threads. */
 #include <math.h>
 #include <stdio.h>
@@ -98,12 +98,12 @@ static int owner(const struct clip_shapes_scene *s, const char *word)
             found = k;
             n++;
         }
-    if (n == 0 && (colour >= 0 || form >= 0)) test_fail("\"%s\" is not in the picture", word);
+    if (n == 0 && (colour >= 0 || form >= 0)) test_fail("\"%s\" is not in the image", word);
     return n == 1 ? found : -1;
 }
 
 /* A colour and a form next to each other, or joined by words that join them, name a pair: it must
- * be in the picture. */
+ * be in the image. */
 static void check_pairs(const struct clip_shapes_scene *s, const struct words *w)
 {
     static const char *const joins[] = {"that", "is",     "in", "painted", "of",
@@ -132,7 +132,7 @@ static void check_pairs(const struct clip_shapes_scene *s, const struct words *w
         for (int k = 0; k < s->count; k++)
             there |= s->object[k].colour == colour && s->object[k].form == form;
         if (!there || clip_shapes_is_unseen(colour, form))
-            test_fail("%s %s is named, but is not in the picture", w->word[i], w->word[j]);
+            test_fail("%s %s is named, but is not in the image", w->word[i], w->word[j]);
     }
 }
 
@@ -248,7 +248,7 @@ static void objects_are_inside_and_apart(void **state)
     }
 }
 
-static void pictures_have_the_colour_and_size_they_say(void **state)
+static void images_have_the_colour_and_size_they_say(void **state)
 {
     (void)state;
     float largest_small = 0, smallest_large = 1;
@@ -273,7 +273,7 @@ static void pictures_have_the_colour_and_size_they_say(void **state)
         for (int c = 0; c < 3; c++) {
             double wanted = 255 * (double)o->rgb[c];
             if (fabs(p[c] - wanted) > 0.42 * wanted + 14)
-                test_fail("picture %d, %s %s: channel %d is %d where about %.0f was to be", i,
+                test_fail("image %d, %s %s: channel %d is %d where about %.0f was to be", i,
                           clip_shapes_colour_name(colour), clip_shapes_form_name(form), c, p[c],
                           wanted);
         }
@@ -295,7 +295,7 @@ static void rings_are_hollow(void **state)
     test_same_u8("a ring's middle", rgb + at, empty + at, 3);
 }
 
-static void as_many_pictures_show_two_objects_as_is_wished(void **state)
+static void as_many_images_show_two_objects_as_is_wished(void **state)
 {
     (void)state;
     int half = 0;
@@ -311,7 +311,7 @@ static void as_many_pictures_show_two_objects_as_is_wished(void **state)
     assert_in_range(half, 75, 125);
 }
 
-static void another_seed_or_number_gives_another_picture(void **state)
+static void another_seed_or_number_gives_another_image(void **state)
 {
     (void)state;
     uint8_t a[SIZE * SIZE * 3], b[SIZE * SIZE * 3];
@@ -381,8 +381,8 @@ static int64_t compare_folders(const char *a, const char *b)
 }
 
 /* The zero-shot folder opens with its classes and holds every one of them equally often. */
-static void check_zeroshot(const char *folder, const char *images, const char *classes,
-                           int64_t pictures, int64_t used)
+static void check_zeroshot(const char *folder, const char *set_folder, const char *classes,
+                           int64_t count, int64_t used)
 {
     struct clip_class_list list = {0};
     struct clip_templates templates = {0};
@@ -391,13 +391,14 @@ static void check_zeroshot(const char *folder, const char *images, const char *c
     int64_t seen[64] = {0}, n = 0;
     test_ok(clip_class_list_read(test_path(folder, classes), &list, &error), &error);
     test_ok(clip_templates_read(test_path(folder, "templates.txt"), &templates, &error), &error);
-    test_ok(clip_dataset_open_classes(&set, test_path(folder, images), &list, &templates, &error),
-            &error);
-    assert_int_equal(set->count, pictures);
+    test_ok(
+        clip_dataset_open_classes(&set, test_path(folder, set_folder), &list, &templates, &error),
+        &error);
+    assert_int_equal(set->count, count);
     for (int64_t i = 0; i < set->count; i++) seen[clip_dataset_label(set, i)]++;
     for (int64_t c = 0; c < list.count; c++) {
         n += seen[c] > 0;
-        assert_true(seen[c] == 0 || seen[c] == pictures / used);
+        assert_true(seen[c] == 0 || seen[c] == count / used);
     }
     assert_int_equal(n, used);
     clip_dataset_free(set);
@@ -435,10 +436,10 @@ static void the_set_is_whole_and_the_same_for_any_threads(void **state)
     struct clip_error error;
     const char *one = write_set(1, &counts), *three = write_set(3, &again);
     assert_memory_equal(&counts, &again, sizeof counts);
-    int64_t pictures = counts.train_pictures + counts.val_pairs + counts.zeroshot_seen +
-                       counts.zeroshot_unseen;
-    assert_int_equal(compare_folders(one, three), pictures + 6);
-    assert_int_equal(counts.train_pictures, 50);
+    int64_t images = counts.train_images + counts.val_pairs + counts.zeroshot_seen +
+                     counts.zeroshot_unseen;
+    assert_int_equal(compare_folders(one, three), images + 6);
+    assert_int_equal(counts.train_images, 50);
     assert_true(counts.zeroshot_seen >= 2000 && counts.zeroshot_unseen >= 2000);
     check_sizes_and_backgrounds(one);
     check_zeroshot(one, "zeroshot_seen", "classes_48.txt", counts.zeroshot_seen, 36);
@@ -499,10 +500,10 @@ int main(void)
         cmocka_unit_test(captions_are_true),
         cmocka_unit_test(phrasings_are_many),
         cmocka_unit_test(objects_are_inside_and_apart),
-        cmocka_unit_test(pictures_have_the_colour_and_size_they_say),
+        cmocka_unit_test(images_have_the_colour_and_size_they_say),
         cmocka_unit_test(rings_are_hollow),
-        cmocka_unit_test(as_many_pictures_show_two_objects_as_is_wished),
-        cmocka_unit_test(another_seed_or_number_gives_another_picture),
+        cmocka_unit_test(as_many_images_show_two_objects_as_is_wished),
+        cmocka_unit_test(another_seed_or_number_gives_another_image),
         cmocka_unit_test(the_set_is_whole_and_the_same_for_any_threads),
         cmocka_unit_test(wrong_wishes_get_a_sentence),
     };

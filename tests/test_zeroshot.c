@@ -36,7 +36,7 @@ struct reference {
     struct clip_model *model;
     struct clip_model_file file;
     struct clip_embedder *embedder;
-    int64_t classes, templates, context, pictures, dim;
+    int64_t classes, templates, context, images, dim;
 };
 
 /* The model of openclip_tiny with the inputs of zeroshot/; false: this root has none. */
@@ -59,7 +59,7 @@ static bool open_reference(struct reference *r, int root)
     r->classes = prompts->shape[0];
     r->templates = prompts->shape[1];
     r->context = prompts->shape[2];
-    r->pictures = fixture_tensor(&r->values, "labels")->shape[0];
+    r->images = fixture_tensor(&r->values, "labels")->shape[0];
     r->dim = clip_embedder_dim(r->embedder);
     clip_bundle_release(&weights);
     json_decref(description);
@@ -90,8 +90,8 @@ static float *reference_classifier(const struct reference *r)
 static float *reference_images(const struct reference *r)
 {
     struct clip_error error;
-    float *rows = floats(r->pictures * r->dim);
-    test_ok(clip_embedder_pixels(r->embedder, fixture_f32(&r->values, "pixel_values"), r->pictures,
+    float *rows = floats(r->images * r->dim);
+    test_ok(clip_embedder_pixels(r->embedder, fixture_f32(&r->values, "pixel_values"), r->images,
                                  CLIP_UNIT, rows, &error),
             &error);
     return rows;
@@ -100,9 +100,9 @@ static float *reference_images(const struct reference *r)
 static void check_classifier(const struct reference *r)
 {
     float *classifier = reference_classifier(r), *images = reference_images(r);
-    float *logits = floats(r->pictures * r->classes);
+    float *logits = floats(r->images * r->classes);
     fixture_close_to(&r->values, "classifier", classifier, 0, 1e-5);
-    for (int64_t i = 0; i < r->pictures; i++)
+    for (int64_t i = 0; i < r->images; i++)
         for (int64_t c = 0; c < r->classes; c++)
             for (int64_t d = 0; d < r->dim; d++)
                 logits[i * r->classes + c] += 100 * images[i * r->dim + d] *
@@ -119,13 +119,13 @@ static void check_metrics(const struct reference *r)
     float *classifier = reference_classifier(r), *images = reference_images(r);
     int64_t *labels = widened(fixture_tensor(&r->values, "labels"));
     int64_t *expected = widened(fixture_tensor(&r->values, "predictions"));
-    int64_t *predictions = calloc((size_t)r->pictures, sizeof *predictions);
+    int64_t *predictions = calloc((size_t)r->images, sizeof *predictions);
     struct clip_zeroshot_result result;
-    test_ok(clip_zeroshot_score(images, labels, r->pictures, classifier, r->classes, r->dim,
+    test_ok(clip_zeroshot_score(images, labels, r->images, classifier, r->classes, r->dim,
                                 predictions, &result, &error),
             &error);
-    for (int64_t i = 0; i < r->pictures; i++) assert_int_equal(predictions[i], expected[i]);
-    assert_int_equal(result.n, r->pictures);
+    for (int64_t i = 0; i < r->images; i++) assert_int_equal(predictions[i], expected[i]);
+    assert_int_equal(result.n, r->images);
     test_close_f64("acc1", result.acc1, fixture_number(r->metrics, "acc1"), 0, 1e-9);
     test_close_f64("acc5", result.acc5, fixture_number(r->metrics, "acc5"), 0, 1e-9);
     test_close_f64("mean_per_class_recall", result.mean_per_class_recall,
@@ -154,7 +154,7 @@ static void check_top5(const struct reference *r)
     const struct clip_tensor *top = fixture_tensor(&r->values, "top5");
     const int32_t *top5 = top->data;
     struct clip_zeroshot_result result;
-    for (int64_t i = 0; i < r->pictures; i++)
+    for (int64_t i = 0; i < r->images; i++)
         for (int64_t c = 0; c < r->classes; c++) {
             bool among = false;
             for (int64_t k = 0; k < top->shape[1]; k++) among |= top5[i * top->shape[1] + k] == c;
@@ -231,10 +231,10 @@ static void few_classes_have_no_acc5(void **state)
     test_close_f64("mean", result.mean_per_class_recall, 1, 0, 0);
     clip_zeroshot_release(&result);
     test_fails(clip_zeroshot_score(image, &label, 0, classifier, 2, 2, NULL, &result, &error),
-               &error, CLIP_ERR_DATA, "no picture");
+               &error, CLIP_ERR_DATA, "no image");
 }
 
-static void many_pictures_count_as_few_do(void **state)
+static void many_images_count_as_few_do(void **state)
 {
     (void)state;
     enum { N = 700, CLASSES = 7, DIM = 5 }; /* more than one block of logits */
@@ -342,7 +342,7 @@ static void retrieval_breaks_ties_by_lower_index(void **state)
     if (count == 0) test_skip("there is no retrieval_ties.safetensors");
 }
 
-static void a_picture_without_caption_is_only_an_item(void **state)
+static void an_image_without_caption_is_only_an_item(void **state)
 {
     (void)state;
     struct clip_error error;
@@ -362,7 +362,7 @@ static void a_picture_without_caption_is_only_an_item(void **state)
     test_close_f64("median", r.image_retrieval.median_rank, 2, 0, 0);
     test_close_f64("text recall", r.text_retrieval.at_1, 1, 0, 0);
     test_fails(clip_retrieval_score(images, 0, texts, 0, text_image, 2, NULL, NULL, &r, &error),
-               &error, CLIP_ERR_DATA, "no picture");
+               &error, CLIP_ERR_DATA, "no image");
 }
 
 /* ---- names, sets, intervals ------------------------------------------------------------------ */
@@ -453,13 +453,13 @@ int main(void)
         cmocka_unit_test(five_best_equal_open_clip),
         cmocka_unit_test(equal_logits_go_to_the_lower_class),
         cmocka_unit_test(few_classes_have_no_acc5),
-        cmocka_unit_test(many_pictures_count_as_few_do),
+        cmocka_unit_test(many_images_count_as_few_do),
         cmocka_unit_test(several_names_are_one_class),
         cmocka_unit_test(intervals_are_wilsons),
         cmocka_unit_test(template_sets_are_templates),
         cmocka_unit_test(retrieval_equals_clip_benchmark),
         cmocka_unit_test(retrieval_breaks_ties_by_lower_index),
-        cmocka_unit_test(a_picture_without_caption_is_only_an_item),
+        cmocka_unit_test(an_image_without_caption_is_only_an_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

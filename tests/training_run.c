@@ -69,7 +69,7 @@ void training_close(struct training *r)
 }
 
 /* pixel = (value / 255 - mean) / std */
-static void fill_picture(struct training *r, int64_t at, int64_t pair)
+static void fill_image(struct training *r, int64_t at, int64_t pair)
 {
     const uint8_t *images = fixture_tensor(&r->data, "images")->data;
     int64_t plane = r->pixels / 3;
@@ -95,7 +95,7 @@ const struct clip_batch *training_batch(struct training *r, int64_t begin, int64
         memcpy(r->batch.tokens + at, text.ids, (size_t)length * sizeof(int32_t));
         r->batch.offsets[b + 1] = at + length;
         fixture_text_release(&text);
-        fill_picture(r, b, pairs[b]);
+        fill_image(r, b, pairs[b]);
         r->batch.samples[b] = pairs[b];
         r->batch.ids[b] = pairs[b] % 5;
     }

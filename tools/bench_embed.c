@@ -22,8 +22,8 @@ static clip_status print(const struct clip_bench_embed_result *r, bool json,
 {
     double peak = r->peak_flops_per_second;
     json_t *value = json_object();
-    add(value, "pictures_alone", &r->pictures[0], peak, json);
-    add(value, "pictures", &r->pictures[1], peak, json);
+    add(value, "images_alone", &r->images[0], peak, json);
+    add(value, "images", &r->images[1], peak, json);
     add(value, "texts_alone", &r->texts[0], peak, json);
     add(value, "texts", &r->texts[1], peak, json);
     json_object_set_new(value, "peak_flops_per_second", json_real(peak));
@@ -64,7 +64,7 @@ int clip_bench_run_embed(int argc, char **argv)
         {"model", "MODEL", CLIP_CLI_TEXT, &model, "a model in a file"},
         {"preset", "NAME", CLIP_CLI_TEXT, &preset,
          "or vit-b-32, vit-b-16, vit-l-14 with drawn weights (vit-b-32)"},
-        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "pictures, texts in a batch (32)",
+        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "images, texts in a batch (32)",
          .least = 1, .most = 1e5},
         {"tokens", "N", CLIP_CLI_INT, &o.tokens, "tokens a text, both ends too (14)", .least = 2,
          .most = 1e4},
@@ -76,7 +76,7 @@ int clip_bench_run_embed(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_bench embed",
-        .summary = "Times the embedding of pictures and texts, alone and in batches, beside the "
+        .summary = "Times the embedding of images and texts, alone and in batches, beside the "
                    "peak.",
         .example = "clip_bench embed --model runs/small --precision bf16",
         .options = options,

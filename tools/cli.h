@@ -15,7 +15,7 @@
  *         };
  *         struct clip_cli cli = {
  *             .name = "clip_search query",
- *             .summary = "Finds the pictures of an index that fit words or another picture.",
+ *             .summary = "Finds the images of an index that fit words or another image.",
  *             .example = "clip_search query --index photos.index --text \"a dog\"",
  *             .options = options,
  *         };
@@ -34,7 +34,7 @@
  *             {"query", "searches an index", run_query},
  *             {0},
  *         };
- *         return clip_cli_dispatch("clip_search", "Searches pictures by words.",
+ *         return clip_cli_dispatch("clip_search", "Searches images by words.",
  *                                  "clip_search query --index photos.index --text \"a dog\"",
  *                                  commands, argc, argv);
  *     }

@@ -205,9 +205,9 @@ int main(int argc, char **argv)
         {"ops", "where a step's time goes", run_ops},
         {"search", "times an exact query in an index", run_search},
         {"gemm", "times a step's matrix products", clip_bench_run_gemm},
-        {"embed", "times pictures and texts through a model", clip_bench_run_embed},
+        {"embed", "times images and texts through a model", clip_bench_run_embed},
         {"loss", "times InfoNCE over a large batch", clip_bench_run_loss},
-        {"loader", "times preparing pictures", clip_bench_run_loader},
+        {"loader", "times preparing images", clip_bench_run_loader},
         {0},
     };
     return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",

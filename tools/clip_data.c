@@ -1,4 +1,4 @@
-/* clip_data: looks at data, trains and applies tokenizers, preprocesses pictures, makes the demo
+/* clip_data: looks at data, trains and applies tokenizers, preprocesses images, makes the demo
  * sets. */
 #include <errno.h>
 #include <stdio.h>
@@ -305,14 +305,14 @@ static int run_preprocess(int argc, char **argv)
         {"crop", "open_clip|huggingface", CLIP_CLI_CHOICE, &crop,
          .help = "whose rounding of the centre (open_clip)"},
         {"upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says"},
-        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "refuse larger pictures (100000000)",
+        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "refuse larger images (100000000)",
          .least = 1, .most = 1e12},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data preprocess",
         .arguments = "IMAGE...",
-        .summary = "Writes pictures as a model sees them: pixels u8 [n,N,N,3] and pixel_values f32 "
+        .summary = "Writes images as a model sees them: pixels u8 [n,N,N,3] and pixel_values f32 "
                    "[n,3,N,N], normalised with CLIP's mean and deviation.",
         .example = "clip_data preprocess --image-size 224 --output pixels.safetensors a.jpg b.png",
         .options = options,
@@ -329,7 +329,7 @@ static int run_preprocess(int argc, char **argv)
     if (count == 0)
         clip_cli_wrong_usage(
             &cli,
-            "a picture is needed, as in clip_data preprocess --output pixels.safetensors a.jpg");
+            "an image is needed, as in clip_data preprocess --output pixels.safetensors a.jpg");
     CLIP_TRY(clip_model_preset(&clip, "vit-b-32", &error)); /* for CLIP's mean and deviation */
     struct clip_preprocess preprocess = {
         .image_size = size,
@@ -341,7 +341,7 @@ static int run_preprocess(int argc, char **argv)
     memcpy(preprocess.std, clip.image_std, sizeof preprocess.std);
     if (!clip_mul_i64(count, 3 * size * size, &elements))
         CLIP_TRY(clip_fail(&error, CLIP_ERR_MEMORY,
-                           "%lld pictures of %lld pixels a side do not fit into memory; give fewer",
+                           "%lld images of %lld pixels a side do not fit into memory; give fewer",
                            (long long)count, (long long)size));
     pixels = clip_array_new(elements, 1, &error);
     CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
@@ -350,7 +350,7 @@ static int run_preprocess(int argc, char **argv)
     const struct clip_image_limits limits = {.max_pixels = max_pixels, .upright = upright};
     CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
     CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
-    snprintf(text, sizeof text, "%lld pictures", (long long)count);
+    snprintf(text, sizeof text, "%lld images", (long long)count);
     CLIP_TRY(clip_data_show(&cli,
                             json_pack("{s:s, s:I, s:I}", "output", output, "count",
                                       (json_int_t)count, "image_size", (json_int_t)size),
@@ -371,20 +371,20 @@ static int run_shapes(int argc, char **argv)
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
         {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder", .required = true},
-        {"count", "N", CLIP_CLI_INT, &set.count, .help = "training pictures (20000)", .least = 1,
+        {"count", "N", CLIP_CLI_INT, &set.count, .help = "training images (20000)", .least = 1,
          .most = 1e7},
         {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
          .least = 16, .most = 1024},
         {"two-objects", "N", CLIP_CLI_INT, &set.two_objects,
-         .help = "how many of 100 pictures show two (15)", .least = 0, .most = 100},
-        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other pictures (0)",
-         .least = 0, .most = 1e15},
+         .help = "how many of 100 images show two (15)", .least = 0, .most = 100},
+        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other images (0)", .least = 0,
+         .most = 1e15},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data shapes",
         .summary =
-            "Draws the shapes set: one or two coloured shapes a picture, with captions and two "
+            "Draws the shapes set: one or two coloured shapes an image, with captions and two "
             "zero-shot tests, one of them on pairs of colour and shape that training never sees.",
         .example = "clip_data shapes --output data/shapes",
         .options = options,
@@ -398,16 +398,16 @@ static int run_shapes(int argc, char **argv)
     clip_status status = clip_shapes_write(&set, &counts, &error);
     double seconds = clip_seconds() - start;
     snprintf(text, sizeof text,
-             "%lld training pictures with %lld captions, %lld for validation, zero-shot: %lld of "
+             "%lld training images with %lld captions, %lld for validation, zero-shot: %lld of "
              "seen pairs, %lld of never-seen, in %.1f s",
-             (long long)counts.train_pictures, (long long)counts.train_pairs,
+             (long long)counts.train_images, (long long)counts.train_pairs,
              (long long)counts.val_pairs, (long long)counts.zeroshot_seen,
              (long long)counts.zeroshot_unseen, seconds);
     if (status == CLIP_OK)
         status = clip_data_show(
             &cli,
             json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "output", set.output,
-                      "train_pictures", (json_int_t)counts.train_pictures, "train_pairs",
+                      "train_images", (json_int_t)counts.train_images, "train_pairs",
                       (json_int_t)counts.train_pairs, "val_pairs", (json_int_t)counts.val_pairs,
                       "zeroshot_seen", (json_int_t)counts.zeroshot_seen, "zeroshot_unseen",
                       (json_int_t)counts.zeroshot_unseen, "image_size", (json_int_t)set.image_size,
@@ -427,7 +427,7 @@ static int run_emoji(int argc, char **argv)
          .help = "holds the two .deb files (default: fetched by apt-get)"},
         {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
          .least = 16, .most = 512},
-        {"variants", "N", CLIP_CLI_INT, &set.variants, .help = "training pictures an emoji (24)",
+        {"variants", "N", CLIP_CLI_INT, &set.variants, .help = "training images an emoji (24)",
          .least = 1, .most = 1000},
         {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other variants (0)",
          .least = 0, .most = 1e15},
@@ -435,8 +435,8 @@ static int run_emoji(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_data emoji",
-        .summary = "Makes the emoji set from two Debian packages: training pictures by one artist, "
-                   "test pictures of the same ideas by another.",
+        .summary = "Makes the emoji set from two Debian packages: training images by one artist, "
+                   "test images of the same ideas by another.",
         .example = "clip_data emoji --output data/emoji",
         .options = options,
     };
@@ -473,7 +473,7 @@ int main(int argc, char **argv)
         {"pack", "puts a data set into one HDF5 file", clip_data_pack},
         {"tokenizer", "train: learns a tokenizer from captions", run_tokenizer},
         {"tokenize", "turns lines into token ids", run_tokenize},
-        {"preprocess", "writes pictures as a model sees them", run_preprocess},
+        {"preprocess", "writes images as a model sees them", run_preprocess},
         {"shapes", "draws the shapes demo set", run_shapes},
         {"emoji", "makes the emoji demo set", run_emoji},
         {0},

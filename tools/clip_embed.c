@@ -1,4 +1,4 @@
-/* clip_embed: pictures, texts or tensors -> rows of numbers in a file. */
+/* clip_embed: images, texts or tensors -> rows of numbers in a file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +26,18 @@ static clip_status embed_images(const struct job *job, const struct clip_embedde
                                 struct outcome *outcome, struct clip_error *error)
 {
     clip_status status;
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct clip_embeddings out = {0};
     const char **names;
     enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
     outcome->kind = "images";
-    CLIP_TRY(clip_pictures_open(&pictures, job->images.items, job->images.count, error));
-    CLIP_TRY(clip_embeddings_from_pictures(&out, e, &pictures, kind, quiet, &names, &outcome->rows,
-                                           &outcome->bad, error));
+    CLIP_TRY(clip_images_open(&images, job->images.items, job->images.count, error));
+    CLIP_TRY(clip_embeddings_from_images(&out, e, &images, kind, quiet, &names, &outcome->rows,
+                                         &outcome->bad, error));
     CLIP_TRY(clip_embeddings_write(&out, job->output, names, outcome->rows, error));
 out:
     clip_embeddings_release(&out);
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     return status;
 }
 
@@ -132,7 +132,7 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
     struct clip_embedder *e = NULL;
     const struct clip_embedder_options how = {
         .use = job->texts != NULL      ? CLIP_USE_TEXTS
-               : job->images.count > 0 ? CLIP_USE_PICTURES
+               : job->images.count > 0 ? CLIP_USE_IMAGES
                                        : CLIP_USE_BOTH,
     };
     bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
@@ -168,7 +168,7 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
     if (status == CLIP_OK && outcome->bad > 0)
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%lld %s could not be read and were skipped; the other %lld are in %s",
-                           (long long)outcome->bad, job->pairs != NULL ? "pairs" : "pictures",
+                           (long long)outcome->bad, job->pairs != NULL ? "pairs" : "images",
                            (long long)outcome->rows, job->output);
     return status;
 }
@@ -181,7 +181,7 @@ int main(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "what to write: .h5, .safetensors or .npy"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "pictures: files, folders of them, data sets"},
+         .help = "images: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
         {"pairs", "DATA", CLIP_CLI_TEXT, &job.pairs,
          .help = "both of a data set, for [train] teacher_embeddings"},
@@ -212,7 +212,7 @@ int main(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_embed",
-        .summary = "Writes the embeddings of pictures, texts, pairs or ready tensors, and names. "
+        .summary = "Writes the embeddings of images, texts, pairs or ready tensors, and names. "
                    "--images-root, --csv-separator, --csv-img-key, --csv-caption-key and "
                    "--class-templates are as in [data].",
         .example = "clip_embed --model runs/small --images photos/ --output photos.h5",

@@ -24,7 +24,7 @@
         {"csv-separator", "C", CLIP_CLI_TEXT, &(d).set.csv_separator,                              \
          .help = "auto, comma, tab or a character (auto)"},                                        \
         {"csv-img-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_img_key,                               \
-         .help = "the pictures' column (filepath)"},                                               \
+         .help = "the images' column (filepath)"},                                                 \
         {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_caption_key,                       \
          .help = "the captions' column (title)"},                                                  \
         {"templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates,                             \
@@ -39,9 +39,9 @@ struct data_options {
     struct clip_dataset_options set;
 };
 
-/* ---- pictures and words -------------------------------------------------------------------- */
+/* ---- images and words -------------------------------------------------------------------- */
 
-/* The embeddings of a few pictures and texts and their cosines. */
+/* The embeddings of a few images and texts and their cosines. */
 struct comparison {
     struct clip_cli_list *images; /* that can be read, once they are compared */
     const char *const *texts;
@@ -66,10 +66,10 @@ static clip_status compare(struct comparison *c, const struct clip_embedder *e,
     CLIP_NEW(c->image_rows, images->count * dim);
     CLIP_NEW(c->text_rows, c->m * dim);
     CLIP_NEW(c->cosines, images->count * c->m);
-    CLIP_TRY(clip_eval_pictures(e, images, c->image_rows, &c->bad, error));
+    CLIP_TRY(clip_eval_images(e, images, c->image_rows, &c->bad, error));
     c->n = images->count;
     if (c->n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
                            (long long)c->bad));
     CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows, NULL, error));
     clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
@@ -95,7 +95,7 @@ static json_t *matrix(const double *values, int64_t n, int64_t m)
     return rows;
 }
 
-/* Pictures down, texts across; texts that do not fit are numbered and listed above. */
+/* Images down, texts across; texts that do not fit are numbered and listed above. */
 static void print_matrix(const struct comparison *c)
 {
     enum { LINE = 100, COLUMN = 7 };
@@ -130,13 +130,13 @@ static int run_similarity(int argc, char **argv)
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
-        {"image", "FILE...", CLIP_CLI_MANY, &images, .help = "pictures", .required = true},
+        {"image", "FILE...", CLIP_CLI_MANY, &images, .help = "images", .required = true},
         {"text", "TEXT...", CLIP_CLI_MANY, &texts, .help = "texts", .required = true},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval similarity",
-        .summary = "Shows how well pictures and texts fit: the cosines of their embeddings.",
+        .summary = "Shows how well images and texts fit: the cosines of their embeddings.",
         .example = "clip_eval similarity --model runs/small --image a.png b.png "
                    "--text \"a red circle\" \"a dog\"",
         .options = options,
@@ -207,7 +207,7 @@ static int run_retrieval(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_eval retrieval",
-        .summary = "Finds each caption's picture among all pictures and each picture's captions "
+        .summary = "Finds each caption's image among all images and each image's captions "
                    "among all captions; recall@k as CLIP_benchmark counts it.",
         .example = "clip_eval retrieval --model runs/flickr8k --data val_en.tsv",
         .options = options,
@@ -238,7 +238,7 @@ static int run_retrieval(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%lld pictures, %lld captions\n", (long long)r.images, (long long)r.texts);
+        printf("%lld images, %lld captions\n", (long long)r.images, (long long)r.texts);
         printf("%-14s %11s %9s %9s %12s\n", "", "recall@1", "@5", "@10", "median rank");
         print_recalls("text -> image", &r.image_retrieval);
         print_recalls("image -> text", &r.text_retrieval);
@@ -300,10 +300,10 @@ out:
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"classify", "which of some words fits a picture", clip_eval_classify},
-        {"similarity", "how well pictures and texts fit", run_similarity},
-        {"zeroshot", "accuracy at naming pictures by class names alone", clip_eval_zeroshot},
-        {"retrieval", "finding pictures by captions and captions by pictures", run_retrieval},
+        {"classify", "which of some words fits an image", clip_eval_classify},
+        {"similarity", "how well images and texts fit", run_similarity},
+        {"zeroshot", "accuracy at naming images by class names alone", clip_eval_zeroshot},
+        {"retrieval", "finding images by captions and captions by images", run_retrieval},
         {"loss", "the contrastive loss on a data set", run_loss},
         {"interpolate", "mixes of a model before and after fine-tuning", clip_eval_interpolate},
         {0},

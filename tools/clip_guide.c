@@ -1,4 +1,4 @@
-/* clip_guide: paints a picture towards words. */
+/* clip_guide: paints an image towards words. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,8 +19,8 @@ static clip_status report(const struct clip_cli *cli, const struct arguments *a,
                           const struct clip_guide_outcome *o, struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s/picture.png: %lld steps, %lld frames beside it\n", a->output,
-               (long long)o->steps, (long long)o->frames);
+        printf("%s/image.png: %lld steps, %lld frames beside it\n", a->output, (long long)o->steps,
+               (long long)o->frames);
         for (int64_t i = 0; i < a->text.count; i++)
             printf("  %6.3f  %s\n", (double)o->cosines[i], a->text.items[i]);
         for (int64_t i = 0; i < a->minus.count; i++)
@@ -94,9 +94,9 @@ int main(int argc, char **argv)
         {"text", "TEXT", CLIP_CLI_LIST, &a.text, .required = true,
          .help = "what to paint; may be repeated"},
         {"minus", "TEXT", CLIP_CLI_LIST, &a.minus, .help = "what to move away from; likewise"},
-        {"image", "FILE", CLIP_CLI_TEXT, &a.image, .help = "a picture to change (noise)"},
+        {"image", "FILE", CLIP_CLI_TEXT, &a.image, .help = "an image to change (noise)"},
         {"output", "FOLDER", CLIP_CLI_TEXT, &a.output, .required = true,
-         .help = "for frames, curve and picture.png"},
+         .help = "for frames, curve and image.png"},
         {"size", "N", CLIP_CLI_INT, &a.size, .help = "side in pixels (the model's)", .least = 8,
          .most = 4096},
         {"steps", "N", CLIP_CLI_INT, &a.steps, .help = "steps (200)", .least = 1, .most = 1e6},
@@ -119,7 +119,7 @@ int main(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_guide",
-        .summary = "Paints a picture towards words, or changes a given one, by the gradient of "
+        .summary = "Paints an image towards words, or changes a given one, by the gradient of "
                    "their similarity.",
         .example = "clip_guide --model runs/small --text \"a red circle\" --output frames/",
         .options = options,

@@ -1,4 +1,4 @@
-/* clip_search: finding pictures and texts by pictures and texts. */
+/* clip_search: finding images and texts by images and texts. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +26,8 @@ static clip_status update(const struct indexing *job, const struct clip_embedder
     clip_status status;
     struct clip_texts texts = {0};
     if (job->texts == NULL)
-        return clip_index_update_pictures(job->output, e, job->images.items, job->images.count,
-                                          &job->options, changes, error);
+        return clip_index_update_images(job->output, e, job->images.items, job->images.count,
+                                        &job->options, changes, error);
     CLIP_TRY(clip_texts_read(&texts, job->texts, error));
     CLIP_TRY(clip_index_update_texts(job->output, e, texts.lines, texts.count, &job->options,
                                      changes, error));
@@ -41,7 +41,7 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
                                  struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s: %lld %s", path, (long long)c->count, index->texts ? "texts" : "pictures");
+        printf("%s: %lld %s", path, (long long)c->count, index->texts ? "texts" : "images");
         printf(", %lld of them new", (long long)c->added);
         if (c->changed > 0) printf(", %lld changed", (long long)c->changed);
         if (c->removed > 0) printf(", %lld removed", (long long)c->removed);
@@ -69,14 +69,14 @@ static int run_index(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "the index; where it is there already, it is brought up to date"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "pictures: files, folders of them, data sets"},
+         .help = "images: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
         {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &job.options.precision,
          .help = "of the rows that a query reads (f32); the best are ordered by f32 rows"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32,
          .help = "keep no f32 rows beside bf16 or int8: a smaller file, a less exact order"},
         {"segment-size", "N", CLIP_CLI_INT, &job.options.segment_rows, .least = 1, .most = 1e6,
-         .help = "pictures that are embedded before they are kept (1024)"},
+         .help = "images that are embedded before they are kept (1024)"},
         {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
          .help = "start over an index of another model, precision or kind"},
         WEIGHTS_OPTION(job.model),
@@ -85,7 +85,7 @@ static int run_index(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_search index",
-        .summary = "Makes an index of pictures or texts, or brings one up to date: only what is "
+        .summary = "Makes an index of images or texts, or brings one up to date: only what is "
                    "new or has changed is embedded, what is gone is marked.",
         .example = "clip_search index --model runs/small --images photos/ --output photos.index",
         .options = options,
@@ -108,7 +108,7 @@ static int run_index(int argc, char **argv)
     CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
     if (changes.skipped > 0)
         status = clip_fail(&error, CLIP_ERR_DATA,
-                           "%lld pictures could not be read and were skipped; the others are in %s",
+                           "%lld images could not be read and were skipped; the others are in %s",
                            (long long)changes.skipped, job.output);
 out:
     clip_index_release(&index);
@@ -184,7 +184,7 @@ static int run_check(int argc, char **argv)
         json_decref(result);
     } else {
         printf("%s is whole: %lld %s of %s, %lld removed, %lld segments of %s rows\n", path,
-               (long long)index.live, index.texts ? "texts" : "pictures", index.model,
+               (long long)index.live, index.texts ? "texts" : "images", index.model,
                (long long)(index.count - index.live), (long long)index.segment_count,
                clip_index_precision_name(index.precision));
     }
@@ -226,7 +226,7 @@ static int64_t asked(const struct asking *job)
     return job->texts.count + job->minus.count + job->images.count + job->minus_images.count;
 }
 
-struct query { /* one row an asked text or picture */
+struct query { /* one row an asked text or image */
     char **words;
     double *weights;
     float *rows, *combined;
@@ -250,26 +250,26 @@ static clip_status embed_query(struct query *q, const struct asking *job,
                                            &job->minus_images};
     int64_t dim = clip_embedder_dim(e), texts = job->texts.count + job->minus.count;
     int64_t n = asked(job), at = 0;
-    struct clip_picture *pictures = NULL;
+    struct clip_image_source *images = NULL;
     CLIP_NEW(q->words, n);
     CLIP_NEW(q->weights, n);
     CLIP_NEW(q->rows, n * dim);
     CLIP_NEW(q->combined, dim);
-    CLIP_NEW(pictures, n - texts);
+    CLIP_NEW(images, n - texts);
     for (int l = 0; l < 4; l++)
         for (int64_t i = 0; i < lists[l]->count; i++, at++) {
             CLIP_TRY(clip_query_split(lists[l]->items[i], &q->words[at], &q->weights[at], error));
             if (l % 2 == 1) q->weights[at] = -q->weights[at];
-            if (l >= 2) pictures[at - texts].path = q->words[at];
+            if (l >= 2) images[at - texts].path = q->words[at];
         }
     CLIP_TRY(texts > 0 ? clip_embedder_texts(e, (const char *const *)q->words, texts, CLIP_UNIT,
                                              q->rows, NULL, error)
                        : CLIP_OK);
-    CLIP_TRY(clip_embedder_pictures(e, pictures, n - texts, CLIP_UNIT, q->rows + texts * dim, NULL,
-                                    error));
+    CLIP_TRY(
+        clip_embedder_images(e, images, n - texts, CLIP_UNIT, q->rows + texts * dim, NULL, error));
     CLIP_TRY(clip_query_combine(q->rows, q->weights, n, dim, q->combined, error));
 out:
-    free(pictures);
+    free(images);
     return status;
 }
 
@@ -307,7 +307,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     CLIP_TRY(clip_search_filter_make(&filter, &index, job->under.items, job->under.count, error));
     if (filter.left == 0 && job->under.count > 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s has no pictures under %s; folders are compared as they were given "
+                           "%s has no images under %s; folders are compared as they were given "
                            "to clip_search index",
                            job->index, job->under.items[0]));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
@@ -333,12 +333,12 @@ static int run_query(int argc, char **argv)
          .help = "what clip_search index made"},
         {"text", "TEXT", CLIP_CLI_LIST, &job.texts,
          .help = "look for this; may be repeated, and weighted, as in \"snow::0.5\""},
-        {"image", "FILE", CLIP_CLI_LIST, &job.images, .help = "look for what is like this picture"},
+        {"image", "FILE", CLIP_CLI_LIST, &job.images, .help = "look for what is like this image"},
         {"minus", "TEXT", CLIP_CLI_LIST, &job.minus, .help = "look for what is unlike this"},
         {"minus-image", "FILE", CLIP_CLI_LIST, &job.minus_images,
-         .help = "look for what is unlike this picture"},
+         .help = "look for what is unlike this image"},
         {"under", "FOLDER", CLIP_CLI_LIST, &job.under,
-         .help = "only pictures whose path lies in this folder; may be repeated"},
+         .help = "only images whose path lies in this folder; may be repeated"},
         {"top", "N", CLIP_CLI_INT, &job.top, .least = 1, .most = 1e9,
          .help = "results to show (10)"},
         INDEX_MODEL_OPTIONS(job.model),
@@ -346,7 +346,7 @@ static int run_query(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_search query",
-        .summary = "Finds what fits words, pictures or a sum of them best; scores are cosines.",
+        .summary = "Finds what fits words, images or a sum of them best; scores are cosines.",
         .example = "clip_search query --index photos.index --text \"a dog\" --minus people --top 5",
         .options = options,
     };
@@ -386,7 +386,7 @@ static clip_status say_ready(const struct clip_cli *cli, const struct serving *j
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
-        printf("%s shows %lld pictures; Ctrl-C ends it\n", url, (long long)count);
+        printf("%s shows %lld images; Ctrl-C ends it\n", url, (long long)count);
         status = CLIP_OK;
     }
     fflush(stdout);
@@ -424,18 +424,18 @@ static int run_serve(int argc, char **argv)
     struct serving job = {.model.weights = "ema", .address = "127.0.0.1", .port = 8080};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
-         .help = "an index of pictures"},
+         .help = "an index of images"},
         {"port", "N", CLIP_CLI_INT, &job.port, .least = 0, .most = 65535,
          .help = "where to listen (8080; 0 takes any that is free)"},
         {"address", "ADDRESS", CLIP_CLI_TEXT, &job.address,
          .help = "of this machine, in digits (127.0.0.1: only this machine can ask; with 0.0.0.0 "
-                 "everybody who can reach it sees all pictures)"},
+                 "everybody who can reach it sees all images)"},
         INDEX_MODEL_OPTIONS(job.model),
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search serve",
-        .summary = "Serves a page for searching an index of pictures in the browser.",
+        .summary = "Serves a page for searching an index of images in the browser.",
         .example = "clip_search serve --index photos.index --port 8080",
         .options = options,
     };
@@ -448,14 +448,14 @@ static int run_serve(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"index", "makes an index of pictures or texts, or brings it up to date", run_index},
-        {"query", "searches an index by texts and pictures", run_query},
-        {"serve", "serves a page that searches an index of pictures", run_serve},
+        {"index", "makes an index of images or texts, or brings it up to date", run_index},
+        {"query", "searches an index by texts and images", run_query},
+        {"serve", "serves a page that searches an index of images", run_serve},
         {"compact", "puts an index together anew, in another precision perhaps", run_compact},
         {"check", "reads an index through: is it whole?", run_check},
         {0},
     };
-    return clip_cli_dispatch("clip_search", "Finds pictures and texts by pictures and texts.",
+    return clip_cli_dispatch("clip_search", "Finds images and texts by images and texts.",
                              "clip_search query --index photos.index --text \"a dog\"", commands,
                              argc, argv);
 }

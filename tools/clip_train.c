@@ -177,7 +177,7 @@ int main(int argc, char **argv)
     list_options(&line, &a);
     struct clip_cli cli = {
         .name = "clip_train",
-        .summary = "Trains a CLIP model on pairs of pictures and captions, or fine-tunes one. Each "
+        .summary = "Trains a CLIP model on pairs of images and captions, or fine-tunes one. Each "
                    "key of the configuration is an option too: --batch-size 256.",
         .example = "clip_train --config configs/small.ini --batch-size 256 --precision bf16",
         .options = line.options,

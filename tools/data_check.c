@@ -27,8 +27,8 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
     if (!cli->json) {
         clip_check_print(report, stdout);
         if (fix != NULL)
-            printf("%s: %lld samples; left out: %lld bad, %lld tiny, %lld of copied pictures, %lld "
-                   "of pictures that look like another, %lld repeated pairs, %lld leaks\n",
+            printf("%s: %lld samples; left out: %lld bad, %lld tiny, %lld of copied images, %lld "
+                   "of images that look like another, %lld repeated pairs, %lld leaks\n",
                    fix, (long long)fixed->kept, (long long)fixed->bad, (long long)fixed->tiny,
                    (long long)fixed->copies, (long long)fixed->near, (long long)fixed->repeats,
                    (long long)fixed->leaks);
@@ -59,10 +59,10 @@ int clip_data_check(int argc, char **argv)
     bool strict = false, images_only = false;
     const struct clip_cli_option options[] = {
         {"against", "DATA", CLIP_CLI_TEXT, &against_name,
-         .help = "another set, whose pictures should not be here"},
+         .help = "another set, whose images should not be here"},
         {"html", "FILE", CLIP_CLI_TEXT, &html, .help = "write the report as one HTML file too"},
         {"fix", "FILE", CLIP_CLI_TEXT, &fix, .help = "write a clean .csv or .tsv"},
-        {"tiny", "N", CLIP_CLI_INT, &tiny, .help = "pictures with a side below are tiny (32)",
+        {"tiny", "N", CLIP_CLI_INT, &tiny, .help = "images with a side below are tiny (32)",
          .least = 1, .most = 1 << 14},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
          .help = "count tokens with it: clip or a file"},

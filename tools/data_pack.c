@@ -15,7 +15,7 @@ int clip_data_pack(int argc, char **argv)
         {"image-size", "N", CLIP_CLI_INT, &pack.image_size,
          .help = "store pixels, short sides above N scaled to N (the files' bytes)", .least = 1,
          .most = 1 << 14},
-        {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only, .help = "pictures alone"},
+        {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only, .help = "images alone"},
         {"upright", NULL, CLIP_CLI_FLAG, &pack.limits.upright,
          .help = "with --image-size: turn as EXIF says"},
         CLIP_DATA_SOURCE_OPTIONS(source),
@@ -50,16 +50,16 @@ int clip_data_pack(int argc, char **argv)
     CLIP_TRY(clip_pack_write(output, dataset, &pack, &counts, &error));
     double seconds = clip_seconds() - start;
     snprintf(text, sizeof text,
-             "%s: %lld samples of %lld pictures, %lld bad ones left out, %.1f MB, in %.1f s",
-             output, (long long)counts.samples, (long long)counts.pictures, (long long)counts.bad,
+             "%s: %lld samples of %lld images, %lld bad ones left out, %.1f MB, in %.1f s", output,
+             (long long)counts.samples, (long long)counts.images, (long long)counts.bad,
              (double)counts.bytes / 1e6, seconds);
-    CLIP_TRY(clip_data_show(&cli,
-                            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output,
-                                      "samples", (json_int_t)counts.samples, "pictures",
-                                      (json_int_t)counts.pictures, "bad", (json_int_t)counts.bad,
-                                      "bytes", (json_int_t)counts.bytes, "image_size",
-                                      (json_int_t)pack.image_size, "seconds", seconds),
-                            text, &error));
+    CLIP_TRY(
+        clip_data_show(&cli,
+                       json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output, "samples",
+                                 (json_int_t)counts.samples, "images", (json_int_t)counts.images,
+                                 "bad", (json_int_t)counts.bad, "bytes", (json_int_t)counts.bytes,
+                                 "image_size", (json_int_t)pack.image_size, "seconds", seconds),
+                       text, &error));
 out:
     clip_dataset_free(dataset);
     return clip_cli_finish(&cli, status, &error);

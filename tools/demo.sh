@@ -18,7 +18,7 @@ percent() {
 }
 
 if [ ! -f "$set_folder/done" ]; then
-    say "drawing pictures of coloured shapes into $set_folder"
+    say "drawing images of coloured shapes into $set_folder"
     "$build/clip_data" shapes --output "$set_folder"
     touch "$set_folder/done"
 fi
@@ -26,15 +26,15 @@ fi
 say "training configs/small.ini into $run"
 "$build/clip_train" --config configs/small.ini --output "$run" --resume
 
-say "retrieval on pictures it has not seen"
+say "retrieval on images it has not seen"
 "$build/clip_eval" retrieval --model "$run" --data "$set_folder/val.csv" --quiet
 
-say "one new picture and a few words"
-picture=$(find "$set_folder/zeroshot_seen" -path '*green_circle*' -name '*.png' | sort | head -n 1)
-"$build/clip_eval" classify --model "$run" --template 'a {}' --image "$picture" \
+say "one new image and a few words"
+image=$(find "$set_folder/zeroshot_seen" -path '*green_circle*' -name '*.png' | sort | head -n 1)
+"$build/clip_eval" classify --model "$run" --template 'a {}' --image "$image" \
     'green circle' 'red circle' 'green square' 'blue star'
 
-say "finding pictures by words"
+say "finding images by words"
 rm -f "$run/photos.index"
 "$build/clip_search" index --model "$run" --images "$set_folder/zeroshot_unseen" \
     --output "$run/photos.index" --quiet

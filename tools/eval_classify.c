@@ -1,4 +1,4 @@
-/* clip_eval classify: which of some words fits a picture, or each of thousands. */
+/* clip_eval classify: which of some words fits an image, or each of thousands. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,30 +16,30 @@
 
 static const char NONE[] = "(none of these)";
 
-clip_status clip_eval_pictures(const struct clip_embedder *embedder, struct clip_cli_list *images,
-                               float *rows, int64_t *bad, struct clip_error *error)
+clip_status clip_eval_images(const struct clip_embedder *embedder, struct clip_cli_list *paths,
+                             float *rows, int64_t *bad, struct clip_error *error)
 {
     clip_status status;
-    int64_t n = images->count, dim = clip_embedder_dim(embedder), kept = 0;
-    struct clip_picture *pictures = NULL;
+    int64_t n = paths->count, dim = clip_embedder_dim(embedder), kept = 0;
+    struct clip_image_source *images = NULL;
     struct clip_error *failures = NULL;
-    CLIP_NEW(pictures, n);
+    CLIP_NEW(images, n);
     CLIP_NEW(failures, n);
-    for (int64_t i = 0; i < n; i++) pictures[i].path = images->items[i];
-    CLIP_TRY(clip_embedder_pictures(embedder, pictures, n, CLIP_UNIT, rows, n > 1 ? failures : NULL,
-                                    error));
+    for (int64_t i = 0; i < n; i++) images[i].path = paths->items[i];
+    CLIP_TRY(
+        clip_embedder_images(embedder, images, n, CLIP_UNIT, rows, n > 1 ? failures : NULL, error));
     for (int64_t i = 0; i < n; i++) {
         if (failures[i].status != CLIP_OK) {
             clip_warn("skipped: %s", failures[i].message);
             continue;
         }
         memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
-        images->items[kept++] = images->items[i];
+        paths->items[kept++] = paths->items[i];
     }
-    images->count = kept;
+    paths->count = kept;
     *bad += n - kept;
 out:
-    free(pictures);
+    free(images);
     free(failures);
     return status;
 }
@@ -47,13 +47,13 @@ out:
 clip_status clip_eval_skipped(int64_t bad, struct clip_error *error)
 {
     if (bad == 0) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_DATA, "%lld pictures could not be read and were skipped",
+    return clip_fail(error, CLIP_ERR_DATA, "%lld images could not be read and were skipped",
                      (long long)bad);
 }
 
 struct classifying {
     struct clip_model_options model;
-    struct clip_cli_list images, sets; /* --image and --images */
+    struct clip_cli_list files, sets; /* --image and --images */
     const char *template, *template_file, *template_set, *label_file;
     double none, none_similarity;
     /* what comes of it */
@@ -61,7 +61,7 @@ struct classifying {
     struct clip_class_list list;
     struct clip_cli_list labels; /* as given: "cat|kitten" */
     char **called;               /* [m] "cat" */
-    struct clip_pictures pictures;
+    struct clip_images images;
     const char **names; /* [n] */
     float *rows, *classifier;
     double *cosines, *p; /* [n,m] */
@@ -80,16 +80,16 @@ static void release(struct classifying *c)
     free(c->p);
     free(c->best);
     free(c->labels.items);
-    free(c->images.items);
+    free(c->files.items);
     free(c->sets.items);
-    clip_pictures_release(&c->pictures);
+    clip_images_release(&c->images);
     clip_class_list_release(&c->list);
     clip_templates_release(&c->templates);
 }
 
 /* ---- words --------------------------------------------------------------------------------- */
 
-static bool looks_like_picture(const char *text)
+static bool looks_like_image(const char *text)
 {
     static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
@@ -105,15 +105,15 @@ static clip_status add_item(struct clip_cli_list *list, const char *item, struct
     return status;
 }
 
-/* "--image a.png b.png cat dog": plain arguments in front that are picture files are pictures, the
+/* "--image a.png b.png cat dog": plain arguments in front that are image files are images, the
  * others labels. */
 static clip_status split_arguments(struct classifying *c, const struct clip_cli *cli,
                                    struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t at = 0;
-    for (; at < cli->plain.count && looks_like_picture(cli->plain.items[at]); at++)
-        CLIP_TRY(add_item(&c->images, cli->plain.items[at], error));
+    for (; at < cli->plain.count && looks_like_image(cli->plain.items[at]); at++)
+        CLIP_TRY(add_item(&c->files, cli->plain.items[at], error));
     for (; at < cli->plain.count; at++) CLIP_TRY(add_item(&c->labels, cli->plain.items[at], error));
 out:
     return status;
@@ -144,36 +144,36 @@ out:
     return status;
 }
 
-/* ---- pictures ------------------------------------------------------------------------------ */
+/* ---- images ------------------------------------------------------------------------------ */
 
-/* Rows of the pictures that can be read, and their names. */
+/* Rows of the images that can be read, and their names. */
 static clip_status embed(struct classifying *c, const struct clip_embedder *e, bool quiet,
                          struct clip_error *error)
 {
     clip_status status;
-    int64_t dim = clip_embedder_dim(e), few = c->images.count, many, floats, bad = 0;
+    int64_t dim = clip_embedder_dim(e), few = c->files.count, many, floats, bad = 0;
     bool *good = NULL;
     if (c->sets.count > 0)
-        CLIP_TRY(clip_pictures_open(&c->pictures, c->sets.items, c->sets.count, error));
-    many = c->pictures.count;
+        CLIP_TRY(clip_images_open(&c->images, c->sets.items, c->sets.count, error));
+    many = c->images.count;
     if (!clip_mul_i64(few + many, dim, &floats)) floats = -1;
     CLIP_NEW(c->rows, floats);
     CLIP_NEW(c->names, few + many);
     CLIP_NEW(good, many);
-    CLIP_TRY(clip_eval_pictures(e, &c->images, c->rows, &c->bad, error));
-    few = c->images.count;
-    for (; c->n < few; c->n++) c->names[c->n] = c->images.items[c->n];
+    CLIP_TRY(clip_eval_images(e, &c->files, c->rows, &c->bad, error));
+    few = c->files.count;
+    for (; c->n < few; c->n++) c->names[c->n] = c->files.items[c->n];
     if (many > 0)
-        CLIP_TRY(clip_pictures_embed(&c->pictures, e, NULL, many, CLIP_UNIT, quiet,
-                                     c->rows + few * dim, good, &bad, error));
+        CLIP_TRY(clip_images_embed(&c->images, e, NULL, many, CLIP_UNIT, quiet, c->rows + few * dim,
+                                   good, &bad, error));
     c->bad += bad;
     for (int64_t i = 0; i < many; i++) {
         if (!good[i]) continue;
         memmove(c->rows + c->n * dim, c->rows + (few + i) * dim, (size_t)dim * sizeof *c->rows);
-        c->names[c->n++] = clip_pictures_name(&c->pictures, i);
+        c->names[c->n++] = clip_images_name(&c->images, i);
     }
     if (c->n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pictures can be read",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
                            (long long)c->bad));
 out:
     free(good);
@@ -214,7 +214,7 @@ static const char *called(const struct classifying *c, int64_t label)
     return label >= 0 ? c->called[label] : NONE;
 }
 
-/* One picture's labels, the likeliest first, each with a bar as long as it is likely. */
+/* One image's labels, the likeliest first, each with a bar as long as it is likely. */
 static void print_bars(const struct classifying *c, int64_t i)
 {
     const double *p = c->p + i * c->m;
@@ -240,7 +240,7 @@ static void print_bars(const struct classifying *c, int64_t i)
     }
 }
 
-/* A line a picture: its label, how probable that is, its path; then how often each label came. */
+/* A line an image: its label, how probable that is, its path; then how often each label came. */
 static void print_table(const struct classifying *c)
 {
     int width = clip_columns_widest((const char *const *)c->called, c->m, 40);
@@ -300,8 +300,8 @@ static clip_status print_json(const struct classifying *c, struct clip_error *er
 
 static void check_usage(const struct clip_cli *cli, const struct classifying *c)
 {
-    if (c->images.count + c->sets.count == 0)
-        clip_cli_wrong_usage(cli, "--image FILE is missing: a picture, or --images for a folder");
+    if (c->files.count + c->sets.count == 0)
+        clip_cli_wrong_usage(cli, "--image FILE is missing: an image, or --images for a folder");
     if (c->labels.count < 1 && c->label_file == NULL)
         clip_cli_wrong_usage(cli, "give at least one LABEL, or --labels FILE");
     if (c->template_file != NULL && c->template_set != NULL)
@@ -314,9 +314,9 @@ int clip_eval_classify(int argc, char **argv)
         .model = {.weights = "ema"}, .template = "a photo of a {}", .none_similarity = -2};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(c.model),
-        {"image", "FILE", CLIP_CLI_LIST, &c.images, .help = "a picture; may be repeated"},
+        {"image", "FILE", CLIP_CLI_LIST, &c.files, .help = "an image; may be repeated"},
         {"images", "FOLDER|DATA", CLIP_CLI_LIST, &c.sets,
-         .help = "all pictures of a folder or a data set; may be repeated"},
+         .help = "all images of a folder or a data set; may be repeated"},
         {"labels", "FILE", CLIP_CLI_TEXT, &c.label_file, .help = "a line a label"},
         {"template", "TEXT", CLIP_CLI_TEXT, &c.template,
          .help = "the text each label is put into, at {} (\"a photo of a {}\"; \"{}\" for the "
@@ -333,7 +333,7 @@ int clip_eval_classify(int argc, char **argv)
     struct clip_cli cli = {
         .name = "clip_eval classify",
         .arguments = "LABEL...",
-        .summary = "Says which of some words fits a picture best, and how probable each is: "
+        .summary = "Says which of some words fits an image best, and how probable each is: "
                    "softmax(exp(logit_scale) cosine). A label may have several names, "
                    "\"cat|kitten\".",
         .example = "clip_eval classify --model runs/small --image a.png \"red circle\" "

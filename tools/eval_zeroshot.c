@@ -1,4 +1,4 @@
-/* clip_eval zeroshot: accuracy at naming pictures by class names alone, class by class, and which
+/* clip_eval zeroshot: accuracy at naming images by class names alone, class by class, and which
  * classes are taken for which. */
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 enum { TABLE = 16, LIST = 20 }; /* classes of a whole table; confusions of a list */
 
-struct confusion { /* pictures of class `label` that were taken for `taken` */
+struct confusion { /* images of class `label` that were taken for `taken` */
     int64_t label, taken, n;
 };
 
@@ -119,7 +119,7 @@ static void print_result(const struct clip_class_list *classes,
                (long long)r->count[c]);
     }
     clip_zeroshot_interval(llround(r->acc1 * (double)r->n), r->n, &low, &high);
-    printf("zero-shot accuracy: %.1f %% (%lld classes, %lld pictures)\n", 100 * r->acc1,
+    printf("zero-shot accuracy: %.1f %% (%lld classes, %lld images)\n", 100 * r->acc1,
            (long long)r->classes, (long long)r->n);
     printf("95 %% interval: %.1f to %.1f %%\n", 100 * low, 100 * high);
     if (!isnan(r->acc5)) printf("among the best five: %.1f %%\n", 100 * r->acc5);
@@ -174,8 +174,7 @@ int clip_eval_zeroshot(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
         {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &images,
-         .help = "pictures in a folder a class, as they are, in a tar, or packed",
-         .required = true},
+         .help = "images in a folder a class, as they are, in a tar, or packed", .required = true},
         {"classes", "FILE", CLIP_CLI_TEXT, &class_file, .required = true,
          .help = "a line a class: its name, or several as in cat|kitten, and after a tab its "
                  "folder where it differs"},
@@ -188,7 +187,7 @@ int clip_eval_zeroshot(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_eval zeroshot",
-        .summary = "Classifies pictures by the names of their classes alone and counts how often "
+        .summary = "Classifies images by the names of their classes alone and counts how often "
                    "it is right, as open_clip counts.",
         .example = "clip_eval zeroshot --model runs/small --images test.tar --classes classes.txt "
                    "--templates templates.txt",

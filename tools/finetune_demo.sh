@@ -19,7 +19,7 @@ mkdir -p "$runs"
 train() { "$build/clip_train" "$@" --resume --quiet; }
 field() { sed -n "s/.*\"$1\": *\([0-9.e-]*\).*/\1/p"; }
 percent() { awk -v x="$1" 'BEGIN {printf "%.1f", 100 * x}'; }
-# A line a validation: step, recall@1 and @10 of pictures by captions.
+# A line a validation: step, recall@1 and @10 of images by captions.
 curve() {
     while read -r line; do
         step=$(printf '%s' "$line" | field step)
@@ -92,7 +92,7 @@ cifar)
         --set model.context_length=40 --set model.vision_width=128 --set model.vision_layers=4
         --set model.vision_heads=4 --set model.vision_mlp_ratio=2 --set model.text_heads=4
         --set model.text_mlp_ratio=2 --set train.patch_dropout=0.5"
-    if [ ! -e runs/cifar10 ]; then # every fifth picture: to mix in, and to measure what is kept
+    if [ ! -e runs/cifar10 ]; then # every fifth image: to mix in, and to measure what is kept
         mkdir -p runs/cifar10.part
         for half in train test; do
             list=runs/cifar10.part/$half.txt
@@ -105,9 +105,9 @@ cifar)
     train $sizes --set train.steps=1170 --set train.batch_size=128 --set optim.warmup=10% \
         --set train.val_every=50% --set train.save_every=50% \
         --set zeroshot.images=runs/cifar10/test --output $before
-    # A data set is of one form, so CIFAR-10's pictures get a row each, and one caption a class:
-    # pictures of a class are then each other's positives, as class folders are.
-    mixed=$runs/mixed.tsv # 10,000 of CIFAR-10's pictures beside Flickr8k's 30,000 pairs
+    # A data set is of one form, so CIFAR-10's images get a row each, and one caption a class:
+    # images of a class are then each other's positives, as class folders are.
+    mixed=$runs/mixed.tsv # 10,000 of CIFAR-10's images beside Flickr8k's 30,000 pairs
     photos=$(cd "$data/flickr8k" && pwd)
     {
         sed "s|^images/|$photos/images/|" "$data/flickr8k/train_en.tsv"
@@ -139,11 +139,11 @@ tune() {
     # shellcheck disable=SC2086
     train $config $common --set train.steps="$steps" --init "$before" --output "$after" "$@"
     seconds=$(($(date +%s) - begin))
-    echo "== $after, $steps steps, $seconds s: recall@1, @10 of pictures by captions"
+    echo "== $after, $steps steps, $seconds s: recall@1, @10 of images by captions"
     curve "$after"
     # shellcheck disable=SC2086
     "$build/clip_eval" interpolate --model "$before" --model "$after" --data "$new" $old \
-        --alphas 0,0.3,0.35,0.4,0.5,0.6,0.7,0.85,1 --picture "$after.svg" --output "$after.h5" \
+        --alphas 0,0.3,0.35,0.4,0.5,0.6,0.7,0.85,1 --image "$after.svg" --output "$after.h5" \
         --quiet --json | trades
 }
 scratch() { # scratch STEPS

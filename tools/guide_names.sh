@@ -1,9 +1,9 @@
 #!/bin/bash
-# How well clip_guide's pictures are understood by a model that did not paint them: paints "a NAME"
+# How well clip_guide's images are understood by a model that did not paint them: paints "a NAME"
 # for each name of a class file with one model and asks another, of another seed, for the NAME's
 # place among all of them.
 #     tools/guide_names.sh PAINTER JUDGE CLASSES OUTPUT [OPTION of clip_guide ...]
-# Prints a line a name, then how many are first and among the first five. Pictures that are in
+# Prints a line a name, then how many are first and among the first five. Images that are in
 # OUTPUT already are not painted again.
 set -eu
 build=${BUILD:-build}
@@ -16,13 +16,13 @@ while IFS=$'\t' read -r name _; do
 done <"$classes"
 mkdir -p "$output"
 for i in "${!texts[@]}"; do
-    picture=$output/${texts[$i]// /_}
-    if [ ! -e "$picture" ]; then
+    image=$output/${texts[$i]// /_}
+    if [ ! -e "$image" ]; then
         "$build/clip_guide" --model "$painter" --quiet --force --text "${texts[$i]}" \
-            --output "$picture.begun" "$@" >/dev/null
-        mv "$picture.begun" "$picture"
+            --output "$image.begun" "$@" >/dev/null
+        mv "$image.begun" "$image"
     fi
-    place=$("$build/clip_eval" similarity --model "$judge" --image "$picture/picture.png" --json \
+    place=$("$build/clip_eval" similarity --model "$judge" --image "$image/image.png" --json \
         --text "${texts[@]}" | grep -oE '\[\[[^]]*' | tr -d '[' | tr ',' '\n' |
         awk -v mine="$((i + 1))" '{x[NR] = $1} END {for (k in x) n += x[k] > x[mine]; print n + 1}')
     printf '%2d  %s\n' "$place" "${texts[$i]}"

@@ -22,7 +22,7 @@ libdir=\${prefix}/lib
 includedir=\${prefix}/include
 
 Name: clip
-Description: Contrastive image-text models (CLIP): embeddings of pictures and texts
+Description: Contrastive image-text models (CLIP): embeddings of images and texts
 Version: $version
 Requires.private: $(cat "$BUILD/packages")
 Libs: -L\${libdir} -lclip

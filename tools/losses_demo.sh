@@ -29,11 +29,11 @@ train() {
     seconds=$(($(date +%s) - begin))
 }
 percent() { sed "s/.*\"$1\": *\([0-9.e-]*\).*/\1/" | awk '{printf " %.1f %%", 100 * $1}'; }
-named() { # of 2,160 new pictures of one object, by 48 names
+named() { # of 2,160 new images of one object, by 48 names
     "$build/clip_eval" zeroshot --model "$1" --images "$shapes/zeroshot_seen" --quiet --json \
         --classes "$shapes/classes_48.txt" --templates "$shapes/templates.txt" | percent acc1
 }
-preferred() { # how often a new picture's caption is preferred to its wrong one, by kinds
+preferred() { # how often a new image's caption is preferred to its wrong one, by kinds
     for kind in swap form colour side; do
         "$build/clip_eval" retrieval --model "$1" --data "$runs/test/$kind.tsv" --quiet --json \
             --csv-negative-key wrong | percent negative_accuracy
@@ -42,9 +42,9 @@ preferred() { # how often a new picture's caption is preferred to its wrong one,
 all() { echo "$(preferred "$1") |$(named "$1")"; }
 show() { echo "$name, seed $seed:$("$1" "$model") | $seconds s"; } # show MEASURE
 
-# Pictures of two objects with captions in which the colours have changed places, and others with
+# Images of two objects with captions in which the colours have changed places, and others with
 # wrong captions of every kind to be asked about; a teacher's embeddings of the first 1,000 and
-# 4,000 pictures; pictures of 36 classes, 240 each, and phrases about them.
+# 4,000 images; images of 36 classes, 240 each, and phrases about them.
 draw_pairs() {
     [ ! -e $runs/two/swap.tsv ] || return 0
     "$build/clip_data" shapes --output $runs/two --seed 1 --count 40000 --two-objects 100 --quiet
@@ -56,11 +56,11 @@ draw_pairs() {
     mv $runs/two.tsv $runs/two/swap.tsv
 }
 ask_teacher() {
-    for pictures in 1000 4000; do
-        [ ! -e $runs/teacher-$pictures.h5 ] || continue
-        head -n $((4 * pictures + 1)) $shapes/train.csv >$runs/train-$pictures.csv
-        "$build/clip_embed" --model "$small" --pairs $runs/train-$pictures.csv --quiet \
-            --images-root $shapes --output $runs/teacher-$pictures.h5
+    for images in 1000 4000; do
+        [ ! -e $runs/teacher-$images.h5 ] || continue
+        head -n $((4 * images + 1)) $shapes/train.csv >$runs/train-$images.csv
+        "$build/clip_embed" --model "$small" --pairs $runs/train-$images.csv --quiet \
+            --images-root $shapes --output $runs/teacher-$images.h5
     done
 }
 draw_classes() {
@@ -70,7 +70,7 @@ draw_classes() {
     done
     (cd $runs && tar -cf classes.part --transform 's|draw\(.\)/[^/]*/\([^/]*\)/|\2/\1-|' \
         draw?/zeroshot_seen)
-    printf '%s\n' '{}' 'a {}' 'one {}' 'a picture of a {}' 'a drawing of a {}' 'there is a {}' \
+    printf '%s\n' '{}' 'a {}' 'one {}' 'an image of a {}' 'a drawing of a {}' 'there is a {}' \
         'this is a {}' 'you see a {} here' >$runs/phrases.txt
     mv $runs/classes.part $runs/classes.tar
 }
@@ -100,24 +100,24 @@ negatives)
     if [ -z "$only" ]; then echo "before:$(all "$small")"; fi
     ;;
 teacher)
-    # A student of half the teacher's width, which sees few pictures: new ones named, of 48 names.
+    # A student of half the teacher's width, which sees few images: new ones named, of 48 names.
     ask_teacher >&2
-    for pictures in 1000 4000; do
-        student="--set data.train_data=$runs/train-$pictures.csv --set model.vision_width=64
+    for images in 1000 4000; do
+        student="--set data.train_data=$runs/train-$images.csv --set model.vision_width=64
             --set model.vision_heads=2 --set model.text_width=64 --set model.text_heads=2
             --set train.steps=600"
         # shellcheck disable=SC2086
         {
-            if train alone-$pictures $student; then show named; fi
-            if train taught-$pictures $student \
-                --set train.teacher_embeddings=$runs/teacher-$pictures.h5; then
+            if train alone-$images $student; then show named; fi
+            if train taught-$images $student \
+                --set train.teacher_embeddings=$runs/teacher-$images.h5; then
                 show named
             fi
         }
     done
     ;;
 repeats)
-    # In a batch of 128 each of 36 classes is met three or four times, in other words and pictures.
+    # In a batch of 128 each of 36 classes is met three or four times, in other words and images.
     draw_classes >&2
     for loss in infonce siglip; do
         for several in false true; do

@@ -117,7 +117,7 @@ static clip_status advise_repeats(const struct clip_setup *s, struct clip_error 
     if (status != CLIP_OK) return status;
     double pairs = chance * batch * (batch - 1) / 2; /* expected in a batch */
     if (pairs > 0.02 * batch)
-        clip_warn("about %.0f pairs of a batch of %.0f will show one picture or class, or have the "
+        clip_warn("about %.0f pairs of a batch of %.0f will show one image or class, or have the "
                   "same caption, as another, and are learned as wrong answers; set [train] "
                   "multi_positive = true",
                   2 * pairs < batch ? 2 * pairs : batch, batch);
@@ -160,7 +160,7 @@ static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *e
     clip_status status =
         clip_dataset_shared(s->train_data, s->val_data, &shared, example, sizeof example, error);
     if (status == CLIP_OK && shared > 0)
-        clip_warn("%lld of the %lld samples of val_data show pictures that are trained on (%s is "
+        clip_warn("%lld of the %lld samples of val_data show images that are trained on (%s is "
                   "the first): validation will look better than the model is; clip_data check "
                   "finds more",
                   (long long)shared, (long long)s->val_data->count, example);

@@ -9,9 +9,9 @@
  *   schedule     a warm-up longer than the run; a moving average slower than the run
  *   lr           one for training from scratch while tuning
  *   activation   the other GELU fits the weights better, by the loss of a batch
- *   repeats      pictures or captions that repeat within batches, without multi_positive
+ *   repeats      images or captions that repeat within batches, without multi_positive
  *   length       captions that the context cuts
- *   leaks        validation pictures that are trained on
+ *   leaks        validation images that are trained on
  *   few          fewer than 100 pairs of validation, with early_stop by a recall
  * Reads captions, and one batch of at most CLIP_ADVICE_PAIRS while tuning. The status is that of
  * the reading. */

@@ -19,7 +19,7 @@ struct clip_locked {
     struct clip_model_file file;
     struct clip_embedder *embedder;
     int64_t dim, context;
-    /* pictures */
+    /* images */
     float *images; /* [count,E], NULL: not kept */
     bool *usable;  /* [count] */
     /* captions */
@@ -45,7 +45,7 @@ static bool wholly_locked(const struct clip_model *m, bool vision)
     return true;
 }
 
-/* ---- pictures ------------------------------------------------------------------------------ */
+/* ---- images ------------------------------------------------------------------------------ */
 
 static bool is_augmented(const struct clip_config *c)
 {
@@ -124,7 +124,7 @@ static clip_status keep_images(struct clip_locked *l, const struct clip_setup *s
 {
     clip_status status;
     int64_t count = s->train_data->count, floats;
-    struct clip_pictures pictures = {0};
+    struct clip_images images = {0};
     struct clip_buffer key = {0};
     char *path = clip_path_join(folder, "locked_images.h5", error);
     CLIP_TRY(path != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
@@ -133,12 +133,12 @@ static clip_status keep_images(struct clip_locked *l, const struct clip_setup *s
     CLIP_NEW(l->usable, count);
     CLIP_TRY(describe(s, &key, error));
     if (read_kept(l, path, &key, count)) goto out;
-    CLIP_TRY(clip_pictures_over(&pictures, s->train_data, error));
-    CLIP_TRY(clip_pictures_embed_all(&pictures, l->embedder, CLIP_UNIT, quiet, l->images, l->usable,
-                                     error));
+    CLIP_TRY(clip_images_over(&images, s->train_data, error));
+    CLIP_TRY(
+        clip_images_embed_all(&images, l->embedder, CLIP_UNIT, quiet, l->images, l->usable, error));
     CLIP_TRY(write_kept(l, path, &key, count, error));
 out:
-    clip_pictures_release(&pictures);
+    clip_images_release(&images);
     clip_buffer_release(&key);
     free(path);
     return status;

@@ -38,7 +38,7 @@ clip_status clip_page_tile(struct clip_buffer *page, const char *name, struct cl
 void clip_page_series(struct clip_chart_series *series, int64_t *count,
                       const struct clip_history *history, const char *key, const char *name,
                       int colour);
-/* The similarity matrix and the strip of pictures. */
+/* The similarity matrix and the strip of images. */
 clip_status clip_page_samples(struct clip_buffer *page, const struct clip_samples *samples,
                               struct clip_error *error);
 /* Today as "2026-11-24 14:20". */

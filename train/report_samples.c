@@ -1,4 +1,4 @@
-/* The part of report.html that shows pairs: the similarity matrix, and pictures with captions. */
+/* The part of report.html that shows pairs: the similarity matrix, and images with captions. */
 #include <math.h>
 
 #include "core/markup.h"
@@ -19,8 +19,8 @@ static void heat(uint8_t rgb[3], double part)
         rgb[c] = (uint8_t)lrint(points[k][c] + (at - k) * (points[k + 1][c] - points[k][c]));
 }
 
-static clip_status add_image(struct clip_buffer *page, const struct clip_image *image,
-                             const char *attributes, struct clip_error *error)
+static clip_status add_drawing(struct clip_buffer *page, const struct clip_image *image,
+                               const char *attributes, struct clip_error *error)
 {
     clip_status status;
     struct clip_buffer png = {0};
@@ -70,19 +70,19 @@ static clip_status add_matrix(struct clip_buffer *page, const struct clip_sample
         heat(cells + 3 * i, ((double)s->cosines[i] - x.least) / range);
     for (int i = 0; i < SCALE; i++) heat(colours + 3 * i, (double)i / (SCALE - 1));
     PAGE("<h2>Similarity of %lld %s pairs</h2>\n<div class=\"card\">\n<p class=\"soft\">A row is a "
-         "picture, a column a caption; the diagonal is each picture with its own. Mean cosine of "
+         "image, a column a caption; the diagonal is each image with its own. Mean cosine of "
          "pairs %.3f",
          (long long)s->count, s->of_validation ? "validation" : "training", x.pairs);
     if (isfinite(x.others)) PAGE(", of the others %.3f", x.others);
     PAGE(".</p>\n");
     snprintf(text, sizeof text,
-             "class=\"matrix\" width=\"%lld\" height=\"%lld\" alt=\"cosines of %lld pictures by "
+             "class=\"matrix\" width=\"%lld\" height=\"%lld\" alt=\"cosines of %lld images by "
              "%lld captions\"",
              (long long)s->count * CELL, (long long)s->count * CELL, (long long)s->count,
              (long long)s->count);
-    CLIP_TRY(add_image(page, &matrix, text, error));
+    CLIP_TRY(add_drawing(page, &matrix, text, error));
     PAGE("<div class=\"scale\">%.2f ", x.least);
-    CLIP_TRY(add_image(page, &scale, "alt=\"\"", error));
+    CLIP_TRY(add_drawing(page, &scale, "alt=\"\"", error));
     PAGE(" %.2f</div>\n</div>\n", x.most);
 out:
     return status;
@@ -105,16 +105,16 @@ out:
 }
 
 /* The best captions, and the first of its own where that is not among them. */
-static clip_status add_picture(struct clip_buffer *page, const struct clip_samples *s, int64_t i,
-                               struct clip_error *error)
+static clip_status add_sample(struct clip_buffer *page, const struct clip_samples *s, int64_t i,
+                              struct clip_error *error)
 {
     clip_status status;
     int64_t order[CLIP_SAMPLES_MOST];
     bool found = false;
-    const struct clip_image image = {s->side, s->side, s->pictures + i * s->side * s->side * 3};
+    const struct clip_image image = {s->side, s->side, s->images + i * s->side * s->side * 3};
     clip_samples_rank(s, i, order);
     PAGE("<figure class=\"card\">");
-    CLIP_TRY(add_image(page, &image, "width=\"96\" height=\"96\" alt=\"\"", error));
+    CLIP_TRY(add_drawing(page, &image, "width=\"96\" height=\"96\" alt=\"\"", error));
     PAGE("<figcaption><ol>\n");
     for (int64_t k = 0; k < s->count && (k < BEST_CAPTIONS || !found); k++) {
         bool own = s->fits[i * s->count + order[k]];
@@ -137,12 +137,12 @@ clip_status clip_page_samples(struct clip_buffer *page, const struct clip_sample
         clip_samples_rank(s, i, order);
         right += s->fits[i * s->count + order[0]];
     }
-    PAGE("<h2>Pictures and their best captions</h2>\n"
-         "<p class=\"soft\">Among the same %lld captions, %lld of %lld pictures have one of their "
+    PAGE("<h2>Images and their best captions</h2>\n"
+         "<p class=\"soft\">Among the same %lld captions, %lld of %lld images have one of their "
          "own first (&#10003;).</p>\n"
          "<div class=\"strip\">\n",
          (long long)s->count, (long long)right, (long long)s->count);
-    for (int64_t i = 0; i < shown; i++) CLIP_TRY(add_picture(page, s, i * s->count / shown, error));
+    for (int64_t i = 0; i < shown; i++) CLIP_TRY(add_sample(page, s, i * s->count / shown, error));
     PAGE("</div>\n");
 out:
     return status;

@@ -14,7 +14,7 @@ struct taking {
     struct clip_sample sample;
 };
 
-static bool has_picture(const struct taking *t, int64_t sample)
+static bool has_image(const struct taking *t, int64_t sample)
 {
     for (int64_t i = 0; i < t->out->count; i++)
         if (t->data->ops->image_name(t->data, t->numbers[i]) ==
@@ -35,7 +35,7 @@ static clip_status take(struct taking *t, int64_t number, struct clip_error *err
     CLIP_TRY(clip_image_decode((const uint8_t *)t->sample.image.data, t->sample.image.size,
                                &t->setup->limits, &image, error));
     CLIP_TRY(clip_preprocess_image(&t->setup->preprocess, &image, square, error));
-    CLIP_TRY(clip_image_resize(o->pictures + k * o->side * o->side * 3, o->side, o->side, square, s,
+    CLIP_TRY(clip_image_resize(o->images + k * o->side * o->side * 3, o->side, o->side, square, s,
                                s, 3, NULL, CLIP_BICUBIC, error));
     o->captions[k] =
         clip_arena_string(&o->arena, t->sample.caption.data, t->sample.caption.size, error);
@@ -46,7 +46,7 @@ out:
     return status;
 }
 
-/* Evenly spaced samples; a bad one, or one whose picture is there, gives way to the next. */
+/* Evenly spaced samples; a bad one, or one whose image is there, gives way to the next. */
 static clip_status take_all(struct taking *t, struct clip_error *error)
 {
     int64_t n = t->data->count, most = n < CLIP_SAMPLES_MOST ? n : CLIP_SAMPLES_MOST;
@@ -56,7 +56,7 @@ static clip_status take_all(struct taking *t, struct clip_error *error)
         if (end > from + 8) end = from + 8;
         clip_status status = CLIP_ERR_DATA;
         for (int64_t k = from; k < end && status != CLIP_OK; k++) {
-            if (has_picture(t, k)) continue;
+            if (has_image(t, k)) continue;
             status = take(t, k, &ignored);
             if (status == CLIP_ERR_MEMORY) return clip_fail(error, status, "%s", ignored.message);
         }
@@ -70,21 +70,23 @@ static clip_status compare(struct taking *t, struct clip_error *error)
     struct clip_samples *o = t->out;
     struct clip_trained trained;
     int64_t s = t->setup->preprocess.image_size, n = o->count, dim;
-    float *images = NULL, *texts = NULL;
-    struct clip_picture pictures[CLIP_SAMPLES_MOST] = {0};
+    float *image_rows = NULL, *text_rows = NULL;
+    struct clip_image_source images[CLIP_SAMPLES_MOST] = {0};
     for (int64_t i = 0; i < n; i++)
-        pictures[i] =
-            (struct clip_picture){.rgb = t->squares + i * s * s * 3, .width = s, .height = s};
+        images[i] =
+            (struct clip_image_source){.rgb = t->squares + i * s * s * 3, .width = s, .height = s};
     CLIP_TRY(clip_trained_open(&trained, t->setup, error));
     dim = clip_embedder_dim(trained.embedder);
-    CLIP_NEW(images, n * dim);
-    CLIP_NEW(texts, n * dim);
-    CLIP_TRY(clip_embedder_pictures(trained.embedder, pictures, n, CLIP_UNIT, images, NULL, error));
-    CLIP_TRY(clip_embedder_texts(trained.embedder, o->captions, n, CLIP_UNIT, texts, NULL, error));
+    CLIP_NEW(image_rows, n * dim);
+    CLIP_NEW(text_rows, n * dim);
+    CLIP_TRY(clip_embedder_images(trained.embedder, images, n, CLIP_UNIT, image_rows, NULL, error));
+    CLIP_TRY(
+        clip_embedder_texts(trained.embedder, o->captions, n, CLIP_UNIT, text_rows, NULL, error));
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++) {
             float sum = 0;
-            for (int64_t d = 0; d < dim; d++) sum += images[i * dim + d] * texts[j * dim + d];
+            for (int64_t d = 0; d < dim; d++)
+                sum += image_rows[i * dim + d] * text_rows[j * dim + d];
             o->cosines[i * n + j] = sum;
             o->fits[i * n + j] = i == j ||
                                  t->data->group[t->numbers[i]] == t->data->group[t->numbers[j]] ||
@@ -92,8 +94,8 @@ static clip_status compare(struct taking *t, struct clip_error *error)
         }
 out:
     clip_trained_close(&trained);
-    free(images);
-    free(texts);
+    free(image_rows);
+    free(text_rows);
     return status;
 }
 
@@ -101,10 +103,10 @@ static clip_status allocate(struct clip_samples *o, struct clip_error *error)
 {
     const int64_t most = CLIP_SAMPLES_MOST;
     o->captions = clip_arena_alloc(&o->arena, most, sizeof *o->captions, error);
-    o->pictures = clip_arena_alloc(&o->arena, most * o->side * o->side * 3, 1, error);
+    o->images = clip_arena_alloc(&o->arena, most * o->side * o->side * 3, 1, error);
     o->cosines = clip_arena_alloc(&o->arena, most * most, sizeof *o->cosines, error);
     o->fits = clip_arena_alloc(&o->arena, most * most, sizeof *o->fits, error);
-    bool all = o->captions != NULL && o->pictures != NULL && o->cosines != NULL && o->fits != NULL;
+    bool all = o->captions != NULL && o->images != NULL && o->cosines != NULL && o->fits != NULL;
     return all ? CLIP_OK : CLIP_ERR_MEMORY;
 }
 

@@ -148,7 +148,7 @@ out:
     return status;
 }
 
-/* How the model's pictures and captions were prepared, where the configuration does not say. */
+/* How the model's images and captions were prepared, where the configuration does not say. */
 static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_model_file *file,
                                        struct clip_error *error)
 {
@@ -381,7 +381,7 @@ static int64_t interval(const char *text, int64_t steps)
     return n > 1 ? (int64_t)ceil(n - 1e-6) : 1;
 }
 
-/* [data] val_share: some of train_data's pictures, with all their captions, are for validation. */
+/* [data] val_share: some of train_data's images, with all their captions, are for validation. */
 static clip_status split_data(struct clip_setup *s, struct clip_error *error)
 {
     clip_status status;

@@ -114,7 +114,7 @@ void clip_step_free(struct clip_step *s)
 
 /* ---- forward and backward ---- */
 
-/* Which patches each picture keeps: a sorted random subset keyed by (seed, epoch, sample) (FLIP, Li
+/* Which patches each image keeps: a sorted random subset keyed by (seed, epoch, sample) (FLIP, Li
  * et al. 2023). */
 static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
 {
@@ -140,7 +140,7 @@ struct piece {
     struct clip_tensor pixels, tokens, offsets, keep;
 };
 
-/* Rows of a locked tower, kept from before: pictures, or texts, [begin, begin + n). */
+/* Rows of a locked tower, kept from before: images, or texts, [begin, begin + n). */
 static struct clip_tensor *kept_rows(struct clip_step *s, const struct clip_batch *batch,
                                      bool texts, int64_t begin, int64_t n)
 {
@@ -154,7 +154,7 @@ static struct clip_tensor *kept_rows(struct clip_step *s, const struct clip_batc
     return rows;
 }
 
-/* Pictures [begin, begin + n) -> [n,E], unit rows. */
+/* Images [begin, begin + n) -> [n,E], unit rows. */
 static struct clip_tensor *encode_images(struct clip_step *s, const struct clip_batch *batch,
                                          int64_t begin, int64_t n, struct piece *p)
 {

@@ -52,7 +52,7 @@ struct clip_step {
     struct clip_locked *locked; /* borrowed, set after clip_step_create; NULL: nothing is kept */
     float *ema;                 /* laid out like the model's data, of what is trained; or NULL */
     int32_t *keep;              /* [batch_size, kept patches] */
-    float *embeds, *grads;      /* micro-batches: pictures, then captions and negatives [.., E] */
+    float *embeds, *grads;      /* micro-batches: images, then captions and negatives [.., E] */
     int32_t *offsets;           /* micro-batches: [micro_batch + 1] */
 };
 

@@ -28,7 +28,7 @@ static clip_status find_rows(const struct clip_bundle *bundle, const char *path,
     *text = clip_bundle_find(bundle, "text_embeds");
     if (*image == NULL || *text == NULL)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s has no %s; a teacher's embeddings are of pictures and captions: write "
+                         "%s has no %s; a teacher's embeddings are of images and captions: write "
                          "them with clip_embed --pairs TRAIN_DATA",
                          path, *image == NULL ? "image_embeds" : "text_embeds");
     if ((*image)->dtype != CLIP_F32 || (*text)->dtype != CLIP_F32 || (*image)->ndim != 2 ||

@@ -14,7 +14,7 @@ struct clip_teacher { /* start from {0} */
 
 /* Reads `image_embeds` and `text_embeds` [n,D] (normalised again), `names` [n], and `logit_scale`
  * (a logarithm; without it the scale is CLIP's 100) from an .h5 or .safetensors. Rows are the data
- * set's samples in order, but for samples that the teacher could not read: `names`, the pictures'
+ * set's samples in order, but for samples that the teacher could not read: `names`, the images'
  * names, tell which. CLIP_ERR_DATA when they do not fit the data set. */
 clip_status clip_teacher_read(struct clip_teacher *out, const char *path,
                               const struct clip_dataset *dataset, struct clip_error *error);

@@ -198,7 +198,7 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
     return status;
 }
 
-/* Is `a` better than `b`? Losses fall, everything else rises; of equals, which few pictures make
+/* Is `a` better than `b`? Losses fall, everything else rises; of equals, which few images make
  * often, the one with the lower loss is. */
 static bool is_better(const struct trainer *t, const struct found *a, const struct found *b)
 {
@@ -450,7 +450,7 @@ static clip_status keep_locked(struct trainer *t, struct clip_error *error)
     if (status != CLIP_OK) return status;
     t->setup.step->locked = t->locked;
     if (clip_locked_images(t->locked))
-        clip_loader_skip_pictures(t->loader, clip_locked_usable(t->locked));
+        clip_loader_skip_images(t->loader, clip_locked_usable(t->locked));
     return CLIP_OK;
 }
 

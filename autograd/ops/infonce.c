@@ -10,8 +10,8 @@
  *   S = exp(logit_scale) image text^T [N,M]
  *   y = 1/(2N) sum_{i<N} (lse(S[i,:]) - mean_{j in P(i)} S[i,j])
  *     + 1/(2N) sum_{j<N} (lse(S[:,j]) - mean_{i in P(j)} S[i,j])
- *   P(i): the pairs that share i's id, or i alone. Texts N to M are candidates of every picture and
- *   have no picture to find: rows have M columns, and only the first N columns count.
+ *   P(i): the pairs that share i's id, or i alone. Texts N to M are candidates of every image and
+ *   have no image to find: rows have M columns, and only the first N columns count.
  *   dS = (softmax of rows + [j < N] softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
  *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),   e =
  *   exp(logit_scale)

@@ -1,5 +1,5 @@
 /* What the contrastive losses share: logits computed tile by tile, never N x M. Texts past the N
- * pairs are hard negatives: candidates of every picture, nobody's positive. */
+ * pairs are hard negatives: candidates of every image, nobody's positive. */
 #ifndef CLIP_AUTOGRAD_OPS_LOGITS_H
 #define CLIP_AUTOGRAD_OPS_LOGITS_H
 
@@ -8,7 +8,7 @@
 /* Inputs of both losses; BIAS and IDS may be NULL. */
 enum { LOSS_IMAGE, LOSS_TEXT, LOSS_SCALE, LOSS_BIAS, LOSS_IDS };
 
-/* Logits of pictures [i0, i0 + m) and texts [j0, j0 + cols), rows of `cols`: a tile is worked on
+/* Logits of images [i0, i0 + m) and texts [j0, j0 + cols), rows of `cols`: a tile is worked on
  * while it lies in the cache. */
 enum { LOSS_ROWS = 768, LOSS_COLS = 1536 };
 struct loss_tile {

@@ -24,15 +24,15 @@ static size_t patch_embed_scratch(const struct clip_node *n, bool backward)
     return (size_t)(clip_tensor_rows(n->out) * patch_values(n)) * sizeof(float);
 }
 
-/* Where row r of the patches begins in a picture of the batch: offset of its first pixel in plane
+/* Where row r of the patches begins in an image of the batch: offset of its first pixel in plane
  * 0. */
 static int64_t patch_offset(const struct clip_node *n, int64_t r)
 {
     const int64_t *shape = n->in[IMAGE]->shape;
     int64_t p = n->in[W]->shape[2], across = shape[3] / p;
-    int64_t kept = clip_tensor_rows(n->out) / shape[0], picture = r / kept, patch = r % kept;
+    int64_t kept = clip_tensor_rows(n->out) / shape[0], image = r / kept, patch = r % kept;
     if (n->in[KEEP] != NULL) patch = ((const int32_t *)n->in[KEEP]->data)[r];
-    return picture * shape[1] * shape[2] * shape[3] + patch / across * p * shape[3] +
+    return image * shape[1] * shape[2] * shape[3] + patch / across * p * shape[3] +
            patch % across * p;
 }
 

@@ -12,7 +12,7 @@ struct prepend_args {
     int64_t batch;
 };
 
-static void prepend_pictures(struct clip_node *n, int64_t begin, int64_t end)
+static void prepend_images(struct clip_node *n, int64_t begin, int64_t end)
 {
     const struct prepend_args *args = n->args;
     int64_t d = clip_tensor_width(n->out), k = clip_tensor_rows(n->in[X]) / args->batch;
@@ -27,10 +27,10 @@ static void prepend_pictures(struct clip_node *n, int64_t begin, int64_t end)
 static void prepend_class_forward(struct clip_node *n)
 {
     const struct prepend_args *args = n->args;
-    clip_op_ranges(n, args->batch, 1, prepend_pictures);
+    clip_op_ranges(n, args->batch, 1, prepend_images);
 }
 
-static void prepend_dx_pictures(struct clip_node *n, int64_t begin, int64_t end)
+static void prepend_dx_images(struct clip_node *n, int64_t begin, int64_t end)
 {
     const struct prepend_args *args = n->args;
     int64_t d = clip_tensor_width(n->out), k = clip_tensor_rows(n->in[X]) / args->batch;
@@ -43,7 +43,7 @@ static void prepend_class_backward(struct clip_node *n)
 {
     const struct prepend_args *args = n->args;
     int64_t d = clip_tensor_width(n->out), rows = clip_tensor_rows(n->out) / args->batch;
-    if (n->in[X]->needs_grad) clip_op_ranges(n, args->batch, 1, prepend_dx_pictures);
+    if (n->in[X]->needs_grad) clip_op_ranges(n, args->batch, 1, prepend_dx_images);
     if (n->in[C]->needs_grad)
         clip_kernels()->column_sum(n->in[C]->grad, n->out->grad, false, args->batch, d, rows * d);
 }

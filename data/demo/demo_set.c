@@ -10,9 +10,9 @@
 #include "data/text/tokenizer.h"
 
 struct job {
-    const struct clip_demo_pictures *pictures;
-    int64_t first;             /* number of the portion's first picture */
-    int64_t *failed;           /* a thread: the lowest picture that failed, or -1 */
+    const struct clip_demo_images *images;
+    int64_t first;             /* number of the portion's first image */
+    int64_t *failed;           /* a thread: the lowest image that failed, or -1 */
     struct clip_error *errors; /* its sentence */
 };
 
@@ -34,8 +34,8 @@ static clip_status write_plainly(const char *path, const struct clip_buffer *byt
                      strerror(reason));
 }
 
-static clip_status write_picture(const struct clip_demo_pictures *p, int64_t number,
-                                 struct clip_error *error)
+static clip_status write_image(const struct clip_demo_images *p, int64_t number,
+                               struct clip_error *error)
 {
     struct clip_image image = {.width = p->size, .height = p->size};
     struct clip_buffer png = {0};
@@ -61,13 +61,13 @@ static void run_job(void *context, int64_t i)
     int64_t number = job->first + i;
     struct clip_error error = {0};
     if (job->failed[thread] >= 0 && job->failed[thread] < number) return;
-    if (write_picture(job->pictures, number, &error) == CLIP_OK) return;
+    if (write_image(job->images, number, &error) == CLIP_OK) return;
     job->failed[thread] = number;
     job->errors[thread] = error;
 }
 
-/* Makes the folders of n pictures from `first`. */
-static clip_status make_folders(const struct clip_demo_pictures *p, int64_t first, int64_t n,
+/* Makes the folders of n images from `first`. */
+static clip_status make_folders(const struct clip_demo_images *p, int64_t first, int64_t n,
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -91,20 +91,20 @@ out:
     return status;
 }
 
-clip_status clip_demo_write_pictures(const struct clip_demo_pictures *pictures,
-                                     struct clip_progress *progress, int64_t *done,
-                                     struct clip_error *error)
+clip_status clip_demo_write_images(const struct clip_demo_images *images,
+                                   struct clip_progress *progress, int64_t *done,
+                                   struct clip_error *error)
 {
     enum { PORTION = 512 }; /* progress is shown between portions */
-    struct job job = {.pictures = pictures};
+    struct job job = {.images = images};
     int threads = clip_threads_count();
     clip_status status = CLIP_OK;
     CLIP_NEW(job.failed, threads);
     CLIP_NEW(job.errors, threads);
     for (int t = 0; t < threads; t++) job.failed[t] = -1;
-    for (; job.first < pictures->count; job.first += PORTION) {
-        int64_t left = pictures->count - job.first, n = left < PORTION ? left : PORTION;
-        CLIP_TRY(make_folders(pictures, job.first, n, error));
+    for (; job.first < images->count; job.first += PORTION) {
+        int64_t left = images->count - job.first, n = left < PORTION ? left : PORTION;
+        CLIP_TRY(make_folders(images, job.first, n, error));
         clip_parallel_for(n, run_job, &job);
         int worst = -1;
         for (int t = 0; t < threads; t++)

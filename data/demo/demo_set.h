@@ -1,4 +1,4 @@
-/* What the demo sets share: drawing many pictures in parallel into PNG files, and the small files
+/* What the demo sets share: drawing many images in parallel into PNG files, and the small files
  * beside them. */
 #ifndef CLIP_DATA_DEMO_DEMO_SET_H
 #define CLIP_DATA_DEMO_DEMO_SET_H
@@ -11,12 +11,12 @@
 #include "core/progress.h"
 #include "core/status.h"
 
-enum { CLIP_DEMO_NAME = 160 }; /* room for a picture's path inside the set */
+enum { CLIP_DEMO_NAME = 160 }; /* room for an image's path inside the set */
 
-struct clip_demo_pictures {
+struct clip_demo_images {
     const char *output;
-    int64_t size, count; /* side in pixels; pictures 0 to count - 1 */
-    /* The picture's path inside the set. Pictures of one folder should follow each other. */
+    int64_t size, count; /* side in pixels; images 0 to count - 1 */
+    /* The image's path inside the set. Images of one folder should follow each other. */
     void (*name)(const void *context, int64_t number, char out[CLIP_DEMO_NAME]);
     /* Draws it: rgb [size,size,3]. Called from several threads. */
     clip_status (*draw)(const void *context, int64_t number, uint8_t *rgb,
@@ -24,12 +24,12 @@ struct clip_demo_pictures {
     const void *context;
 };
 /* Draws and writes all of them, with their folders. *done is raised as they are written, and shown.
- * Pictures are written plainly: syncing each of tens of thousands would take minutes. Write the
- * set's csv files after them, atomically: where these are, the pictures are whole. The error is
- * that of the first picture that failed. */
-clip_status clip_demo_write_pictures(const struct clip_demo_pictures *pictures,
-                                     struct clip_progress *progress, int64_t *done,
-                                     struct clip_error *error);
+ * Images are written plainly: syncing each of tens of thousands would take minutes. Write the
+ * set's csv files after them, atomically: where these are, the images are whole. The error is
+ * that of the first image that failed. */
+clip_status clip_demo_write_images(const struct clip_demo_images *images,
+                                   struct clip_progress *progress, int64_t *done,
+                                   struct clip_error *error);
 
 /* output/name, atomically. */
 clip_status clip_demo_write_text(const char *output, const char *name,

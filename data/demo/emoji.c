@@ -52,7 +52,7 @@ static int64_t find_beside(const struct clip_emoji_package *package, const char 
     return file != NULL ? file - package->files : -1;
 }
 
-/* EmojiOne calls a picture 0023-20E3.png, Noto emoji_u0023_20e3.png, without the variation selector
+/* EmojiOne calls an image 0023-20E3.png, Noto emoji_u0023_20e3.png, without the variation selector
  * FE0F. */
 static void noto_name(char *out, size_t n, const char *code)
 {
@@ -110,12 +110,12 @@ static bool has_name(const struct clip_emoji_ideas *ideas, const char *name)
     return false;
 }
 
-struct artists { /* one picture of each, to find the others beside */
+struct artists { /* one image of each, to find the others beside */
     const struct clip_emoji_package *first, *second;
     const char *first_beside, *second_beside;
 };
 
-/* The second artist's picture: by the index's code points or by one of the other spellings. */
+/* The second artist's image: by the index's code points or by one of the other spellings. */
 static int64_t find_second(const struct artists *artists, const char *code,
                            const json_t *alternates)
 {
@@ -142,9 +142,9 @@ static clip_status add_idea(struct clip_emoji_ideas *out, const struct artists *
     if (name == NULL || code == NULL || category == NULL || !is_code(code)) return CLIP_OK;
     if (left_out(category, code)) return CLIP_OK;
     struct clip_emoji_idea idea = {0};
-    char picture[80];
-    snprintf(picture, sizeof picture, "%s.png", code);
-    idea.first = find_beside(artists->first, artists->first_beside, picture);
+    char image[80];
+    snprintf(image, sizeof image, "%s.png", code);
+    idea.first = find_beside(artists->first, artists->first_beside, image);
     idea.second = find_second(artists, code, json_object_get(entry, "unicode_alternates"));
     if (idea.first < 0 || idea.second < 0) return CLIP_OK;
     CLIP_TRY((idea.key = clean_text(&out->arena, key, error)) ? CLIP_OK : CLIP_ERR_MEMORY);
@@ -184,7 +184,7 @@ clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
     json_object_foreach(root, key, entry) CLIP_TRY(add_idea(out, &artists, key, entry, error));
     if (out->count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s names no picture that both packages hold; use Debian 12's versions, "
+                           "%s names no image that both packages hold; use Debian 12's versions, "
                            "3.3.0 and 0.6.0",
                            index->name));
 out:
@@ -239,12 +239,12 @@ clip_status clip_emoji_caption(const struct clip_emoji_idea *idea, struct clip_r
 struct part {
     const struct clip_emoji_options *options;
     const struct clip_emoji_ideas *ideas;
-    const struct clip_emoji_picture *pictures; /* [ideas] by the part's artist */
-    const char *folder;                        /* "train", "val", "test" */
-    int64_t first, variants; /* variant numbers; -1: the test's picture as it is */
+    const struct clip_emoji_image *images; /* [ideas] by the part's artist */
+    const char *folder;                    /* "train", "val", "test" */
+    int64_t first, variants;               /* variant numbers; -1: the test's image as it is */
 };
 
-static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
+static void name_image(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
 {
     const struct part *part = context;
     snprintf(out, CLIP_DEMO_NAME, "%s/%s/%02lld.png", part->folder,
@@ -252,17 +252,17 @@ static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO
              (long long)(number % part->variants));
 }
 
-/* Variant 0 is the picture as it is. */
-static clip_status draw_picture(const void *context, int64_t number, uint8_t *rgb,
-                                struct clip_error *error)
+/* Variant 0 is the image as it is. */
+static clip_status draw_image(const void *context, int64_t number, uint8_t *rgb,
+                              struct clip_error *error)
 {
     const struct part *part = context;
     int64_t idea = number / part->variants, variant = part->first + number % part->variants,
             size = part->options->image_size;
-    if (variant == 0) return clip_emoji_picture_plain(&part->pictures[idea], size, rgb, error);
+    if (variant == 0) return clip_emoji_image_plain(&part->images[idea], size, rgb, error);
     struct clip_rng rng =
         clip_rng_at(part->options->seed, CLIP_RNG_DRAW, (uint32_t)variant, (uint64_t)idea);
-    return clip_emoji_picture_vary(&part->pictures[idea], &rng, size, rgb, error);
+    return clip_emoji_image_vary(&part->images[idea], &rng, size, rgb, error);
 }
 
 /* The csv of one part; the training part's captions vary and are kept for the tokenizer, the
@@ -279,7 +279,7 @@ static clip_status write_csv(const struct part *part, const char *file, struct c
                                           (uint32_t)(i % part->variants),
                                           (uint64_t)(i / part->variants));
         char name[CLIP_DEMO_NAME];
-        name_picture(part, i, name);
+        name_image(part, i, name);
         caption.size = 0;
         if (captions != NULL) {
             CLIP_TRY(clip_emoji_caption(idea, &rng, &caption, error));
@@ -356,15 +356,14 @@ out:
 
 static clip_status decode_all(const struct clip_emoji_ideas *ideas,
                               const struct clip_emoji_package packages[2],
-                              struct clip_emoji_picture *pictures[2], struct clip_error *error)
+                              struct clip_emoji_image *images[2], struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     for (int artist = 0; artist < 2; artist++)
         for (int64_t i = 0; i < ideas->count; i++) {
             int64_t number = artist == 0 ? ideas->ideas[i].first : ideas->ideas[i].second;
             const struct clip_emoji_file *file = &packages[artist].files[number];
-            CLIP_TRY(
-                clip_emoji_picture_decode(&file->bytes, file->name, &pictures[artist][i], error));
+            CLIP_TRY(clip_emoji_image_decode(&file->bytes, file->name, &images[artist][i], error));
         }
 out:
     return status;
@@ -378,13 +377,13 @@ static clip_status write_parts(const struct part parts[3], struct clip_error *er
     int64_t total = 0, done = 0;
     clip_status status = CLIP_OK;
     for (int i = 0; i < 3; i++) total += parts[i].ideas->count * parts[i].variants;
-    clip_progress_start(&progress, "drawing", "pictures", 0, total, options->quiet);
+    clip_progress_start(&progress, "drawing", "images", 0, total, options->quiet);
     for (int i = 0; i < 3 && status == CLIP_OK; i++) {
-        struct clip_demo_pictures pictures = {
+        struct clip_demo_images images = {
             options->output, options->image_size, parts[i].ideas->count * parts[i].variants,
-            name_picture,    draw_picture,        &parts[i],
+            name_image,      draw_image,          &parts[i],
         };
-        status = clip_demo_write_pictures(&pictures, &progress, &done, error);
+        status = clip_demo_write_images(&images, &progress, &done, error);
     }
     clip_progress_end(&progress);
     CLIP_TRY(status);
@@ -402,30 +401,30 @@ clip_status clip_emoji_write(const struct clip_emoji_options *options,
 {
     struct clip_emoji_package packages[2] = {{0}};
     struct clip_emoji_ideas ideas = {0};
-    struct clip_emoji_picture *pictures[2] = {NULL};
+    struct clip_emoji_image *images[2] = {NULL};
     clip_status status = CLIP_OK;
     CLIP_TRY(
         clip_demo_check_range("--image-size", options->image_size, 16, CLIP_EMOJI_MAX_SIZE, error));
     CLIP_TRY(clip_demo_check_range("--variants", options->variants, 1, 1000, error));
     CLIP_TRY(read_packages(options, packages, error));
     CLIP_TRY(clip_emoji_ideas_read(&packages[0], &packages[1], &ideas, error));
-    CLIP_NEW(pictures[0], ideas.count);
-    CLIP_NEW(pictures[1], ideas.count);
-    CLIP_TRY(decode_all(&ideas, packages, pictures, error));
+    CLIP_NEW(images[0], ideas.count);
+    CLIP_NEW(images[1], ideas.count);
+    CLIP_TRY(decode_all(&ideas, packages, images, error));
     CLIP_TRY(write_lists(options, &ideas, packages, error));
     const struct part parts[3] = {
-        {options, &ideas, pictures[0], "train", 0, options->variants},
-        {options, &ideas, pictures[0], "val", options->variants, VAL_VARIANTS},
-        {options, &ideas, pictures[1], "test", 0, 1},
+        {options, &ideas, images[0], "train", 0, options->variants},
+        {options, &ideas, images[0], "val", options->variants, VAL_VARIANTS},
+        {options, &ideas, images[1], "test", 0, 1},
     };
     CLIP_TRY(write_parts(parts, error));
     *counts = (struct clip_emoji_counts){ideas.count, ideas.count * options->variants,
                                          ideas.count * VAL_VARIANTS, ideas.count};
 out:
     for (int artist = 0; artist < 2; artist++) {
-        for (int64_t i = 0; pictures[artist] != NULL && i < ideas.count; i++)
-            clip_emoji_picture_release(&pictures[artist][i]);
-        free(pictures[artist]);
+        for (int64_t i = 0; images[artist] != NULL && i < ideas.count; i++)
+            clip_emoji_image_release(&images[artist][i]);
+        free(images[artist]);
         clip_emoji_package_release(&packages[artist]);
     }
     clip_emoji_ideas_release(&ideas);

@@ -1,7 +1,7 @@
-/* The emoji demo set: two artists' pictures of the same eleven hundred ideas, with names and
+/* The emoji demo set: two artists' images of the same eleven hundred ideas, with names and
  * keywords.
  *
- * The pictures come from Debian's packages ruby-gemojione (EmojiOne 3 and its index of names and
+ * The images come from Debian's packages ruby-gemojione (EmojiOne 3 and its index of names and
  * keywords) and ruby-tanuki-emoji (Noto Emoji). Training sees the first artist alone; the test asks
  * whether what was learnt holds for the other's hand. Flags and skin tones are left out.
  *
@@ -31,7 +31,7 @@ struct clip_emoji_package {
     int64_t count, capacity;
 };
 
-/* Reads the .deb at `path` into memory: of its data archive, the pictures, index.json and copyright
+/* Reads the .deb at `path` into memory: of its data archive, the images, index.json and copyright
  * files. Nothing is installed and no file of the package is written anywhere. Damaged, foreign or
  * absurdly large packages are refused with a sentence. */
 clip_status clip_emoji_package_read(const char *path, struct clip_emoji_package *out,
@@ -48,26 +48,26 @@ const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_pa
 char *clip_emoji_package_get(const char *folder, const char *name, bool fetch, bool quiet,
                              struct clip_error *error);
 
-/* Pictures -------------------------------------------------------------------------------- */
+/* Images -------------------------------------------------------------------------------- */
 
 enum { CLIP_EMOJI_MAX_SIZE = 512 }; /* largest side that is drawn */
 
-struct clip_emoji_picture { /* 8-bit RGBA, not premultiplied */
+struct clip_emoji_image { /* 8-bit RGBA, not premultiplied */
     int64_t width, height;
     uint8_t *rgba;
 };
 /* Decodes a PNG with its transparency (clip_image_decode drops that). `name` is for messages. Sides
  * up to 1024. */
-clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char *name,
-                                      struct clip_emoji_picture *out, struct clip_error *error);
-void clip_emoji_picture_release(struct clip_emoji_picture *picture);
-/* The picture over white, scaled to size x size as Pillow would (bicubic): rgb [size,size,3]. */
-clip_status clip_emoji_picture_plain(const struct clip_emoji_picture *picture, int64_t size,
-                                     uint8_t *rgb, struct clip_error *error);
+clip_status clip_emoji_image_decode(const struct clip_buffer *png, const char *name,
+                                    struct clip_emoji_image *out, struct clip_error *error);
+void clip_emoji_image_release(struct clip_emoji_image *image);
+/* The image over white, scaled to size x size as Pillow would (bicubic): rgb [size,size,3]. */
+clip_status clip_emoji_image_plain(const struct clip_emoji_image *image, int64_t size, uint8_t *rgb,
+                                   struct clip_error *error);
 /* A variant: turned, scaled, stretched, shifted and bent, its colours changed, over white or
  * another colour. */
-clip_status clip_emoji_picture_vary(const struct clip_emoji_picture *picture, struct clip_rng *rng,
-                                    int64_t size, uint8_t *rgb, struct clip_error *error);
+clip_status clip_emoji_image_vary(const struct clip_emoji_image *image, struct clip_rng *rng,
+                                  int64_t size, uint8_t *rgb, struct clip_error *error);
 
 /* The set --------------------------------------------------------------------------------- */
 
@@ -77,7 +77,7 @@ struct clip_emoji_idea {
     const char *code; /* "1F436": code points in upper-case hexadecimal, joined by '-' */
     const char **keywords;
     int64_t keyword_count;
-    int64_t first, second; /* the two artists' pictures, as numbers of files in their packages */
+    int64_t first, second; /* the two artists' images, as numbers of files in their packages */
 };
 
 struct clip_emoji_ideas {
@@ -85,7 +85,7 @@ struct clip_emoji_ideas {
     int64_t count, capacity;
     struct clip_arena arena;
 };
-/* The ideas of which both packages have a picture, in the index's order. */
+/* The ideas of which both packages have an image, in the index's order. */
 clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
                                   const struct clip_emoji_package *second,
                                   struct clip_emoji_ideas *out, struct clip_error *error);
@@ -99,7 +99,7 @@ struct clip_emoji_options {
     const char *
         debs; /* a folder that holds the two .deb files, or NULL: fetch them into output/packages */
     int64_t image_size; /* side in pixels, 16 to CLIP_EMOJI_MAX_SIZE */
-    int64_t variants;   /* training pictures an idea, 1 to 1000 */
+    int64_t variants;   /* training images an idea, 1 to 1000 */
     uint64_t seed;
     bool quiet;
 };

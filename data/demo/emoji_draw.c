@@ -1,4 +1,4 @@
-/* Emoji pictures: decoding with transparency, and variants of them. */
+/* Emoji images: decoding with transparency, and variants of them. */
 #include <math.h>
 #include <png.h>
 #include <stdlib.h>
@@ -21,11 +21,11 @@ static const double contrast_range[2] = {0.7, 1.2};
 static const double brightness_range[2] = {-0.10, 0.12};
 enum { GREY = 8, WHITE = 65 }; /* of 100 variants: grey ones, ones on white */
 
-clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char *name,
-                                      struct clip_emoji_picture *out, struct clip_error *error)
+clip_status clip_emoji_image_decode(const struct clip_buffer *png, const char *name,
+                                    struct clip_emoji_image *out, struct clip_error *error)
 {
     png_image image = {.version = PNG_IMAGE_VERSION};
-    *out = (struct clip_emoji_picture){0};
+    *out = (struct clip_emoji_image){0};
     if (!png_image_begin_read_from_memory(&image, png->data, png->size))
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s is no readable PNG: %s; fetch the package again", name, image.message);
@@ -44,30 +44,30 @@ clip_status clip_emoji_picture_decode(const struct clip_buffer *png, const char 
         return CLIP_ERR_MEMORY;
     }
     if (png_image_finish_read(&image, NULL, out->rgba, 0, NULL)) return CLIP_OK;
-    clip_emoji_picture_release(out);
+    clip_emoji_image_release(out);
     return clip_fail(error, CLIP_ERR_FORMAT, "%s is a damaged PNG: %s; fetch the package again",
                      name, image.message);
 }
 
-void clip_emoji_picture_release(struct clip_emoji_picture *picture)
+void clip_emoji_image_release(struct clip_emoji_image *image)
 {
-    free(picture->rgba);
-    *picture = (struct clip_emoji_picture){0};
+    free(image->rgba);
+    *image = (struct clip_emoji_image){0};
 }
 
-clip_status clip_emoji_picture_plain(const struct clip_emoji_picture *picture, int64_t size,
-                                     uint8_t *rgb, struct clip_error *error)
+clip_status clip_emoji_image_plain(const struct clip_emoji_image *image, int64_t size, uint8_t *rgb,
+                                   struct clip_error *error)
 {
-    int64_t n = picture->width * picture->height;
+    int64_t n = image->width * image->height;
     clip_status status = CLIP_OK;
     uint8_t *flat = NULL;
     CLIP_NEW(flat, n * 3);
     for (int64_t i = 0; i < n; i++) {
-        const uint8_t *p = picture->rgba + 4 * i;
+        const uint8_t *p = image->rgba + 4 * i;
         for (int c = 0; c < 3; c++)
             flat[3 * i + c] = (uint8_t)((p[c] * p[3] + 255 * (255 - p[3]) + 127) / 255);
     }
-    CLIP_TRY(clip_image_resize(rgb, size, size, flat, picture->width, picture->height, 3, NULL,
+    CLIP_TRY(clip_image_resize(rgb, size, size, flat, image->width, image->height, 3, NULL,
                                CLIP_BICUBIC, error));
 out:
     free(flat);
@@ -121,17 +121,16 @@ struct canvas {
     float (*pixels)[4];
 };
 
-static clip_status canvas_init(struct canvas *canvas, const struct clip_emoji_picture *picture,
+static clip_status canvas_init(struct canvas *canvas, const struct clip_emoji_image *image,
                                struct clip_error *error)
 {
-    canvas->width = picture->width + 2;
-    canvas->height = picture->height + 2;
+    canvas->width = image->width + 2;
+    canvas->height = image->height + 2;
     canvas->pixels = clip_array_new(canvas->width * canvas->height, sizeof *canvas->pixels, error);
     if (canvas->pixels == NULL) return CLIP_ERR_MEMORY;
-    for (int64_t i = 0; i < picture->width * picture->height; i++) {
-        const uint8_t *p = picture->rgba + 4 * i;
-        float *q =
-            canvas->pixels[(i / picture->width + 1) * canvas->width + i % picture->width + 1];
+    for (int64_t i = 0; i < image->width * image->height; i++) {
+        const uint8_t *p = image->rgba + 4 * i;
+        float *q = canvas->pixels[(i / image->width + 1) * canvas->width + i % image->width + 1];
         for (int c = 0; c < 3; c++) q[c] = (float)p[c] * (float)p[3] / 255;
         q[3] = (float)p[3];
     }
@@ -219,16 +218,16 @@ static void paint_pixel(const struct tint *tint, const float back[3], const floa
     }
 }
 
-clip_status clip_emoji_picture_vary(const struct clip_emoji_picture *picture, struct clip_rng *rng,
-                                    int64_t size, uint8_t *rgb, struct clip_error *error)
+clip_status clip_emoji_image_vary(const struct clip_emoji_image *image, struct clip_rng *rng,
+                                  int64_t size, uint8_t *rgb, struct clip_error *error)
 {
     enum { MOST = CLIP_EMOJI_MAX_SIZE * FINE };
     float bent[MOST], x[MOST], y[MOST], sums[CLIP_EMOJI_MAX_SIZE][4], back[3];
-    float width = (float)picture->width, height = (float)picture->height;
+    float width = (float)image->width, height = (float)image->height;
     struct warp warp;
     struct tint tint;
     struct canvas canvas;
-    clip_status status = canvas_init(&canvas, picture, error);
+    clip_status status = canvas_init(&canvas, image, error);
     if (status != CLIP_OK) return status;
     make_warp(&warp, rng);
     make_tint(&tint, rng);

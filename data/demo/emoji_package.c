@@ -81,7 +81,7 @@ static clip_status read_data(const struct clip_buffer *data, const char *name,
         if (path == NULL || archive_entry_filetype(entry) != AE_IFREG || !wanted(path)) continue;
         if (out->count >= MAX_FILES)
             CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
-                               "%s holds more than %d pictures; it is not the package it should be",
+                               "%s holds more than %d images; it is not the package it should be",
                                name, MAX_FILES));
         CLIP_TRY(clip_array_grow(&out->files, &out->capacity, out->count + 1, sizeof *out->files,
                                  error));

@@ -11,13 +11,13 @@
 
 /* What the set is made of. */
 enum {
-    CAPTIONS_PER_PICTURE = 4, /* rows of train.csv a picture, of different kinds where it can be */
-    OUTLINED = 30,            /* of 100 objects */
-    VAL_PICTURES = 1000,      /* one caption each */
-    SEEN_PER_CLASS = 60,      /* zero-shot pictures: 36 classes x 60 */
-    UNSEEN_PER_CLASS = 180,   /* 12 classes x 180 */
+    CAPTIONS_PER_IMAGE = 4, /* rows of train.csv an image, of different kinds where it can be */
+    OUTLINED = 30,          /* of 100 objects */
+    VAL_IMAGES = 1000,      /* one caption each */
+    SEEN_PER_CLASS = 60,    /* zero-shot images: 36 classes x 60 */
+    UNSEEN_PER_CLASS = 180, /* 12 classes x 180 */
     TOKENIZER_VOCAB = 1024, /* at most: every word of the captions becomes one token well before */
-    PICTURES_PER_FOLDER = 1000,
+    IMAGES_PER_FOLDER = 1000,
     PAIRS = CLIP_SHAPES_COLOURS * CLIP_SHAPES_FORMS,
 };
 /* Radii in parts of the side. Two objects share the room, so large is smaller there. */
@@ -82,7 +82,7 @@ static void make_object(struct clip_shapes_object *o, struct clip_rng *rng, int 
     o->outline = clip_rng_below(rng, 100) < OUTLINED ? (float)clip_rng_range(rng, 0.08, 0.16) : 0;
 }
 
-/* A place where the whole object is inside the picture: from low to high along one axis. */
+/* A place where the whole object is inside the image: from low to high along one axis. */
 static float place(struct clip_rng *rng, float low, float high, float radius)
 {
     float reach = 1.16f * radius;
@@ -168,7 +168,7 @@ struct part { /* one split of the set */
     enum clip_shapes_split split;
     int64_t count;
     int pairs[PAIRS], classes; /* zero-shot splits: their classes; 0 for the others */
-    int64_t per_class;         /* pictures of each */
+    int64_t per_class;         /* images of each */
 };
 
 static void scene_of(const struct part *part, int64_t number, struct clip_shapes_scene *scene)
@@ -192,7 +192,7 @@ static void pair_name(char out[32], int pair, char between_words)
              clip_shapes_form_name(pair % CLIP_SHAPES_FORMS));
 }
 
-static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
+static void name_image(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
 {
     const struct part *part = context;
     static const char *const folders[] = {"images/train", "images/val", "zeroshot_seen",
@@ -200,7 +200,7 @@ static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO
     char class[32];
     if (part->classes == 0) {
         snprintf(out, CLIP_DEMO_NAME, "%s_%03lld/%06lld.png", folders[part->split],
-                 (long long)(number / PICTURES_PER_FOLDER), (long long)number);
+                 (long long)(number / IMAGES_PER_FOLDER), (long long)number);
         return;
     }
     pair_name(class, part->pairs[number / part->per_class], '_');
@@ -208,8 +208,8 @@ static void name_picture(const void *context, int64_t number, char out[CLIP_DEMO
              (long long)(number % part->per_class));
 }
 
-static clip_status draw_picture(const void *context, int64_t number, uint8_t *rgb,
-                                struct clip_error *error)
+static clip_status draw_image(const void *context, int64_t number, uint8_t *rgb,
+                              struct clip_error *error)
 {
     const struct part *part = context;
     struct clip_shapes_scene scene;
@@ -220,7 +220,7 @@ static clip_status draw_picture(const void *context, int64_t number, uint8_t *rg
 }
 
 /* Appends the csv rows of one split (tab between the columns, open_clip's default; no caption of
- * ours needs quotes) and the captions, for the tokenizer. The captions of a picture are of kinds
+ * ours needs quotes) and the captions, for the tokenizer. The captions of an image are of kinds
  * spread evenly over the mix. */
 static clip_status add_rows(const struct part *part, int captions, struct clip_buffer *csv,
                             struct clip_names *texts, struct clip_error *error)
@@ -235,7 +235,7 @@ static clip_status add_rows(const struct part *part, int captions, struct clip_b
                                           (uint32_t)part->split, (uint64_t)number);
         int first = (int)clip_rng_below(&rng, 100);
         scene_of(part, number, &scene);
-        name_picture(part, number, name);
+        name_image(part, number, name);
         for (int i = 0; i < captions; i++) {
             int kind = (first + i * 100 / captions) % 100;
             caption.size = 0;
@@ -279,7 +279,7 @@ static void make_part(struct part *part, const struct clip_shapes_options *optio
 {
     bool unseen = split == CLIP_SHAPES_UNSEEN;
     *part = (struct part){.options = options, .split = split};
-    part->count = split == CLIP_SHAPES_TRAIN ? options->count : VAL_PICTURES;
+    part->count = split == CLIP_SHAPES_TRAIN ? options->count : VAL_IMAGES;
     if (split != CLIP_SHAPES_SEEN && !unseen) return;
     for (int pair = 0; pair < PAIRS; pair++)
         if (clip_shapes_is_unseen(pair / CLIP_SHAPES_FORMS, pair % CLIP_SHAPES_FORMS) == unseen)
@@ -295,7 +295,7 @@ static clip_status write_texts(const struct part *parts, struct clip_error *erro
     struct clip_buffer train = {0}, val = {0};
     struct clip_names captions = {0}, ignored = {0};
     clip_status status = CLIP_OK;
-    CLIP_TRY(add_rows(&parts[CLIP_SHAPES_TRAIN], CAPTIONS_PER_PICTURE, &train, &captions, error));
+    CLIP_TRY(add_rows(&parts[CLIP_SHAPES_TRAIN], CAPTIONS_PER_IMAGE, &train, &captions, error));
     CLIP_TRY(add_rows(&parts[CLIP_SHAPES_VAL], 1, &val, &ignored, error));
     CLIP_TRY(clip_demo_write_tokenizer(output, &captions, TOKENIZER_VOCAB, error));
     CLIP_TRY(write_lists(output, error));
@@ -324,18 +324,17 @@ clip_status clip_shapes_write(const struct clip_shapes_options *options,
         make_part(&parts[i], options, (enum clip_shapes_split)i);
         total += parts[i].count;
     }
-    clip_progress_start(&progress, "drawing", "pictures", 0, total, options->quiet);
+    clip_progress_start(&progress, "drawing", "images", 0, total, options->quiet);
     for (int i = 0; i < 4 && status == CLIP_OK; i++) {
-        struct clip_demo_pictures pictures = {
-            options->output, options->image_size, parts[i].count,
-            name_picture,    draw_picture,        &parts[i],
+        struct clip_demo_images images = {
+            options->output, options->image_size, parts[i].count, name_image, draw_image, &parts[i],
         };
-        status = clip_demo_write_pictures(&pictures, &progress, &done, error);
+        status = clip_demo_write_images(&images, &progress, &done, error);
     }
     clip_progress_end(&progress);
     CLIP_TRY(status);
     CLIP_TRY(write_texts(parts, error));
-    *counts = (struct clip_shapes_counts){parts[0].count, parts[0].count * CAPTIONS_PER_PICTURE,
+    *counts = (struct clip_shapes_counts){parts[0].count, parts[0].count * CAPTIONS_PER_IMAGE,
                                           parts[1].count, parts[2].count, parts[3].count};
 out:
     return status;

@@ -1,12 +1,12 @@
-/* The drawn demo set: pictures of one or two coloured shapes, their captions, and two zero-shot
+/* The drawn demo set: images of one or two coloured shapes, their captions, and two zero-shot
  * tests.
  *
  * It exists so that a person without any data sees contrastive training work in minutes, and so
  * that one question can be asked cleanly: does the model know "purple star" when it has seen purple
  * things and stars, but never a purple star? Of the 8 x 6 = 48 colour-shape pairs, 12 are kept out
- * of every training picture and caption (clip_shapes_is_unseen).
+ * of every training image and caption (clip_shapes_is_unseen).
  *
- * A picture is a pure function of (seed, split, number), so the set's bytes depend on neither
+ * An image is a pure function of (seed, split, number), so the set's bytes depend on neither
  * threads nor order. */
 #ifndef CLIP_DATA_DEMO_SHAPES_H
 #define CLIP_DATA_DEMO_SHAPES_H
@@ -23,10 +23,10 @@ enum {
     CLIP_SHAPES_COLOURS = 8,
     CLIP_SHAPES_FORMS = 6,
     CLIP_SHAPES_BACKGROUNDS = 5,
-    CLIP_SHAPES_TWO_OBJECTS = 15, /* of 100 training pictures, where nothing else is wished */
+    CLIP_SHAPES_TWO_OBJECTS = 15, /* of 100 training images, where nothing else is wished */
 };
 
-enum clip_shapes_split { /* part of a picture's key */
+enum clip_shapes_split { /* part of an image's key */
                          CLIP_SHAPES_TRAIN,
                          CLIP_SHAPES_VAL,
                          CLIP_SHAPES_SEEN,
@@ -36,7 +36,7 @@ enum clip_shapes_split { /* part of a picture's key */
 struct clip_shapes_object {
     int colour, form; /* numbers into the two tables of names */
     bool large;
-    float x, y;          /* centre, in parts of the picture's side, y downwards */
+    float x, y;          /* centre, in parts of the image's side, y downwards */
     float radius;        /* likewise; every form lies within 1.16 radius of its centre */
     float angle, aspect; /* turned by angle (radians), stretched by aspect along its own x axis */
     float rgb[3];        /* 0 to 1 */
@@ -74,7 +74,7 @@ void clip_shapes_draw(const struct clip_shapes_scene *scene, int64_t size, uint8
 
 /* Appends one true sentence about the scene. `kind` in [0, 100) says which of the kinds of captions
  * (whole, colour only,
- * ...), rng the phrasing: two captions of one picture should have different kinds. */
+ * ...), rng the phrasing: two captions of one image should have different kinds. */
 clip_status clip_shapes_caption(const struct clip_shapes_scene *scene, int kind,
                                 struct clip_rng *rng, struct clip_buffer *out,
                                 struct clip_error *error);
@@ -84,20 +84,20 @@ extern const char *const clip_shapes_templates[];
 
 struct clip_shapes_options {
     const char *output;
-    int64_t count;       /* training pictures */
+    int64_t count;       /* training images */
     int64_t image_size;  /* side in pixels, 16 to 1024 */
-    int64_t two_objects; /* of 100 training and validation pictures, 0 to 100 */
+    int64_t two_objects; /* of 100 training and validation images, 0 to 100 */
     uint64_t seed;
     bool quiet;
 };
 
 struct clip_shapes_counts {
-    int64_t train_pictures, train_pairs, val_pairs, zeroshot_seen, zeroshot_unseen;
+    int64_t train_images, train_pairs, val_pairs, zeroshot_seen, zeroshot_unseen;
 };
 
 /* Writes the whole set into options->output: images/, train.csv, val.csv, zeroshot_seen/,
  * zeroshot_unseen/, classes_48.txt, classes_12.txt, templates.txt, tokenizer.txt (trained on the
- * captions). The csv files come last: where they are, the pictures are whole. Existing files of
+ * captions). The csv files come last: where they are, the images are whole. Existing files of
  * these names are replaced. */
 clip_status clip_shapes_write(const struct clip_shapes_options *options,
                               struct clip_shapes_counts *counts, struct clip_error *error);

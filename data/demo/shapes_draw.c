@@ -48,7 +48,7 @@ static float form_distance(int form, float x, float y)
     }
 }
 
-/* Paints one object over rgb. `pixel` is a pixel's side in parts of the picture's. */
+/* Paints one object over rgb. `pixel` is a pixel's side in parts of the image's. */
 static void draw_object(const struct clip_shapes_object *o, int64_t size, uint8_t *rgb)
 {
     float pixel = 1.0f / (float)size, ca = cosf(o->angle), sa = sinf(o->angle);
@@ -87,7 +87,7 @@ static float wave(float periods, float soft)
 }
 
 /* How much of the second colour stands at a place: 0 to 1. u and v run along and across the
- * pattern's direction from the picture's middle, in parts of its side; `pixel` is a pixel's side.
+ * pattern's direction from the image's middle, in parts of its side; `pixel` is a pixel's side.
  */
 static float background_mix(const struct clip_shapes_scene *s, float u, float v, float pixel)
 {

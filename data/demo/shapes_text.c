@@ -7,7 +7,7 @@
 
 #include "data/demo/shapes.h"
 
-/* The mix of captions: shares of 100, one row for pictures of one object, one for two. WHOLE names
+/* The mix of captions: shares of 100, one row for images of one object, one for two. WHOLE names
  * colour and form. */
 enum {
     ONE_WHOLE = 76,
@@ -26,7 +26,7 @@ static const char *const forms[CLIP_SHAPES_FORMS] = {"circle", "square", "triang
 
 /* In the phrasings a capital stands for the first object, a small letter for the second:
  *   O o  colour and form, half of the time with the size     C c  colour     F f  form     S s size
- *   P    its place in the picture      R  how the first stands to the second      B  the background
+ *   P    its place in the image      R  how the first stands to the second      B  the background
  */
 static const char *const one_whole[] = {
     "a O",

@@ -1,4 +1,4 @@
-/* Pictures: which format it is, the limits that hold for all of them, EXIF's orientation. */
+/* Images: which format it is, the limits that hold for all of them, EXIF's orientation. */
 #include "data/image/image.h"
 
 #include <stdlib.h>
@@ -22,11 +22,11 @@ clip_status clip_image_check_size(int64_t width, int64_t height,
 
     if (width <= 0 || height <= 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the picture has no pixels (%lld x %lld); leave it out", (long long)width,
+                         "the image has no pixels (%lld x %lld); leave it out", (long long)width,
                          (long long)height);
     if (!clip_mul_i64(width, height, &pixels) || pixels > limits->max_pixels)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the picture has %lld x %lld pixels, more than max_pixels = %lld allows; "
+                         "the image has %lld x %lld pixels, more than max_pixels = %lld allows; "
                          "scale it down or raise max_pixels",
                          (long long)width, (long long)height, (long long)limits->max_pixels);
     return CLIP_OK;
@@ -36,7 +36,7 @@ clip_status clip_image_fail_impossible(const char *format, int64_t width, int64_
                                        struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the %s picture claims %lld x %lld pixels, which its %zu bytes cannot hold; "
+                     "the %s image claims %lld x %lld pixels, which its %zu bytes cannot hold; "
                      "get a whole copy of it or leave it out",
                      format, (long long)width, (long long)height, n);
 }
@@ -44,7 +44,7 @@ clip_status clip_image_fail_impossible(const char *format, int64_t width, int64_
 clip_status clip_image_fail_cut(const char *format, size_t n, struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the %s picture is cut off: its %zu bytes end before the picture does; get a "
+                     "the %s image is cut off: its %zu bytes end before the image does; get a "
                      "whole copy of it or leave it out",
                      format, n);
 }
@@ -55,7 +55,7 @@ clip_status clip_image_allocate(struct clip_image *image, int64_t width, int64_t
     int64_t pixels;
 
     if (!clip_mul_i64(width, height, &pixels))
-        return clip_fail(error, CLIP_ERR_MEMORY, "a picture of %lld x %lld pixels is too large",
+        return clip_fail(error, CLIP_ERR_MEMORY, "an image of %lld x %lld pixels is too large",
                          (long long)width, (long long)height);
     image->rgb = clip_array_new(pixels, 3, error);
     if (image->rgb == NULL) return CLIP_ERR_MEMORY;
@@ -64,13 +64,13 @@ clip_status clip_image_allocate(struct clip_image *image, int64_t width, int64_t
     return CLIP_OK;
 }
 
-static bool has(struct clip_picture_bytes bytes, size_t at, const char *text, size_t n)
+static bool has(struct clip_image_bytes bytes, size_t at, const char *text, size_t n)
 {
     return bytes.size >= at + n && memcmp(bytes.data + at, text, n) == 0;
 }
 
 /* The format by its first bytes; NULL and *name set where it is not one that can be read here. */
-static clip_image_decoder *find_decoder(struct clip_picture_bytes bytes, const char **name)
+static clip_image_decoder *find_decoder(struct clip_image_bytes bytes, const char **name)
 {
     *name = NULL;
     if (has(bytes, 0, "\xff\xd8", 2)) return clip_jpeg_decode;
@@ -93,7 +93,7 @@ static clip_image_decoder *find_decoder(struct clip_picture_bytes bytes, const c
     return NULL;
 }
 
-static clip_status decode(struct clip_picture_bytes bytes, const struct clip_image_limits *limits,
+static clip_status decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
                           struct clip_image *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -102,15 +102,15 @@ static clip_status decode(struct clip_picture_bytes bytes, const struct clip_ima
     int orientation = 0;
 
     if (bytes.size == 0)
-        return clip_fail(error, CLIP_ERR_FORMAT, "the picture is empty (0 bytes); leave it out");
+        return clip_fail(error, CLIP_ERR_FORMAT, "the image is empty (0 bytes); leave it out");
     if (name != NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the picture is %s, which this build does not read; convert it to PNG or "
+                         "the image is %s, which this build does not read; convert it to PNG or "
                          "JPEG",
                          name);
     if (decoder == NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "this is no picture: its %zu bytes%s do not begin as those of JPEG, PNG, "
+                         "this is no image: its %zu bytes%s do not begin as those of JPEG, PNG, "
                          "GIF, WebP or BMP do; leave it out",
                          bytes.size, bytes.data[0] == '<' ? ", which look like a web page," : "");
     CLIP_TRY(decoder(bytes, limits, out, &orientation, error));
@@ -126,7 +126,7 @@ clip_status clip_image_decode(const uint8_t *bytes, size_t n,
                               struct clip_error *error)
 {
     *out = (struct clip_image){0};
-    return decode((struct clip_picture_bytes){bytes, n}, limits, out, error);
+    return decode((struct clip_image_bytes){bytes, n}, limits, out, error);
 }
 
 clip_status clip_image_decode_file(const char *path, const struct clip_image_limits *limits,

@@ -1,9 +1,9 @@
-/* Pictures: decoding, Pillow-exact resizing, CLIP's preprocessing, training augmentation.
+/* Images: decoding, Pillow-exact resizing, CLIP's preprocessing, training augmentation.
  *
- * A picture is 8-bit RGB in memory from the moment it is decoded; everything after that is exact
+ * An image is 8-bit RGB in memory from the moment it is decoded; everything after that is exact
  * whole-number arithmetic, equal to Pillow 13 and torchvision 0.28 to the bit. The same bytes in
  * give the same bytes out on every machine. All functions are thread-safe. docs/preprocessing.md
- * says what is done to a picture and why. Messages speak of "the picture": callers put its name
+ * says what is done to an image and why. Messages speak of "the image": callers put its name
  * before them. */
 #ifndef CLIP_DATA_IMAGE_IMAGE_H
 #define CLIP_DATA_IMAGE_IMAGE_H
@@ -95,10 +95,10 @@ struct clip_augment {
     double scale_min; /* RandomResizedCrop's area from scale_min to 1, aspect 3/4 to 4/3;
                        * 1 with pad 0: evaluation's preprocessing */
     bool flip;        /* horizontal, half of the time */
-    int64_t pad;      /* > 0: instead, the preprocessed picture padded by so many black pixels on
+    int64_t pad;      /* > 0: instead, the preprocessed image padded by so many black pixels on
                        * each side and cropped back at a random place */
 };
-/* What to set as limits.enough for such pictures: the side at which no crop that can be drawn has
+/* What to set as limits.enough for such images: the side at which no crop that can be drawn has
  * to be enlarged because of it. */
 int64_t clip_augment_enough(const struct clip_preprocess *preprocess,
                             const struct clip_augment *augment);

@@ -1,4 +1,4 @@
-/* BMP: uncompressed pictures of 1, 4, 8, 16, 24 or 32 bits a pixel (Microsoft's BITMAPCOREHEADER,
+/* BMP: uncompressed images of 1, 4, 8, 16, 24 or 32 bits a pixel (Microsoft's BITMAPCOREHEADER,
  * BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER). Run lengths are not read. */
 #include "data/image/image_formats.h"
 
@@ -19,12 +19,12 @@ static uint32_t u32(const uint8_t *p) { return u16(p) | u16(p + 2) << 16; }
 static clip_status fail_kind(const char *what, uint32_t value, struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the BMP picture has %s %lu, which is not read here; convert it to PNG", what,
+                     "the BMP image has %s %lu, which is not read here; convert it to PNG", what,
                      (unsigned long)value);
 }
 
 /* The colour masks of 16- and 32-bit pixels: given (compression 3 or 6) or the usual ones. */
-static void read_masks(struct clip_picture_bytes bytes, struct bmp *bmp)
+static void read_masks(struct clip_image_bytes bytes, struct bmp *bmp)
 {
     static const uint32_t usual[2][3] = {{0x7c00, 0x3e0, 0x1f}, {0xff0000, 0xff00, 0xff}};
 
@@ -33,7 +33,7 @@ static void read_masks(struct clip_picture_bytes bytes, struct bmp *bmp)
                                               : u32(bytes.data + 54 + 4 * c);
 }
 
-static clip_status read_header(struct clip_picture_bytes bytes, struct bmp *bmp,
+static clip_status read_header(struct clip_image_bytes bytes, struct bmp *bmp,
                                struct clip_error *error)
 {
     const uint8_t *p = bytes.data;
@@ -117,7 +117,7 @@ static void convert_row(uint8_t *rgb, const uint8_t *row, const uint8_t *palette
     }
 }
 
-clip_status clip_bmp_decode(struct clip_picture_bytes bytes, const struct clip_image_limits *limits,
+clip_status clip_bmp_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     clip_status status;

@@ -1,4 +1,4 @@
-/* What the decoders of the picture formats share; not for use outside data/image*.c.
+/* What the decoders of the image formats share; not for use outside data/image*.c.
  *
  * Each clip_FORMAT_decode gets bytes whose signature has been recognised, fills *out (which
  * starts as {0}) and, where the file has one, *orientation: EXIF's 1 to 8, left alone otherwise.
@@ -8,12 +8,12 @@
 
 #include "data/image/image.h"
 
-struct clip_picture_bytes {
+struct clip_image_bytes {
     const uint8_t *data;
     size_t size;
 };
 
-typedef clip_status clip_image_decoder(struct clip_picture_bytes bytes,
+typedef clip_status clip_image_decoder(struct clip_image_bytes bytes,
                                        const struct clip_image_limits *limits,
                                        struct clip_image *out, int *orientation,
                                        struct clip_error *error);
@@ -21,17 +21,17 @@ clip_image_decoder clip_jpeg_decode, clip_png_decode, clip_gif_decode, clip_bmp_
     clip_webp_decode, clip_raw_decode;
 
 extern const char clip_raw_signature[8];
-/* The picture as packed data sets hold pixels, appended to `out`. */
+/* The image as packed data sets hold pixels, appended to `out`. */
 clip_status clip_raw_encode(const struct clip_image *image, struct clip_buffer *out,
                             struct clip_error *error);
 
 /* Refuses 0 x n, and more than max_pixels. Called before memory is taken for pixels. */
 clip_status clip_image_check_size(int64_t width, int64_t height,
                                   const struct clip_image_limits *limits, struct clip_error *error);
-/* "FORMAT picture claims W x H pixels, which its N bytes cannot hold". */
+/* "FORMAT image claims W x H pixels, which its N bytes cannot hold". */
 clip_status clip_image_fail_impossible(const char *format, int64_t width, int64_t height, size_t n,
                                        struct clip_error *error);
-/* "FORMAT picture is cut off after N bytes". */
+/* "FORMAT image is cut off after N bytes". */
 clip_status clip_image_fail_cut(const char *format, size_t n, struct clip_error *error);
 /* Takes zeroed memory for width x height pixels and sets the sizes. */
 clip_status clip_image_allocate(struct clip_image *image, int64_t width, int64_t height,
@@ -39,7 +39,7 @@ clip_status clip_image_allocate(struct clip_image *image, int64_t width, int64_t
 
 /* The orientation in an EXIF block (TIFF header first): 1 to 8, or 0 where there is none. */
 int clip_exif_orientation(const uint8_t *exif, size_t n);
-/* Turns and mirrors the picture so that it stands as its orientation says. */
+/* Turns and mirrors the image so that it stands as its orientation says. */
 clip_status clip_image_turn(struct clip_image *image, int orientation, struct clip_error *error);
 
 /* One segment of a JPEG (T.81, B.1.1.4); that of a scan (SOS) ends with its entropy-coded data. */
@@ -51,13 +51,13 @@ struct clip_jpeg_segment {
     size_t size;          /* bytes of that */
 };
 /* The segment at or after *at, which then lies behind it; begin with 2. Checks lengths alone. */
-clip_status clip_jpeg_next(struct clip_picture_bytes bytes, size_t *at,
-                           struct clip_jpeg_segment *out, struct clip_error *error);
-/* "the JPEG picture is broken (WHAT)" */
+clip_status clip_jpeg_next(struct clip_image_bytes bytes, size_t *at, struct clip_jpeg_segment *out,
+                           struct clip_error *error);
+/* "the JPEG image is broken (WHAT)" */
 clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error);
 /* The pixels of a JPEG whose structure and size image_jpeg.c has found good: in
  * image_jpeg_turbo.c where there is libjpeg-turbo, else in image_jpeg_stb.c. */
-clip_status clip_jpeg_pixels(struct clip_picture_bytes bytes, int components,
+clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,
                              const struct clip_image_limits *limits, struct clip_image *out,
                              struct clip_error *error);
 
@@ -66,7 +66,7 @@ clip_status clip_jpeg_pixels(struct clip_picture_bytes bytes, int components,
 uint8_t *clip_stb_decode(const uint8_t *bytes, int n, int *width, int *height, const char **reason);
 
 /* A w x h part, from (x, y), of what resizing src to width x height gives; dst [h,w,channels].
- * src rows are `stride` bytes apart, so that src may itself be a part of a larger picture. */
+ * src rows are `stride` bytes apart, so that src may itself be a part of a larger image. */
 struct clip_resize {
     const uint8_t *src;
     int64_t src_width, src_height, stride;

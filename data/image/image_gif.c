@@ -1,6 +1,6 @@
 /* GIF's first frame, through giflib (GIF89a specification).
  *
- * As Pillow: the picture is as large as the screen, or larger where the frame reaches past it;
+ * As Pillow: the image is as large as the screen, or larger where the frame reaches past it;
  * outside the frame lies the transparent colour where there is one, else colour 0; colours are
  * the frame's own or the screen's, and greys 0 to 255 where there are none. */
 #include <gif_lib.h>
@@ -10,7 +10,7 @@
 #include "data/image/image_formats.h"
 
 struct source {
-    struct clip_picture_bytes bytes;
+    struct clip_image_bytes bytes;
     size_t at;
 };
 
@@ -30,7 +30,7 @@ static clip_status fail_gif(const struct source *source, int code, struct clip_e
 
     if (source->at == source->bytes.size)
         return clip_image_fail_cut("GIF", source->bytes.size, error);
-    return clip_fail(error, CLIP_ERR_FORMAT, "the GIF picture is broken (giflib: %s); leave it out",
+    return clip_fail(error, CLIP_ERR_FORMAT, "the GIF image is broken (giflib: %s); leave it out",
                      reason != NULL ? reason : "unknown");
 }
 
@@ -48,7 +48,7 @@ static clip_status find_frame(GifFileType *gif, const struct source *source, int
         if (DGifGetRecordType(gif, &type) != GIF_OK) return fail_gif(source, gif->Error, error);
         if (type == IMAGE_DESC_RECORD_TYPE) break;
         if (type != EXTENSION_RECORD_TYPE)
-            return clip_fail(error, CLIP_ERR_DATA, "the GIF picture has no frame; leave it out");
+            return clip_fail(error, CLIP_ERR_DATA, "the GIF image has no frame; leave it out");
         if (DGifGetExtension(gif, &code, &block) != GIF_OK)
             return fail_gif(source, gif->Error, error);
         if (code == GRAPHICS_EXT_FUNC_CODE && block != NULL && block[0] >= 4 && (block[1] & 1) != 0)
@@ -135,7 +135,7 @@ out:
     return status;
 }
 
-clip_status clip_gif_decode(struct clip_picture_bytes bytes, const struct clip_image_limits *limits,
+clip_status clip_gif_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     clip_status status;

@@ -6,7 +6,7 @@
 
 #include "data/image/image_formats.h"
 
-#define MAX_SCANS 500 /* of a progressive picture; encoders write about ten */
+#define MAX_SCANS 500 /* of a progressive image; encoders write about ten */
 
 enum marker {
     TEM = 0x01,
@@ -46,15 +46,14 @@ struct jpeg {
 clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the JPEG picture is broken (%s); get another copy of it or leave it out",
-                     what);
+                     "the JPEG image is broken (%s); get another copy of it or leave it out", what);
 }
 
 static int64_t u16(const uint8_t *p) { return (int64_t)p[0] << 8 | p[1]; }
 
-/* The next marker that begins a segment or ends the picture, at or after *at, which then lies
+/* The next marker that begins a segment or ends the image, at or after *at, which then lies
  * behind it; 0 at the end of the bytes. */
-static int next_marker(struct clip_picture_bytes bytes, size_t *at)
+static int next_marker(struct clip_image_bytes bytes, size_t *at)
 {
     const uint8_t *p = bytes.data + *at, *end = bytes.data + bytes.size;
 
@@ -72,7 +71,7 @@ static int next_marker(struct clip_picture_bytes bytes, size_t *at)
 
 /* Where the entropy-coded data that begins at `at` ends: at a marker that is no restart and no
  * stuffed 0. */
-static size_t end_of_scan(struct clip_picture_bytes bytes, size_t at)
+static size_t end_of_scan(struct clip_image_bytes bytes, size_t at)
 {
     const uint8_t *p = bytes.data + at, *end = bytes.data + bytes.size;
 
@@ -84,8 +83,8 @@ static size_t end_of_scan(struct clip_picture_bytes bytes, size_t at)
     return bytes.size;
 }
 
-clip_status clip_jpeg_next(struct clip_picture_bytes bytes, size_t *at,
-                           struct clip_jpeg_segment *out, struct clip_error *error)
+clip_status clip_jpeg_next(struct clip_image_bytes bytes, size_t *at, struct clip_jpeg_segment *out,
+                           struct clip_error *error)
 {
     int64_t n;
 
@@ -111,7 +110,7 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
 {
     if (marker > SOF2)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG picture is coded in a way that is not read here (SOF%d: "
+                         "the JPEG image is coded in a way that is not read here (SOF%d: "
                          "lossless, hierarchical or arithmetic); convert it to a usual JPEG",
                          marker - SOF0);
     if (jpeg->component_count != 0) return clip_jpeg_fail_broken("two frame headers", error);
@@ -119,7 +118,7 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
         return clip_jpeg_fail_broken("a frame header of wrong length", error);
     if (p[0] != 8)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG picture has %d bits a sample, and only 8 are read here; convert "
+                         "the JPEG image has %d bits a sample, and only 8 are read here; convert "
                          "it to a usual JPEG",
                          p[0]);
     if (p[5] != 1 && p[5] != 3 && p[5] != 4)
@@ -203,7 +202,7 @@ static clip_status read_segment(struct jpeg *jpeg, const struct clip_jpeg_segmen
 }
 
 /* Walks over all segments, from the first marker (SOI) to EOI. */
-static clip_status read_structure(struct jpeg *jpeg, struct clip_picture_bytes bytes,
+static clip_status read_structure(struct jpeg *jpeg, struct clip_image_bytes bytes,
                                   struct clip_error *error)
 {
     size_t at = 2;
@@ -237,16 +236,15 @@ static bool size_is_possible(const struct jpeg *jpeg, size_t size)
     return blocks * (jpeg->progressive ? 1 : 2) / 8 <= (int64_t)size;
 }
 
-clip_status clip_jpeg_decode(struct clip_picture_bytes bytes,
-                             const struct clip_image_limits *limits, struct clip_image *out,
-                             int *orientation, struct clip_error *error)
+clip_status clip_jpeg_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
+                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     clip_status status;
     struct jpeg jpeg = {0};
 
     if (bytes.size > INT_MAX - 16)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG picture has %zu bytes, more than are read here; scale it down",
+                         "the JPEG image has %zu bytes, more than are read here; scale it down",
                          bytes.size);
     CLIP_TRY(read_structure(&jpeg, bytes, error));
     CLIP_TRY(clip_image_check_size(jpeg.width, jpeg.height, limits, error));

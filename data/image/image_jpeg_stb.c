@@ -101,7 +101,7 @@ static void finish_copy(struct reader *reader, int components)
     copy_bytes(reader, (const uint8_t[]){0xff, EOI}, 2);
 }
 
-static clip_status copy_segments(struct reader *reader, struct clip_picture_bytes bytes,
+static clip_status copy_segments(struct reader *reader, struct clip_image_bytes bytes,
                                  int components, struct clip_error *error)
 {
     struct clip_jpeg_segment segment;
@@ -123,7 +123,7 @@ out:
     return status;
 }
 
-clip_status clip_jpeg_pixels(struct clip_picture_bytes bytes, int components,
+clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,
                              const struct clip_image_limits *limits, struct clip_image *out,
                              struct clip_error *error)
 {

@@ -1,7 +1,7 @@
 /* JPEG's pixels by libjpeg-turbo: the decoder that Pillow has, in Pillow's ways of using it, so
  * that the same bits come out. (JpegDecode.c and JpegImagePlugin.py of Pillow 13: slow integer
  * transform, fancy upsampling, four components as inverted CMYK. What the library only warns of, as
- * codes that make no sense, is passed over; the end of the bytes before the picture's is an error.)
+ * codes that make no sense, is passed over; the end of the bytes before the image's is an error.)
  *
  * fast: the transform itself gives a half, a quarter or an eighth of the size, which saves most of
  * the time; the smallest of them is taken whose sides are both still at least limits->enough. */
@@ -24,7 +24,7 @@ struct session {
     clip_status status;
     size_t size;
     struct clip_error *error;
-    uint8_t *row; /* [width,4] of a CMYK picture */
+    uint8_t *row; /* [width,4] of a CMYK image */
 };
 
 /* libjpeg's way out: it must not come back. */
@@ -35,7 +35,7 @@ static void on_error(j_common_ptr info)
 
     if (info->err->msg_code == JERR_OUT_OF_MEMORY) {
         session->status = clip_fail(session->error, CLIP_ERR_MEMORY,
-                                    "memory is short for decoding the JPEG picture");
+                                    "memory is short for decoding the JPEG image");
     } else {
         info->err->format_message(info, reason);
         session->status = clip_jpeg_fail_broken(reason, session->error);
@@ -75,7 +75,7 @@ static void convert_row(uint8_t *rgb, const uint8_t *stored, int64_t n)
 }
 
 /* Everything that libjpeg may leave by its way out. */
-static void read_pixels(struct session *session, struct clip_picture_bytes bytes, int components,
+static void read_pixels(struct session *session, struct clip_image_bytes bytes, int components,
                         const struct clip_image_limits *limits, struct clip_image *out)
 {
     struct jpeg_decompress_struct *info = &session->info;
@@ -106,7 +106,7 @@ static void read_pixels(struct session *session, struct clip_picture_bytes bytes
     jpeg_finish_decompress(info);
 }
 
-clip_status clip_jpeg_pixels(struct clip_picture_bytes bytes, int components,
+clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,
                              const struct clip_image_limits *limits, struct clip_image *out,
                              struct clip_error *error)
 {

@@ -9,7 +9,7 @@
 
 /* Reading: libpng leaves by longjmp, so what must survive that lives in here, not in locals. */
 struct reader {
-    struct clip_picture_bytes bytes;
+    struct clip_image_bytes bytes;
     size_t at;
     bool cut;
     const struct clip_image_limits *limits;
@@ -136,7 +136,7 @@ static bool guarded_read(struct reader *reader)
     return true;
 }
 
-clip_status clip_png_decode(struct clip_picture_bytes bytes, const struct clip_image_limits *limits,
+clip_status clip_png_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     struct reader reader = {.bytes = bytes, .limits = limits, .out = out, .error = error};
@@ -145,8 +145,7 @@ clip_status clip_png_decode(struct clip_picture_bytes bytes, const struct clip_i
     reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
     if (reader.png != NULL) reader.info = png_create_info_struct(reader.png);
     if (reader.info == NULL)
-        reader.status =
-            clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a PNG picture");
+        reader.status = clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a PNG image");
     else
         through = guarded_read(&reader);
     png_destroy_read_struct(&reader.png, &reader.info, NULL);
@@ -156,7 +155,7 @@ clip_status clip_png_decode(struct clip_picture_bytes bytes, const struct clip_i
     if (reader.cut) return clip_image_fail_cut("PNG", bytes.size, error);
     if (!through)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the PNG picture is broken (libpng: %s); get another copy of it or leave "
+                         "the PNG image is broken (libpng: %s); get another copy of it or leave "
                          "it out",
                          reader.reason);
     *orientation = reader.orientation;
@@ -251,7 +250,7 @@ clip_status clip_image_encode_png(const struct clip_image *image, struct clip_bu
 
     if (image->width <= 0 || image->height <= 0 || image->width > INT32_MAX / 3 ||
         image->height > INT32_MAX)
-        return clip_fail(error, CLIP_ERR_DATA, "a PNG picture cannot have %lld x %lld pixels",
+        return clip_fail(error, CLIP_ERR_DATA, "a PNG image cannot have %lld x %lld pixels",
                          (long long)image->width, (long long)image->height);
     raw_size = (3 * image->width + 1) * image->height;
     CLIP_NEW(raw, raw_size);
@@ -259,7 +258,7 @@ clip_status clip_image_encode_png(const struct clip_image *image, struct clip_bu
     packed_size = compressBound((uLong)raw_size);
     CLIP_NEW(packed, (int64_t)packed_size);
     if (compress2(packed, &packed_size, raw, (uLong)raw_size, Z_DEFAULT_COMPRESSION) != Z_OK) {
-        status = clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to pack a PNG picture");
+        status = clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to pack a PNG image");
         goto out;
     }
     put_u32(header, (uint32_t)image->width);

@@ -1,4 +1,4 @@
-/* What is done to a picture before the model sees it: torchvision's and open_clip's transforms. */
+/* What is done to an image before the model sees it: torchvision's and open_clip's transforms. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,8 @@ static int64_t crop_start(int64_t whole, int64_t size, bool floor_crop)
     return floor_crop ? (whole - size) / 2 : round_even((double)(whole - size) / 2);
 }
 
-static struct clip_resize whole_picture(const struct clip_preprocess *preprocess,
-                                        const struct clip_image *image)
+static struct clip_resize whole_image(const struct clip_preprocess *preprocess,
+                                      const struct clip_image *image)
 {
     int64_t S = preprocess->image_size;
 
@@ -39,7 +39,7 @@ static struct clip_resize whole_picture(const struct clip_preprocess *preprocess
 static clip_status shortest(const struct clip_preprocess *preprocess,
                             const struct clip_image *image, uint8_t *out, struct clip_error *error)
 {
-    struct clip_resize resize = whole_picture(preprocess, image);
+    struct clip_resize resize = whole_image(preprocess, image);
     int64_t S = preprocess->image_size, side = preprocess->shortest > 0 ? preprocess->shortest : S;
     double w = (double)image->width, h = (double)image->height;
 
@@ -58,7 +58,7 @@ static clip_status longest(const struct clip_preprocess *preprocess, const struc
                            uint8_t *out, struct clip_error *error)
 {
     clip_status status;
-    struct clip_resize resize = whole_picture(preprocess, image);
+    struct clip_resize resize = whole_image(preprocess, image);
     int64_t S = preprocess->image_size, left, top;
     double rw = (double)image->width / (double)S, rh = (double)image->height / (double)S;
     double ratio = rw > rh ? rw : rh;
@@ -68,7 +68,7 @@ static clip_status longest(const struct clip_preprocess *preprocess, const struc
     resize.height = resize.h = round_even((double)image->height / ratio);
     if (resize.width < 1 || resize.height < 1)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "a picture of %lld x %lld pixels has no side left when its long side "
+                         "an image of %lld x %lld pixels has no side left when its long side "
                          "becomes %lld; leave it out or use resize_mode = shortest",
                          (long long)image->width, (long long)image->height, (long long)S);
     left = (S - resize.width) / 2;
@@ -95,11 +95,11 @@ static clip_status check_sizes(const struct clip_preprocess *preprocess,
     if (preprocess->shortest != 0 &&
         (preprocess->shortest < preprocess->image_size || preprocess->shortest > 16384))
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "pictures cannot be resized to a short side of %lld for a crop of %lld",
+                         "images cannot be resized to a short side of %lld for a crop of %lld",
                          (long long)preprocess->shortest, (long long)preprocess->image_size);
     if (image->width < 1 || image->height < 1 || image->width > INT32_MAX ||
         image->height > INT32_MAX)
-        return clip_fail(error, CLIP_ERR_DATA, "a picture of %lld x %lld pixels cannot be used",
+        return clip_fail(error, CLIP_ERR_DATA, "an image of %lld x %lld pixels cannot be used",
                          (long long)image->width, (long long)image->height);
     return CLIP_OK;
 }
@@ -117,7 +117,7 @@ clip_status clip_preprocess_image(const struct clip_preprocess *preprocess,
     case CLIP_RESIZE_LONGEST: return longest(preprocess, image, out, error);
     case CLIP_RESIZE_SQUASH: break;
     }
-    squash = whole_picture(preprocess, image);
+    squash = whole_image(preprocess, image);
     return clip_resize_part(out, &squash, error);
 }
 
@@ -187,7 +187,7 @@ static clip_status random_resized_crop(const struct clip_preprocess *preprocess,
                                        uint8_t *out, struct clip_error *error)
 {
     struct crop crop = draw_crop(scale_min, rng, image->width, image->height);
-    struct clip_resize resize = whole_picture(preprocess, image);
+    struct clip_resize resize = whole_image(preprocess, image);
 
     resize.src += (crop.y * image->width + crop.x) * 3;
     resize.src_width = crop.w;
@@ -197,7 +197,7 @@ static clip_status random_resized_crop(const struct clip_preprocess *preprocess,
     return clip_resize_part(out, &resize, error);
 }
 
-/* The preprocessed picture with `pad` black pixels around it, cut back to S x S at a random
+/* The preprocessed image with `pad` black pixels around it, cut back to S x S at a random
  * place. */
 static clip_status padded_crop(const struct clip_preprocess *preprocess, int64_t pad,
                                struct clip_rng *rng, const struct clip_image *image, uint8_t *out,

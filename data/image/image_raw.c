@@ -11,7 +11,7 @@ static int64_t u32(const uint8_t *p)
     return (int64_t)p[0] | (int64_t)p[1] << 8 | (int64_t)p[2] << 16 | (int64_t)p[3] << 24;
 }
 
-clip_status clip_raw_decode(struct clip_picture_bytes bytes, const struct clip_image_limits *limits,
+clip_status clip_raw_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     clip_status status;

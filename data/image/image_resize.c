@@ -243,7 +243,7 @@ clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const
 
     if (width <= 0 || height <= 0 || src_width <= 0 || src_height <= 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "a picture of %lld x %lld pixels cannot be resized to %lld x %lld; sizes "
+                         "an image of %lld x %lld pixels cannot be resized to %lld x %lld; sizes "
                          "must be above 0",
                          (long long)src_width, (long long)src_height, (long long)width,
                          (long long)height);
@@ -252,7 +252,7 @@ clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const
           resize.box[3] <= (double)src_height && resize.box[0] < resize.box[2] &&
           resize.box[1] < resize.box[3]))
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the box (%g, %g, %g, %g) is not inside a picture of %lld x %lld pixels",
+                         "the box (%g, %g, %g, %g) is not inside an image of %lld x %lld pixels",
                          resize.box[0], resize.box[1], resize.box[2], resize.box[3],
                          (long long)src_width, (long long)src_height);
     return clip_resize_part(dst, &resize, error);

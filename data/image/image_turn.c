@@ -1,4 +1,4 @@
-/* EXIF's orientation (tag 0x0112): read from its TIFF structure, and the picture turned by it. */
+/* EXIF's orientation (tag 0x0112): read from its TIFF structure, and the image turned by it. */
 #include <stdlib.h>
 #include <string.h>
 

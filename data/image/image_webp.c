@@ -1,5 +1,5 @@
 /* WebP by libwebp, as Pillow has it: alpha is dropped, of an animation the first frame is taken, on
- * its canvas. How well WebP packs has no bound (a picture of one colour takes a few bytes), so that
+ * its canvas. How well WebP packs has no bound (an image of one colour takes a few bytes), so that
  * of a header's claim only max_pixels can be checked. */
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +14,12 @@ const bool clip_webp_decoder = true;
 static clip_status fail_broken(struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the WebP picture is broken or cut off; get another copy of it or leave it "
+                     "the WebP image is broken or cut off; get another copy of it or leave it "
                      "out");
 }
 
 /* The first frame, on transparent black where it is smaller than the canvas. */
-static clip_status decode_animation(struct clip_picture_bytes bytes, struct clip_image *out,
+static clip_status decode_animation(struct clip_image_bytes bytes, struct clip_image *out,
                                     struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -45,7 +45,7 @@ out:
     return status;
 }
 
-static void read_orientation(struct clip_picture_bytes bytes, int *orientation)
+static void read_orientation(struct clip_image_bytes bytes, int *orientation)
 {
     const WebPData data = {bytes.data, bytes.size};
     WebPDemuxer *demuxer = WebPDemux(&data);
@@ -62,9 +62,8 @@ static void read_orientation(struct clip_picture_bytes bytes, int *orientation)
     WebPDemuxDelete(demuxer);
 }
 
-clip_status clip_webp_decode(struct clip_picture_bytes bytes,
-                             const struct clip_image_limits *limits, struct clip_image *out,
-                             int *orientation, struct clip_error *error)
+clip_status clip_webp_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
+                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     clip_status status;
     WebPBitstreamFeatures features;

@@ -3,12 +3,11 @@
 
 const bool clip_webp_decoder = false;
 
-clip_status clip_webp_decode(struct clip_picture_bytes bytes,
-                             const struct clip_image_limits *limits, struct clip_image *out,
-                             int *orientation, struct clip_error *error)
+clip_status clip_webp_decode(struct clip_image_bytes bytes, const struct clip_image_limits *limits,
+                             struct clip_image *out, int *orientation, struct clip_error *error)
 {
     (void)bytes, (void)limits, (void)out, (void)orientation;
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the picture is WebP, which this build does not read; install libwebp-dev and "
-                     "build again, or convert the picture to PNG or JPEG");
+                     "the image is WebP, which this build does not read; install libwebp-dev and "
+                     "build again, or convert the image to PNG or JPEG");
 }

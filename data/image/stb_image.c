@@ -7,10 +7,10 @@
  *     number 255 for "not in the fast table": image_jpeg_stb.c refuses both, and hands over a copy
  *     with nothing but the segments that it has checked;
  *   - tables that a scan uses but no segment defines are read uninitialised: refused likewise, and
- *     all of stb's memory is zeroed, so that the same bytes always give the same picture;
+ *     all of stb's memory is zeroed, so that the same bytes always give the same image;
  *   - sums of damaged coefficients wrap around: this file is compiled with -fwrapv (see Makefile);
- *   - thousands of scans of a large picture take forever: image_jpeg.c limits their number;
- *   - the last column but one of a 4:2:2 picture mixes its two neighbours the wrong way round:
+ *   - thousands of scans of a large image take forever: image_jpeg.c limits their number;
+ *   - the last column but one of a 4:2:2 image mixes its two neighbours the wrong way round:
  *     left as it is, a little chroma in one column. */
 #include <stdlib.h>
 

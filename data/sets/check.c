@@ -63,7 +63,7 @@ static void check_caption(void *context, int64_t place)
     fact->tokens = work->ids.count < INT32_MAX ? (int32_t)work->ids.count : INT32_MAX;
 }
 
-static void check_picture(void *context, int64_t place)
+static void check_image(void *context, int64_t place)
 {
     struct check *check = context;
     int64_t index = check->todo[check->first + place];
@@ -141,7 +141,7 @@ static int compare_pairs(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-/* Chooses for each picture the first sample with a good caption as its reader; counts pictures. */
+/* Chooses for each image the first sample with a good caption as its reader; counts images. */
 static clip_status choose_readers(struct check *check, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -149,16 +149,16 @@ static clip_status choose_readers(struct check *check, struct clip_error *error)
     struct pair *pairs = NULL;
     CLIP_NEW(pairs, n);
     for (int64_t i = 0; i < n; i++) {
-        uintptr_t picture = (uintptr_t)check->dataset->ops->image_name(check->dataset, i);
-        pairs[i] = (struct pair){.key = picture, .sample = i};
+        uintptr_t image = (uintptr_t)check->dataset->ops->image_name(check->dataset, i);
+        pairs[i] = (struct pair){.key = image, .sample = i};
     }
     qsort(pairs, (size_t)n, sizeof *pairs, compare_pairs);
     int64_t reader = -1;
     for (int64_t i = 0; i < n; i++) {
-        bool new_picture = i == 0 || pairs[i].key != pairs[i - 1].key;
+        bool new_image = i == 0 || pairs[i].key != pairs[i - 1].key;
         struct clip_check_fact *fact = &check->facts[pairs[i].sample];
-        if (new_picture) reader = -1;
-        check->report->pictures += new_picture;
+        if (new_image) reader = -1;
+        check->report->images += new_image;
         if (reader < 0 && !fact->bad) reader = pairs[i].sample;
         fact->reader = fact->bad ? -1 : reader;
     }
@@ -167,7 +167,7 @@ out:
     return status;
 }
 
-/* First every caption, then every picture once, then the other samples of bad pictures. */
+/* First every caption, then every image once, then the other samples of bad images. */
 static clip_status run_passes(struct check *check, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -180,15 +180,15 @@ static clip_status run_passes(struct check *check, struct clip_error *error)
     CLIP_TRY(choose_readers(check, error));
     for (int64_t i = 0; i < n; i++)
         if (facts[i].reader == i) check->todo[readers++] = i;
-    clip_progress_start(&progress, "checking", "pictures", 0, readers, check->options.quiet);
-    status = run_pass(check, readers, check_picture, &progress, error);
+    clip_progress_start(&progress, "checking", "images", 0, readers, check->options.quiet);
+    status = run_pass(check, readers, check_image, &progress, error);
     clip_progress_end(&progress);
     if (status != CLIP_OK) return status;
     for (int64_t i = 0; i < n; i++) {
         int64_t reader = facts[i].reader;
         if (reader >= 0 && reader != i && facts[reader].bad) check->todo[others++] = i;
     }
-    CLIP_TRY(run_pass(check, others, check_picture, NULL, error));
+    CLIP_TRY(run_pass(check, others, check_image, NULL, error));
 out:
     return status;
 }

@@ -1,4 +1,4 @@
-/* What a check counts once every sample is measured: lengths and sizes, repeated captions, pictures
+/* What a check counts once every sample is measured: lengths and sizes, repeated captions, images
  * that are there twice, and what two sets share. */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ void clip_check_bin(const struct clip_check_histogram *histogram, int bin, int64
     if (bin == CLIP_CHECK_BINS - 1 && histogram->range.max > *high) *high = histogram->range.max;
 }
 
-static bool has_picture(const struct clip_check_fact *fact) { return fact->width > 0; }
+static bool has_image(const struct clip_check_fact *fact) { return fact->width > 0; }
 
 static bool has_caption(const struct clip_check_fact *fact)
 {
@@ -68,7 +68,7 @@ static int64_t collect(const struct clip_check_fact *facts, int64_t n, enum meas
         const struct clip_check_fact *fact = &facts[i];
         if (measure == CHARACTERS && has_caption(fact)) values[m++] = fact->characters;
         if (measure == TOKENS && fact->tokens > 2) values[m++] = fact->tokens;
-        if (measure < WIDTH || !has_picture(fact)) continue;
+        if (measure < WIDTH || !has_image(fact)) continue;
         if (measure == WIDTH) values[m++] = fact->width;
         if (measure == HEIGHT) values[m++] = fact->height;
         if (measure == SHORT_SIDE) values[m++] = short_side(fact);
@@ -93,7 +93,7 @@ static clip_status count_sizes(struct clip_check_report *report,
     for (int64_t i = 0; i < n; i++) {
         report->over_context += facts[i].tokens > 2 && facts[i].tokens > report->context_length;
         report->empty_captions += facts[i].empty;
-        report->tiny += has_picture(&facts[i]) && short_side(&facts[i]) < report->tiny_below;
+        report->tiny += has_image(&facts[i]) && short_side(&facts[i]) < report->tiny_below;
     }
 out:
     free(values);
@@ -115,7 +115,7 @@ static int compare_keyed(const void *a, const void *b)
 
 enum kind { TEXT, CONTENT, PAIR };
 
-/* first[i] = the first sample with i's caption, picture's bytes, or both; -1: it has none. */
+/* first[i] = the first sample with i's caption, image's bytes, or both; -1: it has none. */
 static clip_status find_equal(const struct clip_check_fact *facts, int64_t n, enum kind kind,
                               int64_t *first, struct clip_error *error)
 {
@@ -126,10 +126,10 @@ static clip_status find_equal(const struct clip_check_fact *facts, int64_t n, en
     for (int64_t i = 0; i < n; i++) {
         first[i] = -1;
         if (kind == TEXT && has_caption(&facts[i])) keyed[m++] = (struct keyed){facts[i].text, i};
-        if (kind == CONTENT && has_picture(&facts[i]))
+        if (kind == CONTENT && has_image(&facts[i]))
             keyed[m++] = (struct keyed){facts[i].content, i};
         int64_t reader = facts[i].reader;
-        if (kind != PAIR || facts[i].bad || reader < 0 || !has_picture(&facts[reader])) continue;
+        if (kind != PAIR || facts[i].bad || reader < 0 || !has_image(&facts[reader])) continue;
         uint64_t both[2] = {facts[reader].content, facts[i].text};
         keyed[m++] = (struct keyed){clip_dataset_hash(both, sizeof both), i};
     }
@@ -143,7 +143,7 @@ out:
     return status;
 }
 
-/* Pictures that are alike ---------------------------------------------------------------------- */
+/* Images that are alike ---------------------------------------------------------------------- */
 static clip_status add_pair(struct clip_check_pairs *pairs, const struct clip_dataset *dataset,
                             int64_t sample, const struct clip_dataset *other, int64_t first,
                             bool near, struct clip_error *error)
@@ -161,7 +161,7 @@ static clip_status add_pair(struct clip_check_pairs *pairs, const struct clip_da
     return CLIP_OK;
 }
 
-/* The looks of different pictures, one for each content: looks and whose they are [count]. */
+/* The looks of different images, one for each content: looks and whose they are [count]. */
 struct gallery {
     struct clip_look *looks;
     int64_t *samples, count;
@@ -224,14 +224,14 @@ static void mark_pairs(struct clip_check_report *report, const struct clip_check
         report->verdicts[pairs->items[i].sample] |= (unsigned char)verdict;
 }
 
-/* What is wrong with a picture is wrong with all of its samples. */
+/* What is wrong with an image is wrong with all of its samples. */
 static void spread(struct clip_check_report *report, const struct clip_check_fact *facts)
 {
-    const unsigned char of_picture = CLIP_CHECK_TINY | CLIP_CHECK_COPY | CLIP_CHECK_NEAR |
-                                     CLIP_CHECK_LEAK;
+    const unsigned char of_image = CLIP_CHECK_TINY | CLIP_CHECK_COPY | CLIP_CHECK_NEAR |
+                                   CLIP_CHECK_LEAK;
     for (int64_t i = 0; i < report->samples; i++)
         if (facts[i].reader >= 0)
-            report->verdicts[i] |= report->verdicts[facts[i].reader] & of_picture;
+            report->verdicts[i] |= report->verdicts[facts[i].reader] & of_image;
 }
 
 clip_status clip_check_count(struct clip_check_report *report, const struct clip_check_fact *facts,
@@ -254,7 +254,7 @@ clip_status clip_check_count(struct clip_check_report *report, const struct clip
     CLIP_TRY(find_equal(facts, n, PAIR, first, error));
     for (int64_t i = 0; i < n; i++) {
         bool repeat = first[i] >= 0 && first[i] != i;
-        bool tiny = has_picture(&facts[i]) && short_side(&facts[i]) < options->tiny;
+        bool tiny = has_image(&facts[i]) && short_side(&facts[i]) < options->tiny;
         report->repeated_pairs += repeat;
         report->verdicts[i] = (unsigned char)((facts[i].bad ? CLIP_CHECK_BAD : 0) |
                                               (tiny ? CLIP_CHECK_TINY : 0) |
@@ -275,13 +275,13 @@ static int compare_hashes(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
-/* The hashes of the set's captions or pictures, sorted; gives how many. */
+/* The hashes of the set's captions or images, sorted; gives how many. */
 static int64_t sort_hashes(const struct clip_check_fact *facts, int64_t n, enum kind kind,
                            struct keyed *out)
 {
     int64_t m = 0;
     for (int64_t i = 0; i < n; i++)
-        if (kind == TEXT ? has_caption(&facts[i]) : has_picture(&facts[i]))
+        if (kind == TEXT ? has_caption(&facts[i]) : has_image(&facts[i]))
             out[m++] = (struct keyed){kind == TEXT ? facts[i].text : facts[i].content, i};
     qsort(out, (size_t)m, sizeof *out, compare_keyed);
     return m;
@@ -296,12 +296,10 @@ static const struct keyed *find_hash(const struct keyed *sorted, int64_t n, uint
     return found;
 }
 
-static clip_status leaked_pictures(struct clip_check_report *report,
-                                   const struct clip_check_fact *facts,
-                                   const struct clip_dataset *dataset,
-                                   const struct clip_dataset *other,
-                                   const struct clip_check_fact *others, struct keyed *sorted,
-                                   struct clip_error *error)
+static clip_status
+leaked_images(struct clip_check_report *report, const struct clip_check_fact *facts,
+              const struct clip_dataset *dataset, const struct clip_dataset *other,
+              const struct clip_check_fact *others, struct keyed *sorted, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct gallery mine = {0}, theirs = {0};
@@ -316,7 +314,7 @@ static clip_status leaked_pictures(struct clip_check_report *report,
     CLIP_NEW(near, mine.count);
     CLIP_TRY(clip_looks_find(mine.looks, mine.count, theirs.looks, theirs.count, near, error));
     for (int64_t i = 0; i < n; i++) { /* those with equal bytes share a look */
-        if (!has_picture(&facts[i])) continue;
+        if (!has_image(&facts[i])) continue;
         const struct keyed *equal = find_hash(sorted, m, facts[i].content);
         at = 0;
         for (int64_t low = 0, high = mine.count; low < high;) {
@@ -346,7 +344,7 @@ clip_status clip_check_leaks(struct clip_check_report *report, const struct clip
     clip_status status = CLIP_OK;
     struct keyed *sorted = NULL;
     CLIP_NEW(sorted, other->count);
-    CLIP_TRY(leaked_pictures(report, facts, dataset, other, others, sorted, error));
+    CLIP_TRY(leaked_images(report, facts, dataset, other, others, sorted, error));
     int64_t m = sort_hashes(others, other->count, TEXT, sorted);
     for (int64_t i = 0; i < report->samples; i++)
         if (has_caption(&facts[i]) && find_hash(sorted, m, facts[i].text) != NULL)

@@ -40,20 +40,19 @@ out:
     return status;
 }
 
-/* writer->path = the picture's path, for a list that lies in `here`. */
-static clip_status make_path(struct writer *writer, const char *picture, struct clip_error *error)
+/* writer->path = the image's path, for a list that lies in `here`. */
+static clip_status make_path(struct writer *writer, const char *image, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const char *name = clip_path_name(picture);
-    size_t n = (size_t)(name - picture);
+    const char *name = clip_path_name(image);
+    size_t n = (size_t)(name - image);
     writer->path.size = 0;
-    if (picture[0] == '/')
-        return clip_buffer_append(&writer->path, picture, strlen(picture), error);
-    if (writer->folder.size != n || memcmp(writer->folder.data, picture, n) != 0) {
+    if (image[0] == '/') return clip_buffer_append(&writer->path, image, strlen(image), error);
+    if (writer->folder.size != n || memcmp(writer->folder.data, image, n) != 0) {
         writer->folder.size = 0;
-        CLIP_TRY(clip_buffer_append(&writer->folder, picture, n, error));
+        CLIP_TRY(clip_buffer_append(&writer->folder, image, n, error));
         if (realpath(n > 0 ? writer->folder.data : ".", writer->real) == NULL)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s: its folder cannot be found: %s", picture,
+            CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s: its folder cannot be found: %s", image,
                                strerror(errno)));
     }
     CLIP_TRY(way_between(&writer->path, writer->here, writer->real, error));
@@ -138,11 +137,11 @@ clip_status clip_check_can_fix(const char *path, const struct clip_dataset *data
         instead = "check the data that it was packed from with --fix, and pack the clean list";
     else if (strcmp(kind, "webdataset") == 0)
         instead = "clip_data pack leaves bad samples out of the copy that it writes; for the rest, "
-                  "list the unpacked pictures and captions in a .csv and check that";
+                  "list the unpacked images and captions in a .csv and check that";
     else
-        instead = "unpack it (mkdir pictures; tar -xf FILE.tar -C pictures) and check the folder";
+        instead = "unpack it (mkdir images; tar -xf FILE.tar -C images) and check the folder";
     return clip_fail(error, CLIP_ERR_USAGE,
-                     "%s: a clean list names pictures by their paths, and those inside a %s have "
+                     "%s: a clean list names images by their paths, and those inside a %s have "
                      "none: %s",
                      data, strcmp(kind, "packed") == 0 ? "packed file" : "tar", instead);
 }

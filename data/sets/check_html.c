@@ -1,5 +1,5 @@
 /* A check's report as one HTML file that needs nothing from outside: figures, histograms as bars,
- * and small copies of pictures that are alike. */
+ * and small copies of images that are alike. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +32,7 @@ static const char style[] =
 /* The page as it is written. What goes wrong on the way is told at its end. */
 struct page {
     FILE *stream;
-    struct clip_buffer room; /* for text that is being escaped, and pictures */
+    struct clip_buffer room; /* for text that is being escaped, and images */
     clip_status status;
     struct clip_error *error;
 };
@@ -81,7 +81,7 @@ static void put_histogram(FILE *stream, const char *what,
     fputs("</table>\n", stream);
 }
 
-/* The sample's picture, small; false: it cannot be shown, which here is no fault. */
+/* The sample's image, small; false: it cannot be shown, which here is no fault. */
 static bool make_thumbnail(const struct clip_dataset *dataset, int64_t sample,
                            struct clip_buffer *png)
 {
@@ -111,7 +111,7 @@ out:
     return status == CLIP_OK;
 }
 
-static void put_picture(struct page *page, const struct clip_dataset *dataset, int64_t sample)
+static void put_image(struct page *page, const struct clip_dataset *dataset, int64_t sample)
 {
     struct clip_buffer png = {0};
     if (make_thumbnail(dataset, sample, &png)) {
@@ -131,8 +131,8 @@ static void put_pairs(struct page *page, const char *title, const struct clip_ch
     for (int64_t i = 0; i < pairs->count && i < SHOWN_PAIRS; i++) {
         const struct clip_check_pair *pair = &pairs->items[i];
         fputs("<figure>", stream);
-        put_picture(page, dataset, pair->sample);
-        put_picture(page, other, pair->first_sample);
+        put_image(page, dataset, pair->sample);
+        put_image(page, other, pair->first_sample);
         fputs("<figcaption>", stream);
         put_text(page, pair->name);
         fputs(pair->near ? " looks like " : " is ", stream);
@@ -166,7 +166,7 @@ static void put_figures(FILE *stream, const struct clip_check_report *report)
     put_figure(stream, "samples", report->samples, false);
     put_figure(stream, "good", report->good, false);
     put_figure(stream, "bad", report->bad_count, true);
-    put_figure(stream, "pictures", report->pictures, false);
+    put_figure(stream, "images", report->images, false);
     put_figure(stream, "same bytes", report->duplicates.count, true);
     put_figure(stream, "look alike", report->near.count, true);
     put_figure(stream, "tiny", report->tiny, true);
@@ -177,7 +177,7 @@ static void put_figures(FILE *stream, const struct clip_check_report *report)
     if (report->context_length > 0)
         put_figure(stream, "over the context", report->over_context, true);
     if (report->against != NULL) {
-        put_figure(stream, "leaked pictures", report->leaks.count, true);
+        put_figure(stream, "leaked images", report->leaks.count, true);
         put_figure(stream, "leaked captions", report->leaked_captions, true);
     }
     fputs("</dl>\n", stream);
@@ -207,8 +207,8 @@ clip_status clip_check_write_html(const char *path, const struct clip_check_repo
     put_figures(stream, report);
     put_bad(&page, report);
     put_pairs(&page, "Leaks: also in the other set", &report->leaks, dataset, against);
-    put_pairs(&page, "Pictures with the same bytes", &report->duplicates, dataset, dataset);
-    put_pairs(&page, "Pictures that look alike", &report->near, dataset, dataset);
+    put_pairs(&page, "Images with the same bytes", &report->duplicates, dataset, dataset);
+    put_pairs(&page, "Images that look alike", &report->near, dataset, dataset);
     put_histogram(stream, "Short side in pixels", &report->short_side);
     put_histogram(stream, "File size in kB", &report->kilobytes);
     put_histogram(stream, "Caption length in characters", &report->characters);

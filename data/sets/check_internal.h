@@ -1,15 +1,15 @@
-/* What the check_*.c files share: what is kept of each sample, how two pictures are compared. */
+/* What the check_*.c files share: what is kept of each sample, how two images are compared. */
 #ifndef CLIP_DATA_SETS_CHECK_INTERNAL_H
 #define CLIP_DATA_SETS_CHECK_INTERNAL_H
 
 #include "data/sets/check.h"
 
-/* How a picture looks, in 80 bytes. Two pictures are near when at most CLIP_LOOK_BITS of the 256
- * comparisons differ, and no mean colour by more than CLIP_LOOK_COLOUR of 255: the same picture
+/* How an image looks, in 80 bytes. Two images are near when at most CLIP_LOOK_BITS of the 256
+ * comparisons differ, and no mean colour by more than CLIP_LOOK_COLOUR of 255: the same image
  * scaled, encoded again, or cropped by a percent or two. Mirrored and turned ones are not near. */
 struct clip_look {
     uint64_t bits[4];   /* is each of 16 x 16 places clearly darker than its right neighbour? (a
-                         * difference hash of the picture scaled to 17 x 16) */
+                         * difference hash of the image scaled to 17 x 16) */
     uint8_t colour[48]; /* means of 4 x 4 fields, RGB */
 };
 enum { CLIP_LOOK_BITS = 24, CLIP_LOOK_COLOUR = 30 };
@@ -17,7 +17,7 @@ enum { CLIP_LOOK_BITS = 24, CLIP_LOOK_COLOUR = 30 };
 clip_status clip_look_of(const struct clip_image *image, struct clip_look *out,
                          struct clip_error *error);
 bool clip_look_near(const struct clip_look *a, const struct clip_look *b);
-/* first[i] = the smallest j < i that is near to i, or -1. Where more than a thousand pictures agree
+/* first[i] = the smallest j < i that is near to i, or -1. Where more than a thousand images agree
  * in a part of the comparisons (all of one plain colour, say), each is compared with a thousand of
  * its neighbours only. first [n]. */
 clip_status clip_looks_match(const struct clip_look *looks, int64_t n, int64_t *first,
@@ -28,9 +28,9 @@ clip_status clip_looks_find(const struct clip_look *looks, int64_t n,
                             struct clip_error *error);
 
 struct clip_check_fact {    /* what is kept of a sample; 0 where it was not measured */
-    uint64_t content, text; /* hashes of the picture's bytes and of the caption's */
-    int64_t reader;         /* the sample that reads this one's picture; -1: its caption is bad */
-    int64_t bytes;          /* of the picture's file */
+    uint64_t content, text; /* hashes of the image's bytes and of the caption's */
+    int64_t reader;         /* the sample that reads this one's image; -1: its caption is bad */
+    int64_t bytes;          /* of the image's file */
     int32_t width, height;
     int32_t characters, tokens;
     bool bad, empty;

@@ -1,4 +1,4 @@
-/* Pictures that look alike. The comparison is a difference hash (N. Krawetz, "Kind of like that",
+/* Images that look alike. The comparison is a difference hash (N. Krawetz, "Kind of like that",
  * 2013) of 256 bits instead of 64, with a margin that keeps noise on plain areas out, and coarse
  * colours beside it, which a hash of brightness does not see.
  *

@@ -100,11 +100,11 @@ static json_t *json_of_counts(const struct clip_check_report *report)
         {"samples", report->samples},
         {"good", report->good},
         {"bad_count", report->bad_count},
-        {"pictures", report->pictures},
+        {"images", report->images},
         {"tiny", report->tiny},
         {"tiny_below", report->tiny_below},
-        {"duplicate_pictures", report->duplicates.count},
-        {"near_duplicate_pictures", report->near.count},
+        {"duplicate_images", report->duplicates.count},
+        {"near_duplicate_images", report->near.count},
         {"empty_captions", report->empty_captions},
         {"captions", report->captions},
         {"repeated_captions", report->repeated_captions},
@@ -192,18 +192,18 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
     for (int64_t i = 0; i < report->bad_count && i < PRINTED_BAD; i++)
         fprintf(stream, "bad: %s\n", report->bad[i].reason);
     print_more(report->bad_count - PRINTED_BAD, stream);
-    print_pairs(&report->duplicates, "same picture", "", stream);
+    print_pairs(&report->duplicates, "same image", "", stream);
     print_pairs(&report->near, "", "near", stream);
-    print_pairs(&report->leaks, "leak, same picture", "leak, near", stream);
+    print_pairs(&report->leaks, "leak, same image", "leak, near", stream);
     fprintf(stream, "%s: %lld samples, %lld good, %lld bad\n", report->format,
             (long long)report->samples, (long long)report->good, (long long)report->bad_count);
-    fprintf(stream, "pictures: %lld, of them %lld with the bytes of another\n",
-            (long long)report->pictures, (long long)report->duplicates.count);
+    fprintf(stream, "images: %lld, of them %lld with the bytes of another\n",
+            (long long)report->images, (long long)report->duplicates.count);
     fprintf(stream, "          %lld look like another, %lld are tiny (a side below %lld)\n",
             (long long)report->near.count, (long long)report->tiny, (long long)report->tiny_below);
     if (report->against != NULL)
         fprintf(stream,
-                "against %s (%lld samples, %lld bad): %lld pictures of it are here, and "
+                "against %s (%lld samples, %lld bad): %lld images of it are here, and "
                 "%lld samples with its captions\n",
                 report->against, (long long)report->against_samples, (long long)report->against_bad,
                 (long long)report->leaks.count, (long long)report->leaked_captions);
@@ -219,7 +219,7 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
                 (long long)report->captions, (long long)report->repeated_captions,
                 (long long)report->empty_captions);
     if (report->repeated_pairs > 0)
-        fprintf(stream, "samples whose picture and caption came before: %lld\n",
+        fprintf(stream, "samples whose image and caption came before: %lld\n",
                 (long long)report->repeated_pairs);
     print_histogram(&report->characters, "caption length in characters", stream);
     print_histogram(&report->tokens, "caption length in tokens", stream);

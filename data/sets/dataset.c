@@ -22,7 +22,7 @@ void clip_dataset_free(struct clip_dataset *dataset)
     if (dataset != NULL) dataset->ops->free(dataset);
 }
 
-bool clip_dataset_is_picture(const char *name)
+bool clip_dataset_is_image(const char *name)
 {
     static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
     const char *base = clip_path_name(name);
@@ -84,9 +84,9 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is not a regular file", path));
     if (info.st_size == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is empty; replace or remove it", path));
-    if (info.st_size > CLIP_PICTURE_BYTES)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s has %lld bytes, more than any picture's %d",
-                           path, (long long)info.st_size, CLIP_PICTURE_BYTES));
+    if (info.st_size > CLIP_IMAGE_BYTES)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s has %lld bytes, more than any image's %d",
+                           path, (long long)info.st_size, CLIP_IMAGE_BYTES));
     CLIP_TRY(clip_buffer_reserve(out, (size_t)info.st_size, error));
     while (out->size < (size_t)info.st_size) {
         ssize_t n = read(fd, out->data + out->size, (size_t)info.st_size - out->size);

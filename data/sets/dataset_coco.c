@@ -1,6 +1,6 @@
 /* COCO's captions JSON (https://cocodataset.org/#format-data, 4 and 1): an object with "images", of
  * "id" and "file_name", and "annotations", of "image_id" and "caption". A caption is a sample;
- * samples are ordered as the images are, a picture's captions together.
+ * samples are ordered as the images are, an image's captions together.
  *
  * The file is walked through element by element, so that its hundreds of megabytes never stand in
  * memory as a tree. A .json that is an array of pairs is read here too, by jsonl's rules. */
@@ -212,16 +212,16 @@ static clip_status add_row(struct clip_rows *rows, const struct coco *coco, int6
                            int64_t caption, struct clip_error *error)
 {
     struct clip_row row = {0};
-    if (image >= 0 && coco->known[image]) row.picture = coco->names.data + coco->starts[image];
-    if (row.picture != NULL) row.picture_size = strlen(row.picture);
+    if (image >= 0 && coco->known[image]) row.image = coco->names.data + coco->starts[image];
+    if (row.image != NULL) row.image_size = strlen(row.image);
     if (caption >= 0) {
         size_t start = caption > 0 ? coco->captions[caption - 1].end : 0;
         row.caption = coco->texts.data + start;
         row.caption_size = coco->captions[caption].end - start;
     }
-    if (row.picture == NULL)
+    if (row.image == NULL)
         row.problem = "a caption's \"image_id\" is the \"id\" of none of \"images\"";
-    else if (row.picture_size == 0)
+    else if (row.image_size == 0)
         row.problem = "one of \"images\" has no \"file_name\"";
     else if (caption >= 0 && !coco->captions[caption].good)
         row.problem = "one of \"annotations\" has no \"caption\" that is a text; COCO's captions "

@@ -196,7 +196,7 @@ static clip_status add_row(struct clip_rows *rows, const struct row *row,
                  (long long)row->fields, row->fields == 1 ? "" : "s", (long long)columns->count);
         added.problem = problem;
     } else {
-        added.picture = row_field(row, columns->image, &added.picture_size);
+        added.image = row_field(row, columns->image, &added.image_size);
         if (columns->caption >= 0)
             added.caption = row_field(row, columns->caption, &added.caption_size);
         if (columns->negative >= 0)
@@ -254,7 +254,7 @@ clip_status clip_dataset_csv_parse(struct clip_dataset **out, const char *bytes,
     }
     if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s has a header and no rows; each row is a picture and its caption",
+                           "%s has a header and no rows; each row is an image and its caption",
                            path));
     *out = clip_rows_finish(&rows);
 out:

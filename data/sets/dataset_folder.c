@@ -1,7 +1,7 @@
-/* Pictures in a folder or an uncompressed tar.
+/* Images in a folder or an uncompressed tar.
  *
- * As class folders: a picture's class is the name of the folder that holds it, its caption a
- * template filled with the class's name. As plain pictures (images_only): whatever lies at any
+ * As class folders: an image's class is the name of the folder that holds it, its caption a
+ * template filled with the class's name. As plain images (images_only): whatever lies at any
  * depth. Samples are ordered by their path below the folder (by bytes), so a folder and its tar
  * give one order. */
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static clip_status folder_read(const struct clip_dataset *dataset, int64_t index
     clip_status status = folder_caption(dataset, index, rng, &out->caption, error);
     if (status != CLIP_OK) return status;
     if (folder->tar.path != NULL)
-        return clip_tar_read(&folder->tar, &folder->tar.entries[item->entry], CLIP_PICTURE_BYTES,
+        return clip_tar_read(&folder->tar, &folder->tar.entries[item->entry], CLIP_IMAGE_BYTES,
                              &out->image, error);
     return clip_dataset_read_file(item->name, &out->image, error);
 }
@@ -92,8 +92,8 @@ static const struct clip_dataset_ops class_ops = {
     .free = folder_free,
 };
 
-static const struct clip_dataset_ops picture_ops = {
-    .name = "pictures",
+static const struct clip_dataset_ops image_ops = {
+    .name = "images",
     .read = folder_read,
     .caption = folder_caption,
     .image_name = folder_image_name,
@@ -105,7 +105,7 @@ int64_t clip_dataset_label(const struct clip_dataset *dataset, int64_t index)
     return dataset->group[index];
 }
 
-/* Finding pictures ----------------------------------------------------------------------------- */
+/* Finding images ----------------------------------------------------------------------------- */
 static clip_status add_item(struct folder *folder, const char *name, int64_t entry,
                             struct clip_error *error)
 {
@@ -116,7 +116,7 @@ static clip_status add_item(struct folder *folder, const char *name, int64_t ent
     return CLIP_OK;
 }
 
-/* Adds every picture below FOLDER/`below`; a name that ends like a picture is taken for one. */
+/* Adds every image below FOLDER/`below`; a name that ends like an image is taken for one. */
 static clip_status walk(struct folder *folder, const char *below, int depth,
                         struct clip_error *error)
 {
@@ -134,7 +134,7 @@ static clip_status walk(struct folder *folder, const char *below, int depth,
         if (name[0] == '.') continue;
         inner = clip_path_join(below, name, error);
         if (inner == NULL) CLIP_TRY(error->status);
-        if (clip_dataset_is_picture(name)) {
+        if (clip_dataset_is_image(name)) {
             char *kept = clip_arena_string(&folder->arena, inner, strlen(inner), error);
             if (kept == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
             CLIP_TRY(add_item(folder, kept, -1, error));
@@ -156,7 +156,7 @@ out:
     return status;
 }
 
-/* A file or folder whose name begins with a dot is nobody's picture. */
+/* A file or folder whose name begins with a dot is nobody's image. */
 static bool is_hidden(const char *name)
 {
     for (; name != NULL; name = strchr(name, '/') != NULL ? strchr(name, '/') + 1 : NULL)
@@ -171,7 +171,7 @@ static int compare_items(const void *a, const void *b)
     return order != 0 ? order : (x->entry > y->entry) - (x->entry < y->entry);
 }
 
-/* All pictures of the folder, or of *tar (then taken over), in order. */
+/* All images of the folder, or of *tar (then taken over), in order. */
 static clip_status collect(struct folder *folder, const char *path, struct clip_tar *tar,
                            struct clip_error *error)
 {
@@ -186,14 +186,14 @@ static clip_status collect(struct folder *folder, const char *path, struct clip_
     if (tar == NULL) CLIP_TRY(walk(folder, "", 0, error));
     for (int64_t i = 0; i < folder->tar.count; i++) {
         const char *name = folder->tar.entries[i].name;
-        if (clip_dataset_is_picture(name) && !is_hidden(name))
+        if (clip_dataset_is_image(name) && !is_hidden(name))
             CLIP_TRY(add_item(folder, name, i, error));
     }
     if (folder->base.count > 1)
         qsort(folder->items, (size_t)folder->base.count, sizeof *folder->items, compare_items);
     if (folder->base.count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s holds no picture; expected files that end in .jpg, .jpeg, .png, "
+                           "%s holds no image; expected files that end in .jpg, .jpeg, .png, "
                            ".gif, .bmp or .webp",
                            path));
 out:
@@ -201,7 +201,7 @@ out:
 }
 
 /* Classes -------------------------------------------------------------------------------------- */
-/* The name of the folder that holds the picture, *n bytes; 0 for a picture in none. */
+/* The name of the folder that holds the image, *n bytes; 0 for an image in none. */
 static const char *class_of(const char *name, size_t *n)
 {
     const char *end = strrchr(name, '/');
@@ -211,7 +211,7 @@ static const char *class_of(const char *name, size_t *n)
     return start;
 }
 
-/* Pictures that lie in no class folder are left out, with a warning. */
+/* Images that lie in no class folder are left out, with a warning. */
 static clip_status leave_out_loose(struct folder *folder, struct clip_error *error)
 {
     int64_t kept = 0, all = folder->base.count;
@@ -223,11 +223,11 @@ static clip_status leave_out_loose(struct folder *folder, struct clip_error *err
     folder->base.count = kept;
     if (kept == 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s holds pictures but no class folders; expected CLASS/picture (captions "
-                         "for single pictures go into a .csv)",
+                         "%s holds images but no class folders; expected CLASS/image (captions "
+                         "for single images go into a .csv)",
                          folder->path);
     if (kept < all)
-        clip_warn("%s: %lld pictures lie in no class folder and are left out", folder->path,
+        clip_warn("%s: %lld images lie in no class folder and are left out", folder->path,
                   (long long)(all - kept));
     return CLIP_OK;
 }
@@ -272,15 +272,15 @@ static clip_status intern_folders(struct clip_intern *folders, const struct clip
     return status;
 }
 
-/* A picture's label: its folder's number in the list, else that of the folder's name with '_' read
+/* An image's label: its folder's number in the list, else that of the folder's name with '_' read
  * as space. `path` is the set's, `source` names the list. */
-static clip_status find_label(const struct clip_intern *folders, const char *picture,
+static clip_status find_label(const struct clip_intern *folders, const char *image,
                               const char *path, const char *source, int64_t *label,
                               struct clip_error *error)
 {
     char spaced[512];
     size_t n;
-    const char *name = class_of(picture, &n);
+    const char *name = class_of(image, &n);
     *label = clip_intern_find(folders, name, n);
     if (*label < 0 && n < sizeof spaced) {
         for (size_t k = 0; k < n; k++) spaced[k] = name[k] == '_' ? ' ' : name[k];
@@ -289,8 +289,8 @@ static clip_status find_label(const struct clip_intern *folders, const char *pic
     if (*label >= 0) return CLIP_OK;
     if (n == 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: the picture \"%s\" lies in no class folder; expected CLASS/picture",
-                         path, picture);
+                         "%s: the image \"%s\" lies in no class folder; expected CLASS/image", path,
+                         image);
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the folder \"%.*s\" is no class of %s; add a line for it (name, tab, "
                      "folder) or take the folder away",
@@ -390,7 +390,7 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
     const struct clip_templates name_alone = {.lines = &line, .count = 1};
     *out = NULL;
     CLIP_NEW(folder, 1);
-    folder->base.ops = options->images_only ? &picture_ops : &class_ops;
+    folder->base.ops = options->images_only ? &image_ops : &class_ops;
     CLIP_TRY(collect(folder, path, tar, error));
     if (!options->images_only) {
         if (has_classes) CLIP_TRY(clip_class_list_read(classes, &folder->classes, error));
@@ -429,7 +429,7 @@ clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *
     return open_either(out, NULL, tar, options, error);
 }
 
-/* A packed set of class folders: its pictures' names have kept their folders. */
+/* A packed set of class folders: its images' names have kept their folders. */
 static clip_status open_packed_classes(struct clip_dataset **out, const char *path,
                                        const struct clip_class_list *classes,
                                        struct clip_error *error)

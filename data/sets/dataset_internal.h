@@ -7,11 +7,11 @@
 
 #include "data/sets/dataset.h"
 
-/* A picture file larger than this, or a caption file larger than that, is a bad sample. */
-enum { CLIP_PICTURE_BYTES = 1 << 29, CLIP_CAPTION_BYTES = 1 << 20 };
+/* An image file larger than this, or a caption file larger than that, is a bad sample. */
+enum { CLIP_IMAGE_BYTES = 1 << 29, CLIP_CAPTION_BYTES = 1 << 20 };
 
-/* Is `name` a picture by its suffix (jpg jpeg png gif bmp webp, in any case) and no dot file? */
-bool clip_dataset_is_picture(const char *name);
+/* Is `name` an image by its suffix (jpg jpeg png gif bmp webp, in any case) and no dot file? */
+bool clip_dataset_is_image(const char *name);
 bool clip_dataset_is_blank(const char *text, size_t n); /* nothing, or ASCII white space alone */
 
 /* Is the caption (already in `caption`) of use: UTF-8 without NUL bytes and not blank? The sentence
@@ -61,12 +61,12 @@ clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entr
                           size_t limit, struct clip_buffer *out, struct clip_error *error);
 void clip_tar_close(struct clip_tar *tar);
 
-/* A list of pictures and captions in one text file, built row by row (dataset_rows.c). */
+/* A list of images and captions in one text file, built row by row (dataset_rows.c). */
 struct clip_rows;
 struct clip_row {
-    const char *picture, *caption; /* as the file has them; caption NULL: none is wanted */
-    const char *negative;          /* a hard negative caption; NULL: none */
-    size_t picture_size, caption_size, negative_size;
+    const char *image, *caption; /* as the file has them; caption NULL: none is wanted */
+    const char *negative;        /* a hard negative caption; NULL: none */
+    size_t image_size, caption_size, negative_size;
     int64_t line;        /* where the row begins, from 1; 0: not told */
     const char *problem; /* NULL, or what makes it a bad sample, for behind "FILE:LINE: " */
 };
@@ -97,7 +97,7 @@ clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
 clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path,
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error);
-/* The same from memory: `path` is for messages and for what picture paths are relative to. */
+/* The same from memory: `path` is for messages and for what image paths are relative to. */
 typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
                                         const char *path,
                                         const struct clip_dataset_options *options,
@@ -113,7 +113,7 @@ clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path
 clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *tar,
                                     const struct clip_dataset_options *options,
                                     struct clip_error *error);
-/* Does the tar hold captions (a .txt or .json of a picture's key)? */
+/* Does the tar hold captions (a .txt or .json of an image's key)? */
 bool clip_dataset_webdataset_is(const struct clip_tar *tar);
 clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_tar *tars,
                                          int64_t count, const struct clip_dataset_options *options,

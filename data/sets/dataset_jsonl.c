@@ -1,5 +1,5 @@
 /* jsonl (a JSON object a line), and a .json file that is one array of such objects. A row names its
- * picture and its caption by the keys people use; where the caption is a list of texts, each is a
+ * image and its caption by the keys people use; where the caption is a list of texts, each is a
  * sample. */
 #include <jansson.h>
 #include <string.h>
@@ -7,9 +7,9 @@
 #include "data/sets/dataset_internal.h"
 
 /* Looked for in this order where no key is asked for: open_clip's, Hugging Face's, BLIP's. */
-static const char *const picture_keys[] = {"filepath", "image", "file_name", "filename", "path"};
+static const char *const image_keys[] = {"filepath", "image", "file_name", "filename", "path"};
 static const char *const caption_keys[] = {"title", "caption", "text", "captions"};
-enum { PICTURE_KEYS = 5, CAPTION_KEYS = 4 };
+enum { IMAGE_KEYS = 5, CAPTION_KEYS = 4 };
 
 /* The value by `asked`, or by the first of the usual keys where that is NULL, "" or the first of
  * them, csv's default. NULL: there is none. */
@@ -29,12 +29,12 @@ static clip_status add_problem(struct clip_rows *rows, const char *problem, int6
     return clip_rows_add(rows, &(struct clip_row){.line = line, .problem = problem}, error);
 }
 
-static clip_status add_pair(struct clip_rows *rows, const json_t *picture, const json_t *caption,
+static clip_status add_pair(struct clip_rows *rows, const json_t *image, const json_t *caption,
                             const json_t *negative, int64_t line, struct clip_error *error)
 {
     struct clip_row row = {.line = line,
-                           .picture = json_string_value(picture),
-                           .picture_size = json_string_length(picture),
+                           .image = json_string_value(image),
+                           .image_size = json_string_length(image),
                            .negative = json_string_value(negative),
                            .negative_size = json_string_length(negative)};
     if (caption != NULL && !json_is_string(caption))
@@ -53,20 +53,20 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
                            "this is no JSON object; expected {\"filepath\": ..., \"title\": "
                            "...}",
                            line, error);
-    const json_t *picture = find_value(object, options->csv_img_key, picture_keys, PICTURE_KEYS);
+    const json_t *image = find_value(object, options->csv_img_key, image_keys, IMAGE_KEYS);
     const json_t *caption =
         find_value(object, options->csv_caption_key, caption_keys, CAPTION_KEYS);
-    if (!json_is_string(picture))
+    if (!json_is_string(image))
         return add_problem(rows,
-                           "there is no picture's path; name its key by csv_img_key "
+                           "there is no image's path; name its key by csv_img_key "
                            "(filepath, image, file_name and path are found)",
                            line, error);
     const char *key = options->csv_negative_key;
     const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
-    if (options->images_only) return add_pair(rows, picture, NULL, NULL, line, error);
+    if (options->images_only) return add_pair(rows, image, NULL, NULL, line, error);
     if (json_is_array(caption) && json_array_size(caption) > 0) {
         for (size_t i = 0; i < json_array_size(caption); i++)
-            CLIP_TRY(add_pair(rows, picture, json_array_get(caption, i), negative, line, error));
+            CLIP_TRY(add_pair(rows, image, json_array_get(caption, i), negative, line, error));
         return CLIP_OK;
     }
     if (!json_is_string(caption))
@@ -74,7 +74,7 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
                            "there is no caption; name its key by csv_caption_key (title, "
                            "caption and text are found)",
                            line, error);
-    status = add_pair(rows, picture, caption, negative, line, error);
+    status = add_pair(rows, image, caption, negative, line, error);
 out:
     return status;
 }

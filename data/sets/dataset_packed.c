@@ -1,4 +1,4 @@
-/* Reading a packed data set (packed.h): its tables are held in memory, its pictures read where they
+/* Reading a packed data set (packed.h): its tables are held in memory, its images read where they
  * lie. */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +51,7 @@ static const char *packed_image_name(const struct clip_dataset *dataset, int64_t
 {
     size_t n;
     const struct packed *packed = packed_of(dataset);
-    return text(packed, CLIP_PACKED_NAME_ENDS, number(packed, CLIP_PACKED_PICTURE, index), &n);
+    return text(packed, CLIP_PACKED_NAME_ENDS, number(packed, CLIP_PACKED_IMAGE, index), &n);
 }
 
 static void name_sample(const struct clip_dataset *dataset, int64_t index, char *name, size_t size)
@@ -119,20 +119,20 @@ static clip_status packed_read(const struct clip_dataset *dataset, int64_t index
 {
     clip_status status;
     const struct packed *packed = packed_of(dataset);
-    int64_t picture = number(packed, CLIP_PACKED_PICTURE, index);
-    size_t n = (size_t)number(packed, CLIP_PACKED_SIZE, picture);
+    int64_t image = number(packed, CLIP_PACKED_IMAGE, index);
+    size_t n = (size_t)number(packed, CLIP_PACKED_SIZE, image);
     name_sample(dataset, index, out->name, sizeof out->name);
     CLIP_TRY(packed_caption(dataset, index, rng, &out->caption, error));
     out->image.size = 0;
     CLIP_TRY(clip_buffer_reserve(&out->image, n, error));
     CLIP_TRY(
-        read_at(packed, number(packed, CLIP_PACKED_POSITION, picture), out->image.data, n, error));
+        read_at(packed, number(packed, CLIP_PACKED_POSITION, image), out->image.data, n, error));
     out->image.size = n;
     out->image.data[n] = '\0';
     if ((int64_t)crc32(0, (const Bytef *)out->image.data, (uInt)n) !=
-        number(packed, CLIP_PACKED_CRC, picture))
+        number(packed, CLIP_PACKED_CRC, image))
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
-                           "%s: the picture's checksum does not match its bytes; use another copy "
+                           "%s: the image's checksum does not match its bytes; use another copy "
                            "of the packed set or pack again",
                            out->name));
 out:
@@ -228,20 +228,20 @@ static clip_status check_numbers(const struct packed *packed, enum clip_packed_t
 static clip_status check_tables(const struct packed *packed, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t samples = count_of(packed, CLIP_PACKED_PICTURE);
-    int64_t pictures = count_of(packed, CLIP_PACKED_POSITION);
+    int64_t samples = count_of(packed, CLIP_PACKED_IMAGE);
+    int64_t images = count_of(packed, CLIP_PACKED_POSITION);
     int64_t classes = count_of(packed, CLIP_PACKED_CLASS_ENDS);
     int64_t negatives = count_of(packed, CLIP_PACKED_NEGATIVE_ENDS);
-    if (samples < 1) return fail_inconsistent(packed, CLIP_PACKED_PICTURE, error);
-    CLIP_TRY(check_numbers(packed, CLIP_PACKED_POSITION, pictures, packed->head.bytes + 1, error));
-    CLIP_TRY(check_numbers(packed, CLIP_PACKED_SIZE, pictures, CLIP_PICTURE_BYTES + 1, error));
-    CLIP_TRY(check_numbers(packed, CLIP_PACKED_CRC, pictures, (int64_t)1 << 32, error));
-    for (int64_t i = 0; i < pictures; i++)
+    if (samples < 1) return fail_inconsistent(packed, CLIP_PACKED_IMAGE, error);
+    CLIP_TRY(check_numbers(packed, CLIP_PACKED_POSITION, images, packed->head.bytes + 1, error));
+    CLIP_TRY(check_numbers(packed, CLIP_PACKED_SIZE, images, CLIP_IMAGE_BYTES + 1, error));
+    CLIP_TRY(check_numbers(packed, CLIP_PACKED_CRC, images, (int64_t)1 << 32, error));
+    for (int64_t i = 0; i < images; i++)
         if (number(packed, CLIP_PACKED_SIZE, i) >
             packed->head.bytes - number(packed, CLIP_PACKED_POSITION, i))
             return fail_inconsistent(packed, CLIP_PACKED_SIZE, error);
-    CLIP_TRY(check_texts(packed, CLIP_PACKED_NAME_ENDS, pictures, true, error));
-    CLIP_TRY(check_numbers(packed, CLIP_PACKED_PICTURE, samples, pictures, error));
+    CLIP_TRY(check_texts(packed, CLIP_PACKED_NAME_ENDS, images, true, error));
+    CLIP_TRY(check_numbers(packed, CLIP_PACKED_IMAGE, samples, images, error));
     CLIP_TRY(check_numbers(packed, CLIP_PACKED_GROUP, samples, samples, error));
     if (classes > 0) CLIP_TRY(check_numbers(packed, CLIP_PACKED_GROUP, samples, classes, error));
     CLIP_TRY(check_texts(packed, CLIP_PACKED_CLASS_ENDS, classes, true, error));
@@ -268,7 +268,7 @@ static clip_status use_options(struct packed *packed, const struct clip_dataset_
         packed->ops.negative = packed_negative;
     if (!options->images_only && !classes && count_of(packed, CLIP_PACKED_CAPTION_ENDS) == 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s holds pictures without captions; pack it again without --images-only",
+                         "%s holds images without captions; pack it again without --images-only",
                          packed->path);
     if (classes && templates != NULL && templates[0] != '\0')
         return clip_templates_read(templates, &packed->templates, error);
@@ -295,7 +295,7 @@ clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path
     CLIP_TRY(read_tables(packed, error));
     CLIP_TRY(check_tables(packed, error));
     CLIP_TRY(use_options(packed, options, error));
-    packed->base.count = count_of(packed, CLIP_PACKED_PICTURE);
+    packed->base.count = count_of(packed, CLIP_PACKED_IMAGE);
     packed->base.group = packed->tables[CLIP_PACKED_GROUP];
     *out = &packed->base;
     packed = NULL;

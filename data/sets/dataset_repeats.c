@@ -28,7 +28,7 @@ clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *cha
     enum { SAMPLE = 20000 };
     clip_status status;
     int64_t stride = (dataset->count + SAMPLE - 1) / SAMPLE, n = 0;
-    uint64_t *keys[3] = {NULL}; /* pictures (or classes), captions, both at once */
+    uint64_t *keys[3] = {NULL}; /* images (or classes), captions, both at once */
     struct clip_buffer caption = {0};
     for (int k = 0; k < 3; k++) CLIP_NEW(keys[k], SAMPLE);
     for (int64_t i = 0; i < dataset->count; i += stride) {
@@ -50,7 +50,7 @@ out:
     return status;
 }
 
-/* Are the pictures of two samples the same bytes? Unreadable ones are not. */
+/* Are the images of two samples the same bytes? Unreadable ones are not. */
 static bool same_bytes(const struct clip_dataset *a, int64_t i, const struct clip_dataset *b,
                        int64_t j, struct clip_sample samples[2])
 {

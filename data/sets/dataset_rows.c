@@ -1,4 +1,4 @@
-/* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row is a picture's path
+/* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row is an image's path
  * and a caption. The file is indexed at once: captions in one byte string, paths in another, each
  * path once. About 30 bytes a row come on top of the texts. */
 #include <stdlib.h>
@@ -11,7 +11,7 @@ struct clip_rows {
     struct clip_dataset_ops ops;
     char *path;
     bool images_only;
-    struct clip_intern pictures; /* paths as they can be opened; base.group[i] is row i's */
+    struct clip_intern images;   /* paths as they can be opened; base.group[i] is row i's */
     struct clip_intern problems; /* what is wrong with rows */
     char *root;                  /* what was put before a relative path: "" or "FOLDER/" */
     struct clip_buffer captions; /* with negatives: 2i row i's caption, 2i + 1 its negative */
@@ -32,11 +32,11 @@ static const struct clip_rows *rows_of(const struct clip_dataset *dataset)
 /* One sample ----------------------------------------------------------------------------------- */
 static const char *image_name(const struct clip_dataset *dataset, int64_t index)
 {
-    return clip_intern_string(&rows_of(dataset)->pictures, dataset->group[index]);
+    return clip_intern_string(&rows_of(dataset)->images, dataset->group[index]);
 }
 
-/* The picture's path as the row has it. */
-static const char *picture_of(const struct clip_rows *rows, int64_t index)
+/* The image's path as the row has it. */
+static const char *image_of(const struct clip_rows *rows, int64_t index)
 {
     const char *path = image_name(&rows->base, index);
     size_t root = strlen(rows->root);
@@ -46,12 +46,12 @@ static const char *picture_of(const struct clip_rows *rows, int64_t index)
 /* "pairs.csv:14 (a/b.jpg)" */
 static void name_row(const struct clip_rows *rows, int64_t index, char *name, size_t size)
 {
-    const char *picture = picture_of(rows, index);
+    const char *image = image_of(rows, index);
     int n = snprintf(name, size, "%s", rows->path);
     if (rows->lines[index] > 0 && n >= 0 && (size_t)n < size)
         n += snprintf(name + n, size - (size_t)n, ":%lld", (long long)rows->lines[index]);
-    if (picture[0] != '\0' && n >= 0 && (size_t)n < size)
-        snprintf(name + n, size - (size_t)n, " (%s)", picture);
+    if (image[0] != '\0' && n >= 0 && (size_t)n < size)
+        snprintf(name + n, size - (size_t)n, " (%s)", image);
 }
 
 static clip_status take_text(const struct clip_rows *rows, int64_t i, struct clip_buffer *out,
@@ -109,8 +109,8 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
     name_row(rows, index, out->name, sizeof out->name);
     clip_status status = take_caption(rows, index, out->name, &out->caption, error);
     if (status != CLIP_OK) return status;
-    if (picture_of(rows, index)[0] == '\0')
-        return clip_fail(error, CLIP_ERR_DATA, "%s: the row names no picture", out->name);
+    if (image_of(rows, index)[0] == '\0')
+        return clip_fail(error, CLIP_ERR_DATA, "%s: the row names no image", out->name);
     status = clip_dataset_read_file(image_name(dataset, index), &out->image, error);
     return status == CLIP_OK ? CLIP_OK : clip_error_prefix(error, "%s", out->name);
 }
@@ -118,7 +118,7 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
 static void free_rows(struct clip_dataset *dataset) { clip_rows_free((struct clip_rows *)dataset); }
 
 /* Building ------------------------------------------------------------------------------------- */
-/* What stands before a relative picture path: "" or "FOLDER/". free() it; NULL: *error filled. */
+/* What stands before a relative image path: "" or "FOLDER/". free() it; NULL: *error filled. */
 static char *root_of(const char *list, const char *images_root, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -168,16 +168,16 @@ out:
     return status;
 }
 
-/* scratch = the path by which the picture can be opened. */
-static clip_status make_path(struct clip_rows *rows, const char *picture, size_t n,
+/* scratch = the path by which the image can be opened. */
+static clip_status make_path(struct clip_rows *rows, const char *image, size_t n,
                              struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    size_t whole = strnlen(picture, n); /* a NUL ends the path: what follows cannot be opened */
+    size_t whole = strnlen(image, n); /* a NUL ends the path: what follows cannot be opened */
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
-    if (whole == 0 || picture[0] != '/')
+    if (whole == 0 || image[0] != '/')
         CLIP_TRY(clip_buffer_append(&rows->scratch, rows->root, strlen(rows->root), error));
-    CLIP_TRY(clip_buffer_append(&rows->scratch, picture, whole, error));
+    CLIP_TRY(clip_buffer_append(&rows->scratch, image, whole, error));
 out:
     return status;
 }
@@ -198,8 +198,8 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     if (row->problem != NULL)
         CLIP_TRY(
             clip_intern_add(&rows->problems, row->problem, strlen(row->problem), &number, error));
-    if (row->problem == NULL || row->picture != NULL)
-        CLIP_TRY(make_path(rows, row->picture, row->picture_size, error));
+    if (row->problem == NULL || row->image != NULL)
+        CLIP_TRY(make_path(rows, row->image, row->image_size, error));
     if (row->problem == NULL && row->caption != NULL)
         CLIP_TRY(clip_buffer_append(&rows->captions, row->caption, row->caption_size, error));
     rows->problem[i] = (int32_t)number;
@@ -208,7 +208,7 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     if (row->problem == NULL && rows->negatives && row->negative != NULL)
         CLIP_TRY(clip_buffer_append(&rows->captions, row->negative, row->negative_size, error));
     rows->ends[texts * i + texts - 1] = rows->captions.size;
-    CLIP_TRY(clip_intern_add(&rows->pictures, rows->scratch.data, rows->scratch.size,
+    CLIP_TRY(clip_intern_add(&rows->images, rows->scratch.data, rows->scratch.size,
                              &rows->base.group[i], error));
     rows->base.count++;
 out:
@@ -237,7 +237,7 @@ void clip_rows_free(struct clip_rows *rows)
     if (rows == NULL) return;
     free(rows->path);
     free(rows->root);
-    clip_intern_release(&rows->pictures);
+    clip_intern_release(&rows->images);
     clip_intern_release(&rows->problems);
     clip_buffer_release(&rows->captions);
     clip_buffer_release(&rows->scratch);

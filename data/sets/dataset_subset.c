@@ -70,7 +70,7 @@ out:
     return status;
 }
 
-/* Is the picture of that name among the `share` that is held out? By its name alone, so that rows
+/* Is the image of that name among the `share` that is held out? By its name alone, so that rows
  * that are added move none of the others. */
 static bool is_held(const char *name, double share)
 {

@@ -2,7 +2,7 @@
  * 000123.jpg, 000123.txt, 000123.json. The key is the folder and the file's name up to its first
  * dot, what follows tells the field (https://github.com/webdataset/webdataset, "The WebDataset
  * Format").
- * Here: a picture by its suffix; the caption is .txt, else "caption" in .json. */
+ * Here: an image by its suffix; the caption is .txt, else "caption" in .json. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,7 +15,7 @@ enum { NONE = -1 };
 struct item {
     int32_t shard;
     bool json;       /* the caption is in a .json */
-    int64_t picture; /* in the shard's entries; NONE: bad sample */
+    int64_t image;   /* in the shard's entries; NONE: bad sample */
     int64_t caption; /* the same */
 };
 
@@ -38,7 +38,7 @@ static void item_name(const struct webdataset *set, int64_t index, char *name, s
 {
     const struct item *item = &set->items[index];
     const struct clip_tar *tar = &set->tars[item->shard];
-    int64_t entry = item->picture != NONE ? item->picture : item->caption;
+    int64_t entry = item->image != NONE ? item->image : item->caption;
     snprintf(name, size, "%s (%s)", tar->path, tar->entries[entry].name);
 }
 
@@ -69,7 +69,7 @@ static clip_status take_caption(const struct webdataset *set, int64_t index, con
     if (set->images_only) return CLIP_OK;
     if (item->caption == NONE)
         return clip_fail(error, CLIP_ERR_NOT_FOUND,
-                         "%s: there is no caption beside the picture; add a .txt or a .json with "
+                         "%s: there is no caption beside the image; add a .txt or a .json with "
                          "\"caption\" right behind it",
                          name);
     const struct clip_tar_entry *entry = &tar->entries[item->caption];
@@ -100,20 +100,20 @@ static clip_status webdataset_read(const struct clip_dataset *dataset, int64_t i
     item_name(set, index, out->name, sizeof out->name);
     clip_status status = take_caption(set, index, out->name, &out->caption, error);
     if (status != CLIP_OK) return status;
-    if (item->picture == NONE)
+    if (item->image == NONE)
         return clip_fail(error, CLIP_ERR_NOT_FOUND,
-                         "%s: there is no picture beside the caption (.jpg, .jpeg, .png, .gif, "
+                         "%s: there is no image beside the caption (.jpg, .jpeg, .png, .gif, "
                          ".bmp, .webp)",
                          out->name);
     const struct clip_tar *tar = &set->tars[item->shard];
-    return clip_tar_read(tar, &tar->entries[item->picture], CLIP_PICTURE_BYTES, &out->image, error);
+    return clip_tar_read(tar, &tar->entries[item->image], CLIP_IMAGE_BYTES, &out->image, error);
 }
 
 static const char *webdataset_image_name(const struct clip_dataset *dataset, int64_t index)
 {
     const struct webdataset *set = webdataset_of(dataset);
     const struct item *item = &set->items[index];
-    int64_t entry = item->picture != NONE ? item->picture : item->caption;
+    int64_t entry = item->image != NONE ? item->image : item->caption;
     return set->tars[item->shard].entries[entry].name;
 }
 
@@ -136,7 +136,7 @@ static const struct clip_dataset_ops webdataset_ops = {
 };
 
 /* Keys ----------------------------------------------------------------------------------------- */
-enum field { FIELD_OTHER, FIELD_PICTURE, FIELD_TEXT, FIELD_JSON };
+enum field { FIELD_OTHER, FIELD_IMAGE, FIELD_TEXT, FIELD_JSON };
 
 /* The key's length and the field; 0 for names without a key or a field. */
 static size_t split_name(const char *name, enum field *field)
@@ -149,23 +149,23 @@ static size_t split_name(const char *name, enum field *field)
         *field = FIELD_TEXT;
     else if (strcasecmp(dot, ".json") == 0)
         *field = FIELD_JSON;
-    else if (strchr(dot + 1, '.') == NULL && clip_dataset_is_picture(name))
-        *field = FIELD_PICTURE;
+    else if (strchr(dot + 1, '.') == NULL && clip_dataset_is_image(name))
+        *field = FIELD_IMAGE;
     return (size_t)(dot - name);
 }
 
 bool clip_dataset_webdataset_is(const struct clip_tar *tar)
 {
     size_t before = 0;
-    bool picture = false, caption = false;
+    bool image = false, caption = false;
     for (int64_t i = 0; i < tar->count; i++) {
         enum field field;
         const char *name = tar->entries[i].name;
         size_t n = split_name(name, &field);
         bool same = i > 0 && n > 0 && n == before && memcmp(name, tar->entries[i - 1].name, n) == 0;
-        picture = (same && picture) || field == FIELD_PICTURE;
+        image = (same && image) || field == FIELD_IMAGE;
         caption = (same && caption) || field == FIELD_TEXT || field == FIELD_JSON;
-        if (picture && caption) return true;
+        if (image && caption) return true;
         before = n;
     }
     return false;
@@ -175,7 +175,7 @@ bool clip_dataset_webdataset_is(const struct clip_tar *tar)
 static clip_status keep_item(struct webdataset *set, const struct item *item,
                              struct clip_error *error)
 {
-    bool wanted = item->picture != NONE || (item->caption != NONE && !set->images_only);
+    bool wanted = item->image != NONE || (item->caption != NONE && !set->images_only);
     if (!wanted) return CLIP_OK;
     clip_status status = clip_array_grow(&set->items, &set->capacity, set->base.count + 1,
                                          sizeof *set->items, error);
@@ -188,7 +188,7 @@ static clip_status add_shard(struct webdataset *set, int32_t shard, struct clip_
 {
     clip_status status = CLIP_OK;
     const struct clip_tar *tar = &set->tars[shard];
-    const struct item empty = {.shard = shard, .picture = NONE, .caption = NONE};
+    const struct item empty = {.shard = shard, .image = NONE, .caption = NONE};
     struct item item = empty;
     const char *key = NULL;
     size_t key_size = 0;
@@ -203,7 +203,7 @@ static clip_status add_shard(struct webdataset *set, int32_t shard, struct clip_
             key = name;
             key_size = n;
         }
-        if (field == FIELD_PICTURE && item.picture == NONE) item.picture = i;
+        if (field == FIELD_IMAGE && item.image == NONE) item.image = i;
         if (field == FIELD_TEXT || (field == FIELD_JSON && item.caption == NONE)) {
             item.caption = i;
             item.json = field == FIELD_JSON;

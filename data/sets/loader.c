@@ -28,7 +28,7 @@ struct clip_loader {
     const struct clip_tokenizer *tokenizer;
     struct clip_loader_options options;
     int64_t pixel_count; /* 3 * S * S */
-    const bool *usable;  /* NULL: pictures are read; else see clip_loader_skip_pictures */
+    const bool *usable;  /* NULL: images are read; else see clip_loader_skip_images */
 
     /* The order of `order_epoch`, made when the first sample of that epoch is handed out. */
     int64_t *order; /* [dataset->count] */
@@ -59,7 +59,7 @@ struct clip_loader {
     int32_t *negative_ends;
     int32_t *table, *parent; /* for joining positives: [table_size], [batch_size] */
     int64_t table_size;
-    uint8_t **pictures; /* [batch_size] of [S,S,3], before normalisation */
+    uint8_t **images; /* [batch_size] of [S,S,3], before normalisation */
     struct clip_batch batch;
 };
 
@@ -80,17 +80,17 @@ static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
     return status;
 }
 
-/* The caption alone, of a picture that somebody has read before. */
-static clip_status read_without_picture(struct clip_loader *loader, struct slot *slot,
-                                        struct clip_rng *rng, struct clip_sample *sample,
-                                        struct clip_error *error)
+/* The caption alone, of an image that somebody has read before. */
+static clip_status read_without_image(struct clip_loader *loader, struct slot *slot,
+                                      struct clip_rng *rng, struct clip_sample *sample,
+                                      struct clip_error *error)
 {
     const struct clip_dataset *dataset = loader->dataset;
     snprintf(sample->name, sizeof sample->name, "%s",
              dataset->ops->image_name(dataset, slot->sample));
     if (!loader->usable[slot->sample])
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: the picture could not be read when the locked "
+                         "%s: the image could not be read when the locked "
                          "tower embedded it",
                          sample->name);
     return dataset->ops->caption(dataset, slot->sample, rng, &sample->caption, error);
@@ -106,7 +106,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     struct clip_rng rng =
         clip_rng_at(options->seed, CLIP_RNG_CAPTION, epoch, (uint64_t)slot->sample);
     status = loader->usable != NULL
-                 ? read_without_picture(loader, slot, &rng, sample, error)
+                 ? read_without_image(loader, slot, &rng, sample, error)
                  : loader->dataset->ops->read(loader->dataset, slot->sample, &rng, sample, error);
     if (status != CLIP_OK) return status;
 
@@ -368,8 +368,8 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     loader->caption_ends[i] = loader->captions.size;
     memcpy(batch->tokens + at, slot->ids.ids, (size_t)slot->ids.count * sizeof *batch->tokens);
     batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
-    uint8_t *spare = loader->pictures[i]; /* the slot gets another's memory: nothing is copied */
-    loader->pictures[i] = slot->pixels;
+    uint8_t *spare = loader->images[i]; /* the slot gets another's memory: nothing is copied */
+    loader->images[i] = slot->pixels;
     slot->pixels = spare;
     batch->samples[i] = slot->sample;
     if (slot->negative.count > 0) {
@@ -398,7 +398,7 @@ static void add_negatives(struct clip_loader *loader)
 static void normalise_one(void *context, int64_t i)
 {
     const struct clip_loader *loader = context;
-    clip_preprocess_normalise(&loader->options.preprocess, loader->pictures[i],
+    clip_preprocess_normalise(&loader->options.preprocess, loader->images[i],
                               loader->batch.pixels + i * loader->pixel_count);
 }
 
@@ -538,10 +538,10 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     int64_t n = loader->options.batch_size, texts = loader->options.negatives ? 2 * n : n, pixels;
     struct clip_batch *batch = &loader->batch;
     if (!clip_mul_i64(loader->pixel_count, n, &pixels))
-        return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld pictures is too large",
+        return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld images is too large",
                          (long long)n);
-    CLIP_NEW(loader->pictures, n);
-    for (int64_t i = 0; i < n; i++) CLIP_NEW(loader->pictures[i], loader->pixel_count);
+    CLIP_NEW(loader->images, n);
+    for (int64_t i = 0; i < n; i++) CLIP_NEW(loader->images[i], loader->pixel_count);
     batch->pixels = clip_pages_new(pixels, sizeof *batch->pixels, error);
     if (batch->pixels == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_NEW(batch->tokens, texts * loader->options.context_length);
@@ -605,7 +605,7 @@ out:
     return status;
 }
 
-void clip_loader_skip_pictures(struct clip_loader *loader, const bool *usable)
+void clip_loader_skip_images(struct clip_loader *loader, const bool *usable)
 {
     loader->usable = usable;
 }
@@ -623,16 +623,16 @@ void clip_loader_free(struct clip_loader *loader)
         clip_ids_release(&loader->slots[i].negative);
         free(loader->slots[i].pixels);
     }
-    for (int64_t i = 0; loader->pictures != NULL && i < loader->options.batch_size; i++)
-        free(loader->pictures[i]);
+    for (int64_t i = 0; loader->images != NULL && i < loader->options.batch_size; i++)
+        free(loader->images[i]);
     clip_sample_release(&loader->scratch);
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
     struct clip_batch *batch = &loader->batch;
-    void *arrays[] = {loader->slots,    loader->threads,       loader->order,  loader->flags,
-                      loader->pictures, loader->parent,        loader->table,  loader->caption_ends,
-                      batch->pixels,    batch->tokens,         batch->offsets, batch->ids,
-                      batch->samples,   loader->negative_ends, loader};
+    void *arrays[] = {loader->slots,  loader->threads,       loader->order,  loader->flags,
+                      loader->images, loader->parent,        loader->table,  loader->caption_ends,
+                      batch->pixels,  batch->tokens,         batch->offsets, batch->ids,
+                      batch->samples, loader->negative_ends, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

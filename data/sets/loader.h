@@ -5,7 +5,7 @@
  * skipping bad ones, until it has batch_size good ones; what is left at the end of an epoch and
  * does not fill a batch is dropped (as open_clip does). Then the next epoch begins.
  *
- * A bad sample is one whose picture cannot be read or decoded, or whose caption is missing, empty
+ * A bad sample is one whose image cannot be read or decoded, or whose caption is missing, empty
  * or not UTF-8. It is named once on stderr, counted, and ends the run only past
  * max_bad_fraction. */
 #ifndef CLIP_DATA_SETS_LOADER_H
@@ -62,10 +62,10 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
                                const struct clip_tokenizer *tokenizer,
                                const struct clip_loader_options *options, struct clip_error *error);
 void clip_loader_free(struct clip_loader *loader); /* NULL is fine */
-/* From now on no picture is read or decoded, and a batch's pixels mean nothing: somebody has their
+/* From now on no image is read or decoded, and a batch's pixels mean nothing: somebody has their
  * embeddings. usable [dataset's count], borrowed: samples that are not are bad. Before the first
  * next(). */
-void clip_loader_skip_pictures(struct clip_loader *loader, const bool *usable);
+void clip_loader_skip_images(struct clip_loader *loader, const bool *usable);
 /* Goes to a position; drops what was prefetched and sets the counts to 0. Also for another pass of
  * an unshuffled loader: seek to {0, 0}. */
 void clip_loader_seek(struct clip_loader *loader, struct clip_position position);

@@ -19,7 +19,7 @@
 
 enum { PIECE = 64, BLOCK_BYTES = 64 << 20, ROOM = 1 << 20 };
 
-struct work { /* one picture of a piece */
+struct work { /* one image of a piece */
     struct clip_sample sample;
     struct clip_buffer pixels;
     struct clip_error error;
@@ -37,14 +37,14 @@ struct pack {
     int fd;
     int64_t blocks;
     int64_t end;              /* of what is written, in the file */
-    struct clip_buffer block; /* pictures that wait to be written */
+    struct clip_buffer block; /* images that wait to be written */
     int64_t waiting;          /* how many of the last ones those are */
     struct clip_buffer tables[CLIP_PACKED_TABLES];
     struct clip_packed_head head;
 
-    int64_t *reader, *picture; /* [count] the sample that reads i's picture; the number it got */
-    int64_t *todo;             /* the readers, in order */
-    int64_t first;             /* of the piece, in todo */
+    int64_t *reader, *image; /* [count] the sample that reads i's image; the number it got */
+    int64_t *todo;           /* the readers, in order */
+    int64_t first;           /* of the piece, in todo */
     struct work works[PIECE];
 };
 
@@ -158,7 +158,7 @@ static clip_status add_text(struct pack *pack, enum clip_packed_table ends, cons
 static clip_status flush_block(struct pack *pack)
 {
     char name[64];
-    int64_t position, count = pack->counts->pictures;
+    int64_t position, count = pack->counts->images;
     if (pack->waiting == 0) return CLIP_OK;
     snprintf(name, sizeof name, "pictures/blocks/%06lld", (long long)pack->blocks++);
     clip_status status = write_dataset(pack, name, true, &pack->block, &position);
@@ -170,8 +170,8 @@ static clip_status flush_block(struct pack *pack)
     return CLIP_OK;
 }
 
-/* Pictures ------------------------------------------------------------------------------------- */
-/* The picture with its short side at most image_size, as the preprocessing's `shortest` scales. */
+/* Images ------------------------------------------------------------------------------------- */
+/* The image with its short side at most image_size, as the preprocessing's `shortest` scales. */
 static clip_status scale_down(struct clip_image *image, int64_t most, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -220,7 +220,7 @@ static void prepare(void *context, int64_t place)
     if (work->status == CLIP_OK) work->status = to_pixels(pack, work);
 }
 
-static clip_status add_picture(struct pack *pack, int64_t reader, const struct work *work)
+static clip_status add_image(struct pack *pack, int64_t reader, const struct work *work)
 {
     clip_status status;
     bool pixels = pack->options.image_size > 0;
@@ -232,7 +232,7 @@ static clip_status add_picture(struct pack *pack, int64_t reader, const struct w
     CLIP_TRY(add_number(pack, CLIP_PACKED_CRC, crc));
     CLIP_TRY(add_text(pack, CLIP_PACKED_NAME_ENDS, name, strlen(name) + 1));
     CLIP_TRY(clip_buffer_append(&pack->block, bytes->data, bytes->size, pack->error));
-    pack->picture[reader] = pack->counts->pictures++;
+    pack->image[reader] = pack->counts->images++;
     pack->waiting++;
     if (pack->block.size >= BLOCK_BYTES) status = flush_block(pack);
 out:
@@ -244,11 +244,11 @@ static void name_bad(const struct pack *pack, const struct clip_error *reason)
     if (!pack->options.quiet) clip_warn("left out: %s", reason->message);
 }
 
-static clip_status pack_pictures(struct pack *pack, int64_t n)
+static clip_status pack_images(struct pack *pack, int64_t n)
 {
     clip_status status = CLIP_OK;
     struct clip_progress progress;
-    clip_progress_start(&progress, "packing", "pictures", 0, n, pack->options.quiet);
+    clip_progress_start(&progress, "packing", "images", 0, n, pack->options.quiet);
     for (pack->first = 0; pack->first < n; pack->first += PIECE) {
         int64_t piece = n - pack->first < PIECE ? n - pack->first : PIECE;
         clip_parallel_for(piece, prepare, pack);
@@ -257,7 +257,7 @@ static clip_status pack_pictures(struct pack *pack, int64_t n)
             if (work->status == CLIP_ERR_MEMORY) *pack->error = work->error;
             if (work->status == CLIP_ERR_MEMORY) CLIP_TRY(work->status);
             if (work->status == CLIP_OK)
-                CLIP_TRY(add_picture(pack, pack->todo[pack->first + i], work));
+                CLIP_TRY(add_image(pack, pack->todo[pack->first + i], work));
             else
                 name_bad(pack, &work->error);
         }
@@ -282,7 +282,7 @@ static int compare_named(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-/* reader[i] = the first sample with a good caption of i's picture, -1 where i's own caption is bad;
+/* reader[i] = the first sample with a good caption of i's image, -1 where i's own caption is bad;
  * lists the readers, gives how many. */
 static clip_status choose_readers(struct pack *pack, int64_t *readers)
 {
@@ -296,7 +296,7 @@ static clip_status choose_readers(struct pack *pack, int64_t *readers)
     for (int64_t i = 0; i < n; i++) {
         struct clip_error reason;
         clip_status read = CLIP_OK;
-        pack->reader[i] = pack->picture[i] = -1;
+        pack->reader[i] = pack->image[i] = -1;
         if (!pack->options.images_only)
             read = dataset->ops->caption(dataset, i, NULL, &caption, &reason);
         if (read == CLIP_OK)
@@ -344,13 +344,13 @@ static clip_status add_samples(struct pack *pack)
     CLIP_NEW(renumbered, dataset->count);
     for (int64_t i = 0; i < dataset->count; i++) {
         int64_t reader = pack->reader[i], group = dataset->group[i];
-        if (reader < 0 || pack->picture[reader] < 0) {
+        if (reader < 0 || pack->image[reader] < 0) {
             pack->counts->bad++;
             continue;
         }
         if (renumbered[group] == 0) renumbered[group] = ++groups;
         if (dataset->classes == NULL) group = renumbered[group] - 1;
-        CLIP_TRY(add_number(pack, CLIP_PACKED_PICTURE, pack->picture[reader]));
+        CLIP_TRY(add_number(pack, CLIP_PACKED_IMAGE, pack->image[reader]));
         CLIP_TRY(add_number(pack, CLIP_PACKED_GROUP, group));
         CLIP_TRY(add_captions(pack, i, &text));
         pack->counts->samples++;
@@ -416,7 +416,7 @@ static clip_status fill(struct pack *pack, const char *temporary)
     clip_hdf5_leave(&guard);
     CLIP_TRY(status);
     CLIP_TRY(choose_readers(pack, &readers));
-    CLIP_TRY(pack_pictures(pack, readers));
+    CLIP_TRY(pack_images(pack, readers));
     CLIP_TRY(add_samples(pack));
     CLIP_TRY(add_classes(pack));
     CLIP_TRY(write_tables(pack));
@@ -454,7 +454,7 @@ static void release(struct pack *pack)
     for (int i = 0; i < CLIP_PACKED_TABLES; i++) clip_buffer_release(&pack->tables[i]);
     clip_buffer_release(&pack->block);
     free(pack->reader);
-    free(pack->picture);
+    free(pack->image);
     free(pack->todo);
     free(pack);
 }
@@ -479,7 +479,7 @@ clip_status clip_pack_write(const char *path, const struct clip_dataset *dataset
     pack->counts = out;
     pack->file = pack->dataset_list = -1;
     CLIP_NEW(pack->reader, dataset->count);
-    CLIP_NEW(pack->picture, dataset->count);
+    CLIP_NEW(pack->image, dataset->count);
     CLIP_NEW(pack->todo, dataset->count);
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     pack->fd = fileno(file.stream);

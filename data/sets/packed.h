@@ -1,11 +1,11 @@
-/* A packed data set: pictures, captions and their index in one HDF5 file, FILE.h5.
+/* A packed data set: images, captions and their index in one HDF5 file, FILE.h5.
  *
  * Any program that knows HDF5 can read it (docs/data.md has the layout). We read it without
  * libhdf5: the first block, which HDF5 calls the user block, says where each table lies and what
- * its checksum is, and the table of pictures says where in the file each begins. So opening trusts
- * nothing that a checksum has not covered, and any number of threads read pictures at once.
+ * its checksum is, and the table of images says where in the file each begins. So opening trusts
+ * nothing that a checksum has not covered, and any number of threads read images at once.
  *
- * A picture is the bytes of its file as they were or, packed with an image size, pixels: nothing is
+ * An image is the bytes of its file as they were or, packed with an image size, pixels: nothing is
  * decoded any more. */
 #ifndef CLIP_DATA_SETS_PACKED_H
 #define CLIP_DATA_SETS_PACKED_H
@@ -14,7 +14,7 @@
 #include "data/sets/dataset.h"
 
 struct clip_pack_options {
-    int64_t image_size; /* > 0: pixels are stored, of pictures whose short side is longer scaled to
+    int64_t image_size; /* > 0: pixels are stored, of images whose short side is longer scaled to
                          * this one by bicubic, nothing cut off; 0: the files' bytes */
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
     bool images_only;                /* captions are not stored */
@@ -22,9 +22,9 @@ struct clip_pack_options {
 };
 
 struct clip_pack_counts {
-    int64_t samples, pictures; /* stored */
-    int64_t bad;               /* samples left out */
-    int64_t bytes;             /* of the file */
+    int64_t samples, images; /* stored */
+    int64_t bad;             /* samples left out */
+    int64_t bytes;           /* of the file */
 };
 
 /* Packs the data set; the file is replaced atomically, and its bytes depend on the data alone. Bad
@@ -35,13 +35,13 @@ clip_status clip_pack_write(const char *path, const struct clip_dataset *dataset
 
 /* The first block and what it says of the file's tables; for pack.c and dataset_packed.c. */
 enum clip_packed_table {
-    CLIP_PACKED_POSITION, /* pictures/position i64 [P] of its first byte in the file */
-    CLIP_PACKED_SIZE,     /* pictures/size i64 [P] bytes */
-    CLIP_PACKED_CRC,      /* pictures/crc32 i64 [P] */
+    CLIP_PACKED_POSITION, /* images/position i64 [P] of its first byte in the file */
+    CLIP_PACKED_SIZE,     /* images/size i64 [P] bytes */
+    CLIP_PACKED_CRC,      /* images/crc32 i64 [P] */
     CLIP_PACKED_NAME_ENDS,
-    CLIP_PACKED_NAMES,   /* i64 [P] where each ends, NUL included; u8 */
-    CLIP_PACKED_PICTURE, /* samples/picture i64 [N] */
-    CLIP_PACKED_GROUP,   /* samples/group i64 [N]; a class set: the class */
+    CLIP_PACKED_NAMES, /* i64 [P] where each ends, NUL included; u8 */
+    CLIP_PACKED_IMAGE, /* samples/image i64 [N] */
+    CLIP_PACKED_GROUP, /* samples/group i64 [N]; a class set: the class */
     CLIP_PACKED_CAPTION_ENDS,
     CLIP_PACKED_CAPTIONS, /* i64 [N], u8; absent in a class set */
     CLIP_PACKED_NEGATIVE_ENDS,

@@ -1,11 +1,11 @@
-/* The page: what is looked for stands in the address (?text=...&like=3), a dropped picture in
+/* The page: what is looked for stands in the address (?text=...&like=3), a dropped image in
  * memory; each change of either asks the server and shows its answer. */
 "use strict";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 60;
 
-const view = { picture: null, pictureUrl: "", results: [], total: 0, searched: 0, asking: null, open: -1, about: null };
+const view = { image: null, imageUrl: "", results: [], total: 0, searched: 0, asking: null, open: -1, about: null };
 
 /* ---- asking the server ---------------------------------------------------------------------- */
 
@@ -25,7 +25,7 @@ async function ask(path, parameters, body, signal) {
 }
 
 const wanted = () => new URLSearchParams(location.search);
-const isSearch = (w) => view.picture || w.has("text") || w.has("minus") || w.has("like") || w.has("unlike");
+const isSearch = (w) => view.image || w.has("text") || w.has("minus") || w.has("like") || w.has("unlike");
 
 /* Goes to another query; an empty value leaves a key out. */
 function go(w) {
@@ -44,8 +44,8 @@ async function load(offset) {
   w.set("limit", PAGE);
   if (offset === 0) document.body.classList.add("waiting");
   try {
-    const path = isSearch(w) ? "/api/search" : "/api/pictures";
-    const answer = await ask(path, w, view.picture, asking.signal);
+    const path = isSearch(w) ? "/api/search" : "/api/images";
+    const answer = await ask(path, w, view.image, asking.signal);
     if (offset === 0) clear();
     view.total = answer.total;
     view.searched = answer.searched ?? answer.total;
@@ -111,23 +111,23 @@ function append(results) {
 }
 
 function say() {
-  const n = view.searched.toLocaleString() + (view.searched === 1 ? " picture" : " pictures");
+  const n = view.searched.toLocaleString() + (view.searched === 1 ? " image" : " images");
   at("status").textContent = view.total === 0 ? "" : isSearch(wanted()) ? "The best of " + n : n;
   at("empty").hidden = view.total > 0;
   const head = document.createElement("strong");
-  head.textContent = "No pictures here";
+  head.textContent = "No images here";
   at("empty").replaceChildren(head, wanted().get("under") ? "The index has none in this folder." :
     "The index is empty; add some with clip_search index.");
 }
 
 /* ---- what is looked for --------------------------------------------------------------------- */
 
-function term(label, picture, remove) {
+function term(label, source, remove) {
   const item = document.createElement("li");
   const button = document.createElement("button");
-  if (picture) {
+  if (source) {
     const image = document.createElement("img");
-    image.src = picture;
+    image.src = source;
     image.alt = "";
     item.append(image);
   }
@@ -149,7 +149,7 @@ function without(w, key, value) {
 function showTerms() {
   const w = wanted();
   const terms = [];
-  if (view.picture) terms.push(term("like your picture", view.pictureUrl, () => { forget(); show(); }));
+  if (view.image) terms.push(term("like your image", view.imageUrl, () => { forget(); show(); }));
   for (const n of w.getAll("like"))
     terms.push(term("like this", "/thumbnail/" + n, () => go(without(wanted(), "like", n))));
   for (const n of w.getAll("unlike"))
@@ -167,15 +167,15 @@ function show() {
 }
 
 function forget() {
-  if (view.pictureUrl) URL.revokeObjectURL(view.pictureUrl);
-  view.picture = null;
-  view.pictureUrl = "";
+  if (view.imageUrl) URL.revokeObjectURL(view.imageUrl);
+  view.image = null;
+  view.imageUrl = "";
 }
 
 function lookForFile(file) {
   forget();
-  view.picture = file;
-  view.pictureUrl = URL.createObjectURL(file);
+  view.image = file;
+  view.imageUrl = URL.createObjectURL(file);
   closeDetail();
   const w = new URLSearchParams();
   if (wanted().get("under")) w.set("under", wanted().get("under"));
@@ -234,7 +234,7 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) lookForFile(event.dataTransfer.files[0]);
 });
 
-/* ---- one picture ---------------------------------------------------------------------------- */
+/* ---- one image ---------------------------------------------------------------------------- */
 
 function openDetail(place) {
   const result = view.results[place];
@@ -244,9 +244,9 @@ function openDetail(place) {
   at("detail-path").textContent = result.path;
   at("detail-score").textContent =
     result.score === undefined ? "" : "Similarity " + result.score.toFixed(4) + ", number " + (place + 1);
-  at("detail-picture").src = "/picture/" + result.number;
-  at("detail-picture").alt = nameOf(result.path);
-  at("detail-open").href = "/picture/" + result.number;
+  at("detail-image").src = "/image/" + result.number;
+  at("detail-image").alt = nameOf(result.path);
+  at("detail-open").href = "/image/" + result.number;
   at("classes").replaceChildren();
   if (!at("detail").open) at("detail").showModal();
   if (at("labels").value.trim()) classify();
@@ -259,7 +259,7 @@ function closeDetail() {
 at("detail").addEventListener("close", () => {
   const tiles = at("results").querySelectorAll(".tile");
   if (tiles[view.open]) tiles[view.open].focus();
-  at("detail-picture").removeAttribute("src");
+  at("detail-image").removeAttribute("src");
 });
 at("detail").addEventListener("click", (event) => { if (event.target === at("detail")) closeDetail(); });
 at("detail").addEventListener("keydown", (event) => {
@@ -286,7 +286,7 @@ async function classify() {
   const place = view.open;
   if (!labels.length) return;
   const w = new URLSearchParams();
-  w.set("picture", view.results[place].number);
+  w.set("image", view.results[place].number);
   for (const label of labels) w.append("label", label);
   try {
     const answer = await ask("/api/classify", w);
@@ -362,7 +362,7 @@ async function about() {
     at("under").value = wanted().get("under") || "";
     at("folder-label").hidden = folders.length < 2;
     return before && before.version !== view.about.version;
-  } catch { return false; /* the pictures will tell what is wrong */ }
+  } catch { return false; /* the images will tell what is wrong */ }
 }
 
 /* Back from somewhere else, the page shows the index as it is now. */

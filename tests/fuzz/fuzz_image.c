@@ -1,4 +1,4 @@
-/* Any bytes as a picture, all the way to what a model would see. Where they look like PNG, the
+/* Any bytes as an image, all the way to what a model would see. Where they look like PNG, the
  * chunks' checksums are made right first, or hardly any input would get past them. */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static void mend_checksums(uint8_t *bytes, size_t size)
     }
 }
 
-/* Rules and draws come from the size, so that the bytes stay a plain picture. */
+/* Rules and draws come from the size, so that the bytes stay a plain image. */
 static void use(const struct clip_image *image, size_t size)
 {
     enum { S = 20 };

@@ -1,5 +1,5 @@
 /* Any bytes as a tar: scanned or refused with a sentence; every entry that the scan found can be
- * read or is refused with a sentence, as webdataset and as plain pictures. */
+ * read or is refused with a sentence, as webdataset and as plain images. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
