@@ -7,7 +7,7 @@
 #ifndef CLIP_CORE_STATUS_H
 #define CLIP_CORE_STATUS_H
 
-#include "clip.h" /* clip_status and struct clip_error, which are public */
+#include "clip/clip.h" /* clip_status and struct clip_error, which are public */
 
 /* Fills *error and returns `status`, so that `return clip_fail(error, CLIP_ERR_IO, "...")` reads
  * well. error->message may be among the arguments. */

@@ -3,11 +3,11 @@
 #ifndef CLIP_CORE_THREADS_H
 #define CLIP_CORE_THREADS_H
 
-#include "clip.h"
+#include "clip/clip.h"
 
 #define CLIP_MAX_THREADS 1024
 
-/* How many clip_threads_set (clip.h) allows; at most CLIP_MAX_THREADS. */
+/* How many clip_threads_set (clip/clip.h) allows; at most CLIP_MAX_THREADS. */
 int clip_threads_count(void);
 
 /* Calls fn(context, i) once for every i in [0, n), from several threads, in no order; returns when

@@ -1,3 +1,3 @@
-#include "clip.h"
+#include "clip/clip.h"
 
 const char *clip_version(void) { return CLIP_VERSION; }

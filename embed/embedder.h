@@ -1,9 +1,9 @@
-/* The embedder as the programs use it: the public part (clip.h), and what is beneath it or goes
+/* The embedder as the programs use it: the public part (clip/clip.h), and what is beneath it or goes
  * inside the towers. */
 #ifndef CLIP_EMBED_EMBEDDER_H
 #define CLIP_EMBED_EMBEDDER_H
 
-#include "clip.h"
+#include "clip/clip.h"
 #include "core/status.h"
 
 struct clip_model_file;

@@ -3,7 +3,7 @@
  *     cc classify.c -o classify $(pkg-config --cflags --libs clip)
  *     ./classify MODEL image.jpg "a dog" "a cat" "a red circle"
  */
-#include <clip.h>
+#include <clip/clip.h>
 
 #include <stdio.h>
 #include <stdlib.h>

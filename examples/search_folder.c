@@ -3,7 +3,7 @@
  *     cc search_folder.c -o search_folder $(pkg-config --cflags --libs clip)
  *     ./search_folder MODEL photos/ "two dogs in the snow"
  */
-#include <clip.h>
+#include <clip/clip.h>
 
 #include <dirent.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The library as somebody else uses it: installed into an empty prefix, found by pkg-config, the two
-# examples built against it and run; and it shows what clip.h declares, and nothing else.
+# examples built against it and run; and it shows what clip/clip.h declares, and nothing else.
 . tests/shell.sh
 cc=${CC:-cc}
 
@@ -13,13 +13,13 @@ export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 flags() { pkg-config --define-variable=prefix="$prefix" "$@" clip; }
 check "pkg-config knows it" test "$(flags --modversion)" = "$(cat VERSION)"
 
-declared() { grep -oE '\bclip_[a-z_]+\(' "$prefix/include/clip.h" | tr -d '(' | sort -u; }
+declared() { grep -oE '\bclip_[a-z_]+\(' "$prefix/include/clip/clip.h" | tr -d '(' | sort -u; }
 shown() { nm -D --defined-only "$prefix/lib/libclip.so" | awk '{print $3}' | sort -u; }
-check "the shared library shows what clip.h declares, and nothing else" \
+check "the shared library shows what clip/clip.h declares, and nothing else" \
     diff <(declared) <(shown)
 check "its name has a version" bash -c "readelf -d '$prefix/lib/libclip.so' |
     grep -q 'SONAME.*libclip\.so\.0'"
-printf '#include <clip.h>\nint main(void) { return clip_version()[0] == 0; }\n' >"$folder/a.c"
+printf '#include <clip/clip.h>\nint main(void) { return clip_version()[0] == 0; }\n' >"$folder/a.c"
 # shellcheck disable=SC2046
 check "the header stands alone, as C99 without extensions" "$cc" -std=c99 -pedantic -Wall -Wextra \
     -Werror "$folder/a.c" -o "$folder/a" $(flags --cflags --libs)

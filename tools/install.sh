@@ -5,7 +5,7 @@ root=$DESTDIR$PREFIX
 version=$(cat VERSION)
 
 install -d "$root/bin" "$root/lib/pkgconfig" "$root/share/man/man1" "$root/share/clip/configs" \
-    "$root/include"
+    "$root/include/clip"
 for program in "$BUILD"/clip_*; do
     if [ -f "$program" ] && [ -x "$program" ]; then install -m 755 "$program" "$root/bin/"; fi
 done
@@ -13,7 +13,7 @@ install -m 644 "$BUILD/libclip.a" "$root/lib/"
 install -m 755 "$BUILD/libclip.so" "$root/lib/libclip.so.$version"
 ln -sf "libclip.so.$version" "$root/lib/libclip.so.0"
 ln -sf libclip.so.0 "$root/lib/libclip.so"
-install -m 644 clip.h "$root/include/"
+install -m 644 clip/clip.h "$root/include/clip/"
 install -m 644 "$BUILD"/man/*.1 "$root/share/man/man1/"
 
 cat >"$root/lib/pkgconfig/clip.pc" <<END

@@ -2,7 +2,7 @@
  * one's own. Images and texts go in, rows of floats come out; the cosine of two rows says how
  * well they fit.
  *
- *     #include <clip.h>
+ *     #include <clip/clip.h>
  *     struct clip_embedder *e;
  *     struct clip_error error;
  *     if (clip_embedder_open(&e, "runs/small", NULL, &error) != CLIP_OK) puts(error.message);
