@@ -24,8 +24,8 @@
  *
  * A row depends on its image or text and on the weights alone: it is the same to the bit whatever
  * else is in the call, and with any number of threads. */
-#ifndef CLIP_H
-#define CLIP_H
+#ifndef CLIP_C_CLIP_H
+#define CLIP_C_CLIP_H
 
 #include <stdbool.h>
 #include <stddef.h>

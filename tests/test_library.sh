@@ -24,6 +24,12 @@ printf '#include <clip/clip.h>\nint main(void) { return clip_version()[0] == 0; 
 check "the header stands alone, as C99 without extensions" "$cc" -std=c99 -pedantic -Wall -Wextra \
     -Werror "$folder/a.c" -o "$folder/a" $(flags --cflags --libs)
 check "... and the program runs" "$folder/a"
+# clip.cpp has a clip.h too, whose guard is CLIP_H.
+printf '#define CLIP_H\n#include <clip.h>\nint main(void) { return clip_version()[0] == 0; }\n' \
+    >"$folder/old.c"
+# shellcheck disable=SC2046
+check "<clip.h> forwards to it, whatever other headers guard" "$cc" -std=c99 -pedantic -Wall \
+    -Wextra -Werror "$folder/old.c" -o "$folder/old" $(flags --cflags --libs)
 # shellcheck disable=SC2046
 check "it is built with the static library too" "$cc" "$folder/a.c" -o "$folder/b" \
     $(flags --cflags) "$prefix/lib/libclip.a" \
