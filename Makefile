@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 DEFINES =
 Q = $(if $(V),,@)
 
-# ---- What is built from what ---------------------------------------------------------------------
+# ---- What is built from what ----
 ROOMS = core kernels autograd autograd/ops model optim checkpoints data/text data/image data/demo \
 	data/sets formats embed eval search guide
 FOLDERS = $(ROOMS) train bench
@@ -37,7 +37,8 @@ JPEG ?= $(if $(call has,libjpeg),turbo,stb)
 WEBP ?= $(if $(call has,libwebp libwebpdemux),libwebp,none)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image/image_jpeg_stb.c data/image/stb_image.c,\
 	data/image/image_jpeg_turbo.c)
-UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image/image_webp_none.c,data/image/image_webp.c)
+UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image/image_webp_none.c,\
+	data/image/image_webp.c)
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
@@ -103,7 +104,7 @@ ALL_OBJECTS = $(LIB_OBJECTS) $(SERVE_OBJECTS) \
 
 all: $(PROGRAMS)
 
-# ---- Rules ---------------------------------------------------------------------------------------
+# ---- Rules ----
 # Everything depends on the compiler and its flags, kept in a file that changes only when they do.
 # `make clean all` cleans first, however many jobs there are.
 FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(VERSION)
@@ -194,7 +195,7 @@ $(BUILD)/man/%.1: $(BUILD)/% tools/man.sh
 	@mkdir -p $(@D)
 	@tools/man.sh $< >$@.new && mv $@.new $@
 
-# ---- What a person asks for ----------------------------------------------------------------------
+# ---- What a person asks for ----
 # setup may install the libraries that the flags above come from, so what follows it is a new make.
 setup:
 	@tools/setup.sh

@@ -12,7 +12,7 @@
 
 enum { CENTRES = 2000, SEGMENT = 65536, BLOCK = 4096 };
 
-/* ---- rows ---------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 struct drawing {
     int64_t first, count, dim;
@@ -69,7 +69,7 @@ out:
     return status;
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 struct reading {
     const struct clip_index_segment *segment;
@@ -97,7 +97,7 @@ static double read_rows(const struct clip_index *index, int64_t row_bytes, doubl
     return clip_seconds() - started;
 }
 
-/* ---- measuring ----------------------------------------------------------------------------- */
+/* ---- measuring ---- */
 
 static int by_size(const void *a, const void *b)
 {

@@ -41,7 +41,7 @@ static size_t size_of(uint32_t type)
     return type < GGUF_TYPES ? sizes[type] : 0;
 }
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 struct reader {
     const char *path;
@@ -368,7 +368,7 @@ bool clip_gguf_is(const char *path)
     return n == sizeof begin && memcmp(begin, "GGUF", 4) == 0;
 }
 
-/* Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ---- */
 
 static clip_status put(struct clip_buffer *out, uint64_t value, size_t width,
                        struct clip_error *error)

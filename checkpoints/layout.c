@@ -19,7 +19,7 @@ const char *clip_layout_name(enum clip_layout layout)
     return names[layout];
 }
 
-/* Names ------------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 /* A name, or where it ends in '.' the beginning of names. '?' stands for q, k and v. */
 struct rename {
@@ -237,7 +237,7 @@ bool clip_layout_is_extra(const char *name)
     return false;
 }
 
-/* Taking a weight --------------------------------------------------------------------------- */
+/* ---- Taking a weight ---- */
 
 /* A weight of ours and the tensors that it is made of. */
 struct parts {

@@ -59,7 +59,7 @@ void clip_onnx_free(struct clip_onnx *o)
     free(o);
 }
 
-/* Building ----------------------------------------------------------------------------------- */
+/* ---- Building ---- */
 
 /* NULL once anything failed. */
 static void *take(struct clip_onnx *o, int64_t n, size_t size)
@@ -287,7 +287,7 @@ void clip_onnx_text(struct clip_onnx *o, const char *key, const char *text)
     append(o, &o->model.metadata_props, &o->model.n_metadata_props, &o->text_capacity, entry);
 }
 
-/* Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ---- */
 
 struct sink { /* protobuf-c's, into a file */
     ProtobufCBuffer base;
@@ -386,7 +386,7 @@ static clip_status write_file(const struct clip_onnx *o, struct clip_atomic *fil
     return sink.status;
 }
 
-/* External data ------------------------------------------------------------------------------ */
+/* ---- External data ---- */
 
 static Onnx__StringStringEntryProto *entry(struct clip_onnx *o, const char *key, const char *value)
 {
@@ -450,7 +450,7 @@ out:
     return status;
 }
 
-/* Reading back ------------------------------------------------------------------------------- */
+/* ---- Reading back ---- */
 
 /* The same fields, as the bytes that they pack to. */
 static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)

@@ -27,7 +27,7 @@ static clip_status damaged(const struct machine *m, const char *what)
     return CLIP_ERR_FORMAT;
 }
 
-/* Reading bytes ------------------------------------------------------------------------------ */
+/* ---- Reading bytes ---- */
 
 static clip_status take(struct machine *m, size_t n, const unsigned char **out)
 {
@@ -59,7 +59,7 @@ static clip_status take_line(struct machine *m, const char **text, size_t *n)
     return CLIP_OK;
 }
 
-/* The stack ---------------------------------------------------------------------------------- */
+/* ---- The stack ---- */
 
 static clip_status push(struct machine *m, struct clip_pickle_value *value)
 {
@@ -218,7 +218,7 @@ out:
     return status;
 }
 
-/* The memo ----------------------------------------------------------------------------------- */
+/* ---- The memo ---- */
 
 /* Picklers number their memo from 0 without a gap; so a number asks for no more memory than the
  * instructions before it have paid for. */
@@ -242,7 +242,7 @@ static clip_status memo_get(struct machine *m, uint64_t number)
     return push(m, m->memo[number]);
 }
 
-/* Classes and calls -------------------------------------------------------------------------- */
+/* ---- Classes and calls ---- */
 
 static clip_status push_global(struct machine *m, const char *module, size_t module_size,
                                const char *name, size_t name_size)
@@ -333,7 +333,7 @@ out:
     return status;
 }
 
-/* Instructions ------------------------------------------------------------------------------- */
+/* ---- Instructions ---- */
 
 /* Two's complement, little-endian; at most 8 bytes, which is more than any size has. */
 static clip_status push_long(struct machine *m, size_t length_bytes)

@@ -21,7 +21,7 @@ static const enum clip_dtype dtypes[] = {
     CLIP_F32, CLIP_F16, CLIP_BF16, CLIP_I32, CLIP_I64, CLIP_U8,
 };
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 struct span { /* where a tensor lies in the data */
     int64_t begin, end;
@@ -273,7 +273,7 @@ clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
     return status;
 }
 
-/* Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ---- */
 
 /* The reference writer's order of types: wide ones first, so that all data is aligned. */
 static int rank_of(enum clip_dtype dtype)

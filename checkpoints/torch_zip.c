@@ -103,7 +103,7 @@ static clip_status damaged(const struct reader *r, const char *name, const char 
     return CLIP_ERR_FORMAT;
 }
 
-/* Storages ----------------------------------------------------------------------------------- */
+/* ---- Storages ---- */
 
 static clip_status read_storage(struct reader *r, const char *name, const char *key)
 {
@@ -140,7 +140,7 @@ static clip_status find_storage(struct reader *r, const char *name,
     return read_storage(r, name, id->items[2]->text);
 }
 
-/* Tensors ------------------------------------------------------------------------------------ */
+/* ---- Tensors ---- */
 
 struct view {                                     /* of a storage, in elements */
     int64_t offset, stride[CLIP_MAX_DIMS], reach; /* reach: one behind the last that is read */
@@ -240,7 +240,7 @@ out:
     return status;
 }
 
-/* The tree ----------------------------------------------------------------------------------- */
+/* ---- The tree ---- */
 
 static bool calls(const struct clip_pickle_value *value, const char *name)
 {
@@ -302,7 +302,7 @@ static clip_status walk(struct reader *r, const struct clip_pickle_value *value,
     return state ? walk_items(r, state, name, used, depth) : CLIP_OK;
 }
 
-/* The archive -------------------------------------------------------------------------------- */
+/* ---- The archive ---- */
 
 /* root = "NAME/" of the entry NAME/data.pkl. */
 static clip_status find_root(struct reader *r)

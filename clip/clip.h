@@ -58,7 +58,7 @@ struct clip_error {
 
 const char *clip_version(void); /* "0.1.0" */
 
-/* Opening ------------------------------------------------------------------------------------ */
+/* ---- Opening ---- */
 
 struct clip_embedder; /* a model, its tokenizer and its preprocessing */
 
@@ -92,7 +92,7 @@ double clip_embedder_logit_bias(const struct clip_embedder *embedder);  /* 0 whe
 /* For calls from this thread. n < 1: all the processor's cores. */
 void clip_threads_set(int n);
 
-/* Embedding ---------------------------------------------------------------------------------- */
+/* ---- Embedding ---- */
 
 enum clip_row_kind {
     CLIP_UNIT, /* length 1 (Radford et al. 2021, figure 3): dot products are cosines */
@@ -134,7 +134,7 @@ clip_status clip_embedder_ids(const struct clip_embedder *embedder, const int32_
                               int64_t length, enum clip_row_kind kind, float *out,
                               struct clip_error *error);
 
-/* Comparing ---------------------------------------------------------------------------------- */
+/* ---- Comparing ---- */
 
 /* out [n,m] = a [n,dim] b [m,dim]^T, sums in double: of unit rows, the cosines. */
 void clip_similarity(double *out, const float *a, int64_t n, const float *b, int64_t m,

@@ -83,7 +83,7 @@ clip_status clip_embedder_start_tape(const struct clip_embedder *e, struct clip_
     return CLIP_OK;
 }
 
-/* ---- texts as ids ------------------------------------------------------------------------- */
+/* ---- texts as ids ---- */
 
 int32_t clip_embedder_end(const struct clip_embedder *e)
 {
@@ -146,7 +146,7 @@ clip_status clip_embedder_check_ids(const struct clip_embedder *e, const int32_t
     return CLIP_OK;
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 clip_status clip_embedder_open(struct clip_embedder **out, const char *model,
                                const struct clip_embedder_options *options,

@@ -83,7 +83,7 @@ static struct clip_tensor one_image(const struct job *job, const float *pixels)
     return clip_tensor_view(CLIP_F32, (float *)(uintptr_t)pixels, 4, shape);
 }
 
-/* ---- hidden states ------------------------------------------------------------------------ */
+/* ---- hidden states ---- */
 
 /* Copies states and what the tower's last LayerNorm makes of them out of the tape's memory. */
 static clip_status take_states(const struct job *job, const struct clip_tape *tape, int64_t i,
@@ -189,7 +189,7 @@ clip_status clip_embedder_image_states(const struct clip_embedder *e, const floa
     return run(&job, n, error);
 }
 
-/* ---- gradients ---------------------------------------------------------------------------- */
+/* ---- gradients ---- */
 
 /* grad [3,S,S] = d (unit row of image i . direction i) / d pixels */
 static clip_status pixel_grad(const struct job *job, struct worker *w, int64_t i, float *grad,

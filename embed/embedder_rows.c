@@ -52,7 +52,7 @@ static int64_t pixels_of(const struct job *job)
 
 static bool of_images(const struct job *job) { return job->images || job->pixels; }
 
-/* ---- one batch ---------------------------------------------------------------------------- */
+/* ---- one batch ---- */
 
 static void prepare_slot(void *context, int64_t k)
 {
@@ -172,7 +172,7 @@ out:
     return status;
 }
 
-/* ---- images ----------------------------------------------------------------------------- */
+/* ---- images ---- */
 
 static clip_status prepare_image(struct job *job, int64_t i, int64_t k, struct clip_error *error)
 {
@@ -215,7 +215,7 @@ clip_status clip_embedder_pixels(const struct clip_embedder *e, const float *pix
     return run(&job, n, NULL, error);
 }
 
-/* ---- texts -------------------------------------------------------------------------------- */
+/* ---- texts ---- */
 
 static clip_status prepare_text(struct job *job, int64_t i, int64_t k, struct clip_error *error)
 {

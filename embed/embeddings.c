@@ -34,7 +34,7 @@ clip_status clip_embeddings_add(struct clip_embeddings *embeddings, const char *
                                      error);
 }
 
-/* ---- from images ------------------------------------------------------------------------- */
+/* ---- from images ---- */
 
 clip_status clip_embeddings_from_images(struct clip_embeddings *out,
                                         const struct clip_embedder *embedder,
@@ -72,7 +72,7 @@ out:
     return status;
 }
 
-/* ---- files --------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 clip_status clip_embeddings_check(const char *path, bool several, struct clip_error *error)
 {
@@ -123,7 +123,7 @@ out:
     return status;
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 clip_status clip_names_to_json(const char *const *names, int64_t n, struct clip_buffer *out,
                                struct clip_error *error)

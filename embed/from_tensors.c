@@ -16,7 +16,7 @@ struct work { /* what is read from the file and made of it */
     float *image_embeds, *text_embeds; /* in `out` */
 };
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static clip_status read_pixels(struct work *w, struct clip_error *error)
 {
@@ -60,7 +60,7 @@ out:
     return status;
 }
 
-/* ---- embeddings ---------------------------------------------------------------------------- */
+/* ---- embeddings ---- */
 
 /* embeds = normalised copy of features */
 static void normalise_into(float *embeds, const float *features, int64_t n, int64_t dim)
@@ -112,7 +112,7 @@ static clip_status add_logits(struct work *w, struct clip_error *error)
     return CLIP_OK;
 }
 
-/* ---- hidden states and gradients ----------------------------------------------------------- */
+/* ---- hidden states and gradients ---- */
 
 clip_status clip_embeddings_add_states(struct clip_embeddings *out, const struct clip_embedder *e,
                                        const int32_t *ids, int64_t n, int64_t length,

@@ -162,7 +162,7 @@ clip_status clip_images_read(const struct clip_images *p, int64_t i, struct clip
     return status;
 }
 
-/* ---- embedding ----------------------------------------------------------------------------- */
+/* ---- embedding ---- */
 
 enum { CHUNK = 64 }; /* images whose bytes are held at once, or one a thread */
 

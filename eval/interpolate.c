@@ -18,7 +18,7 @@ const char *clip_task_metric(const struct clip_task *task)
     return task->pairs != NULL ? "image_retrieval_recall@1" : "acc1";
 }
 
-/* ---- the two models ------------------------------------------------------------------------ */
+/* ---- the two models ---- */
 
 void clip_model_mix(struct clip_model *out, const struct clip_model *a, const struct clip_model *b,
                     double alpha)
@@ -85,7 +85,7 @@ clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_mo
                      a->source, b->source, differs);
 }
 
-/* ---- measuring ----------------------------------------------------------------------------- */
+/* ---- measuring ---- */
 
 static clip_status measure_task(const struct clip_embedder *e, const struct clip_task *task,
                                 struct clip_task_score *out, struct clip_error *error)

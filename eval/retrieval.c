@@ -145,7 +145,7 @@ out:
     return status;
 }
 
-/* ---- a data set ---------------------------------------------------------------------------- */
+/* ---- a data set ---- */
 
 struct pairs {
     struct clip_images images;

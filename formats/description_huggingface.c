@@ -201,7 +201,7 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
     return status;
 }
 
-/* preprocessor_config.json ------------------------------------------------------------------- */
+/* ---- preprocessor_config.json ---- */
 
 /* A size is S, {"shortest_edge": S} or {"height": H, "width": W}. */
 struct size {

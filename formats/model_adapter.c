@@ -21,7 +21,7 @@ void clip_adapter_release(struct clip_adapter *adapter)
     *adapter = (struct clip_adapter){0};
 }
 
-/* ---- the config ---------------------------------------------------------------------------- */
+/* ---- the config ---- */
 
 /* Nothing, false, null, "none", an empty list or object: not asked for. */
 static bool is_unset(const json_t *value)
@@ -135,7 +135,7 @@ out:
     return status;
 }
 
-/* ---- merging ------------------------------------------------------------------------------- */
+/* ---- merging ---- */
 
 struct merging {
     const struct clip_adapter *adapter;

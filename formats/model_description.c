@@ -58,7 +58,7 @@ void clip_model_description_siglip(struct clip_model_description *d)
     for (int i = 0; i < 3; i++) d->config.image_mean[i] = d->config.image_std[i] = 0.5f;
 }
 
-/* Writing ------------------------------------------------------------------------------------ */
+/* ---- Writing ---- */
 
 /* A float32 by a short decimal: 0.5, not 0.50000000000000001; CLIP's mean and std as OpenAI wrote
  * them (0.48145466), which are not the shortest. */
@@ -138,7 +138,7 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     return status;
 }
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 /* What each tower says of itself and both have to agree on, or nearly. */
 struct tower {

@@ -18,7 +18,7 @@ const char *const clip_export_formats[] = {
     NULL,
 };
 
-/* Common parts ------------------------------------------------------------------------------- */
+/* ---- Common parts ---- */
 
 /* A copy of a float32 tensor as F16 or BF16, in the bundle's arena. */
 static clip_status narrow(struct clip_bundle *bundle, const char *name, struct clip_tensor *tensor,
@@ -167,7 +167,7 @@ out:
     return status;
 }
 
-/* Our own formats ---------------------------------------------------------------------------- */
+/* ---- Our own formats ---- */
 
 /* `all` with its tensors in the type asked for. PyTorch's readers look for "format": "pt" in a
  * safetensors file. */
@@ -219,7 +219,7 @@ static clip_status export_safetensors(const struct clip_export *export, struct c
     return export_ours(export, false, error);
 }
 
-/* The door ----------------------------------------------------------------------------------- */
+/* ---- The door ---- */
 
 /* Every file that a folder of ours may hold. */
 static const char *const folder_files[] = {

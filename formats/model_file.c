@@ -45,7 +45,7 @@ out:
     return status;
 }
 
-/* Loading ------------------------------------------------------------------------------------ */
+/* ---- Loading ---- */
 
 /* A sentence that grows by a complaint a weight and stops before it is cut. */
 struct complaints {
@@ -149,7 +149,7 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
     return CLIP_OK;
 }
 
-/* Opening ------------------------------------------------------------------------------------ */
+/* ---- Opening ---- */
 
 static clip_status say_what_was_found(const struct clip_model_file *file, struct clip_error *error)
 {

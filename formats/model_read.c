@@ -17,7 +17,7 @@ void clip_model_reading_release(struct clip_model_reading *reading)
     *reading = (struct clip_model_reading){0};
 }
 
-/* Native files ------------------------------------------------------------------------------- */
+/* ---- Native files ---- */
 
 static clip_status read_native(const char *path, bool raw, struct clip_model_reading *out,
                                struct clip_error *error)
@@ -48,7 +48,7 @@ out:
     return status;
 }
 
-/* Other projects' ---------------------------------------------------------------------------- */
+/* ---- Other projects' ---- */
 
 static clip_status read_file(const char *path, struct clip_bundle *out, struct clip_error *error)
 {

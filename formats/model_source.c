@@ -126,7 +126,7 @@ out:
     return status;
 }
 
-/* The Hugging Face cache --------------------------------------------------------------------- */
+/* ---- The Hugging Face cache ---- */
 
 /* "name" or "organisation/name", of letters, digits, '-', '_' and '.', none of them beginning with
  * a '.'. */

@@ -159,7 +159,7 @@ void clip_attention_forward(const struct clip_attention *a, const struct clip_ma
     }
 }
 
-/* ---- backward -------------------------------------------------------------------------------- */
+/* ---- backward ---- */
 
 /* c [seen,W] += scores^T x: scores of a tile of `rows`, x [rows,W] beside them. What lies from row
  * `written` of c on is written where it is not to be added to. */

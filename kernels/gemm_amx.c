@@ -27,7 +27,7 @@ static const struct tile_config all_whole = {
     .rows = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE},
 };
 
-/* ---- packing --------------------------------------------------------------------------------- */
+/* ---- packing ---- */
 
 static inline __attribute__((always_inline)) void strips_of(enum clip_pack kind, uint32_t *to,
                                                             const struct clip_source *from,
@@ -59,7 +59,7 @@ static void pack_strips(uint32_t *to, const struct clip_source *from, int64_t n,
     FOR_KIND(strips_of, to, from, n, length, groups)
 }
 
-/* ---- register tiles -------------------------------------------------------------------------- */
+/* ---- register tiles ---- */
 
 /* A register tile of one or two by one or two tile registers, into `sums`. */
 static inline __attribute__((always_inline)) void tile_of(const struct clip_by_panels *x,

@@ -20,7 +20,7 @@ static inline __m256i lanes(int64_t n)
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-/* ---- packing --------------------------------------------------------------------------------- */
+/* ---- packing ---- */
 
 /* float32 to bfloat16 in the upper half, to nearest, ties to even, NaN quiet; the lower half 0. */
 static inline __m256i round_in_place(__m256i x)
@@ -84,7 +84,7 @@ static inline void transpose(vector r[LANES])
     CASE(CLIP_PACK_WIDENED, __VA_ARGS__)
 #include "kernels/gemm_lanes.h"
 
-/* ---- register tiles -------------------------------------------------------------------------- */
+/* ---- register tiles ---- */
 
 /* c = f y (+ c where add), the first n lanes. Storing under a mask is slow on some processors. */
 static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)

@@ -107,7 +107,7 @@ static inline void transpose(__m512i r[LANES])
     CASE(CLIP_PACK_PAIRS, __VA_ARGS__)
 #include "kernels/gemm_lanes.h"
 
-/* ---- register tiles -------------------------------------------------------------------------- */
+/* ---- register tiles ---- */
 
 /* c = f y (+ c where add), of the lanes in the mask. */
 static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)

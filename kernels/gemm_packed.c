@@ -44,7 +44,7 @@ uint32_t *clip_packed_panel(const struct clip_packed *x, int64_t j, int64_t p)
            (j - x->columns.begin) / x->pace.set->columns * panel_size(x, p);
 }
 
-/* ---- packing in threads ---------------------------------------------------------------------- */
+/* ---- packing in threads ---- */
 
 /* Pieces in the order of memory, as the threads that wrote it had them: where memory holds k across
  * rows, block after block; else all blocks of some rows before the next rows. */
@@ -119,7 +119,7 @@ static void pack(const struct clip_gemm *g, const struct clip_packed *x, bool wi
         pack_in_pieces(&job, divide_up(strips(x), STRIPS_A_PIECE), g->a.transpose, pack_strips);
 }
 
-/* ---- the product ----------------------------------------------------------------------------- */
+/* ---- the product ---- */
 
 static bool has_panels(const struct clip_gemm *g)
 {

@@ -127,7 +127,7 @@ static inline struct clip_span span_piece(const struct clip_span *span, int64_t 
     return (struct clip_span){span->begin + i * step, least(step, span->count - i * step)};
 }
 
-/* ---- packing (gemm_pack.c) ------------------------------------------------------------------- */
+/* ---- packing (gemm_pack.c) ---- */
 
 /* Blocks of k are equal where there are several, and at most CLIP_GEMM_DEPTH units. */
 struct clip_pace clip_gemm_pace(bool multiply_bf16, int64_t k);
@@ -148,7 +148,7 @@ struct clip_ahead clip_gemm_ahead(const struct clip_pace *pace, const struct cli
                                   const struct clip_span *columns, int64_t k, int64_t i,
                                   int64_t parts);
 
-/* ---- small products of operands packed whole (gemm_whole.c) ---------------------------------- */
+/* ---- small products of operands packed whole (gemm_whole.c) ---- */
 
 struct clip_whole { /* op(B), k x n */
     const uint32_t *units;
@@ -181,7 +181,7 @@ bool clip_gemm_has_finish(const struct clip_gemm *g);
 /* May sums wait in C itself until they are finished? */
 bool clip_gemm_sums_in_c(const struct clip_gemm *g);
 
-/* ---- large products (gemm_packed.c) ---------------------------------------------------------- */
+/* ---- large products (gemm_packed.c) ---- */
 
 /* What of the operands is packed, once for all threads: block after block of k, in each all strips
  * of the rows, all panels of the columns. */
@@ -201,7 +201,7 @@ struct clip_packed clip_gemm_given(const struct clip_gemm *g);
 bool clip_gemm_packed(const struct clip_gemm *g);
 size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
 
-/* ---- a tile in the calling thread ------------------------------------------------------------ */
+/* ---- a tile in the calling thread ---- */
 
 enum {
     CLIP_TILE_M = 448,

@@ -198,7 +198,8 @@ struct clip_tensor *clip_vision_encode(struct clip_tape *t, struct clip_model *m
 struct clip_tensor *clip_text_encode(struct clip_tape *t, struct clip_model *model,
                                      struct clip_tensor *tokens, struct clip_tensor *offsets);
 
-/* A product of the step, y [rows,width] = x [rows,depth] w [width,depth]^T, and how many of them. */
+/* A product of the step, y [rows,width] = x [rows,depth] w [width,depth]^T, and how many there
+ * are. */
 struct clip_model_product {
     const char *name; /* "vision in_proj" */
     int64_t rows, width, depth;

@@ -23,10 +23,11 @@
 #include "core/status.h"
 #include "embed/embedder.h"
 
-enum clip_index_precision { /* of the rows that a search reads */
-                            CLIP_INDEX_F32,
-                            CLIP_INDEX_BF16, /* half as large; bfloat16, rounded to nearest */
-                            CLIP_INDEX_INT8, /* a quarter: round(x / scale) with the row's scale = max|x| / 127 */
+/* Of the rows that a search reads. */
+enum clip_index_precision {
+    CLIP_INDEX_F32,
+    CLIP_INDEX_BF16, /* half as large; bfloat16, rounded to nearest */
+    CLIP_INDEX_INT8, /* a quarter: round(x / scale) with the row's scale = max|x| / 127 */
 };
 const char *clip_index_precision_name(enum clip_index_precision precision); /* "f32", ... */
 /* CLIP_ERR_USAGE for another word. */
@@ -81,7 +82,7 @@ bool clip_index_is_removed(const struct clip_index *index, int64_t number);
 /* out [dim]: as it was embedded where that is kept, else widened. */
 void clip_index_row(const struct clip_index *index, int64_t number, float *out);
 
-/* ---- writing (index_write.c, index_segment.c, index_list.c) ---------------------------------- */
+/* ---- writing (index_write.c, index_segment.c, index_list.c) ---- */
 
 struct clip_index_rows { /* rows on their way into a segment */
     int64_t count;

@@ -43,7 +43,7 @@ char *clip_index_folder(const char *path, struct clip_error *error)
     return NULL;
 }
 
-/* ---- writing ------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static json_t *removed_ranges(const struct clip_index_segment *s)
 {
@@ -90,7 +90,7 @@ out:
     return status;
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static clip_status not_a_list(struct clip_error *error, const char *path, const char *what)
 {

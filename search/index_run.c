@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "formats/model_file.h"
 
-/* ---- contents: the rows that hold a content, by its hash ----------------------------------- */
+/* ---- contents: the rows that hold a content, by its hash ---- */
 
 struct contents {
     int64_t *hashes, *rows; /* [slots]; row -1: empty */
@@ -52,7 +52,7 @@ int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
     return c->rows[i];
 }
 
-/* ---- opening and closing ------------------------------------------------------------------- */
+/* ---- opening and closing ---- */
 
 /* The rows from `first` on become known by name and content. */
 clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct clip_error *error)

@@ -27,7 +27,7 @@ void clip_index_segment_release(struct clip_index_segment *s)
     *s = (struct clip_index_segment){0};
 }
 
-/* ---- rows ---------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 enum { BLOCK = 64 }; /* rows that one thread narrows at once */
 
@@ -77,7 +77,7 @@ void clip_index_row(const struct clip_index *index, int64_t number, float *out)
                      : s->scales[number - s->first] * (float)((const int8_t *)s->rows)[at + d];
 }
 
-/* ---- making -------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 static clip_status add_tensor(struct clip_bundle *bundle, const char *name, enum clip_dtype dtype,
                               const void *data, int64_t rows, int64_t width,
@@ -126,7 +126,7 @@ out:
     return status;
 }
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static clip_status damaged(struct clip_error *error, const char *path, const char *what)
 {
@@ -218,7 +218,7 @@ out:
     return status;
 }
 
-/* ---- adding -------------------------------------------------------------------------------- */
+/* ---- adding ---- */
 
 /* A new segment at the end of the index, without data; counted once it has them. */
 static clip_status begin_segment(struct clip_index *index, int64_t count,

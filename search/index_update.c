@@ -11,7 +11,7 @@
 #include "embed/texts.h"
 #include "search/index_run.h"
 
-/* ---- images ------------------------------------------------------------------------------ */
+/* ---- images ---- */
 
 struct batch { /* images on their way into one segment */
     struct clip_index_run *update;
@@ -263,7 +263,7 @@ out:
     return status;
 }
 
-/* ---- texts --------------------------------------------------------------------------------- */
+/* ---- texts ---- */
 
 static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n\v\f")] == '\0'; }
 

@@ -40,7 +40,7 @@ clip_status clip_query_combine(const float *rows, const double *weights, int64_t
     return CLIP_OK;
 }
 
-/* ---- filters ------------------------------------------------------------------------------- */
+/* ---- filters ---- */
 
 /* Does the path lie below the folder? A '/' at the folder's end changes nothing. */
 static bool lies_in(const char *path, const char *folder)
@@ -76,7 +76,7 @@ void clip_search_filter_release(struct clip_search_filter *filter)
     *filter = (struct clip_search_filter){0};
 }
 
-/* ---- search -------------------------------------------------------------------------------- */
+/* ---- search ---- */
 
 enum { BLOCK = 1024 }; /* rows that one thread takes at once */
 

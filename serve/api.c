@@ -45,7 +45,7 @@ struct asked {
     int64_t offset, limit;
 };
 
-/* ---- starting ------------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 clip_status clip_api_create(struct clip_api **out, const char *path,
                             const struct clip_embedder *embedder, int threads,
@@ -82,7 +82,7 @@ int64_t clip_api_count(struct clip_api *api)
     return count;
 }
 
-/* ---- answers ------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static void answer_json(struct clip_api_response *out, int code, json_t *value)
 {
@@ -124,7 +124,7 @@ static json_t *result_of(const struct answering *a, const struct clip_hit *hit, 
     return item;
 }
 
-/* ---- parameters ---------------------------------------------------------------------------- */
+/* ---- parameters ---- */
 
 /* Digits alone, at most `most`; -1 for anything else. */
 static int64_t parse_number(const char *text, int64_t most)
@@ -241,7 +241,7 @@ static bool take_parameters(const struct answering *a, const struct clip_api_req
     return true;
 }
 
-/* ---- lists --------------------------------------------------------------------------------- */
+/* ---- lists ---- */
 
 static void answer_about(const struct answering *a, const struct clip_api_request *r,
                          struct clip_api_response *out)
@@ -296,7 +296,7 @@ static void answer_images(const struct answering *a, const struct clip_api_reque
     clip_search_filter_release(&own);
 }
 
-/* ---- search -------------------------------------------------------------------------------- */
+/* ---- search ---- */
 
 struct terms { /* of a query: rows [count,dim] and their weights */
     float *rows;
@@ -409,7 +409,7 @@ static void answer_search(const struct answering *a, const struct clip_api_reque
         answer_json(out, 200, answer);
 }
 
-/* ---- classifying --------------------------------------------------------------------------- */
+/* ---- classifying ---- */
 
 /* Each label in the template, embedded: rows [labels,dim]. */
 static clip_status embed_labels(const struct answering *a, const struct asked *q, float *rows,
@@ -475,7 +475,7 @@ static void answer_classify(const struct answering *a, const struct clip_api_req
     answer_json(out, 200, json_pack("{s:o}", "labels", labels));
 }
 
-/* ---- images ------------------------------------------------------------------------------ */
+/* ---- images ---- */
 
 /* The content type of an image file, NULL for what is none. */
 static const char *image_type(const struct clip_buffer *file)
@@ -533,7 +533,7 @@ static void answer_image(const struct answering *a, const struct clip_api_reques
                     number);
 }
 
-/* ---- all of them --------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 static void answer_file(const struct clip_page_file *file, struct clip_api_response *out)
 {

@@ -21,7 +21,7 @@ struct clip_catalogue {
     bool opening;      /* by one thread; the others go on with what is there */
 };
 
-/* ---- one index ----------------------------------------------------------------------------- */
+/* ---- one index ---- */
 
 static void free_shown(struct clip_shown *shown)
 {
@@ -101,7 +101,7 @@ out:
     return status;
 }
 
-/* ---- the current one ----------------------------------------------------------------------- */
+/* ---- the current one ---- */
 
 static bool read_stamp(const char *path, struct stamp *out)
 {

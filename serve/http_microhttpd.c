@@ -24,7 +24,7 @@ struct exchange { /* one request on its way in */
     bool too_large;
 };
 
-/* ---- a request ----------------------------------------------------------------------------- */
+/* ---- a request ---- */
 
 struct parameters {
     struct clip_api_parameter *items;
@@ -76,7 +76,7 @@ static bool is_welcome(const struct clip_http *http, struct MHD_Connection *conn
     return host != NULL && at != NULL && strcasecmp(at + 3, host) == 0;
 }
 
-/* ---- the answer ---------------------------------------------------------------------------- */
+/* ---- the answer ---- */
 
 static const struct {
     const char *name, *value;
@@ -180,7 +180,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **stat
     *state = NULL;
 }
 
-/* ---- starting and stopping ----------------------------------------------------------------- */
+/* ---- starting and stopping ---- */
 
 union place {
     struct sockaddr any;

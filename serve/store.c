@@ -76,7 +76,7 @@ void clip_store_free(struct clip_store *store)
     free(store);
 }
 
-/* ---- files --------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void stat_archive(const char *path, int64_t *size, int64_t *time)
 {
@@ -168,7 +168,7 @@ clip_status clip_store_image(struct clip_store *store, const struct clip_index *
     return status;
 }
 
-/* ---- thumbnails ---------------------------------------------------------------------------- */
+/* ---- thumbnails ---- */
 
 static void unlink_thumbnail(struct thumbnail *t)
 {

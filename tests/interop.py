@@ -197,7 +197,7 @@ def cosine(name, got, expected):
     assert worst >= 0.9999, f"{name}: cosine {worst}"
 
 
-# ---- the checks ----------------------------------------------------------------------------------
+# ---- the checks ----
 
 def check_open_clip(ours):
     torch, open_clip = need("torch", "open_clip")

@@ -55,7 +55,7 @@ def randn(*shape, scale=1.0):
     return (torch.randn(*shape) * scale).float().double()
 
 
-# ---------------------------------------------------------------- ops
+# ---- ops ----
 
 
 def record(out, name, function, inputs, constants=None):
@@ -171,7 +171,7 @@ def make_adamw():
     save("ops/adamw.safetensors", out | dict(grads=grads, p=torch.stack(after)))
 
 
-# ---------------------------------------------------------------- losses
+# ---- losses ----
 
 
 def clip_loss(image, text, scale, ids=None):
@@ -294,7 +294,7 @@ def make_finetuning_losses():
     save("losses/distill.safetensors", out)
 
 
-# ---------------------------------------------------------------- models
+# ---- models ----
 
 
 def make_model(config):
@@ -492,7 +492,7 @@ def make_retrieval():
     save_json("zeroshot/retrieval.json", report)
 
 
-# ---------------------------------------------------------------- training
+# ---- training ----
 
 TRAIN_MODEL = dict(
     embed_dim=10,
@@ -692,7 +692,7 @@ def make_lora():
     save("training/lora.safetensors", out)
 
 
-# ---------------------------------------------------------------- preprocess
+# ---- preprocess ----
 
 
 def drawn(width, height, seed):

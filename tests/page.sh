@@ -23,7 +23,7 @@ program() {
     return 1
 }
 
-# ---- a model, images, the server ---------------------------------------------------------------
+# ---- a model, images, the server ----
 photos "$folder/photos/a"
 mkdir "$folder/photos/b"
 for ((i = 0; i < 250; i++)); do bitmap "$i $((i * 7919))" >"$folder/photos/b/$i.bmp"; done
@@ -49,7 +49,7 @@ done
 url=$(sed -n 's/.*"url":"\([^"]*\)".*/\1/p' "$folder/ready")
 [ -n "$url" ] || { cat "$folder/ready"; exit 1; }
 
-# ---- the browser -------------------------------------------------------------------------------
+# ---- the browser ----
 port=$((20000 + $$ % 20000))
 chromedriver --port=$port >"$folder/driver.log" 2>&1 &
 driver=$!

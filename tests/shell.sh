@@ -70,7 +70,7 @@ json() {
 
 plan() { echo "1..$n"; }
 
-# ---- a model of a moment -------------------------------------------------------------------------
+# ---- a model of a moment ----
 # The [model] section of one that trains in no time: images of 16 pixels, a block in each tower.
 # More lines of a configuration may follow it; a key that comes twice counts as it comes last.
 tiny_model() {
@@ -126,7 +126,7 @@ bitmap() {
     yes "$1" | head -c 3072
 }
 
-# ---- the documentation's own words ---------------------------------------------------------------
+# ---- the documentation's own words ----
 # try LINE: by a shell in $folder, which is also its home, as a person would type it. A server is
 # asked to take any port, and ended once it listens.
 try() {

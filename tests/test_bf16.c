@@ -395,10 +395,12 @@ static void normalised_rows_are_rounded_once(void **state)
     gradcheck_tensor_free(&b);
 }
 
-/* ---- both towers: each block rounds its branches some six times by U at most, by 0.29 U in the
+/* ---- both towers ---- */
+
+/* Each block rounds its branches some six times by U at most, by 0.29 U in the
  * mean (uniform in [-U, U] of a number within a factor of 2), independently: L blocks by
  * sqrt(6 L) 2^-8 0.58 of the branches, of which the residual stream is the sum. Four times that is
- * allowed, and less than a hundredth of it would not be bfloat16. ---- */
+ * allowed, and less than a hundredth of it would not be bfloat16. */
 
 static void check_features(const char *what, const struct clip_tensor *got,
                            const struct clip_tensor *want, int64_t layers)

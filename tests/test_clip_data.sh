@@ -133,7 +133,7 @@ printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"
 check "a precision that is none is wrong usage" says 2 "clip_bench step: --precision fp16" \
     clip_bench step --config "$folder/model.ini" --precision fp16
 
-# ---- wrong captions of the losses' demo ---------------------------------------------------------
+# ---- wrong captions of the losses' demo ----
 check "images of two objects alone are drawn" json '"train_pairs":400' clip_data shapes \
     --output "$folder/two" --count 100 --image-size 16 --two-objects 100 --quiet --json
 # wrong_differ KIND WORDS: of every row as many words changed, and there are rows.

@@ -79,7 +79,7 @@ stopped() {
     return 1
 }
 
-# ---- data and configuration --------------------------------------------------------------------
+# ---- data and configuration ----
 photos "$folder/photos"
 pairs photos >"$folder/pairs.csv"
 tail -n +2 "$folder/pairs.csv" | cut -d, -f2 >"$folder/texts.txt"
@@ -115,7 +115,7 @@ long=$folder/long.ini
 sed 's/^steps = .*/steps = 400/; s/^keep = .*/keep = 100/; s/^val_every = .*/val_every = 200/' \
     "$config" >"$long"
 
-# ---- a run, and going on -----------------------------------------------------------------------
+# ---- a run, and going on ----
 check "--dry-run forecasts" train_prints 0 'forecast peak memory' dry --dry-run
 check "... on one line of JSON too" train_prints 0 '"peak_rss_bytes":' dry --dry-run --json
 check "... and writes nothing" test ! -e "$folder/dry/run"
@@ -186,7 +186,7 @@ close_losses() { paste <(losses a) <(losses micro) |
     awk '{d = $1 - $2; if (d * d > 1e-8) exit 1; n++} END {exit n != 12}'; }
 check "... has losses within 1e-4" close_losses
 
-# ---- what is seen of a run ---------------------------------------------------------------------
+# ---- what is seen of a run ----
 check "a run has a page" grep -q '>12 of 12<' "$folder/a/run/report.html"
 check "... unless it is not wanted" train 0 unseen --set train.report=false
 check "... and there is none" test ! -e "$folder/unseen/run/report.html"
@@ -204,7 +204,7 @@ refused() { ! compare "$folder/a/run" "$folder/none" && grep -q 'none holds no l
     "$folder/err"; }
 check "a folder that holds no run is named" refused
 
-# ---- signals -----------------------------------------------------------------------------------
+# ---- signals ----
 cp "$config" "$folder/short.ini"
 config=$long
 check "a run of 400 steps" train 0 whole
@@ -223,7 +223,7 @@ for signal in TERM:143 INT:130 KILL:137; do
 done
 config=$folder/short.ini
 
-# ---- the forecast ------------------------------------------------------------------------------
+# ---- the forecast ----
 # A model of some size, whose activations are most of its memory.
 {
     head -n 1 "$folder/pairs.csv"
@@ -261,7 +261,7 @@ heavy+=(--init heavy.h5)
 check "... that are tuned, by pieces" forecast_holds "${heavy[@]}" --set train.micro_batch=16
 check "... by LoRA, whose frozen weights take none" forecast_holds "${heavy[@]}" --set lora.rank=4
 
-# ---- what stands in a resumed run's way --------------------------------------------------------
+# ---- what stands in a resumed run's way ----
 back_at 8 a c
 check "another lr is refused by name" train_says 2 '[optim] lr was 1e-3 and is 2e-3' c --resume \
     --set optim.lr=2e-3
@@ -303,7 +303,7 @@ check "... with nothing half-written left" leftovers
 check "... and with room it goes on" train 0 c --resume
 check "... to the same bytes" same_run a c
 
-# ---- --init ------------------------------------------------------------------------------------
+# ---- --init ----
 start=$folder/a/run/last.h5
 check "a run starts from another's weights" train 0 lit --init "$start" \
     --set train.lock_image=true --set optim.ema_decay=0
@@ -332,7 +332,7 @@ check "--init of another shape is refused" wrong 2 'text_width' --init "$start" 
 check "--init of no model is refused" wrong 1 'pairs.csv' --init "$folder/pairs.csv"
 check "--init of nothing is refused" wrong 1 'none.h5' --init "$folder/none.h5"
 
-# ---- wrong inputs ------------------------------------------------------------------------------
+# ---- wrong inputs ----
 config=$folder/none.ini
 check "a configuration that is not there" wrong 1 'none.ini'
 printf '[optim]\nlr = 1e-3\n\nlearning = 1\n[train]\nstep = 3\n' >"$folder/bad.ini"

@@ -11,7 +11,7 @@
 
 static const struct clip_dataset_options plain = {0};
 
-/* Tars ----------------------------------------------------------------------------------------- */
+/* ---- Tars ---- */
 struct member {
     const char *name, *bytes, *link; /* link: a hard link to that name */
 };
@@ -183,7 +183,7 @@ static void tar_that_changes(void **state)
     clip_dataset_free(set);
 }
 
-/* Folders -------------------------------------------------------------------------------------- */
+/* ---- Folders ---- */
 static void images_of_a_folder(void **state)
 {
     (void)state;
@@ -311,7 +311,7 @@ static void templates_are_filled(void **state)
     }
 }
 
-/* webdataset ----------------------------------------------------------------------------------- */
+/* ---- webdataset ---- */
 static const struct member shard_a[] = {
     {"000.jpg", "A", NULL},
     {"000.txt", "first", NULL},

@@ -5,7 +5,7 @@
 here=$folder
 try() { run 0 bash -c "$1"; } # try LINE: by a shell in $folder, as a person would type it
 
-# ---- what is there -----------------------------------------------------------------------------
+# ---- what is there ----
 mkdir -p "$folder"/{images,many,clean,runs,imagenet_val/gray,imagenet_val/rgb}
 cp tests/reference/preprocess/images/*.png "$folder/images" || exit 1
 cp -r configs "$folder"
@@ -78,7 +78,7 @@ drawn $gems/tanuki_emoji-0.6.0/app/assets/images/tanuki_emoji emoji_u1f3aa.png
 drawn $gems/tanuki_emoji-0.6.0/app/assets/images/tanuki_emoji emoji_u0023_20e3.png
 check "... and another" package ruby-tanuki-emoji_0.6.0-2_all.deb
 
-# ---- the commands, in order --------------------------------------------------------------------
+# ---- the commands, in order ----
 # Indented lines that begin with a program's name; a backslash at the end goes on. What trains for
 # minutes (tools/...) is not run here.
 commands() {

@@ -2,7 +2,7 @@
 # Every command of docs/guide.md and docs/report.md, in the docs' own words, in a folder that has
 # what they speak of: runs/small, an image, texts. The models are tiny, trained for a few steps.
 . tests/shell.sh
-# ---- what is there -----------------------------------------------------------------------------
+# ---- what is there ----
 mkdir -p "$folder/configs" "$folder/runs/shapes" "$folder/tools"
 photos "$folder/images"
 cp "$folder/images/rgb_41x23.png" "$folder/photo.png"
@@ -40,7 +40,7 @@ check "a model is trained" try 'clip_train --config configs/small.ini --output r
 check "its twin is trained" try 'clip_train --config configs/small.ini --set train.seed=1 \
     --output runs/twin'
 
-# ---- the commands, in order --------------------------------------------------------------------
+# ---- the commands, in order ----
 page docs/guide.md 6
 page docs/report.md 2
 plan

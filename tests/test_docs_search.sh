@@ -3,7 +3,7 @@
 # has what they name: models, images, captions.
 . tests/shell.sh
 
-# ---- what the commands name --------------------------------------------------------------------
+# ---- what the commands name ----
 mkdir -p "$folder/photos/2019" "$folder/classes"
 cp -r configs "$folder/configs"
 images=(tests/reference/preprocess/images/*.png)
@@ -33,7 +33,7 @@ tar -C "$folder/classes" -cf "$folder/cifar10_test.tar" . || exit 1
 ln -s small "$folder/runs/cifar10"
 ln -s small "$folder/runs/flickr8k"
 
-# ---- the commands ------------------------------------------------------------------------------
+# ---- the commands ----
 page docs/search.md 8
 page docs/zero-shot.md 8
 plan

@@ -4,7 +4,7 @@
 # tiny, and runs end after two steps.
 . tests/shell.sh
 
-# ---- what the commands name --------------------------------------------------------------------
+# ---- what the commands name ----
 photos "$folder/photos"
 photos "$folder/Images"
 cp "$folder/photos/rgb_41x23.png" "$folder/some.png"
@@ -51,7 +51,7 @@ echo $commit >"$hub/refs/main"
 check "a model lies in Hugging Face's cache" run 0 clip_export --model runs/small \
     --format huggingface --output "$hub/snapshots/$commit"
 
-# ---- the commands ------------------------------------------------------------------------------
+# ---- the commands ----
 fresh() { (cd "$folder" && rm -rf runs/mine runs/tuned photos.index* frames small-hf mine-hf); }
 page README.md 12
 fresh # as for another reader
@@ -60,7 +60,7 @@ fresh
 page docs/export.md 1
 page docs/tokenizer.md 2
 
-# ---- the configurations ------------------------------------------------------------------------
+# ---- the configurations ----
 for config in configs/*.ini; do
     [ "$config" = configs/finetune.ini ] && continue # its sizes are a model's
     check "$config is a configuration" run 0 clip_train --config "$config" --dry-run \

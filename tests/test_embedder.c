@@ -34,7 +34,7 @@ static float *random_pixels(int64_t n, uint64_t seed)
     return pixels;
 }
 
-/* ---- against open_clip ---------------------------------------------------------------------- */
+/* ---- against open_clip ---- */
 
 static void check_tensors(const char *root, const char *model)
 {
@@ -74,7 +74,7 @@ static void tensors_give_what_open_clip_gives(void **state)
     if (count == 0) test_skip("there is no open_clip model in any set of reference values");
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 static const char *const texts[] = {"a red circle", "a dog", "two green squares in the snow",
                                     "a dog", ""};
@@ -310,7 +310,7 @@ static void texts_need_a_tokenizer_and_utf8(void **state)
     clip_model_file_free(file);
 }
 
-/* ---- images ------------------------------------------------------------------------------- */
+/* ---- images ---- */
 
 static void an_image_is_the_same_by_path_bytes_and_pixels(void **state)
 {
@@ -453,7 +453,7 @@ static void a_list_without_a_readable_image_fails(void **state)
     clip_model_file_free(file);
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void text_files_are_read_a_line_a_text(void **state)
 {

@@ -3,7 +3,7 @@
 # clip_export, on a model trained for two steps on the reference images.
 . tests/shell.sh
 
-# ---- the model ---------------------------------------------------------------------------------
+# ---- the model ----
 mkdir -p "$folder/photos/deep" "$folder/classes/gray" "$folder/classes/colour"
 photos "$folder/photos"
 images=("$folder"/photos/*.png)
@@ -23,7 +23,7 @@ check "a tokenizer is trained" run 0 clip_data tokenizer train --input "$folder/
 check "a model is trained" run 0 clip_train --config "$folder/tiny.ini" --quiet
 model=(--model "$folder/run" --quiet)
 
-# ---- clip_eval ---------------------------------------------------------------------------------
+# ---- clip_eval ----
 check "classify lists each label" prints 0 ' %  ' clip_eval classify "${model[@]}" \
     --image "${images[0]}" 'gray' 'rgb'
 check "classify takes images in front of the labels" prints 0 '"labels":["gray"],"images":["' \
@@ -116,7 +116,7 @@ check "the loss of batches of one is 0" prints 0 \
 check "a smaller last batch counts too" prints 0 "\"batches\":$(((2 * p + 2) / 3))," \
     clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --batch-size 3 --json
 
-# ---- clip_embed --------------------------------------------------------------------------------
+# ---- clip_embed ----
 check "images of a folder are embedded" prints 0 "\"rows\":$p,\"dim\":16" \
     clip_embed "${model[@]}" --images "$folder/photos" --output "$folder/a.h5" --json
 check "a row of a .csv is a row" prints 0 "\"rows\":$((2 * p))," clip_embed "${model[@]}" \
@@ -174,7 +174,7 @@ if [ -e tests/reference/openclip_tiny/expected.safetensors ]; then
         --texts "$folder/texts.txt" --output "$folder/t.h5"
 fi
 
-# ---- clip_search -------------------------------------------------------------------------------
+# ---- clip_search ----
 index=$folder/photos.index
 check "an index is made" prints 0 '"count":2,"added":2' clip_search index "${model[@]}" \
     --images "${images[0]}" "${images[1]}" --output "$index" --json
@@ -201,7 +201,7 @@ check "queries that cancel are told" says 1 'cancel' clip_search query --index "
 check "an index that is none is named" says 1 'texts.txt' clip_search query \
     --index "$folder/texts.txt" --text a
 
-# ---- clip_export -------------------------------------------------------------------------------
+# ---- clip_export ----
 for format in hdf5 safetensors; do
     for dtype in f32 f16 bf16; do
         file=$folder/e_$dtype.${format/hdf5/h5}

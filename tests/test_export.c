@@ -99,7 +99,7 @@ static void same_file(const char *a, const char *b)
     clip_buffer_release(&y);
 }
 
-/* Folders ------------------------------------------------------------------------------------ */
+/* ---- Folders ---- */
 
 static int64_t names_in(const char *folder)
 {
@@ -411,7 +411,7 @@ static void a_large_graph_keeps_its_weights_beside(void **state)
     clip_onnx_free(o);
 }
 
-/* Refusals ----------------------------------------------------------------------------------- */
+/* ---- Refusals ---- */
 
 static void refuses_to_export(void **state)
 {

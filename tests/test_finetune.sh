@@ -9,7 +9,7 @@ close_losses() { paste <(losses "$1") <(losses "$2") |
     awk '{d = $1 - $2; if (d * d > 1e-8) exit 1; n++} END {exit n < 3}'; }
 other_losses() { ! close_losses "$1" "$2"; }
 
-# ---- data and configuration --------------------------------------------------------------------
+# ---- data and configuration ----
 photos "$folder/photos"
 printf 'filepath,title,wrong\n' >"$folder/pairs.csv"
 for image in "$folder"/photos/*.png; do
@@ -44,7 +44,7 @@ check "a tokenizer is trained" run 0 clip_data tokenizer train --input texts.txt
 check "a model to start from" run 0 $(train) --output base
 base=base/last.h5
 
-# ---- hard negatives ----------------------------------------------------------------------------
+# ---- hard negatives ----
 negatives='--set data.csv_negative_key=wrong'
 check "hard negatives are trained on" run 0 $(train) $negatives --output negatives
 check "... and change the loss" other_losses base negatives
@@ -78,7 +78,7 @@ check "... and nothing without the column" no_negatives
 check "a column that is not there" says 1 'set csv_negative_key' $(train) --output none \
     --set data.csv_negative_key=right
 
-# ---- a teacher ---------------------------------------------------------------------------------
+# ---- a teacher ----
 teacher='--set train.teacher_embeddings=teacher.h5'
 check "a teacher's embeddings are written" prints 0 '"rows":10' clip_embed --model $base \
     --pairs pairs.csv --output teacher.h5 --json
@@ -101,7 +101,7 @@ check "a teacher of other data" says 1 'is not next among the 4 samples' $(train
 check "pairs in one matrix" says 2 'write a .h5' clip_embed --model $base --pairs pairs.csv \
     --output pairs.npy
 
-# ---- what is watched on the way ----------------------------------------------------------------
+# ---- what is watched on the way ----
 field() { sed -n "s/.*\"$2\": *\([-0-9.e]*\).*/\1/p" "$folder/$1/metrics.jsonl"; }
 steps_of() { sed 's/.*"step": *\([0-9]*\).*/\1/' "$folder/$1/$2" | tr '\n' ' '; }
 # A learning rate of next to nothing: no validation is better than the first.
@@ -164,7 +164,7 @@ check "a model that has learned" run 0 $(train) --set train.steps=120 --set opti
 check "fine-tuning that makes it worse is said" says 0 'no validation was better than the model' \
     $(train) --init good --set optim.lr=0.1 --set optim.warmup=0 --output worse
 
-# ---- what goes wrong in silence ----------------------------------------------------------------
+# ---- what goes wrong in silence ----
 tune="$(train) --init good --set optim.lr=1e-4"
 grep -v '_[0-9]*x[0-9]*\.png,a' "$folder/pairs.csv" >"$folder/short.csv"
 check "nothing is said of a sound run" silent 0 warning $tune --set train.multi_positive=true \
@@ -201,7 +201,7 @@ run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output othe
 check "another tokenizer than the model's" says 0 'is not the one that good' $tune \
     --set data.tokenizer=other.txt --output silence --force
 
-# ---- mixing before and after -------------------------------------------------------------------
+# ---- mixing before and after ----
 old='--old-images old --old-classes classes.txt --old-templates templates.txt'
 mixes="clip_eval interpolate --model good --model worse --data pairs.csv $old"
 check "mixes are measured on both tasks" prints 0 '<- chosen' $mixes
@@ -240,7 +240,7 @@ check "a model of another size" run 0 $(train) --set model.vision_width=24 --out
 check "... cannot be mixed" says 1 'differ in their visual.' clip_eval interpolate good wide \
     --data pairs.csv
 
-# ---- LoRA --------------------------------------------------------------------------------------
+# ---- LoRA ----
 lora="$(train) --init good --set lora.rank=2 --set optim.ema_decay=0.5
     --set train.multi_positive=true"
 check "LoRA trains the paths alone" prints 0 '"trained_parameters":512' $lora --dry-run --json \
@@ -308,7 +308,7 @@ check "LoRA without a model" says 2 'name it by --init' $(train) --set lora.rank
 check "all of it in bf16, in pieces" run 0 $lora --set lora.targets=all --set train.micro_batch=3 \
     --set train.precision=bf16 --output lora-all
 
-# ---- configs/finetune.ini, as it is ------------------------------------------------------------
+# ---- configs/finetune.ini, as it is ----
 mkdir "$folder/many"
 printf 'filepath\ttitle\n' >"$folder/many.tsv"
 for ((i = 0; i < 140; i++)); do
@@ -331,7 +331,7 @@ check "... teaches those that are trained on" run 0 $tuning --output taught \
 check "a share that holds nothing out" says 2 'val_share = 1e-06 leaves 0 samples' $tuning \
     --set data.val_share=0.000001 --output none
 
-# ---- locked towers -----------------------------------------------------------------------------
+# ---- locked towers ----
 lit="$(train) --init good --set train.lock_image=true --set train.multi_positive=true"
 check "a locked image tower (LiT)" run 0 $lit --output lit
 check "... keeps its embeddings" test -s "$folder/lit/locked_images.h5"

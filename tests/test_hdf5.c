@@ -236,7 +236,7 @@ static void refuses_names_that_hdf5_cannot_keep(void **state)
     assert_false(clip_path_exists(path));
 }
 
-/* Damage ------------------------------------------------------------------------------------- */
+/* ---- Damage ---- */
 
 static void refuses_every_flipped_byte(void **state)
 {
@@ -434,7 +434,7 @@ static void refuses_forgeries(void **state)
     H5close();
 }
 
-/* A full disk -------------------------------------------------------------------------------- */
+/* ---- A full disk ---- */
 
 /* Files may have `bytes` at most, RLIM_INFINITY for any: what a full disk looks like. */
 static void limit_files(rlim_t bytes)
@@ -481,7 +481,7 @@ static void full_disk_leaves_the_old_file(void **state)
     clip_bundle_release(&small);
 }
 
-/* Several threads at once -------------------------------------------------------------------- */
+/* ---- Several threads at once ---- */
 
 static void write_and_read(void *context, int64_t i)
 {

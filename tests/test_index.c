@@ -117,7 +117,7 @@ static int64_t time_of(const char *path)
     return (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
 }
 
-/* ---- what is embedded ------------------------------------------------------------------------ */
+/* ---- what is embedded ---- */
 
 static void only_what_is_new_or_changed_is_embedded(void **state)
 {
@@ -225,7 +225,7 @@ static void nothing_readable_is_no_index(void **state)
     close_scene(&s);
 }
 
-/* ---- segments -------------------------------------------------------------------------------- */
+/* ---- segments ---- */
 
 static void adding_rewrites_nothing_else(void **state)
 {
@@ -415,7 +415,7 @@ static void texts_are_indexed_once_and_not_empty(void **state)
     close_scene(&s);
 }
 
-/* ---- precisions ------------------------------------------------------------------------------ */
+/* ---- precisions ---- */
 
 static void compacting_keeps_what_counts(void **state)
 {
@@ -480,7 +480,7 @@ static void small_rows_make_small_files(void **state)
     free(rows);
 }
 
-/* ---- files that are damaged or none -------------------------------------------------------- */
+/* ---- files that are damaged or none ---- */
 
 static void flip(const char *path, off_t at)
 {

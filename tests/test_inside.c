@@ -13,7 +13,7 @@
 /* image 32, patch 8, width 48; context 12, width 40; embedding 24 */
 enum { E = 24, S = 32, CONTEXT = 12, TEXT_WIDTH = 40, PIXELS = 3 * S * S };
 
-/* ---- against PyTorch ------------------------------------------------------------------------ */
+/* ---- against PyTorch ---- */
 
 struct layer_name {
     enum clip_layer layer;
@@ -133,7 +133,7 @@ static void states_of_siglip_are_transformers(void **state)
     if (found == 0) test_skip("there is no SigLIP model in any set of reference values");
 }
 
-/* ---- hidden states -------------------------------------------------------------------------- */
+/* ---- hidden states ---- */
 
 static const char *const texts[] = {"a red circle", "two green squares in the snow", ""};
 enum { TEXTS = 3, STATES = TEXTS * CONTEXT * TEXT_WIDTH };
@@ -225,7 +225,7 @@ static void rows_that_do_not_fit_are_refused(void **state)
     clip_model_file_free(file);
 }
 
-/* ---- gradients ------------------------------------------------------------------------------ */
+/* ---- gradients ---- */
 
 static float *normal(int64_t n, uint64_t seed)
 {

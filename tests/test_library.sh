@@ -4,7 +4,7 @@
 . tests/shell.sh
 cc=${CC:-cc}
 
-# ---- installing ----------------------------------------------------------------------------------
+# ---- installing ----
 [ -e "$build/libclip.so" ] || { echo "# first: make installable"; exit 1; }
 check "it is installed" env BUILD="$build" PREFIX=/usr/local DESTDIR="$folder/root" \
     tools/install.sh
@@ -42,7 +42,7 @@ listed() {
 }
 check "clip_train's manual page has every key of the configuration" test "$(keys)" = "$(listed)"
 
-# ---- the examples --------------------------------------------------------------------------------
+# ---- the examples ----
 for example in classify search_folder; do
     # shellcheck disable=SC2046
     check "examples/$example.c is built" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror \

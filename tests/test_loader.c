@@ -155,7 +155,7 @@ static void append_batch(struct clip_buffer *out, const struct clip_batch *batch
         test_ok(clip_buffer_append(out, parts[i].bytes, parts[i].n, &error), &error);
 }
 
-/* Order ---------------------------------------------------------------------------------------- */
+/* ---- Order ---- */
 static void epochs_are_permutations(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void in_order_without_shuffle(void **state)
     clip_dataset_free(set);
 }
 
-/* The same bits -------------------------------------------------------------------------------- */
+/* ---- The same bits ---- */
 enum { STEPS = 14 };
 
 static void workers_do_not_matter(void **state)
@@ -306,7 +306,7 @@ static void stops_at_any_time(void **state)
     clip_dataset_free(set);
 }
 
-/* What a batch holds --------------------------------------------------------------------------- */
+/* ---- What a batch holds ---- */
 static void pixels_are_preprocessed(void **state)
 {
     (void)state;
@@ -422,7 +422,7 @@ static void positives_against_all_pairs(void **state)
     clip_buffer_release(&text);
 }
 
-/* Bad samples ---------------------------------------------------------------------------------- */
+/* ---- Bad samples ---- */
 static void too_many_bad(void **state)
 {
     (void)state;

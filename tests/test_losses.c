@@ -209,11 +209,13 @@ static void test_distill_of_itself(void **state)
     fixture_leaf_free(&scale);
 }
 
-/* ---- extreme.safetensors: logits of size 100 are exact to 1e-5 in float32, so 1e-4. Where the
+/* ---- extreme.safetensors ---- */
+
+/* Logits of size 100 are exact to 1e-5 in float32, so 1e-4. Where the
  * gradients of every feature are 0 in theory (all_equal: features that are all the same), what is
  * left is rounding: 2e-5 absolute. Elsewhere 3e-6: what of a gradient lies along its own row, of
  * size 100 / |row|, cancels in the normalisation and leaves its rounding. d_logit_scale sums p S:
- * with p exact to 6e-8 and S = 100 that leaves 1e-5. ---- */
+ * with p exact to 6e-8 and S = 100 that leaves 1e-5. */
 
 static void run_extreme(const struct clip_bundle *f, const char *name)
 {

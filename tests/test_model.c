@@ -46,8 +46,10 @@ static void parameters_are_open_clips(void **state)
     }
 }
 
-/* ---- outputs: computed in float64 there; in float32 they differ by 2e-6 at most, features and
- * logits by more the larger they are. Ten times that is allowed. ---- */
+/* ---- outputs of the reference models ---- */
+
+/* They were computed in float64; in float32 they differ by 2e-6 at most, features and logits by
+ * more the larger they are. Ten times that is allowed. */
 
 static void compare_image(const struct clip_bundle *f, struct clip_model *model,
                           struct clip_tape *tape)

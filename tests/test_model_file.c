@@ -69,7 +69,7 @@ static void same_weights(const struct clip_model *a, const struct clip_model *b)
     }
 }
 
-/* Descriptions ------------------------------------------------------------------------------- */
+/* ---- Descriptions ---- */
 
 static const char tiny_json[] =
     "{\"model_cfg\":{\"embed_dim\":8,\"quick_gelu\":false,\"vision_cfg\":{\"image_size\":16,"
@@ -233,7 +233,7 @@ static void refuses_descriptions(void **state)
     }
 }
 
-/* Opening ------------------------------------------------------------------------------------ */
+/* ---- Opening ---- */
 
 static void opens_what_a_person_names(void **state)
 {
@@ -414,7 +414,7 @@ static void names_every_wrong_weight(void **state)
     tiny_release(&file);
 }
 
-/* safetensors -------------------------------------------------------------------------------- */
+/* ---- safetensors ---- */
 
 /* The weights of `file` alone, without metadata. */
 static const char *write_bare(const struct clip_model_file *file, const char *folder)
@@ -515,7 +515,7 @@ static void opens_reference_models(void **state)
     if (count == 0) test_skip("there are no reference models");
 }
 
-/* What is said of a model ------------------------------------------------------------------- */
+/* ---- What is said of a model ---- */
 
 static void says_what_was_found(void **state)
 {

@@ -13,7 +13,7 @@
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 
-/* Reference models --------------------------------------------------------------------------- */
+/* ---- Reference models ---- */
 
 /* In float32 an embedding differs by a few units in the last place of its largest sums; the
  * references are float64. */
@@ -134,7 +134,7 @@ static void half_precision_models_give_theirs(void **state)
     if (count == 0) test_skip("there are no reference models in half precision");
 }
 
-/* Written by ourselves ----------------------------------------------------------------------- */
+/* ---- Written by ourselves ---- */
 
 /* The model's weights by transformers' names in files of their own memory. */
 struct theirs {
@@ -419,7 +419,7 @@ static void preprocessing_follows_its_file(void **state)
     clip_model_file_free(file);
 }
 
-/* Tokenizers beside weights ------------------------------------------------------------------ */
+/* ---- Tokenizers beside weights ---- */
 
 /* The small model's tokenizer as transformers keeps it: what clip_export writes. */
 static const char *write_tokenizer(const struct clip_model_file *file)
@@ -512,7 +512,7 @@ static void refuses_other_tokenizers(void **state)
     clip_model_file_free(file);
 }
 
-/* Shards ------------------------------------------------------------------------------------- */
+/* ---- Shards ---- */
 
 /* Writes the small model's weights alternately into two files and an index. */
 static const char *write_shards(const struct clip_model_file *file, const char *folder,
@@ -610,7 +610,7 @@ static void a_wide_tower_has_the_heads_of_the_released_ones(void **state)
     clip_model_file_free(file);
 }
 
-/* The cache ---------------------------------------------------------------------------------- */
+/* ---- The cache ---- */
 
 static void finds_ids_in_the_cache(void **state)
 {

@@ -21,7 +21,7 @@
 
 enum { PIXELS_MAX = 1 << 20, FACTOR = 40, BASE = 3 << 20 };
 
-/* Watching memory ---------------------------------------------------------------------------- */
+/* ---- Watching memory ---- */
 
 /* AddressSanitizer tells of each allocation. Without it a limit on the address space stands in: a
  * size that a file lies about then ends in CLIP_ERR_MEMORY, which is a failure here. */
@@ -58,7 +58,7 @@ static void watch_memory(void)
     setrlimit(RLIMIT_AS, &limit);
 }
 
-/* Damaging ----------------------------------------------------------------------------------- */
+/* ---- Damaging ---- */
 
 static uint64_t a_lie(struct clip_rng *rng)
 {
@@ -178,7 +178,7 @@ static void damage(struct clip_buffer *b, uint32_t format, uint64_t i)
     for (uint32_t k = clip_rng_below(&rng, 3) + 1; k-- > 0;) damage_once(b, &rng);
 }
 
-/* Opening ------------------------------------------------------------------------------------ */
+/* ---- Opening ---- */
 
 struct format {
     const char *name; /* of the format, in what is printed */
@@ -376,7 +376,7 @@ static void mutate(struct format f)
     print_message("# %s: %d damaged, %d opened all the same\n", f.name, (int)count, (int)opened);
 }
 
-/* Formats ------------------------------------------------------------------------------------ */
+/* ---- Formats ---- */
 
 static const char *exported(const char *format, const char *name)
 {

@@ -214,7 +214,7 @@ static void rows_that_are_no_numbers_are_passed_over(void **state)
     clip_index_release(&index);
 }
 
-/* ---- precisions and filters ------------------------------------------------------------------ */
+/* ---- precisions and filters ---- */
 
 /* The share of the ten best by f32 that another index finds, over some queries. */
 static double recall_at_10(enum clip_index_precision precision, bool exact)
@@ -304,7 +304,7 @@ static void a_filter_leaves_only_a_folder(void **state)
     clip_index_release(&index);
 }
 
-/* ---- queries -------------------------------------------------------------------------------- */
+/* ---- queries ---- */
 
 static void queries_add_up_by_weight(void **state)
 {

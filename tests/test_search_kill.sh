@@ -12,7 +12,7 @@ program() {
 }
 number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }
 
-# ---- a model and images ----------------------------------------------------------------------
+# ---- a model and images ----
 mkdir "$folder/photos"
 total=160
 for ((i = 0; i < total; i++)); do
@@ -40,7 +40,7 @@ start=${EPOCHREALTIME/[^0-9]/}
 index "$whole" >/dev/null || exit 1
 duration=$(((${EPOCHREALTIME/[^0-9]/} - start) / 1000)) # milliseconds
 
-# ---- killing -----------------------------------------------------------------------------------
+# ---- killing ----
 # A killed index may be none yet; one that is there is whole, and holds no less than before.
 count() {
     [ -e "$killed" ] || { echo 0; return; }

@@ -67,7 +67,7 @@ static void close_scene(struct scene *s)
     clip_model_file_free(s->file);
 }
 
-/* ---- a client ------------------------------------------------------------------------------ */
+/* ---- a client ---- */
 
 /* A client that gives up when nothing comes for so long. */
 static int connect_for(const struct scene *s, struct timeval limit)
@@ -197,7 +197,7 @@ static size_t results(const json_t *answer)
     return json_array_size(json_object_get(answer, "results"));
 }
 
-/* ---- good requests ------------------------------------------------------------------------- */
+/* ---- good requests ---- */
 
 static void the_page_and_its_parts_are_there(void **state)
 {
@@ -435,7 +435,7 @@ static void a_changed_index_is_noticed(void **state)
     close_scene(&s);
 }
 
-/* ---- wrong requests ------------------------------------------------------------------------ */
+/* ---- wrong requests ---- */
 
 static void each_wrong_request_has_its_answer(void **state)
 {
@@ -572,7 +572,7 @@ static void an_image_that_is_gone_is_told(void **state)
     close_scene(&s);
 }
 
-/* ---- odd requests -------------------------------------------------------------------------- */
+/* ---- odd requests ---- */
 
 /* One of some requests with a few bytes changed, put in or doubled. What follows it ends whatever
  * the change has left open, as far as that can be. */

@@ -291,8 +291,9 @@ static void planned_memory_is_what_it_takes(void **state)
         }
 }
 
-/* ---- nothing is allocated after the first step: malloc and its kin counted, and the workspace
- * asked ---- */
+/* ---- nothing is allocated after the first step ---- */
+
+/* malloc and its kin are counted, and the workspace is asked. */
 
 #ifndef __has_feature /* gcc */
 #define __has_feature(name) 0

@@ -49,7 +49,7 @@ static struct clip_ids encode(const struct clip_tokenizer *tokenizer, const char
     return ids;
 }
 
-/* Lines of JSON ------------------------------------------------------------------------------- */
+/* ---- Lines of JSON ---- */
 
 static bool same_ids(const struct clip_ids *ids, const json_t *expected)
 {
@@ -234,7 +234,7 @@ static void cut_as_clip_cuts(void **state)
     clip_tokenizer_free(tokenizer);
 }
 
-/* Encoding ------------------------------------------------------------------------------------ */
+/* ---- Encoding ---- */
 
 static void cut_to_few(void **state)
 {

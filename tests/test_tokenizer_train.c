@@ -67,7 +67,7 @@ static struct clip_tokenizer *parse(const struct clip_buffer *text)
     return tokenizer;
 }
 
-/* The textbook: count every pair anew before each merge --------------------------------------- */
+/* ---- The textbook: count every pair anew before each merge ---- */
 
 enum { BOOK_NODES = 1 << 15, BOOK_MERGES = 400 };
 struct book {

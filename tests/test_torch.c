@@ -10,7 +10,7 @@
 #include "tests/fixture.h"
 #include "tests/zip_writer.h"
 
-/* Zip ---------------------------------------------------------------------------------------- */
+/* ---- Zip ---- */
 
 static struct zip_writer sample(bool zip64)
 {
@@ -112,7 +112,7 @@ static void refuses_damaged_archives(void **state)
     writer_release(&w);
 }
 
-/* Pickles ------------------------------------------------------------------------------------ */
+/* ---- Pickles ---- */
 
 static bool nothing_known(const char *name) { return strcmp(name, "known thing") == 0; }
 
@@ -248,7 +248,7 @@ static void refuses_damaged_pickles(void **state)
     free(big);
 }
 
-/* PyTorch's archives ------------------------------------------------------------------------- */
+/* ---- PyTorch's archives ---- */
 
 /* A tensor "NAME" of storage KEY (FloatStorage of 6) as torch.save pickles it; shape and stride are
  * two numbers each. */

@@ -28,7 +28,7 @@ static float *floats(int64_t n)
     return out;
 }
 
-/* ---- classification against open_clip ------------------------------------------------------- */
+/* ---- classification against open_clip ---- */
 
 struct reference {
     struct clip_bundle values;
@@ -199,7 +199,7 @@ static void five_best_equal_open_clip(void **state)
     for_each_reference(check_top5);
 }
 
-/* ---- classification by hand ----------------------------------------------------------------- */
+/* ---- classification by hand ---- */
 
 static void equal_logits_go_to_the_lower_class(void **state)
 {
@@ -261,7 +261,7 @@ static void many_images_count_as_few_do(void **state)
     free(images);
 }
 
-/* ---- retrieval ------------------------------------------------------------------------------ */
+/* ---- retrieval ---- */
 
 static void check_recalls(const json_t *expected, const char *side, const struct clip_recalls *got)
 {
@@ -365,7 +365,7 @@ static void an_image_without_caption_is_only_an_item(void **state)
                &error, CLIP_ERR_DATA, "no image");
 }
 
-/* ---- names, sets, intervals ------------------------------------------------------------------ */
+/* ---- names, sets, intervals ---- */
 
 /* A class of two names is the mean over both; an empty name counts as none. */
 static void several_names_are_one_class(void **state)

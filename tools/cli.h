@@ -50,16 +50,17 @@
 #include "core/json.h"
 #include "core/status.h"
 
-enum clip_cli_type {                    /* target */
-                     CLIP_CLI_FLAG = 1, /* bool *: set to true */
-                     CLIP_CLI_TEXT, /* const char **: points into argv; given twice, the last counts */
-                     CLIP_CLI_INT,  /* int64_t * */
-                     CLIP_CLI_REAL, /* double * */
-                     CLIP_CLI_CHOICE, /* const char **: one of the words in `value`, as in "ema|raw" */
-                     CLIP_CLI_LIST, /* struct clip_cli_list *: one value each time it is given */
-                     CLIP_CLI_MANY, /* the same, and the plain arguments that follow it: --image a b c */
-                     CLIP_CLI_PAIRS, /* struct clip_cli_list *: two items each time, the option's name and
-                             * its value ("true" for a flag), so that many options may share it */
+/* What kind of value an option takes; beside each kind stands the type of its target. */
+enum clip_cli_type {
+    CLIP_CLI_FLAG = 1, /* bool *: set to true */
+    CLIP_CLI_TEXT,     /* const char **: points into argv; given twice, the last counts */
+    CLIP_CLI_INT,      /* int64_t * */
+    CLIP_CLI_REAL,     /* double * */
+    CLIP_CLI_CHOICE,   /* const char **: one of the words in `value`, as in "ema|raw" */
+    CLIP_CLI_LIST,     /* struct clip_cli_list *: one value each time it is given */
+    CLIP_CLI_MANY,     /* the same, and the plain arguments that follow it: --image a b c */
+    CLIP_CLI_PAIRS,    /* struct clip_cli_list *: two items each time, the option's name and its
+                          value ("true" for a flag), so that many options may share it */
 };
 
 struct clip_cli_list { /* start from {0}; free(items) when done; the strings are argv's */

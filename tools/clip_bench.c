@@ -139,7 +139,7 @@ static int run_ops(int argc, char **argv)
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* ---- search -------------------------------------------------------------------------------- */
+/* ---- search ---- */
 
 static clip_status print_search(const struct clip_bench_search_options *o,
                                 const struct clip_bench_search_result *r, bool json,

@@ -23,7 +23,7 @@ static enum clip_resize_mode resize_mode_of(const char *word)
                                           : CLIP_RESIZE_SHORTEST;
 }
 
-/* tokenizer train ------------------------------------------------------------------------- */
+/* ---- tokenizer train ---- */
 
 /* The captions of a text file, one a line; empty lines are none. */
 static clip_status read_lines(const char *path, struct clip_names *out, struct clip_error *error)
@@ -162,7 +162,7 @@ static int run_tokenizer(int argc, char **argv)
         commands, argc, argv);
 }
 
-/* tokenize -------------------------------------------------------------------------------- */
+/* ---- tokenize ---- */
 
 static json_t *ids_to_json(const struct clip_ids *ids)
 {
@@ -250,7 +250,7 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* preprocess ------------------------------------------------------------------------------ */
+/* ---- preprocess ---- */
 
 static clip_status preprocess_all(const struct clip_preprocess *preprocess,
                                   const struct clip_image_limits *limits,
@@ -361,7 +361,7 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* shapes and emoji ------------------------------------------------------------------------ */
+/* ---- shapes and emoji ---- */
 
 static int run_shapes(int argc, char **argv)
 {

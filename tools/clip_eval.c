@@ -14,7 +14,7 @@
 #include "tools/eval_commands.h"
 #include "tools/model_options.h"
 
-/* ---- options that several commands have ---------------------------------------------------- */
+/* ---- options that several commands have ---- */
 
 #define DATA_OPTIONS(d)                                                                            \
     {"data",    "DATA",           CLIP_CLI_TEXT,                                                   \
@@ -39,7 +39,7 @@ struct data_options {
     struct clip_dataset_options set;
 };
 
-/* ---- images and words -------------------------------------------------------------------- */
+/* ---- images and words ---- */
 
 /* The embeddings of a few images and texts and their cosines. */
 struct comparison {
@@ -170,7 +170,7 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* ---- data sets ----------------------------------------------------------------------------- */
+/* ---- data sets ---- */
 
 static void add_recalls(json_t *result, const char *side, const struct clip_recalls *r)
 {

@@ -11,7 +11,7 @@
 #include "tools/cli.h"
 #include "tools/model_options.h"
 
-/* ---- index --------------------------------------------------------------------------------- */
+/* ---- index ---- */
 
 struct indexing {
     struct clip_model_options model;
@@ -193,7 +193,7 @@ out:
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* ---- the model of an index ----------------------------------------------------------------- */
+/* ---- the model of an index ---- */
 
 #define INDEX_MODEL_OPTIONS(m)                                                                     \
     {"model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                                  \
@@ -212,7 +212,7 @@ static clip_status open_model(struct clip_embedder **out, const struct clip_cli 
     return clip_model_options_open(out, cli, &found, how, error);
 }
 
-/* ---- query --------------------------------------------------------------------------------- */
+/* ---- query ---- */
 
 struct asking {
     const char *index;
@@ -363,7 +363,7 @@ static int run_query(int argc, char **argv)
     return clip_cli_finish(&cli, status, &error);
 }
 
-/* ---- serve --------------------------------------------------------------------------------- */
+/* ---- serve ---- */
 
 struct serving {
     const char *index, *address;

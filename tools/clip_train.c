@@ -124,7 +124,7 @@ static int compare(struct arguments *a, struct clip_cli *cli)
     return clip_cli_finish(cli, status, &error);
 }
 
-/* ---- the command line ---------------------------------------------------------------------- */
+/* ---- the command line ---- */
 
 enum { OWN = 10, MOST_KEYS = 140 };
 

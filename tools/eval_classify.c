@@ -87,7 +87,7 @@ static void release(struct classifying *c)
     clip_templates_release(&c->templates);
 }
 
-/* ---- words --------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static bool looks_like_image(const char *text)
 {
@@ -144,7 +144,7 @@ out:
     return status;
 }
 
-/* ---- images ------------------------------------------------------------------------------ */
+/* ---- images ---- */
 
 /* Rows of the images that can be read, and their names. */
 static clip_status embed(struct classifying *c, const struct clip_embedder *e, bool quiet,
@@ -207,7 +207,7 @@ out:
     return status;
 }
 
-/* ---- showing ------------------------------------------------------------------------------- */
+/* ---- showing ---- */
 
 static const char *called(const struct classifying *c, int64_t label)
 {

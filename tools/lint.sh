@@ -68,7 +68,7 @@ check_includes() {
         }' $product
 }
 
-# Which trade a file follows is seen by its name, and where that does not show, by what it is made of.
+# The trade of a file shows in its name, and where it does not, in what the file is made of.
 trades='kernels: gemm attention rows pixels
 data/text: tokenizer text html
 data/image: image stb
@@ -112,7 +112,8 @@ check_rooms() {
     grep -lE '# *include <mpi\.h>' $product | grep -v '^core/comm_mpi\.c$' |
         sed 's/$/: only core\/comm_mpi.c knows MPI/'
     # shellcheck disable=SC2086
-    grep -lE '# *include <(omp|pthread)\.h>' $product | grep -vE '^(core|serve|kernels)/|^data/sets/loader' |
+    grep -lE '# *include <(omp|pthread)\.h>' $product |
+        grep -vE '^(core|serve|kernels)/|^data/sets/loader' |
         sed 's/$/: threads are started by core\/threads and data\/sets\/loader/'
 }
 
@@ -144,6 +145,33 @@ check_lines() {
     grep -nP '\t|[ \t]+$' $all | sed 's/^\([^:]*:[0-9]*\):.*/\1: a tab, or blanks at the end/'
     # shellcheck disable=SC2086
     grep -nwE 'TODO|FIXME|XXX' $all
+}
+
+# A section of a file begins with one line: a rule of four dashes on both sides of its title.
+check_rules() {
+    # shellcheck disable=SC2086
+    grep -nE '^[ \t]*(/\*|\*).*-{4,}' $all |
+        grep -vE '^[^:]*:[0-9]*:/\* ---- [^-].*[^-] ---- \*/$' |
+        sed 's|^\([^:]*:[0-9]*\):.*|\1: write a section as /* ---- title ---- */|'
+    grep -nE '^# *-{4,}' Makefile tools/*.sh tests/*.sh tests/*.py |
+        grep -vE '^[^:]*:[0-9]*:# ---- [^ ].*[^ ] ---- *$' |
+        sed 's/^\([^:]*:[0-9]*\):.*/\1: write a section as # ---- title ----/'
+}
+
+# One word for one thing: what a person looks at is an image. Other words stay where they are data:
+# the names inside packed sets, and the sentences of captions and templates.
+other_word_for_image='^tools/lint\.sh:
+^data/sets/(pack|packed_head)\.c:.*"(pictures|samples/picture)
+^data/demo/(emoji|shapes_text)\.c:.*"a picture 
+^eval/template_sets\.c:.* picture 
+^tests/test_report\.c:.*"a picture of a thing
+^configs/cifar10_templates\.txt:.* picture of '
+check_words() {
+    grep -rniI picture clip.h README* Makefile core kernels autograd model optim checkpoints data \
+        formats embed eval search guide train bench serve tools configs docs examples tests \
+        --include='*.[ch]' --include='*.sh' --include='*.py' --include='*.ini' --include='*.txt' \
+        --include='*.md' --include='*.html' --include='*.js' --include='*.css' --include='*.1*' |
+        grep -vE "$other_word_for_image" | sed 's/^\([^:]*:[0-9]*\):.*/\1: "picture": say image/'
 }
 
 # One format, .clang-format's, as Debian 12's version 14 lays it out (others differ in details).
@@ -209,8 +237,8 @@ compile() {
 # gcc's analyzer on what reads other people's files.
 analyse() {
     # shellcheck disable=SC2086
-    printf '%s\n' data/*/*.c formats/*.c checkpoints/*.c serve/*.c | grep -vFx data/image/stb_image.c |
-        xargs -P 2 -n 1 \
+    printf '%s\n' data/*/*.c formats/*.c checkpoints/*.c serve/*.c |
+        grep -vFx data/image/stb_image.c | xargs -P 2 -n 1 \
         gcc $CPPFLAGS -DCLIP_PREFIX='"/"' -std=c11 -O1 -fopenmp -fanalyzer -S -o /dev/null 2>&1 |
         grep 'warning'
 }
@@ -220,6 +248,8 @@ report "every file in the room of its trade" check_rooms
 report "intrinsics only in kernels/" check_intrinsics
 report "every op has a gradient check" check_gradients
 report "lines: at most 100 columns, no tabs, nothing left to do" check_lines
+report "sections begin with one form of line" check_rules
+report "an image is called an image" check_words
 report "formatted by .clang-format" check_format
 report "functions and files of bearable length" check_sizes
 report "only tools/ exits" check_exits

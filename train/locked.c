@@ -45,7 +45,7 @@ static bool wholly_locked(const struct clip_model *m, bool vision)
     return true;
 }
 
-/* ---- images ------------------------------------------------------------------------------ */
+/* ---- images ---- */
 
 static bool is_augmented(const struct clip_config *c)
 {
@@ -144,7 +144,7 @@ out:
     return status;
 }
 
-/* ---- captions ------------------------------------------------------------------------------ */
+/* ---- captions ---- */
 
 static const int32_t *tokens_of(const struct clip_locked *l, const struct caption *c)
 {
@@ -240,7 +240,7 @@ out:
     return status;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 bool clip_locked_images(const struct clip_locked *l) { return l != NULL && l->images != NULL; }
 bool clip_locked_texts(const struct clip_locked *l) { return l != NULL && l->texts; }

@@ -22,7 +22,7 @@ enum {
 static const char *const phrases[] = {
     "{}", "{}", "{}", "a picture of {}", "an emoji: {}", "this is {}", "a drawing of {}"};
 
-/* Ideas ----------------------------------------------------------------------------------- */
+/* ---- Ideas ---- */
 
 /* Country flags and skin tones; those with a tone hold one of the code points 1F3FB to 1F3FF. */
 static bool left_out(const char *category, const char *code)
@@ -234,7 +234,7 @@ clip_status clip_emoji_caption(const struct clip_emoji_idea *idea, struct clip_r
                               short_name ? idea->key : idea->name);
 }
 
-/* Writing --------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 struct part {
     const struct clip_emoji_options *options;

@@ -19,7 +19,7 @@
 #include "core/status.h"
 #include "data/image/image.h"
 
-/* Packages -------------------------------------------------------------------------------- */
+/* ---- Packages ---- */
 
 struct clip_emoji_file { /* a file out of a package */
     char *name;          /* its path there, "./usr/share/..." */
@@ -48,7 +48,7 @@ const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_pa
 char *clip_emoji_package_get(const char *folder, const char *name, bool fetch, bool quiet,
                              struct clip_error *error);
 
-/* Images -------------------------------------------------------------------------------- */
+/* ---- Images ---- */
 
 enum { CLIP_EMOJI_MAX_SIZE = 512 }; /* largest side that is drawn */
 
@@ -69,7 +69,7 @@ clip_status clip_emoji_image_plain(const struct clip_emoji_image *image, int64_t
 clip_status clip_emoji_image_vary(const struct clip_emoji_image *image, struct clip_rng *rng,
                                   int64_t size, uint8_t *rgb, struct clip_error *error);
 
-/* The set --------------------------------------------------------------------------------- */
+/* ---- The set ---- */
 
 struct clip_emoji_idea {
     const char *name; /* "dog face"; no two ideas have one */

@@ -161,7 +161,7 @@ void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
     make_background(scene, &rng, background);
 }
 
-/* Writing --------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 struct part { /* one split of the set */
     const struct clip_shapes_options *options;

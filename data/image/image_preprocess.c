@@ -134,8 +134,7 @@ void clip_preprocess_normalise(const struct clip_preprocess *preprocess, const u
         for (int c = 0; c < 3; c++) out[c * n + i] = table[c][in[3 * i + c]];
 }
 
-/* Augmentation.
- * --------------------------------------------------------------------------------- */
+/* ---- Augmentation ---- */
 
 struct crop {
     int64_t x, y, w, h;

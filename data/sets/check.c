@@ -27,7 +27,7 @@ struct check {
     int64_t first;                 /* of the piece, in todo */
 };
 
-/* One sample ----------------------------------------------------------------------------------- */
+/* ---- One sample ---- */
 /* UTF-8 code points: the bytes that continue none. */
 static int32_t count_characters(const struct clip_buffer *text)
 {
@@ -87,7 +87,7 @@ static void check_image(void *context, int64_t place)
     clip_image_release(&image);
 }
 
-/* Passes --------------------------------------------------------------------------------------- */
+/* ---- Passes ---- */
 static clip_status add_bad(struct check *check, int64_t index, const struct clip_error *reason,
                            struct clip_error *error)
 {
@@ -193,7 +193,7 @@ out:
     return status;
 }
 
-/* Running -------------------------------------------------------------------------------------- */
+/* ---- Running ---- */
 static int compare_bad(const void *a, const void *b)
 {
     const struct clip_check_bad *x = a, *y = b;

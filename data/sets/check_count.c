@@ -6,7 +6,7 @@
 #include "data/sets/check_internal.h"
 #include "data/sets/dataset_internal.h"
 
-/* Ranges and histograms ------------------------------------------------------------------------ */
+/* ---- Ranges and histograms ---- */
 static int compare_values(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
@@ -100,7 +100,7 @@ out:
     return status;
 }
 
-/* Equal keys ----------------------------------------------------------------------------------- */
+/* ---- Equal keys ---- */
 struct keyed {
     uint64_t key;
     int64_t sample;
@@ -143,7 +143,7 @@ out:
     return status;
 }
 
-/* Images that are alike ---------------------------------------------------------------------- */
+/* ---- Images that are alike ---- */
 static clip_status add_pair(struct clip_check_pairs *pairs, const struct clip_dataset *dataset,
                             int64_t sample, const struct clip_dataset *other, int64_t first,
                             bool near, struct clip_error *error)
@@ -216,7 +216,7 @@ out:
     return status;
 }
 
-/* Verdicts ------------------------------------------------------------------------------------- */
+/* ---- Verdicts ---- */
 static void mark_pairs(struct clip_check_report *report, const struct clip_check_pairs *pairs,
                        enum clip_check_verdict verdict)
 {
@@ -268,7 +268,7 @@ out:
     return status;
 }
 
-/* Another set ---------------------------------------------------------------------------------- */
+/* ---- Another set ---- */
 static int compare_hashes(const void *a, const void *b)
 {
     const struct keyed *x = a, *y = b;

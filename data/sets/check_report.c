@@ -150,7 +150,7 @@ json_t *clip_check_to_json(const struct clip_check_report *report, struct clip_e
     return NULL;
 }
 
-/* Text ----------------------------------------------------------------------------------------- */
+/* ---- Text ---- */
 static void print_histogram(const struct clip_check_histogram *histogram, const char *what,
                             FILE *stream)
 {

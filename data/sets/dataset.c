@@ -111,7 +111,7 @@ uint64_t clip_dataset_hash(const void *bytes, size_t n)
     return hash * 0x9e3779b97f4a7c15u;
 }
 
-/* Strings to numbers ------------------------------------------------------------------------- */
+/* ---- Strings to numbers ---- */
 const char *clip_intern_string(const struct clip_intern *intern, int64_t number)
 {
     return intern->bytes.data + intern->start[number];
@@ -178,7 +178,7 @@ void clip_intern_release(struct clip_intern *intern)
     *intern = (struct clip_intern){0};
 }
 
-/* DATA: which source is it? -------------------------------------------------------------------- */
+/* ---- DATA: which source is it? ---- */
 enum { SHARDS_MOST = 100000 };
 
 /* "{000..012}", from `open` to its `close`. */

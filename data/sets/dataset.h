@@ -97,7 +97,7 @@ clip_status clip_dataset_shared(const struct clip_dataset *a, const struct clip_
                                 int64_t *shared, char *example, size_t size,
                                 struct clip_error *error);
 
-/* Class names and templates ------------------------------------------------------------------ */
+/* ---- Class names and templates ---- */
 struct clip_class_list { /* a line a class: name, then after a tab the folder's where it differs */
     char **names, **folders;
     int64_t count;

@@ -52,7 +52,7 @@ static clip_status check_line(const struct lines *lines, const char *line, size_
                      "%s: the line is not UTF-8 text; save the file as UTF-8", name);
 }
 
-/* Class lists ---------------------------------------------------------------------------------- */
+/* ---- Class lists ---- */
 static clip_status add_class(struct clip_class_list *list, const struct lines *lines,
                              const char *line, size_t n, struct clip_intern *names,
                              struct clip_intern *folders, struct clip_error *error)
@@ -126,7 +126,7 @@ void clip_class_list_release(struct clip_class_list *list)
     *list = (struct clip_class_list){0};
 }
 
-/* Templates ------------------------------------------------------------------------------------ */
+/* ---- Templates ---- */
 const char *clip_template_hole(const char *line, size_t *n)
 {
     for (const char *p = strchr(line, '{'); p != NULL; p = strchr(p + 1, '{')) {

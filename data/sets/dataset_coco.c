@@ -34,7 +34,7 @@ struct coco {
     bool has_images, has_annotations;
 };
 
-/* Walking -------------------------------------------------------------------------------------- */
+/* ---- Walking ---- */
 static char peek(struct cursor *cursor)
 {
     for (; cursor->at < cursor->end && strchr(" \t\r\n", *cursor->at) != NULL; cursor->at++) {
@@ -112,7 +112,7 @@ out:
     return status;
 }
 
-/* COCO's two lists ----------------------------------------------------------------------------- */
+/* ---- COCO's two lists ---- */
 /* The number of the image that has this id, a number or a text; -1 where it is neither. */
 static clip_status number_of(struct coco *coco, const json_t *id, int64_t *number,
                              struct clip_error *error)
@@ -207,7 +207,7 @@ out:
     return status;
 }
 
-/* Rows ----------------------------------------------------------------------------------------- */
+/* ---- Rows ---- */
 static clip_status add_row(struct clip_rows *rows, const struct coco *coco, int64_t image,
                            int64_t caption, struct clip_error *error)
 {
@@ -287,7 +287,7 @@ out:
     return status;
 }
 
-/* An array of pairs ---------------------------------------------------------------------------- */
+/* ---- An array of pairs ---- */
 struct pairs {
     struct clip_rows *rows;
     const struct clip_dataset_options *options;
@@ -300,7 +300,7 @@ static clip_status add_pair(void *context, const json_t *element, int64_t line,
     return clip_rows_add_json(pairs->rows, element, line, pairs->options, error);
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 clip_status clip_dataset_coco_parse(struct clip_dataset **out, const char *bytes, size_t n,
                                     const char *path, const struct clip_dataset_options *options,
                                     struct clip_error *error)

@@ -7,7 +7,7 @@
 
 #include "data/sets/dataset_internal.h"
 
-/* Rows ----------------------------------------------------------------------------------------- */
+/* ---- Rows ---- */
 struct row_reader {
     const char *at, *end;
     const char *name; /* for messages */
@@ -104,7 +104,7 @@ out:
     return status;
 }
 
-/* The header ----------------------------------------------------------------------------------- */
+/* ---- The header ---- */
 static const char *or_default(const char *value, const char *fallback)
 {
     return value != NULL && value[0] != '\0' ? value : fallback;
@@ -178,7 +178,7 @@ static clip_status find_column(const struct row *header, const struct row_reader
                      (long long)header->line, (long long)found, key);
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 /* How many columns the header has, and where those that matter stand; -1: not wanted. */
 struct columns {
     int64_t count, image, caption, negative;

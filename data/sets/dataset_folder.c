@@ -34,7 +34,7 @@ static const struct folder *folder_of(const struct clip_dataset *dataset)
     return (const struct folder *)dataset;
 }
 
-/* The four functions --------------------------------------------------------------------------- */
+/* ---- The four functions ---- */
 static clip_status folder_caption(const struct clip_dataset *dataset, int64_t index,
                                   struct clip_rng *rng, struct clip_buffer *out,
                                   struct clip_error *error)
@@ -105,7 +105,7 @@ int64_t clip_dataset_label(const struct clip_dataset *dataset, int64_t index)
     return dataset->group[index];
 }
 
-/* Finding images ----------------------------------------------------------------------------- */
+/* ---- Finding images ---- */
 static clip_status add_item(struct folder *folder, const char *name, int64_t entry,
                             struct clip_error *error)
 {
@@ -200,7 +200,7 @@ out:
     return status;
 }
 
-/* Classes -------------------------------------------------------------------------------------- */
+/* ---- Classes ---- */
 /* The name of the folder that holds the image, *n bytes; 0 for an image in none. */
 static const char *class_of(const char *name, size_t *n)
 {
@@ -339,7 +339,7 @@ static clip_status copy_templates(struct clip_templates *to, const struct clip_t
     return CLIP_OK;
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 /* Groups, and names that open. */
 static clip_status finish(struct folder *folder, struct clip_error *error)
 {

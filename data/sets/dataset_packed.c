@@ -46,7 +46,7 @@ static const char *text(const struct packed *packed, enum clip_packed_table ends
     return *n == 0 ? "" : (const char *)packed->tables[ends + 1] + start;
 }
 
-/* The functions -------------------------------------------------------------------------------- */
+/* ---- The functions ---- */
 static const char *packed_image_name(const struct clip_dataset *dataset, int64_t index)
 {
     size_t n;
@@ -149,7 +149,7 @@ static void packed_free(struct clip_dataset *dataset)
     free(packed);
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 static clip_status fail_inconsistent(const struct packed *packed, enum clip_packed_table table,
                                      struct clip_error *error)
 {

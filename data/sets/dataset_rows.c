@@ -29,7 +29,7 @@ static const struct clip_rows *rows_of(const struct clip_dataset *dataset)
     return (const struct clip_rows *)dataset;
 }
 
-/* One sample ----------------------------------------------------------------------------------- */
+/* ---- One sample ---- */
 static const char *image_name(const struct clip_dataset *dataset, int64_t index)
 {
     return clip_intern_string(&rows_of(dataset)->images, dataset->group[index]);
@@ -117,7 +117,7 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
 
 static void free_rows(struct clip_dataset *dataset) { clip_rows_free((struct clip_rows *)dataset); }
 
-/* Building ------------------------------------------------------------------------------------- */
+/* ---- Building ---- */
 /* What stands before a relative image path: "" or "FOLDER/". free() it; NULL: *error filled. */
 static char *root_of(const char *list, const char *images_root, struct clip_error *error)
 {

@@ -135,7 +135,7 @@ static const struct clip_dataset_ops webdataset_ops = {
     .free = webdataset_free,
 };
 
-/* Keys ----------------------------------------------------------------------------------------- */
+/* ---- Keys ---- */
 enum field { FIELD_OTHER, FIELD_IMAGE, FIELD_TEXT, FIELD_JSON };
 
 /* The key's length and the field; 0 for names without a key or a field. */
@@ -171,7 +171,7 @@ bool clip_dataset_webdataset_is(const struct clip_tar *tar)
     return false;
 }
 
-/* Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening ---- */
 static clip_status keep_item(struct webdataset *set, const struct item *item,
                              struct clip_error *error)
 {

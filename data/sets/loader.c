@@ -63,7 +63,7 @@ struct clip_loader {
     struct clip_batch batch;
 };
 
-/* Preparing one sample ------------------------------------------------------------------------- */
+/* ---- Preparing one sample ---- */
 /* The sample's hard negative as tokens; `room` is any buffer. */
 static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
                                  struct clip_buffer *room, struct clip_error *error)
@@ -144,7 +144,7 @@ static void prepare(struct clip_loader *loader, struct slot *slot, struct clip_s
     slot->status = read_sample(loader, slot, sample, &slot->error);
 }
 
-/* Giving out samples --------------------------------------------------------------------------- */
+/* ---- Giving out samples ---- */
 static void make_order(struct clip_loader *loader, int64_t epoch)
 {
     int64_t n = loader->dataset->count;
@@ -260,7 +260,7 @@ static void release_slot(struct clip_loader *loader)
     pthread_mutex_unlock(&loader->mutex);
 }
 
-/* Bad samples ---------------------------------------------------------------------------------- */
+/* ---- Bad samples ---- */
 static clip_status count_bad(struct clip_loader *loader, const struct slot *slot,
                              struct clip_error *error)
 {
@@ -287,7 +287,7 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
                      loader->options.max_bad_fraction, loader->first_reason.message);
 }
 
-/* Positives of each other ---------------------------------------------------------------------- */
+/* ---- Positives of each other ---- */
 static int32_t find_root(int32_t *parent, int32_t i)
 {
     while (parent[i] != i) {
@@ -355,7 +355,7 @@ static void number_positives(struct clip_loader *loader)
         loader->batch.ids[i] = find_root(loader->parent, i);
 }
 
-/* Batches -------------------------------------------------------------------------------------- */
+/* ---- Batches ---- */
 static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
                                 struct clip_error *error)
 {
@@ -498,7 +498,7 @@ void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
     for (int64_t i = 0; i < n; i++) loader->flags[i] &= (unsigned char)~FLAG_BAD;
 }
 
-/* Creation ------------------------------------------------------------------------------------- */
+/* ---- Creation ---- */
 static clip_status check_options(const struct clip_dataset *dataset,
                                  const struct clip_tokenizer *tokenizer,
                                  const struct clip_loader_options *options,

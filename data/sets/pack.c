@@ -48,7 +48,7 @@ struct pack {
     struct work works[PIECE];
 };
 
-/* The file ------------------------------------------------------------------------------------- */
+/* ---- The file ---- */
 /* Sets room aside for the file up to `n` bytes behind pack->end, and for libhdf5's own records:
  * once a disk is full, it can neither go on with a file nor let go of it. Where the file system
  * cannot set room aside, clip_hdf5_close does what it can. */
@@ -170,7 +170,7 @@ static clip_status flush_block(struct pack *pack)
     return CLIP_OK;
 }
 
-/* Images ------------------------------------------------------------------------------------- */
+/* ---- Images ---- */
 /* The image with its short side at most image_size, as the preprocessing's `shortest` scales. */
 static clip_status scale_down(struct clip_image *image, int64_t most, struct clip_error *error)
 {
@@ -269,7 +269,7 @@ out:
     return status;
 }
 
-/* Samples -------------------------------------------------------------------------------------- */
+/* ---- Samples ---- */
 struct named {
     const char *name;
     int64_t sample;
@@ -381,7 +381,7 @@ out:
     return status;
 }
 
-/* All of it ------------------------------------------------------------------------------------ */
+/* ---- All of it ---- */
 static clip_status write_tables(struct pack *pack)
 {
     for (int i = 0; i < CLIP_PACKED_TABLES; i++) {

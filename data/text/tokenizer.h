@@ -88,9 +88,9 @@ void clip_ids_release(struct clip_ids *ids);
  * whether that is an error is the caller's choice.
  * Cleaning CLIP_TEXT_HUGGINGFACE gives the ids of transformers' CLIPTokenizer, where the literals
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
- * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text/text_clean.h says what of ftfy is
- * not there), CLIP_TEXT_CANONICALIZE the same with clean="canonicalize". A Unigram gives the ids of
- * the tokenizers library, of the text as it is or canonicalized; its own normalizer does the rest,
+ * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text/text_clean.h says what of ftfy
+ * is not there), CLIP_TEXT_CANONICALIZE the same with clean="canonicalize". A Unigram gives the ids
+ * of the tokenizers library, of the text as it is or canonicalized; its own normalizer does the rest,
  * so that the other two cleanings do nothing there. */
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
                                   size_t n, enum clip_text_cleaning cleaning,

@@ -38,7 +38,7 @@ void clip_charsmap_release(struct clip_charsmap *map)
     *map = (struct clip_charsmap){0};
 }
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 /* Where unit i leads to is there, and the text that ends there begins with a character. */
 static bool unit_is_sound(const struct clip_charsmap *map, size_t i)
@@ -84,7 +84,7 @@ out:
     return status;
 }
 
-/* Running ------------------------------------------------------------------------------------ */
+/* ---- Running ---- */
 
 /* The text of the shortest beginning of the key that has one; NULL: none has. */
 static const char *look_up(const struct clip_charsmap *map, const char *key, size_t n)

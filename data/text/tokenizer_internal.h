@@ -27,7 +27,7 @@ struct clip_alphabet {
 };
 void clip_alphabet_init(struct clip_alphabet *alphabet);
 
-/* A text's pieces --------------------------------------------------------------------------- */
+/* ---- A text's pieces ---- */
 enum clip_piece_kind { CLIP_PIECE_WORD, CLIP_PIECE_START, CLIP_PIECE_END };
 typedef clip_status (*clip_piece_handler)(void *context, enum clip_piece_kind kind,
                                           const char *piece, size_t n, struct clip_error *error);
@@ -44,7 +44,7 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
                               enum clip_text_cleaning cleaning, clip_piece_handler handler,
                               void *context, struct clip_error *error);
 
-/* Unigram ------------------------------------------------------------------------------------- */
+/* ---- Unigram ---- */
 
 /* SentencePiece's precompiled table of characters. Start from {0}; release it after a failure too.
  */

@@ -13,7 +13,7 @@
 
 enum { JSON_LIMIT = 256 << 20 }; /* bytes; Gemma's tokenizer.json has 34 million */
 
-/* CLIP's byte-level BPE ---------------------------------------------------------------------- */
+/* ---- CLIP's byte-level BPE ---- */
 
 static clip_status unknown(const char *name, const char *what, const json_t *value,
                            struct clip_error *error)
@@ -228,7 +228,7 @@ clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *b
     return status;
 }
 
-/* Folders ------------------------------------------------------------------------------------ */
+/* ---- Folders ---- */
 
 /* folder/name read whole; out->data is NULL where it is not there. */
 static clip_status read_beside(const char *folder, const char *name, char **path,

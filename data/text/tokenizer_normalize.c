@@ -33,7 +33,7 @@ void clip_normalizer_release(struct clip_normalizer *n)
     *n = (struct clip_normalizer){0};
 }
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 static bool is_type(const json_t *object, const char *type)
 {
@@ -181,7 +181,7 @@ out:
     return status;
 }
 
-/* Running ------------------------------------------------------------------------------------ */
+/* ---- Running ---- */
 
 static void strip(struct clip_points *text, bool left, bool right)
 {

@@ -73,7 +73,7 @@ out:
     return status;
 }
 
-/* Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ---- */
 
 static clip_status unread(const char *name, const char *what, const json_t *value,
                           struct clip_error *error)
@@ -317,7 +317,7 @@ out:
     return status;
 }
 
-/* Encoding ----------------------------------------------------------------------------------- */
+/* ---- Encoding ---- */
 
 struct best { /* the best way to an end */
     double score;
