@@ -233,13 +233,13 @@ clip_status clip_model_gradients(struct clip_model *model, struct clip_error *er
         struct clip_param *p = &model->params[i];
         p->tensor.grad = NULL;
         if (!p->tensor.needs_grad) continue;
-        p->place = model->trained;
+        p->train_offset = model->trained;
         model->trained += padded(&p->tensor);
     }
     CLIP_NEW(model->grad, model->trained);
     for (int64_t i = 0; i < model->param_count; i++)
         if (model->params[i].tensor.needs_grad)
-            model->params[i].tensor.grad = model->grad + model->params[i].place;
+            model->params[i].tensor.grad = model->grad + model->params[i].train_offset;
 out:
     return status;
 }
@@ -253,7 +253,7 @@ const struct clip_param *clip_model_param_of(const struct clip_model *model,
 
 float *clip_param_in(const struct clip_param *p, float *buffer)
 {
-    return p->tensor.needs_grad && buffer != NULL ? buffer + p->place : p->tensor.data;
+    return p->tensor.needs_grad && buffer != NULL ? buffer + p->train_offset : p->tensor.data;
 }
 
 struct clip_param *clip_model_param(struct clip_model *model, const char *name)

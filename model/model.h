@@ -75,9 +75,9 @@ struct clip_param {
     char name[96];
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
     int64_t offset;            /* of its first element in the model's data */
-    int64_t place; /* where it is trained: in buffers of trained parameters alone, side by side */
-    bool adapted;  /* a low-rank path stands beside it */
-    bool decays;   /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
+    int64_t train_offset;      /* where it is trained: in buffers of trained parameters alone */
+    bool adapted;              /* a low-rank path stands beside it */
+    bool decays; /* weight decay applies: at least 2 dimensions and not named bn, ln, bias or
                     logit_scale */
     int depth; /* for layer-wise lr decay: blocks between it and its tower's output, 0 at the output
                 */
@@ -144,7 +144,7 @@ void clip_model_init(struct clip_model *model, uint64_t seed);
 /* Marks every parameter as trained: it needs a gradient. Locks and clip_lora_freeze take that back.
  */
 void clip_model_train(struct clip_model *model);
-/* Gives the trained parameters their places and gradients (zeroed): what is not trained takes no
+/* Gives the trained parameters their train_offset and gradients (zeroed): what is not trained takes no
  * memory in buffers of `trained` floats. */
 clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error);
 /* The parameter of the model whose tensor this is. */

@@ -58,8 +58,8 @@ static void update_piece(void *context, int64_t i)
     int64_t begin = i * PIECE,
             n = u->param->count - begin < PIECE ? u->param->count - begin : PIECE;
     clip_kernels()->adamw(u->data, u->adamw->moment1, u->adamw->moment2,
-                          u->adamw->options.bf16_moments, u->grad, u->param->offset + begin, n,
-                          &u->step);
+                          u->adamw->options.bf16_moments, u->grad, u->param->train_offset + begin,
+                          n, &u->step);
 }
 
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
@@ -73,7 +73,7 @@ void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, d
         struct update update = {
             .adamw = adamw,
             .param = p,
-            .data = data + p->ahead,
+            .data = data + p->offset - p->train_offset,
             .grad = grad,
             .step =
                 {
@@ -110,7 +110,7 @@ double clip_grad_norm(const struct clip_adamw *adamw, const float *grad)
     double total = 0;
     for (int64_t i = 0; i < adamw->param_count; i++) {
         const struct clip_optim_param *p = &adamw->params[i];
-        struct squares squares = {grad + p->offset, p->count, adamw->sums};
+        struct squares squares = {grad + p->train_offset, p->count, adamw->sums};
         int64_t pieces = p->trained ? (p->count + PIECE - 1) / PIECE : 0;
         clip_parallel_for(pieces, sum_piece, &squares);
         for (int64_t k = 0; k < pieces; k++) total += adamw->sums[k];

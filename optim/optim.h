@@ -11,11 +11,12 @@
 #include "core/status.h"
 
 struct clip_optim_param {
-    int64_t offset, count; /* of floats in the buffers of gradients and moments */
+    int64_t offset;       /* of its first float in the parameters' buffer */
+    int64_t train_offset; /* the same in the buffers of gradients and moments, which have no room
+                             for what is not trained */
+    int64_t count;        /* of floats */
     bool decays, trained;
     double lr_factor; /* layer-wise decay: the schedule's lr is multiplied by it */
-    int64_t ahead;    /* by how much it stands further back in the parameters' buffer, which has
-                         untrained ones between */
 };
 
 struct clip_adamw_options {

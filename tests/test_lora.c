@@ -164,10 +164,10 @@ static void frozen_takes_no_memory(void **state)
     int64_t paths = 0, moved = 0;
     for (int64_t i = 0; i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
-        int64_t n = clip_tensor_count(&p->tensor), place = p->tensor.needs_grad ? p->place : -1;
-        assert_true(clip_lora_is(p) ? place == paths : place == -1 && p->tensor.grad == NULL);
-        if (place < 0) continue;
-        for (int64_t k = place; k < place + n; k++)
+        int64_t n = clip_tensor_count(&p->tensor), at = p->tensor.needs_grad ? p->train_offset : -1;
+        assert_true(clip_lora_is(p) ? at == paths : at == -1 && p->tensor.grad == NULL);
+        if (at < 0) continue;
+        for (int64_t k = at; k < at + n; k++)
             moved += fabsf(m->grad[k]) > 0 && fabsf(moment1[k]) > 0 && fabsf(moment2[k]) > 0 &&
                      fabsf(step->ema[k]) > 0;
         paths += (n + 15) / 16 * 16;

@@ -560,7 +560,7 @@ static int64_t count_trained(const struct clip_model *model, const char *prefix)
 }
 
 /* Gradients lie side by side, of what is trained alone. */
-static void check_places(struct clip_model *model)
+static void check_train_offsets(struct clip_model *model)
 {
     struct clip_error error = {0};
     int64_t next = 0;
@@ -573,7 +573,7 @@ static void check_places(struct clip_model *model)
         assert_ptr_equal(clip_param_in(p, model->grad), grad != NULL ? grad : p->tensor.data);
         assert_ptr_equal(clip_param_in(p, NULL), p->tensor.data);
         if (grad == NULL) continue;
-        assert_int_equal(p->place, next);
+        assert_int_equal(p->train_offset, next);
         next += (clip_tensor_count(&p->tensor) + 15) / 16 * 16;
     }
     assert_int_equal(model->trained, next);
@@ -586,12 +586,12 @@ static void locks(void **state)
     clip_model_train(model);
     int64_t all = count_trained(model, "");
     assert_int_equal(all, model->param_count);
-    check_places(model);
+    check_train_offsets(model);
     assert_int_equal(model->trained, model->size);
     clip_model_lock_image(model, 0);
     assert_int_equal(count_trained(model, "visual."), 0);
     assert_true(model->logit_scale->needs_grad && model->text_proj->needs_grad);
-    check_places(model);
+    check_train_offsets(model);
     assert_in_range(model->trained, 1, model->size - 1);
     clip_model_train(model);
     clip_model_lock_image(model, 1);

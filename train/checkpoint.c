@@ -33,7 +33,7 @@ static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
         const struct clip_param *p = &m->params[i];
         if (!chosen(p)) continue;
         void *data = trained(p) && buffer != NULL
-                         ? (char *)buffer + (size_t)p->place * clip_dtype_size(dtype)
+                         ? (char *)buffer + (size_t)p->train_offset * clip_dtype_size(dtype)
                          : p->tensor.data;
         struct clip_tensor tensor = clip_tensor_view(dtype, data, p->tensor.ndim, p->tensor.shape);
         snprintf(name, sizeof name, "%s%s", prefix, p->name);

@@ -48,12 +48,12 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
     for (int64_t i = 0; i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         params[i] = (struct clip_optim_param){
-            .offset = p->place,
+            .offset = p->offset,
+            .train_offset = p->train_offset,
             .count = clip_tensor_count(&p->tensor),
             .decays = p->decays,
             .trained = p->tensor.needs_grad,
             .lr_factor = pow(s->options.layer_decay, p->depth) * width_factor(s, p->name),
-            .ahead = p->offset - p->place,
         };
     }
     CLIP_TRY(
@@ -81,7 +81,7 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
         for (int64_t i = 0; i < model->param_count; i++) {
             const struct clip_param *p = &model->params[i];
             if (p->tensor.needs_grad)
-                memcpy(s->ema + p->place, p->tensor.data,
+                memcpy(s->ema + p->train_offset, p->tensor.data,
                        (size_t)clip_tensor_count(&p->tensor) * sizeof *s->ema);
         }
     }
@@ -355,7 +355,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (p->tensor.needs_grad)
-            clip_ema_update(s->ema + p->place, p->tensor.data, s->options.ema_decay,
+            clip_ema_update(s->ema + p->train_offset, p->tensor.data, s->options.ema_decay,
                             clip_tensor_count(&p->tensor));
     }
 out:

@@ -105,7 +105,7 @@ static void use_average(struct clip_model *model, float *average)
     for (int64_t i = 0; i < model->param_count; i++) {
         struct clip_param *p = &model->params[i];
         if (p->tensor.needs_grad)
-            p->tensor.data = average != NULL ? average + p->place : model->data + p->offset;
+            p->tensor.data = average != NULL ? average + p->train_offset : model->data + p->offset;
     }
 }
 
