@@ -90,10 +90,9 @@ static void complain_of_others(struct complaints *complaints, const struct clip_
     }
 }
 
-static bool in_tower(const char *name, enum clip_towers tower)
+static bool belongs(const struct clip_param *param, enum clip_towers towers)
 {
-    bool vision = strncmp(name, "visual.", 7) == 0, shared = strncmp(name, "logit_", 6) == 0;
-    return shared || tower == CLIP_TOWERS_BOTH || vision == (tower == CLIP_TOWERS_IMAGE);
+    return param->tower == CLIP_TOWERS_BOTH || towers == CLIP_TOWERS_BOTH || param->tower == towers;
 }
 
 clip_status clip_model_file_load(struct clip_model *model, const struct clip_weight_source *from,
@@ -109,7 +108,7 @@ clip_status clip_model_file_load(struct clip_model *model, const struct clip_wei
         struct clip_param *param = &model->params[i];
         float *data = NULL;
         mark_used(from, param->name, used);
-        if (!in_tower(param->name, towers)) continue;
+        if (!belongs(param, towers)) continue;
         one.status = clip_layout_take(from, param->name, &param->tensor, arena, &data, &one);
         if (one.status == CLIP_ERR_MEMORY) {
             *error = one;

@@ -13,8 +13,6 @@
 
 #include "formats/model_description.h"
 
-enum clip_towers { CLIP_TOWERS_BOTH, CLIP_TOWERS_IMAGE, CLIP_TOWERS_TEXT };
-
 struct clip_model_file {
     struct clip_model *model;
     struct clip_tokenizer *tokenizer; /* NULL: none came with it and none was named */

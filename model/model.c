@@ -17,6 +17,7 @@ enum { ALIGN = 16 }; /* floats: 64 bytes */
 struct listing {
     struct clip_param *params;
     int64_t count, size;
+    enum clip_towers tower; /* that parameters belong to from here on */
 };
 
 static bool is_decayed(const char *name, int ndim)
@@ -38,6 +39,7 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
     struct clip_param *param = l->params != NULL ? &l->params[l->count] : NULL;
     if (param != NULL) {
         snprintf(param->name, sizeof param->name, "%s%s", prefix, name);
+        param->tower = l->tower;
         param->tensor = tensor;
         param->offset = l->size;
         param->decays = is_decayed(param->name, ndim);
@@ -128,6 +130,7 @@ static void list_vision(struct listing *l, struct clip_model *m)
     const struct clip_model_config *c = &m->config;
     int64_t w = c->vision_width, p = c->patch_size, e = c->embed_dim;
     int depth = (int)c->vision_layers + 1;
+    l->tower = CLIP_TOWERS_IMAGE;
     bool siglip = c->siglip;
     if (!siglip) m->class_embedding = list(l, depth, SHAPE(w), "visual.", "class_embedding");
     m->vision_pos =
@@ -150,13 +153,16 @@ static void list_parameters(struct listing *l, struct clip_model *m)
     const struct clip_model_config *c = &m->config;
     int64_t w = c->text_width, e = c->embed_dim;
     int depth = (int)c->text_layers + 1;
+    l->tower = CLIP_TOWERS_TEXT;
     m->text_pos = list(l, depth, SHAPE(c->context_length, w), "", "positional_embedding");
     m->text_proj = c->siglip ? list(l, 0, SHAPE(e, w), "", "text_projection.weight")
                              : list(l, 0, SHAPE(w, e), "", "text_projection");
     m->text_proj_b = c->siglip ? list(l, 0, SHAPE(e), "", "text_projection.bias") : NULL;
+    l->tower = CLIP_TOWERS_BOTH;
     m->logit_scale = list(l, 0, 0, NULL, "", "logit_scale");
     m->logit_bias = c->logit_bias ? list(l, 0, 0, NULL, "", "logit_bias") : NULL;
     list_vision(l, m);
+    l->tower = CLIP_TOWERS_TEXT;
     for (int64_t i = 0; i < c->text_layers; i++)
         list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio, &c->lora,
                    m->params ? &m->text_blocks[i] : NULL);
@@ -389,22 +395,20 @@ void clip_model_init(struct clip_model *m, uint64_t seed)
 
 /* ---- locks ---- */
 
-static void lock_tower(struct clip_model *m, bool vision, int64_t unlocked)
+static void lock_tower(struct clip_model *m, enum clip_towers tower, int64_t unlocked)
 {
     for (int64_t i = 0; i < m->param_count; i++) {
         struct clip_param *p = &m->params[i];
-        bool shared = &p->tensor == m->logit_scale || &p->tensor == m->logit_bias;
-        bool in_vision = strncmp(p->name, "visual.", 7) == 0;
-        if (shared || in_vision != vision) continue;
+        if (p->tower != tower) continue; /* logit_scale is of both */
         if (unlocked <= 0 || p->depth > unlocked) p->tensor.needs_grad = false;
     }
 }
 
 void clip_model_lock_image(struct clip_model *m, int64_t unlocked)
 {
-    lock_tower(m, true, unlocked);
+    lock_tower(m, CLIP_TOWERS_IMAGE, unlocked);
 }
 void clip_model_lock_text(struct clip_model *m, int64_t unlocked)
 {
-    lock_tower(m, false, unlocked);
+    lock_tower(m, CLIP_TOWERS_TEXT, unlocked);
 }

@@ -71,8 +71,11 @@ int64_t clip_model_image_rows(const struct clip_model_config *config);
 /* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
 double clip_model_mlp_ratio(int64_t width, int64_t hidden);
 
+enum clip_towers { CLIP_TOWERS_BOTH, CLIP_TOWERS_IMAGE, CLIP_TOWERS_TEXT };
+
 struct clip_param {
     char name[96];
+    enum clip_towers tower;    /* that it belongs to: logit_scale and logit_bias to both */
     struct clip_tensor tensor; /* data and grad point into the model's buffers */
     int64_t offset;            /* of its first element in the model's data */
     int64_t train_offset;      /* where it is trained: in buffers of trained parameters alone */

@@ -579,6 +579,24 @@ static void check_train_offsets(struct clip_model *model)
     assert_int_equal(model->trained, next);
 }
 
+/* Each parameter belongs to the tower that its name says. */
+static void parameters_know_their_tower(void **state)
+{
+    (void)state;
+    static const enum kind kinds[] = {GELU, SIGLIP};
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        struct clip_model *model = small_model(kinds[k]);
+        for (int64_t i = 0; i < model->param_count; i++) {
+            const struct clip_param *p = &model->params[i];
+            enum clip_towers tower = strncmp(p->name, "logit_", 6) == 0    ? CLIP_TOWERS_BOTH
+                                     : strncmp(p->name, "visual.", 7) == 0 ? CLIP_TOWERS_IMAGE
+                                                                           : CLIP_TOWERS_TEXT;
+            assert_int_equal(p->tower, tower);
+        }
+        clip_model_free(model);
+    }
+}
+
 static void locks(void **state)
 {
     (void)state;
@@ -640,6 +658,7 @@ int main(void)
         cmocka_unit_test(initial_values_are_keyed_by_seed),
         cmocka_unit_test(presets_have_their_parameter_counts),
         cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(parameters_know_their_tower),
         cmocka_unit_test(locks),
         cmocka_unit_test(flops_are_counted),
     };

@@ -34,14 +34,10 @@ struct clip_locked {
     int64_t fresh_capacity;
 };
 
-static bool wholly_locked(const struct clip_model *m, bool vision)
+static bool wholly_locked(const struct clip_model *m, enum clip_towers tower)
 {
-    for (int64_t i = 0; i < m->param_count; i++) {
-        const struct clip_param *p = &m->params[i];
-        bool shared = &p->tensor == m->logit_scale || &p->tensor == m->logit_bias;
-        if (!shared && (strncmp(p->name, "visual.", 7) == 0) == vision && p->tensor.needs_grad)
-            return false;
-    }
+    for (int64_t i = 0; i < m->param_count; i++)
+        if (m->params[i].tower == tower && m->params[i].tensor.needs_grad) return false;
     return true;
 }
 
@@ -61,7 +57,7 @@ static clip_status describe(const struct clip_setup *s, struct clip_buffer *out,
     uint32_t weights = 0, names = 0;
     for (int64_t i = 0; i < s->model->param_count; i++) {
         const struct clip_param *param = &s->model->params[i];
-        if (strncmp(param->name, "visual.", 7) != 0) continue;
+        if (param->tower != CLIP_TOWERS_IMAGE) continue;
         weights = clip_crc32(weights, param->tensor.data,
                              (size_t)clip_tensor_count(&param->tensor) * sizeof(float));
     }
@@ -263,8 +259,8 @@ clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *
     clip_status status;
     struct clip_locked *l = NULL;
     const struct clip_config *c = s->config;
-    bool images = wholly_locked(s->model, true) && !is_augmented(c);
-    bool texts = wholly_locked(s->model, false);
+    bool images = wholly_locked(s->model, CLIP_TOWERS_IMAGE) && !is_augmented(c);
+    bool texts = wholly_locked(s->model, CLIP_TOWERS_TEXT);
     const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
     *out = NULL;
     if (strcmp(c->train.cache_locked, "off") == 0 || (!images && !texts)) return CLIP_OK;

@@ -32,10 +32,10 @@ static int64_t most_texts(const struct clip_step *s)
 
 /* Adam's learning rate goes with 1 / width (Yang et al. 2022, "Tensor Programs V", table 8): what
  * is right for one width is, times the ratio, for another. */
-static double width_factor(const struct clip_step *s, const char *name)
+static double width_factor(const struct clip_step *s, const struct clip_param *p)
 {
     const struct clip_model_config *c = &s->model->config;
-    int64_t width = strncmp(name, "visual.", 7) == 0 ? c->vision_width : c->text_width;
+    int64_t width = p->tower == CLIP_TOWERS_IMAGE ? c->vision_width : c->text_width;
     return s->options.lr_width > 0 ? (double)s->options.lr_width / (double)width : 1;
 }
 
@@ -53,7 +53,7 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
             .count = clip_tensor_count(&p->tensor),
             .decays = p->decays,
             .trained = p->tensor.needs_grad,
-            .lr_factor = pow(s->options.layer_decay, p->depth) * width_factor(s, p->name),
+            .lr_factor = pow(s->options.layer_decay, p->depth) * width_factor(s, p),
         };
     }
     CLIP_TRY(
