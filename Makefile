@@ -163,9 +163,11 @@ $(BUILD)/%.a:
 	@rm -f $@
 	@echo '  AR   $@'
 	$(Q)$(AR) rcs $@ $^
+# nodelete: OpenMP's threads wait for their next loop after dlclose too, in code that has to stay.
 $(BUILD)/libclip.so: $(LIB_OBJECTS)
 	@echo '  LINK $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 -Wl,-z,defs $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 -Wl,-z,defs -Wl,-z,nodelete $^ \
+		$(LDLIBS) -o $@
 
 # The library stands last, behind what needs it.
 last_libclip = $(filter-out %/libclip.a,$^) $(BUILD)/libclip.a

@@ -81,4 +81,11 @@ check "classify names what is missing" bash -c \
 check "search_folder lists the images" test "$(wc -l <"$folder/got")" -eq "${#images[@]}"
 check "... the best first" sort -rnc "$folder/got"
 check "... and names what is none" grep -q note.txt "$folder/err"
+
+# ---- programs of other kinds ---------------------------------------------------------------------
+# shellcheck disable=SC2046
+check "a program that loads the library itself is built" "$cc" -std=c11 -D_GNU_SOURCE -Wall \
+    -Wextra -Werror tests/library/unload.c -o "$folder/unload" $(flags --cflags) -lpthread -ldl
+check "unloading the library behind its threads does no harm" prints 0 'still here' \
+    "$folder/unload" "$prefix/lib/libclip.so" "$model"
 plan
