@@ -209,6 +209,7 @@ demo: setup
 test: setup-tests
 	@$(MAKE) --no-print-directory all tests installable
 	@tests/run.sh $(sort $(TEST_PROGRAMS)) $(SHELL_TESTS)
+check: test
 test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
@@ -217,6 +218,11 @@ test-kill: all
 test-page: all
 	@tests/run.sh tests/page.sh
 tests: $(TEST_PROGRAMS)
+# How each file is compiled, for editors: what make would run, as JSON.
+compile_commands.json: FORCE
+	@$(MAKE) --no-print-directory -Bn $(ALL_OBJECTS) >$@.make
+	@tools/compile_commands.sh <$@.make >$@.new && mv $@.new $@
+	@rm $@.make
 lint: $(BUILD)/libclip.a
 	@CPPFLAGS='$(CPPFLAGS)' WARN='$(WARN)' tools/lint.sh
 
@@ -254,12 +260,12 @@ install: installable
 installable: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so $(BUILD)/packages \
 	$(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz compile_commands.json
 
 help:
 	@echo 'make              build every program into build/'
 	@echo 'make demo         install what is missing, build, train the demo and show what it learned'
-	@echo 'make test         install what is missing, build, run all tests'
+	@echo 'make test         install what is missing, build, run all tests (make check: the same)'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
 	@echo 'make test-kill    kill the indexer 100 times at random: nothing may be lost'
 	@echo 'make test-page    the page of clip_search serve, driven in headless Chromium'
@@ -270,6 +276,7 @@ help:
 	@echo 'make interop      what is exported, opened by transformers, open_clip, onnxruntime, gguf'
 	@echo 'make mutate       COUNT ($(COUNT)) damaged files of each format, under the sanitizers'
 	@echo 'make fuzz         every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
+	@echo 'make compile_commands.json  how each file is compiled, for clangd and other editors'
 	@echo 'make setup        install what building needs, and only what is missing'
 	@echo 'make clean        remove what was built'
 	@echo 'CC=clang, OPT=-O2, BUILD=folder, -j8 as usual; V=1 shows the commands'
@@ -277,7 +284,7 @@ help:
 	@echo 'HTTP=microhttpd|none (now: $(HTTP)): clip_search serve'
 
 FORCE:
-.PHONY: all setup setup-tests demo test test-fixtures test-kill test-page tests lint asan \
+.PHONY: all setup setup-tests demo test check test-fixtures test-kill test-page tests lint asan \
 	valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

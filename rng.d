@@ -1,0 +1,2 @@
+rng.o: core/rng.c core/rng.h
+core/rng.h:

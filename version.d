@@ -1,0 +1,2 @@
+version.o: core/version.c clip.h
+clip.h:
