@@ -184,8 +184,8 @@ $(BUILD)/obj/page.o: $(BUILD)/page.c
 $(BUILD)/clip_%: $(BUILD)/obj/tools/clip_%.o $(BUILD)/libtools.a $(BUILD)/libclip.a
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -o $@
-$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/libtests.a $(BUILD)/libtools.a \
-		$(BUILD)/libclip.a
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/obj/tests/only.o $(BUILD)/libtests.a \
+		$(BUILD)/libtools.a $(BUILD)/libclip.a
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -lcmocka -o $@
@@ -203,12 +203,15 @@ setup:
 	@tools/setup.sh
 setup-tests:
 	@tools/setup.sh test
+# SOME="test_core test_cli" takes only these.
+wanted_tests = $(if $(SOME),$(foreach test,$(SOME),$(if $(wildcard tests/$(test).sh),\
+	tests/$(test).sh,$(BUILD)/tests/$(test))),$(sort $(TEST_PROGRAMS)) $(SHELL_TESTS))
 demo: setup
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh
 test: setup-tests
-	@$(MAKE) --no-print-directory all tests installable
-	@tests/run.sh $(sort $(TEST_PROGRAMS)) $(SHELL_TESTS)
+	@$(MAKE) --no-print-directory all $(filter $(BUILD)/%,$(wanted_tests)) installable
+	@tests/run.sh $(wanted_tests)
 check: test
 test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
@@ -263,25 +266,27 @@ clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz compile_commands.json
 
 help:
-	@echo 'make              build every program into build/'
-	@echo 'make demo         install what is missing, build, train the demo and show what it learned'
-	@echo 'make test         install what is missing, build, run all tests (make check: the same)'
+	@echo 'make                build every program into $(BUILD)/'
+	@echo 'make demo           install what is missing, build, train the demo, show its accuracy'
+	@echo 'make test           install what is missing, build, run all tests (also: make check)'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
-	@echo 'make test-kill    kill the indexer 100 times at random: nothing may be lost'
-	@echo 'make test-page    the page of clip_search serve, driven in headless Chromium'
-	@echo 'make install      into PREFIX ($(PREFIX)), below DESTDIR'
-	@echo 'make lint         include table, style, warnings of gcc and clang'
-	@echo 'make asan         the tests under AddressSanitizer and UBSan   (SOME="test_core ...")'
-	@echo 'make valgrind     the tests under valgrind                     (SOME="test_core ...")'
-	@echo 'make interop      what is exported, opened by transformers, open_clip, onnxruntime, gguf'
-	@echo 'make mutate       COUNT ($(COUNT)) damaged files of each format, under the sanitizers'
-	@echo 'make fuzz         every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
+	@echo 'make test-kill      kill the indexer 100 times at random: nothing may be lost'
+	@echo 'make test-page      drive the page of clip_search serve in headless Chromium'
+	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
+	@echo 'make asan           the tests under AddressSanitizer and UBSan'
+	@echo 'make valgrind       the tests under valgrind'
+	@echo 'make interop        open exports with transformers, open_clip, onnxruntime, gguf'
+	@echo 'make mutate         open COUNT ($(COUNT)) damaged files of each format, under sanitizers'
+	@echo 'make fuzz           every fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS)) each, by clang'
+	@echo 'make install        into PREFIX ($(PREFIX)), below DESTDIR'
+	@echo 'make setup          install what building needs, and only what is missing'
 	@echo 'make compile_commands.json  how each file is compiled, for clangd and other editors'
-	@echo 'make setup        install what building needs, and only what is missing'
-	@echo 'make clean        remove what was built'
-	@echo 'CC=clang, OPT=-O2, BUILD=folder, -j8 as usual; V=1 shows the commands'
-	@echo 'JPEG=turbo|stb, WEBP=libwebp|none (now: $(JPEG), $(WEBP)): which library decodes'
-	@echo 'HTTP=microhttpd|none (now: $(HTTP)): clip_search serve'
+	@echo 'make clean          remove what was built'
+	@echo 'SOME="test_core test_cli": only these tests (test, asan, valgrind)'
+	@echo 'V=1: show the commands. CC=clang, OPT=-O2, BUILD=folder, -j8: as usual'
+	@echo 'JPEG=turbo|stb, WEBP=libwebp|none: which library decodes (now: $(JPEG), $(WEBP))'
+	@echo 'HTTP=microhttpd|none: clip_search serve (now: $(HTTP))'
+	@echo 'ONNX=protobuf-c|none: clip_export --format onnx (now: $(ONNX))'
 
 FORCE:
 .PHONY: all setup setup-tests demo test check test-fixtures test-kill test-page tests lint asan \

@@ -49,7 +49,7 @@ int64_t clip_mix_choose(const struct clip_mix *mixes, int64_t n, double keep);
 clip_status clip_mix_write(const struct clip_model_file *a, const struct clip_model_file *b,
                            double alpha, const char *path, struct clip_error *error);
 /* An SVG: old score across, new score up, a point a mix, the chosen one and the limit marked. */
-clip_status clip_mix_image(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
+clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
                            const char *fresh_metric, const char *old_metric, const char *path,
                            struct clip_error *error);
 

@@ -87,7 +87,7 @@ static void find_range(const struct clip_mix *mixes, int64_t n, bool old, double
     }
 }
 
-clip_status clip_mix_image(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
+clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
                            const char *fresh_metric, const char *old_metric, const char *path,
                            struct clip_error *error)
 {

@@ -1,7 +1,7 @@
 """Decode, random resized crop and resize of training images: clip_bench loader against Pillow,
 one thread each, in turns on the same images. Prints the ratio of each turn and their median.
 
-    python3 tests/compare_pillow.py FOLDER [--image-size 224] [--images 500] [--turns 7]
+    python3 tests/compare_pillow.py FOLDER [--image-size 224] [--count 500] [--turns 7]
 
 Needs Pillow and numpy. What is compared: reading the file, decoding, the crop, resizing to
 S x S by bicubic; floats (value / 255 - mean) / std in [3,S,S] are timed beside it.
@@ -55,7 +55,7 @@ def pillow(files, size, scale_min):
 def ours(folder, size, count, scale_min):
     program = os.path.join(os.environ.get("BUILD", "build"), "clip_bench")
     said = subprocess.run(
-        [program, "loader", "--data", folder, "--image-size", str(size), "--images", str(count),
+        [program, "loader", "--data", folder, "--image-size", str(size), "--count", str(count),
          "--rounds", "1", "--aug-scale-min", str(scale_min), "--threads", "1", "--json"],
         check=True, capture_output=True, text=True,
     )
@@ -68,7 +68,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--aug-scale-min", type=float, default=0.9)
     given = parser.parse_args()

@@ -126,7 +126,7 @@ check "a packed set ends in .h5" says 2 ".h5" clip_data pack "$folder/shapes/tra
     --output "$folder/shapes.hdf5"
 
 check "what preparing images costs is measured" json '"images_per_second":[0-9].*"bad":0' \
-    clip_bench loader --data "$folder/shapes.h5" --image-size 8 --images 9 \
+    clip_bench loader --data "$folder/shapes.h5" --image-size 8 --pictures 9 \
     --rounds 1 --json
 
 printf '[model]\npreset = vit-b-32\n' >"$folder/model.ini"

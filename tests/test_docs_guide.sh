@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every command of docs/guide.md and docs/report.md, in the docs' own words, in a folder that has
-# what they speak of: runs/small, an image, texts. The models are tiny, trained for a few steps.
+# Every command of docs/guide.md, docs/report.md and docs/debugging.md, in the docs' own words, in a
+# folder that has what they speak of: runs/small, an image, texts. The models are tiny, trained for a few steps.
 . tests/shell.sh
 # ---- what is there ----
 mkdir -p "$folder/configs" "$folder/runs/shapes" "$folder/tools"
@@ -43,4 +43,6 @@ check "its twin is trained" try 'clip_train --config configs/small.ini --set tra
 # ---- the commands, in order ----
 page docs/guide.md 6
 page docs/report.md 2
+page docs/debugging.md 7
+check "... the two runs are equal" cmp "$folder/one.safetensors" "$folder/two.safetensors"
 plan

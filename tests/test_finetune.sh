@@ -206,7 +206,7 @@ old='--old-images old --old-classes classes.txt --old-templates templates.txt'
 mixes="clip_eval interpolate --model good --model worse --data pairs.csv $old"
 check "mixes are measured on both tasks" prints 0 '<- chosen' $mixes
 check "... eleven of them" test "$(grep -c "^[01].* %" "$folder/out")" = 11
-check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --image mix.svg \
+check "... and drawn and written" run 0 $mixes --alphas 0,0.25,1 --picture mix.svg \
     --output mix.h5 --json
 check "... on one line of JSON" test "$(wc -l <"$folder/out")" = 1
 retrieval_of() { # retrieval_of PLACE ALPHA: the mix has what the model by itself has

@@ -39,8 +39,10 @@ int clip_bench_run_loader(int argc, char **argv)
         {"data", "DATA", CLIP_CLI_TEXT, &bench.data, "whose images", .required = true},
         {"image-size", "N", CLIP_CLI_INT, &bench.image_size, "side of the result (224)", .least = 1,
          .most = 1 << 14},
-        {"images", "N", CLIP_CLI_INT, &bench.most, "how many, spread over the data (1000)",
+        {"count", "N", CLIP_CLI_INT, &bench.most, "how many images, spread over the data (1000)",
          .least = 1, .most = 1e9},
+        {"pictures", "N", CLIP_CLI_INT, &bench.most, .unlisted = true, .least = 1, /* its old name */
+         .most = 1e9},
         {"rounds", "N", CLIP_CLI_INT, &bench.rounds, "over them; the best counts (3)", .least = 1,
          .most = 1e6},
         {"aug-scale-min", "X", CLIP_CLI_REAL, &bench.aug_scale_min,

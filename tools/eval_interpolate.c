@@ -211,7 +211,7 @@ static void print_table(const struct report *r)
 
 struct arguments {
     struct clip_cli_list models;
-    const char *weights, *alphas, *output, *image;
+    const char *weights, *alphas, *output, *chart;
     struct task_options fresh, old;
     struct clip_dataset_options set;
     double keep, choose;
@@ -248,9 +248,9 @@ static void check_usage(struct arguments *a, struct clip_cli *cli)
         a->old.images == NULL && isnan(a->choose))
         clip_cli_wrong_usage(cli, "give a task to measure: --data or --images, and --old-data or "
                                   "--old-images");
-    if (a->image != NULL && ((a->fresh.data == NULL && a->fresh.images == NULL) ||
+    if (a->chart != NULL && ((a->fresh.data == NULL && a->fresh.images == NULL) ||
                              (a->old.data == NULL && a->old.images == NULL)))
-        clip_cli_wrong_usage(cli, "--image shows two tasks against each other; give both");
+        clip_cli_wrong_usage(cli, "--chart draws two tasks against each other; give both");
 }
 
 static clip_status run(struct arguments *a, const struct clip_cli *cli, struct clip_error *error)
@@ -282,9 +282,9 @@ static clip_status run(struct arguments *a, const struct clip_cli *cli, struct c
         if (fabs(mixes.items[i].alpha - a->choose) < 1e-9) r.chosen = i;
     if (a->output != NULL)
         CLIP_TRY(clip_mix_write(files[0], files[1], mixes.items[r.chosen].alpha, a->output, error));
-    if (a->image != NULL)
-        CLIP_TRY(clip_mix_image(mixes.items, mixes.count, r.chosen, a->keep,
-                                clip_task_metric(r.fresh), clip_task_metric(r.old), a->image,
+    if (a->chart != NULL)
+        CLIP_TRY(clip_mix_chart(mixes.items, mixes.count, r.chosen, a->keep,
+                                clip_task_metric(r.fresh), clip_task_metric(r.old), a->chart,
                                 error));
     if (cli->json)
         CLIP_TRY(print_json(&r, error));
@@ -326,7 +326,8 @@ int clip_eval_interpolate(int argc, char **argv)
          .help = "this mix, in place of the best new score that --keep allows"},
         {"output", "FILE", CLIP_CLI_TEXT, &a.output,
          .help = "writes the chosen mix: .h5 or .safetensors"},
-        {"image", "FILE.svg", CLIP_CLI_TEXT, &a.image, .help = "draws new against old"},
+        {"chart", "FILE.svg", CLIP_CLI_TEXT, &a.chart, .help = "draw new score against old"},
+        {"picture", "FILE.svg", CLIP_CLI_TEXT, &a.chart, .unlisted = true}, /* its old name */
         WEIGHTS_OPTION(a),
         {0},
     };

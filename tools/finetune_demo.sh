@@ -143,7 +143,7 @@ tune() {
     curve "$after"
     # shellcheck disable=SC2086
     "$build/clip_eval" interpolate --model "$before" --model "$after" --data "$new" $old \
-        --alphas 0,0.3,0.35,0.4,0.5,0.6,0.7,0.85,1 --image "$after.svg" --output "$after.h5" \
+        --alphas 0,0.3,0.35,0.4,0.5,0.6,0.7,0.85,1 --chart "$after.svg" --output "$after.h5" \
         --quiet --json | trades
 }
 scratch() { # scratch STEPS
