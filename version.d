@@ -1,2 +1,2 @@
-version.o: core/version.c clip.h
-clip.h:
+version.o: core/version.c clip/clip.h
+clip/clip.h:

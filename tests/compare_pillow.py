@@ -73,7 +73,7 @@ def main():
     parser.add_argument("--aug-scale-min", type=float, default=0.9)
     given = parser.parse_args()
     files = sorted(p for p in pathlib.Path(given.folder).rglob("*") if p.suffix == ".jpg")
-    count = min(given.images, len(files))
+    count = min(given.count, len(files))
     files = [files[i * len(files) // count] for i in range(count)]
     pillow(files, given.image_size, given.aug_scale_min)  # files into the page cache
     ratios, with_floats = [], []

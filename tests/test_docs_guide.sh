@@ -44,5 +44,6 @@ check "its twin is trained" try 'clip_train --config configs/small.ini --set tra
 page docs/guide.md 6
 page docs/report.md 2
 page docs/debugging.md 7
-check "... the two runs are equal" cmp "$folder/one.safetensors" "$folder/two.safetensors"
+check "... the two runs are equal" \
+    cmp "$folder/one.safetensors" "$folder/two.safetensors"
 plan

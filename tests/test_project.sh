@@ -4,7 +4,7 @@
 . tests/shell.sh
 unset MAKELEVEL
 
-# ---- how each file is compiled -------------------------------------------------------------------
+# ---- how each file is compiled ----
 database() {
     make -Bn tests 2>/dev/null | tools/compile_commands.sh >"$folder/commands.json"
 }
@@ -31,7 +31,7 @@ check "... one with quotes in its command too" compiles core/version.c
 sets() { [ "$(grep -c '"file": "kernels/rows.c"' "$folder/commands.json")" -ge 1 ]; }
 check "... and files that are compiled for each instruction set" sets
 
-# ---- pages ---------------------------------------------------------------------------------------
+# ---- pages ----
 # Headings as GitHub makes anchors of them: small letters, blanks as hyphens, nothing else.
 anchors() {
     sed -n 's/^#\+ //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'

@@ -41,8 +41,8 @@ int clip_bench_run_loader(int argc, char **argv)
          .most = 1 << 14},
         {"count", "N", CLIP_CLI_INT, &bench.most, "how many images, spread over the data (1000)",
          .least = 1, .most = 1e9},
-        {"pictures", "N", CLIP_CLI_INT, &bench.most, .unlisted = true, .least = 1, /* its old name */
-         .most = 1e9},
+        {"pictures", "N", CLIP_CLI_INT, &bench.most, .unlisted = true, /* its old name */
+         .least = 1, .most = 1e9},
         {"rounds", "N", CLIP_CLI_INT, &bench.rounds, "over them; the best counts (3)", .least = 1,
          .most = 1e6},
         {"aug-scale-min", "X", CLIP_CLI_REAL, &bench.aug_scale_min,

@@ -159,13 +159,16 @@ check_rules() {
 }
 
 # One word for one thing: what a person looks at is an image. Other words stay where they are data:
-# the names inside packed sets, and the sentences of captions and templates.
+# the names inside packed sets, the sentences of captions and templates, options of older versions.
 other_word_for_image='^tools/lint\.sh:
 ^data/sets/(pack|packed_head)\.c:.*"(pictures|samples/picture)
 ^data/demo/(emoji|shapes_text)\.c:.*"a picture 
 ^eval/template_sets\.c:.* picture 
 ^tests/test_report\.c:.*"a picture of a thing
-^configs/cifar10_templates\.txt:.* picture of '
+^configs/cifar10_templates\.txt:.* picture of
+^docs/data\.md:.*[`"](pictures|samples/picture)
+^tools/(eval_interpolate|bench_loader)\.c:.*its old name
+^tests/test_(finetune|clip_data)\.sh:.* --pictures? '
 check_words() {
     grep -rniI picture clip.h README* Makefile core kernels autograd model optim checkpoints data \
         formats embed eval search guide train bench serve tools configs docs examples tests \
