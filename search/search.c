@@ -9,37 +9,6 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
-clip_status clip_query_split(const char *given, char **word, double *weight,
-                             struct clip_error *error)
-{
-    const char *mark = NULL;
-    for (const char *at = strstr(given, "::"); at != NULL; at = strstr(at + 1, "::")) mark = at;
-    char *end = NULL;
-    double value = mark != NULL ? strtod(mark + 2, &end) : 1;
-    bool weighted = mark != NULL && end != mark + 2 && *end == '\0' && fabs(value) <= 1e6;
-    *weight = weighted ? value : 1;
-    *word = clip_string_copy_n(given, weighted ? (size_t)(mark - given) : strlen(given), error);
-    return *word != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
-}
-
-clip_status clip_query_combine(const float *rows, const double *weights, int64_t n, int64_t dim,
-                               float *out, struct clip_error *error)
-{
-    double squares = 0;
-    for (int64_t d = 0; d < dim; d++) {
-        double sum = 0;
-        for (int64_t i = 0; i < n; i++) sum += weights[i] * (double)rows[i * dim + d];
-        out[d] = (float)sum;
-        squares += sum * sum;
-    }
-    if (!(sqrt(squares) > 1e-6))
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "the queries cancel each other out; ask for something else or change a "
-                         "weight");
-    clip_rows_normalise(out, 1, dim);
-    return CLIP_OK;
-}
-
 /* ---- filters ---- */
 
 /* Does the path lie below the folder? A '/' at the folder's end changes nothing. */

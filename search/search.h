@@ -1,4 +1,4 @@
-/* Exact search in an index: queries made of texts and images, the best rows for them. */
+/* Exact search in an index: the best rows for a query (query.h). */
 #ifndef CLIP_SEARCH_SEARCH_H
 #define CLIP_SEARCH_SEARCH_H
 
@@ -8,15 +8,6 @@
 #include "core/status.h"
 #include "embed/embedder.h"
 #include "search/index.h"
-
-/* "snow::0.5" -> "snow" and 0.5; without "::NUMBER" (at most a million either way) at its end, all
- * of it and 1. *word is the caller's to free(). */
-clip_status clip_query_split(const char *given, char **word, double *weight,
-                             struct clip_error *error);
-/* out [dim] = normalise(sum of weights[i] rows[i]), rows [n,dim] unit. A negative weight looks for
- * what is unlike. CLIP_ERR_DATA when they cancel each other. */
-clip_status clip_query_combine(const float *rows, const double *weights, int64_t n, int64_t dim,
-                               float *out, struct clip_error *error);
 
 struct clip_hit {
     int64_t number; /* in the index */

@@ -13,6 +13,7 @@
 #include "data/image/image.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
+#include "search/query.h"
 #include "search/search.h"
 #include "serve/catalogue.h"
 #include "serve/store.h"
@@ -298,60 +299,16 @@ static void answer_images(const struct answering *a, const struct clip_api_reque
 
 /* ---- search ---- */
 
-struct terms { /* of a query: rows [count,dim] and their weights */
-    float *rows;
-    double *weights;
-    int64_t count;
-};
-
-static clip_status embed_texts(const struct answering *a, const struct asked *q, struct terms *t,
-                               struct clip_error *error)
+static clip_status make_query(const struct asked *q, const struct clip_api_request *r,
+                              struct clip_query *query, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    char *words[CLIP_API_TERMS] = {0};
-    for (int64_t i = 0; i < q->text_count; i++) {
-        CLIP_TRY(clip_query_split(q->texts[i], &words[i], &t->weights[i], error));
-        t->weights[i] *= q->signs[i];
-    }
-    CLIP_TRY(clip_embedder_texts(a->api->embedder, (const char *const *)words, q->text_count,
-                                 CLIP_UNIT, t->rows, NULL, error));
-    t->count = q->text_count;
+    for (int64_t i = 0; i < q->text_count; i++)
+        CLIP_TRY(clip_query_add_text(query, q->texts[i], q->signs[i] < 0, error));
+    for (int64_t i = 0; i < q->image_count; i++)
+        CLIP_TRY(clip_query_add_row(query, q->images[i], q->image_signs[i] < 0, error));
+    if (r->body_size > 0) CLIP_TRY(clip_query_add_bytes(query, r->body, r->body_size, error));
 out:
-    for (int i = 0; i < CLIP_API_TERMS; i++) free(words[i]);
-    return status;
-}
-
-/* An image that was sent, as a unit row. */
-static clip_status embed_body(const struct answering *a, const struct clip_api_request *r,
-                              float *row, struct clip_error *error)
-{
-    const struct clip_image_source image = {.bytes = r->body, .size = r->body_size};
-    return clip_embedder_images(a->api->embedder, &image, 1, CLIP_UNIT, row, NULL, error);
-}
-
-/* query [dim] */
-static clip_status make_query(const struct answering *a, const struct asked *q,
-                              const struct clip_api_request *r, float *query,
-                              struct clip_error *error)
-{
-    clip_status status;
-    struct terms t = {0};
-    int64_t dim = a->index->dim;
-    CLIP_NEW(t.rows, (q->text_count + q->image_count + 1) * dim);
-    CLIP_NEW(t.weights, q->text_count + q->image_count + 1);
-    if (q->text_count > 0) CLIP_TRY(embed_texts(a, q, &t, error));
-    for (int64_t i = 0; i < q->image_count; i++, t.count++) {
-        clip_index_row(a->index, q->images[i], t.rows + t.count * dim);
-        t.weights[t.count] = q->image_signs[i];
-    }
-    if (r->body_size > 0) {
-        CLIP_TRY(embed_body(a, r, t.rows + t.count * dim, error));
-        t.weights[t.count++] = 1;
-    }
-    CLIP_TRY(clip_query_combine(t.rows, t.weights, t.count, dim, query, error));
-out:
-    free(t.rows);
-    free(t.weights);
     return status;
 }
 
@@ -363,14 +320,16 @@ static clip_status search(const struct answering *a, const struct asked *q,
     struct clip_search_filter own = {0};
     const struct clip_search_filter *filter;
     struct clip_hit *hits = NULL;
-    float *query = NULL;
+    struct clip_query query = {0};
+    float *row = NULL;
     int64_t found = 0;
     json_t *results = NULL;
     CLIP_TRY(choose_filter(a, q, &own, &filter, error));
     CLIP_NEW(hits, q->offset + q->limit);
-    CLIP_NEW(query, a->index->dim);
-    CLIP_TRY(make_query(a, q, r, query, error));
-    CLIP_TRY(clip_index_search(a->index, filter, query, q->offset + q->limit, hits, &found, error));
+    CLIP_NEW(row, a->index->dim);
+    CLIP_TRY(make_query(q, r, &query, error));
+    CLIP_TRY(clip_query_resolve(&query, a->api->embedder, a->index, row, error));
+    CLIP_TRY(clip_index_search(a->index, filter, row, q->offset + q->limit, hits, &found, error));
     results = json_array();
     for (int64_t i = q->offset; i < found; i++)
         json_array_append_new(results, result_of(a, &hits[i], true));
@@ -380,8 +339,9 @@ static clip_status search(const struct answering *a, const struct asked *q,
                         results);
 out:
     clip_search_filter_release(&own);
+    clip_query_release(&query);
     free(hits);
-    free(query);
+    free(row);
     return status;
 }
 
@@ -432,17 +392,18 @@ static clip_status classify(const struct answering *a, const struct asked *q,
 {
     clip_status status;
     int64_t dim = a->index->dim, n = q->text_count;
+    struct clip_query asked = {0};
     float *rows = NULL, *image = NULL;
     CLIP_NEW(rows, n * dim);
     CLIP_NEW(image, dim);
     CLIP_TRY(embed_labels(a, q, rows, error));
-    if (q->image_count > 0)
-        clip_index_row(a->index, q->images[0], image);
-    else
-        CLIP_TRY(embed_body(a, r, image, error));
+    CLIP_TRY(q->image_count > 0 ? clip_query_add_row(&asked, q->images[0], false, error)
+                                : clip_query_add_bytes(&asked, r->body, r->body_size, error));
+    CLIP_TRY(clip_query_embed(&asked, a->api->embedder, a->index, image, NULL, error));
     clip_similarity(p, image, 1, rows, n, dim);
     clip_embedder_probabilities(a->api->embedder, p, 1, n);
 out:
+    clip_query_release(&asked);
     free(rows);
     free(image);
     return status;

@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "checkpoints/convert.h"
+#include "core/file.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "search/query.h"
 #include "search/search.h"
+#include "tests/small_model.h"
 
 /* An index in memory: n random unit rows named "0", "1", ... in segments of 700; `levels` > 0 makes
  * the numbers coarse, so that scores tie. *kept (or NULL): the rows, to free(). */
@@ -306,27 +309,166 @@ static void a_filter_leaves_only_a_folder(void **state)
 
 /* ---- queries ---- */
 
-static void queries_add_up_by_weight(void **state)
+/* An index of the unit vectors 0, 1 and 2, and a model that was opened for texts alone. */
+static void open_unit_vectors(struct clip_index *index, struct clip_model_file **file,
+                              struct clip_embedder **e)
+{
+    struct clip_error error;
+    static const char *const names[] = {"0", "1", "2"};
+    static const int64_t zeros[3];
+    *file = small_model(1);
+    (*file)->towers = CLIP_TOWERS_TEXT;
+    test_ok(clip_embedder_create(e, *file, NULL, &error), &error);
+    int64_t dim = clip_embedder_dim(*e);
+    float *rows = calloc((size_t)(3 * dim), sizeof *rows);
+    for (int64_t i = 0; i < 3; i++) rows[i * dim + i] = 1;
+    const struct clip_index_rows segment = {3, rows, names, zeros, zeros, zeros};
+    *index = (struct clip_index){.dim = dim};
+    test_ok(clip_index_add(index, &segment, &error), &error);
+    free(rows);
+}
+
+/* Row k of the index, times[k] times; a negative number looks away from it. */
+static void add_rows(struct clip_query *query, const int *times)
+{
+    struct clip_error error;
+    for (int64_t k = 0; k < 3; k++)
+        for (int i = 0; i < abs(times[k]); i++)
+            test_ok(clip_query_add_row(query, k, times[k] < 0, &error), &error);
+}
+
+static void queries_add_up(void **state)
+{
+    (void)state;
+    static const struct {
+        int times[3];
+        float expected[3];
+    } cases[] = {
+        {{1, 2, -2}, {1.0f / 3, 2.0f / 3, -2.0f / 3}},
+        {{1, 0, 0}, {1, 0, 0}},
+        {{0, 0, -1}, {0, 0, -1}},
+    };
+    struct clip_error error;
+    struct clip_index index;
+    struct clip_model_file *file;
+    struct clip_embedder *e;
+    open_unit_vectors(&index, &file, &e);
+    float *out = calloc((size_t)index.dim, sizeof *out);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct clip_query query = {0};
+        add_rows(&query, cases[i].times);
+        test_ok(clip_query_resolve(&query, e, &index, out, &error), &error);
+        test_close("sum", out, cases[i].expected, 3, 0, i == 0 ? 1e-7 : 0);
+        for (int64_t d = 3; d < index.dim; d++) assert_true(out[d] == 0);
+        clip_query_release(&query);
+    }
+    struct clip_query query = {0};
+    test_fails(clip_query_resolve(&query, e, &index, out, &error), &error, CLIP_ERR_USAGE,
+               "the query is empty");
+    add_rows(&query, (const int[]){0, 1, 0});
+    add_rows(&query, (const int[]){0, -1, 0});
+    test_fails(clip_query_resolve(&query, e, &index, out, &error), &error, CLIP_ERR_DATA, "cancel");
+    clip_query_release(&query);
+    free(out);
+    clip_index_release(&index);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
+}
+
+/* Texts, rows and images, in whatever order they came, are one sum: normalise(0.5 text - row 7
+ * - file + bytes). */
+static void a_query_is_the_same_in_any_order(void **state)
+{
+    (void)state;
+    enum { TEXT, ROW, FILE_, BYTES, TERMS };
+    static const int orders[][TERMS] = {
+        {TEXT, ROW, FILE_, BYTES}, {FILE_, ROW, TEXT, BYTES}, {FILE_, BYTES, ROW, TEXT}};
+    static const double weights[TERMS] = {0.5, -1, -1, 1};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(1);
+    struct clip_embedder *e;
+    test_ok(clip_embedder_create(&e, file, NULL, &error), &error);
+    int64_t dim = clip_embedder_dim(e);
+    float *rows = calloc((size_t)(TERMS * dim), sizeof *rows);
+    float *expected = calloc((size_t)dim, sizeof *expected);
+    float *out = calloc((size_t)dim, sizeof *out);
+    const char *folder = test_folder(), *text = "a red circle";
+    small_image(folder, "a.png", 40, 30, 1);
+    small_image(folder, "b.png", 30, 40, 2);
+    const char *path = test_path(folder, "a.png");
+    char written[4096];
+    struct clip_buffer bytes;
+    test_ok(clip_file_read(test_path(folder, "b.png"), 1 << 20, &bytes, &error), &error);
+    const struct clip_image_source images[] = {{.path = path},
+                                               {.bytes = bytes.data, .size = bytes.size}};
+    for (int64_t d = 0; d < dim; d++) rows[ROW * dim + d] = (float)(d % 5) - 2;
+    clip_rows_normalise(rows + ROW * dim, 1, dim);
+    static const int64_t zero;
+    static const char *const name = "0";
+    const struct clip_index_rows segment = {1, rows + ROW * dim, &name, &zero, &zero, &zero};
+    struct clip_index index = {.dim = dim};
+    test_ok(clip_index_add(&index, &segment, &error), &error);
+    test_ok(clip_embedder_texts(e, &text, 1, CLIP_UNIT, rows, NULL, &error), &error);
+    test_ok(clip_embedder_images(e, images, 2, CLIP_UNIT, rows + FILE_ * dim, NULL, &error),
+            &error);
+    for (int64_t d = 0; d < dim; d++) {
+        double sum = 0;
+        for (int t = 0; t < TERMS; t++) sum += weights[t] * (double)rows[t * dim + d];
+        expected[d] = (float)sum;
+    }
+    clip_rows_normalise(expected, 1, dim);
+    snprintf(written, sizeof written, "%s::1", path);
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        struct clip_query query = {0};
+        for (int k = 0; k < TERMS; k++) {
+            int term = orders[i][k];
+            test_ok(term == TEXT  ? clip_query_add_text(&query, "a red circle::0.5", false, &error)
+                    : term == ROW ? clip_query_add_row(&query, 0, true, &error)
+                    : term == FILE_ ? clip_query_add_file(&query, written, true, &error)
+                                    : clip_query_add_bytes(&query, bytes.data, bytes.size, &error),
+                    &error);
+        }
+        test_ok(clip_query_resolve(&query, e, &index, out, &error), &error);
+        test_same_f32("query", out, expected, dim);
+        clip_query_release(&query);
+    }
+    clip_buffer_release(&bytes);
+    clip_index_release(&index);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
+    free(rows);
+    free(expected);
+    free(out);
+}
+
+/* A query asks only the towers that its terms need. */
+static void words_need_no_image_tower(void **state)
 {
     (void)state;
     struct clip_error error;
-    const float rows[] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
-    const double weights[] = {1, 2, -2}, none[] = {1, 0, 0}, cancel[] = {1, -1};
-    const float expected[] = {1.0f / 3, 2.0f / 3, -2.0f / 3}, twice[] = {0, 1, 0, 0, 1, 0};
-    float out[3];
-    test_ok(clip_query_combine(rows, weights, 3, 3, out, &error), &error);
-    test_close("sum", out, expected, 3, 0, 1e-7);
-    test_ok(clip_query_combine(rows, none, 3, 3, out, &error), &error);
-    test_same_f32("one alone", out, rows, 3);
-    test_fails(clip_query_combine(twice, cancel, 2, 3, out, &error), &error, CLIP_ERR_DATA,
-               "cancel");
+    struct clip_index index;
+    struct clip_model_file *file;
+    struct clip_embedder *e;
+    open_unit_vectors(&index, &file, &e);
+    float *out = calloc((size_t)index.dim, sizeof *out);
+    struct clip_query query = {0};
+    test_ok(clip_query_add_text(&query, "a dog", false, &error), &error);
+    test_ok(clip_query_resolve(&query, e, &index, out, &error), &error);
+    test_ok(clip_query_add_file(&query, "none.png", false, &error), &error);
+    test_fails(clip_query_resolve(&query, e, &index, out, &error), &error, CLIP_ERR_USAGE,
+               "texts alone");
+    clip_query_release(&query);
+    free(out);
+    clip_index_release(&index);
+    clip_embedder_free(e);
+    clip_model_file_free(file);
 }
 
 static void weights_stand_behind_two_colons(void **state)
 {
     (void)state;
     const struct {
-        const char *given, *word;
+        const char *written, *text;
         double weight;
     } cases[] = {
         {"snow", "snow", 1},           {"snow::0.5", "snow", 0.5}, {"a::b", "a::b", 1},
@@ -335,12 +477,17 @@ static void weights_stand_behind_two_colons(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct clip_error error;
-        char *word = NULL;
-        double weight = 0;
-        test_ok(clip_query_split(cases[i].given, &word, &weight, &error), &error);
-        assert_string_equal(word, cases[i].word);
-        test_close_f64(cases[i].given, weight, cases[i].weight, 0, 0);
-        free(word);
+        struct clip_query query = {0};
+        test_ok(clip_query_add_text(&query, cases[i].written, false, &error), &error);
+        test_ok(clip_query_add_text(&query, cases[i].written, true, &error), &error);
+        test_ok(clip_query_add_file(&query, cases[i].written, false, &error), &error);
+        assert_int_equal(query.count, 3);
+        for (int k = 0; k < 3; k++) {
+            assert_string_equal(query.terms[k].text, cases[i].text);
+            test_close_f64(cases[i].written, query.terms[k].weight,
+                           k == 1 ? -cases[i].weight : cases[i].weight, 0, 0);
+        }
+        clip_query_release(&query);
     }
 }
 
@@ -357,7 +504,9 @@ int main(void)
         cmocka_unit_test(small_rows_find_nearly_all_and_kept_rows_all),
         cmocka_unit_test(small_rows_are_rounded_to_nearest),
         cmocka_unit_test(a_filter_leaves_only_a_folder),
-        cmocka_unit_test(queries_add_up_by_weight),
+        cmocka_unit_test(queries_add_up),
+        cmocka_unit_test(a_query_is_the_same_in_any_order),
+        cmocka_unit_test(words_need_no_image_tower),
         cmocka_unit_test(weights_stand_behind_two_colons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 
 #include "embed/texts.h"
 #include "search/index_update.h"
+#include "search/query.h"
 #include "search/search.h"
 #include "serve/http.h"
 #include "tools/cli.h"
@@ -221,55 +222,26 @@ struct asking {
     int64_t top;
 };
 
-static int64_t asked(const struct asking *job)
+static clip_status make_query(struct clip_query *q, const struct asking *job,
+                              struct clip_error *error)
 {
-    return job->texts.count + job->minus.count + job->images.count + job->minus_images.count;
-}
-
-struct query { /* one row an asked text or image */
-    char **words;
-    double *weights;
-    float *rows, *combined;
-};
-
-static void release_query(struct query *q, int64_t n)
-{
-    for (int64_t i = 0; q->words != NULL && i < n; i++) free(q->words[i]);
-    free(q->words);
-    free(q->weights);
-    free(q->rows);
-    free(q->combined);
-}
-
-/* Rows in the order --text, --minus, --image, --minus-image. */
-static clip_status embed_query(struct query *q, const struct asking *job,
-                               const struct clip_embedder *e, struct clip_error *error)
-{
-    clip_status status;
-    const struct clip_cli_list *lists[] = {&job->texts, &job->minus, &job->images,
-                                           &job->minus_images};
-    int64_t dim = clip_embedder_dim(e), texts = job->texts.count + job->minus.count;
-    int64_t n = asked(job), at = 0;
-    struct clip_image_source *images = NULL;
-    CLIP_NEW(q->words, n);
-    CLIP_NEW(q->weights, n);
-    CLIP_NEW(q->rows, n * dim);
-    CLIP_NEW(q->combined, dim);
-    CLIP_NEW(images, n - texts);
-    for (int l = 0; l < 4; l++)
-        for (int64_t i = 0; i < lists[l]->count; i++, at++) {
-            CLIP_TRY(clip_query_split(lists[l]->items[i], &q->words[at], &q->weights[at], error));
-            if (l % 2 == 1) q->weights[at] = -q->weights[at];
-            if (l >= 2) images[at - texts].path = q->words[at];
+    clip_status status = CLIP_OK;
+    const struct {
+        const struct clip_cli_list *list;
+        bool images, minus;
+    } options[] = {
+        {&job->texts, false, false},
+        {&job->minus, false, true},
+        {&job->images, true, false},
+        {&job->minus_images, true, true},
+    };
+    for (size_t k = 0; k < sizeof options / sizeof *options; k++)
+        for (int64_t i = 0; i < options[k].list->count; i++) {
+            const char *written = options[k].list->items[i];
+            CLIP_TRY(options[k].images ? clip_query_add_file(q, written, options[k].minus, error)
+                                       : clip_query_add_text(q, written, options[k].minus, error));
         }
-    CLIP_TRY(texts > 0 ? clip_embedder_texts(e, (const char *const *)q->words, texts, CLIP_UNIT,
-                                             q->rows, NULL, error)
-                       : CLIP_OK);
-    CLIP_TRY(
-        clip_embedder_images(e, images, n - texts, CLIP_UNIT, q->rows + texts * dim, NULL, error));
-    CLIP_TRY(clip_query_combine(q->rows, q->weights, n, dim, q->combined, error));
 out:
-    free(images);
     return status;
 }
 
@@ -298,9 +270,10 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     clip_status status;
     struct clip_embedder *e = NULL;
     struct clip_index index = {0};
-    struct query query = {0};
+    struct clip_query query = {0};
     struct clip_search_filter filter = {0};
     struct clip_hit *hits = NULL;
+    float *row = NULL;
     int64_t found = 0;
     const struct clip_embedder_options how = {.checksum = true};
     CLIP_TRY(clip_index_open(&index, job->index, error));
@@ -312,13 +285,16 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
                            job->index, job->under.items[0]));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
-    CLIP_TRY(embed_query(&query, job, e, error));
+    CLIP_TRY(make_query(&query, job, error));
+    CLIP_NEW(row, index.dim);
+    CLIP_TRY(clip_query_resolve(&query, e, &index, row, error));
     CLIP_NEW(hits, job->top < index.count ? job->top : index.count);
-    CLIP_TRY(clip_index_search(&index, &filter, query.combined, job->top, hits, &found, error));
+    CLIP_TRY(clip_index_search(&index, &filter, row, job->top, hits, &found, error));
     CLIP_TRY(report_hits(cli, &index, hits, found, error));
 out:
     free(hits);
-    release_query(&query, asked(job));
+    free(row);
+    clip_query_release(&query);
     clip_search_filter_release(&filter);
     clip_index_release(&index);
     clip_embedder_free(e);
@@ -351,7 +327,7 @@ static int run_query(int argc, char **argv)
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    if (asked(&job) == 0)
+    if (job.texts.count + job.minus.count + job.images.count + job.minus_images.count == 0)
         clip_cli_wrong_usage(&cli, "say what to look for with --text, --image or --minus");
     struct clip_error error = {0};
     clip_status status = ask(&cli, &job, &error);
