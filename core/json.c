@@ -1,5 +1,6 @@
 #include "core/json.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,39 @@ json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error)
         value = clip_json_parse(bytes.data, bytes.size, path, error);
     clip_buffer_release(&bytes);
     return value;
+}
+
+static clip_status pack(json_t **out, const char *format, va_list arguments,
+                        struct clip_error *error)
+{
+    json_error_t fault;
+    *out = json_vpack_ex(&fault, 0, format, arguments);
+    if (*out != NULL) return CLIP_OK;
+    if (json_error_code(&fault) == json_error_invalid_utf8)
+        return clip_fail(error, CLIP_ERR_DATA, "a text of the result is not UTF-8");
+    return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for a result in JSON: %s",
+                     fault.text);
+}
+
+clip_status clip_json_pack(json_t **out, struct clip_error *error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    clip_status status = pack(out, format, arguments, error);
+    va_end(arguments);
+    return status;
+}
+
+clip_status clip_json_add(json_t *list, struct clip_error *error, const char *format, ...)
+{
+    va_list arguments;
+    json_t *item;
+    va_start(arguments, format);
+    clip_status status = pack(&item, format, arguments, error);
+    va_end(arguments);
+    if (status != CLIP_OK) return status;
+    if (json_array_append_new(list, item) == 0) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for a list in JSON");
 }
 
 /* 0.1 as 0.1 and not as 0.10000000000000001; always with a point or an exponent, so that it is

@@ -13,7 +13,14 @@ void clip_query_release(struct clip_query *query)
     *query = (struct clip_query){0};
 }
 
-/* ---- terms --------------------------------------------------------------------------------- */
+int64_t clip_query_count(const struct clip_query *query, enum clip_query_kind kind)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < query->count; i++) n += query->terms[i].kind == kind;
+    return n;
+}
+
+/* ---- terms ---- */
 
 /* "snow::0.5" -> "snow" and 0.5; without "::NUMBER" at its end, all of it and 1. *text is the
  * caller's to free(). */
@@ -84,21 +91,14 @@ clip_status clip_query_add_row(struct clip_query *q, int64_t row, bool minus,
     return add(q, &term, error);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------- */
-
-static int64_t count_kind(const struct clip_query *q, enum clip_query_kind kind)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < q->count; i++) n += q->terms[i].kind == kind;
-    return n;
-}
+/* ---- rows ---- */
 
 /* rows [texts,E] */
 static clip_status embed_texts(const struct clip_query *q, const struct clip_embedder *e,
                                float *rows, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = count_kind(q, CLIP_QUERY_TEXT), at = 0;
+    int64_t n = clip_query_count(q, CLIP_QUERY_TEXT), at = 0;
     const char **texts = NULL;
     if (n == 0) return CLIP_OK;
     CLIP_NEW(texts, n);
@@ -115,7 +115,7 @@ static clip_status embed_images(const struct clip_query *q, const struct clip_em
                                 float *rows, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = count_kind(q, CLIP_QUERY_IMAGE), at = 0;
+    int64_t n = clip_query_count(q, CLIP_QUERY_IMAGE), at = 0;
     struct clip_image_source *images = NULL;
     if (n == 0) return CLIP_OK;
     CLIP_NEW(images, n);
@@ -137,7 +137,7 @@ clip_status clip_query_embed(const struct clip_query *q, const struct clip_embed
             if ((int)q->terms[i].kind == kind) weights[at++] = q->terms[i].weight;
     clip_status status = embed_texts(q, e, rows, error);
     if (status != CLIP_OK) return status;
-    rows += count_kind(q, CLIP_QUERY_TEXT) * dim;
+    rows += clip_query_count(q, CLIP_QUERY_TEXT) * dim;
     for (int64_t i = 0; i < q->count; i++) {
         if (q->terms[i].kind != CLIP_QUERY_ROW) continue;
         clip_index_row(index, q->terms[i].row, rows);
@@ -146,7 +146,7 @@ clip_status clip_query_embed(const struct clip_query *q, const struct clip_embed
     return embed_images(q, e, rows, error);
 }
 
-/* ---- their sum ----------------------------------------------------------------------------- */
+/* ---- their sum ---- */
 
 /* out [dim] = normalise(sum of weights[i] rows[i]), rows [n,dim]; summed in double. */
 static clip_status combine(const float *rows, const double *weights, int64_t n, int64_t dim,

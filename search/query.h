@@ -30,6 +30,7 @@ struct clip_query { /* start from {0} */
     int64_t count, capacity;
 };
 void clip_query_release(struct clip_query *query);
+int64_t clip_query_count(const struct clip_query *query, enum clip_query_kind kind);
 
 /* A text, and a file's path, may end in a weight (at most a million either way): "snow::0.5". What
  * is no such number belongs to the text. `minus`: look for what is unlike this. */

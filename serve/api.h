@@ -3,17 +3,18 @@
  *   GET  /                       the page; /page.css, /page.js, /icon.svg its parts
  *   GET  /api/about              {"count", "version", "model", "precision",
  *                                "folders": [{"path", "count"}]}; another version, another index
- *   GET  /api/images           ?offset ?limit ?under: images in the order of the index
+ *   GET  /api/images             ?offset ?limit ?under: images in the order of the index
  *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?under ?offset ?limit
  *   POST /api/search             the same, and the body is an image to look for
  *   GET  /api/classify           ?image ?label (repeated) ?template
  *   POST /api/classify           ?label (repeated) ?template; the body is the image
  *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
- *   GET  /image/NUMBER         the file as it is
+ *   GET  /image/NUMBER           the file as it is
  *
  * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}; a search's total is what
  * can be seen of it, and "searched" how many images took part. What is wrong is answered with 4xx
- * and {"error": "a sentence"}; an image whose file is gone with 410.
+ * and {"error": "a sentence"}; an image whose file is gone with 410. A parameter that a request
+ * does not take is ignored; a wrong value of one that it takes is refused by name.
  *
  * Images are named by a number: no path from a request reaches the file system. It stays an
  * image's while the index grows; one from before the index was put together anew is answered with

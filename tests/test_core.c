@@ -330,6 +330,31 @@ static void a_wrong_json_is_one_line(void **state)
     assert_null(strchr(error.message, '\n'));
 }
 
+/* A list that could not be built is never one that is shorter. */
+static void json_that_cannot_be_built_is_told(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer text = {0};
+    json_t *list = json_array(), *object = NULL;
+    test_ok(clip_json_add(list, &error, "{s:s, s:f}", "label", "a", "probability", 0.5), &error);
+    test_fails(clip_json_add(list, &error, "{s:s}", "label", "\xff"), &error, CLIP_ERR_DATA,
+               "UTF-8");
+    test_fails(clip_json_add(NULL, &error, "i", 1), &error, CLIP_ERR_MEMORY, "memory");
+    assert_int_equal(json_array_size(list), 1);
+    test_ok(clip_json_pack(&object, &error, "{s:O, s:i}", "labels", list, "n", 1), &error);
+    test_ok(clip_json_append(&text, object, &error), &error);
+    assert_string_equal(text.data, "{\"labels\":[{\"label\":\"a\",\"probability\":0.5}],\"n\":1}");
+    json_decref(object);
+    object = NULL;
+    test_fails(clip_json_pack(&object, &error, "{s:O, s:s}", "labels", list, "path", "\xff"),
+               &error, CLIP_ERR_DATA, "UTF-8");
+    test_fails(clip_json_pack(&object, &error, "{s:O}", "labels", NULL), &error, CLIP_ERR_MEMORY,
+               "memory");
+    json_decref(list);
+    clip_buffer_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +372,7 @@ int main(void)
         cmocka_unit_test(every_index_is_visited_once),
         cmocka_unit_test(base64_goes_there_and_back),
         cmocka_unit_test(a_wrong_json_is_one_line),
+        cmocka_unit_test(json_that_cannot_be_built_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

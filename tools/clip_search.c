@@ -253,13 +253,16 @@ static clip_status report_hits(const struct clip_cli *cli, const struct clip_ind
             printf("%7.4f  %s\n", (double)hits[i].score, clip_index_name(index, hits[i].number));
         return CLIP_OK;
     }
-    json_t *result = json_object(), *list = json_array();
+    clip_status status = CLIP_OK;
+    json_t *result = NULL, *list = json_array();
     for (int64_t i = 0; i < found; i++)
-        json_array_append_new(list, json_pack("{s:s, s:f}", index->texts ? "text" : "path",
-                                              clip_index_name(index, hits[i].number), "score",
-                                              (double)hits[i].score));
-    json_object_set_new(result, "results", list);
-    clip_status status = clip_cli_print_json(result, error);
+        CLIP_TRY(clip_json_add(list, error, "{s:s, s:f}", index->texts ? "text" : "path",
+                               clip_index_name(index, hits[i].number), "score",
+                               (double)hits[i].score));
+    CLIP_TRY(clip_json_pack(&result, error, "{s:O}", "results", list));
+    CLIP_TRY(clip_cli_print_json(result, error));
+out:
+    json_decref(list);
     json_decref(result);
     return status;
 }

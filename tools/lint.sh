@@ -79,7 +79,7 @@ embed: embedder embeddings
 search: index search
 guide: guide
 bench: bench
-serve: http catalogue store
+serve: api http catalogue store
 train: trainer config report checkpoint teacher'
 check_rooms() {
     # shellcheck disable=SC2086
