@@ -171,7 +171,8 @@ $(BUILD)/libclip.so: $(LIB_OBJECTS)
 
 # The library stands last, behind what needs it.
 last_libclip = $(filter-out %/libclip.a,$^) $(BUILD)/libclip.a
-SERVING = $(BUILD)/clip_search $(BUILD)/tests/test_serve $(BUILD)/tests/test_catalogue
+SERVING = $(BUILD)/clip_search $(BUILD)/tests/test_api $(BUILD)/tests/test_serve \
+	$(BUILD)/tests/test_catalogue
 $(SERVING): $(BUILD)/libserve.a
 $(SERVING): MORE_LIBS = $(SERVE_LIBS)
 $(BUILD)/page.c: tools/embed.sh $(PAGE_FILES)

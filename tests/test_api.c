@@ -1,0 +1,331 @@
+/* What the page's server answers to each request, and what it refuses, over a real socket. */
+#include "tests/support.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/image/image.h"
+#include "search/index_update.h"
+#include "search/search.h"
+#include "serve/store.h"
+#include "tests/served.h"
+#include "tests/small_model.h"
+
+/* ---- good requests ---- */
+
+static void images_come_in_order_and_page_by_page(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    json_t *about = served_json(&s, "/api/about"), *all = served_json(&s, "/api/images");
+    assert_int_equal(json_integer_value(json_object_get(about, "count")), SERVED_IMAGES - 1);
+    assert_int_equal(json_array_size(json_object_get(about, "folders")), 1);
+    assert_int_equal(json_integer_value(json_object_get(all, "total")), SERVED_IMAGES - 1);
+    assert_int_equal(reply_count(all), SERVED_IMAGES - 1);
+    for (size_t i = 0; i < reply_count(all); i++)
+        assert_int_equal(reply_number(all, i), (int64_t)(i < 3 ? i : i + 1)); /* 3 is removed */
+    json_t *part = served_json(&s, "/api/images?offset=5&limit=4");
+    assert_int_equal(reply_count(part), 4);
+    assert_int_equal(reply_number(part, 0), 6);
+    json_t *none = served_json(&s, "/api/images?under=/nowhere"),
+           *end = served_json(&s, "/api/images?offset=999999999999");
+    assert_int_equal(reply_count(none), 0);
+    assert_int_equal(json_integer_value(json_object_get(none, "total")), 0);
+    assert_int_equal(reply_count(end), 0);
+    json_decref(about);
+    json_decref(all);
+    json_decref(part);
+    json_decref(none);
+    json_decref(end);
+    served_close(&s);
+}
+
+static void searching_finds_what_search_finds(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    struct clip_error error;
+    const char *text = "a red circle";
+    float rows[2 * 24], query[24];
+    const double weights[] = {0.5, -1};
+    struct clip_hit hits[SERVED_IMAGES];
+    int64_t found;
+    test_ok(clip_embedder_texts(s.e, &text, 1, CLIP_UNIT, rows, NULL, &error), &error);
+    clip_index_row(&s.index, 7, rows + 24);
+    for (int d = 0; d < 24; d++)
+        query[d] = (float)(weights[0] * (double)rows[d] + weights[1] * (double)rows[24 + d]);
+    clip_rows_normalise(query, 1, 24);
+    test_ok(clip_index_search(&s.index, NULL, query, SERVED_IMAGES, hits, &found, &error), &error);
+    json_t *answer = served_json(&s, "/api/search?text=a%20red+circle%3A%3A0.5&unlike=7&limit=100");
+    assert_int_equal(reply_count(answer), found);
+    for (size_t i = 0; i < reply_count(answer); i++) {
+        const json_t *item = json_array_get(json_object_get(answer, "results"), i);
+        assert_int_equal(reply_number(answer, i), hits[i].number);
+        test_close_f64("score", json_real_value(json_object_get(item, "score")),
+                       (double)hits[i].score, 0, 0);
+        assert_string_equal(json_string_value(json_object_get(item, "path")),
+                            clip_index_name(&s.index, hits[i].number));
+    }
+    json_decref(answer);
+    answer = served_json(&s, "/api/search?text=a%20red+circle%3A%3A0.5&unlike=7&offset=2&limit=3");
+    assert_int_equal(reply_count(answer), 3);
+    assert_int_equal(reply_number(answer, 0), hits[2].number);
+    json_decref(answer);
+    answer = served_json(&s, "/api/search?like=8&limit=1");
+    assert_int_equal(reply_number(answer, 0), 8);
+    json_decref(answer);
+    served_close(&s);
+}
+
+static void a_sent_image_finds_itself_and_is_classified(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    struct clip_error error;
+    struct clip_buffer bytes;
+    test_ok(clip_file_read(test_path(s.folder, "09.png"), 1 << 20, &bytes, &error), &error);
+    struct reply r = served_request(&s, "POST", "/api/search?limit=2", "", bytes.data, bytes.size);
+    reply_expect(&r, 200, "POST /api/search");
+    json_t *answer = reply_json(&r, "search");
+    assert_int_equal(reply_number(answer, 0), 9);
+    assert_int_equal(reply_count(answer), 2);
+    json_decref(answer);
+    const char *targets[] = {"/api/classify?label=a&label=b&label=%C3%A4&image=9",
+                             "/api/classify?label=a&label=b&label=%C3%A4"};
+    double p[2][3], sum = 0;
+    for (int i = 0; i < 2; i++) {
+        r = served_request(&s, i == 0 ? "GET" : "POST", targets[i], "", bytes.data,
+                           i == 0 ? 0 : bytes.size);
+        reply_expect(&r, 200, targets[i]);
+        answer = reply_json(&r, "classify");
+        for (size_t k = 0; k < 3; k++)
+            p[i][k] = json_real_value(json_object_get(
+                json_array_get(json_object_get(answer, "labels"), k), "probability"));
+        json_decref(answer);
+    }
+    for (int k = 0; k < 3; k++) {
+        test_close_f64("row and bytes", p[1][k], p[0][k], 0, 1e-9);
+        sum += p[0][k];
+    }
+    test_close_f64("sum", sum, 1, 0, 1e-9);
+    clip_buffer_release(&bytes);
+    served_close(&s);
+}
+
+static void images_and_thumbnails_are_served_by_number(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    struct clip_error error;
+    struct clip_buffer file;
+    struct clip_image image = {0};
+    const struct clip_image_limits limits = {.max_pixels = 1000000};
+    test_ok(clip_file_read(test_path(s.folder, "05.png"), 1 << 20, &file, &error), &error);
+    struct reply r = served_get(&s, "/image/5");
+    reply_expect(&r, 200, "/image/5");
+    assert_int_equal(r.body_size, file.size);
+    assert_memory_equal(r.body, file.data, file.size);
+    assert_non_null(strstr(r.all.data, "image/png"));
+    clip_buffer_release(&r.all);
+    r = served_get(&s, "/thumbnail/5");
+    reply_expect(&r, 200, "/thumbnail/5");
+    assert_non_null(strstr(r.all.data, clip_image_small_type));
+    test_ok(clip_image_decode((const uint8_t *)r.body, r.body_size, &limits, &image, &error),
+            &error);
+    assert_int_equal(image.width, CLIP_THUMBNAIL_SIDE);
+    assert_int_equal(image.height, 14);
+    char etag[64], header[96];
+    assert_int_equal(sscanf(strstr(r.all.data, "ETag: "), "ETag: %63s", etag), 1);
+    clip_buffer_release(&r.all);
+    snprintf(header, sizeof header, "If-None-Match: %s\r\n", etag);
+    r = served_request(&s, "GET", "/thumbnail/5", header, NULL, 0);
+    reply_expect(&r, 304, "If-None-Match");
+    clip_buffer_release(&r.all);
+    clip_image_release(&image);
+    clip_buffer_release(&file);
+    served_close(&s);
+}
+
+static void a_changed_index_is_noticed(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    struct clip_error error;
+    struct clip_index_options options = {.quiet = true};
+    struct clip_index_changes changes;
+    small_image(s.folder, "new.png", 40, 30, 77);
+    test_ok(clip_index_update_images(s.path, s.e, &s.folder, 1, &options, &changes, &error),
+            &error);
+    json_t *all = served_json(&s, "/api/images");
+    assert_int_equal(reply_count(all), SERVED_IMAGES);
+    assert_int_equal(reply_number(all, SERVED_IMAGES - 1), SERVED_IMAGES);
+    json_decref(all);
+    test_ok(clip_index_compact(s.path, &options, &changes, &error), &error);
+    static const struct {
+        const char *target;
+        int code;
+        const char *word;
+    } asked[] = {
+        {"/api/images", 200, "{\"total\":14,\"offset\":0,\"results\":[{\"number\":15,"},
+        {"/image/5", 410, "load the page again"},
+        {"/api/search?like=5", 410, "like: the index was put together anew"},
+        {"/image/28", 200, "image/png"},
+        {"/image/29", 404, "no image 29"},
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        struct reply r = served_get(&s, asked[i].target);
+        reply_expect(&r, asked[i].code, asked[i].target);
+        if (strstr(r.all.data, asked[i].word) == NULL)
+            test_fail("%s: %.300s without %s", asked[i].target, r.all.data, asked[i].word);
+        clip_buffer_release(&r.all);
+    }
+    served_close(&s);
+}
+
+/* ---- wrong requests ---- */
+
+static void each_wrong_request_has_its_answer(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    static const struct {
+        int code;
+        const char *method, *target, *headers, *body;
+    } cases[] = {
+        {404, "GET", "/nothing", "", ""},
+        {404, "GET", "/page.html", "", ""},
+        {404, "GET", "/../../etc/passwd", "", ""},
+        {404, "GET", "/%2e%2e/%2e%2e/etc/passwd", "", ""},
+        {400, "GET", "/image/../../../etc/passwd", "", ""},
+        {400, "GET", "/image/%2Fetc%2Fpasswd", "", ""},
+        {400, "GET", "/image/", "", ""},
+        {400, "GET", "/image/-1", "", ""},
+        {400, "GET", "/image/1e0", "", ""},
+        {400, "GET", "/image/%201", "", ""},
+        {400, "GET", "/image/99999999999999999999", "", ""},
+        {404, "GET", "/image/14", "", ""},
+        {404, "GET", "/image/3", "", ""}, /* removed */
+        {404, "GET", "/thumbnail/999999", "", ""},
+        {405, "DELETE", "/image/1", "", ""},
+        {405, "PUT", "/", "", "x"},
+        {405, "POST", "/api/about", "", "x"},
+        {405, "BREW", "/api/search", "", ""},
+        {400, "GET", "/api/search", "", ""},
+        {400, "POST", "/api/search", "", ""},
+        {400, "GET", "/api/search?text=", "", ""},
+        {400, "GET", "/api/search?text=%FF", "", ""},
+        {400, "GET", "/api/search?text=a%00b", "", ""},
+        {400, "GET", "/api/search?like=x", "", ""},
+        {404, "GET", "/api/search?like=3", "", ""},
+        {400, "GET", "/api/search?text=a&limit=0", "", ""},
+        {400, "GET", "/api/search?text=a&limit=201", "", ""},
+        {400, "GET", "/api/search?text=a&offset=-1", "", ""},
+        {400, "GET", "/api/search?text=a&offset=20000", "", ""},
+        {422, "GET", "/api/search?text=a&minus=a", "", ""},
+        {422, "POST", "/api/search", "", "this is no image"},
+        {422, "POST", "/api/classify?label=a", "", "this is no image"},
+        {400, "GET", "/api/classify?label=a", "", ""},
+        {400, "GET", "/api/classify?image=1", "", ""},
+        {400, "GET", "/api/classify?label=a&image=1&template=a", "", ""},
+        {400, "GET", "/api/classify?label=a&image=1&image=2", "", ""},
+        {400, "POST", "/api/classify?label=a&image=1", "", "x"},
+        {403, "GET", "/", "Origin: http://elsewhere.example\r\n", ""},
+        {403, "GET", "/api/about", "Sec-Fetch-Site: cross-site\r\n", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct reply r = served_request(&s, cases[i].method, cases[i].target, cases[i].headers,
+                                        cases[i].body, strlen(cases[i].body));
+        reply_expect(&r, cases[i].code, cases[i].target);
+        if (r.code == 405) assert_non_null(strstr(r.all.data, "Allow: GET, HEAD"));
+        json_t *answer = reply_json(&r, cases[i].target);
+        assert_true(json_is_string(json_object_get(answer, "error")));
+        json_decref(answer);
+    }
+    served_close(&s);
+}
+
+static void unknown_parameters_are_ignored(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    static const char *const pairs[][2] = {
+        {"/api/about?x=1&limit=none&=", "/api/about"},
+        {"/api/images?limit=4&text=&view=wide&image=x", "/api/images?limit=4"},
+        {"/api/search?text=a+dog&txet=b&label=&image=x&text%20minus=a&utm_source=mail",
+         "/api/search?text=a+dog"},
+        {"/api/classify?image=1&label=a&limit=0&like=x&text=", "/api/classify?image=1&label=a"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        json_t *odd = served_json(&s, pairs[i][0]), *plain = served_json(&s, pairs[i][1]);
+        assert_true(json_equal(odd, plain));
+        json_decref(odd);
+        json_decref(plain);
+    }
+    served_close(&s);
+}
+
+static void a_wrong_value_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    static const char *const cases[][2] = {
+        {"/api/images?limit=1x", "limit: expected a whole number from 1 to 200"},
+        {"/api/images?offset=-1", "offset: expected a whole number"},
+        {"/api/search?text=a&limit=201", "limit: expected a whole number from 1 to 200"},
+        {"/api/search?minus=%FF", "minus: expected a text of 1 to 1000 bytes of UTF-8"},
+        {"/api/search?text=a&unlike=x", "unlike: expected an image's number"},
+        {"/api/search?text=a&unlike=3", "unlike: there is no image 3 in the index"},
+        {"/api/classify?label=", "label: expected a text of 1 to 1000 bytes of UTF-8"},
+        {"/api/classify?label=a&image=1&image=2", "image: at most 1 can be given"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct reply r = served_get(&s, cases[i][0]);
+        assert_true(r.code == 400 || r.code == 404);
+        json_t *answer = reply_json(&r, cases[i][0]);
+        assert_string_equal(json_string_value(json_object_get(answer, "error")), cases[i][1]);
+        json_decref(answer);
+    }
+    served_close(&s);
+}
+
+static void an_image_that_is_gone_is_told(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    unlink(test_path(s.folder, "00.png"));
+    test_write_text(s.folder, "01.png", "no image any more, and not short either");
+    static const char *const targets[] = {"/image/0", "/thumbnail/0", "/image/1", "/thumbnail/1"};
+    for (int i = 0; i < 4; i++) {
+        struct reply r = served_get(&s, targets[i]);
+        reply_expect(&r, 410, targets[i]);
+        assert_null(strstr(r.all.data, "ETag"));
+        clip_buffer_release(&r.all);
+    }
+    served_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(images_come_in_order_and_page_by_page),
+        cmocka_unit_test(searching_finds_what_search_finds),
+        cmocka_unit_test(a_sent_image_finds_itself_and_is_classified),
+        cmocka_unit_test(images_and_thumbnails_are_served_by_number),
+        cmocka_unit_test(a_changed_index_is_noticed),
+        cmocka_unit_test(each_wrong_request_has_its_answer),
+        cmocka_unit_test(unknown_parameters_are_ignored),
+        cmocka_unit_test(a_wrong_value_is_refused_by_its_name),
+        cmocka_unit_test(an_image_that_is_gone_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
