@@ -75,7 +75,7 @@ static clip_status grow_slots(struct clip_bundle *bundle, struct clip_error *err
     if (2 * (bundle->tensor_count + 1) <= bundle->slot_count) return CLIP_OK;
     int64_t count = bundle->slot_count ? 2 * bundle->slot_count : 64;
     int64_t *slots = clip_array_new(count, sizeof *slots, error);
-    if (!slots) return CLIP_ERR_MEMORY;
+    if (slots == NULL) return CLIP_ERR_MEMORY;
     free(bundle->slots);
     bundle->slots = slots;
     bundle->slot_count = count;
@@ -99,7 +99,7 @@ clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
     }
     struct clip_bundle_tensor *entry = &bundle->tensors[bundle->tensor_count];
     entry->name = clip_arena_string(&bundle->arena, name, strlen(name), error);
-    if (!entry->name) return CLIP_ERR_MEMORY;
+    if (entry->name == NULL) return CLIP_ERR_MEMORY;
     entry->tensor = *tensor;
     entry->tensor.grad = NULL;
     entry->tensor.node = NULL;
@@ -113,11 +113,11 @@ clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, co
                                  size_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    if (memchr(value, 0, n)) {
+    if (memchr(value, 0, n) != NULL) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the text \"%s\" holds a NUL byte; only plain text can be kept", key);
     }
-    if (clip_bundle_text(bundle, key)) {
+    if (clip_bundle_text(bundle, key) != NULL) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "there are two texts named \"%s\"; every name must be there once", key);
     }
@@ -125,8 +125,8 @@ clip_status clip_bundle_add_text(struct clip_bundle *bundle, const char *key, co
                              sizeof *bundle->texts, error));
     struct clip_bundle_text *text = &bundle->texts[bundle->text_count];
     text->key = clip_arena_string(&bundle->arena, key, strlen(key), error);
-    text->value = text->key ? clip_arena_string(&bundle->arena, value, n, error) : NULL;
-    if (!text->value) return CLIP_ERR_MEMORY;
+    text->value = text->key != NULL ? clip_arena_string(&bundle->arena, value, n, error) : NULL;
+    if (text->value == NULL) return CLIP_ERR_MEMORY;
     text->size = n;
     text->list = false;
     bundle->text_count++;
@@ -205,7 +205,7 @@ clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
 {
     char have[CLIP_SHAPE_TEXT], want[CLIP_SHAPE_TEXT];
     const struct clip_tensor *src = clip_bundle_find(bundle, name);
-    if (!src) return clip_fail(error, CLIP_ERR_DATA, "the weight \"%s\" is missing", name);
+    if (src == NULL) return clip_fail(error, CLIP_ERR_DATA, "the weight \"%s\" is missing", name);
     if (!same_shape(src, dst)) {
         return clip_fail(error, CLIP_ERR_DATA, "\"%s\" has shape %s where %s is expected", name,
                          clip_shape_text(have, src), clip_shape_text(want, dst));

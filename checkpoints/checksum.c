@@ -79,7 +79,7 @@ clip_status clip_crc32_file(uint32_t *out, int fd, int64_t begin, int64_t end, c
     int64_t room = clip_min_i64(end - begin, CLIP_CHECKSUM_BYTES);
     int reason = 0;
     round.buffer = clip_array_new(room, 1, error);
-    if (!round.buffer) return CLIP_ERR_MEMORY;
+    if (round.buffer == NULL) return CLIP_ERR_MEMORY;
     round.bytes = round.buffer;
     *out = 0;
     while (round.begin < end && reason == 0) {

@@ -97,8 +97,9 @@ static clip_status take_name(struct reader *r, char name[NAME_SIZE], const char 
     size_t n = 0;
     clip_status status = take_text(r, &text, &n, what);
     if (status != CLIP_OK) return status;
-    json_t *valid = n > 0 && n < NAME_SIZE && !memchr(text, 0, n) ? json_stringn(text, n) : NULL;
-    if (!valid) {
+    json_t *valid = n > 0 && n < NAME_SIZE && memchr(text, 0, n) == NULL ? json_stringn(text, n)
+                                                                         : NULL;
+    if (valid == NULL) {
         return REFUSE(r, "%s: %s is not 1 to %d bytes of text in UTF-8; the file is damaged",
                       r->path, what, NAME_SIZE - 1);
     }
@@ -133,7 +134,8 @@ static json_t *take_number(struct reader *r, uint32_t type, const char *key)
     case GGUF_F64: value = json_real(real_of(type, bits)); break; /* NULL where not finite */
     default: value = bits > INT64_MAX && type != GGUF_I64 ? NULL : json_integer((int64_t)bits);
     }
-    if (!value) REFUSE(r, "%s: the value \"%s\" is a number that is of no use", r->path, key);
+    if (value == NULL)
+        REFUSE(r, "%s: the value \"%s\" is a number that is of no use", r->path, key);
     return value;
 }
 
@@ -142,8 +144,8 @@ static json_t *take_string(struct reader *r, const char *key)
     const char *text = NULL;
     size_t n = 0;
     if (take_text(r, &text, &n, key) != CLIP_OK) return NULL;
-    json_t *value = memchr(text, 0, n) ? NULL : json_stringn(text, n);
-    if (!value) REFUSE(r, "%s: the value \"%s\" is not text in UTF-8", r->path, key);
+    json_t *value = memchr(text, 0, n) != NULL ? NULL : json_stringn(text, n);
+    if (value == NULL) REFUSE(r, "%s: the value \"%s\" is not text in UTF-8", r->path, key);
     return value;
 }
 
@@ -172,8 +174,9 @@ static json_t *take_list(struct reader *r, const char *key)
     json_t *list = json_array();
     for (uint64_t i = 0; i < count; i++) {
         json_t *item = type == GGUF_TEXT ? take_string(r, key) : take_number(r, type, key);
-        if (item && json_array_append_new(list, item) == 0) continue;
-        if (item) clip_fail(r->error, CLIP_ERR_MEMORY, "memory is short for reading %s", r->path);
+        if (item != NULL && json_array_append_new(list, item) == 0) continue;
+        if (item != NULL)
+            clip_fail(r->error, CLIP_ERR_MEMORY, "memory is short for reading %s", r->path);
         json_decref(list);
         return NULL;
     }
@@ -194,7 +197,7 @@ static clip_status read_value(struct reader *r, json_t *values)
     json_t *value = type == GGUF_LIST   ? take_list(r, key)
                     : type == GGUF_TEXT ? take_string(r, key)
                                         : take_number(r, type, key);
-    if (!value) return r->error->status;
+    if (value == NULL) return r->error->status;
     bool twice = json_object_get(values, key) != NULL;
     if (json_object_set_new(values, key, value) != 0 || twice) {
         return REFUSE(r, "%s: there are two values named \"%s\"; the file is damaged", r->path,
@@ -283,7 +286,7 @@ static clip_status place_data(struct reader *r, uint64_t alignment)
         entry->tensor.data = (void *)(uintptr_t)data;
         if (bytes == 0 || (uintptr_t)data % clip_dtype_size(entry->tensor.dtype) == 0) continue;
         entry->tensor.data = clip_arena_alloc(&r->out->arena, (int64_t)bytes, 1, r->error);
-        if (!entry->tensor.data) return CLIP_ERR_MEMORY;
+        if (entry->tensor.data == NULL) return CLIP_ERR_MEMORY;
         memcpy(entry->tensor.data, data, bytes);
     }
     return CLIP_OK;
@@ -332,7 +335,8 @@ clip_status clip_gguf_parse(const void *bytes, size_t n, const char *name, json_
 {
     struct reader reader = {.path = name, .bytes = bytes, .size = n, .out = out, .error = error};
     *values = json_object();
-    if (!*values) return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading %s", name);
+    if (*values == NULL)
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading %s", name);
     clip_status status = read_all(&reader, *values);
     if (status == CLIP_OK) return CLIP_OK;
     clip_bundle_release(out);
@@ -362,7 +366,7 @@ bool clip_gguf_is(const char *path)
 {
     char begin[4] = "";
     FILE *file = fopen(path, "rb");
-    if (!file) return false;
+    if (file == NULL) return false;
     size_t n = fread(begin, 1, sizeof begin, file);
     fclose(file);
     return n == sizeof begin && memcmp(begin, "GGUF", 4) == 0;

@@ -81,7 +81,7 @@ static clip_status visit_object(struct reader *r, hid_t group, const char *name)
 out:
     if (object >= 0) H5Oclose(object);
     r->group.size = length;
-    if (r->group.data) r->group.data[length] = 0;
+    if (r->group.data != NULL) r->group.data[length] = 0;
     return status;
 }
 
@@ -269,9 +269,9 @@ static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset
     if (empty && bytes < INT64_MAX) bytes = 0;
     CLIP_TRY(take_room(r, name, bytes));
     tensor.data = bytes > 0 ? find_mapped(r, dataset, tensor.dtype, bytes) : NULL;
-    if (tensor.data) return clip_bundle_add(r->out, name, &tensor, r->error);
+    if (tensor.data != NULL) return clip_bundle_add(r->out, name, &tensor, r->error);
     tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
-    if (!tensor.data) return CLIP_ERR_MEMORY;
+    if (tensor.data == NULL) return CLIP_ERR_MEMORY;
     if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.data) < 0) {
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
     }
@@ -301,7 +301,7 @@ static clip_status read_dataset(struct reader *r, const char *name, const char *
     }
     if (H5Tget_class(type) == H5T_STRING)
         CLIP_TRY(read_text(r, name, dataset, type, space));
-    else if (!prefix || strncmp(name, prefix, strlen(prefix)) == 0) {
+    else if (prefix == NULL || strncmp(name, prefix, strlen(prefix)) == 0) {
         CLIP_TRY(read_tensor(r, name, dataset, type, space));
     }
 out:
@@ -341,8 +341,8 @@ static clip_status read_all(struct reader *r, int fd, int64_t size, const char *
     for (int64_t i = 0; i < r->names.count; i++) {
         const char *name = r->names.names[i], *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
         /* Texts stand in the root group: what lies deeper and has another prefix is not opened. */
-        if (count > 0 && strchr(name, '/') &&
-            (!prefix || strncmp(name, prefix, strlen(prefix)) != 0)) {
+        if (count > 0 && strchr(name, '/') != NULL &&
+            (prefix == NULL || strncmp(name, prefix, strlen(prefix)) != 0)) {
             continue;
         }
         CLIP_TRY(read_dataset(r, name, count > 0 && !prefix ? "/" : prefix, size));
@@ -392,7 +392,7 @@ clip_status clip_hdf5_read(const char *path, const char *prefix, struct clip_bun
                            struct clip_error *error)
 {
     int chosen;
-    return clip_hdf5_read_first(path, &prefix, prefix ? 1 : 0, &chosen, out, error);
+    return clip_hdf5_read_first(path, &prefix, prefix != NULL ? 1 : 0, &chosen, out, error);
 }
 
 clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,

@@ -45,8 +45,8 @@ static clip_status make_groups(struct writer *w, const char *name)
 {
     clip_status status = CLIP_OK;
     char *path = clip_string_copy(name, w->error);
-    if (!path) return CLIP_ERR_MEMORY;
-    for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+    if (path == NULL) return CLIP_ERR_MEMORY;
+    for (char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         if (H5Lexists(w->file, path, H5P_DEFAULT) <= 0) {
             hid_t group = H5Gcreate2(w->file, path, H5P_DEFAULT, w->group_list, H5P_DEFAULT);
@@ -150,7 +150,7 @@ static clip_status write_text(struct writer *w, const struct clip_bundle_text *t
     hsize_t count = 0;
     size_t width = text->size ? text->size : 1;
     hid_t dataset = -1, space = -1, type = -1;
-    if (!name_is_plain(text->key) || strchr(text->key, '/')) {
+    if (!name_is_plain(text->key) || strchr(text->key, '/') != NULL) {
         return clip_fail(w->error, CLIP_ERR_DATA,
                          "%s: a text named \"%s\" cannot be kept in an HDF5 file; rename it",
                          w->path, text->key);
@@ -164,7 +164,7 @@ static clip_status write_text(struct writer *w, const struct clip_bundle_text *t
         dataset =
             H5Dcreate2(w->file, text->key, type, space, H5P_DEFAULT, w->dataset_list, H5P_DEFAULT);
         done = dataset >= 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                        listed ? listed : text->value) >= 0;
+                                        listed != NULL ? listed : text->value) >= 0;
     }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
     if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {

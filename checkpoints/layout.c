@@ -420,8 +420,9 @@ clip_status clip_layout_take(const struct clip_weight_source *source, const char
     }
     bool turned = parts.place.fit == CLIP_FIT_TRANSPOSED;
     *out = clip_arena_alloc(arena, count, sizeof **out, error);
-    float *room = turned && *out ? clip_arena_alloc(arena, count, sizeof *room, error) : NULL;
-    if (!*out || (turned && !room)) return CLIP_ERR_MEMORY;
+    float *room = turned && *out != NULL ? clip_arena_alloc(arena, count, sizeof *room, error)
+                                         : NULL;
+    if (*out == NULL || (turned && room == NULL)) return CLIP_ERR_MEMORY;
     fill(&parts, begin, count, *out, room);
     return CLIP_OK;
 }

@@ -11,7 +11,7 @@ static clip_status turn(struct clip_bundle *out, struct clip_tensor *tensor,
     int64_t rows = tensor->shape[0], cols = tensor->shape[1];
     const float *from = tensor->data;
     float *to = clip_arena_alloc(&out->arena, rows * cols, sizeof *to, error);
-    if (!to) return CLIP_ERR_MEMORY;
+    if (to == NULL) return CLIP_ERR_MEMORY;
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < cols; c++) to[c * rows + r] = from[r * cols + c];
     }
@@ -27,11 +27,11 @@ static clip_status put_rows(struct clip_bundle *out, const struct clip_place *pl
 {
     const struct clip_tensor *whole = clip_bundle_find(out, place->names[0]);
     int64_t thirds = place->end_third - place->first_third;
-    if (!whole) {
+    if (whole == NULL) {
         struct clip_tensor new = *tensor;
         new.shape[0] = tensor->shape[0] / thirds * 3;
         new.data = clip_arena_alloc(&out->arena, clip_tensor_count(&new), sizeof(float), error);
-        if (!new.data) return CLIP_ERR_MEMORY;
+        if (new.data == NULL) return CLIP_ERR_MEMORY;
         clip_status status = clip_bundle_add(out, place->names[0], &new, error);
         if (status != CLIP_OK) return status;
         whole = clip_bundle_find(out, place->names[0]);

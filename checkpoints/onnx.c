@@ -29,7 +29,7 @@ struct clip_onnx {
 clip_status clip_onnx_create(struct clip_onnx **out, struct clip_error *error)
 {
     struct clip_onnx *o = clip_array_new(1, sizeof *o, error);
-    if (!o) return CLIP_ERR_MEMORY;
+    if (o == NULL) return CLIP_ERR_MEMORY;
     onnx__model_proto__init(&o->model);
     onnx__graph_proto__init(&o->graph);
     onnx__operator_set_id_proto__init(&o->opset);
@@ -49,7 +49,7 @@ clip_status clip_onnx_create(struct clip_onnx **out, struct clip_error *error)
 
 void clip_onnx_free(struct clip_onnx *o)
 {
-    if (!o) return;
+    if (o == NULL) return;
     free(o->graph.node);
     free(o->graph.initializer);
     free(o->graph.input);
@@ -66,7 +66,7 @@ static void *take(struct clip_onnx *o, int64_t n, size_t size)
 {
     if (o->status != CLIP_OK) return NULL;
     void *memory = clip_arena_alloc(&o->arena, n, size, &o->error);
-    if (!memory) o->status = CLIP_ERR_MEMORY;
+    if (memory == NULL) o->status = CLIP_ERR_MEMORY;
     return memory;
 }
 
@@ -74,7 +74,7 @@ static char *copy(struct clip_onnx *o, const char *text)
 {
     if (o->status != CLIP_OK) return NULL;
     char *memory = clip_arena_string(&o->arena, text, strlen(text), &o->error);
-    if (!memory) o->status = CLIP_ERR_MEMORY;
+    if (memory == NULL) o->status = CLIP_ERR_MEMORY;
     return memory;
 }
 
@@ -119,7 +119,7 @@ static Onnx__ValueInfoProto *value_info(struct clip_onnx *o, const char *name,
     dims->dim = list;
     for (char *word; dims->n_dim < DIMS_MAX && (word = strsep(&rest, ",")) != NULL;) {
         Onnx__TensorShapeProto__Dimension *dim = take(o, 1, sizeof *dim);
-        if (!dim) return NULL;
+        if (dim == NULL) return NULL;
         onnx__tensor_shape_proto__dimension__init(dim);
         if (*word >= '0' && *word <= '9') {
             dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
@@ -155,7 +155,7 @@ static Onnx__TensorProto *add_initializer(struct clip_onnx *o, char *name, enum 
                                           const void *data, size_t bytes)
 {
     Onnx__TensorProto *t = take(o, 1, sizeof *t);
-    if (!t) return NULL;
+    if (t == NULL) return NULL;
     onnx__tensor_proto__init(t);
     t->name = name;
     t->has_data_type = 1;
@@ -173,7 +173,7 @@ const char *clip_onnx_weight(struct clip_onnx *o, const char *name,
     int64_t *dims = take(o, tensor->ndim, sizeof *dims);
     Onnx__TensorProto *t =
         add_initializer(o, own, tensor->dtype, tensor->data, clip_tensor_bytes(tensor));
-    if (!t) return "";
+    if (t == NULL) return "";
     memcpy(dims, tensor->shape, (size_t)tensor->ndim * sizeof *dims);
     t->n_dims = (size_t)tensor->ndim;
     t->dims = dims;
@@ -193,7 +193,7 @@ const char *clip_onnx_ints(struct clip_onnx *o, const int64_t *values, int64_t n
     int64_t *data = take(o, n, sizeof *data), *dims = take(o, 1, sizeof *dims);
     char *name = new_name(o, "ints");
     Onnx__TensorProto *t = add_initializer(o, name, CLIP_I64, data, (size_t)n * sizeof *data);
-    if (!t) return "";
+    if (t == NULL) return "";
     memcpy(data, values, (size_t)n * sizeof *data);
     dims[0] = n;
     t->n_dims = 1;
@@ -206,7 +206,7 @@ const char *clip_onnx_float(struct clip_onnx *o, float value)
     float *data = take(o, 1, sizeof *data);
     char *name = new_name(o, "float");
     Onnx__TensorProto *t = add_initializer(o, name, CLIP_F32, data, sizeof *data);
-    if (!t) return "";
+    if (t == NULL) return "";
     *data = value;
     return name;
 }
@@ -225,7 +225,7 @@ static Onnx__AttributeProto *make_attribute(struct clip_onnx *o, char *word)
         a->ints = list;
         while (*word != '\0' && *word != ']' && a->n_ints < DIMS_MAX)
             list[a->n_ints++] = strtoll(word + 1, &word, 10);
-    } else if (strpbrk(word, ".e")) {
+    } else if (strpbrk(word, ".e") != NULL) {
         a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
         a->has_f = 1;
         a->f = strtof(word, NULL);
@@ -261,7 +261,7 @@ const char *clip_onnx_node(struct clip_onnx *o, const char *op, const char *attr
     node->name = new_name(o, op);
     node->input = input;
     node->attribute = list;
-    while (inputs[node->n_input] && node->n_input < INPUTS_MAX) {
+    while (inputs[node->n_input] != NULL && node->n_input < INPUTS_MAX) {
         input[node->n_input] = copy(o, inputs[node->n_input]);
         node->n_input++;
     }
@@ -392,7 +392,7 @@ static Onnx__StringStringEntryProto *entry(struct clip_onnx *o, const char *key,
 {
     Onnx__StringStringEntryProto *e = take(o, 1, sizeof *e);
     char *own_key = copy(o, key), *own_value = copy(o, value);
-    if (!e || o->status != CLIP_OK) return NULL;
+    if (e == NULL || o->status != CLIP_OK) return NULL;
     onnx__string_string_entry_proto__init(e);
     e->key = own_key;
     e->value = own_value;
@@ -413,7 +413,7 @@ static void point_outside(struct clip_onnx *o, const char *name)
         Onnx__TensorProto *t = o->graph.initializer[i];
         char place[32], length[32];
         Onnx__StringStringEntryProto **list = take(o, 3, sizeof *list);
-        if (!list || t->raw_data.len < OUTSIDE_LEAST) continue;
+        if (list == NULL || t->raw_data.len < OUTSIDE_LEAST) continue;
         offset = next_place(offset);
         snprintf(place, sizeof place, "%zu", offset);
         snprintf(length, sizeof length, "%zu", t->raw_data.len);
@@ -458,7 +458,7 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
     size_t n = protobuf_c_message_get_packed_size(a);
     if (n != protobuf_c_message_get_packed_size(b)) return false;
     uint8_t *x = malloc(2 * n + 1);
-    if (!x) return false;
+    if (x == NULL) return false;
     protobuf_c_message_pack(a, x);
     protobuf_c_message_pack(b, x + n);
     bool same = memcmp(x, x + n, n) == 0;
@@ -511,7 +511,8 @@ static clip_status compare(const struct clip_onnx *o, const char *path, struct c
     if (status != CLIP_OK) return status;
     Onnx__ModelProto *read = onnx__model_proto__unpack(NULL, mapping.size, mapping.data), model;
     Onnx__GraphProto graph;
-    bool same = read && read->graph && read->graph->n_initializer == o->graph.n_initializer;
+    bool same = read != NULL && read->graph != NULL &&
+                read->graph->n_initializer == o->graph.n_initializer;
     heads_of(o, &model, &graph);
     model.graph = &graph;
     for (size_t i = 0; same && i < o->graph.n_initializer; i++)
@@ -522,7 +523,7 @@ static clip_status compare(const struct clip_onnx *o, const char *path, struct c
         same = same_message(&model.base, &read->base);
         read->graph->n_initializer = n;
     }
-    if (read) onnx__model_proto__free_unpacked(read, NULL);
+    if (read != NULL) onnx__model_proto__free_unpacked(read, NULL);
     clip_file_unmap(&mapping);
     return same ? CLIP_OK : differs(path, error);
 }
@@ -541,7 +542,7 @@ clip_status clip_onnx_write(struct clip_onnx *o, const char *path, size_t limit,
         *error = o->error;
         CLIP_TRY(o->status);
     }
-    if (outside.data) {
+    if (outside.data != NULL) {
         CLIP_TRY(write_outside(o, outside.data, error));
         CLIP_TRY(compare_outside(o, outside.data, error));
     }

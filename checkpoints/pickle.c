@@ -253,7 +253,7 @@ static clip_status push_global(struct machine *m, const char *module, size_t mod
     CLIP_TRY(clip_buffer_append(&whole, module, module_size, m->error));
     CLIP_TRY(clip_buffer_append(&whole, " ", 1, m->error));
     CLIP_TRY(clip_buffer_append(&whole, name, name_size, m->error));
-    if (memchr(whole.data, 0, whole.size) || !m->known(whole.data)) {
+    if (memchr(whole.data, 0, whole.size) != NULL || !m->known(whole.data)) {
         CLIP_TRY(clip_fail(m->error, CLIP_ERR_FORMAT,
                            "%s: the pickle asks for \"%.100s\", which no weights need; it was not "
                            "run. If you trust the file, save its weights as safetensors",
@@ -501,7 +501,8 @@ clip_status clip_pickle_parse(const void *bytes, size_t n, const char *name,
     m.yes = make(&m, CLIP_PICKLE_BOOL);
     m.no = make(&m, CLIP_PICKLE_BOOL);
     m.empty_tuple = make(&m, CLIP_PICKLE_TUPLE);
-    if (!m.none || !m.yes || !m.no || !m.empty_tuple) return CLIP_ERR_MEMORY;
+    if (m.none == NULL || m.yes == NULL || m.no == NULL || m.empty_tuple == NULL)
+        return CLIP_ERR_MEMORY;
     m.yes->integer = 1;
     for (;;) {
         const unsigned char *code;

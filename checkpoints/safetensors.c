@@ -44,13 +44,13 @@ static clip_status read_dtype(struct reader *r, const char *name, const json_t *
                               enum clip_dtype *out)
 {
     const char *text = json_string_value(value);
-    for (size_t i = 0; text && i < sizeof dtypes / sizeof *dtypes; i++) {
+    for (size_t i = 0; text != NULL && i < sizeof dtypes / sizeof *dtypes; i++) {
         if (strcmp(text, clip_dtype_name(dtypes[i])) == 0) {
             *out = dtypes[i];
             return CLIP_OK;
         }
     }
-    if (!text) {
+    if (text == NULL) {
         return REFUSE(r, "%s: the tensor \"%s\" has no \"dtype\"; the file is damaged", r->path,
                       name);
     }
@@ -138,7 +138,7 @@ static clip_status read_tensor(struct reader *r, const char *name, const json_t 
     tensor.data = (void *)(uintptr_t)data; /* mapped read-only: nobody writes to what was read */
     if (bytes > 0 && (uintptr_t)data % clip_dtype_size(tensor.dtype) != 0) {
         tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
-        if (!tensor.data) return CLIP_ERR_MEMORY;
+        if (tensor.data == NULL) return CLIP_ERR_MEMORY;
         memcpy(tensor.data, data, (size_t)bytes);
     }
     CLIP_TRY(clip_bundle_add(r->out, name, &tensor, r->error));
@@ -209,7 +209,7 @@ static clip_status read_entries(struct reader *r, const json_t *header)
     json_t *entry;
     clip_status status = CLIP_OK;
     r->spans = clip_array_new((int64_t)json_object_size(header), sizeof *r->spans, r->error);
-    if (!r->spans) return CLIP_ERR_MEMORY;
+    if (r->spans == NULL) return CLIP_ERR_MEMORY;
     json_object_foreach((json_t *)(uintptr_t)header, name, entry)
     {
         if (strcmp(name, METADATA) == 0)
@@ -245,7 +245,7 @@ clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name
                          name, HEADER_LIMIT);
     }
     header = clip_json_parse((const char *)file + 8, (size_t)size, name, error);
-    if (!header) return clip_error_prefix(error, "the safetensors header is damaged");
+    if (header == NULL) return clip_error_prefix(error, "the safetensors header is damaged");
     if (!json_is_object(header)) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: the header is not a JSON object", name));
     }

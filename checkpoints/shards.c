@@ -86,8 +86,8 @@ static clip_status read_shard(struct reader *r, const char *name)
                            "%s: the weight \"%.200s\" is in the file, but %s %s%s; the files "
                            "belong to different models, fetch all of them again",
                            path, part.tensors[i].name, clip_path_name(r->index),
-                           listed ? "says that it is in " : "does not list it",
-                           listed ? listed : ""));
+                           listed != NULL ? "says that it is in " : "does not list it",
+                           listed != NULL ? listed : ""));
     }
     CLIP_TRY(clip_bundle_absorb(r->out, &part, r->error));
 out:

@@ -79,7 +79,7 @@ static bool known(const char *name)
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         if (strcmp(name, functions[i]) == 0) return true;
     }
-    return FIND(storage_types, &value) || FIND(dtypes, &value);
+    return FIND(storage_types, &value) != NULL || FIND(dtypes, &value) != NULL;
 }
 
 struct reader {
@@ -272,7 +272,7 @@ static clip_status walk_items(struct reader *r, const struct clip_pickle_value *
         }
         if (key->kind != CLIP_PICKLE_TEXT) continue; /* an optimizer's parameters are numbered */
         size_t more = key->size + (used > 0);
-        if (memchr(key->text, 0, key->size) || used + more >= TENSOR_NAME_LIMIT) {
+        if (memchr(key->text, 0, key->size) != NULL || used + more >= TENSOR_NAME_LIMIT) {
             return clip_fail(r->error, CLIP_ERR_FORMAT,
                              "%s: a tensor's name is too long or holds "
                              "a zero; the file is damaged",
@@ -299,7 +299,7 @@ static clip_status walk(struct reader *r, const struct clip_pickle_value *value,
         return walk_items(r, value, name, used, depth);
     }
     const struct clip_pickle_value *state = attributes(value);
-    return state ? walk_items(r, state, name, used, depth) : CLIP_OK;
+    return state != NULL ? walk_items(r, state, name, used, depth) : CLIP_OK;
 }
 
 /* ---- The archive ---- */
@@ -353,12 +353,12 @@ static clip_status read_tree(struct reader *r)
     CLIP_TRY(clip_pickle_parse(pickle, (size_t)entry->size, r->path, known, &r->values, &root,
                                r->error));
     const struct clip_pickle_value *weights = clip_pickle_get(root, "state_dict");
-    CLIP_TRY(walk(r, weights ? weights : root, name, 0, 0));
+    CLIP_TRY(walk(r, weights != NULL ? weights : root, name, 0, 0));
     if (r->out->tensor_count == 0) {
         CLIP_TRY(
             clip_fail(r->error, CLIP_ERR_DATA, "%s: the archive holds no named tensors", r->path));
     }
-    const char *kind = attributes(root) ? "torchscript" : "state_dict";
+    const char *kind = attributes(root) != NULL ? "torchscript" : "state_dict";
     CLIP_TRY(clip_bundle_add_text(r->out, "archive", kind, strlen(kind), r->error));
 out:
     return status;

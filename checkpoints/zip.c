@@ -158,7 +158,7 @@ static clip_status check_kind(const struct clip_zip *zip, const struct clip_zip_
         what = "is encrypted";
     else if (e->method != 0 && e->method != 8)
         what = "is packed by another method than deflate";
-    if (what) {
+    if (what != NULL) {
         return clip_fail(error, CLIP_ERR_FORMAT, "%s: the entry %.200s %s, which cannot be read",
                          zip->path, e->name, what);
     }
@@ -182,7 +182,7 @@ static clip_status read_entry(struct clip_zip *zip, const struct directory *d, u
     }
     size_t name = (size_t)number(header + 28, 2), extra = (size_t)number(header + 30, 2);
     uint64_t size = CENTRAL + name + extra + number(header + 32, 2);
-    if (size > rest || name == 0 || memchr(header + CENTRAL, 0, name)) {
+    if (size > rest || name == 0 || memchr(header + CENTRAL, 0, name) != NULL) {
         return damaged(zip, "its directory is cut", error);
     }
     *e = (struct clip_zip_entry){

@@ -33,9 +33,9 @@ void clip_hdf5_leave(struct clip_hdf5_guard *guard)
 static herr_t take_reason(unsigned number, const H5E_error2_t *entry, void *context)
 {
     char *reason = context;
-    if (number > 0 || !entry->desc) return 0;
+    if (number > 0 || entry->desc == NULL) return 0;
     const char *from = strstr(entry->desc, "error message = '");
-    from = from ? from + strlen("error message = '") : entry->desc;
+    from = from != NULL ? from + strlen("error message = '") : entry->desc;
     size_t n = strcspn(from, from == entry->desc ? "" : "'");
     snprintf(reason, 200, "%.*s", (int)(n < 199 ? n : 199), from);
     return 0;
@@ -54,7 +54,7 @@ clip_status clip_hdf5_fail(struct clip_error *error, clip_status status, const c
 int clip_hdf5_descriptor(hid_t file)
 {
     int *fd = NULL;
-    return H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&fd) >= 0 && fd ? *fd : -1;
+    return H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&fd) >= 0 && fd != NULL ? *fd : -1;
 }
 
 clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,

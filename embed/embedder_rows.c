@@ -50,7 +50,7 @@ static int64_t pixels_of(const struct job *job)
     return 3 * size * size;
 }
 
-static bool of_images(const struct job *job) { return job->images || job->pixels; }
+static bool of_images(const struct job *job) { return job->images != NULL || job->pixels != NULL; }
 
 /* ---- one batch ---- */
 

@@ -171,23 +171,23 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
 {
     clip_status status = CLIP_OK;
     json_t *root = clip_json_parse(json, n, name, error);
-    if (!root) return error->status;
+    if (root == NULL) return error->status;
     struct clip_json_parser top = {.name = name,
                                    .section = "the first level",
                                    .object = root,
                                    .status = &status,
                                    .error = error};
     const char *type = json_string_value(json_object_get(root, "model_type"));
-    bool siglip = type && strcmp(type, "siglip") == 0;
+    bool siglip = type != NULL && strcmp(type, "siglip") == 0;
     struct towers t = siglip ? siglip_defaults() : clip_defaults();
-    if (!siglip && (!type || strcmp(type, "clip") != 0)) {
+    if (!siglip && (type == NULL || strcmp(type, "clip") != 0)) {
         clip_json_complain(&top,
                            "the \"model_type\" is %.60s%s; models of type clip and siglip "
                            "can be read",
-                           type ? type : "not given",
-                           type ? ""
-                                : " (is this a "
-                                  "config.json of transformers?)");
+                           type != NULL ? type : "not given",
+                           type != NULL ? ""
+                                        : " (is this a "
+                                          "config.json of transformers?)");
     }
     if (status == CLIP_OK) parse_model(&top, &t);
     if (status == CLIP_OK) parse_own(&top, &t.d);
@@ -217,10 +217,10 @@ static struct size take_size(struct clip_json_parser *p, const char *key)
         clip_json_integer(&inner, "shortest_edge", &size.shortest);
         clip_json_integer(&inner, "height", &size.height);
         clip_json_integer(&inner, "width", &size.width);
-        if (clip_json_get(&inner, "longest_edge")) {
+        if (clip_json_get(&inner, "longest_edge") != NULL) {
             clip_json_refuse(&inner, "longest_edge", "\"shortest_edge\", or height and width");
         }
-    } else if (value) {
+    } else if (value != NULL) {
         clip_json_integer(p, key, &size.shortest);
     }
     return size;
@@ -275,7 +275,7 @@ clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name
 {
     clip_status status = CLIP_OK;
     json_t *root = clip_json_parse(json, n, name, error);
-    if (!root) return error->status;
+    if (root == NULL) return error->status;
     struct clip_model_description d = *description;
     struct clip_json_parser p = {.name = name,
                                  .section = "the preprocessing",

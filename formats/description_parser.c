@@ -34,7 +34,7 @@ const json_t *clip_json_get(const struct clip_json_parser *p, const char *key)
 void clip_json_integer(struct clip_json_parser *p, const char *key, int64_t *out)
 {
     const json_t *value = clip_json_get(p, key);
-    if (!value) return;
+    if (value == NULL) return;
     if (json_is_integer(value) && json_integer_value(value) > 0)
         *out = json_integer_value(value);
     else
@@ -44,7 +44,7 @@ void clip_json_integer(struct clip_json_parser *p, const char *key, int64_t *out
 void clip_json_id(struct clip_json_parser *p, const char *key, int64_t *out)
 {
     const json_t *value = clip_json_get(p, key);
-    if (!value) return;
+    if (value == NULL) return;
     if (json_is_integer(value) && json_integer_value(value) >= 0)
         *out = json_integer_value(value);
     else
@@ -54,7 +54,7 @@ void clip_json_id(struct clip_json_parser *p, const char *key, int64_t *out)
 void clip_json_real(struct clip_json_parser *p, const char *key, double *out)
 {
     const json_t *value = clip_json_get(p, key);
-    if (!value) return;
+    if (value == NULL) return;
     if (json_is_number(value) && json_number_value(value) > 0)
         *out = json_number_value(value);
     else
@@ -64,7 +64,7 @@ void clip_json_real(struct clip_json_parser *p, const char *key, double *out)
 void clip_json_bool(struct clip_json_parser *p, const char *key, bool *out)
 {
     const json_t *value = clip_json_get(p, key);
-    if (!value) return;
+    if (value == NULL) return;
     if (json_is_boolean(value))
         *out = json_is_true(value);
     else
@@ -76,12 +76,12 @@ int clip_json_choice(struct clip_json_parser *p, const char *key, const char *co
 {
     const json_t *value = clip_json_get(p, key);
     const char *text = json_string_value(value);
-    if (!value) return otherwise;
-    for (int i = 0; text && choices[i]; i++) {
+    if (value == NULL) return otherwise;
+    for (int i = 0; text != NULL && choices[i] != NULL; i++) {
         if (strcmp(choices[i], text) == 0) return i;
     }
     char expected[100] = "";
-    for (int i = 0; choices[i]; i++) {
+    for (int i = 0; choices[i] != NULL; i++) {
         size_t at = strlen(expected);
         snprintf(expected + at, sizeof expected - at, "%s\"%s\"", i ? " or " : "", choices[i]);
     }
@@ -92,7 +92,7 @@ int clip_json_choice(struct clip_json_parser *p, const char *key, const char *co
 void clip_json_three(struct clip_json_parser *p, const char *key, float *out)
 {
     const json_t *value = clip_json_get(p, key);
-    if (!value) return;
+    if (value == NULL) return;
     for (size_t i = 0; i < 3; i++) {
         const json_t *item = json_array_get(value, i);
         double number = json_number_value(item);
@@ -129,7 +129,7 @@ void clip_json_known(struct clip_json_parser *p, const char *const *known)
         bool fine = json_is_null(value) || json_is_false(value) ||
                     (json_is_number(value) && json_number_value(value) == 0) ||
                     (json_is_object(value) && json_object_size(value) == 0);
-        for (int i = 0; known[i] && !fine; i++) fine = strcmp(known[i], key) == 0;
+        for (int i = 0; known[i] != NULL && !fine; i++) fine = strcmp(known[i], key) == 0;
         if (!fine && *p->status == CLIP_OK) {
             *p->status = clip_fail(p->error, CLIP_ERR_DATA,
                                    "%s: \"%s\" in %s of the model's description asks for a kind of "
@@ -145,7 +145,7 @@ struct clip_json_parser clip_json_enter(const struct clip_json_parser *parent, c
 {
     struct clip_json_parser p = *parent;
     p.object = json_object_get(parent->object, key);
-    if (p.object && !json_is_object(p.object)) clip_json_refuse(&p, key, "an object");
+    if (p.object != NULL && !json_is_object(p.object)) clip_json_refuse(&p, key, "an object");
     p.section = section;
     return p;
 }

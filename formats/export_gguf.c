@@ -87,13 +87,13 @@ static clip_status make_values(const struct clip_export *export, json_t **out,
     put_sizes(values, model);
     json_object_set_new(values, "clip.logit_scale",
                         json_real((double)*(const float *)model->logit_scale->data));
-    if (model->logit_bias) {
+    if (model->logit_bias != NULL) {
         json_object_set_new(values, "clip.logit_bias",
                             json_real((double)*(const float *)model->logit_bias->data));
     }
     CLIP_TRY(clip_model_description_format(&d, &config, error));
     json_object_set_new(values, "clip.c.config", json_string(config.data));
-    if (export->file->tokenizer) {
+    if (export->file->tokenizer != NULL) {
         CLIP_TRY(put_tokenizer(values, export->file->tokenizer, error));
     }
     *out = values;
@@ -139,7 +139,7 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
                          "the model is a SigLIP, which clip.cpp does not "
                          "know; export it as huggingface, safetensors or hdf5");
     }
-    if (export->file->tokenizer && clip_tokenizer_is_unigram(export->file->tokenizer)) {
+    if (export->file->tokenizer != NULL && clip_tokenizer_is_unigram(export->file->tokenizer)) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the tokenizer is a Unigram, which clip.cpp does "
                          "not know; export it as huggingface, safetensors or hdf5");

@@ -10,7 +10,7 @@
 /* What CLIPModel and CLIPImageProcessor have no words for. */
 static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
 {
-    if (file->model->logit_bias && !file->model->config.siglip) {
+    if (file->model->logit_bias != NULL && !file->model->config.siglip) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the model has a logit_bias, which transformers' "
                          "CLIPModel does not know; export it as open_clip, onnx or safetensors");
@@ -29,7 +29,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
 static json_int_t end_of(const struct clip_model_file *file)
 {
     if (file->ids.end != 0) return file->ids.end;
-    return file->tokenizer ? clip_tokenizer_end(file->tokenizer) : 2;
+    return file->tokenizer != NULL ? clip_tokenizer_end(file->tokenizer) : 2;
 }
 
 /* What both towers say alike. */
@@ -48,7 +48,7 @@ static json_t *tower_config(const struct clip_model_config *c, const char *type,
                               (json_int_t)layers, "num_attention_heads", (json_int_t)heads,
                               "hidden_act", names[activation], "layer_norm_eps",
                               clip_model_norm_eps(c), "attention_dropout", 0.0);
-    if (c->siglip || !tower) return tower;
+    if (c->siglip || tower == NULL) return tower;
     json_object_set_new(tower, "projection_dim", json_integer(c->embed_dim));
     json_object_set_new(tower, "initializer_factor", json_real(1.0));
     return tower;
@@ -58,7 +58,7 @@ static json_t *text_config(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
     json_int_t end = end_of(file), pad = c->siglip || end == 2 ? file->ids.pad : end;
-    json_int_t start = file->tokenizer ? clip_tokenizer_start(file->tokenizer) : -1;
+    json_int_t start = file->tokenizer != NULL ? clip_tokenizer_start(file->tokenizer) : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
                                  c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
@@ -118,7 +118,7 @@ static clip_status write_config(const struct clip_export *export, struct clip_er
         json_object_set_new(config, "logit_scale_init_value", json_real(2.6592));
     }
     json_t *rules = own_rules(file);
-    if (rules) json_object_set_new(config, "clip_c", rules);
+    if (rules != NULL) json_object_set_new(config, "clip_c", rules);
     return clip_export_json(export->path, "config.json", config, error);
 }
 
@@ -162,7 +162,7 @@ clip_status clip_export_huggingface(const struct clip_export *export, struct cli
     clip_status status = CLIP_OK;
     struct clip_bundle written = {0};
     char *path = clip_path_join(export->path, "model.safetensors", error);
-    if (!path) CLIP_TRY(CLIP_ERR_MEMORY);
+    if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_TRY(check_expressible(export->file, error));
     CLIP_TRY(clip_export_layout(export, CLIP_LAYOUT_HUGGINGFACE, &written, error));
     if (export->file->model->config.siglip) shape_as_siglip(&written);

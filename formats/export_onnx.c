@@ -123,7 +123,7 @@ static const char *attention(struct graph *g, const struct tower *t, int64_t lay
     const char *v = NODE(g->o, "Squeeze", "", names[1], zero);
     q = NODE(g->o, "Mul", "", q, clip_onnx_float(g->o, (float)(1 / sqrt((double)head))));
     const char *scores = NODE(g->o, "MatMul", "", q, NODE(g->o, "Transpose", "perm=[0,1,3,2]", k));
-    if (t->mask) scores = NODE(g->o, "Add", "", scores, t->mask);
+    if (t->mask != NULL) scores = NODE(g->o, "Add", "", scores, t->mask);
     const char *y = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
     y = NODE(g->o, "Transpose", "perm=[0,2,1,3]", y); /* [B, T, H, head] */
     y = NODE(g->o, "Reshape", "", y, ints(g, -1, t->width));
@@ -317,7 +317,7 @@ static void build(struct graph *g)
     const char *logits =
         NODE(g->o, "MatMul", "", texts, NODE(g->o, "Transpose", "perm=[1,0]", images));
     logits = NODE(g->o, "Mul", "", logits, scale);
-    if (model->logit_bias) logits = NODE(g->o, "Add", "", logits, weight(g, "logit_bias"));
+    if (model->logit_bias != NULL) logits = NODE(g->o, "Add", "", logits, weight(g, "logit_bias"));
     clip_onnx_output(g->o, "logits_per_image", NODE(g->o, "Transpose", "perm=[1,0]", logits),
                      CLIP_F32, "image_batch_size,text_batch_size");
     clip_onnx_output(g->o, "logits_per_text", logits, CLIP_F32, "text_batch_size,image_batch_size");
@@ -338,7 +338,7 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     CLIP_TRY(g.status);
     CLIP_TRY(clip_model_description_format(&d, &description, error));
     clip_onnx_text(g.o, "config", description.data);
-    if (export->file->tokenizer) {
+    if (export->file->tokenizer != NULL) {
         size_t n;
         clip_onnx_text(g.o, "tokenizer", clip_tokenizer_text(export->file->tokenizer, &n));
     }

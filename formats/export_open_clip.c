@@ -58,7 +58,7 @@ static clip_status write_config(const struct clip_export *export, bool own_token
     struct clip_model_description description = clip_model_file_description(export->file);
     CLIP_TRY(clip_model_description_format(&description, &text, error));
     json_t *root = clip_json_parse(text.data, text.size, "the description", error);
-    if (!root) CLIP_TRY(error->status);
+    if (root == NULL) CLIP_TRY(error->status);
     translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
     if (export->file->model->config.siglip) { /* 0 too: what is not said is 1 there */
         json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
@@ -73,8 +73,8 @@ out:
 static clip_status check_siglip(const struct clip_model_config *c, struct clip_error *error)
 {
     const struct clip_timm_tower *like = clip_timm_like(c);
-    if (clip_timm_same(c)) return CLIP_OK;
-    if (like) {
+    if (clip_timm_same(c) != NULL) return CLIP_OK;
+    if (like != NULL) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the model is a SigLIP whose heads, GELU or epsilon "
                          "are not those of timm's %s, by whose name open_clip would build its "
@@ -92,7 +92,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
 {
     const struct clip_model_config *c = &file->model->config;
     if (c->siglip) return check_siglip(c, error);
-    if (!file->tokenizer || !clip_tokenizer_is_unigram(file->tokenizer)) return CLIP_OK;
+    if (file->tokenizer == NULL || !clip_tokenizer_is_unigram(file->tokenizer)) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
                      "the model has a Unigram tokenizer, whose end of a text "
                      "open_clip's CLIP would not find; export it as huggingface, safetensors or "
@@ -122,10 +122,10 @@ clip_status clip_export_open_clip(const struct clip_export *export, struct clip_
     if (status != CLIP_OK) return status;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
     bool siglip = export->file->model->config.siglip;
-    bool own_tokenizer = tokenizer && (siglip || !clip_tokenizer_is_clip(tokenizer));
+    bool own_tokenizer = tokenizer != NULL && (siglip || !clip_tokenizer_is_clip(tokenizer));
     struct clip_bundle written = {0};
     char *path = clip_path_join(export->path, "open_clip_model.safetensors", error);
-    if (!path) CLIP_TRY(CLIP_ERR_MEMORY);
+    if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_TRY(clip_export_layout(export, siglip ? CLIP_LAYOUT_TIMM_SIGLIP : CLIP_LAYOUT_OPEN_CLIP,
                                 &written, error));
     if (siglip) shape_as_timm(&written);

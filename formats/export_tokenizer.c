@@ -36,9 +36,9 @@ static const char *merge_lines(const struct clip_tokenizer *tokenizer, size_t *n
 {
     const char *text = clip_tokenizer_text(tokenizer, n);
     const char *first = memchr(text, '\n', *n);
-    *n = first ? *n - (size_t)(first + 1 - text) : 0;
+    *n = first != NULL ? *n - (size_t)(first + 1 - text) : 0;
     while (*n > 0 && first[*n] == '\n') --*n;
-    return first ? first + 1 : text;
+    return first != NULL ? first + 1 : text;
 }
 
 json_t *clip_export_merges(const struct clip_tokenizer *tokenizer)
@@ -48,7 +48,7 @@ json_t *clip_export_merges(const struct clip_tokenizer *tokenizer)
     json_t *list = json_array();
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
-        if (!stop) stop = end;
+        if (stop == NULL) stop = end;
         json_array_append_new(list, json_stringn(at, (size_t)(stop - at)));
         at = stop + 1;
     }
@@ -124,7 +124,7 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     const struct clip_model_file *file = export->file;
     struct clip_buffer merges = {0}, pad = {0};
     json_t *vocabulary = NULL;
-    if (!tokenizer) return CLIP_OK;
+    if (tokenizer == NULL) return CLIP_OK;
     if (clip_tokenizer_is_unigram(tokenizer)) return export_unigram(export, error);
     CLIP_TRY(make_vocabulary(tokenizer, &vocabulary, error));
     int32_t filler = clip_tokenizer_end(tokenizer); /* only a SigLIP reads it */

@@ -117,7 +117,7 @@ clip_status clip_model_description_format(const struct clip_model_description *d
                                    resize_modes[p->resize_mode]);
     json_t *root = json_pack("{s:o, s:o}", "model_cfg", model_json(&description->config),
                              "preprocess_cfg", preprocess);
-    if (!root) {
+    if (root == NULL) {
         return clip_fail(error, CLIP_ERR_MEMORY,
                          "a model cannot be described: a value is not finite or memory is short");
     }
@@ -163,7 +163,7 @@ static void parse_layers(struct clip_json_parser *p, struct tower *tower)
 static bool says(const struct clip_json_parser *p, const char *key, const char *text)
 {
     const char *value = json_string_value(clip_json_get(p, key));
-    return value && strcmp(value, text) == 0;
+    return value != NULL && strcmp(value, text) == 0;
 }
 
 /* A SigLIP's tower by timm's name. Names that we do not know are fine where sizes stand beside. */
@@ -176,14 +176,14 @@ static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, 
     tower->eps = 1e-6;
     if (!says(p, "timm_pool", "map")) clip_json_refuse(p, "timm_pool", "\"map\"");
     if (!says(p, "timm_proj", "none")) clip_json_refuse(p, "timm_proj", "\"none\"");
-    for (int i = 0; !t && i < 3; i++) {
-        if (clip_json_get(p, sizes[i])) continue;
+    for (int i = 0; t == NULL && i < 3; i++) {
+        if (clip_json_get(p, sizes[i]) != NULL) continue;
         clip_json_complain(p,
                            "the vision tower is timm's \"%.80s\", which this program does not "
                            "know; expected one of SigLIP's, as vit_base_patch16_siglip_224",
                            name);
     }
-    if (!t) return;
+    if (t == NULL) return;
     c->image_size = t->image_size;
     c->patch_size = t->patch_size;
     c->vision_width = t->width;
@@ -218,9 +218,10 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
     int64_t head_width = HEAD_WIDTH;
     const char *timm = json_string_value(clip_json_get(p, "timm_model_name"));
     clip_json_known(p, known);
-    if (timm) parse_timm(p, c, timm, tower);
+    if (timm != NULL) parse_timm(p, c, timm, tower);
     clip_json_side(p, "image_size", &c->image_size);
-    if (timm && clip_timm_find(timm)) return; /* its name counts more than sizes, as in open_clip */
+    if (timm != NULL && clip_timm_find(timm) != NULL)
+        return; /* its name counts more than sizes, as in open_clip */
     clip_json_integer(p, "layers", &c->vision_layers);
     clip_json_integer(p, "width", &c->vision_width);
     clip_json_integer(p, "head_width", &head_width);
@@ -337,7 +338,7 @@ static void parse_model(struct clip_json_parser *p, struct clip_model_descriptio
     struct clip_model_config *c = &d->config;
     struct tower vision_tower = {.eps = 1e-5}, text_tower;
     bool text_tanh = false;
-    if (!p->object) clip_json_refuse(p, "model_cfg", "an object with the model's sizes");
+    if (p->object == NULL) clip_json_refuse(p, "model_cfg", "an object with the model's sizes");
     clip_json_known(p, known);
     clip_json_integer(p, "embed_dim", &c->embed_dim);
     if (c->embed_dim == 0) clip_json_refuse(p, "embed_dim", "a whole number above 0");
@@ -384,7 +385,7 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     clip_status status = CLIP_OK;
     struct clip_model_description d = defaults;
     json_t *root = clip_json_parse(json, n, name, error);
-    if (!root) return error->status;
+    if (root == NULL) return error->status;
     struct clip_json_parser top = {.name = name,
                                    .section = "the first level",
                                    .object = root,
@@ -394,7 +395,7 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
         clip_json_refuse(&top, "model_cfg", "an object with the model's sizes");
     }
     struct clip_json_parser model = clip_json_enter(&top, "model_cfg", "model_cfg");
-    bool bare = !model.object && json_object_get(root, "embed_dim");
+    bool bare = model.object == NULL && json_object_get(root, "embed_dim") != NULL;
     if (bare) model.object = root;
     struct clip_json_parser preprocess = clip_json_enter(&top, "preprocess_cfg", "preprocess_cfg");
     parse_model(&model, &d);

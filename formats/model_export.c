@@ -27,7 +27,7 @@ static clip_status narrow(struct clip_bundle *bundle, const char *name, struct c
     int64_t n = clip_tensor_count(tensor);
     const float *from = tensor->data;
     uint16_t *to = clip_arena_alloc(&bundle->arena, n, sizeof *to, error);
-    if (!to) return CLIP_ERR_MEMORY;
+    if (to == NULL) return CLIP_ERR_MEMORY;
     for (int64_t i = 0; i < n; i++) {
         to[i] = dtype == CLIP_F16 ? clip_f32_to_f16(from[i]) : clip_f32_to_bf16(from[i]);
         float back = dtype == CLIP_F16 ? clip_f16_to_f32(to[i]) : clip_bf16_to_f32(to[i]);
@@ -55,7 +55,7 @@ clip_status clip_export_add(struct clip_bundle *out, const char *name,
 
 static bool same_tensor(const struct clip_tensor *a, const struct clip_tensor *b)
 {
-    if (!b || a->dtype != b->dtype || a->ndim != b->ndim) return false;
+    if (b == NULL || a->dtype != b->dtype || a->ndim != b->ndim) return false;
     for (int i = 0; i < a->ndim; i++) {
         if (a->shape[i] != b->shape[i]) return false;
     }
@@ -83,7 +83,7 @@ clip_status clip_export_compare(const struct clip_bundle *written, const struct 
     for (int64_t i = 0; i < written->text_count; i++) {
         const struct clip_bundle_text *text = &written->texts[i];
         const struct clip_bundle_text *other = clip_bundle_text(read, text->key);
-        if (!other || text->size != other->size ||
+        if (other == NULL || text->size != other->size ||
             memcmp(text->value, other->value, text->size) != 0) {
             return differs(path, text->key, error);
         }
@@ -132,7 +132,7 @@ clip_status clip_export_text(const char *folder, const char *name, const struct 
     struct clip_buffer read = {0};
     clip_status status = CLIP_OK;
     char *path = clip_path_join(folder, name, error);
-    if (!path) return CLIP_ERR_MEMORY;
+    if (path == NULL) return CLIP_ERR_MEMORY;
     CLIP_TRY(clip_file_write(path, text->data, text->size, error));
     CLIP_TRY(clip_file_read(path, text->size, &read, error));
     if (read.size != text->size || memcmp(read.data, text->data, read.size) != 0) {
@@ -149,8 +149,8 @@ clip_status clip_export_json(const char *folder, const char *name, json_t *value
 {
     struct clip_buffer text = {0};
     clip_status status = CLIP_OK;
-    char *dump = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    if (!dump) {
+    char *dump = value != NULL ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    if (dump == NULL) {
         status = clip_fail(error, CLIP_ERR_MEMORY,
                            "%s cannot be written: a value is not finite, a "
                            "text is not UTF-8, or memory is short",

@@ -35,7 +35,7 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
     CLIP_TRY(clip_model_description_format(&description, &text, error));
     CLIP_TRY(clip_bundle_add_text(bundle, "config", text.data, text.size, error));
     CLIP_TRY(clip_bundle_add_text(bundle, "format", FORMAT, strlen(FORMAT), error));
-    if (file->tokenizer) {
+    if (file->tokenizer != NULL) {
         size_t n;
         const char *merges = clip_tokenizer_text(file->tokenizer, &n);
         CLIP_TRY(clip_bundle_add_text(bundle, "tokenizer", merges, n, error));
@@ -168,9 +168,9 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     clip_status status = CLIP_OK;
     int64_t vocab = file->model->config.vocab_size;
     const struct clip_bundle_text *own = clip_bundle_text(&reading->bundle, "tokenizer");
-    if (named) {
+    if (named != NULL) {
         CLIP_TRY(clip_tokenizer_open(&file->tokenizer, named, folder, error));
-    } else if (own) {
+    } else if (own != NULL) {
         CLIP_TRY(
             clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source, error));
     } else {
@@ -182,23 +182,23 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
         if (status != CLIP_OK) goto out;
         bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE ||
                       reading->from.layout == CLIP_LAYOUT_TIMM_SIGLIP; /* a CLIP's pads with 0 */
-        if (file->tokenizer && theirs && !reading->description.pad_said) {
+        if (file->tokenizer != NULL && theirs && !reading->description.pad_said) {
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
         }
     }
-    if (!file->tokenizer && vocab == 49408) {
+    if (file->tokenizer == NULL && vocab == 49408) {
         status = clip_tokenizer_open(&file->tokenizer, "clip", folder, error);
         if (status == CLIP_ERR_NOT_FOUND) status = CLIP_OK;
         if (status != CLIP_OK) goto out;
     }
-    if (file->tokenizer && clip_tokenizer_vocab_size(file->tokenizer) > vocab) {
+    if (file->tokenizer != NULL && clip_tokenizer_vocab_size(file->tokenizer) > vocab) {
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer %s has %" PRId64 " entries and the model's "
                            "vocabulary %" PRId64 "; name the tokenizer that it was trained with",
                            file->source,
-                           named ? named
-                           : own ? "in the file"
-                                 : "beside it",
+                           named != NULL ? named
+                           : own != NULL ? "in the file"
+                                         : "beside it",
                            clip_tokenizer_vocab_size(file->tokenizer), vocab);
     }
 out:
@@ -237,12 +237,12 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
                            ", and the model's vocabulary has %" PRId64,
                            file->source, file->ids.pad, file->model->config.vocab_size));
     }
-    if (file->tokenizer && file->model->config.siglip) {
+    if (file->tokenizer != NULL && file->model->config.siglip) {
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);
     }
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};
-    if (options->say && file->format) CLIP_TRY(say_what_was_found(file, error));
+    if (options->say && file->format != NULL) CLIP_TRY(say_what_was_found(file, error));
     *out = file;
     file = NULL;
 out:
@@ -260,13 +260,13 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     clip_status status;
     struct clip_adapter adapter;
     struct clip_model_file *file = NULL;
-    if (!options) options = &defaults;
+    if (options == NULL) options = &defaults;
     CLIP_TRY(clip_adapter_find(&adapter, model, error));
-    status = open_whole(&file, adapter.weights ? adapter.base : model, options, error);
-    if (status != CLIP_OK && adapter.weights)
+    status = open_whole(&file, adapter.weights != NULL ? adapter.base : model, options, error);
+    if (status != CLIP_OK && adapter.weights != NULL)
         clip_error_prefix(error, "%s: its base model", adapter.weights);
     CLIP_TRY(status);
-    if (adapter.weights) CLIP_TRY(clip_adapter_merge(&adapter, file, error));
+    if (adapter.weights != NULL) CLIP_TRY(clip_adapter_merge(&adapter, file, error));
     *out = file;
     file = NULL;
 out:
@@ -277,7 +277,7 @@ out:
 
 void clip_model_file_free(struct clip_model_file *file)
 {
-    if (!file) return;
+    if (file == NULL) return;
     clip_model_free(file->model);
     clip_tokenizer_free(file->tokenizer);
     clip_bundle_release(&file->weights);

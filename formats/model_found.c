@@ -17,9 +17,9 @@ static const char *type_of(const struct clip_bundle *weights)
     const struct clip_tensor *largest = NULL;
     for (int64_t i = 0; i < weights->tensor_count; i++) {
         const struct clip_tensor *t = &weights->tensors[i].tensor;
-        if (!largest || clip_tensor_count(t) > clip_tensor_count(largest)) largest = t;
+        if (largest == NULL || clip_tensor_count(t) > clip_tensor_count(largest)) largest = t;
     }
-    return largest ? clip_dtype_name(largest->dtype) : "F32";
+    return largest != NULL ? clip_dtype_name(largest->dtype) : "F32";
 }
 
 clip_status clip_model_file_found(const struct clip_model_file *file, struct clip_buffer *out,
@@ -27,9 +27,10 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
 {
     const struct clip_model_config *c = &file->model->config;
     clip_status status = CLIP_OK;
-    CLIP_TRY(clip_buffer_printf(
-        out, error, "%s: %s as %s writes it, %s, %s", file->source, c->siglip ? "SigLIP" : "CLIP",
-        file->format ? file->format : "clip.c", clip_model_activation(c), type_of(&file->weights)));
+    CLIP_TRY(clip_buffer_printf(out, error, "%s: %s as %s writes it, %s, %s", file->source,
+                                c->siglip ? "SigLIP" : "CLIP",
+                                file->format != NULL ? file->format : "clip.c",
+                                clip_model_activation(c), type_of(&file->weights)));
     CLIP_TRY(clip_buffer_printf(out, error,
                                 "; images of %" PRId64 " in patches of %" PRId64 ", %" PRId64
                                 " blocks of width %" PRId64 ", %" PRId64 " heads",
@@ -42,7 +43,7 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
                                 c->text_heads));
     CLIP_TRY(clip_buffer_printf(
         out, error, "; embeddings of %" PRId64 "%s", c->embed_dim,
-        file->towers == CLIP_TOWERS_IMAGE || file->tokenizer ? "" : "; no tokenizer"));
+        file->towers == CLIP_TOWERS_IMAGE || file->tokenizer != NULL ? "" : "; no tokenizer"));
 out:
     return status;
 }

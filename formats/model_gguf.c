@@ -49,7 +49,7 @@ static clip_status describe(const json_t *values, const struct clip_bundle *bund
     clip_json_bool(&p, "clip.use_gelu", &gelu);
     d.config.quick_gelu = !gelu;
     const struct clip_tensor *tokens = clip_bundle_find(bundle, "t.token_embd.weight");
-    if (tokens && tokens->ndim == 2) d.config.vocab_size = tokens->shape[0];
+    if (tokens != NULL && tokens->ndim == 2) d.config.vocab_size = tokens->shape[0];
     clip_model_description_unify(&d);
     if (status == CLIP_OK) status = clip_model_config_check(&d.config, error);
     return status == CLIP_OK ? clip_model_description_format(&d, out, error) : status;
@@ -61,7 +61,7 @@ static clip_status add_config(const json_t *values, struct clip_bundle *out, con
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
     const char *own = json_string_value(json_object_get(values, "clip.c.config"));
-    if (own)
+    if (own != NULL)
         CLIP_TRY(clip_buffer_append(&text, own, strlen(own), error));
     else
         CLIP_TRY(describe(values, out, path, &text, error));
@@ -77,11 +77,11 @@ static clip_status add_tokenizer(const json_t *values, struct clip_bundle *out, 
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
     const json_t *merges = json_object_get(values, "tokenizer.ggml.merges");
-    if (!merges) return CLIP_OK;
+    if (merges == NULL) return CLIP_OK;
     CLIP_TRY(clip_buffer_printf(&text, error, "#version: 0.2"));
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const char *merge = json_string_value(json_array_get(merges, i));
-        if (!merge) {
+        if (merge == NULL) {
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s: \"tokenizer.ggml.merges\" is no list of "
                                "texts; the file is damaged",
@@ -101,7 +101,7 @@ static clip_status add_scalar(struct clip_bundle *out, const char *name, float v
                               struct clip_error *error)
 {
     float *data = clip_arena_alloc(&out->arena, 1, sizeof *data, error);
-    if (!data) return CLIP_ERR_MEMORY;
+    if (data == NULL) return CLIP_ERR_MEMORY;
     *data = value;
     struct clip_tensor tensor = clip_tensor_view(CLIP_F32, data, 0, NULL);
     return clip_bundle_add(out, name, &tensor, error);

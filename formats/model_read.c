@@ -28,13 +28,13 @@ static clip_status read_native(const char *path, bool raw, struct clip_model_rea
     CLIP_TRY(clip_hdf5_read_first(path, prefixes + first, 2 - first, &chosen, &out->bundle, error));
     const struct clip_bundle_text *format = clip_bundle_text(&out->bundle, "format");
     const struct clip_bundle_text *config = clip_bundle_text(&out->bundle, "config");
-    if (format && strcmp(format->value, FORMAT) != 0) {
+    if (format != NULL && strcmp(format->value, FORMAT) != 0) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                            "%s: the checkpoint is of format \"%s\" and this program reads "
                            "\"" FORMAT "\"; use the clip.c that wrote it, or a newer one",
                            path, format->value));
     }
-    if (chosen < 0 || !config) {
+    if (chosen < 0 || config == NULL) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the file holds no model (no \"model\" group or no \"config\"); "
                            "give a checkpoint that clip_train or clip_export wrote",
@@ -103,7 +103,7 @@ static clip_status read_preprocessor(const char *folder, struct clip_model_descr
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
     char *path = clip_path_join(folder, "preprocessor_config.json", error);
-    if (!path) return error->status;
+    if (path == NULL) return error->status;
     if (!clip_path_exists(path)) goto out;
     CLIP_TRY(clip_file_read(path, CONFIG_LIMIT, &text, error));
     CLIP_TRY(clip_preprocessor_parse(text.data, text.size, path, d, error));
@@ -122,7 +122,7 @@ static clip_status find_beside(const struct clip_model_source *source, enum clip
     const char *name = theirs ? "config.json" : "open_clip_config.json";
     *kind = theirs ? CLIP_CONFIG_HUGGINGFACE : CLIP_CONFIG_OPEN_CLIP;
     *config = clip_path_join(source->folder, name, error);
-    if (!*config) return error->status;
+    if (*config == NULL) return error->status;
     if (clip_path_exists(*config)) return CLIP_OK;
     free(*config);
     *config = NULL;
@@ -134,7 +134,7 @@ static clip_status find_beside(const struct clip_model_source *source, enum clip
 static bool is_openai(const struct clip_model_reading *reading)
 {
     const struct clip_bundle_text *archive = clip_bundle_text(&reading->bundle, "archive");
-    return archive && strcmp(archive->value, "torchscript") == 0;
+    return archive != NULL && strcmp(archive->value, "torchscript") == 0;
 }
 
 /* A SigLIP's: activation and epsilon are those of the published models of its sizes. */
@@ -143,7 +143,7 @@ static void assume_siglip(struct clip_model_description *d, enum clip_layout lay
     struct clip_model_config *c = &d->config;
     const struct clip_timm_tower *known = clip_timm_like(c);
     bool timm = layout == CLIP_LAYOUT_TIMM_SIGLIP;
-    c->gelu_tanh = !timm || (known && known->gelu_tanh);
+    c->gelu_tanh = !timm || (known != NULL && known->gelu_tanh);
     c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
     c->norm_eps = 1e-6;
     clip_model_description_siglip(d);
@@ -206,7 +206,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
     const struct clip_bundle_text *own = clip_bundle_text(&out->bundle, "config");
     enum clip_model_config_kind kind = source->kind;
     char *beside = NULL;
-    if (kind == CLIP_CONFIG_NONE && own) {
+    if (kind == CLIP_CONFIG_NONE && own != NULL) {
         if (out->from.layout != CLIP_LAYOUT_GGUF) out->format = NULL; /* clip_export's */
         return clip_model_description_parse(own->value, own->size, source->weights,
                                             &out->description, error);
@@ -217,7 +217,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
     if (kind == CLIP_CONFIG_NONE) {
         CLIP_TRY(assume(source->weights, out, error));
     } else {
-        const char *config = beside ? beside : source->config;
+        const char *config = beside != NULL ? beside : source->config;
         CLIP_TRY(parse_config(config, kind, &out->description, error));
         if (is_openai(out)) correct_activation(source->weights, config, &out->description);
     }

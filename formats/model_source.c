@@ -46,7 +46,7 @@ static clip_status is_huggingface(const char *path, bool *out, struct clip_error
     json_t *root = clip_json_read(path, CONFIG_LIMIT, error);
     *out = json_is_string(json_object_get(root, "model_type"));
     json_decref(root);
-    return root ? CLIP_OK : error->status;
+    return root != NULL ? CLIP_OK : error->status;
 }
 
 static clip_status find_huggingface(struct clip_model_source *out, const char *folder,
@@ -63,10 +63,10 @@ static clip_status find_huggingface(struct clip_model_source *out, const char *f
     bool is = false;
     char *config = NULL;
     CLIP_TRY(look(folder, "config.json", &config, error));
-    if (config) CLIP_TRY(is_huggingface(config, &is, error));
+    if (config != NULL) CLIP_TRY(is_huggingface(config, &is, error));
     if (!is) goto out;
     CLIP_TRY(look_for_any(folder, names, &out->weights, error));
-    if (!out->weights) goto out;
+    if (out->weights == NULL) goto out;
     out->kind = CLIP_CONFIG_HUGGINGFACE;
     out->config = config;
     config = NULL;
@@ -88,9 +88,9 @@ static clip_status find_open_clip(struct clip_model_source *out, const char *fol
     clip_status status = CLIP_OK;
     char *config = NULL;
     CLIP_TRY(look(folder, "open_clip_config.json", &config, error));
-    if (!config) goto out;
+    if (config == NULL) goto out;
     CLIP_TRY(look_for_any(folder, names, &out->weights, error));
-    if (!out->weights) {
+    if (out->weights == NULL) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: there is an open_clip_config.json, but neither "
                            "open_clip_model.safetensors nor open_clip_pytorch_model.bin beside it",
@@ -110,9 +110,9 @@ static clip_status find_in_folder(struct clip_model_source *out, const char *fol
     static const char *const native[] = {"best.h5", "last.h5", NULL};
     clip_status status = CLIP_OK;
     CLIP_TRY(look_for_any(folder, native, &out->weights, error));
-    if (!out->weights) CLIP_TRY(find_huggingface(out, folder, error));
-    if (!out->weights) CLIP_TRY(find_open_clip(out, folder, error));
-    if (!out->weights) {
+    if (out->weights == NULL) CLIP_TRY(find_huggingface(out, folder, error));
+    if (out->weights == NULL) CLIP_TRY(find_open_clip(out, folder, error));
+    if (out->weights == NULL) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: the folder holds no model: neither best.h5 nor last.h5 of a run, "
                            "no config.json with model.safetensors or pytorch_model.bin, no "
@@ -121,7 +121,7 @@ static clip_status find_in_folder(struct clip_model_source *out, const char *fol
                            folder));
     }
     out->folder = clip_string_copy(folder, error);
-    if (!out->folder) status = CLIP_ERR_MEMORY;
+    if (out->folder == NULL) status = CLIP_ERR_MEMORY;
 out:
     return status;
 }
@@ -255,7 +255,7 @@ clip_status clip_model_source_find(struct clip_model_source *out, const char *mo
     } else {
         out->weights = clip_string_copy(model, error);
         out->folder = clip_path_folder(model, error);
-        if (!out->weights || !out->folder) CLIP_TRY(CLIP_ERR_MEMORY);
+        if (out->weights == NULL || out->folder == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     }
 out:
     if (status != CLIP_OK) clip_model_source_release(out);

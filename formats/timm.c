@@ -50,8 +50,8 @@ const struct clip_timm_tower *clip_timm_like(const struct clip_model_config *con
 const struct clip_timm_tower *clip_timm_same(const struct clip_model_config *config)
 {
     const struct clip_timm_tower *t = clip_timm_like(config);
-    enum clip_activation activation = t && t->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
-    bool same = t && t->heads == config->vision_heads && config->norm_eps == 1e-6 &&
+    enum clip_activation activation = t != NULL && t->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
+    bool same = t != NULL && t->heads == config->vision_heads && config->norm_eps == 1e-6 &&
                 clip_vision_activation(config) == activation;
     return same ? t : NULL;
 }

@@ -142,7 +142,7 @@ static void list_vision(struct listing *l, struct clip_model *m)
     if (!siglip) m->ln_pre_b = list(l, depth, SHAPE(w), "visual.", "ln_pre.bias");
     for (int64_t i = 0; i < c->vision_layers; i++)
         list_block(l, "visual.", i, c->vision_layers, w, c->vision_mlp_ratio, &c->lora,
-                   m->params ? &m->vision_blocks[i] : NULL);
+                   m->params != NULL ? &m->vision_blocks[i] : NULL);
     m->ln_post_w = list(l, 0, SHAPE(w), "visual.", "ln_post.weight");
     m->ln_post_b = list(l, 0, SHAPE(w), "visual.", "ln_post.bias");
     if (siglip) list_pool(l, c, &m->pool);
@@ -165,7 +165,7 @@ static void list_parameters(struct listing *l, struct clip_model *m)
     l->tower = CLIP_TOWERS_TEXT;
     for (int64_t i = 0; i < c->text_layers; i++)
         list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio, &c->lora,
-                   m->params ? &m->text_blocks[i] : NULL);
+                   m->params != NULL ? &m->text_blocks[i] : NULL);
     m->token_embedding = list(l, depth, SHAPE(c->vocab_size, w), "", "token_embedding.weight");
     m->ln_final_w = list(l, 0, SHAPE(w), "", "ln_final.weight");
     m->ln_final_b = list(l, 0, SHAPE(w), "", "ln_final.bias");

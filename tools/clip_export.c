@@ -74,7 +74,7 @@ int main(int argc, char **argv)
             "{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output, "format", format_name,
             "dtype", dtype, "parameters", (json_int_t)clip_model_parameters(file->model),
             "checksum", file->checksum, "tokenizer", file->tokenizer != NULL, "source_format",
-            file->format ? file->format : "clip.c", "activation",
+            file->format != NULL ? file->format : "clip.c", "activation",
             c->quick_gelu       ? "quick_gelu"
             : c->gelu_tanh      ? "gelu_tanh"
             : c->text_gelu_tanh ? "gelu, text gelu_tanh"

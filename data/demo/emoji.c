@@ -88,15 +88,13 @@ static clip_status read_keywords(struct clip_emoji_ideas *out, struct clip_emoji
 {
     clip_status status = CLIP_OK;
     size_t n = json_array_size(list);
-    CLIP_TRY((idea->keywords =
-                  clip_arena_alloc(&out->arena, (int64_t)n + 1, sizeof *idea->keywords, error))
-                 ? CLIP_OK
-                 : CLIP_ERR_MEMORY);
+    idea->keywords = clip_arena_alloc(&out->arena, (int64_t)n + 1, sizeof *idea->keywords, error);
+    CLIP_TRY(idea->keywords != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     for (size_t i = 0; i < n; i++) {
         const char *word = json_string_value(json_array_get(list, i));
         if (word == NULL || word[0] == '\0') continue;
         const char *copy = clean_text(&out->arena, word, error);
-        CLIP_TRY(copy ? CLIP_OK : CLIP_ERR_MEMORY);
+        CLIP_TRY(copy != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
         idea->keywords[idea->keyword_count++] = copy;
     }
 out:
@@ -147,9 +145,12 @@ static clip_status add_idea(struct clip_emoji_ideas *out, const struct artists *
     idea.first = find_beside(artists->first, artists->first_beside, image);
     idea.second = find_second(artists, code, json_object_get(entry, "unicode_alternates"));
     if (idea.first < 0 || idea.second < 0) return CLIP_OK;
-    CLIP_TRY((idea.key = clean_text(&out->arena, key, error)) ? CLIP_OK : CLIP_ERR_MEMORY);
-    CLIP_TRY((idea.name = clean_text(&out->arena, name, error)) ? CLIP_OK : CLIP_ERR_MEMORY);
-    CLIP_TRY((idea.code = clean_text(&out->arena, code, error)) ? CLIP_OK : CLIP_ERR_MEMORY);
+    idea.key = clean_text(&out->arena, key, error);
+    CLIP_TRY(idea.key != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    idea.name = clean_text(&out->arena, name, error);
+    CLIP_TRY(idea.name != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    idea.code = clean_text(&out->arena, code, error);
+    CLIP_TRY(idea.code != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     if (has_name(out, idea.name)) idea.name = idea.key;
     CLIP_TRY(read_keywords(out, &idea, json_object_get(entry, "keywords"), error));
     CLIP_TRY(
@@ -333,8 +334,8 @@ static clip_status read_packages(const struct clip_emoji_options *options,
     bool had_output = clip_path_exists(options->output);
     char *folder = NULL, *path = NULL;
     if (options->debs == NULL) {
-        CLIP_TRY((folder = clip_path_join(options->output, "packages", error)) ? CLIP_OK
-                                                                               : CLIP_ERR_MEMORY);
+        folder = clip_path_join(options->output, "packages", error);
+        CLIP_TRY(folder != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
         CLIP_TRY(clip_folder_create(folder, error));
     }
     for (int i = 0; i < 2; i++) {

@@ -69,7 +69,8 @@ static clip_status read_data(const struct clip_buffer *data, const char *name,
     struct archive_entry *entry;
     clip_status status = CLIP_OK;
     int more;
-    CLIP_TRY(archive ? CLIP_OK : clip_fail(error, CLIP_ERR_MEMORY, "%s: out of memory", name));
+    CLIP_TRY(archive != NULL ? CLIP_OK
+                             : clip_fail(error, CLIP_ERR_MEMORY, "%s: out of memory", name));
     archive_read_support_filter_all(archive);
     archive_read_support_format_tar(archive);
     if (archive_read_open_memory(archive, data->data, data->size) != ARCHIVE_OK)
@@ -86,7 +87,8 @@ static clip_status read_data(const struct clip_buffer *data, const char *name,
         CLIP_TRY(clip_array_grow(&out->files, &out->capacity, out->count + 1, sizeof *out->files,
                                  error));
         struct clip_emoji_file *file = &out->files[out->count];
-        CLIP_TRY((file->name = clip_string_copy(path, error)) ? CLIP_OK : CLIP_ERR_MEMORY);
+        file->name = clip_string_copy(path, error);
+        CLIP_TRY(file->name != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
         out->count++;
         CLIP_TRY(read_entry(archive, max_file, name, &file->bytes, error));
     }
@@ -106,7 +108,8 @@ clip_status clip_emoji_package_parse(const void *bytes, size_t n, const char *na
     clip_status status = CLIP_OK;
     bool found = false;
     *out = (struct clip_emoji_package){0};
-    CLIP_TRY(archive ? CLIP_OK : clip_fail(error, CLIP_ERR_MEMORY, "%s: out of memory", name));
+    CLIP_TRY(archive != NULL ? CLIP_OK
+                             : clip_fail(error, CLIP_ERR_MEMORY, "%s: out of memory", name));
     archive_read_support_format_ar(archive);
     if (archive_read_open_memory(archive, bytes, n) != ARCHIVE_OK)
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s is no Debian package: %s; fetch it again",

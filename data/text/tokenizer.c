@@ -110,19 +110,19 @@ void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
 
 int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer)
 {
-    if (tokenizer->unigram) return clip_unigram_size(tokenizer->unigram);
+    if (tokenizer->unigram != NULL) return clip_unigram_size(tokenizer->unigram);
     return CLIP_BPE_BASE + tokenizer->merge_count + CLIP_BPE_ENDS;
 }
 
 int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer)
 {
-    if (tokenizer->unigram) return -1;
+    if (tokenizer->unigram != NULL) return -1;
     return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 2;
 }
 
 int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer)
 {
-    if (tokenizer->unigram) return clip_unigram_end(tokenizer->unigram);
+    if (tokenizer->unigram != NULL) return clip_unigram_end(tokenizer->unigram);
     return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 1;
 }
 
@@ -149,7 +149,7 @@ clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const 
                                "that made it",
                                ids[i], (long long)vocab_size));
         }
-        if (tokenizer->unigram) {
+        if (tokenizer->unigram != NULL) {
             if (ids[i] != clip_tokenizer_end(tokenizer)) {
                 CLIP_TRY(clip_unigram_decode(tokenizer->unigram, ids[i], out, error));
             }

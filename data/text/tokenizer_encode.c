@@ -154,7 +154,7 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
     clip_status status = CLIP_OK;
     int64_t first = out->count;
     if (cut != NULL) *cut = false;
-    if (tokenizer->unigram) {
+    if (tokenizer->unigram != NULL) {
         if (cleaning == CLIP_TEXT_CANONICALIZE) {
             CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
             text = clean.data, n = clean.size;

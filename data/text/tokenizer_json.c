@@ -22,13 +22,13 @@ static clip_status unknown(const char *name, const char *what, const json_t *val
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the tokenizer's %s (%.60s) is not CLIP's, so its ids would be wrong "
                      "here; use a tokenizer of CLIP's kind",
-                     name, what, text ? text : "another value");
+                     name, what, text != NULL ? text : "another value");
 }
 
 static bool is_text(const json_t *object, const char *key, const char *text)
 {
     const char *value = json_string_value(json_object_get(object, key));
-    return value && strcmp(value, text) == 0;
+    return value != NULL && strcmp(value, text) == 0;
 }
 
 static bool is_type(const json_t *object, const char *type)
@@ -54,7 +54,7 @@ static bool is_clip_pattern(const json_t *split)
     static const char head[] = "<\\|startoftext\\|>|<\\|endoftext\\|>|";
     const char *regex =
         json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
-    if (!regex) return false;
+    if (regex == NULL) return false;
     if (strncmp(regex, head, strlen(head)) == 0) regex += strlen(head);
     return strcmp(regex, tail) == 0;
 }
@@ -104,9 +104,9 @@ static clip_status merge_lines(const json_t *merges, const char *name, struct cl
         const char *whole = json_string_value(merge);
         const char *left = json_string_value(json_array_get(merge, 0));
         const char *right = json_string_value(json_array_get(merge, 1));
-        if (whole) {
+        if (whole != NULL) {
             CLIP_TRY(clip_buffer_printf(out, error, "\n%s", whole));
-        } else if (left && right && json_array_size(merge) == 2) {
+        } else if (left != NULL && right != NULL && json_array_size(merge) == 2) {
             CLIP_TRY(clip_buffer_printf(out, error, "\n%s %s", left, right));
         } else {
             CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
@@ -218,7 +218,7 @@ clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *b
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer's model is %.40s; BPE and Unigram can be read (is "
                            "this a tokenizer.json?)",
-                           name, type ? type : "not named");
+                           name, type != NULL ? type : "not named");
     }
     json_decref(root);
     if (status != CLIP_OK) {
@@ -308,7 +308,7 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *
                            : NULL;
         if (status == CLIP_OK && text.data != NULL && root == NULL) status = error->status;
         const char *token = token_text(root, "pad_token");
-        int64_t id = token ? clip_tokenizer_id(t, token) : -1;
+        int64_t id = token != NULL ? clip_tokenizer_id(t, token) : -1;
         found = token != NULL;
         if (id >= 0) *pad = id;
         json_decref(root);

@@ -38,7 +38,7 @@ void clip_normalizer_release(struct clip_normalizer *n)
 static bool is_type(const json_t *object, const char *type)
 {
     const char *value = json_string_value(json_object_get(object, "type"));
-    return value && strcmp(value, type) == 0;
+    return value != NULL && strcmp(value, type) == 0;
 }
 
 /* Whether a character of a regex stands for itself, in a class or outside. */
@@ -46,7 +46,8 @@ static bool is_plain(int32_t point, bool in_class)
 {
     return point > 0x7F || point == ' ' || (point >= '0' && point <= '9') ||
            ((point | 32) >= 'a' && (point | 32) <= 'z') ||
-           strchr(in_class ? "!\"#$%'()*+,./:;<=>?@_`{|}" : "!\"#%',/:;<=>@_`~", (int)point);
+           strchr(in_class ? "!\"#$%'()*+,./:;<=>?@_`{|}" : "!\"#%',/:;<=>@_`~", (int)point) !=
+               NULL;
 }
 
 /* One character, an escaped one or \s. */
@@ -109,14 +110,15 @@ static clip_status read_replace(struct clip_normalizer_step *step, const json_t 
     const char *string = json_string_value(json_object_get(pattern, "String"));
     const char *expression = json_string_value(json_object_get(pattern, "Regex"));
     const char *content = json_string_value(json_object_get(json, "content"));
-    if (content == NULL || (string == NULL) == (expression == NULL) || (string && !*string)) {
+    if (content == NULL || (string == NULL) == (expression == NULL) ||
+        (string != NULL && !*string)) {
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s: a Replace of the normalizer needs a pattern and a content; the file "
                          "is damaged",
                          name);
     }
     CLIP_TRY(clip_points_decode(&step->content, content, strlen(content), error));
-    if (string) {
+    if (string != NULL) {
         step->kind = STEP_STRING;
         CLIP_TRY(clip_points_decode(&step->pattern, string, strlen(string), error));
         goto out;
@@ -159,7 +161,7 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer's normalizer %.40s is not read here; Lowercase, "
                            "Strip, Replace and Precompiled (with its table) are",
-                           name, type ? type : "without a type"));
+                           name, type != NULL ? type : "without a type"));
     }
 out:
     return status;

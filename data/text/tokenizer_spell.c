@@ -15,7 +15,7 @@ clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t
         return clip_fail(error, CLIP_ERR_DATA, "there is no id %d in a vocabulary of %lld", (int)id,
                          (long long)clip_tokenizer_vocab_size(tokenizer));
     }
-    if (tokenizer->unigram) {
+    if (tokenizer->unigram != NULL) {
         return clip_buffer_printf(out, error, "%s", clip_unigram_name(tokenizer->unigram, id));
     }
     if (id == clip_tokenizer_start(tokenizer)) {

@@ -82,13 +82,13 @@ static clip_status unread(const char *name, const char *what, const json_t *valu
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s: the tokenizer's %s (%.60s) is not read here, so its ids would be wrong; "
                      "give texts as --tensors",
-                     name, what, text ? text : "another value");
+                     name, what, text != NULL ? text : "another value");
 }
 
 static bool is_type(const json_t *object, const char *type)
 {
     const char *value = json_string_value(json_object_get(object, "type"));
-    return value && strcmp(value, type) == 0;
+    return value != NULL && strcmp(value, type) == 0;
 }
 
 /* The piece of these bytes; -1: none. */
@@ -196,7 +196,7 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
         const char *content = json_string_value(json_object_get(json, "content"));
         int64_t id = json_integer_value(json_object_get(json, "id"));
         int64_t beyond = clip_unigram_size(u);
-        int64_t known = content ? find_piece(u, content, strlen(content)) : -1;
+        int64_t known = content != NULL ? find_piece(u, content, strlen(content)) : -1;
         if (content == NULL || *content == '\0' || flag(json, "single_word") ||
             id != (known >= 0 ? known : beyond)) {
             return unread(name, "added token", json_object_get(json, "content"), error);
@@ -240,7 +240,7 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     }
     const char *replacement = json_string_value(json_object_get(meta, "replacement"));
     const json_t *scheme = json_object_get(meta, "prepend_scheme");
-    const char *prepend = scheme ? json_string_value(scheme)
+    const char *prepend = scheme != NULL ? json_string_value(scheme)
                           : json_is_false(json_object_get(meta, "add_prefix_space")) ? "never"
                                                                                      : "always";
     if (!is_type(meta, "Metaspace") || replacement == NULL) {
@@ -269,8 +269,8 @@ static clip_status read_end(struct clip_unigram *u, const json_t *json, const ch
     const json_t *last = json_object_get(json_array_get(single, 1), "SpecialToken");
     const char *sequence = json_string_value(json_object_get(text, "id"));
     const char *special = json_string_value(json_object_get(last, "id"));
-    if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || !sequence ||
-        strcmp(sequence, "A") != 0 || !special) {
+    if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || sequence == NULL ||
+        strcmp(sequence, "A") != 0 || special == NULL) {
         return unread(name, "post_processor", json_object_get(json, "type"), error);
     }
     const json_t *known = json_object_get(json_object_get(json, "special_tokens"), special);
@@ -290,7 +290,7 @@ static clip_status check_sides(const json_t *root, const char *name, struct clip
     for (int i = 0; i < 2; i++) {
         const json_t *side = json_object_get(json_object_get(root, keys[i]), "direction");
         const char *text = json_string_value(side);
-        if (text && strcmp(text, "Right") != 0) return unread(name, keys[i], side, error);
+        if (text != NULL && strcmp(text, "Right") != 0) return unread(name, keys[i], side, error);
     }
     return CLIP_OK;
 }
