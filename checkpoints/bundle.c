@@ -39,12 +39,10 @@ clip_status clip_bundle_absorb(struct clip_bundle *bundle, struct clip_bundle *p
                                struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    for (int64_t i = 0; i < part->tensor_count; i++) {
+    for (int64_t i = 0; i < part->tensor_count; i++)
         CLIP_TRY(clip_bundle_add(bundle, part->tensors[i].name, &part->tensors[i].tensor, error));
-    }
-    while (part->mapping_count > 0) {
+    while (part->mapping_count > 0)
         CLIP_TRY(clip_bundle_keep(bundle, &part->mappings[--part->mapping_count], error));
-    }
 out: /* after a failure the tensors may point there too */
     clip_arena_join(&bundle->arena, &part->arena);
     clip_bundle_release(part);
@@ -63,10 +61,8 @@ static uint64_t hash_of(const char *name)
 static int64_t *slot_of(const struct clip_bundle *bundle, const char *name)
 {
     uint64_t mask = (uint64_t)bundle->slot_count - 1, at = hash_of(name) & mask;
-    while (bundle->slots[at] != 0 &&
-           strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0) {
+    while (bundle->slots[at] != 0 && strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0)
         at = (at + 1) & mask;
-    }
     return &bundle->slots[at];
 }
 
@@ -79,9 +75,8 @@ static clip_status grow_slots(struct clip_bundle *bundle, struct clip_error *err
     free(bundle->slots);
     bundle->slots = slots;
     bundle->slot_count = count;
-    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+    for (int64_t i = 0; i < bundle->tensor_count; i++)
         *slot_of(bundle, bundle->tensors[i].name) = i + 1;
-    }
     return CLIP_OK;
 }
 
@@ -157,9 +152,8 @@ const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, con
 
 const struct clip_bundle_text *clip_bundle_text(const struct clip_bundle *bundle, const char *key)
 {
-    for (int64_t i = 0; i < bundle->text_count; i++) {
+    for (int64_t i = 0; i < bundle->text_count; i++)
         if (strcmp(bundle->texts[i].key, key) == 0) return &bundle->texts[i];
-    }
     return NULL;
 }
 
@@ -177,9 +171,8 @@ const char *clip_shape_text(char text[CLIP_SHAPE_TEXT], const struct clip_tensor
 static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
 {
     if (a->ndim != b->ndim) return false;
-    for (int i = 0; i < a->ndim; i++) {
+    for (int i = 0; i < a->ndim; i++)
         if (a->shape[i] != b->shape[i]) return false;
-    }
     return true;
 }
 

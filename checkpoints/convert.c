@@ -42,17 +42,16 @@ uint16_t clip_f32_to_f16(float value)
 {
     uint32_t bits = bits_of(value), magnitude = bits & 0x7fffffffu, half;
     int exponent = (int)(magnitude >> 23) - 127;
-    if (magnitude > 0x7f800000u) {
+    if (magnitude > 0x7f800000u)
         half = 0x7e00u | (magnitude >> 13 & 0x3ff); /* NaN, quiet */
-    } else if (exponent > 15) {
+    else if (exponent > 15)
         half = 0x7c00u;
-    } else if (exponent >= -14) { /* the carry of rounding moves into the exponent by itself */
+    else if (exponent >= -14) /* the carry of rounding moves into the exponent by itself */
         half = shift_rounded(magnitude - (112u << 23), 13);
-    } else if (exponent >= -25) { /* denormal: units of 2^-24 */
+    else if (exponent >= -25) /* denormal: units of 2^-24 */
         half = shift_rounded((magnitude & 0x7fffffu) | 0x800000u, -exponent - 1);
-    } else {
+    else
         half = 0;
-    }
     return (uint16_t)((bits >> 16 & 0x8000u) | half);
 }
 

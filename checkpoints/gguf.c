@@ -279,9 +279,8 @@ static clip_status place_data(struct reader *r, uint64_t alignment)
         struct clip_bundle_tensor *entry = &r->out->tensors[i];
         uint64_t offset = (uint64_t)(uintptr_t)entry->tensor.data;
         size_t bytes = clip_tensor_bytes(&entry->tensor);
-        if (begin > r->size || bytes > r->size - begin || offset > r->size - begin - bytes) {
+        if (begin > r->size || bytes > r->size - begin || offset > r->size - begin - bytes)
             return was_cut(r, entry->name);
-        }
         const unsigned char *data = r->bytes + begin + offset;
         entry->tensor.data = (void *)(uintptr_t)data;
         if (bytes == 0 || (uintptr_t)data % clip_dtype_size(entry->tensor.dtype) == 0) continue;
@@ -429,9 +428,8 @@ static clip_status put_value(struct clip_buffer *out, const char *key, const jso
     type = json_array_size(value) > 0 ? type_of(json_array_get(value, 0)) : GGUF_TEXT;
     CLIP_TRY(put(out, type, 4, error));
     CLIP_TRY(put(out, json_array_size(value), 8, error));
-    for (size_t i = 0; i < json_array_size(value); i++) {
+    for (size_t i = 0; i < json_array_size(value); i++)
         CLIP_TRY(put_item(out, key, json_array_get(value, i), error));
-    }
 out:
     return status;
 }

@@ -38,12 +38,10 @@ clip_status clip_hdf5_seal(char block[CLIP_HDF5_BLOCK], int fd, int64_t size, co
 static bool has_signature(int fd, int64_t size)
 {
     unsigned char bytes[sizeof signature];
-    for (int64_t at = 0; at <= size; at = at ? 2 * at : 512) {
+    for (int64_t at = 0; at <= size; at = at ? 2 * at : 512)
         if (pread(fd, bytes, sizeof bytes, (off_t)at) == (ssize_t)sizeof bytes &&
-            memcmp(bytes, signature, sizeof bytes) == 0) {
+            memcmp(bytes, signature, sizeof bytes) == 0)
             return true;
-        }
-    }
     return false;
 }
 

@@ -39,12 +39,10 @@ static clip_status open_file(struct reader *r, int fd)
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0) {
+        H5Pset_file_locking(access, false, true) >= 0)
         r->file = H5Fopen(name, H5F_ACC_RDONLY, access);
-    }
-    if (r->file < 0) {
+    if (r->file < 0)
         status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", "the file");
-    }
     if (access >= 0) H5Pclose(access);
     return status;
 }
@@ -168,9 +166,8 @@ static clip_status read_text(struct reader *r, const char *name, hid_t dataset, 
     }
     CLIP_TRY(take_room(r, name, bytes));
     CLIP_NEW(value, bytes + 1);
-    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0) {
+    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0)
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
-    }
     if (list)
         CLIP_TRY(add_list(r, name, value, (size_t)count, n));
     else
@@ -212,9 +209,8 @@ static bool layout_is_ours(hid_t dataset, int64_t file_size)
         int64_t bytes = 8; /* the widest type */
         int ndim = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
         fine = ndim >= 0 && ndim <= CLIP_MAX_DIMS;
-        for (int i = 0; i < ndim && fine; i++) {
+        for (int i = 0; i < ndim && fine; i++)
             fine = chunk[i] <= INT64_MAX && clip_mul_i64(bytes, (int64_t)chunk[i], &bytes);
-        }
         fine = fine && bytes / 8 <= file_size;
     }
     H5Pclose(list);
@@ -272,9 +268,8 @@ static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset
     if (tensor.data != NULL) return clip_bundle_add(r->out, name, &tensor, r->error);
     tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
     if (tensor.data == NULL) return CLIP_ERR_MEMORY;
-    if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.data) < 0) {
+    if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.data) < 0)
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
-    }
     CLIP_TRY(clip_bundle_add(r->out, name, &tensor, r->error));
 out:
     return status;
@@ -290,9 +285,8 @@ static clip_status read_dataset(struct reader *r, const char *name, const char *
         type = H5Dget_type(dataset);
         space = H5Dget_space(dataset);
     }
-    if (dataset < 0 || type < 0 || space < 0) {
+    if (dataset < 0 || type < 0 || space < 0)
         CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
-    }
     if (!layout_is_ours(dataset, file_size)) {
         CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: \"%s\" is stored in a way that no checkpoint is (compressed, or "
@@ -301,9 +295,8 @@ static clip_status read_dataset(struct reader *r, const char *name, const char *
     }
     if (H5Tget_class(type) == H5T_STRING)
         CLIP_TRY(read_text(r, name, dataset, type, space));
-    else if (prefix == NULL || strncmp(name, prefix, strlen(prefix)) == 0) {
+    else if (prefix == NULL || strncmp(name, prefix, strlen(prefix)) == 0)
         CLIP_TRY(read_tensor(r, name, dataset, type, space));
-    }
 out:
     if (space >= 0) H5Sclose(space);
     if (type >= 0) H5Tclose(type);
@@ -321,9 +314,8 @@ static int choose_prefix(const struct clip_names *names, const char *const *pref
 {
     for (int p = 0; p < count; p++) {
         size_t n = strlen(prefixes[p]);
-        for (int64_t i = 0; i < names->count; i++) {
+        for (int64_t i = 0; i < names->count; i++)
             if (strncmp(names->names[i], prefixes[p], n) == 0) return p;
-        }
     }
     return -1;
 }
@@ -334,17 +326,15 @@ static clip_status read_all(struct reader *r, int fd, int64_t size, const char *
     clip_status status = CLIP_OK;
     CLIP_TRY(open_file(r, fd));
     CLIP_TRY(walk_group(r, r->file));
-    if (r->names.count > 0) {
+    if (r->names.count > 0)
         qsort(r->names.names, (size_t)r->names.count, sizeof *r->names.names, by_name);
-    }
     *chosen = choose_prefix(&r->names, prefixes, count);
     for (int64_t i = 0; i < r->names.count; i++) {
         const char *name = r->names.names[i], *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
         /* Texts stand in the root group: what lies deeper and has another prefix is not opened. */
         if (count > 0 && strchr(name, '/') != NULL &&
-            (prefix == NULL || strncmp(name, prefix, strlen(prefix)) != 0)) {
+            (prefix == NULL || strncmp(name, prefix, strlen(prefix)) != 0))
             continue;
-        }
         CLIP_TRY(read_dataset(r, name, count > 0 && !prefix ? "/" : prefix, size));
     }
 out:

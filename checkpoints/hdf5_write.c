@@ -50,9 +50,8 @@ static clip_status make_groups(struct writer *w, const char *name)
         *slash = 0;
         if (H5Lexists(w->file, path, H5P_DEFAULT) <= 0) {
             hid_t group = H5Gcreate2(w->file, path, H5P_DEFAULT, w->group_list, H5P_DEFAULT);
-            if (group < 0 || H5Gclose(group) < 0) {
+            if (group < 0 || H5Gclose(group) < 0)
                 CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", path));
-            }
         }
         *slash = '/';
     }
@@ -100,13 +99,11 @@ static clip_status write_tensor(struct writer *w, const struct clip_bundle_tenso
         dataset = H5Dcreate2(w->file, entry->name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
         done = dataset >= 0;
     }
-    if (done && clip_tensor_count(tensor) > 0) {
+    if (done && clip_tensor_count(tensor) > 0)
         done = H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor->data) >= 0;
-    }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && done)
         status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
-    }
 out:
     if (list >= 0) H5Pclose(list);
     if (space >= 0) H5Sclose(space);
@@ -167,9 +164,8 @@ static clip_status write_text(struct writer *w, const struct clip_bundle_text *t
                                         listed != NULL ? listed : text->value) >= 0;
     }
     if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && done) {
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && done)
         status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
-    }
 out:
     free(listed);
     if (type >= 0) H5Tclose(type);
@@ -214,13 +210,11 @@ static int64_t room_left(int fd)
     struct rlimit limit;
     struct statvfs info;
     int64_t room = INT64_MAX, bytes;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < INT64_MAX) {
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < INT64_MAX)
         room = (int64_t)limit.rlim_cur;
-    }
     if (fstatvfs(fd, &info) == 0 && info.f_blocks > 0 &&
-        clip_mul_i64((int64_t)info.f_bavail, (int64_t)info.f_frsize, &bytes) && bytes < room) {
+        clip_mul_i64((int64_t)info.f_bavail, (int64_t)info.f_frsize, &bytes) && bytes < room)
         room = bytes;
-    }
     return room;
 }
 
@@ -273,12 +267,10 @@ static clip_status write_all(struct writer *w, const char *temporary,
     w->group_list = H5Pcreate(H5P_GROUP_CREATE);
     if (w->dataset_list < 0 || w->group_list < 0 ||
         H5Pset_obj_track_times(w->dataset_list, false) < 0 ||
-        H5Pset_obj_track_times(w->group_list, false) < 0) {
+        H5Pset_obj_track_times(w->group_list, false) < 0)
         CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file"));
-    }
-    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+    for (int64_t i = 0; i < bundle->tensor_count; i++)
         CLIP_TRY(write_tensor(w, &bundle->tensors[i]));
-    }
     for (int64_t i = 0; i < bundle->text_count; i++) CLIP_TRY(write_text(w, &bundle->texts[i]));
 out:
     if (w->group_list >= 0) H5Pclose(w->group_list);

@@ -231,9 +231,8 @@ bool clip_layout_is_extra(const char *name)
         "context_length",
         "vocab_size",
     };
-    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
+    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++)
         if (strcmp(name, extras[i]) == 0) return true;
-    }
     return false;
 }
 
@@ -279,13 +278,11 @@ static struct clip_tensor shape_of(const struct parts *parts, bool *fits)
     for (int i = 1; i < place->count && *fits; i++) {
         const struct clip_tensor *other = parts->tensors[i];
         *fits = other->ndim == out.ndim && other->dtype == out.dtype;
-        for (int d = 0; d < out.ndim && *fits; d++) {
+        for (int d = 0; d < out.ndim && *fits; d++)
             *fits = other->shape[d] == parts->tensors[0]->shape[d];
-        }
     }
-    if (place->fit == CLIP_FIT_STACKED && *fits) {
+    if (place->fit == CLIP_FIT_STACKED && *fits)
         *fits = clip_mul_i64(out.shape[0], place->count, &out.shape[0]);
-    }
     return out;
 }
 
@@ -370,11 +367,9 @@ static void transpose(float *to, const float *from, int64_t rows, int64_t cols)
     enum { TILE = 32 };
     for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
         for (int64_t c0 = 0; c0 < cols; c0 += TILE) {
-            for (int64_t c = c0; c < cols && c < c0 + TILE; c++) {
-                for (int64_t r = r0; r < rows && r < r0 + TILE; r++) {
+            for (int64_t c = c0; c < cols && c < c0 + TILE; c++)
+                for (int64_t r = r0; r < rows && r < r0 + TILE; r++)
                     to[c * rows + r] = from[r * cols + c];
-                }
-            }
         }
     }
 }
@@ -389,9 +384,8 @@ static void fill(const struct parts *parts, int64_t begin, int64_t count, float 
         return;
     }
     int64_t each = count / parts->place.count;
-    for (int i = 0; i < parts->place.count; i++) {
+    for (int i = 0; i < parts->place.count; i++)
         widen(to + i * each, parts->tensors[i], begin, each);
-    }
 }
 
 clip_status clip_layout_take(const struct clip_weight_source *source, const char *name,
@@ -400,9 +394,8 @@ clip_status clip_layout_take(const struct clip_weight_source *source, const char
 {
     struct parts parts;
     bool fits;
-    if (!find_parts(source, name, &parts)) {
+    if (!find_parts(source, name, &parts))
         return clip_fail(error, CLIP_ERR_DATA, "the weight \"%s\" is missing", parts.missing);
-    }
     const struct clip_tensor shape = shape_of(&parts, &fits), *first = parts.tensors[0];
     if (!fits || !same_shape(&shape, want)) return misshapen(&parts, want, error);
     if (first->dtype != CLIP_F32 && first->dtype != CLIP_F16 && first->dtype != CLIP_BF16) {
@@ -410,9 +403,8 @@ clip_status clip_layout_take(const struct clip_weight_source *source, const char
                          parts.place.names[0], clip_dtype_name(first->dtype));
     }
     int64_t count = clip_tensor_count(want), begin = 0;
-    if (parts.place.fit == CLIP_FIT_ROWS) {
+    if (parts.place.fit == CLIP_FIT_ROWS)
         begin = clip_tensor_count(first) / 3 * parts.place.first_third;
-    }
     bool as_it_is = parts.place.fit == CLIP_FIT_SAME || parts.place.fit == CLIP_FIT_ROWS;
     if (first->dtype == CLIP_F32 && as_it_is) {
         *out = (float *)first->data + begin;

@@ -12,9 +12,8 @@ static clip_status turn(struct clip_bundle *out, struct clip_tensor *tensor,
     const float *from = tensor->data;
     float *to = clip_arena_alloc(&out->arena, rows * cols, sizeof *to, error);
     if (to == NULL) return CLIP_ERR_MEMORY;
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++) to[c * rows + r] = from[r * cols + c];
-    }
     tensor->data = to;
     tensor->shape[0] = cols;
     tensor->shape[1] = rows;

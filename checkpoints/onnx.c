@@ -265,12 +265,11 @@ const char *clip_onnx_node(struct clip_onnx *o, const char *op, const char *attr
         input[node->n_input] = copy(o, inputs[node->n_input]);
         node->n_input++;
     }
-    for (char *word; node->n_attribute < ATTRIBUTES_MAX && (word = strsep(&rest, " ")) != NULL;) {
+    for (char *word; node->n_attribute < ATTRIBUTES_MAX && (word = strsep(&rest, " ")) != NULL;)
         if (strncmp(word, "outputs=", 8) == 0)
             outputs = atoi(word + 8);
         else if (*word)
             list[node->n_attribute++] = make_attribute(o, word);
-    }
     name_outputs(o, node, outputs);
     append(o, &o->graph.node, &o->graph.n_node, &o->node_capacity, node);
     return o->status == CLIP_OK ? node->name : "";

@@ -71,9 +71,8 @@ static clip_status push(struct machine *m, struct clip_pickle_value *value)
 
 static clip_status pop(struct machine *m, struct clip_pickle_value **out)
 {
-    if (m->depth == 0 || m->stack[m->depth - 1] == NULL) {
+    if (m->depth == 0 || m->stack[m->depth - 1] == NULL)
         return damaged(m, "it takes from an empty stack");
-    }
     *out = m->stack[--m->depth];
     return CLIP_OK;
 }
@@ -170,9 +169,8 @@ out:
 static clip_status tuple_of_top(struct machine *m, int64_t count)
 {
     if (m->depth < count) return damaged(m, "it takes from an empty stack");
-    for (int64_t i = 1; i <= count; i++) {
+    for (int64_t i = 1; i <= count; i++)
         if (m->stack[m->depth - i] == NULL) return damaged(m, "a mark is in a tuple");
-    }
     m->depth -= count;
     return push_tuple(m, m->stack + m->depth, count);
 }
@@ -205,9 +203,8 @@ static clip_status extend(struct machine *m, bool marked, bool pairs)
         if (m->depth < count + 1) return damaged(m, "it takes from an empty stack");
         m->depth -= count;
         items = m->stack + m->depth;
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = 0; i < count; i++)
             if (items[i] == NULL) return damaged(m, "a mark is in a collection");
-        }
     }
     CLIP_TRY(top(m, &to));
     bool fits = pairs ? to->kind == CLIP_PICKLE_DICT || to->kind == CLIP_PICKLE_CALL
@@ -286,9 +283,8 @@ static clip_status global_of_stack(struct machine *m)
     struct clip_pickle_value *module, *name;
     CLIP_TRY(pop(m, &name));
     CLIP_TRY(pop(m, &module));
-    if (name->kind != CLIP_PICKLE_TEXT || module->kind != CLIP_PICKLE_TEXT) {
+    if (name->kind != CLIP_PICKLE_TEXT || module->kind != CLIP_PICKLE_TEXT)
         CLIP_TRY(damaged(m, "a class is not named by texts"));
-    }
     CLIP_TRY(push_global(m, module->text, module->size, name->text, name->size));
 out:
     return status;
@@ -300,9 +296,8 @@ static clip_status call(struct machine *m)
     struct clip_pickle_value *of, *with, *value;
     CLIP_TRY(pop(m, &with));
     CLIP_TRY(pop(m, &of));
-    if (of->kind != CLIP_PICKLE_GLOBAL || with->kind != CLIP_PICKLE_TUPLE) {
+    if (of->kind != CLIP_PICKLE_GLOBAL || with->kind != CLIP_PICKLE_TUPLE)
         CLIP_TRY(damaged(m, "it calls what cannot be called"));
-    }
     CLIP_TRY(push_new(m, CLIP_PICKLE_CALL, &value));
     value->of = of;
     value->with = with;
@@ -420,9 +415,8 @@ static clip_status refuse(const struct machine *m, unsigned char code)
         {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"}, {0x98, "READONLY_BUFFER"},
     };
     const char *name = "unknown";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].code == code) name = names[i].name;
-    }
     return clip_fail(m->error, CLIP_ERR_FORMAT,
                      "%s: the pickle holds the instruction 0x%02x (%s) at byte %zu, which no "
                      "weights need; if you trust the file, save its weights as safetensors",
@@ -522,9 +516,8 @@ const struct clip_pickle_value *clip_pickle_get(const struct clip_pickle_value *
                                                 const char *key)
 {
     if (dict->kind != CLIP_PICKLE_DICT && dict->kind != CLIP_PICKLE_CALL) return NULL;
-    for (int64_t i = 0; i + 1 < dict->count; i += 2) {
+    for (int64_t i = 0; i + 1 < dict->count; i += 2)
         if (clip_pickle_is(dict->items[i], CLIP_PICKLE_TEXT, key)) return dict->items[i + 1];
-    }
     return NULL;
 }
 

@@ -246,9 +246,8 @@ clip_status clip_safetensors_parse(const void *bytes, size_t n, const char *name
     }
     header = clip_json_parse((const char *)file + 8, (size_t)size, name, error);
     if (header == NULL) return clip_error_prefix(error, "the safetensors header is damaged");
-    if (!json_is_object(header)) {
+    if (!json_is_object(header))
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: the header is not a JSON object", name));
-    }
     reader.data = file + 8 + size;
     reader.size = (int64_t)(n - 8 - (size_t)size);
     CLIP_TRY(read_entries(&reader, header));
@@ -314,9 +313,8 @@ static clip_status put_tensor(json_t *header, const struct clip_bundle_tensor *e
 {
     const struct clip_tensor *tensor = &entry->tensor;
     json_t *shape = json_array();
-    for (int i = 0; i < tensor->ndim; i++) {
+    for (int i = 0; i < tensor->ndim; i++)
         json_array_append_new(shape, json_integer(tensor->shape[i]));
-    }
     return put(header, entry->name,
                json_pack("{s:s, s:o, s:[I, I]}", "dtype", clip_dtype_name(tensor->dtype), "shape",
                          shape, "data_offsets", (json_int_t)begin,
@@ -371,9 +369,8 @@ static clip_status make_header(const struct clip_bundle *bundle,
                            "names and texts need a header of %zu bytes; safetensors allows %u",
                            out->size - 8, HEADER_LIMIT));
     }
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         out->data[i] = (char)(unsigned char)((uint64_t)(out->size - 8) >> 8 * i & 0xff);
-    }
 out:
     json_decref(header);
     return status;

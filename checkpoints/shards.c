@@ -50,9 +50,8 @@ static clip_status list_shards(struct reader *r)
         CLIP_TRY(clip_names_add(&r->shards, name, r->error));
         last = name;
     }
-    if (r->shards.count > 0) {
+    if (r->shards.count > 0)
         qsort(r->shards.names, (size_t)r->shards.count, sizeof *r->shards.names, by_text);
-    }
     int64_t kept = 0;
     for (int64_t i = 0; i < r->shards.count; i++) {
         char *name = r->shards.names[i];

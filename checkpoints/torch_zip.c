@@ -63,9 +63,8 @@ static const char *const functions[] = {
 static const struct storage_type *find_type(const struct storage_type *table, size_t n,
                                             const struct clip_pickle_value *value)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (clip_pickle_is(value, CLIP_PICKLE_GLOBAL, table[i].name)) return &table[i];
-    }
     return NULL;
 }
 
@@ -76,9 +75,8 @@ static bool known(const char *name)
     const struct clip_pickle_value value = {
         .kind = CLIP_PICKLE_GLOBAL, .text = name, .size = strlen(name)};
     if (strncmp(name, "__torch__.", 10) == 0) return true;
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (strcmp(name, functions[i]) == 0) return true;
-    }
     return FIND(storage_types, &value) != NULL || FIND(dtypes, &value) != NULL;
 }
 
@@ -132,9 +130,8 @@ static clip_status find_storage(struct reader *r, const char *name,
     if (id == NULL || id->kind != CLIP_PICKLE_TUPLE || id->count < 5 ||
         !clip_pickle_is(id->items[0], CLIP_PICKLE_TEXT, "storage") ||
         id->items[2]->kind != CLIP_PICKLE_TEXT || id->items[2]->size >= sizeof r->key ||
-        strlen(id->items[2]->text) != id->items[2]->size) {
+        strlen(id->items[2]->text) != id->items[2]->size)
         return damaged(r, name, "names no storage");
-    }
     *type = FIND(storage_types, id->items[1]);
     if (*type == NULL) return damaged(r, name, "has a storage of no known type");
     return read_storage(r, name, id->items[2]->text);
@@ -174,9 +171,8 @@ static clip_status read_view(struct reader *r, const char *name,
     }
     int64_t have = (int64_t)(r->size / clip_dtype_size(tensor->dtype));
     view->reach = count > 0 ? reach + 1 : 0;
-    if (!fine || view->reach > have || count > have) {
+    if (!fine || view->reach > have || count > have)
         return damaged(r, name, "reaches beyond its storage");
-    }
     return CLIP_OK;
 }
 
@@ -295,9 +291,8 @@ static clip_status walk(struct reader *r, const struct clip_pickle_value *value,
     bool second = calls(value, "torch._utils _rebuild_tensor_v2");
     bool third = calls(value, "torch._utils _rebuild_tensor_v3");
     if (second || third) return add_tensor(r, name, value->with, third);
-    if (value->kind == CLIP_PICKLE_DICT || calls(value, "collections OrderedDict")) {
+    if (value->kind == CLIP_PICKLE_DICT || calls(value, "collections OrderedDict"))
         return walk_items(r, value, name, used, depth);
-    }
     const struct clip_pickle_value *state = attributes(value);
     return state != NULL ? walk_items(r, state, name, used, depth) : CLIP_OK;
 }

@@ -69,13 +69,11 @@ static clip_status read_end64(const struct clip_zip *zip, size_t end, struct dir
     const unsigned char *locator = zip->bytes + end - LOCATOR;
     if (number(locator, 4) != LOCATOR_SIGN) return CLIP_OK;
     uint64_t offset = number(locator + 8, 8);
-    if (number(locator + 4, 4) != 0 || number(locator + 16, 4) > 1) {
+    if (number(locator + 4, 4) != 0 || number(locator + 16, 4) > 1)
         return damaged(zip, "it consists of several files", error);
-    }
     if (end < LOCATOR + END64 || offset > end - LOCATOR - END64 ||
-        number(zip->bytes + offset, 4) != END64_SIGN) {
+        number(zip->bytes + offset, 4) != END64_SIGN)
         return damaged(zip, "its Zip64 end is not where it should be", error);
-    }
     const unsigned char *at = zip->bytes + offset;
     *d = (struct directory){number(at + 48, 8), number(at + 40, 8), number(at + 32, 8)};
     *found = true;
@@ -93,13 +91,11 @@ static clip_status read_end(const struct clip_zip *zip, struct directory *d,
     if (status != CLIP_OK) return status;
     if (!found) {
         *d = (struct directory){number(end + 16, 4), number(end + 12, 4), number(end + 10, 2)};
-        if (number(end + 4, 2) != 0 || number(end + 8, 2) != d->entries) {
+        if (number(end + 4, 2) != 0 || number(end + 8, 2) != d->entries)
             return damaged(zip, "it consists of several files", error);
-        }
     }
-    if (d->size > at || d->offset > at - d->size || d->entries > d->size / CENTRAL) {
+    if (d->size > at || d->offset > at - d->size || d->entries > d->size / CENTRAL)
         return damaged(zip, "its directory does not fit into the file", error);
-    }
     return CLIP_OK;
 }
 
@@ -134,18 +130,15 @@ static clip_status check_local(const struct clip_zip *zip, const struct director
                                struct clip_zip_entry *e, struct clip_error *error)
 {
     size_t n = strlen(e->name);
-    if (e->header > d->offset || d->offset - e->header < LOCAL + n) {
+    if (e->header > d->offset || d->offset - e->header < LOCAL + n)
         return damaged(zip, "an entry lies outside", error);
-    }
     const unsigned char *at = zip->bytes + e->header;
     uint64_t before = LOCAL + number(at + 26, 2) + number(at + 28, 2);
     if (number(at, 4) != LOCAL_SIGN || number(at + 8, 2) != (uint64_t)e->method ||
-        number(at + 26, 2) != n || memcmp(at + LOCAL, e->name, n) != 0) {
+        number(at + 26, 2) != n || memcmp(at + LOCAL, e->name, n) != 0)
         return damaged(zip, "an entry differs from its place in the directory", error);
-    }
-    if (before > d->offset - e->header || e->packed_size > d->offset - e->header - before) {
+    if (before > d->offset - e->header || e->packed_size > d->offset - e->header - before)
         return damaged(zip, "an entry lies outside", error);
-    }
     e->data = e->header + before;
     return CLIP_OK;
 }
@@ -162,12 +155,10 @@ static clip_status check_kind(const struct clip_zip *zip, const struct clip_zip_
         return clip_fail(error, CLIP_ERR_FORMAT, "%s: the entry %.200s %s, which cannot be read",
                          zip->path, e->name, what);
     }
-    if (e->method == 0 && e->size != e->packed_size) {
+    if (e->method == 0 && e->size != e->packed_size)
         return damaged(zip, "a stored entry has two sizes", error);
-    }
-    if (e->method == 8 && e->size / DEFLATE_MOST > e->packed_size) {
+    if (e->method == 8 && e->size / DEFLATE_MOST > e->packed_size)
         return damaged(zip, "an entry says it is larger than its bytes can be", error);
-    }
     return CLIP_OK;
 }
 
@@ -177,14 +168,12 @@ static clip_status read_entry(struct clip_zip *zip, const struct directory *d, u
     clip_status status = CLIP_OK;
     uint64_t rest = d->offset + d->size - *at;
     const unsigned char *header = zip->bytes + *at;
-    if (rest < CENTRAL || number(header, 4) != CENTRAL_SIGN) {
+    if (rest < CENTRAL || number(header, 4) != CENTRAL_SIGN)
         return damaged(zip, "its directory is cut", error);
-    }
     size_t name = (size_t)number(header + 28, 2), extra = (size_t)number(header + 30, 2);
     uint64_t size = CENTRAL + name + extra + number(header + 32, 2);
-    if (size > rest || name == 0 || memchr(header + CENTRAL, 0, name) != NULL) {
+    if (size > rest || name == 0 || memchr(header + CENTRAL, 0, name) != NULL)
         return damaged(zip, "its directory is cut", error);
-    }
     *e = (struct clip_zip_entry){
         .header = number(header + 42, 4),
         .packed_size = number(header + 20, 4),
@@ -194,9 +183,8 @@ static clip_status read_entry(struct clip_zip *zip, const struct directory *d, u
     };
     e->name = clip_arena_string(&zip->arena, (const char *)header + CENTRAL, name, error);
     if (e->name == NULL) return CLIP_ERR_MEMORY;
-    if (!read_extra(header + CENTRAL + name, extra, e)) {
+    if (!read_extra(header + CENTRAL + name, extra, e))
         return damaged(zip, "an entry's Zip64 sizes are missing", error);
-    }
     CLIP_TRY(check_kind(zip, e, (unsigned)number(header + 8, 2), error));
     CLIP_TRY(check_local(zip, d, e, error));
     *at += size;
@@ -221,16 +209,13 @@ static clip_status check_apart(struct clip_zip *zip, struct clip_error *error)
     if (zip->count > 0) qsort(zip->entries, (size_t)zip->count, sizeof *zip->entries, by_place);
     for (int64_t i = 1; i < zip->count; i++) {
         const struct clip_zip_entry *before = &zip->entries[i - 1];
-        if (before->data + before->packed_size > zip->entries[i].header) {
+        if (before->data + before->packed_size > zip->entries[i].header)
             return damaged(zip, "entries share bytes", error);
-        }
     }
     if (zip->count > 0) qsort(zip->entries, (size_t)zip->count, sizeof *zip->entries, by_name);
-    for (int64_t i = 1; i < zip->count; i++) {
-        if (strcmp(zip->entries[i - 1].name, zip->entries[i].name) == 0) {
+    for (int64_t i = 1; i < zip->count; i++)
+        if (strcmp(zip->entries[i - 1].name, zip->entries[i].name) == 0)
             return damaged(zip, "a name comes twice", error);
-        }
-    }
     return CLIP_OK;
 }
 
@@ -281,9 +266,8 @@ static clip_status unpack(const struct clip_zip *zip, const struct clip_zip_entr
         room -= more_room - stream.avail_out;
     }
     inflateEnd(&stream);
-    if (code != Z_STREAM_END || room != 0) {
+    if (code != Z_STREAM_END || room != 0)
         return damaged(zip, "an entry does not unpack to its size", error);
-    }
     return CLIP_OK;
 }
 

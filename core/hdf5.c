@@ -61,9 +61,8 @@ clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,
                             struct clip_error *error)
 {
     if (file < 0) return status;
-    if (status == CLIP_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) {
+    if (status == CLIP_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0)
         status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
-    }
     int fd = clip_hdf5_descriptor(file);
     if (status != CLIP_OK && fd >= 0) {
         int sink = memfd_create("hdf5", MFD_CLOEXEC);
@@ -72,8 +71,7 @@ clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,
             close(sink);
         }
     }
-    if (H5Fclose(file) < 0 && status == CLIP_OK) {
+    if (H5Fclose(file) < 0 && status == CLIP_OK)
         status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
-    }
     return status;
 }

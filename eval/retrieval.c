@@ -196,12 +196,11 @@ static clip_status embed_images(struct pairs *p, const struct clip_embedder *emb
     }
     /* The first sample of an image stands before the others, whose `image` still is its number. */
     int64_t k = 0;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++)
         if (k < distinct && p->distinct[k] == i)
             k++;
         else
             p->image[i] = p->image[p->image[i]];
-    }
 out:
     return status;
 }

@@ -97,9 +97,8 @@ static void parse_text(struct clip_json_parser *p, struct towers *t)
 
 static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
 {
-    if ((mlp - 1) / 64 >= width) {
+    if ((mlp - 1) / 64 >= width)
         clip_json_refuse(p, "intermediate_size", "at most 64 times hidden_size");
-    }
     return *p->status == CLIP_OK ? clip_model_mlp_ratio(width, mlp) : 4;
 }
 
@@ -217,9 +216,8 @@ static struct size take_size(struct clip_json_parser *p, const char *key)
         clip_json_integer(&inner, "shortest_edge", &size.shortest);
         clip_json_integer(&inner, "height", &size.height);
         clip_json_integer(&inner, "width", &size.width);
-        if (clip_json_get(&inner, "longest_edge") != NULL) {
+        if (clip_json_get(&inner, "longest_edge") != NULL)
             clip_json_refuse(&inner, "longest_edge", "\"shortest_edge\", or height and width");
-        }
     } else if (value != NULL) {
         clip_json_integer(p, key, &size.shortest);
     }
@@ -244,9 +242,8 @@ static void take_resize(struct clip_json_parser *p, struct clip_preprocess *out)
     out->resize_mode = CLIP_RESIZE_SHORTEST;
     if (!crop) clip_json_refuse(p, "do_center_crop", "true, since images are square");
     if (cut.shortest) cut.height = cut.width = cut.shortest;
-    if (cut.height && (cut.height != S || cut.width != S)) {
+    if (cut.height && (cut.height != S || cut.width != S))
         clip_json_refuse(p, "crop_size", want_crop);
-    }
     if (size.shortest < S) clip_json_refuse(p, "size", "at least the model's image_size");
     out->shortest = size.shortest == S ? 0 : size.shortest;
 }
@@ -286,9 +283,8 @@ clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name
     if (!json_is_object(root)) clip_json_complain(&p, "this is no JSON object");
     take_resize(&p, &d.preprocess);
     clip_json_id(&p, "resample", &resample);
-    if (resample != 2 && resample != 3) {
+    if (resample != 2 && resample != 3)
         clip_json_refuse(&p, "resample", "2 (bilinear) or 3 (bicubic)");
-    }
     d.preprocess.interpolation = resample == 3 ? CLIP_BICUBIC : CLIP_BILINEAR;
     take_values(&p, &d.config);
     json_decref(root);

@@ -77,9 +77,8 @@ int clip_json_choice(struct clip_json_parser *p, const char *key, const char *co
     const json_t *value = clip_json_get(p, key);
     const char *text = json_string_value(value);
     if (value == NULL) return otherwise;
-    for (int i = 0; text != NULL && choices[i] != NULL; i++) {
+    for (int i = 0; text != NULL && choices[i] != NULL; i++)
         if (strcmp(choices[i], text) == 0) return i;
-    }
     char expected[100] = "";
     for (int i = 0; choices[i] != NULL; i++) {
         size_t at = strlen(expected);
@@ -110,14 +109,13 @@ void clip_json_side(struct clip_json_parser *p, const char *key, int64_t *out)
 {
     const json_t *value = clip_json_get(p, key);
     const json_t *a = json_array_get(value, 0), *b = json_array_get(value, 1);
-    if (!json_is_array(value)) {
+    if (!json_is_array(value))
         clip_json_integer(p, key, out);
-    } else if (json_array_size(value) == 2 && json_is_integer(a) && json_equal(a, b) &&
-               json_integer_value(a) > 0) {
+    else if (json_array_size(value) == 2 && json_is_integer(a) && json_equal(a, b) &&
+             json_integer_value(a) > 0)
         *out = json_integer_value(a);
-    } else {
+    else
         clip_json_refuse(p, key, "a whole number above 0 (images are square)");
-    }
 }
 
 void clip_json_known(struct clip_json_parser *p, const char *const *known)

@@ -93,9 +93,8 @@ static clip_status make_values(const struct clip_export *export, json_t **out,
     }
     CLIP_TRY(clip_model_description_format(&d, &config, error));
     json_object_set_new(values, "clip.c.config", json_string(config.data));
-    if (export->file->tokenizer != NULL) {
+    if (export->file->tokenizer != NULL)
         CLIP_TRY(put_tokenizer(values, export->file->tokenizer, error));
-    }
     *out = values;
     values = NULL;
 out:

@@ -93,9 +93,8 @@ static json_t *own_rules(const struct clip_model_file *file)
     bool same_ids = file->ids.end == (end == 2 ? 0 : end) &&
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
     bool same_crop = file->preprocess.floor_crop == !c->siglip;
-    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip)) {
+    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip))
         return NULL;
-    }
     return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning", clip_text_cleanings[file->cleaning],
                      "floor_crop", file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end,
                      "pad_id", (json_int_t)file->ids.pad);
@@ -149,11 +148,10 @@ static void shape_as_siglip(struct clip_bundle *bundle)
         const char *name = bundle->tensors[i].name;
         int64_t n = clip_tensor_count(t);
         if (strncmp(name, "logit_", 6) == 0 ||
-            strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0) {
+            strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0)
             *t = clip_tensor_view(t->dtype, t->data, 1, &n);
-        } else if (strcmp(name, "vision_model.head.probe") == 0) {
+        else if (strcmp(name, "vision_model.head.probe") == 0)
             *t = clip_tensor_view(t->dtype, t->data, 3, (const int64_t[]){1, 1, n});
-        }
     }
 }
 

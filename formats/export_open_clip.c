@@ -10,9 +10,8 @@
 /* A tower's arguments of nn.GELU and nn.LayerNorm, where they are not PyTorch's defaults. */
 static void put_layers(json_t *tower, enum clip_activation activation, double eps)
 {
-    if (activation == CLIP_GELU_TANH) {
+    if (activation == CLIP_GELU_TANH)
         json_object_set_new(tower, "act_kwargs", json_pack("{s:s}", "approximate", "tanh"));
-    }
     if (eps > 0) json_object_set_new(tower, "norm_kwargs", json_pack("{s:f}", "eps", eps));
 }
 
@@ -45,9 +44,8 @@ static void translate(json_t *model, const struct clip_model_file *file, bool ow
         put_layers(json_object_get(model, "vision_cfg"), clip_vision_activation(c), c->norm_eps);
     put_layers(text, clip_text_activation(c), c->norm_eps);
     if (own_tokenizer) json_object_set_new(text, "hf_tokenizer_name", json_string("clip"));
-    if (file->cleaning == CLIP_TEXT_CANONICALIZE) {
+    if (file->cleaning == CLIP_TEXT_CANONICALIZE)
         json_object_set_new(text, "tokenizer_kwargs", json_pack("{s:s}", "clean", "canonicalize"));
-    }
 }
 
 static clip_status write_config(const struct clip_export *export, bool own_tokenizer,
@@ -60,9 +58,8 @@ static clip_status write_config(const struct clip_export *export, bool own_token
     json_t *root = clip_json_parse(text.data, text.size, "the description", error);
     if (root == NULL) CLIP_TRY(error->status);
     translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
-    if (export->file->model->config.siglip) { /* 0 too: what is not said is 1 there */
+    if (export->file->model->config.siglip) /* 0 too: what is not said is 1 there */
         json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
-    }
     CLIP_TRY(clip_export_json(export->path, "open_clip_config.json", root, error));
 out:
     clip_buffer_release(&text);

@@ -19,9 +19,8 @@ static clip_status make_vocabulary(const struct clip_tokenizer *tokenizer, json_
     for (int32_t id = 0; id < count; id++) {
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(tokenizer, id, &spelling, error));
-        if (json_object_set_new(vocabulary, spelling.data, json_integer(id)) != 0) {
+        if (json_object_set_new(vocabulary, spelling.data, json_integer(id)) != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the vocabulary"));
-        }
     }
     *out = vocabulary;
     vocabulary = NULL;

@@ -68,9 +68,8 @@ static json_t *real_of_float(float value)
         0.48145466, 0.4578275, 0.40821073, 0.26862954, 0.26130258, 0.27577711,
     };
     char text[32];
-    for (size_t i = 0; i < sizeof clips / sizeof *clips; i++) {
+    for (size_t i = 0; i < sizeof clips / sizeof *clips; i++)
         if ((float)clips[i] == value) return json_real(clips[i]);
-    }
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value) break;
@@ -127,12 +126,10 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     }
     if (p->floor_crop) json_object_set_new(root, "floor_crop", json_true());
     if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
-    if (description->ids.end) {
+    if (description->ids.end)
         json_object_set_new(root, "end_id", json_integer(description->ids.end));
-    }
-    if (description->ids.pad) {
+    if (description->ids.pad)
         json_object_set_new(root, "pad_id", json_integer(description->ids.pad));
-    }
     status = clip_json_append(out, root, error);
     json_decref(root);
     return status;
@@ -227,9 +224,8 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
     clip_json_integer(p, "head_width", &head_width);
     clip_json_integer(p, "patch_size", &c->patch_size);
     clip_json_real(p, "mlp_ratio", &c->vision_mlp_ratio);
-    if (c->vision_width % head_width != 0) {
+    if (c->vision_width % head_width != 0)
         clip_json_refuse(p, "head_width", "a divisor of \"width\"");
-    }
     c->vision_heads = c->vision_width / head_width;
     parse_layers(p, tower);
 }
@@ -358,9 +354,8 @@ static void parse_model(struct clip_json_parser *p, struct clip_model_descriptio
     parse_text_kind(&text, c->siglip, ours);
     parse_cleaning(&text, &d->cleaning);
     unite(p, c, &vision_tower, &text_tower);
-    if (c->siglip && !ours && c->quick_gelu) {
+    if (c->siglip && !ours && c->quick_gelu)
         clip_json_refuse(p, "quick_gelu", "false, as timm's vision towers do not have it");
-    }
     if (c->siglip && !ours) d->ids.pad = 1; /* </s> of its tokenizer, unless that says otherwise */
 }
 
@@ -369,9 +364,8 @@ static void parse_preprocess(struct clip_json_parser *p, struct clip_model_descr
     struct clip_preprocess *pre = &out->preprocess;
     clip_json_three(p, "mean", out->config.image_mean);
     clip_json_three(p, "std", out->config.image_std);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         if (!(out->config.image_std[i] > 0)) clip_json_refuse(p, "std", "three numbers above 0");
-    }
     pre->interpolation =
         (enum clip_interpolation)clip_json_choice(p, "interpolation", interpolations, CLIP_BICUBIC);
     pre->resize_mode = (enum clip_resize_mode)clip_json_choice(p, "resize_mode", resize_modes,
@@ -391,9 +385,8 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
                                    .object = root,
                                    .status = &status,
                                    .error = error};
-    if (!json_is_object(root)) {
+    if (!json_is_object(root))
         clip_json_refuse(&top, "model_cfg", "an object with the model's sizes");
-    }
     struct clip_json_parser model = clip_json_enter(&top, "model_cfg", "model_cfg");
     bool bare = model.object == NULL && json_object_get(root, "embed_dim") != NULL;
     if (bare) model.object = root;

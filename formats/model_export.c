@@ -56,9 +56,8 @@ clip_status clip_export_add(struct clip_bundle *out, const char *name,
 static bool same_tensor(const struct clip_tensor *a, const struct clip_tensor *b)
 {
     if (b == NULL || a->dtype != b->dtype || a->ndim != b->ndim) return false;
-    for (int i = 0; i < a->ndim; i++) {
+    for (int i = 0; i < a->ndim; i++)
         if (a->shape[i] != b->shape[i]) return false;
-    }
     size_t n = (size_t)clip_tensor_count(a) * clip_dtype_size(a->dtype);
     return n == 0 || memcmp(a->data, b->data, n) == 0;
 }
@@ -76,21 +75,18 @@ clip_status clip_export_compare(const struct clip_bundle *written, const struct 
 {
     for (int64_t i = 0; i < written->tensor_count; i++) {
         const struct clip_bundle_tensor *entry = &written->tensors[i];
-        if (!same_tensor(&entry->tensor, clip_bundle_find(read, entry->name))) {
+        if (!same_tensor(&entry->tensor, clip_bundle_find(read, entry->name)))
             return differs(path, entry->name, error);
-        }
     }
     for (int64_t i = 0; i < written->text_count; i++) {
         const struct clip_bundle_text *text = &written->texts[i];
         const struct clip_bundle_text *other = clip_bundle_text(read, text->key);
         if (other == NULL || text->size != other->size ||
-            memcmp(text->value, other->value, text->size) != 0) {
+            memcmp(text->value, other->value, text->size) != 0)
             return differs(path, text->key, error);
-        }
     }
-    if (written->tensor_count != read->tensor_count || written->text_count != read->text_count) {
+    if (written->tensor_count != read->tensor_count || written->text_count != read->text_count)
         return differs(path, "the list of names", error);
-    }
     return CLIP_OK;
 }
 
@@ -135,9 +131,8 @@ clip_status clip_export_text(const char *folder, const char *name, const struct 
     if (path == NULL) return CLIP_ERR_MEMORY;
     CLIP_TRY(clip_file_write(path, text->data, text->size, error));
     CLIP_TRY(clip_file_read(path, text->size, &read, error));
-    if (read.size != text->size || memcmp(read.data, text->data, read.size) != 0) {
+    if (read.size != text->size || memcmp(read.data, text->data, read.size) != 0)
         CLIP_TRY(differs(path, name, error));
-    }
 out:
     clip_buffer_release(&read);
     free(path);
@@ -175,9 +170,8 @@ static clip_status convert(struct clip_bundle *out, const struct clip_bundle *al
                            enum clip_dtype dtype, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    for (int64_t i = 0; i < all->tensor_count; i++) {
+    for (int64_t i = 0; i < all->tensor_count; i++)
         CLIP_TRY(clip_export_add(out, all->tensors[i].name, &all->tensors[i].tensor, dtype, error));
-    }
     for (int64_t i = 0; i < all->text_count; i++) {
         const struct clip_bundle_text *text = &all->texts[i];
         bool pt = !native && strcmp(text->key, "format") == 0;

@@ -182,9 +182,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
         if (status != CLIP_OK) goto out;
         bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE ||
                       reading->from.layout == CLIP_LAYOUT_TIMM_SIGLIP; /* a CLIP's pads with 0 */
-        if (file->tokenizer != NULL && theirs && !reading->description.pad_said) {
+        if (file->tokenizer != NULL && theirs && !reading->description.pad_said)
             CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
-        }
     }
     if (file->tokenizer == NULL && vocab == 49408) {
         status = clip_tokenizer_open(&file->tokenizer, "clip", folder, error);
@@ -228,18 +227,16 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
     CLIP_TRY(clip_model_create_bare(&file->model, &reading.description.config, error));
     CLIP_TRY(clip_model_file_load(file->model, &reading.from, options->towers, file->source,
                                   &reading.bundle.arena, error));
-    if (options->towers != CLIP_TOWERS_IMAGE) {
+    if (options->towers != CLIP_TOWERS_IMAGE)
         CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading, error));
-    }
     if (file->ids.pad >= file->model->config.vocab_size) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: texts are to be filled up with id %" PRId64
                            ", and the model's vocabulary has %" PRId64,
                            file->source, file->ids.pad, file->model->config.vocab_size));
     }
-    if (file->tokenizer != NULL && file->model->config.siglip) {
+    if (file->tokenizer != NULL && file->model->config.siglip)
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);
-    }
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};
     if (options->say && file->format != NULL) CLIP_TRY(say_what_was_found(file, error));

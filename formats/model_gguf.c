@@ -115,15 +115,13 @@ clip_status clip_model_read_gguf(const char *path, struct clip_bundle *out,
     CLIP_TRY(clip_gguf_read(path, &values, out, error));
     const json_t *scale = json_object_get(values, "clip.logit_scale");
     const json_t *bias = json_object_get(values, "clip.logit_bias");
-    if (!json_is_number(scale)) {
+    if (!json_is_number(scale))
         clip_warn("%s does not say its logit_scale; assuming 100, as it is in most CLIPs", path);
-    }
     CLIP_TRY(add_scalar(out, "logit_scale",
                         json_is_number(scale) ? (float)json_number_value(scale) : LOGIT_SCALE,
                         error));
-    if (json_is_number(bias)) {
+    if (json_is_number(bias))
         CLIP_TRY(add_scalar(out, "logit_bias", (float)json_number_value(bias), error));
-    }
     CLIP_TRY(add_config(values, out, path, error));
     CLIP_TRY(add_tokenizer(values, out, path, error));
 out:

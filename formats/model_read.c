@@ -54,9 +54,8 @@ static clip_status read_file(const char *path, struct clip_bundle *out, struct c
 {
     if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
     if (clip_torch_is(path)) return clip_torch_read(path, out, error);
-    if (clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path)) {
+    if (clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path))
         return clip_model_read_gguf(path, out, error);
-    }
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
                      ".safetensors, or a .pt or .bin of PyTorch",
@@ -211,9 +210,8 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
         return clip_model_description_parse(own->value, own->size, source->weights,
                                             &out->description, error);
     }
-    if (kind == CLIP_CONFIG_NONE && !is_openai(out)) {
+    if (kind == CLIP_CONFIG_NONE && !is_openai(out))
         CLIP_TRY(find_beside(source, out->from.layout, &beside, &kind, error));
-    }
     if (kind == CLIP_CONFIG_NONE) {
         CLIP_TRY(assume(source->weights, out, error));
     } else {
@@ -221,9 +219,8 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
         CLIP_TRY(parse_config(config, kind, &out->description, error));
         if (is_openai(out)) correct_activation(source->weights, config, &out->description);
     }
-    if (kind == CLIP_CONFIG_HUGGINGFACE) {
+    if (kind == CLIP_CONFIG_HUGGINGFACE)
         CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
-    }
 out:
     free(beside);
     return status;
@@ -235,14 +232,13 @@ clip_status clip_model_source_read(const struct clip_model_source *source, bool 
     clip_status status = CLIP_OK;
     const char *path = source->weights;
     *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}};
-    if (clip_path_has_suffix(path, ".index.json")) {
+    if (clip_path_has_suffix(path, ".index.json"))
         CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
-    } else if (!clip_path_has_suffix(path, ".safetensors") &&
-               (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5"))) {
+    else if (!clip_path_has_suffix(path, ".safetensors") &&
+             (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5")))
         CLIP_TRY(read_native(path, raw, out, error));
-    } else {
+    else
         CLIP_TRY(read_file(path, &out->bundle, error));
-    }
     if (*out->from.prefix == '\0') { /* not a native file */
         CLIP_TRY(find_names(path, out, error));
         out->format = is_openai(out) ? "OpenAI" : clip_layout_name(out->from.layout);

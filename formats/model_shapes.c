@@ -82,9 +82,8 @@ static clip_status infer_sizes(const struct shapes *s, struct clip_model_config 
         !(c->siglip ? weight(s, "text_projection.weight", 2, &proj)
                     : weight(s, "visual.proj", 2, &proj)) ||
         !weight(s, "positional_embedding", 2, &text_pos) ||
-        !weight(s, "token_embedding.weight", 2, &tokens)) {
+        !weight(s, "token_embedding.weight", 2, &tokens))
         return s->error->status;
-    }
     int64_t grid = (int64_t)sqrt((double)(vision_pos.shape[0] - (c->siglip ? 0 : 1)));
     c->patch_size = conv.shape[3];
     if (!clip_mul_i64(grid, c->patch_size, &c->image_size)) c->image_size = -1;
@@ -135,9 +134,8 @@ static clip_status check_memory(const struct shapes *s, const struct clip_model_
     const struct clip_bundle *bundle = s->weights->bundle;
     for (int64_t i = 0; i < bundle->tensor_count; i++) {
         const struct clip_bundle_tensor *entry = &bundle->tensors[i];
-        if (strncmp(entry->name, s->weights->prefix, strlen(s->weights->prefix)) == 0) {
+        if (strncmp(entry->name, s->weights->prefix, strlen(s->weights->prefix)) == 0)
             have += (double)clip_tensor_count(&entry->tensor);
-        }
     }
     if (need <= 2 * have + 1e6) return CLIP_OK;
     return clip_fail(s->error, CLIP_ERR_DATA,

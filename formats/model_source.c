@@ -33,9 +33,8 @@ static clip_status look_for_any(const char *folder, const char *const *names, ch
 {
     clip_status status = CLIP_OK;
     *out = NULL;
-    for (; *names != NULL && *out == NULL && status == CLIP_OK; names++) {
+    for (; *names != NULL && *out == NULL && status == CLIP_OK; names++)
         status = look(folder, *names, out, error);
-    }
     return status;
 }
 
@@ -188,9 +187,8 @@ static clip_status find_snapshot(const char *id, const char *cache, char **out,
     char commit[128];
     *out = NULL;
     CLIP_TRY(clip_buffer_printf(&path, error, "%s/models--", cache));
-    for (const char *at = id; *at != '\0'; at++) {
+    for (const char *at = id; *at != '\0'; at++)
         CLIP_TRY(clip_buffer_append(&path, *at == '/' ? "--" : at, *at == '/' ? 2 : 1, error));
-    }
     size_t base = path.size;
     CLIP_TRY(clip_buffer_printf(&path, error, "/refs/main"));
     if (!clip_path_exists(path.data)) goto out;

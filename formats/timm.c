@@ -25,9 +25,8 @@ enum { TOWERS = sizeof towers / sizeof *towers };
 const struct clip_timm_tower *clip_timm_find(const char *name)
 {
     size_t n = strcspn(name, ".");
-    for (int i = 0; i < TOWERS; i++) {
+    for (int i = 0; i < TOWERS; i++)
         if (strlen(towers[i].name) == n && strncmp(towers[i].name, name, n) == 0) return &towers[i];
-    }
     return NULL;
 }
 
@@ -41,9 +40,8 @@ static bool is_like(const struct clip_timm_tower *t, const struct clip_model_con
 
 const struct clip_timm_tower *clip_timm_like(const struct clip_model_config *config)
 {
-    for (int i = 0; i < TOWERS; i++) {
+    for (int i = 0; i < TOWERS; i++)
         if (is_like(&towers[i], config)) return &towers[i];
-    }
     return NULL;
 }
 

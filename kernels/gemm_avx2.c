@@ -127,12 +127,11 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
     static void name(const struct clip_by_panels *x)                                               \
     {                                                                                              \
         const float *panel = (const float *)x->b;                                                  \
-        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                     \
+        for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel)                       \
             if (x->columns - j > LANES)                                                            \
                 REGISTER_TILE(R, 2, ROW, STEP);                                                    \
             else                                                                                   \
                 REGISTER_TILE(R, 1, ROW, STEP);                                                    \
-        }                                                                                          \
     }
 
 #define REGISTER_TILES(name, ROW, STEP)                                                            \

@@ -197,13 +197,12 @@ static void activate_row(void *to, const void *from, bool bf16, enum clip_activa
     const float *restrict x = from;
     uint16_t *restrict half_y = to;
     const uint16_t *restrict half_x = from;
-    if (kind == CLIP_GELU) {
+    if (kind == CLIP_GELU)
         ACTIVATE(CLIP_GELU);
-    } else if (kind == CLIP_QUICK_GELU) {
+    else if (kind == CLIP_QUICK_GELU)
         ACTIVATE(CLIP_QUICK_GELU);
-    } else {
+    else
         ACTIVATE(CLIP_GELU_TANH);
-    }
 }
 
 static float max_of(const float *x, int64_t n)

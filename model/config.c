@@ -70,9 +70,8 @@ int64_t clip_model_image_rows(const struct clip_model_config *c)
 double clip_model_mlp_ratio(int64_t width, int64_t hidden)
 {
     double ratio = (double)hidden / (double)width;
-    while ((int64_t)((double)width * ratio) < hidden) {
+    while ((int64_t)((double)width * ratio) < hidden)
         ratio = nextafter(ratio, INFINITY); /* the product was rounded down */
-    }
     return ratio;
 }
 

@@ -50,9 +50,8 @@ static int32_t numbered(int32_t number)
     if (number == 0 || number > 0x10FFFF || (number >= 0xD800 && number < 0xE000)) return 0xFFFD;
     if (number >= 0x80 && number <= 0x9F) return clip_text_windows_1252(number);
     if (number < 0x20 && !(number >= 9 && number <= 13 && number != 11)) return -1;
-    if (number == 0x7F || (number >= 0xFDD0 && number <= 0xFDEF) || (number & 0xFFFE) == 0xFFFE) {
+    if (number == 0x7F || (number >= 0xFDD0 && number <= 0xFDEF) || (number & 0xFFFE) == 0xFFFE)
         return -1;
-    }
     return number;
 }
 

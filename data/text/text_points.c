@@ -45,9 +45,8 @@ static int32_t decode_one(const unsigned char *text, size_t n, int *used)
         if ((text[i] & 0xC0) != 0x80) return -1;
         point = point << 6 | (text[i] & 0x3F);
     }
-    if (point < smallest[length] || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) {
+    if (point < smallest[length] || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000))
         return -1;
-    }
     *used = length;
     return point;
 }
@@ -98,9 +97,8 @@ static void sort_marks(int32_t *run, int64_t n, int32_t *scratch)
         if (class < 255) start[class + 1]++;
     }
     for (int class = 1; class < 256; class ++) start[class] += start[class - 1];
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n; i++)
         scratch[start[utf8proc_get_property(run[i])->combining_class]++] = run[i];
-    }
     memcpy(run, scratch, (size_t)n * sizeof *run);
 }
 
@@ -110,10 +108,8 @@ static clip_status order_marks(struct clip_points *points, struct clip_error *er
     if (scratch == NULL) return CLIP_ERR_MEMORY;
     for (int64_t i = 0; i < points->count;) {
         int64_t end = i;
-        while (end < points->count &&
-               utf8proc_get_property(points->at[end])->combining_class != 0) {
+        while (end < points->count && utf8proc_get_property(points->at[end])->combining_class != 0)
             end++;
-        }
         if (end - i > 1) sort_marks(points->at + i, end - i, scratch);
         i = end + 1;
     }
@@ -133,9 +129,8 @@ clip_status clip_points_compose(struct clip_points *points, struct clip_error *e
         int boundary = 0;
         utf8proc_ssize_t n =
             utf8proc_decompose_char(points->at[i], piece, 8, UTF8PROC_DECOMPOSE, &boundary);
-        for (utf8proc_ssize_t k = 0; k < n && k < 8; k++) {
+        for (utf8proc_ssize_t k = 0; k < n && k < 8; k++)
             CLIP_TRY(clip_points_add(&parts, piece[k], error));
-        }
     }
     CLIP_TRY(order_marks(&parts, error));
     utf8proc_ssize_t left =
@@ -157,9 +152,8 @@ static bool is_case_ignorable(int32_t point)
     static const int32_t inside[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,
                                      0x5F4,  0x2018, 0x2019, 0x2024, 0x2027, 0xFE13,
                                      0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
-    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
+    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++)
         if (inside[i] == point) return true;
-    }
     switch (utf8proc_category(point)) {
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_ME:

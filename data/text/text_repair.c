@@ -44,9 +44,8 @@ static clip_status repair_characters(struct clip_points *text, struct clip_error
             n = utf8proc_decompose_char(point, parts, 4, UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE,
                                         &boundary);
         }
-        for (utf8proc_ssize_t k = 0; k < n && k < 4; k++) {
+        for (utf8proc_ssize_t k = 0; k < n && k < 4; k++)
             CLIP_TRY(clip_points_add(&out, straighten(parts[k]), error));
-        }
     }
     clip_points_swap(text, &out);
 out:
@@ -109,9 +108,8 @@ static clip_status repair_line(struct clip_points *line, bool unescape, struct c
         CLIP_TRY(clip_points_compose(line, error));
         if (line->count == before.count &&
             (line->count == 0 ||
-             memcmp(line->at, before.at, (size_t)line->count * sizeof *line->at) == 0)) {
+             memcmp(line->at, before.at, (size_t)line->count * sizeof *line->at) == 0))
             break;
-        }
     }
 out:
     clip_points_release(&before);

@@ -150,9 +150,8 @@ clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const 
                                ids[i], (long long)vocab_size));
         }
         if (tokenizer->unigram != NULL) {
-            if (ids[i] != clip_tokenizer_end(tokenizer)) {
+            if (ids[i] != clip_tokenizer_end(tokenizer))
                 CLIP_TRY(clip_unigram_decode(tokenizer->unigram, ids[i], out, error));
-            }
             continue;
         }
         if (ids[i] >= vocab_size - CLIP_BPE_ENDS) continue;
@@ -170,9 +169,8 @@ static clip_status pack(struct clip_buffer *out, const char *text, size_t size,
 {
     z_stream stream = {0};
     if (size > FILE_MAX || deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
-                                        Z_DEFAULT_STRATEGY) != Z_OK) {
+                                        Z_DEFAULT_STRATEGY) != Z_OK)
         return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for packing %zu bytes", size);
-    }
     clip_status status = CLIP_OK;
     int code = Z_OK;
     unsigned char chunk[16384];

@@ -78,9 +78,8 @@ clip_status clip_charsmap_read(struct clip_charsmap *map, const char *base64, co
     }
 out:
     clip_points_release(&points);
-    if (status != CLIP_OK && status != CLIP_ERR_MEMORY) {
+    if (status != CLIP_OK && status != CLIP_ERR_MEMORY)
         clip_error_prefix(error, "%s: the tokenizer's precompiled_charsmap is damaged", name);
-    }
     return status;
 }
 
@@ -107,9 +106,8 @@ static bool add_text(const struct clip_charsmap *map, const int32_t *at, int64_t
 {
     char key[WHOLE + 4];
     size_t size = 0;
-    for (int64_t i = 0; i < n && size <= WHOLE; i++) {
+    for (int64_t i = 0; i < n && size <= WHOLE; i++)
         size += (size_t)utf8proc_encode_char(at[i], (utf8proc_uint8_t *)key + size);
-    }
     const char *text = size <= WHOLE ? look_up(map, key, size) : NULL;
     if (text == NULL) return false;
     *status = clip_points_decode(out, text, strlen(text), error);
@@ -125,17 +123,15 @@ clip_status clip_charsmap_run(const struct clip_charsmap *map, struct clip_point
     struct clip_points out = {0};
     utf8proc_int32_t state = 0;
     for (int64_t from = 0, to; from < text->count; from = to) {
-        for (to = from + 1; to < text->count; to++) {
+        for (to = from + 1; to < text->count; to++)
             if (utf8proc_grapheme_break_stateful(text->at[to - 1], text->at[to], &state)) break;
-        }
         if (add_text(map, text->at + from, to - from, &out, &status, error)) {
             CLIP_TRY(status);
             continue;
         }
         for (int64_t i = from; i < to; i++) {
-            if (!add_text(map, text->at + i, 1, &out, &status, error)) {
+            if (!add_text(map, text->at + i, 1, &out, &status, error))
                 status = clip_points_add(&out, text->at[i], error);
-            }
             CLIP_TRY(status);
         }
     }

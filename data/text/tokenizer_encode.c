@@ -57,9 +57,8 @@ static clip_status push(struct encoding *e, int32_t at, struct clip_error *error
         clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1, sizeof *e->heap, error);
     if (status != CLIP_OK) return status;
     int64_t i = e->heap_count++;
-    for (; i > 0 && goes_first(&new, &e->heap[(i - 1) / 2]); i = (i - 1) / 2) {
+    for (; i > 0 && goes_first(&new, &e->heap[(i - 1) / 2]); i = (i - 1) / 2)
         e->heap[i] = e->heap[(i - 1) / 2];
-    }
     e->heap[i] = new;
     return CLIP_OK;
 }
@@ -137,9 +136,8 @@ static clip_status encode_piece(void *context, enum clip_piece_kind kind, const 
         e->nodes[i] = (struct node){symbol + (last ? CLIP_BPE_BYTES : 0), i - 1, last ? -1 : i + 1};
     }
     CLIP_TRY(merge_nodes(e, n, error));
-    for (int32_t i = 0; i >= 0; i = e->nodes[i].next) {
+    for (int32_t i = 0; i >= 0; i = e->nodes[i].next)
         CLIP_TRY(clip_ids_add(e->out, e->nodes[i].symbol, error));
-    }
 out:
     return status;
 }
@@ -171,9 +169,8 @@ clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const 
         out->ids[out->count - 1] = clip_tokenizer_end(tokenizer);
         if (cut != NULL) *cut = true;
     }
-    while (tokenizer->pads && out->count - first < context_length) {
+    while (tokenizer->pads && out->count - first < context_length)
         CLIP_TRY(clip_ids_add(out, tokenizer->pad, error));
-    }
 out:
     if (status != CLIP_OK) out->count = first;
     clip_buffer_release(&clean);

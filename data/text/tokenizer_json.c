@@ -41,9 +41,8 @@ static bool is_sequence(const json_t *object, const char *key, const char *const
 {
     const json_t *steps = json_object_get(object, key);
     if (!is_type(object, "Sequence") || json_array_size(steps) != n) return false;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (!is_type(json_array_get(steps, i), types[i])) return false;
-    }
     return true;
 }
 
@@ -71,23 +70,19 @@ static clip_status check_clip(const json_t *root, const json_t *model, const cha
     const json_t *suffix = json_object_get(model, "end_of_word_suffix");
     if (!is_sequence(normalizer, "normalizers", cleaning, 3) ||
         !is_text(json_object_get(replace, "pattern"), "Regex", "\\s+") ||
-        !is_text(replace, "content", " ")) {
+        !is_text(replace, "content", " "))
         return unknown(name, "normalizer", json_object_get(normalizer, "type"), error);
-    }
     if (!is_sequence(pre, "pretokenizers", cutting, 2) ||
         !is_clip_pattern(json_array_get(pieces, 0)) ||
         !json_is_true(json_object_get(json_array_get(pieces, 0), "invert")) ||
-        json_is_true(json_object_get(json_array_get(pieces, 1), "add_prefix_space"))) {
+        json_is_true(json_object_get(json_array_get(pieces, 1), "add_prefix_space")))
         return unknown(name, "pre_tokenizer", json_object_get(pre, "type"), error);
-    }
-    if (!is_text(model, "end_of_word_suffix", "</w>")) {
+    if (!is_text(model, "end_of_word_suffix", "</w>"))
         return unknown(name, "end_of_word_suffix", suffix, error);
-    }
     if (json_is_true(json_object_get(model, "byte_fallback")) ||
         json_is_true(json_object_get(model, "ignore_merges")) ||
-        json_is_number(json_object_get(model, "dropout"))) {
+        json_is_number(json_object_get(model, "dropout")))
         return unknown(name, "model", json_object_get(model, "type"), error);
-    }
     return CLIP_OK;
 }
 
@@ -140,16 +135,14 @@ static clip_status check_vocabulary(const struct clip_tokenizer *t, const json_t
         bool fine = has_id(vocabulary, spelling.data, id);
         json_array_foreach(added, i, token)
         {
-            if (is_text(token, "content", spelling.data)) {
+            if (is_text(token, "content", spelling.data))
                 fine = json_integer_value(json_object_get(token, "id")) == id;
-            }
         }
         if (!fine) { /* it may be spelled twice: then the later one is meant */
             int64_t later = json_integer_value(json_object_get(vocabulary, spelling.data));
             size_t mine = spelling.size;
-            if (later > id && later < count) {
+            if (later > id && later < count)
                 CLIP_TRY(clip_tokenizer_spell(t, (int32_t)later, &spelling, error));
-            }
             fine = spelling.size == 2 * mine &&
                    memcmp(spelling.data, spelling.data + mine, mine) == 0;
             spelling.data[mine] = '\0';
@@ -270,11 +263,10 @@ clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *
     struct clip_buffer json;
     *out = NULL;
     clip_status status = read_beside(folder, "tokenizer.json", &path, &json, error);
-    if (status == CLIP_OK && json.data != NULL) {
+    if (status == CLIP_OK && json.data != NULL)
         status = clip_tokenizer_parse_json(out, json.data, json.size, path, error);
-    } else if (status == CLIP_OK) {
+    else if (status == CLIP_OK)
         status = open_vocabulary(out, folder, error);
-    }
     clip_buffer_release(&json);
     free(path);
     if (status != CLIP_OK) {

@@ -9,9 +9,8 @@ enum { FIRST_SIZE = 64 };
 static uint64_t hash_bytes(const char *bytes, size_t n)
 {
     uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001B3);
-    }
     return hash ^ hash >> 29;
 }
 
@@ -22,9 +21,8 @@ static struct clip_string_entry *string_place(const struct clip_string_map *map,
     for (;; at = (at + 1) & mask) {
         struct clip_string_entry *place = &map->places[at];
         if (place->bytes == NULL) return place;
-        if (place->hash == hash && place->n == n && memcmp(place->bytes, bytes, n) == 0) {
+        if (place->hash == hash && place->n == n && memcmp(place->bytes, bytes, n) == 0)
             return place;
-        }
     }
 }
 
@@ -77,9 +75,8 @@ static struct clip_pair_entry *pair_place(const struct clip_pair_map *map, int32
 {
     uint64_t mask = (uint64_t)map->size - 1, at = clip_pair_hash(left, right) & mask;
     while (map->places[at].value != 0 &&
-           (map->places[at].left != left || map->places[at].right != right)) {
+           (map->places[at].left != left || map->places[at].right != right))
         at = (at + 1) & mask;
-    }
     return &map->places[at];
 }
 

@@ -65,9 +65,8 @@ static bool read_atom(const struct clip_points *regex, int64_t *at, bool in_clas
             return true;
         }
         if (point > 0x7E || point < '!' || (point >= '0' && point <= '9') ||
-            ((point | 32) >= 'a' && (point | 32) <= 'z')) {
+            ((point | 32) >= 'a' && (point | 32) <= 'z'))
             return false;
-        }
     } else if (!is_plain(point, in_class)) {
         return false;
     }
@@ -82,9 +81,8 @@ static bool read_regex(const struct clip_points *regex, struct clip_normalizer_s
     int64_t at = 0;
     step->least = 1;
     if (regex->count > 0 && regex->at[0] == '[') {
-        for (at = 1; at < regex->count && regex->at[at] != ']';) {
+        for (at = 1; at < regex->count && regex->at[at] != ']';)
             if (!read_atom(regex, &at, true, step, status, error)) return false;
-        }
         if (at < 2 || at++ >= regex->count) return false;
     } else if (!read_atom(regex, &at, false, step, status, error)) {
         return false;
@@ -94,9 +92,8 @@ static bool read_regex(const struct clip_points *regex, struct clip_normalizer_s
     if (regex->at[at] == '+') return at + 1 == regex->count;
     /* {n,} with one digit */
     if (regex->count - at != 4 || regex->at[at] != '{' || regex->at[at + 2] != ',' ||
-        regex->at[at + 3] != '}') {
+        regex->at[at + 3] != '}')
         return false;
-    }
     step->least = regex->at[at + 1] - '0';
     return step->least >= 1 && step->least <= 9;
 }
@@ -197,9 +194,8 @@ static void strip(struct clip_points *text, bool left, bool right)
 static bool in_class(const struct clip_normalizer_step *step, int32_t point)
 {
     if (step->space && clip_point_is_space(point, false)) return true;
-    for (int64_t i = 0; i < step->pattern.count; i++) {
+    for (int64_t i = 0; i < step->pattern.count; i++)
         if (step->pattern.at[i] == point) return true;
-    }
     return false;
 }
 
@@ -213,9 +209,8 @@ static int64_t match(const struct clip_normalizer_step *step, const struct clip_
                     memcmp(text->at + at, step->pattern.at, (size_t)n * sizeof *text->at) == 0;
         return same ? n : 0;
     }
-    for (n = 0; at + n < text->count && (step->many || n == 0); n++) {
+    for (n = 0; at + n < text->count && (step->many || n == 0); n++)
         if (!in_class(step, text->at[at + n])) break;
-    }
     return n >= step->least ? n : 0;
 }
 
@@ -227,9 +222,8 @@ static clip_status replace(const struct clip_normalizer_step *step, struct clip_
     for (int64_t at = 0; at < text->count;) {
         int64_t n = match(step, text, at);
         if (n == 0) CLIP_TRY(clip_points_add(&out, text->at[at], error));
-        for (int64_t k = 0; n > 0 && k < step->content.count; k++) {
+        for (int64_t k = 0; n > 0 && k < step->content.count; k++)
             CLIP_TRY(clip_points_add(&out, step->content.at[k], error));
-        }
         at += n > 0 ? n : 1;
     }
     clip_points_swap(text, &out);

@@ -70,9 +70,8 @@ static bool next_line(const char *bytes, size_t n, size_t *at, struct line *line
 static const char *shown(char out[48], const char *text, size_t n)
 {
     size_t used = 0;
-    for (; used < n && used < 40; used++) {
+    for (; used < n && used < 40; used++)
         out[used] = isprint((unsigned char)text[used]) && text[used] != '"' ? text[used] : '?';
-    }
     strcpy(out + used, used < n ? "..." : "");
     return out;
 }
@@ -215,9 +214,8 @@ static clip_status build_tables(struct parser *parser, struct clip_error *error)
         clip_array_grow(&t->made, &parser->made_capacity, t->merge_count, sizeof *t->made, error));
     /* The symbol that has a text in the end, as open_clip's dictionary keeps the last of equal
      * ones. Backwards, so that what again[s] points to is final already. */
-    for (int64_t s = CLIP_BPE_BASE + t->merge_count - 1; s >= 0; s--) {
+    for (int64_t s = CLIP_BPE_BASE + t->merge_count - 1; s >= 0; s--)
         parser->again[s] = parser->again[parser->again[s]];
-    }
     for (int64_t m = 0; m < t->merge_count; m++) {
         int32_t left = parser->again[parser->left[m]], right = parser->again[parser->right[m]];
         int32_t same = clip_pair_map_get(&t->merges, left, right);
@@ -268,12 +266,10 @@ static bool read_promise(const struct line *header, int64_t *merges)
     if (at == NULL) return false;
     at += strlen(before);
     *merges = 0;
-    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+    for (; at < end && *at >= '0' && *at <= '9'; at++)
         if (*merges <= CLIP_BPE_MERGES_MAX) *merges = *merges * 10 + (*at - '0');
-    }
-    if ((size_t)(end - at) < strlen(behind) || memcmp(at, behind, strlen(behind)) != 0) {
+    if ((size_t)(end - at) < strlen(behind) || memcmp(at, behind, strlen(behind)) != 0)
         *merges = -1;
-    }
     return true;
 }
 
@@ -316,9 +312,8 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
     struct clip_tokenizer *t;
     size_t blanks = 0;
     while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
-    if (blanks < n && bytes[blanks] == '{') {
+    if (blanks < n && bytes[blanks] == '{')
         return clip_tokenizer_parse_json(out, bytes, n, name, error);
-    }
     CLIP_NEW(t, 1);
     parser.tokenizer = t;
     clip_alphabet_init(&t->alphabet);
@@ -333,9 +328,8 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
     CLIP_TRY(check_header(&parser, &header, error));
     CLIP_TRY(clip_buffer_append(&t->text, header.text, header.n, error));
     line = header;
-    while (t->merge_count < CLIP_BPE_MERGES_MAX && next_line(bytes, n, &at, &line)) {
+    while (t->merge_count < CLIP_BPE_MERGES_MAX && next_line(bytes, n, &at, &line))
         CLIP_TRY(read_merge(&parser, &line, error));
-    }
     CLIP_TRY(check_count(&parser, &header, error));
     CLIP_TRY(build_tables(&parser, error));
     *out = t;

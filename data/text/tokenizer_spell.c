@@ -15,12 +15,10 @@ clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t
         return clip_fail(error, CLIP_ERR_DATA, "there is no id %d in a vocabulary of %lld", (int)id,
                          (long long)clip_tokenizer_vocab_size(tokenizer));
     }
-    if (tokenizer->unigram != NULL) {
+    if (tokenizer->unigram != NULL)
         return clip_buffer_printf(out, error, "%s", clip_unigram_name(tokenizer->unigram, id));
-    }
-    if (id == clip_tokenizer_start(tokenizer)) {
+    if (id == clip_tokenizer_start(tokenizer))
         return clip_buffer_printf(out, error, "<|startoftext|>");
-    }
     if (id == clip_tokenizer_end(tokenizer)) return clip_buffer_printf(out, error, "<|endoftext|>");
     for (int64_t i = tokenizer->byte_offset[id]; i < tokenizer->byte_offset[id + 1]; i++) {
         int32_t symbol = alphabet->symbol[(unsigned char)tokenizer->bytes.data[i]];

@@ -99,9 +99,8 @@ static clip_status clean_and_split(const struct clip_splitter *splitter, const c
 {
     struct clip_buffer clean = {0};
     clip_status status = clip_text_clean(text, n, cleaning, &clean, error);
-    if (status == CLIP_OK) {
+    if (status == CLIP_OK)
         status = split_clean(splitter, clean.data, clean.size, cleaning, handler, context, error);
-    }
     clip_buffer_release(&clean);
     return status;
 }

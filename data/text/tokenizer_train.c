@@ -85,9 +85,8 @@ static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
     }
     if (clip_array_grow(&t->pairs, &t->pair_capacity, t->pair_count + 1, sizeof *t->pairs, error) !=
             CLIP_OK ||
-        clip_pair_map_put(&t->numbers, left, right, (int32_t)t->pair_count, error) != CLIP_OK) {
+        clip_pair_map_put(&t->numbers, left, right, (int32_t)t->pair_count, error) != CLIP_OK)
         return NULL;
-    }
     t->pairs[t->pair_count] = (struct pair){.left = left, .right = right};
     return &t->pairs[t->pair_count++];
 }
@@ -128,9 +127,8 @@ static clip_status push(struct training *t, int32_t number, struct clip_error *e
         clip_array_grow(&t->heap, &t->heap_capacity, t->heap_count + 1, sizeof *t->heap, error);
     if (status != CLIP_OK) return status;
     int64_t i = t->heap_count++;
-    for (; i > 0 && goes_first(&new, &t->heap[(i - 1) / 2]); i = (i - 1) / 2) {
+    for (; i > 0 && goes_first(&new, &t->heap[(i - 1) / 2]); i = (i - 1) / 2)
         t->heap[i] = t->heap[(i - 1) / 2];
-    }
     t->heap[i] = new;
     return CLIP_OK;
 }
@@ -186,9 +184,8 @@ static clip_status lay_out_words(struct training *t, struct clip_error *error)
                                               i == 0 ? -1 : at - 1, last ? -1 : at + 1, (int32_t)w};
         }
     }
-    for (int32_t i = 0; i < at; i++) {
+    for (int32_t i = 0; i < at; i++)
         if (t->nodes[i].next >= 0) CLIP_TRY(note(t, i, error));
-    }
     for (int64_t i = 0; i < t->pair_count; i++) CLIP_TRY(push(t, (int32_t)i, error));
 out:
     free(words);
@@ -235,9 +232,8 @@ static clip_status merge(struct training *t, int32_t number, struct clip_error *
     t->pairs[number].at_count = t->pairs[number].at_capacity = 0;
     for (int64_t k = 0; k < count; k++) {
         struct word_node *node = &t->nodes[at[k]];
-        if (node->symbol != left || node->next < 0 || t->nodes[node->next].symbol != right) {
+        if (node->symbol != left || node->next < 0 || t->nodes[node->next].symbol != right)
             continue;
-        }
         struct word_node *second = &t->nodes[node->next];
         if (node->prev >= 0) forget(t, node->prev);
         if (second->next >= 0) forget(t, node->next);

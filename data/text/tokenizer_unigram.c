@@ -64,9 +64,8 @@ clip_status clip_unigram_decode(const struct clip_unigram *u, int32_t id, struct
     clip_status status = CLIP_OK;
     struct clip_points piece = {0};
     CLIP_TRY(clip_points_decode(&piece, u->names[id], strlen(u->names[id]), error));
-    for (int64_t i = 0; i < piece.count; i++) {
+    for (int64_t i = 0; i < piece.count; i++)
         if (piece.at[i] == u->space) piece.at[i] = ' ';
-    }
     CLIP_TRY(clip_points_encode(&piece, out, error));
 out:
     clip_points_release(&piece);
@@ -95,17 +94,15 @@ static bool is_type(const json_t *object, const char *type)
 static int32_t find_piece(const struct clip_unigram *u, const char *bytes, size_t n)
 {
     int32_t node = 0;
-    for (size_t i = 0; i < n && node >= 0; i++) {
+    for (size_t i = 0; i < n && node >= 0; i++)
         node = clip_pair_map_get(&u->trie, node, (unsigned char)bytes[i]);
-    }
     return node > 0 ? u->id_at[node] : -1;
 }
 
 static clip_status add_node(struct clip_unigram *u, struct clip_error *error)
 {
-    if (u->nodes >= INT32_MAX) {
+    if (u->nodes >= INT32_MAX)
         return clip_fail(error, CLIP_ERR_DATA, "the tokenizer's vocabulary is too large");
-    }
     clip_status status =
         clip_array_grow(&u->id_at, &u->node_capacity, u->nodes + 1, sizeof *u->id_at, error);
     if (status == CLIP_OK) u->id_at[u->nodes++] = -1;
@@ -198,9 +195,8 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
         int64_t beyond = clip_unigram_size(u);
         int64_t known = content != NULL ? find_piece(u, content, strlen(content)) : -1;
         if (content == NULL || *content == '\0' || flag(json, "single_word") ||
-            id != (known >= 0 ? known : beyond)) {
+            id != (known >= 0 ? known : beyond))
             return unread(name, "added token", json_object_get(json, "content"), error);
-        }
         if (known < 0) {
             u->names[beyond] = clip_arena_string(&u->memory, content, strlen(content), error);
             if (u->names[beyond] == NULL) return error->status;
@@ -216,9 +212,8 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
         CLIP_TRY(clip_points_decode(&token->content, content, strlen(content), error));
         if (!token->normalized) continue;
         CLIP_TRY(clip_normalizer_run(&u->normalizer, &token->content, error));
-        if (token->content.count == 0) {
+        if (token->content.count == 0)
             return unread(name, "added token", json_object_get(json, "content"), error);
-        }
     }
 out:
     return status;
@@ -243,12 +238,10 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     const char *prepend = scheme != NULL ? json_string_value(scheme)
                           : json_is_false(json_object_get(meta, "add_prefix_space")) ? "never"
                                                                                      : "always";
-    if (!is_type(meta, "Metaspace") || replacement == NULL) {
+    if (!is_type(meta, "Metaspace") || replacement == NULL)
         return unread(name, "pre_tokenizer", json_object_get(json, "type"), error);
-    }
-    if (prepend == NULL || (strcmp(prepend, "always") != 0 && strcmp(prepend, "never") != 0)) {
+    if (prepend == NULL || (strcmp(prepend, "always") != 0 && strcmp(prepend, "never") != 0))
         return unread(name, "prepend_scheme", scheme, error);
-    }
     u->prepend = *prepend == 'a';
     u->split = !json_is_false(json_object_get(meta, "split"));
     CLIP_TRY(clip_points_decode(&space, replacement, strlen(replacement), error));
@@ -270,16 +263,14 @@ static clip_status read_end(struct clip_unigram *u, const json_t *json, const ch
     const char *sequence = json_string_value(json_object_get(text, "id"));
     const char *special = json_string_value(json_object_get(last, "id"));
     if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || sequence == NULL ||
-        strcmp(sequence, "A") != 0 || special == NULL) {
+        strcmp(sequence, "A") != 0 || special == NULL)
         return unread(name, "post_processor", json_object_get(json, "type"), error);
-    }
     const json_t *known = json_object_get(json_object_get(json, "special_tokens"), special);
     const json_t *ids = json_object_get(known, "ids");
     int64_t id = json_integer_value(json_array_get(ids, 0));
     if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)) || id < 0 ||
-        id >= clip_unigram_size(u)) {
+        id >= clip_unigram_size(u))
         return unread(name, "special token", json_object_get(last, "id"), error);
-    }
     u->end = (int32_t)id;
     return CLIP_OK;
 }
@@ -350,9 +341,8 @@ static clip_status add_unknown(struct encoding *e, const char *bytes, size_t n,
     bool spelled = id < 0;
     for (size_t i = 0; i < n && spelled; i++) spelled = u->bytes[(unsigned char)bytes[i]] >= 0;
     if (!spelled) return clip_ids_add(e->out, id >= 0 ? id : u->unknown, error);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         CLIP_TRY(clip_ids_add(e->out, u->bytes[(unsigned char)bytes[i]], error));
-    }
 out:
     return status;
 }
@@ -395,9 +385,8 @@ static clip_status encode_word(struct encoding *e, struct clip_error *error)
             offer(&e->best[to], u->scores[id] + e->best[at].score, at, id);
             single |= to - at == length;
         }
-        if (!single) {
+        if (!single)
             offer(&e->best[at + length], u->unknown_score + e->best[at].score, at, u->unknown);
-        }
         at += length;
     }
     turn(e->best, n);
@@ -423,9 +412,8 @@ static clip_status encode_spaced(struct encoding *e, const int32_t *at, int64_t 
     clip_status status = CLIP_OK;
     const struct clip_unigram *u = e->unigram;
     struct clip_points word = {0};
-    if (n > 0 && u->prepend && at[0] != ' ' && at[0] != u->space) {
+    if (n > 0 && u->prepend && at[0] != ' ' && at[0] != u->space)
         CLIP_TRY(clip_points_add(&word, u->space, error));
-    }
     for (int64_t i = 0; i <= n; i++) {
         int32_t point = i == n ? -1 : at[i] == ' ' ? u->space : at[i];
         if (point < 0 || (u->split && point == u->space)) {
