@@ -6,7 +6,22 @@
 
 #include "autograd/ops/parallel.h"
 #include "autograd/workspace.h"
+#include "core/choice.h"
 #include "core/progress.h"
+
+const char *clip_precision_name(int precision)
+{
+    static const char *const names[] = {
+        [CLIP_PRECISION_FP32] = "fp32",
+        [CLIP_PRECISION_BF16] = "bf16",
+    };
+    return CLIP_NAME_OF(names, precision);
+}
+
+enum clip_dtype clip_precision_dtype(enum clip_precision precision)
+{
+    return precision == CLIP_PRECISION_BF16 ? CLIP_BF16 : CLIP_F32;
+}
 
 /* A node with what only the tape sees. Records lie in blocks that clip_tape_clear rewinds. */
 struct record {

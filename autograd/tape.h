@@ -57,6 +57,11 @@ struct clip_op {
     size_t (*scratch)(const struct clip_node *node, bool backward); /* bytes; NULL: none */
 };
 
+/* What a tape's products multiply: its dtype, as a person chooses it. */
+enum clip_precision { CLIP_PRECISION_FP32, CLIP_PRECISION_BF16 };
+const char *clip_precision_name(int precision); /* "fp32", "bf16"; core/choice.h */
+enum clip_dtype clip_precision_dtype(enum clip_precision precision);
+
 /* Where a tape's time went, op by op; for measuring alone. */
 struct clip_profile {
     struct clip_profile_row {

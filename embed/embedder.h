@@ -29,6 +29,7 @@ enum clip_layer {
     CLIP_LAST,        /* behind the last block */
     CLIP_PENULTIMATE, /* behind the last but one ("clip skip 2") */
 };
+const char *clip_layer_name(int layer); /* "last", "penultimate"; core/choice.h */
 
 /* Hidden states of whole rows: padding is part of the sequence (attention is causal, so it changes
  * nothing up to a row's end token). ids [n,length], length at most context_length; states and

@@ -3,10 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "embed/embedder.h"
 #include "embed/embedder_parts.h"
+
+const char *clip_layer_name(int layer)
+{
+    static const char *const names[] = {
+        [CLIP_LAST] = "last",
+        [CLIP_PENULTIMATE] = "penultimate",
+    };
+    return CLIP_NAME_OF(names, layer);
+}
 
 struct worker { /* what one thread needs; made when it first has something to do */
     struct clip_tape *tape;

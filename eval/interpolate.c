@@ -49,8 +49,8 @@ static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
 static bool same_preprocess(const struct clip_preprocess *a, const struct clip_preprocess *b)
 {
     return a->image_size == b->image_size && a->interpolation == b->interpolation &&
-           a->resize_mode == b->resize_mode && a->shortest == b->shortest &&
-           a->floor_crop == b->floor_crop && memcmp(a->mean, b->mean, sizeof a->mean) == 0 &&
+           a->resize_mode == b->resize_mode && a->shortest == b->shortest && a->crop == b->crop &&
+           memcmp(a->mean, b->mean, sizeof a->mean) == 0 &&
            memcmp(a->std, b->std, sizeof a->std) == 0;
 }
 

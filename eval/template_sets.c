@@ -98,21 +98,21 @@ static clip_status copy_lines(const char *const *lines, struct clip_templates *o
     return CLIP_OK;
 }
 
-clip_status clip_template_set(const char *name, struct clip_templates *out,
-                              struct clip_error *error)
+static const struct {
+    const char *name;
+    const char *const *lines;
+} sets[] = {
+    {"plain", plain}, {"photo", photo}, {"many", many}, {"small", small}, {"zh", zh},
+};
+
+const char *clip_template_set_name(int set)
 {
-    static const struct {
-        const char *name;
-        const char *const *lines;
-    } sets[] = {
-        {"plain", plain}, {"photo", photo}, {"many", many}, {"small", small}, {"zh", zh},
-    };
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        if (strcmp(name, sets[i].name) == 0) return copy_lines(sets[i].lines, out, error);
-    return clip_fail(error, CLIP_ERR_USAGE,
-                     "there is no set of templates \"%.50s\"; there are plain, photo, many, small "
-                     "and zh",
-                     name);
+    return set >= 0 && set < (int)(sizeof sets / sizeof *sets) ? sets[set].name : NULL;
+}
+
+clip_status clip_template_set(int set, struct clip_templates *out, struct clip_error *error)
+{
+    return copy_lines(sets[set].lines, out, error);
 }
 
 clip_status clip_template_one(const char *line, struct clip_templates *out,

@@ -29,7 +29,7 @@ static struct towers clip_defaults(void)
     t.d.config.embed_dim = 512;
     t.d.config.patch_size = 32;
     t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
-    t.d.preprocess.floor_crop = true;
+    t.d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
     t.d.ids.end = 49407;
     return t;
 }
@@ -156,9 +156,11 @@ static void parse_model(struct clip_json_parser *top, struct towers *t)
 static void parse_own(struct clip_json_parser *top, struct clip_model_description *d)
 {
     struct clip_json_parser p = clip_json_enter(top, "clip_c", "clip_c");
-    d->cleaning = (enum clip_text_cleaning)clip_json_choice(&p, "text_cleaning",
-                                                            clip_text_cleanings, (int)d->cleaning);
-    clip_json_bool(&p, "floor_crop", &d->preprocess.floor_crop);
+    d->cleaning = (enum clip_text_cleaning)clip_json_name(
+        &p, "text_cleaning", clip_text_cleaning_name, (int)d->cleaning);
+    bool floor_crop = d->preprocess.crop == CLIP_CROP_HUGGINGFACE;
+    clip_json_bool(&p, "floor_crop", &floor_crop);
+    d->preprocess.crop = floor_crop ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP;
     clip_json_id(&p, "end_id", &d->ids.end);
     clip_json_id(&p, "pad_id", &d->ids.pad);
     d->pad_said = clip_json_get(&p, "pad_id") != NULL;

@@ -88,6 +88,13 @@ int clip_json_choice(struct clip_json_parser *p, const char *key, const char *co
     return otherwise;
 }
 
+int clip_json_name(struct clip_json_parser *p, const char *key, clip_name_fn *name, int otherwise)
+{
+    const char *names[16] = {NULL};
+    for (int i = 0; i < 15 && name(i) != NULL; i++) names[i] = name(i);
+    return clip_json_choice(p, key, names, otherwise);
+}
+
 void clip_json_three(struct clip_json_parser *p, const char *key, float *out)
 {
     const json_t *value = clip_json_get(p, key);

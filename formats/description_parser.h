@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/choice.h"
 #include "core/json.h"
 
 struct clip_json_parser {
@@ -35,6 +36,8 @@ void clip_json_side(struct clip_json_parser *p, const char *key, int64_t *out);
  * there. */
 int clip_json_choice(struct clip_json_parser *p, const char *key, const char *const *choices,
                      int otherwise);
+/* The same of an enum's words (core/choice.h). */
+int clip_json_name(struct clip_json_parser *p, const char *key, clip_name_fn *name, int otherwise);
 /* The object `key` of the parent; one that is not there reads as empty. */
 struct clip_json_parser clip_json_enter(const struct clip_json_parser *parent, const char *key,
                                         const char *section);

@@ -92,12 +92,13 @@ static json_t *own_rules(const struct clip_model_file *file)
     json_int_t end = end_of(file);
     bool same_ids = file->ids.end == (end == 2 ? 0 : end) &&
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
-    bool same_crop = file->preprocess.floor_crop == !c->siglip;
+    bool floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE,
+         same_crop = floor_crop == !c->siglip;
     if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip))
         return NULL;
-    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning", clip_text_cleanings[file->cleaning],
-                     "floor_crop", file->preprocess.floor_crop, "end_id", (json_int_t)file->ids.end,
-                     "pad_id", (json_int_t)file->ids.pad);
+    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
+                     clip_text_cleaning_name((int)file->cleaning), "floor_crop", floor_crop,
+                     "end_id", (json_int_t)file->ids.end, "pad_id", (json_int_t)file->ids.pad);
 }
 
 static clip_status write_config(const struct clip_export *export, struct clip_error *error)

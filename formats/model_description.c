@@ -31,18 +31,6 @@ static const struct clip_model_description defaults = {
 };
 #define HEAD_WIDTH 64 /* open_clip's default */
 
-static const char *const interpolations[] = {
-    [CLIP_BICUBIC] = "bicubic",
-    [CLIP_BILINEAR] = "bilinear",
-    NULL,
-};
-static const char *const resize_modes[] = {
-    [CLIP_RESIZE_SHORTEST] = "shortest",
-    [CLIP_RESIZE_LONGEST] = "longest",
-    [CLIP_RESIZE_SQUASH] = "squash",
-    NULL,
-};
-
 struct clip_model_description clip_model_description_default(void) { return defaults; }
 
 void clip_model_description_unify(struct clip_model_description *d)
@@ -112,8 +100,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     clip_status status = CLIP_OK;
     json_t *preprocess = json_pack("{s:o, s:o, s:s, s:s}", "mean", clip_floats_json(p->mean, 3),
                                    "std", clip_floats_json(p->std, 3), "interpolation",
-                                   interpolations[p->interpolation], "resize_mode",
-                                   resize_modes[p->resize_mode]);
+                                   clip_interpolation_name((int)p->interpolation), "resize_mode",
+                                   clip_resize_mode_name((int)p->resize_mode));
     json_t *root = json_pack("{s:o, s:o}", "model_cfg", model_json(&description->config),
                              "preprocess_cfg", preprocess);
     if (root == NULL) {
@@ -122,9 +110,9 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     }
     if (description->cleaning != CLIP_TEXT_OPEN_CLIP) {
         json_object_set_new(root, "text_cleaning",
-                            json_string(clip_text_cleanings[description->cleaning]));
+                            json_string(clip_text_cleaning_name((int)description->cleaning)));
     }
-    if (p->floor_crop) json_object_set_new(root, "floor_crop", json_true());
+    if (p->crop == CLIP_CROP_HUGGINGFACE) json_object_set_new(root, "floor_crop", json_true());
     if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
     if (description->ids.end)
         json_object_set_new(root, "end_id", json_integer(description->ids.end));
@@ -366,10 +354,10 @@ static void parse_preprocess(struct clip_json_parser *p, struct clip_model_descr
     clip_json_three(p, "std", out->config.image_std);
     for (int i = 0; i < 3; i++)
         if (!(out->config.image_std[i] > 0)) clip_json_refuse(p, "std", "three numbers above 0");
-    pre->interpolation =
-        (enum clip_interpolation)clip_json_choice(p, "interpolation", interpolations, CLIP_BICUBIC);
-    pre->resize_mode = (enum clip_resize_mode)clip_json_choice(p, "resize_mode", resize_modes,
-                                                               (int)pre->resize_mode);
+    pre->interpolation = (enum clip_interpolation)clip_json_name(
+        p, "interpolation", clip_interpolation_name, CLIP_BICUBIC);
+    pre->resize_mode = (enum clip_resize_mode)clip_json_name(
+        p, "resize_mode", clip_resize_mode_name, (int)pre->resize_mode);
 }
 
 clip_status clip_model_description_parse(const char *json, size_t n, const char *name,
@@ -394,9 +382,11 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     parse_model(&model, &d);
     if (bare && d.config.siglip) clip_model_description_siglip(&d);
     parse_preprocess(&preprocess, &d);
-    d.cleaning = (enum clip_text_cleaning)clip_json_choice(&top, "text_cleaning",
-                                                           clip_text_cleanings, (int)d.cleaning);
-    clip_json_bool(&top, "floor_crop", &d.preprocess.floor_crop);
+    d.cleaning = (enum clip_text_cleaning)clip_json_name(&top, "text_cleaning",
+                                                         clip_text_cleaning_name, (int)d.cleaning);
+    bool floor_crop = d.preprocess.crop == CLIP_CROP_HUGGINGFACE;
+    clip_json_bool(&top, "floor_crop", &floor_crop);
+    d.preprocess.crop = floor_crop ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP;
     clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);
     clip_json_id(&top, "pad_id", &d.ids.pad);

@@ -6,17 +6,31 @@
 #include <string.h>
 
 #include "checkpoints/convert.h"
+#include "core/choice.h"
 #include "formats/export_parts.h"
 
-const char *const clip_export_formats[] = {
-    [CLIP_EXPORT_HDF5] = "hdf5",
-    [CLIP_EXPORT_SAFETENSORS] = "safetensors",
-    [CLIP_EXPORT_HUGGINGFACE] = "huggingface",
-    [CLIP_EXPORT_OPEN_CLIP] = "open_clip",
-    [CLIP_EXPORT_ONNX] = "onnx",
-    [CLIP_EXPORT_GGUF] = "gguf",
-    NULL,
-};
+const char *clip_export_format_name(int format)
+{
+    static const char *const names[] = {
+        [CLIP_EXPORT_HDF5] = "hdf5",
+        [CLIP_EXPORT_SAFETENSORS] = "safetensors",
+        [CLIP_EXPORT_HUGGINGFACE] = "huggingface",
+        [CLIP_EXPORT_OPEN_CLIP] = "open_clip",
+        [CLIP_EXPORT_ONNX] = "onnx",
+        [CLIP_EXPORT_GGUF] = "gguf",
+    };
+    return CLIP_NAME_OF(names, format);
+}
+
+const char *clip_export_dtype_name(int dtype)
+{
+    static const char *const names[] = {
+        [CLIP_F32] = "f32",
+        [CLIP_F16] = "f16",
+        [CLIP_BF16] = "bf16",
+    };
+    return CLIP_NAME_OF(names, dtype);
+}
 
 /* ---- Common parts ---- */
 

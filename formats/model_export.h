@@ -19,8 +19,7 @@ enum clip_export_format {
     CLIP_EXPORT_ONNX,
     CLIP_EXPORT_GGUF,
 };
-/* The names that a person types ("hdf5", "safetensors", ...), by their number; NULL behind. */
-extern const char *const clip_export_formats[];
+const char *clip_export_format_name(int format); /* "hdf5", ...; core/choice.h */
 
 struct clip_export_options {
     enum clip_export_format format;
@@ -28,6 +27,8 @@ struct clip_export_options {
                             * refused by name */
     bool replace;          /* a folder with an earlier export; a file is always replaced */
 };
+
+const char *clip_export_dtype_name(int dtype); /* "f32", ...; core/choice.h */
 
 /* Writes to `path`, a file or (HUGGINGFACE, OPEN_CLIP) a folder. A model without a tokenizer is
  * written without one, which the caller should say. What the format cannot express is refused by

@@ -7,11 +7,18 @@
 #include <string.h>
 
 #include "checkpoints/checksum.h"
+#include "core/choice.h"
 #include "core/progress.h"
 #include "formats/model_adapter.h"
 #include "formats/model_source.h"
 
 #define FORMAT "clip.c 1"
+
+const char *clip_weights_name(int weights)
+{
+    static const char *const names[] = {[CLIP_WEIGHTS_EMA] = "ema", [CLIP_WEIGHTS_RAW] = "raw"};
+    return CLIP_NAME_OF(names, weights);
+}
 
 struct clip_model_description clip_model_file_description(const struct clip_model_file *file)
 {

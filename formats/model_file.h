@@ -27,6 +27,7 @@ struct clip_model_file {
 };
 
 enum clip_weights { CLIP_WEIGHTS_EMA, CLIP_WEIGHTS_RAW }; /* where a checkpoint has both */
+const char *clip_weights_name(int weights);               /* "ema", "raw"; core/choice.h */
 
 struct clip_model_file_options { /* {0} or NULL: the defaults */
     enum clip_weights weights;

@@ -172,7 +172,7 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
     if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
         d->cleaning = CLIP_TEXT_HUGGINGFACE;
-        d->preprocess.floor_crop = !siglip;
+        d->preprocess.crop = siglip ? CLIP_CROP_OPEN_CLIP : CLIP_CROP_HUGGINGFACE;
         if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
     clip_warn("%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "

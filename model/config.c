@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "model/model.h"
 
 /* Radford et al. 2021, table 20; open_clip's model_configs of the same names. */
@@ -16,6 +17,12 @@ static const struct preset {
 
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+
+const char *clip_model_preset_name(int preset)
+{
+    return preset >= 0 && preset < (int)(sizeof presets / sizeof *presets) ? presets[preset].name
+                                                                           : NULL;
+}
 
 clip_status clip_model_preset(struct clip_model_config *config, const char *name,
                               struct clip_error *error)
@@ -42,8 +49,9 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
         memcpy(config->image_std, clip_std, sizeof clip_std);
         return CLIP_OK;
     }
-    return clip_fail(error, CLIP_ERR_USAGE,
-                     "there is no preset \"%s\"; expected vit-b-32, vit-b-16 or vit-l-14", name);
+    char all[64];
+    return clip_fail(error, CLIP_ERR_USAGE, "there is no preset \"%s\"; expected one of %s", name,
+                     clip_choice_list(clip_model_preset_name, "|", all, sizeof all));
 }
 
 enum clip_activation clip_vision_activation(const struct clip_model_config *c)

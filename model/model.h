@@ -53,8 +53,8 @@ struct clip_model_config {
     struct clip_lora_config lora;      /* while training alone: files hold merged weights */
 };
 
-/* Fills in a preset ("vit-b-32", "vit-b-16", "vit-l-14"); CLIP_ERR_USAGE names the presets there
- * are. */
+const char *clip_model_preset_name(int preset); /* "vit-b-32", ...; core/choice.h */
+/* Fills in the preset of that name; CLIP_ERR_USAGE names the presets there are. */
 clip_status clip_model_preset(struct clip_model_config *config, const char *name,
                               struct clip_error *error);
 /* Heads divide widths, the patch divides the image, all sizes at least 1 and small enough to

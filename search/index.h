@@ -29,7 +29,7 @@ enum clip_index_precision {
     CLIP_INDEX_BF16, /* half as large; bfloat16, rounded to nearest */
     CLIP_INDEX_INT8, /* a quarter: round(x / scale) with the row's scale = max|x| / 127 */
 };
-const char *clip_index_precision_name(enum clip_index_precision precision); /* "f32", ... */
+const char *clip_index_precision_name(int precision); /* "f32", ...; core/choice.h */
 /* CLIP_ERR_USAGE for another word. */
 clip_status clip_index_precision_from(const char *name, enum clip_index_precision *out,
                                       struct clip_error *error);

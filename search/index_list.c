@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "search/index.h"
@@ -16,23 +17,24 @@
 static const char FORMAT[] = "clip.c index 2";
 enum { LIST_BYTES = 1 << 30, MOST_ROWS = 1 << 28, MOST_DIM = 1 << 20 }; /* rows of an index */
 
-static const char *const precisions[] = {"f32", "bf16", "int8"};
-
-const char *clip_index_precision_name(enum clip_index_precision precision)
+const char *clip_index_precision_name(int precision)
 {
-    return precisions[precision];
+    static const char *const names[] = {
+        [CLIP_INDEX_F32] = "f32", [CLIP_INDEX_BF16] = "bf16", [CLIP_INDEX_INT8] = "int8"};
+    return CLIP_NAME_OF(names, precision);
 }
 
 clip_status clip_index_precision_from(const char *name, enum clip_index_precision *out,
                                       struct clip_error *error)
 {
-    for (int i = 0; i < 3; i++)
-        if (strcmp(name, precisions[i]) == 0) {
-            *out = (enum clip_index_precision)i;
-            return CLIP_OK;
-        }
-    return clip_fail(error, CLIP_ERR_USAGE,
-                     "\"%.50s\" is no precision of an index; expected f32, bf16 or int8", name);
+    char all[64];
+    int value = clip_choice_find(clip_index_precision_name, name);
+    if (value < 0)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "\"%.50s\" is no precision of an index; expected one of %s", name,
+                         clip_choice_list(clip_index_precision_name, "|", all, sizeof all));
+    *out = (enum clip_index_precision)value;
+    return CLIP_OK;
 }
 
 char *clip_index_folder(const char *path, struct clip_error *error)
@@ -72,10 +74,10 @@ clip_status clip_index_list_write(const struct clip_index *index, const char *pa
     }
     json_t *list = json_pack("{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT,
                              "kind", index->texts ? "texts" : "images", "precision",
-                             precisions[index->precision], "exact", (int)index->keeps_exact, "dim",
-                             (json_int_t)index->dim, "model", index->model, "model_checksum",
-                             index->model_checksum, "base", index->base, "next",
-                             (json_int_t)index->next, "segments", segments);
+                             clip_index_precision_name((int)index->precision), "exact",
+                             (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model",
+                             index->model, "model_checksum", index->model_checksum, "base",
+                             index->base, "next", (json_int_t)index->next, "segments", segments);
     CLIP_TRY(list != NULL ? CLIP_OK
                           : clip_fail(error, CLIP_ERR_DATA,
                                       "%s: the model's path or this folder's is not UTF-8; rename "

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/json.h"
 #include "core/markup.h"
 #include "core/rng.h"
@@ -35,6 +36,31 @@ static void long_error_is_cut_between_characters(void **state)
     assert_memory_equal(error.message + n - 3, "\xE7\x8C\xAB", 3);
     clip_error_prefix(&error, "prefix");
     assert_memory_equal(error.message, "prefix: x", 9);
+}
+
+/* ---- choices ---- */
+
+static const char *size_name(int size)
+{
+    static const char *const names[] = {"small", "smaller", "large"};
+    return CLIP_NAME_OF(names, size);
+}
+
+static void a_choice_is_a_whole_word(void **state)
+{
+    (void)state;
+    char all[32], few[12];
+    assert_string_equal(size_name(1), "smaller");
+    assert_null(size_name(-1));
+    assert_null(size_name(3));
+    assert_int_equal(clip_choice_find(size_name, "small"), 0);
+    assert_int_equal(clip_choice_find(size_name, "smaller"), 1);
+    assert_int_equal(clip_choice_find(size_name, "large"), 2);
+    static const char *const none[] = {"", "smal", "smallest", "Small", "small|smaller", "large "};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(clip_choice_find(size_name, none[i]), -1);
+    assert_string_equal(clip_choice_list(size_name, "|", all, sizeof all), "small|smaller|large");
+    assert_string_equal(clip_choice_list(size_name, ", ", few, sizeof few), "small, smal");
 }
 
 /* ---- memory ---- */
@@ -360,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error_is_one_sentence_with_its_status),
         cmocka_unit_test(long_error_is_cut_between_characters),
+        cmocka_unit_test(a_choice_is_a_whole_word),
         cmocka_unit_test(products_and_arrays_are_checked),
         cmocka_unit_test(array_grows_zeroed_and_keeps),
         cmocka_unit_test(buffer_appends_and_stays_terminated),

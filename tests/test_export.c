@@ -9,6 +9,7 @@
 
 #include "checkpoints/convert.h"
 #include "checkpoints/onnx.h"
+#include "core/choice.h"
 #include "core/json.h"
 #include "formats/model_export.h"
 #include "tests/small_model.h"
@@ -19,9 +20,7 @@ static const char *const all_formats[] = {
 
 static enum clip_export_format format_of(const char *name)
 {
-    int i = 0;
-    while (strcmp(clip_export_formats[i], name) != 0) i++;
-    return (enum clip_export_format)i;
+    return (enum clip_export_format)clip_choice_find(clip_export_format_name, name);
 }
 
 static clip_status export_as(const struct clip_model_file *file, const char *name, const char *path,

@@ -122,7 +122,7 @@ static bool find_rules(const char *variant, int64_t size, struct clip_preprocess
     else if (strncmp(variant, "longest", 7) == 0)
         out->resize_mode = CLIP_RESIZE_LONGEST;
     else if (strncmp(variant, "hf_pil", 6) == 0)
-        out->floor_crop = true;
+        out->crop = CLIP_CROP_HUGGINGFACE;
     else if (strncmp(variant, "bicubic", 7) != 0 && strncmp(variant, "upright", 7) != 0)
         return false;
     return true;

@@ -96,13 +96,15 @@ static void describes_in_open_clips_schema(void **state)
     assert_string_equal(again.data, tiny_json);
     clip_buffer_release(&text);
     clip_buffer_release(&again);
-    d.config.quick_gelu = d.config.logit_bias = d.preprocess.floor_crop = true;
+    d.config.quick_gelu = d.config.logit_bias = true;
+    d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
     d.preprocess.interpolation = CLIP_BILINEAR;
     d.preprocess.resize_mode = CLIP_RESIZE_SQUASH;
     d.cleaning = CLIP_TEXT_HUGGINGFACE;
     test_ok(clip_model_description_format(&d, &text, &error), &error);
     test_ok(clip_model_description_parse(text.data, text.size, "a", &back, &error), &error);
-    assert_true(back.config.quick_gelu && back.config.logit_bias && back.preprocess.floor_crop);
+    assert_true(back.config.quick_gelu && back.config.logit_bias);
+    assert_int_equal(back.preprocess.crop, CLIP_CROP_HUGGINGFACE);
     assert_int_equal(back.preprocess.interpolation, CLIP_BILINEAR);
     assert_int_equal(back.preprocess.resize_mode, CLIP_RESIZE_SQUASH);
     assert_int_equal(back.cleaning, CLIP_TEXT_HUGGINGFACE);

@@ -236,7 +236,7 @@ static void opens_a_huggingface_folder(void **state)
     assert_false(back->model->config.quick_gelu);
     assert_int_equal(back->ids.end, 0); /* eos_token_id 2: the largest id */
     assert_int_equal(back->cleaning, CLIP_TEXT_HUGGINGFACE);
-    assert_true(back->preprocess.floor_crop);
+    assert_int_equal(back->preprocess.crop, CLIP_CROP_HUGGINGFACE);
     clip_model_file_free(back);
     test_ok(clip_model_file_open(&back, test_path(folder, "model.safetensors"), NULL, &error),
             &error);
@@ -408,7 +408,7 @@ static void preprocessing_follows_its_file(void **state)
         test_ok(status, &error);
         const struct clip_preprocess *p = &back->preprocess;
         assert_int_equal(p->image_size, 32);
-        assert_true(p->floor_crop);
+        assert_int_equal(p->crop, CLIP_CROP_HUGGINGFACE);
         assert_int_equal(p->interpolation, i == 1 ? CLIP_BILINEAR : CLIP_BICUBIC);
         assert_int_equal(p->resize_mode, i == 2 ? CLIP_RESIZE_SQUASH : CLIP_RESIZE_SHORTEST);
         assert_int_equal(p->shortest, i == 3 ? 36 : 0);

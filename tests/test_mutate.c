@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/choice.h"
 #include "core/rng.h"
 #include "data/image/image.h"
 #include "formats/model_export.h"
@@ -382,13 +383,12 @@ static const char *exported(const char *format, const char *name)
 {
     struct clip_error error;
     struct clip_model_file *file = small_model(3);
-    int i = 0;
+    int i = clip_choice_find(clip_export_format_name, format);
     if (strcmp(format, "huggingface") == 0) { /* transformers' rules: then its files decide more */
         file->cleaning = CLIP_TEXT_HUGGINGFACE;
-        file->preprocess.floor_crop = true;
+        file->preprocess.crop = CLIP_CROP_HUGGINGFACE;
         file->ids.end = file->ids.pad = clip_tokenizer_end(file->tokenizer);
     }
-    while (strcmp(clip_export_formats[i], format) != 0) i++;
     const struct clip_export_options options = {(enum clip_export_format)i, CLIP_F32, false};
     const char *folder = test_folder();
     test_ok(clip_model_export(file, test_path(folder, name), &options, &error), &error);

@@ -58,18 +58,20 @@ out:
 
 int clip_bench_run_embed(int argc, char **argv)
 {
-    const char *model = NULL, *preset = "vit-b-32", *precision = "fp32";
+    const char *model = NULL;
+    int preset = 0; /* clip_model_preset_name */
+    enum clip_precision precision = CLIP_PRECISION_FP32;
     struct clip_bench_embed_options o = {.batch_size = 32, .tokens = 14, .runs = 5};
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_TEXT, &model, "a model in a file"},
-        {"preset", "NAME", CLIP_CLI_TEXT, &preset,
-         "or vit-b-32, vit-b-16, vit-l-14 with drawn weights (vit-b-32)"},
+        {"preset", NULL, CLIP_CLI_CHOICE, &preset, .names = clip_model_preset_name,
+         .help = "or one of these with drawn weights (vit-b-32)"},
         {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "images, texts in a batch (32)",
          .least = 1, .most = 1e5},
         {"tokens", "N", CLIP_CLI_INT, &o.tokens, "tokens a text, both ends too (14)", .least = 2,
          .most = 1e4},
-        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &precision,
-         "numbers that are multiplied (fp32)"},
+        {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_precision_name,
+         .help = "numbers that are multiplied (fp32)"},
         {"runs", "N", CLIP_CLI_INT, &o.runs, "runs of each, after one that is not timed (5)",
          .least = 1, .most = 64},
         {0},
@@ -84,8 +86,8 @@ int clip_bench_run_embed(int argc, char **argv)
     struct clip_error error = {0};
     struct clip_bench_embed_result result;
     clip_cli_parse(&cli, argc, argv);
-    o.bf16 = strcmp(precision, "bf16") == 0;
-    clip_status status = measure(model, preset, &o, &result, &error);
+    o.bf16 = precision == CLIP_PRECISION_BF16;
+    clip_status status = measure(model, clip_model_preset_name(preset), &o, &result, &error);
     if (status == CLIP_OK) status = print(&result, cli.json, &error);
     return clip_cli_finish(&cli, status, &error);
 }

@@ -53,16 +53,20 @@ static clip_status print(const struct clip_bench_gemm_result *r, bool json,
 
 int clip_bench_run_gemm(int argc, char **argv)
 {
-    const char *config = NULL, *preset = "vit-b-32", *precision = "fp32";
+    const char *config = NULL;
+    int preset = 0; /* clip_model_preset_name */
+    enum clip_precision precision = CLIP_PRECISION_FP32;
     struct clip_bench_gemm_options o = {.batch_size = 32, .seconds = 0.2};
     int64_t tokens = 14;
     const struct clip_cli_option options[] = {
-        {"preset", "NAME", CLIP_CLI_TEXT, &preset, "vit-b-32, vit-b-16, vit-l-14 (vit-b-32)"},
+        {"preset", NULL, CLIP_CLI_CHOICE, &preset, .names = clip_model_preset_name,
+         .help = "whose products (vit-b-32)"},
         {"config", "FILE", CLIP_CLI_TEXT, &config, "the [model] of a configuration instead"},
         {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "pairs in a step (32)", .least = 1,
          .most = 1e5},
         {"tokens", "N", CLIP_CLI_INT, &tokens, "tokens a caption (14)", .least = 2, .most = 1e4},
-        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &precision, "numbers that are multiplied"},
+        {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_precision_name,
+         .help = "numbers that are multiplied"},
         {"seconds", "S", CLIP_CLI_REAL, &o.seconds, "for each figure (0.2)", .least = 0.001,
          .most = 1000},
         {0},
@@ -79,8 +83,8 @@ int clip_bench_run_gemm(int argc, char **argv)
     struct clip_bench_gemm_result result;
     clip_cli_parse(&cli, argc, argv);
     o.tokens = tokens * o.batch_size;
-    o.bf16 = strcmp(precision, "bf16") == 0;
-    clip_status status = choose_model(&model, preset, config, &error);
+    o.bf16 = precision == CLIP_PRECISION_BF16;
+    clip_status status = choose_model(&model, clip_model_preset_name(preset), config, &error);
     if (status == CLIP_OK) status = clip_bench_gemm(&model, &o, &result, &error);
     if (status == CLIP_OK) status = print(&result, cli.json, &error);
     return clip_cli_finish(&cli, status, &error);

@@ -21,7 +21,7 @@
 
 /* argp's keys: printable characters would be short options, so ours begin behind them. */
 enum { KEY_THREADS = 0x1000, KEY_QUIET, KEY_JSON, KEY_HELP, KEY_VERSION, KEY_USAGE, KEY_FIRST };
-enum { MOST_OPTIONS = 160 };
+enum { MOST_OPTIONS = 160, MOST_WORDS = 200 };
 
 struct parsing {
     struct clip_cli *cli;
@@ -61,15 +61,22 @@ static double number(struct argp_state *state, const char *name, const char *tex
     return value;
 }
 
-static void check_choice(struct argp_state *state, const struct clip_cli_option *option,
-                         const char *text)
+/* How --help calls an option's value: NULL for a flag's, all words of a choice. */
+static const char *value_of(const struct clip_cli_option *option, char room[MOST_WORDS])
 {
-    size_t n = strlen(text);
-    for (const char *word = option->value; word != NULL; word = strchr(word, '|')) {
-        if (*word == '|') word++;
-        if (n > 0 && strcspn(word, "|") == n && memcmp(word, text, n) == 0) return;
-    }
-    argp_error(state, "--%s %s: expected one of %s", option->name, text, option->value);
+    return option->names != NULL ? clip_choice_list(option->names, "|", room, MOST_WORDS)
+                                 : option->value;
+}
+
+static void take_choice(struct argp_state *state, const struct clip_cli_option *option,
+                        const char *text)
+{
+    char words[MOST_WORDS];
+    int value = clip_choice_find(option->names, text);
+    if (value < 0)
+        argp_error(state, "--%s %s: expected one of %s", option->name, text,
+                   value_of(option, words));
+    memcpy(option->target, &value, sizeof value); /* an enum of non-negative values is an int */
 }
 
 static void take_option(struct argp_state *state, const struct clip_cli_option *option, char *text)
@@ -78,10 +85,7 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
     parsing->open = option->type == CLIP_CLI_MANY ? option : NULL;
     switch (option->type) {
     case CLIP_CLI_FLAG: *(bool *)option->target = true; break;
-    case CLIP_CLI_CHOICE:
-        check_choice(state, option, text);
-        *(const char **)option->target = text;
-        break;
+    case CLIP_CLI_CHOICE: take_choice(state, option, text); break;
     case CLIP_CLI_TEXT: *(const char **)option->target = text; break;
     case CLIP_CLI_INT:
         *(int64_t *)option->target =
@@ -102,12 +106,13 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
 
 static void check_required(struct argp_state *state)
 {
+    char words[MOST_WORDS];
     const struct parsing *parsing = state->input;
     const struct clip_cli_option *option = parsing->cli->options;
     for (int i = 0; option != NULL && option->name != NULL; i++, option++)
         if (option->required && !parsing->given[i])
-            argp_error(state, "--%s %s is missing: %s", option->name,
-                       option->value != NULL ? option->value : "", option->help);
+            argp_error(state, "--%s %s is missing: %s", option->name, value_of(option, words),
+                       option->help);
 }
 
 static error_t parse_key(int key, char *text, struct argp_state *state)
@@ -193,6 +198,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     /* For pkill and top: started again it would be "exe". */
     prctl(PR_SET_NAME, program_invocation_short_name);
     struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};
+    char words[MOST_OPTIONS][MOST_WORDS];
     int n = 0;
     for (; cli->options != NULL && cli->options[n].name != NULL; n++) {
         if (n == MOST_OPTIONS) abort(); /* our mistake: raise the limit */
@@ -200,7 +206,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         options[n] = (struct argp_option){
             .name = option->name,
             .key = KEY_FIRST + n,
-            .arg = option->value,
+            .arg = value_of(option, words[n]),
             .doc = option->help,
             .flags = option->unlisted ? OPTION_HIDDEN : 0,
             .group = n + 1,

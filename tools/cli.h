@@ -3,14 +3,16 @@
  *
  *     static int run_query(int argc, char **argv)
  *     {
- *         const char *index = NULL, *weights = "ema";
+ *         const char *index = NULL;
+ *         enum clip_weights weights = CLIP_WEIGHTS_EMA;
  *         int64_t top = 10;
  *         struct clip_cli_list texts = {0};
  *         const struct clip_cli_option options[] = {
  *             {"index", "FILE", CLIP_CLI_TEXT, &index, .help = "the index", .required = true},
  *             {"text", "TEXT", CLIP_CLI_LIST, &texts, .help = "words; may be repeated"},
  *             {"top", "N", CLIP_CLI_INT, &top, .help = "results (10)", .least = 1, .most = 1e6},
- *             {"weights", "ema|raw", CLIP_CLI_CHOICE, &weights, .help = "which (ema)"},
+ *             {"weights", NULL, CLIP_CLI_CHOICE, &weights, .names = clip_weights_name,
+ *              .help = "which (ema)"},
  *             {0},
  *         };
  *         struct clip_cli cli = {
@@ -47,6 +49,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/choice.h"
 #include "core/json.h"
 #include "core/status.h"
 
@@ -56,11 +59,11 @@ enum clip_cli_type {
     CLIP_CLI_TEXT,     /* const char **: points into argv; given twice, the last counts */
     CLIP_CLI_INT,      /* int64_t * */
     CLIP_CLI_REAL,     /* double * */
-    CLIP_CLI_CHOICE,   /* const char **: one of the words in `value`, as in "ema|raw" */
+    CLIP_CLI_CHOICE,   /* an enum: one of `names`; or an int, which stays -1 if it is not given */
     CLIP_CLI_LIST,     /* struct clip_cli_list *: one value each time it is given */
     CLIP_CLI_MANY,     /* the same, and the plain arguments that follow it: --image a b c */
     CLIP_CLI_PAIRS,    /* struct clip_cli_list *: two items each time, the option's name and its
-                          value ("true" for a flag), so that many options may share it */
+                        * value ("true" for a flag), so that many options may share it */
 };
 
 struct clip_cli_list { /* start from {0}; free(items) when done; the strings are argv's */
@@ -70,13 +73,15 @@ struct clip_cli_list { /* start from {0}; free(items) when done; the strings are
 
 struct clip_cli_option {
     const char *name;  /* "batch-size", for --batch-size */
-    const char *value; /* "N", how --help calls the value; NULL for a flag */
+    const char *value; /* "N", how --help calls the value; NULL for a flag, and for a choice, whose
+                        * value is shown as all of its words: "ema|raw" */
     enum clip_cli_type type;
     void *target; /* holds the default when parsing starts; say the default in `help` */
     const char *help;
     bool required;
-    bool unlisted;      /* left out of --help: say in the summary where it is described */
-    double least, most; /* of INT and REAL, both included; both 0: any */
+    bool unlisted;       /* left out of --help: say in the summary where it is described */
+    double least, most;  /* of INT and REAL, both included; both 0: any */
+    clip_name_fn *names; /* of CHOICE */
 };
 
 struct clip_cli {

@@ -9,7 +9,8 @@
 #include "tools/cli.h"
 
 struct arguments {
-    const char *config, *data, *precision;
+    const char *config, *data;
+    enum clip_precision precision;
     int64_t batch_size, steps, micro_batch;
 };
 
@@ -23,7 +24,8 @@ static clip_status measure(const struct arguments *a, bool profile,
         .batch_size = a->batch_size, .steps = a->steps, .data = a->data, .profile = profile};
     CLIP_TRY(clip_config_init(&config, error));
     CLIP_TRY(clip_config_read(&config, a->config, error));
-    CLIP_TRY(clip_config_put(&config, "train", "precision", a->precision, error));
+    CLIP_TRY(clip_config_put(&config, "train", "precision", clip_precision_name((int)a->precision),
+                             error));
     snprintf(micro, sizeof micro, "%lld", (long long)a->micro_batch);
     CLIP_TRY(clip_config_put(&config, "train", "micro_batch", micro, error));
     CLIP_TRY(clip_bench_step(&config, &options, result, error));
@@ -36,7 +38,7 @@ out:
 static clip_status run(struct clip_cli *cli, bool profile, int argc, char **argv,
                        struct clip_bench_step_result *result, struct clip_error *error)
 {
-    struct arguments a = {.data = "synthetic", .precision = "fp32", .batch_size = 32, .steps = 3};
+    struct arguments a = {.data = "synthetic", .batch_size = 32, .steps = 3};
     const struct clip_cli_option options[] = {
         {"config", "FILE", CLIP_CLI_TEXT, &a.config, "a configuration; its [model] is enough",
          .required = true},
@@ -44,8 +46,8 @@ static clip_status run(struct clip_cli *cli, bool profile, int argc, char **argv
          .most = 1e6},
         {"micro-batch", "N", CLIP_CLI_INT, &a.micro_batch, "pairs in memory at once (all)",
          .least = 0, .most = 1e6},
-        {"precision", "fp32|bf16", CLIP_CLI_CHOICE, &a.precision,
-         "numbers that are multiplied (fp32)"},
+        {"precision", NULL, CLIP_CLI_CHOICE, &a.precision, .names = clip_precision_name,
+         .help = "numbers that are multiplied (fp32)"},
         {"steps", "N", CLIP_CLI_INT, &a.steps, "steps to time, after one that is not (3)",
          .least = 1, .most = 1e6},
         {"data", "DATA", CLIP_CLI_TEXT, &a.data,
@@ -145,7 +147,7 @@ static clip_status print_search(const struct clip_bench_search_options *o,
                                 const struct clip_bench_search_result *r, bool json,
                                 struct clip_error *error)
 {
-    const char *precision = clip_index_precision_name(o->precision);
+    const char *precision = clip_index_precision_name((int)o->precision);
     if (!json) {
         printf("%lld rows of %lld %s numbers: %.1f ms a query\n", (long long)o->rows,
                (long long)o->dim, precision, 1e3 * r->query_seconds);
@@ -167,13 +169,13 @@ static clip_status print_search(const struct clip_bench_search_options *o,
 static int run_search(int argc, char **argv)
 {
     struct clip_bench_search_options o = {.rows = 1000000, .dim = 512, .queries = 9, .top = 10};
-    const char *precision = "f32";
     bool no_f32 = false;
     const struct clip_cli_option options[] = {
         {"rows", "N", CLIP_CLI_INT, &o.rows, "rows of the index (1000000)", .least = 1,
          .most = 1e8},
         {"dim", "N", CLIP_CLI_INT, &o.dim, "numbers in a row (512)", .least = 1, .most = 65536},
-        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &precision, "of the rows (f32)"},
+        {"precision", NULL, CLIP_CLI_CHOICE, &o.precision, .names = clip_index_precision_name,
+         .help = "of the rows (f32)"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32, "do not order the best by f32 rows again"},
         {"top", "N", CLIP_CLI_INT, &o.top, "results of a query (10)", .least = 1, .most = 1e5},
         {"queries", "N", CLIP_CLI_INT, &o.queries, "queries to time (9)", .least = 1, .most = 1e5},
@@ -190,7 +192,6 @@ static int run_search(int argc, char **argv)
     struct clip_error error = {0};
     struct clip_bench_search_result result;
     clip_status status;
-    CLIP_TRY(clip_index_precision_from(precision, &o.precision, &error));
     o.exact = o.precision != CLIP_INDEX_F32 && !no_f32;
     CLIP_TRY(clip_bench_search(&o, &result, &error));
     CLIP_TRY(print_search(&o, &result, cli.json, &error));

@@ -16,13 +16,6 @@
 #include "model/model.h"
 #include "tools/data_commands.h"
 
-static enum clip_resize_mode resize_mode_of(const char *word)
-{
-    return strcmp(word, "squash") == 0    ? CLIP_RESIZE_SQUASH
-           : strcmp(word, "longest") == 0 ? CLIP_RESIZE_LONGEST
-                                          : CLIP_RESIZE_SHORTEST;
-}
-
 /* ---- tokenizer train ---- */
 
 /* The captions of a text file, one a line; empty lines are none. */
@@ -101,7 +94,8 @@ out:
 
 static int run_tokenizer_train(int argc, char **argv)
 {
-    const char *input = NULL, *output = NULL, *column = "title", *cleaning = "open_clip";
+    const char *input = NULL, *output = NULL, *column = "title";
+    enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     int64_t vocab_size = 0, reached = 0;
     const struct clip_cli_option options[] = {
         {"input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a data set",
@@ -111,7 +105,7 @@ static int run_tokenizer_train(int argc, char **argv)
         {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the tokenizer, in CLIP's text format",
          .required = true},
         {"column", "NAME", CLIP_CLI_TEXT, &column, .help = "the captions' column of a csv (title)"},
-        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+        {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "before counting (open_clip)"},
         {0},
     };
@@ -131,8 +125,7 @@ static int run_tokenizer_train(int argc, char **argv)
     bool table = clip_dataset_is_named(input);
     CLIP_TRY(table ? read_captions(input, column, &captions, &error)
                    : read_lines(input, &captions, &error));
-    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, clip_text_cleaning_find(cleaning),
-                             output, &reached, &error));
+    CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning, output, &reached, &error));
     if (reached < vocab_size)
         clip_warn(
             "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
@@ -203,11 +196,12 @@ static clip_status tokenize_line(const struct tokenizing *t, const char *line, s
 
 static int run_tokenize(int argc, char **argv)
 {
-    const char *name = "clip", *cleaning = "open_clip";
+    const char *name = "clip";
+    enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     int64_t context = 0;
     const struct clip_cli_option options[] = {
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)"},
-        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+        {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "which library's (open_clip)"},
         {"context-length", "N", CLIP_CLI_INT, &context,
          .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20},
@@ -228,8 +222,7 @@ static int run_tokenize(int argc, char **argv)
     size_t capacity = 0;
     ssize_t n;
     clip_cli_parse(&cli, argc, argv);
-    struct tokenizing t = {.cleaning = clip_text_cleaning_find(cleaning),
-                           .context_length = context};
+    struct tokenizing t = {.cleaning = cleaning, .context_length = context};
     CLIP_TRY(clip_tokenizer_open(&tokenizer, name, NULL, &error));
     t.tokenizer = tokenizer;
     if (cli.json && (t.all = json_array()) == NULL)
@@ -291,18 +284,19 @@ out:
 
 static int run_preprocess(int argc, char **argv)
 {
-    const char *output = NULL, *interpolation = "bicubic", *mode = "shortest", *crop = "open_clip";
+    const char *output = NULL;
+    struct clip_preprocess preprocess = {0};
     int64_t size = 224, max_pixels = 100000000;
     bool upright = false;
     const struct clip_cli_option options[] = {
         {"image-size", "N", CLIP_CLI_INT, &size, .help = "side of the result in pixels (224)",
          .least = 1, .most = 1 << 14},
         {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "a .safetensors file", .required = true},
-        {"interpolation", "bicubic|bilinear", CLIP_CLI_CHOICE, &interpolation,
-         .help = "of resizing (bicubic)"},
-        {"resize-mode", "shortest|longest|squash", CLIP_CLI_CHOICE, &mode,
-         .help = "which side becomes N (shortest)"},
-        {"crop", "open_clip|huggingface", CLIP_CLI_CHOICE, &crop,
+        {"interpolation", NULL, CLIP_CLI_CHOICE, &preprocess.interpolation,
+         .names = clip_interpolation_name, .help = "of resizing (bicubic)"},
+        {"resize-mode", NULL, CLIP_CLI_CHOICE, &preprocess.resize_mode,
+         .names = clip_resize_mode_name, .help = "which side becomes N (shortest)"},
+        {"crop", NULL, CLIP_CLI_CHOICE, &preprocess.crop, .names = clip_crop_name,
          .help = "whose rounding of the centre (open_clip)"},
         {"upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says"},
         {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "refuse larger images (100000000)",
@@ -331,12 +325,7 @@ static int run_preprocess(int argc, char **argv)
             &cli,
             "an image is needed, as in clip_data preprocess --output pixels.safetensors a.jpg");
     CLIP_TRY(clip_model_preset(&clip, "vit-b-32", &error)); /* for CLIP's mean and deviation */
-    struct clip_preprocess preprocess = {
-        .image_size = size,
-        .interpolation = strcmp(interpolation, "bilinear") == 0 ? CLIP_BILINEAR : CLIP_BICUBIC,
-        .resize_mode = resize_mode_of(mode),
-        .floor_crop = strcmp(crop, "huggingface") == 0,
-    };
+    preprocess.image_size = size;
     memcpy(preprocess.mean, clip.image_mean, sizeof preprocess.mean);
     memcpy(preprocess.std, clip.image_std, sizeof preprocess.std);
     if (!clip_mul_i64(count, 3 * size * size, &elements))

@@ -9,9 +9,17 @@
 #include "tools/cli.h"
 #include "tools/model_options.h"
 
+enum padding { PAD_END, PAD_ZERO };
+static const char *padding_name(int padding)
+{
+    static const char *const names[] = {[PAD_END] = "end", [PAD_ZERO] = "zero"};
+    return CLIP_NAME_OF(names, padding);
+}
+
 struct job {
     struct clip_model_options model;
-    const char *output, *texts, *tensors, *pairs, *hidden_states, *padding;
+    const char *output, *texts, *tensors, *pairs;
+    int hidden_states, padding;      /* enum clip_layer, enum padding; -1: not asked for */
     struct clip_dataset_options set; /* of --pairs */
     struct clip_cli_list images;
     bool raw, grad;
@@ -41,11 +49,6 @@ out:
     return status;
 }
 
-static enum clip_layer layer_of(const struct job *job)
-{
-    return strcmp(job->hidden_states, "last") == 0 ? CLIP_LAST : CLIP_PENULTIMATE;
-}
-
 /* The hidden states of texts in whole, padded rows. */
 static clip_status add_states(const struct job *job, const struct clip_embedder *e,
                               const struct clip_texts *texts, struct clip_embeddings *out,
@@ -54,11 +57,11 @@ static clip_status add_states(const struct job *job, const struct clip_embedder 
     clip_status status;
     int32_t *ids = NULL, padding = clip_embedder_padding(e);
     int64_t cut, context = clip_embedder_context(e);
-    if (job->padding != NULL)
-        padding = strcmp(job->padding, "zero") == 0 ? 0 : clip_embedder_end(e);
+    if (job->padding >= 0) padding = job->padding == PAD_ZERO ? 0 : clip_embedder_end(e);
     CLIP_NEW(ids, texts->count * context);
     CLIP_TRY(clip_embedder_encode(e, texts->lines, texts->count, padding, ids, &cut, error));
-    CLIP_TRY(clip_embeddings_add_states(out, e, ids, texts->count, context, layer_of(job), error));
+    CLIP_TRY(clip_embeddings_add_states(out, e, ids, texts->count, context,
+                                        (enum clip_layer)job->hidden_states, error));
 out:
     free(ids);
     return status;
@@ -79,7 +82,7 @@ static clip_status embed_texts(const struct job *job, const struct clip_embedder
     CLIP_TRY(clip_embeddings_add(&out, "text_embeds", texts.count, dim, &rows, error));
     CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, kind, quiet, rows, &cut, error));
     if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
-    if (job->hidden_states != NULL) CLIP_TRY(add_states(job, e, &texts, &out, error));
+    if (job->hidden_states >= 0) CLIP_TRY(add_states(job, e, &texts, &out, error));
     CLIP_TRY(clip_embeddings_write(&out, job->output, texts.lines, texts.count, error));
 out:
     clip_embeddings_release(&out);
@@ -111,10 +114,9 @@ static clip_status embed_tensors(const struct job *job, const struct clip_embedd
 {
     clip_status status;
     struct clip_embeddings out = {0};
-    struct clip_embeddings_extras extras = {.states = job->hidden_states != NULL,
-                                            .grad = job->grad};
+    struct clip_embeddings_extras extras = {.states = job->hidden_states >= 0, .grad = job->grad};
     outcome->kind = "tensors";
-    if (extras.states) extras.layer = layer_of(job);
+    if (extras.states) extras.layer = (enum clip_layer)job->hidden_states;
     CLIP_TRY(clip_embeddings_from_tensors(&out, e, job->tensors, &extras, error));
     for (int64_t i = 0; i < out.bundle.tensor_count; i++)
         if (clip_path_has_suffix(out.bundle.tensors[i].name, "_embeds"))
@@ -135,7 +137,7 @@ static clip_status embed(const struct job *job, struct clip_cli *cli, struct out
                : job->images.count > 0 ? CLIP_USE_IMAGES
                                        : CLIP_USE_BOTH,
     };
-    bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states != NULL;
+    bool several = job->tensors != NULL || job->pairs != NULL || job->hidden_states >= 0;
     CLIP_TRY(clip_embeddings_check(job->output, several, error));
     CLIP_TRY(clip_model_options_open(&e, cli, &job->model, &how, error));
     *dim = clip_embedder_dim(e);
@@ -175,7 +177,7 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
 
 int main(int argc, char **argv)
 {
-    struct job job = {.model.weights = "ema"};
+    struct job job = {.hidden_states = -1, .padding = -1};
     const struct clip_cli_option options[] = {
         MODEL_OPTION(job.model),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
@@ -199,9 +201,9 @@ int main(int argc, char **argv)
          .help = "pixel_values [n,3,S,S], input_ids [n,T], or both"},
         {"raw", NULL, CLIP_CLI_FLAG, &job.raw,
          .help = "leave the rows as they are, not of length 1"},
-        {"hidden-states", "last|penultimate", CLIP_CLI_CHOICE, &job.hidden_states,
+        {"hidden-states", NULL, CLIP_CLI_CHOICE, &job.hidden_states, .names = clip_layer_name,
          .help = "adds hidden_states [n,context,width]"},
-        {"padding", "end|zero", CLIP_CLI_CHOICE, &job.padding,
+        {"padding", NULL, CLIP_CLI_CHOICE, &job.padding, .names = padding_name,
          .help = "what fills their rows (as the model's tokenizer)"},
         {"grad", NULL, CLIP_CLI_FLAG, &job.grad,
          .help = "adds pixel_grad, of the pairs' cosines by the pixels"},
@@ -223,9 +225,9 @@ int main(int argc, char **argv)
                   (job.pairs != NULL);
     if (sources != 1)
         clip_cli_wrong_usage(&cli, "give one of --images, --texts, --pairs and --tensors");
-    if (job.hidden_states != NULL && (job.images.count > 0 || job.pairs != NULL))
+    if (job.hidden_states >= 0 && (job.images.count > 0 || job.pairs != NULL))
         clip_cli_wrong_usage(&cli, "--hidden-states goes with --texts or --tensors");
-    if (job.padding != NULL && (job.hidden_states == NULL || job.texts == NULL))
+    if (job.padding >= 0 && (job.hidden_states < 0 || job.texts == NULL))
         clip_cli_wrong_usage(&cli, "--padding goes with --texts and --hidden-states");
     if (job.grad && job.tensors == NULL) clip_cli_wrong_usage(&cli, "--grad goes with --tensors");
     struct clip_error error = {0};

@@ -126,7 +126,7 @@ static void print_matrix(const struct comparison *c)
 
 static int run_similarity(int argc, char **argv)
 {
-    struct clip_model_options model = {.weights = "ema"};
+    struct clip_model_options model = {0};
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -196,7 +196,7 @@ static void print_recalls(const char *side, const struct clip_recalls *r)
 
 static int run_retrieval(int argc, char **argv)
 {
-    struct clip_model_options model = {.weights = "ema"};
+    struct clip_model_options model = {0};
     struct data_options data = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -255,7 +255,7 @@ out:
 
 static int run_loss(int argc, char **argv)
 {
-    struct clip_model_options model = {.weights = "ema"};
+    struct clip_model_options model = {0};
     struct data_options data = {0};
     int64_t batch_size = 128;
     const struct clip_cli_option options[] = {

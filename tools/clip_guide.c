@@ -82,13 +82,8 @@ out:
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.model.weights = "ema",
-                          .steps = 200,
-                          .views = 16,
-                          .frame_every = 20,
-                          .lr = 0.1,
-                          .smooth = 2,
-                          .keep = 1};
+    struct arguments a = {
+        .steps = 200, .views = 16, .frame_every = 20, .lr = 0.1, .smooth = 2, .keep = 1};
     const struct clip_cli_option options[] = {
         MODEL_OPTION(a.model),
         {"text", "TEXT", CLIP_CLI_LIST, &a.text, .required = true,

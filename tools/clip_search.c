@@ -63,7 +63,8 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
 
 static int run_index(int argc, char **argv)
 {
-    struct indexing job = {.model.weights = "ema"};
+    struct indexing job = {0};
+    int precision = -1;
     bool no_f32 = false;
     const struct clip_cli_option options[] = {
         MODEL_OPTION(job.model),
@@ -72,7 +73,7 @@ static int run_index(int argc, char **argv)
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
          .help = "images: files, folders of them, data sets"},
         {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
-        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &job.options.precision,
+        {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_index_precision_name,
          .help = "of the rows that a query reads (f32); the best are ordered by f32 rows"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32,
          .help = "keep no f32 rows beside bf16 or int8: a smaller file, a less exact order"},
@@ -95,6 +96,7 @@ static int run_index(int argc, char **argv)
     if ((job.images.count > 0) == (job.texts != NULL))
         clip_cli_wrong_usage(&cli, "give --images or --texts");
     job.options.quiet = cli.quiet;
+    job.options.precision = clip_index_precision_name(precision);
     job.options.drop_exact = no_f32;
     job.options.stop = clip_cli_catch_signals();
     struct clip_error error = {0};
@@ -122,10 +124,11 @@ static int run_compact(int argc, char **argv)
 {
     const char *path = NULL;
     struct clip_index_options job = {0};
+    int precision = -1;
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &path, .required = true,
          .help = "what clip_search index made"},
-        {"precision", "f32|bf16|int8", CLIP_CLI_CHOICE, &job.precision,
+        {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_index_precision_name,
          .help = "of the rows that a query reads (as it is)"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &job.drop_exact,
          .help = "keep no f32 rows beside bf16 or int8"},
@@ -145,6 +148,7 @@ static int run_compact(int argc, char **argv)
     struct clip_index index = {0};
     struct clip_index_changes changes;
     clip_status status;
+    job.precision = clip_index_precision_name(precision);
     CLIP_TRY(clip_index_compact(path, &job, &changes, &error));
     CLIP_TRY(clip_index_list_read(&index, path, &error));
     CLIP_TRY(print_changes(&cli, path, &index, &changes, &error));
@@ -179,15 +183,15 @@ static int run_check(int argc, char **argv)
             index.texts ? "texts" : "images", "count", (json_int_t)index.live, "removed",
             (json_int_t)(index.count - index.live), "dim", (json_int_t)index.dim, "segments",
             (json_int_t)index.segment_count, "precision",
-            clip_index_precision_name(index.precision), "f32_kept", (int)index.keeps_exact, "model",
-            index.model, "model_checksum", index.model_checksum);
+            clip_index_precision_name((int)index.precision), "f32_kept", (int)index.keeps_exact,
+            "model", index.model, "model_checksum", index.model_checksum);
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
         printf("%s is whole: %lld %s of %s, %lld removed, %lld segments of %s rows\n", path,
                (long long)index.live, index.texts ? "texts" : "images", index.model,
                (long long)(index.count - index.live), (long long)index.segment_count,
-               clip_index_precision_name(index.precision));
+               clip_index_precision_name((int)index.precision));
     }
 out:
     clip_index_release(&index);
@@ -199,7 +203,11 @@ out:
 #define INDEX_MODEL_OPTIONS(m)                                                                     \
     {"model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                                  \
      .help = "where the index's model is now, if it was moved"},                                   \
-        {"weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                                      \
+        {"weights",                                                                                \
+         NULL,                                                                                     \
+         CLIP_CLI_CHOICE,                                                                          \
+         &(m).weights,                                                                             \
+         .names = clip_weights_name,                                                               \
          .help = "which weights the index was made with (ema)"},                                   \
         TOKENIZER_OPTION(m)
 
@@ -306,7 +314,7 @@ out:
 
 static int run_query(int argc, char **argv)
 {
-    struct asking job = {.model.weights = "ema", .top = 10};
+    struct asking job = {.top = 10};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "what clip_search index made"},
@@ -400,7 +408,7 @@ out:
 
 static int run_serve(int argc, char **argv)
 {
-    struct serving job = {.model.weights = "ema", .address = "127.0.0.1", .port = 8080};
+    struct serving job = {.address = "127.0.0.1", .port = 8080};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "an index of images"},

@@ -53,7 +53,8 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
 int clip_data_check(int argc, char **argv)
 {
     struct clip_dataset_options source = {0};
-    const char *tokenizer_name = NULL, *cleaning = "open_clip";
+    const char *tokenizer_name = NULL;
+    enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     const char *against_name = NULL, *html = NULL, *fix = NULL;
     int64_t context = 77, max_pixels = CLIP_IMAGE_MAX_PIXELS, tiny = 32;
     bool strict = false, images_only = false;
@@ -71,7 +72,7 @@ int clip_data_check(int argc, char **argv)
         {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions"},
         {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad"},
         CLIP_DATA_SOURCE_OPTIONS(source),
-        {"text-cleaning", "open_clip|huggingface|canonicalize", CLIP_CLI_CHOICE, &cleaning,
+        {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
         {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "", .unlisted = true, .least = 1,
          .most = 1e12},
@@ -106,7 +107,7 @@ int clip_data_check(int argc, char **argv)
         CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
     const struct clip_check_options check = {
         .tokenizer = tokenizer,
-        .cleaning = clip_text_cleaning_find(cleaning),
+        .cleaning = cleaning,
         .context_length = context,
         .limits = {.max_pixels = max_pixels},
         .tiny = tiny,

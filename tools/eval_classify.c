@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/progress.h"
+#include "data/image/image.h"
 #include "embed/images.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
@@ -54,7 +55,8 @@ clip_status clip_eval_skipped(int64_t bad, struct clip_error *error)
 struct classifying {
     struct clip_model_options model;
     struct clip_cli_list files, sets; /* --image and --images */
-    const char *template, *template_file, *template_set, *label_file;
+    const char *template, *template_file, *label_file;
+    int template_set; /* -1: none */
     double none, none_similarity;
     /* what comes of it */
     struct clip_templates templates;
@@ -89,14 +91,6 @@ static void release(struct classifying *c)
 
 /* ---- words ---- */
 
-static bool looks_like_image(const char *text)
-{
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (clip_path_has_suffix(text, suffixes[i])) return true;
-    return false;
-}
-
 static clip_status add_item(struct clip_cli_list *list, const char *item, struct clip_error *error)
 {
     clip_status status =
@@ -112,7 +106,7 @@ static clip_status split_arguments(struct classifying *c, const struct clip_cli 
 {
     clip_status status = CLIP_OK;
     int64_t at = 0;
-    for (; at < cli->plain.count && looks_like_image(cli->plain.items[at]); at++)
+    for (; at < cli->plain.count && clip_image_has_suffix(cli->plain.items[at]); at++)
         CLIP_TRY(add_item(&c->files, cli->plain.items[at], error));
     for (; at < cli->plain.count; at++) CLIP_TRY(add_item(&c->labels, cli->plain.items[at], error));
 out:
@@ -136,9 +130,9 @@ static clip_status read_words(struct classifying *c, struct clip_error *error)
         c->called[j] = clip_string_copy_n(called.data, called.size, error);
         if (c->called[j] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     }
-    CLIP_TRY(c->template_file != NULL  ? clip_templates_read(c->template_file, &c->templates, error)
-             : c->template_set != NULL ? clip_template_set(c->template_set, &c->templates, error)
-                                       : clip_template_one(c->template, &c->templates, error));
+    CLIP_TRY(c->template_file != NULL ? clip_templates_read(c->template_file, &c->templates, error)
+             : c->template_set >= 0   ? clip_template_set(c->template_set, &c->templates, error)
+                                      : clip_template_one(c->template, &c->templates, error));
 out:
     clip_buffer_release(&called);
     return status;
@@ -304,14 +298,14 @@ static void check_usage(const struct clip_cli *cli, const struct classifying *c)
         clip_cli_wrong_usage(cli, "--image FILE is missing: an image, or --images for a folder");
     if (c->labels.count < 1 && c->label_file == NULL)
         clip_cli_wrong_usage(cli, "give at least one LABEL, or --labels FILE");
-    if (c->template_file != NULL && c->template_set != NULL)
+    if (c->template_file != NULL && c->template_set >= 0)
         clip_cli_wrong_usage(cli, "give --templates or --template-set, not both");
 }
 
 int clip_eval_classify(int argc, char **argv)
 {
     struct classifying c = {
-        .model = {.weights = "ema"}, .template = "a photo of a {}", .none_similarity = -2};
+        .template = "a photo of a {}", .template_set = -1, .none_similarity = -2};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(c.model),
         {"image", "FILE", CLIP_CLI_LIST, &c.files, .help = "an image; may be repeated"},
@@ -321,7 +315,7 @@ int clip_eval_classify(int argc, char **argv)
         {"template", "TEXT", CLIP_CLI_TEXT, &c.template,
          .help = "the text each label is put into, at {} (\"a photo of a {}\"; \"{}\" for the "
                  "label alone)"},
-        {"template-set", CLIP_TEMPLATE_SETS, CLIP_CLI_CHOICE, &c.template_set,
+        {"template-set", NULL, CLIP_CLI_CHOICE, &c.template_set, .names = clip_template_set_name,
          .help = "many built-in texts instead, whose mean is taken"},
         {"templates", "FILE", CLIP_CLI_TEXT, &c.template_file, .help = "or those of a file"},
         {"none", "P", CLIP_CLI_REAL, &c.none, .least = 0, .most = 1,

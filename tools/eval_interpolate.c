@@ -211,7 +211,8 @@ static void print_table(const struct report *r)
 
 struct arguments {
     struct clip_cli_list models;
-    const char *weights, *alphas, *output, *chart;
+    const char *alphas, *output, *chart;
+    enum clip_weights weights;
     struct task_options fresh, old;
     struct clip_dataset_options set;
     double keep, choose;
@@ -260,9 +261,7 @@ static clip_status run(struct arguments *a, const struct clip_cli *cli, struct c
     struct open_task fresh = {0}, old = {0};
     struct mixes mixes = {0};
     struct report r = {&fresh.task, &old.task, &mixes, 0, a->keep, !isnan(a->choose)};
-    const struct clip_model_file_options open = {
-        .weights = strcmp(a->weights, "raw") == 0 ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA,
-        .say = !cli->quiet};
+    const struct clip_model_file_options open = {.weights = a->weights, .say = !cli->quiet};
     CLIP_TRY(read_alphas(&mixes, a->alphas, error));
     if (r.by_hand) CLIP_TRY(add_alpha(&mixes, a->choose, error));
     qsort(mixes.items, (size_t)mixes.count, sizeof *mixes.items, by_alpha);
@@ -301,7 +300,7 @@ out:
 
 int clip_eval_interpolate(int argc, char **argv)
 {
-    struct arguments a = {.weights = "ema", .alphas = "0,0.1,...,1", .keep = 0.8, .choose = NAN};
+    struct arguments a = {.alphas = "0,0.1,...,1", .keep = 0.8, .choose = NAN};
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_LIST, &a.models,
          .help = "twice: before fine-tuning (A), and after (B)"},

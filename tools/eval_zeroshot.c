@@ -168,8 +168,9 @@ static clip_status print_json(const struct clip_class_list *classes,
 
 int clip_eval_zeroshot(int argc, char **argv)
 {
-    struct clip_model_options model = {.weights = "ema"};
-    const char *images = NULL, *class_file = NULL, *template_file = NULL, *template_set = NULL;
+    struct clip_model_options model = {0};
+    const char *images = NULL, *class_file = NULL, *template_file = NULL;
+    int template_set = -1;
     bool confusion = false;
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
@@ -180,7 +181,7 @@ int clip_eval_zeroshot(int argc, char **argv)
                  "folder where it differs"},
         {"templates", "FILE", CLIP_CLI_TEXT, &template_file,
          .help = "a line a template, as in: a photo of a {}"},
-        {"template-set", CLIP_TEMPLATE_SETS, CLIP_CLI_CHOICE, &template_set,
+        {"template-set", NULL, CLIP_CLI_CHOICE, &template_set, .names = clip_template_set_name,
          .help = "built-in templates instead of a file's"},
         {"confusion", NULL, CLIP_CLI_FLAG, &confusion, .help = "which classes are taken for which"},
         {0},
@@ -194,7 +195,7 @@ int clip_eval_zeroshot(int argc, char **argv)
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    if ((template_file != NULL) == (template_set != NULL))
+    if ((template_file != NULL) == (template_set >= 0))
         clip_cli_wrong_usage(&cli, "give --templates FILE or --template-set NAME");
     struct clip_error error = {0};
     struct clip_embedder *e = NULL;

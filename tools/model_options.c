@@ -1,12 +1,5 @@
 #include "tools/model_options.h"
 
-#include <string.h>
-
-bool clip_model_options_raw(const struct clip_model_options *options)
-{
-    return strcmp(options->weights, "raw") == 0;
-}
-
 clip_status clip_model_options_open(struct clip_embedder **out, const struct clip_cli *cli,
                                     const struct clip_model_options *options,
                                     const struct clip_embedder_options *how,
@@ -16,7 +9,7 @@ clip_status clip_model_options_open(struct clip_embedder **out, const struct cli
     if (how != NULL) all = *how;
     all.tokenizer = options->tokenizer;
     all.say = !cli->quiet;
-    all.raw_weights = clip_model_options_raw(options);
-    all.bf16 = options->precision != NULL && strcmp(options->precision, "bf16") == 0;
+    all.raw_weights = options->weights == CLIP_WEIGHTS_RAW;
+    all.bf16 = options->precision == CLIP_PRECISION_BF16;
     return clip_embedder_open(out, options->model, &all, error);
 }

@@ -4,10 +4,13 @@
 
 #include "core/status.h"
 #include "embed/embedder.h"
+#include "formats/model_file.h"
 #include "tools/cli.h"
 
-struct clip_model_options {                              /* start from {.weights = "ema"} */
-    const char *model, *weights, *tokenizer, *precision; /* precision NULL: fp32 */
+struct clip_model_options { /* start from {0} */
+    const char *model, *tokenizer;
+    enum clip_weights weights;
+    enum clip_precision precision;
 };
 
 /* Rows of a program's table of options; m is its struct clip_model_options. */
@@ -19,8 +22,8 @@ struct clip_model_options {                              /* start from {.weights
     }
 #define WEIGHTS_OPTION(m)                                                                          \
     {                                                                                              \
-        "weights", "ema|raw", CLIP_CLI_CHOICE, &(m).weights,                                       \
-            .help = "which weights, where there are both (ema)"                                    \
+        "weights", NULL, CLIP_CLI_CHOICE, &(m).weights,                                            \
+            .names = clip_weights_name, .help = "which weights, where there are both (ema)"        \
     }
 #define TOKENIZER_OPTION(m)                                                                        \
     {                                                                                              \
@@ -29,7 +32,8 @@ struct clip_model_options {                              /* start from {.weights
     }
 #define PRECISION_OPTION(m)                                                                        \
     {                                                                                              \
-        "precision", "fp32|bf16", CLIP_CLI_CHOICE, &(m).precision,                                 \
+        "precision", NULL, CLIP_CLI_CHOICE, &(m).precision,                                        \
+            .names = clip_precision_name,                                                          \
             .help = "numbers that are multiplied; bf16 is faster and near (fp32)"                  \
     }
 #define MODEL_OPTIONS(m)                                                                           \
@@ -41,6 +45,5 @@ clip_status clip_model_options_open(struct clip_embedder **out, const struct cli
                                     const struct clip_model_options *options,
                                     const struct clip_embedder_options *how,
                                     struct clip_error *error);
-bool clip_model_options_raw(const struct clip_model_options *options);
 
 #endif

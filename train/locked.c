@@ -70,7 +70,7 @@ static clip_status describe(const struct clip_setup *s, struct clip_buffer *out,
                               "mean %.9g %.9g %.9g, std %.9g %.9g %.9g",
                               weights, (long long)s->train_data->count, names,
                               (long long)p->image_size, (long long)p->shortest,
-                              (int)p->interpolation, (int)p->resize_mode, (int)p->floor_crop,
+                              (int)p->interpolation, (int)p->resize_mode, (int)p->crop,
                               (double)p->mean[0], (double)p->mean[1], (double)p->mean[2],
                               (double)p->std[0], (double)p->std[1], (double)p->std[2]);
 }

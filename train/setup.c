@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/progress.h"
 #include "formats/model_file.h"
 #include "model/lora.h"
@@ -34,17 +35,18 @@ static void read_preprocessing(struct clip_setup *s)
     const struct clip_config *c = s->config;
     s->preprocess = (struct clip_preprocess){
         .image_size = s->model_config.image_size,
-        .interpolation = is(c->data.interpolation, "bilinear") ? CLIP_BILINEAR : CLIP_BICUBIC,
-        .resize_mode = is(c->data.resize_mode, "longest")  ? CLIP_RESIZE_LONGEST
-                       : is(c->data.resize_mode, "squash") ? CLIP_RESIZE_SQUASH
-                                                           : CLIP_RESIZE_SHORTEST,
+        .interpolation = (enum clip_interpolation)clip_choice_find(clip_interpolation_name,
+                                                                   c->data.interpolation),
+        .resize_mode =
+            (enum clip_resize_mode)clip_choice_find(clip_resize_mode_name, c->data.resize_mode),
         .shortest = c->data.resize_to,
-        .floor_crop = is(c->data.center_crop, "huggingface"),
+        .crop = (enum clip_crop)clip_choice_find(clip_crop_name, c->data.center_crop),
     };
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
     s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
-    s->cleaning = clip_text_cleaning_find(c->data.text_cleaning);
+    s->cleaning =
+        (enum clip_text_cleaning)clip_choice_find(clip_text_cleaning_name, c->data.text_cleaning);
     s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }
 
@@ -152,9 +154,6 @@ out:
 static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_model_file *file,
                                        struct clip_error *error)
 {
-    static const char *const modes[] = {[CLIP_RESIZE_SHORTEST] = "shortest",
-                                        [CLIP_RESIZE_LONGEST] = "longest",
-                                        [CLIP_RESIZE_SQUASH] = "squash"};
     char end[32], pad[32], resize[32];
     snprintf(end, sizeof end, "%lld", (long long)file->ids.end);
     snprintf(pad, sizeof pad, "%lld", (long long)file->ids.pad);
@@ -165,11 +164,10 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
         {"model", "end_id", end},
         {"model", "pad_id", pad},
         {"data", "resize_to", resize},
-        {"data", "center_crop", file->preprocess.floor_crop ? "huggingface" : "open_clip"},
-        {"data", "interpolation",
-         file->preprocess.interpolation == CLIP_BILINEAR ? "bilinear" : "bicubic"},
-        {"data", "resize_mode", modes[file->preprocess.resize_mode]},
-        {"data", "text_cleaning", clip_text_cleanings[file->cleaning]},
+        {"data", "center_crop", clip_crop_name((int)file->preprocess.crop)},
+        {"data", "interpolation", clip_interpolation_name((int)file->preprocess.interpolation)},
+        {"data", "resize_mode", clip_resize_mode_name((int)file->preprocess.resize_mode)},
+        {"data", "text_cleaning", clip_text_cleaning_name((int)file->cleaning)},
     };
     clip_status status = CLIP_OK;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)

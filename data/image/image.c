@@ -9,6 +9,14 @@
 
 #define MAX_FILE ((size_t)1 << 30)
 
+bool clip_image_has_suffix(const char *path)
+{
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (clip_path_has_suffix(path, suffixes[i])) return true;
+    return false;
+}
+
 void clip_image_release(struct clip_image *image)
 {
     free(image->rgb);

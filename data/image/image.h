@@ -22,6 +22,9 @@ struct clip_image { /* 8-bit RGB, rows from the top, no padding; start from {0} 
 };
 void clip_image_release(struct clip_image *image);
 
+/* Does a file of this name look like an image of a format that is read here? (.jpg, .PNG, ...) */
+bool clip_image_has_suffix(const char *path);
+
 struct clip_image_limits {
     int64_t max_pixels; /* width * height above it is refused before anything is decoded; the usual
                          * limit is CLIP_IMAGE_MAX_PIXELS */
@@ -60,6 +63,13 @@ extern const char *const clip_image_small_type; /* "image/jpeg" or "image/png" *
 
 enum clip_interpolation { CLIP_BICUBIC, CLIP_BILINEAR };
 enum clip_resize_mode { CLIP_RESIZE_SHORTEST, CLIP_RESIZE_LONGEST, CLIP_RESIZE_SQUASH };
+/* Whose centre crop where half a pixel more is left at one side: to even (open_clip, torchvision),
+ * or down (transformers). */
+enum clip_crop { CLIP_CROP_OPEN_CLIP, CLIP_CROP_HUGGINGFACE };
+/* Their words (core/choice.h): "bicubic", ...; "shortest", ...; "open_clip", ... */
+const char *clip_interpolation_name(int interpolation);
+const char *clip_resize_mode_name(int mode);
+const char *clip_crop_name(int crop);
 
 /* Pillow's Image.resize((width, height), BICUBIC or BILINEAR, box): antialiased, fixed-point,
  * equal to the bit. `channels` 1 or 3. box = left, top, right, bottom in source pixels, or NULL
@@ -76,7 +86,7 @@ struct clip_preprocess {
     enum clip_resize_mode resize_mode;
     int64_t shortest; /* with SHORTEST, what the short side becomes before the crop, at least S;
                        * 0: S (transformers' "size" beside "crop_size") */
-    bool floor_crop;  /* transformers' centre crop; open_clip's rounds half to even */
+    enum clip_crop crop;
     float mean[3], std[3];
 };
 /* Evaluation: resize, centre crop. out [S,S,3].

@@ -3,15 +3,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "data/image/image_formats.h"
+
+const char *clip_interpolation_name(int interpolation)
+{
+    static const char *const names[] = {[CLIP_BICUBIC] = "bicubic", [CLIP_BILINEAR] = "bilinear"};
+    return CLIP_NAME_OF(names, interpolation);
+}
+
+const char *clip_resize_mode_name(int mode)
+{
+    static const char *const names[] = {
+        [CLIP_RESIZE_SHORTEST] = "shortest",
+        [CLIP_RESIZE_LONGEST] = "longest",
+        [CLIP_RESIZE_SQUASH] = "squash",
+    };
+    return CLIP_NAME_OF(names, mode);
+}
+
+const char *clip_crop_name(int crop)
+{
+    static const char *const names[] = {
+        [CLIP_CROP_OPEN_CLIP] = "open_clip",
+        [CLIP_CROP_HUGGINGFACE] = "huggingface",
+    };
+    return CLIP_NAME_OF(names, crop);
+}
 
 /* Python's round(): halves to even, which is what the processor's rounding does too. */
 static int64_t round_even(double x) { return (int64_t)nearbyint(x); }
 
 /* Where a centre crop of `size` begins in `whole` >= size samples. */
-static int64_t crop_start(int64_t whole, int64_t size, bool floor_crop)
+static int64_t crop_start(int64_t whole, int64_t size, enum clip_crop crop)
 {
-    return floor_crop ? (whole - size) / 2 : round_even((double)(whole - size) / 2);
+    return crop == CLIP_CROP_HUGGINGFACE ? (whole - size) / 2
+                                         : round_even((double)(whole - size) / 2);
 }
 
 static struct clip_resize whole_image(const struct clip_preprocess *preprocess,
@@ -48,8 +75,8 @@ static clip_status shortest(const struct clip_preprocess *preprocess,
         resize.height = (int64_t)((double)side * h / w);
     else
         resize.width = (int64_t)((double)side * w / h);
-    resize.x = crop_start(resize.width, S, preprocess->floor_crop);
-    resize.y = crop_start(resize.height, S, preprocess->floor_crop);
+    resize.x = crop_start(resize.width, S, preprocess->crop);
+    resize.y = crop_start(resize.height, S, preprocess->crop);
     return clip_resize_part(out, &resize, error);
 }
 

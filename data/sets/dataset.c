@@ -9,6 +9,7 @@
 
 #include <utf8proc.h>
 
+#include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
 
 void clip_sample_release(struct clip_sample *sample)
@@ -24,12 +25,8 @@ void clip_dataset_free(struct clip_dataset *dataset)
 
 bool clip_dataset_is_image(const char *name)
 {
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
     const char *base = clip_path_name(name);
-    if (base[0] == '.') return false;
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (clip_path_has_suffix(base, suffixes[i])) return true;
-    return false;
+    return base[0] != '.' && clip_image_has_suffix(base);
 }
 
 bool clip_dataset_is_blank(const char *text, size_t n)

@@ -3,18 +3,16 @@
 #include <ctype.h>
 #include <string.h>
 
-const char *const clip_text_cleanings[] = {
-    [CLIP_TEXT_OPEN_CLIP] = "open_clip",
-    [CLIP_TEXT_HUGGINGFACE] = "huggingface",
-    [CLIP_TEXT_CANONICALIZE] = "canonicalize",
-    NULL,
-};
+#include "core/choice.h"
 
-enum clip_text_cleaning clip_text_cleaning_find(const char *name)
+const char *clip_text_cleaning_name(int cleaning)
 {
-    int i = 0;
-    while (clip_text_cleanings[i] != NULL && strcmp(clip_text_cleanings[i], name) != 0) i++;
-    return clip_text_cleanings[i] != NULL ? (enum clip_text_cleaning)i : CLIP_TEXT_OPEN_CLIP;
+    static const char *const names[] = {
+        [CLIP_TEXT_OPEN_CLIP] = "open_clip",
+        [CLIP_TEXT_HUGGINGFACE] = "huggingface",
+        [CLIP_TEXT_CANONICALIZE] = "canonicalize",
+    };
+    return CLIP_NAME_OF(names, cleaning);
 }
 
 /* Printable ASCII without & needs no repair and holds no character reference. */

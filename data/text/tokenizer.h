@@ -16,9 +16,7 @@
 
 /* What happens to a text before it is cut (data/text/text_clean.h). */
 enum clip_text_cleaning { CLIP_TEXT_OPEN_CLIP, CLIP_TEXT_HUGGINGFACE, CLIP_TEXT_CANONICALIZE };
-extern const char *const clip_text_cleanings[]; /* their names, by number; NULL behind the last */
-/* The number of that name; CLIP_TEXT_OPEN_CLIP where there is none such. */
-enum clip_text_cleaning clip_text_cleaning_find(const char *name);
+const char *clip_text_cleaning_name(int cleaning); /* "open_clip", ...; core/choice.h */
 
 struct clip_tokenizer;
 

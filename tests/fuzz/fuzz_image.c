@@ -34,7 +34,7 @@ static void use(const struct clip_image *image, size_t size)
         .image_size = S,
         .interpolation = size % 2 == 0 ? CLIP_BICUBIC : CLIP_BILINEAR,
         .resize_mode = (enum clip_resize_mode)(size / 2 % 3),
-        .floor_crop = size / 6 % 2 == 0,
+        .crop = size / 6 % 2 == 0 ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP,
         .std = {1, 1, 1},
     };
     struct clip_augment augment = {.scale_min = scales[size % 3],
