@@ -2,7 +2,6 @@
 #include "checkpoints/bundle.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,8 +160,8 @@ const char *clip_shape_text(char text[CLIP_SHAPE_TEXT], const struct clip_tensor
 {
     int at = snprintf(text, CLIP_SHAPE_TEXT, "[");
     for (int i = 0; i < tensor->ndim; i++) {
-        at += snprintf(text + at, (size_t)(CLIP_SHAPE_TEXT - at), "%s%" PRId64, i ? ", " : "",
-                       tensor->shape[i]);
+        at += snprintf(text + at, (size_t)(CLIP_SHAPE_TEXT - at), "%s%lld", i ? ", " : "",
+                       (long long)tensor->shape[i]);
     }
     snprintf(text + at, (size_t)(CLIP_SHAPE_TEXT - at), "]");
     return text;

@@ -9,7 +9,6 @@
  * where a text is a u64 length and so many bytes. */
 #include "checkpoints/gguf.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -167,8 +166,8 @@ static json_t *take_list(struct reader *r, const char *key)
         return NULL;
     }
     if (type != GGUF_TEXT && count > NUMBERS_MAX) {
-        REFUSE(r, "%s: the value \"%s\" is a list of %" PRIu64 " numbers; up to %d can be read",
-               r->path, key, count, NUMBERS_MAX);
+        REFUSE(r, "%s: the value \"%s\" is a list of %llu numbers; up to %d can be read", r->path,
+               key, (unsigned long long)count, NUMBERS_MAX);
         return NULL;
     }
     json_t *list = json_array();
@@ -258,10 +257,9 @@ static clip_status read_tensor(struct reader *r, uint64_t alignment)
     CLIP_TRY(take(r, 8, &offset, name));
     if (offset % alignment != 0 || bytes > r->size || offset > r->size - bytes) {
         return REFUSE(r,
-                      "%s: \"%s\" lies at byte %" PRIu64 " of the data and has %" PRIu64
-                      " bytes, which the file does not hold there; it was cut or damaged, copy it "
-                      "again",
-                      r->path, name, offset, bytes);
+                      "%s: \"%s\" lies at byte %llu of the data and has %llu bytes, which the file "
+                      "does not hold there; it was cut or damaged, copy it again",
+                      r->path, name, (unsigned long long)offset, (unsigned long long)bytes);
     }
     tensor.data = (void *)(uintptr_t)offset;
     status = clip_bundle_add(r->out, name, &tensor, r->error);
@@ -312,16 +310,16 @@ static clip_status read_all(struct reader *r, json_t *values)
     }
     if (count > r->size / 13 || tensors > r->size / 24) { /* their least sizes */
         return REFUSE(r,
-                      "%s: the file says that it holds %" PRIu64 " values and %" PRIu64
-                      " tensors, and is too short for them; it was cut or damaged",
-                      r->path, count, tensors);
+                      "%s: the file says that it holds %llu values and %llu tensors, and is too "
+                      "short for them; it was cut or damaged",
+                      r->path, (unsigned long long)count, (unsigned long long)tensors);
     }
     while (count-- > 0) CLIP_TRY(read_value(r, values));
     const json_t *own = json_object_get(values, "general.alignment");
     json_int_t alignment = json_is_integer(own) ? json_integer_value(own) : ALIGNMENT;
     if (alignment < 1 || alignment > 65536) {
-        return REFUSE(r, "%s: \"general.alignment\" is %" PRId64 "; expected 1 to 65536", r->path,
-                      (int64_t)alignment);
+        return REFUSE(r, "%s: \"general.alignment\" is %lld; expected 1 to 65536", r->path,
+                      (long long)alignment);
     }
     while (tensors-- > 0) CLIP_TRY(read_tensor(r, (uint64_t)alignment));
     CLIP_TRY(place_data(r, (uint64_t)alignment));

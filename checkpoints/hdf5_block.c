@@ -29,8 +29,8 @@ clip_status clip_hdf5_seal(char block[CLIP_HDF5_BLOCK], int fd, int64_t size, co
     clip_status status = clip_crc32_file(&crc, fd, CLIP_HDF5_BLOCK, size, name, error);
     if (status != CLIP_OK) return status;
     memset(block, 0, CLIP_HDF5_BLOCK);
-    snprintf(block, CLIP_HDF5_BLOCK, MAGIC "%d\nbytes %020" PRId64 "\ncrc32 %08" PRIx32 "\n",
-             VERSION, size, crc);
+    snprintf(block, CLIP_HDF5_BLOCK, MAGIC "%d\nbytes %020lld\ncrc32 %08x\n", VERSION,
+             (long long)size, (unsigned)crc);
     return CLIP_OK;
 }
 
@@ -88,9 +88,9 @@ static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t s
     if (sscanf(end, "\nbytes %" SCNd64 "\n", &written) != 1 || n < CLIP_HDF5_BLOCK ||
         size < CLIP_HDF5_BLOCK || size != written) {
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the checkpoint has %" PRId64 " bytes where %" PRId64 " were written; "
+                         "%s: the checkpoint has %lld bytes where %lld were written; "
                          "it was cut or damaged, use another copy or an older checkpoint",
-                         name, size, written);
+                         name, (long long)size, (long long)written);
     }
     return CLIP_OK;
 }

@@ -7,7 +7,6 @@
  * 512 bytes are ours (hdf5_block.c). */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -230,9 +229,9 @@ static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
         reason = ENOSPC;
     }
     return clip_fail(error, CLIP_ERR_IO,
-                     "%s: there is no room for a checkpoint of %" PRId64 " MB (%s); make room or "
+                     "%s: there is no room for a checkpoint of %lld MB (%s); make room or "
                      "choose another place",
-                     path, (bytes + 999999) / 1000000, strerror(reason));
+                     path, (long long)((bytes + 999999) / 1000000), strerror(reason));
 }
 
 /* Creates the file under `temporary`, truncating it; w->file is open on success. */
@@ -306,9 +305,9 @@ static clip_status write_file(const char *path, const struct clip_bundle *bundle
     clip_status status = CLIP_OK;
     if (bundle->tensor_count + bundle->text_count > CLIP_HDF5_LINKS / 2) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: %" PRId64 " tensors are too many for one file; "
+                         "%s: %lld tensors are too many for one file; "
                          "up to %d can be kept",
-                         path, bundle->tensor_count, CLIP_HDF5_LINKS / 2);
+                         path, (long long)bundle->tensor_count, CLIP_HDF5_LINKS / 2);
     }
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY(reserve(path, fileno(file.stream), 0, size_estimate(bundle), error));

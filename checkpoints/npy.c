@@ -1,7 +1,6 @@
 /* numpy's .npy, version 1.0 (numpy.org/doc/stable/reference/generated/numpy.lib.format.html):
  * "\x93NUMPY", 1, 0, the header's length (2 bytes, little-endian), the header (a Python dict as
  * text, spaces, a newline, ending at a multiple of 64), the elements in C order. */
-#include <inttypes.h>
 
 #include "checkpoints/internal.h"
 
@@ -23,7 +22,7 @@ clip_status clip_npy_write(const char *path, const struct clip_tensor *tensor,
                                 "'shape': ("));
     for (int i = 0; i < tensor->ndim; i++) {
         const char *behind = tensor->ndim == 1 ? "," : i + 1 < tensor->ndim ? ", " : "";
-        CLIP_TRY(clip_buffer_printf(&header, error, "%" PRId64 "%s", tensor->shape[i], behind));
+        CLIP_TRY(clip_buffer_printf(&header, error, "%lld%s", (long long)tensor->shape[i], behind));
     }
     CLIP_TRY(clip_buffer_printf(&header, error, "), }"));
     while (header.size % 64 != 63) CLIP_TRY(clip_buffer_append(&header, " ", 1, error));

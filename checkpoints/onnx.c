@@ -3,7 +3,6 @@
  * no message is ever held in memory as bytes. */
 #include "checkpoints/onnx.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,7 +183,7 @@ const char *clip_onnx_weight(struct clip_onnx *o, const char *name,
 static char *new_name(struct clip_onnx *o, const char *what)
 {
     char text[64];
-    snprintf(text, sizeof text, "%s_%" PRId64, what, o->values++);
+    snprintf(text, sizeof text, "%s_%lld", what, (long long)o->values++);
     return copy(o, text);
 }
 

@@ -6,7 +6,6 @@
  *   the rest  the data; offsets count from its start, cover all of it, without gap or overlap
  *
  * No name comes twice, a shape may be [] (a scalar) or hold a 0 (no bytes). */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,15 +107,15 @@ static clip_status read_offsets(struct reader *r, const char *name, const json_t
     *span = (struct span){json_integer_value(begin), json_integer_value(end), name};
     if (span->begin < 0 || span->end < span->begin || span->end > r->size) {
         return REFUSE(r,
-                      "%s: \"%s\" lies at bytes %" PRId64 " to %" PRId64 " of the data, which "
-                      "has %" PRId64 "; the file was cut or damaged, copy it again",
-                      r->path, name, span->begin, span->end, r->size);
+                      "%s: \"%s\" lies at bytes %lld to %lld of the data, which "
+                      "has %lld; the file was cut or damaged, copy it again",
+                      r->path, name, (long long)span->begin, (long long)span->end,
+                      (long long)r->size);
     }
     if (span->end - span->begin != bytes) {
-        return REFUSE(r,
-                      "%s: \"%s\" has %" PRId64 " bytes where its shape and type need %" PRId64
-                      "; the file is damaged",
-                      r->path, name, span->end - span->begin, bytes);
+        return REFUSE(
+            r, "%s: \"%s\" has %lld bytes where its shape and type need %lld; the file is damaged",
+            r->path, name, (long long)(span->end - span->begin), (long long)bytes);
     }
     return CLIP_OK;
 }
@@ -190,15 +189,15 @@ static clip_status check_cover(struct reader *r)
         }
         if (span->begin > at) {
             return REFUSE(r,
-                          "%s: %" PRId64 " bytes of the data before \"%s\" belong to no tensor; "
+                          "%s: %lld bytes of the data before \"%s\" belong to no tensor; "
                           "the file is damaged",
-                          r->path, span->begin - at, span->name);
+                          r->path, (long long)(span->begin - at), span->name);
         }
         at = span->end;
     }
     if (at != r->size) {
-        return REFUSE(r, "%s: the last %" PRId64 " bytes belong to no tensor; the file is damaged",
-                      r->path, r->size - at);
+        return REFUSE(r, "%s: the last %lld bytes belong to no tensor; the file is damaged",
+                      r->path, (long long)(r->size - at));
     }
     return CLIP_OK;
 }

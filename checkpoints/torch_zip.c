@@ -4,7 +4,6 @@
  * storage the persistent id ("storage", torch.FloatStorage, KEY, device, elements); several tensors
  * may share one. A TorchScript module is an object whose state is a dict of its attributes.
  * (torch/serialization.py, torch/_utils.py, torch/csrc/jit/serialization/pickler.cpp) */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

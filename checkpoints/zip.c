@@ -1,6 +1,5 @@
 #include "checkpoints/zip.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>

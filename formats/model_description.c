@@ -1,7 +1,6 @@
 /* A model's description as JSON in open_clip's schema. */
 #include "formats/model_description.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

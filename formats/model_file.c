@@ -1,7 +1,6 @@
 /* A model and its companions: opening, adding to a bundle, loading from one. */
 #include "formats/model_file.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,8 +129,8 @@ clip_status clip_model_file_load(struct clip_model *model, const struct clip_wei
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s does not fit the model: %s", name,
                            complaints.text));
     }
-    CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s does not fit the model: %s, and %" PRId64 " more",
-                       name, complaints.text, complaints.count - complaints.shown));
+    CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s does not fit the model: %s, and %lld more", name,
+                       complaints.text, (long long)(complaints.count - complaints.shown)));
 out:
     free(used);
     return status;
@@ -150,7 +149,7 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
         crc = clip_crc32(crc, param->tensor.data,
                          (size_t)clip_tensor_count(&param->tensor) * sizeof(float));
     }
-    snprintf(file->checksum, sizeof file->checksum, "%08" PRIx32, crc);
+    snprintf(file->checksum, sizeof file->checksum, "%08x", (unsigned)crc);
     clip_buffer_release(&text);
     return CLIP_OK;
 }
@@ -199,13 +198,13 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     }
     if (file->tokenizer != NULL && clip_tokenizer_vocab_size(file->tokenizer) > vocab) {
         status = clip_fail(error, CLIP_ERR_DATA,
-                           "%s: the tokenizer %s has %" PRId64 " entries and the model's "
-                           "vocabulary %" PRId64 "; name the tokenizer that it was trained with",
+                           "%s: the tokenizer %s has %lld entries and the model's "
+                           "vocabulary %lld; name the tokenizer that it was trained with",
                            file->source,
                            named != NULL ? named
                            : own != NULL ? "in the file"
                                          : "beside it",
-                           clip_tokenizer_vocab_size(file->tokenizer), vocab);
+                           (long long)clip_tokenizer_vocab_size(file->tokenizer), (long long)vocab);
     }
 out:
     return status;
@@ -237,10 +236,10 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
     if (options->towers != CLIP_TOWERS_IMAGE)
         CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading, error));
     if (file->ids.pad >= file->model->config.vocab_size) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s: texts are to be filled up with id %" PRId64
-                           ", and the model's vocabulary has %" PRId64,
-                           file->source, file->ids.pad, file->model->config.vocab_size));
+        CLIP_TRY(clip_fail(
+            error, CLIP_ERR_DATA,
+            "%s: texts are to be filled up with id %lld, and the model's vocabulary has %lld",
+            file->source, (long long)file->ids.pad, (long long)file->model->config.vocab_size));
     }
     if (file->tokenizer != NULL && file->model->config.siglip)
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);

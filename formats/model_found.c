@@ -1,5 +1,4 @@
 /* What was found out about a model, in a line. */
-#include <inttypes.h>
 
 #include "formats/model_file.h"
 
@@ -31,18 +30,16 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
                                 c->siglip ? "SigLIP" : "CLIP",
                                 file->format != NULL ? file->format : "clip.c",
                                 clip_model_activation(c), type_of(&file->weights)));
-    CLIP_TRY(clip_buffer_printf(out, error,
-                                "; images of %" PRId64 " in patches of %" PRId64 ", %" PRId64
-                                " blocks of width %" PRId64 ", %" PRId64 " heads",
-                                c->image_size, c->patch_size, c->vision_layers, c->vision_width,
-                                c->vision_heads));
-    CLIP_TRY(clip_buffer_printf(out, error,
-                                "; texts of %" PRId64 " tokens among %" PRId64 ", %" PRId64
-                                " blocks of width %" PRId64 ", %" PRId64 " heads",
-                                c->context_length, c->vocab_size, c->text_layers, c->text_width,
-                                c->text_heads));
     CLIP_TRY(clip_buffer_printf(
-        out, error, "; embeddings of %" PRId64 "%s", c->embed_dim,
+        out, error, "; images of %lld in patches of %lld, %lld blocks of width %lld, %lld heads",
+        (long long)c->image_size, (long long)c->patch_size, (long long)c->vision_layers,
+        (long long)c->vision_width, (long long)c->vision_heads));
+    CLIP_TRY(clip_buffer_printf(
+        out, error, "; texts of %lld tokens among %lld, %lld blocks of width %lld, %lld heads",
+        (long long)c->context_length, (long long)c->vocab_size, (long long)c->text_layers,
+        (long long)c->text_width, (long long)c->text_heads));
+    CLIP_TRY(clip_buffer_printf(
+        out, error, "; embeddings of %lld%s", (long long)c->embed_dim,
         file->towers == CLIP_TOWERS_IMAGE || file->tokenizer != NULL ? "" : "; no tokenizer"));
 out:
     return status;

@@ -1,5 +1,4 @@
 /* What the shapes of the weights tell about a model, and whether a description fits them. */
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,7 +65,7 @@ static clip_status infer_tower(const struct shapes *s, const char *blocks, int64
     if (!weight(s, name, 2, &fc)) return s->error->status;
     *mlp_ratio = clip_model_mlp_ratio(width, fc.shape[0]);
     for (*layers = 1; *layers < 100000; ++*layers) {
-        snprintf(name, sizeof name, "%s%" PRId64 ".ln_1.weight", blocks, *layers);
+        snprintf(name, sizeof name, "%s%lld.ln_1.weight", blocks, (long long)*layers);
         if (!clip_layout_shape(s->weights, name, &norm)) break;
     }
     return CLIP_OK;
@@ -183,9 +182,10 @@ clip_status clip_model_description_check(const struct clip_model_description *de
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         if (sizes[i].described == sizes[i].found) continue;
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: the description says %s %" PRId64 " and the weights' shapes %" PRId64
-                         "; they belong to different models",
-                         name, sizes[i].key, sizes[i].described, sizes[i].found);
+                         "%s: the description says %s %lld and the weights' shapes %lld; they "
+                         "belong to different models",
+                         name, sizes[i].key, (long long)sizes[i].described,
+                         (long long)sizes[i].found);
     }
     return check_memory(&shapes, want);
 }

@@ -1,5 +1,4 @@
 /* The images themselves, by their numbers: as they are, and small. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,8 +38,8 @@ static void answer_image(const struct clip_api_call *call, bool small,
     }
     if (!clip_api_find_row(call, "", number, &row, out)) return;
     const struct clip_index_segment *s = clip_index_segment_of(index, row);
-    snprintf(out->etag, sizeof out->etag, "\"%016" PRIx64 "%s\"",
-             (uint64_t)s->hashes[row - s->first], small ? "t" : "");
+    snprintf(out->etag, sizeof out->etag, "\"%016llx%s\"",
+             (unsigned long long)s->hashes[row - s->first], small ? "t" : "");
     if (call->request.etag != NULL && strcmp(call->request.etag, out->etag) == 0) {
         out->code = 304;
         return;
@@ -57,8 +56,8 @@ static void answer_image(const struct clip_api_call *call, bool small,
     out->type = small ? clip_image_small_type : image_type(&out->body);
     if (out->type != NULL) return;
     out->etag[0] = '\0';
-    clip_api_refuse(out, 410, "image %" PRId64 " is no image any more; bring the index up to date",
-                    number);
+    clip_api_refuse(out, 410, "image %lld is no image any more; bring the index up to date",
+                    (long long)number);
 }
 
 void clip_api_thumbnail(const struct clip_api_call *call, struct clip_api_response *out)

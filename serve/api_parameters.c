@@ -1,5 +1,4 @@
 /* The parameters of all requests, in one table: their names, what they are, who takes them. */
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +29,13 @@ bool clip_api_find_row(const struct clip_api_call *call, const char *key, int64_
     const char *colon = key[0] != '\0' ? ": " : "";
     *row = number - call->shown->first;
     if (number < call->shown->first)
-        clip_api_refuse(out, 410,
-                        "%s%sthe index was put together anew since image %" PRId64
-                        " was shown; load the page again",
-                        key, colon, number);
+        clip_api_refuse(
+            out, 410,
+            "%s%sthe index was put together anew since image %lld was shown; load the page again",
+            key, colon, (long long)number);
     else if (*row >= call->index->count || call->shown->all.skip[*row])
-        clip_api_refuse(out, 404, "%s%sthere is no image %" PRId64 " in the index", key, colon,
-                        number);
+        clip_api_refuse(out, 404, "%s%sthere is no image %lld in the index", key, colon,
+                        (long long)number);
     else
         return true;
     return false;

@@ -44,14 +44,14 @@ void clip_packed_head_write(char block[CLIP_PACKED_BLOCK], const struct clip_pac
 {
     int n;
     memset(block, 0, CLIP_PACKED_BLOCK);
-    n = snprintf(block, CLIP_PACKED_BLOCK, MAGIC "%d\nbytes %" PRId64 "\nimage_size %" PRId64 "\n",
-                 VERSION, head->bytes, head->image_size);
+    n = snprintf(block, CLIP_PACKED_BLOCK, MAGIC "%d\nbytes %lld\nimage_size %lld\n", VERSION,
+                 (long long)head->bytes, (long long)head->image_size);
     for (int i = 0; i < CLIP_PACKED_TABLES; i++)
-        n += snprintf(block + n, (size_t)(CLIP_PACKED_BLOCK - n),
-                      "%s %" PRId64 " %" PRId64 " %08" PRIx32 "\n", clip_packed_names[i],
-                      head->tables[i].position, head->tables[i].count, head->tables[i].crc);
-    snprintf(block + n, (size_t)(CLIP_PACKED_BLOCK - n), "crc32 %08" PRIx32 "\n",
-             checksum(block, (size_t)n));
+        n += snprintf(block + n, (size_t)(CLIP_PACKED_BLOCK - n), "%s %lld %lld %08x\n",
+                      clip_packed_names[i], (long long)head->tables[i].position,
+                      (long long)head->tables[i].count, (unsigned)head->tables[i].crc);
+    snprintf(block + n, (size_t)(CLIP_PACKED_BLOCK - n), "crc32 %08x\n",
+             (unsigned)checksum(block, (size_t)n));
 }
 
 static clip_status fail_damaged(const char *name, struct clip_error *error)
@@ -107,8 +107,8 @@ clip_status clip_packed_head_read(struct clip_packed_head *out, const char block
         return fail_damaged(name, error);
     if (out->bytes != file_size)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the packed set has %" PRId64 " bytes where %" PRId64 " were written; "
+                         "%s: the packed set has %lld bytes where %lld were written; "
                          "it was cut or changed, use another copy or pack again",
-                         name, file_size, out->bytes);
+                         name, (long long)file_size, (long long)out->bytes);
     return CLIP_OK;
 }
