@@ -39,33 +39,32 @@ clip_status clip_embeddings_add(struct clip_embeddings *embeddings, const char *
 clip_status clip_embeddings_from_images(struct clip_embeddings *out,
                                         const struct clip_embedder *embedder,
                                         const struct clip_images *images, enum clip_row_kind kind,
-                                        bool quiet, const char ***names, int64_t *n, int64_t *bad,
-                                        struct clip_error *error)
+                                        bool quiet, struct clip_error *error)
 {
     clip_status status;
-    int64_t dim = clip_embedder_dim(embedder), count = images->count, floats;
+    int64_t dim = clip_embedder_dim(embedder), count = images->count, floats, kept = 0;
     float *rows;
     bool *good = NULL;
     if (!clip_mul_i64(count, dim, &floats))
         return clip_fail(error, CLIP_ERR_MEMORY, "%lld images are too many", (long long)count);
     rows = clip_arena_alloc(&out->data, floats, sizeof *rows, error);
-    *names = clip_arena_alloc(&out->data, count, sizeof **names, error);
-    if (rows == NULL || *names == NULL) return CLIP_ERR_MEMORY;
+    out->names = clip_arena_alloc(&out->data, count, sizeof *out->names, error);
+    if (rows == NULL || out->names == NULL) return CLIP_ERR_MEMORY;
     CLIP_NEW(good, count);
     CLIP_TRY(clip_images_embed_all(images, embedder, kind, quiet, rows, good, error));
-    *n = 0;
     for (int64_t i = 0; i < count; i++) {
         if (!good[i]) continue;
         const char *name = clip_images_name(images, i);
-        memmove(rows + *n * dim, rows + i * dim, (size_t)dim * sizeof *rows);
-        (*names)[*n] = clip_arena_string(&out->data, name, strlen(name), error);
-        if ((*names)[(*n)++] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
+        out->names[kept] = clip_arena_string(&out->data, name, strlen(name), error);
+        if (out->names[kept++] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     }
-    *bad = count - *n;
-    if (*n == 0)
+    out->count = kept;
+    out->skipped = count - kept;
+    if (kept == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
                            (long long)count));
-    const struct clip_tensor tensor = clip_tensor_f32(rows, *n, dim);
+    const struct clip_tensor tensor = clip_tensor_f32(rows, kept, dim);
     CLIP_TRY(clip_bundle_add(&out->bundle, "image_embeds", &tensor, error));
 out:
     free(good);

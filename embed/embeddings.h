@@ -15,6 +15,10 @@
 struct clip_embeddings { /* start from {0} */
     struct clip_bundle bundle;
     struct clip_arena data;
+    /* Of clip_embeddings_from_images and _from_pairs: */
+    const char **names; /* [count] the images of the rows */
+    int64_t count;      /* rows */
+    int64_t skipped;    /* images or pairs that could not be used, and have no row */
 };
 void clip_embeddings_release(struct clip_embeddings *embeddings);
 
@@ -53,24 +57,22 @@ clip_status clip_embeddings_add_states(struct clip_embeddings *out,
                                        int64_t n, int64_t length, enum clip_layer layer,
                                        struct clip_error *error);
 
-/* "image_embeds" [n,E]: a row for each image that can be read, in order (one that is listed twice
- * has two rows, computed once), and their names [n], which live as long as *out. *bad counts the
- * others, which are named on stderr; CLIP_ERR_DATA where none is left. */
+/* "image_embeds" [count,E]: a row for each image that can be read, in order (one that is listed
+ * twice has two rows, computed once), and their names, which live as long as *out. The others are
+ * named on stderr; CLIP_ERR_DATA where none is left. `quiet`: no progress line. */
 clip_status clip_embeddings_from_images(struct clip_embeddings *out,
                                         const struct clip_embedder *embedder,
                                         const struct clip_images *images, enum clip_row_kind kind,
-                                        bool quiet, const char ***names, int64_t *n, int64_t *bad,
-                                        struct clip_error *error);
+                                        bool quiet, struct clip_error *error);
 
-/* "image_embeds" and "text_embeds" [n,E], a row for each sample of the data set that can be used,
- * in order (class folders: the caption of the first template), their images' names [n], which
+/* "image_embeds" and "text_embeds" [count,E], a row for each sample of the data set that can be
+ * used, in order (class folders: the caption of the first template), their images' names, which
  * live as long as the data set, and the model's "logit_scale" (a logarithm): what distillation
- * reads. *bad counts the others, which are named on stderr. */
+ * reads. The others are named on stderr; CLIP_ERR_DATA where none is left. */
 clip_status clip_embeddings_from_pairs(struct clip_embeddings *out,
                                        const struct clip_embedder *embedder,
                                        const struct clip_dataset *dataset, enum clip_row_kind kind,
-                                       bool quiet, const char ***names, int64_t *n, int64_t *bad,
-                                       struct clip_error *error);
+                                       bool quiet, struct clip_error *error);
 
 /* CLIP_ERR_USAGE unless the name ends in .h5, .safetensors or .npy, the latter only where there is
  * one matrix to write: asked before the work begins. */

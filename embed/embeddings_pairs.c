@@ -52,13 +52,12 @@ static clip_status add_scale(struct clip_embeddings *out, const struct clip_embe
 
 clip_status clip_embeddings_from_pairs(struct clip_embeddings *out, const struct clip_embedder *e,
                                        const struct clip_dataset *dataset, enum clip_row_kind kind,
-                                       bool quiet, const char ***names, int64_t *n, int64_t *bad,
-                                       struct clip_error *error)
+                                       bool quiet, struct clip_error *error)
 {
     clip_status status;
     struct clip_images images = {0};
     struct captions captions = {0};
-    int64_t dim = clip_embedder_dim(e), cut = 0, floats;
+    int64_t dim = clip_embedder_dim(e), n, cut = 0, floats;
     float *all = NULL, *image_rows, *text_rows;
     bool *good = NULL;
     if (!clip_mul_i64(dataset->count, dim, &floats)) floats = -1;
@@ -67,22 +66,23 @@ clip_status clip_embeddings_from_pairs(struct clip_embeddings *out, const struct
     CLIP_TRY(clip_images_over(&images, dataset, error));
     CLIP_TRY(clip_images_embed_all(&images, e, kind, quiet, all, good, error));
     CLIP_TRY(read_captions(&captions, dataset, good, error));
-    *n = captions.count;
-    *bad = dataset->count - *n;
-    if (*n == 0)
+    out->count = n = captions.count;
+    out->skipped = dataset->count - n;
+    if (n == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pairs can be used",
                            (long long)dataset->count));
-    CLIP_TRY(clip_embeddings_add(out, "image_embeds", *n, dim, &image_rows, error));
-    CLIP_TRY(clip_embeddings_add(out, "text_embeds", *n, dim, &text_rows, error));
+    CLIP_TRY(clip_embeddings_add(out, "image_embeds", n, dim, &image_rows, error));
+    CLIP_TRY(clip_embeddings_add(out, "text_embeds", n, dim, &text_rows, error));
     CLIP_TRY(add_scale(out, e, error));
-    *names = clip_arena_alloc(&out->data, *n, sizeof **names, error);
-    if (*names == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-    for (int64_t k = 0; k < *n; k++) {
+    out->names = clip_arena_alloc(&out->data, n, sizeof *out->names, error);
+    if (out->names == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    for (int64_t k = 0; k < n; k++) {
         int64_t i = captions.samples[k];
         memcpy(image_rows + k * dim, all + i * dim, (size_t)dim * sizeof *all);
-        (*names)[k] = dataset->ops->image_name(dataset, i);
+        out->names[k] = dataset->ops->image_name(dataset, i);
     }
-    CLIP_TRY(clip_texts_embed(e, captions.lines, *n, kind, quiet, text_rows, &cut, error));
+    const struct clip_texts_options options = {kind, quiet};
+    CLIP_TRY(clip_texts_embed(e, captions.lines, n, &options, text_rows, &cut, error));
     if (cut > 0)
         clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
 out:

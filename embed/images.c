@@ -168,6 +168,8 @@ enum { CHUNK = 64 }; /* images whose bytes are held at once, or one a thread */
 
 struct chunk {
     const struct clip_images *images;
+    const struct clip_embedder *embedder;
+    enum clip_row_kind kind;
     const int64_t *which; /* NULL: start, start + 1, ... */
     int64_t start;
     struct clip_sample *samples;
@@ -226,11 +228,10 @@ static void name_bad(const struct chunk *c, int64_t i, struct clip_error *failur
     clip_warn("skipped: %s", failure->message);
 }
 
-static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_embedder *embedder,
-                               enum clip_row_kind kind, float *out, bool *good, int64_t *bad,
+static clip_status embed_chunk(struct chunk *c, int64_t b, float *out, bool *good, int64_t *bad,
                                struct clip_error *error)
 {
-    int64_t ready = 0, dim = clip_embedder_dim(embedder);
+    int64_t ready = 0, dim = clip_embedder_dim(c->embedder);
     struct clip_images_watch *watch = c->watch;
     clip_parallel_for(b, fetch, c);
     memset(out, 0, (size_t)(b * dim) * sizeof *out);
@@ -247,7 +248,7 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, const struct clip_emb
         c->place[ready++] = i;
     }
     clip_status status =
-        clip_embedder_images(embedder, c->ready, ready, kind, c->rows, c->failures, error);
+        clip_embedder_images(c->embedder, c->ready, ready, c->kind, c->rows, c->failures, error);
     if (status != CLIP_OK) return status;
     for (int64_t k = 0; k < ready; k++) {
         int64_t i = c->place[k];
@@ -274,26 +275,23 @@ static void release_chunk(struct chunk *c, int64_t size)
 }
 
 clip_status clip_images_embed(const struct clip_images *p, const struct clip_embedder *embedder,
-                              const int64_t *which, int64_t n, enum clip_row_kind kind, bool quiet,
-                              float *out, bool *good, int64_t *bad, struct clip_error *error)
-{
-    return clip_images_embed_watched(p, embedder, which, n, kind, quiet, out, good, bad, NULL,
-                                     error);
-}
-
-clip_status clip_images_embed_watched(const struct clip_images *p,
-                                      const struct clip_embedder *embedder, const int64_t *which,
-                                      int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                      bool *good, int64_t *bad, struct clip_images_watch *watch,
-                                      struct clip_error *error)
+                              const struct clip_images_options *options, float *out, bool *good,
+                              int64_t *bad, struct clip_error *error)
 {
     clip_status status;
     int64_t dim = clip_embedder_dim(embedder), threads = clip_threads_count();
-    int64_t size = threads > CHUNK ? threads : CHUNK, before = watch != NULL ? watch->before : 0;
-    struct clip_progress own, *progress = watch != NULL ? watch->progress : &own;
-    struct chunk chunk = {.images = p, .which = which, .watch = watch};
+    int64_t n = options->which != NULL ? options->n : p->count;
+    int64_t size = threads > CHUNK ? threads : CHUNK;
+    struct clip_images_watch *watch = options->watch;
+    struct clip_progress line, *progress = watch != NULL ? watch->progress : &line;
+    int64_t before = watch != NULL ? watch->before : 0;
+    struct chunk chunk = {.images = p,
+                          .embedder = embedder,
+                          .kind = options->kind,
+                          .which = options->which,
+                          .watch = watch};
     *bad = 0;
-    clip_progress_start(&own, "embedding", "images", 0, n, quiet);
+    if (watch == NULL) clip_progress_start(&line, "embedding", "images", 0, n, options->quiet);
     CLIP_NEW(chunk.samples, size);
     CLIP_NEW(chunk.ready, size);
     CLIP_NEW(chunk.place, size);
@@ -305,12 +303,12 @@ clip_status clip_images_embed_watched(const struct clip_images *p,
         if (watch != NULL && watch->stop != NULL && *watch->stop != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
         chunk.start = i;
-        CLIP_TRY(embed_chunk(&chunk, b, embedder, kind, out + i * dim, good + i, bad, error));
+        CLIP_TRY(embed_chunk(&chunk, b, out + i * dim, good + i, bad, error));
         if (watch != NULL) watch->done = i + b;
         clip_progress_update(progress, before + i + b, NULL);
     }
 out:
-    if (watch == NULL) clip_progress_end(&own);
+    if (watch == NULL) clip_progress_end(&line);
     release_chunk(&chunk, size);
     return status;
 }
@@ -335,8 +333,9 @@ clip_status clip_images_embed_all(const struct clip_images *images, const struct
     }
     CLIP_NEW(computed, distinct * dim);
     CLIP_NEW(readable, distinct);
-    CLIP_TRY(clip_images_embed(images, e, which, distinct, kind, quiet, computed, readable, &bad,
-                               error));
+    const struct clip_images_options options = {
+        .which = which, .n = distinct, .kind = kind, .quiet = quiet};
+    CLIP_TRY(clip_images_embed(images, e, &options, computed, readable, &bad, error));
     for (int64_t i = 0; i < count; i++) {
         int64_t k = place[first[i]];
         memcpy(rows + i * dim, computed + k * dim, (size_t)dim * sizeof *rows);

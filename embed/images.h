@@ -53,18 +53,21 @@ struct clip_images_watch {
     int64_t done; /* how many of the n were, also after a failure */
 };
 
-/* Embeds images which[0..n) (NULL: 0..n-1) into out [n,E]. One that cannot be read is named on
- * stderr, has good[i] false, a row of zeros, and is counted in *bad. `quiet`: no progress line. */
+struct clip_images_options { /* {0}: all images, unit rows, a progress line */
+    const int64_t *which;    /* [n] the images to embed, in this order; NULL: all of them */
+    int64_t n;
+    enum clip_row_kind kind;
+    bool quiet;                      /* no progress line */
+    struct clip_images_watch *watch; /* or NULL */
+};
+
+/* Embeds the n images (options->which) into out [n,E]. One that cannot be read is named on stderr,
+ * has good[i] false, a row of zeros, and is counted in *bad. What is not done when a watch stops it
+ * or it fails is not touched. */
 clip_status clip_images_embed(const struct clip_images *images,
-                              const struct clip_embedder *embedder, const int64_t *which, int64_t n,
-                              enum clip_row_kind kind, bool quiet, float *out, bool *good,
+                              const struct clip_embedder *embedder,
+                              const struct clip_images_options *options, float *out, bool *good,
                               int64_t *bad, struct clip_error *error);
-/* The same with a watch; what is not done when it stops or fails is not touched. */
-clip_status clip_images_embed_watched(const struct clip_images *images,
-                                      const struct clip_embedder *embedder, const int64_t *which,
-                                      int64_t n, enum clip_row_kind kind, bool quiet, float *out,
-                                      bool *good, int64_t *bad, struct clip_images_watch *watch,
-                                      struct clip_error *error);
 /* All of them into out [count,E] and good [count]; of images with one name one is computed. */
 clip_status clip_images_embed_all(const struct clip_images *images,
                                   const struct clip_embedder *embedder, enum clip_row_kind kind,

@@ -43,17 +43,18 @@ out:
 }
 
 clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *const *texts,
-                             int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                             int64_t n, const struct clip_texts_options *options, float *out,
                              int64_t *cut, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t size = 1024, dim = clip_embedder_dim(embedder); /* between two looks at the clock */
     struct clip_progress progress;
     *cut = 0;
-    clip_progress_start(&progress, "embedding", "texts", 0, n, quiet);
+    clip_progress_start(&progress, "embedding", "texts", 0, n, options->quiet);
     for (int64_t i = 0; i < n && status == CLIP_OK; i += size) {
         int64_t b = n - i < size ? n - i : size, cut_here = 0;
-        status = clip_embedder_texts(embedder, texts + i, b, kind, out + i * dim, &cut_here, error);
+        status = clip_embedder_texts(embedder, texts + i, b, options->kind, out + i * dim,
+                                     &cut_here, error);
         if (status != CLIP_OK && i > 0)
             clip_error_prefix(error, "after the first %lld texts", (long long)i);
         *cut += cut_here;

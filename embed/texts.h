@@ -19,9 +19,13 @@ struct clip_texts { /* start from {0} */
 clip_status clip_texts_read(struct clip_texts *out, const char *path, struct clip_error *error);
 void clip_texts_release(struct clip_texts *texts);
 
-/* out [n,E]; *cut: how many were longer than the context. `quiet`: no progress line. */
+struct clip_texts_options { /* {0}: unit rows, a progress line */
+    enum clip_row_kind kind;
+    bool quiet; /* no progress line */
+};
+/* out [n,E]; *cut: how many were longer than the context. */
 clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *const *texts,
-                             int64_t n, enum clip_row_kind kind, bool quiet, float *out,
+                             int64_t n, const struct clip_texts_options *options, float *out,
                              int64_t *cut, struct clip_error *error);
 
 #endif

@@ -108,24 +108,24 @@ static clip_status measure_task(const struct clip_embedder *e, const struct clip
     return status;
 }
 
-clip_status clip_mix_run(const struct clip_model_file *a, const struct clip_model_file *b,
-                         const struct clip_task *fresh, const struct clip_task *old,
-                         struct clip_mix *mixes, int64_t n, bool quiet, struct clip_error *error)
+clip_status clip_mix_run(const struct clip_mixing *mixing, struct clip_mix *mixes, int64_t n,
+                         struct clip_error *error)
 {
     clip_status status;
+    const struct clip_model_file *a = mixing->a, *b = mixing->b;
     struct clip_model *model = NULL;
     struct clip_embedder *e = NULL;
     struct clip_model_file mixed = *b;
     struct clip_progress progress;
     char note[32];
-    clip_progress_start(&progress, "measuring", "mixes", 0, n, quiet);
+    clip_progress_start(&progress, "measuring", "mixes", 0, n, mixing->quiet);
     CLIP_TRY(clip_model_create(&model, &b->model->config, error));
     mixed.model = model;
     CLIP_TRY(clip_embedder_create(&e, &mixed, NULL, error));
     for (int64_t i = 0; i < n; i++) {
         clip_model_mix(model, a->model, b->model, mixes[i].alpha);
-        CLIP_TRY(measure_task(e, fresh, &mixes[i].fresh, error));
-        CLIP_TRY(measure_task(e, old, &mixes[i].old, error));
+        CLIP_TRY(measure_task(e, mixing->fresh, &mixes[i].fresh, error));
+        CLIP_TRY(measure_task(e, mixing->old, &mixes[i].old, error));
         int64_t cut = mixes[i].fresh.retrieval.cut + mixes[i].old.retrieval.cut;
         if (i == 0 && cut > 0) /* of each mix the same */
             clip_warn("%lld captions were longer than the context and were cut", (long long)cut);

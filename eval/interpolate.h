@@ -36,10 +36,14 @@ void clip_model_mix(struct clip_model *out, const struct clip_model *a, const st
 clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_model_file *b,
                            struct clip_error *error);
 
-/* Measures mixes[i].alpha for each of n. A progress line names alpha unless `quiet`. */
-clip_status clip_mix_run(const struct clip_model_file *a, const struct clip_model_file *b,
-                         const struct clip_task *fresh, const struct clip_task *old,
-                         struct clip_mix *mixes, int64_t n, bool quiet, struct clip_error *error);
+struct clip_mixing { /* of models a and b, measured on both tasks */
+    const struct clip_model_file *a, *b;
+    const struct clip_task *fresh, *old;
+    bool quiet; /* no progress line */
+};
+/* Measures mixes[i].alpha for each of n. A progress line names alpha. */
+clip_status clip_mix_run(const struct clip_mixing *mixing, struct clip_mix *mixes, int64_t n,
+                         struct clip_error *error);
 /* The rule: of the mixes whose old score is at least `keep` times that of the first, the one with
  * the best new score; among equals the one nearer to the first. Without a new task the best old
  * score decides. The first must be alpha 0. */
@@ -49,8 +53,13 @@ int64_t clip_mix_choose(const struct clip_mix *mixes, int64_t n, double keep);
 clip_status clip_mix_write(const struct clip_model_file *a, const struct clip_model_file *b,
                            double alpha, const char *path, struct clip_error *error);
 /* An SVG: old score across, new score up, a point a mix, the chosen one and the limit marked. */
-clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
-                           const char *fresh_metric, const char *old_metric, const char *path,
+struct clip_mix_chart_options {
+    int64_t chosen; /* number of the chosen mix */
+    double keep;    /* as clip_mix_choose had it */
+    const char *fresh_metric, *old_metric;
+};
+clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n,
+                           const struct clip_mix_chart_options *options, const char *path,
                            struct clip_error *error);
 
 #endif

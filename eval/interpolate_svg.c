@@ -87,14 +87,14 @@ static void find_range(const struct clip_mix *mixes, int64_t n, bool old, double
     }
 }
 
-clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n, int64_t chosen, double keep,
-                           const char *fresh_metric, const char *old_metric, const char *path,
+clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n,
+                           const struct clip_mix_chart_options *options, const char *path,
                            struct clip_error *error)
 {
     clip_status status;
     struct clip_buffer out = {0};
     struct axis x = {.from = LEFT, .to = WIDTH - RIGHT}, y = {.from = HEIGHT - BOTTOM, .to = TOP};
-    double least, most, limit = keep * mixes[0].old.score;
+    double least, most, limit = options->keep * mixes[0].old.score;
     find_range(mixes, n, true, &least, &most);
     set_range(&x, fmin(least, limit), most);
     find_range(mixes, n, false, &least, &most);
@@ -108,13 +108,13 @@ clip_status clip_mix_chart(const struct clip_mix *mixes, int64_t n, int64_t chos
         "stroke-dasharray:5 4;fill:none}</style>\n<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>"
         "\n",
         WIDTH, HEIGHT, WIDTH, HEIGHT));
-    CLIP_TRY(draw_axes(&out, &x, &y, old_metric, fresh_metric, error));
+    CLIP_TRY(draw_axes(&out, &x, &y, options->old_metric, options->fresh_metric, error));
     CLIP_TRY(clip_buffer_printf(
         &out, error,
         "<path class=\"limit\" d=\"M%.1f %.1fV%.1f\"/><text class=\"label\" x=\"%.1f\" y=\"%.1f\">"
         "%g %% of the old task</text>\n",
-        at(&x, limit), y.from, y.to, at(&x, limit) + 6, y.to + 12, 100 * keep));
-    CLIP_TRY(draw_mixes(&out, mixes, n, chosen, &x, &y, error));
+        at(&x, limit), y.from, y.to, at(&x, limit) + 6, y.to + 12, 100 * options->keep));
+    CLIP_TRY(draw_mixes(&out, mixes, n, options->chosen, &x, &y, error));
     CLIP_TRY(clip_buffer_printf(&out, error, "</svg>\n"));
     CLIP_TRY(clip_file_write(path, out.data, out.size, error));
 out:

@@ -102,12 +102,10 @@ static clip_status rank_all(const struct side *s, int64_t *ranks, struct clip_er
                                       .b = {s->items, s->dim, .transpose = true},
                                       .c = {scores, s->item_count}});
         for (int64_t r = 0; r < rows; r++) {
-            const int64_t *wanted = s->wanted_one + i + r;
-            int64_t count = 1;
-            if (s->wanted != NULL) {
-                wanted = s->wanted->list + s->wanted->start[i + r];
-                count = s->wanted->start[i + r + 1] - s->wanted->start[i + r];
-            }
+            const int64_t *start = s->wanted != NULL ? s->wanted->start + i + r : NULL;
+            const int64_t *wanted = start != NULL ? s->wanted->list + start[0]
+                                                  : s->wanted_one + i + r;
+            int64_t count = start != NULL ? start[1] - start[0] : 1;
             const float *row = scores + r * s->item_count;
             ranks[i + r] = count > 0 ? best_rank(row, s->item_count, wanted, count) : 0;
         }
@@ -117,21 +115,21 @@ out:
     return status;
 }
 
-clip_status clip_retrieval_score(const float *images, int64_t n, const float *texts, int64_t m,
-                                 const int64_t *text_image, int64_t dim, int64_t *text_rank,
+clip_status clip_retrieval_score(const struct clip_retrieval_rows *rows, int64_t *text_rank,
                                  int64_t *image_rank, struct clip_retrieval_result *result,
                                  struct clip_error *error)
 {
     clip_status status;
+    int64_t n = rows->n, m = rows->m, dim = rows->dim;
     struct grouping captions = {0};
     int64_t *ranks = NULL;
     *result = (struct clip_retrieval_result){.images = n, .texts = m};
     if (n < 1 || m < 1)
         return clip_fail(error, CLIP_ERR_DATA, "there is no image with a caption to retrieve");
     CLIP_NEW(ranks, n > m ? n : m);
-    CLIP_TRY(group(&captions, text_image, m, n, error));
-    const struct side to_image = {texts, images, m, n, dim, NULL, text_image};
-    const struct side to_text = {images, texts, n, m, dim, &captions, text_image};
+    CLIP_TRY(group(&captions, rows->text_image, m, n, error));
+    const struct side to_image = {rows->texts, rows->images, m, n, dim, NULL, rows->text_image};
+    const struct side to_text = {rows->images, rows->texts, n, m, dim, &captions, NULL};
     CLIP_TRY(rank_all(&to_image, ranks, error));
     if (text_rank != NULL) memcpy(text_rank, ranks, (size_t)m * sizeof *ranks);
     result->image_retrieval = recalls(ranks, m);
@@ -186,8 +184,10 @@ static clip_status embed_images(struct pairs *p, const struct clip_embedder *emb
         if (p->image[i] == i) p->distinct[distinct++] = i;
     if (!clip_mul_i64(distinct, dim, &size)) size = -1;
     CLIP_NEW(p->image_rows, size);
-    CLIP_TRY(clip_images_embed(&p->images, embedder, p->distinct, distinct, CLIP_UNIT, quiet,
-                               p->image_rows, p->good, &bad, error));
+    const struct clip_images_options options = {
+        .which = p->distinct, .n = distinct, .quiet = quiet};
+    CLIP_TRY(
+        clip_images_embed(&p->images, embedder, &options, p->image_rows, p->good, &bad, error));
     for (int64_t k = 0; k < distinct; k++) {
         int64_t i = p->distinct[k];
         float *to = p->image_rows + p->image_count * dim;
@@ -228,8 +228,9 @@ static clip_status embed_captions(struct pairs *p, const struct clip_embedder *e
     }
     if (!clip_mul_i64(p->text_count, dim, &size)) size = -1;
     CLIP_NEW(p->text_rows, size);
-    CLIP_TRY(clip_texts_embed(embedder, p->captions, p->text_count, CLIP_UNIT, quiet, p->text_rows,
-                              cut, error));
+    const struct clip_texts_options options = {.quiet = quiet};
+    CLIP_TRY(
+        clip_texts_embed(embedder, p->captions, p->text_count, &options, p->text_rows, cut, error));
 out:
     clip_buffer_release(&caption);
     return status;
@@ -265,7 +266,8 @@ static clip_status compare_negatives(const struct pairs *p, const struct clip_em
     }
     if (!clip_mul_i64(n, dim, &size)) size = -1;
     CLIP_NEW(rows, size);
-    CLIP_TRY(clip_texts_embed(embedder, wrong, n, CLIP_UNIT, quiet, rows, &cut, error));
+    const struct clip_texts_options options = {.quiet = quiet};
+    CLIP_TRY(clip_texts_embed(embedder, wrong, n, &options, rows, &cut, error));
     for (int64_t k = 0; k < n; k++) {
         const float *image = p->image_rows + p->text_image[of[k]] * dim;
         right += dot(image, p->text_rows + of[k] * dim, dim) > dot(image, rows + k * dim, dim);
@@ -297,9 +299,13 @@ clip_status clip_retrieval_run(const struct clip_embedder *embedder,
     CLIP_NEW(p.good, dataset->count);
     CLIP_TRY(embed_images(&p, embedder, quiet, error));
     CLIP_TRY(embed_captions(&p, embedder, dataset, quiet, &cut, error));
-    CLIP_TRY(clip_retrieval_score(p.image_rows, p.image_count, p.text_rows, p.text_count,
-                                  p.text_image, clip_embedder_dim(embedder), NULL, NULL, result,
-                                  error));
+    const struct clip_retrieval_rows rows = {.images = p.image_rows,
+                                             .n = p.image_count,
+                                             .texts = p.text_rows,
+                                             .m = p.text_count,
+                                             .text_image = p.text_image,
+                                             .dim = clip_embedder_dim(embedder)};
+    CLIP_TRY(clip_retrieval_score(&rows, NULL, NULL, result, error));
     result->skipped = dataset->count - p.text_count;
     result->cut = cut;
     CLIP_TRY(compare_negatives(&p, embedder, dataset, quiet, result, error));

@@ -27,12 +27,17 @@ struct clip_retrieval_result {
     double negative_accuracy;
 };
 
-/* images [n,E], texts [m,E], text_image[j] = the image of caption j. Scores are dot products;
+struct clip_retrieval_rows {
+    const float *images;       /* [n,E] */
+    const float *texts;        /* [m,E] */
+    const int64_t *text_image; /* [m] each caption's image */
+    int64_t n, m, dim;         /* dim: E */
+};
+/* Scores are dot products;
  * among equal ones the lower number comes first. The median of an even number of ranks is the mean
  * of the middle two. text_rank [m], image_rank [n] or NULL: each query's rank (an image without a
  * caption has 0 and counts nowhere). Holds a block of scores at a time, never n m. */
-clip_status clip_retrieval_score(const float *images, int64_t n, const float *texts, int64_t m,
-                                 const int64_t *text_image, int64_t dim, int64_t *text_rank,
+clip_status clip_retrieval_score(const struct clip_retrieval_rows *rows, int64_t *text_rank,
                                  int64_t *image_rank, struct clip_retrieval_result *result,
                                  struct clip_error *error);
 

@@ -163,12 +163,11 @@ static int64_t best_of(const float *logits, int64_t classes)
     return best;
 }
 
-clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int64_t n,
-                                const float *classifier, int64_t classes, int64_t dim,
-                                int64_t *predictions, struct clip_zeroshot_result *result,
-                                struct clip_error *error)
+clip_status clip_zeroshot_score(const struct clip_zeroshot_rows *rows, int64_t *predictions,
+                                struct clip_zeroshot_result *result, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int64_t n = rows->n, classes = rows->classes, dim = rows->dim;
     float *logits = NULL;
     int64_t hits1 = 0, hits5 = 0, present = 0, size;
     *result = (struct clip_zeroshot_result){.n = n, .classes = classes};
@@ -179,16 +178,17 @@ clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int6
     CLIP_NEW(result->recall, classes);
     CLIP_NEW(result->count, classes);
     for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t rows = n - i < BLOCK ? n - i : BLOCK;
-        clip_gemm(&(struct clip_gemm){.m = rows,
+        int64_t b = clip_min_i64(n - i, BLOCK);
+        clip_gemm(&(struct clip_gemm){.m = b,
                                       .n = classes,
                                       .k = dim,
                                       .alpha = 100,
-                                      .a = {images + i * dim, dim},
-                                      .b = {classifier, dim, .transpose = true},
+                                      .a = {rows->images + i * dim, dim},
+                                      .b = {rows->classifier, dim, .transpose = true},
                                       .c = {logits, classes}});
-        for (int64_t r = 0; r < rows; r++) {
-            int64_t label = labels[i + r], rank = rank_of(logits + r * classes, classes, label);
+        for (int64_t r = 0; r < b; r++) {
+            int64_t label = rows->labels[i + r],
+                    rank = rank_of(logits + r * classes, classes, label);
             hits1 += rank < 1;
             hits5 += rank < 5;
             result->recall[label] += rank < 1;
@@ -238,8 +238,8 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
     CLIP_NEW(good, images.count);
     CLIP_TRY(clip_zeroshot_classifier(embedder, classes->names, classes->count, templates,
                                       classifier, error));
-    CLIP_TRY(clip_images_embed(&images, embedder, NULL, images.count, CLIP_UNIT, quiet, rows, good,
-                               &bad, error));
+    const struct clip_images_options options = {.quiet = quiet};
+    CLIP_TRY(clip_images_embed(&images, embedder, &options, rows, good, &bad, error));
     for (int64_t i = 0; i < images.count; i++) {
         if (!good[i]) continue;
         memmove(rows + kept * dim, rows + i * dim, (size_t)dim * sizeof *rows);
@@ -249,8 +249,13 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images in %s can be read",
                            (long long)images.count, path));
     CLIP_NEW(predictions, kept);
-    CLIP_TRY(clip_zeroshot_score(rows, labels, kept, classifier, classes->count, dim, predictions,
-                                 result, error));
+    const struct clip_zeroshot_rows scored = {.images = rows,
+                                              .labels = labels,
+                                              .n = kept,
+                                              .classifier = classifier,
+                                              .classes = classes->count,
+                                              .dim = dim};
+    CLIP_TRY(clip_zeroshot_score(&scored, predictions, result, error));
     result->skipped = bad;
     result->labels = labels;
     result->predictions = predictions;

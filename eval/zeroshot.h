@@ -41,13 +41,17 @@ clip_status clip_zeroshot_called(const char *name, struct clip_buffer *out,
 /* The 95 % interval of a share of which hits of n were seen (Wilson 1927, score interval without
  * continuity correction); 0 to 1 where n is 0. */
 void clip_zeroshot_interval(int64_t hits, int64_t n, double *low, double *high);
-/* logits = 100 images classifier^T.  images [n,E] and classifier [N,E] of unit rows; labels [n] in
- * [0,N). Among equal logits the lower class comes first. predictions [n] or NULL: the best class.
+struct clip_zeroshot_rows {  /* unit rows, of images and of a classifier */
+    const float *images;     /* [n,E] */
+    const int64_t *labels;   /* [n] in [0,N) */
+    const float *classifier; /* [N,E] */
+    int64_t n, classes, dim; /* classes: N; dim: E */
+};
+/* logits = 100 images classifier^T. Among equal logits the lower class comes first. predictions [n]
+ * or NULL: the best class.
  * *result is filled and the caller's to release; nothing is kept that grows with n N. */
-clip_status clip_zeroshot_score(const float *images, const int64_t *labels, int64_t n,
-                                const float *classifier, int64_t classes, int64_t dim,
-                                int64_t *predictions, struct clip_zeroshot_result *result,
-                                struct clip_error *error);
+clip_status clip_zeroshot_score(const struct clip_zeroshot_rows *rows, int64_t *predictions,
+                                struct clip_zeroshot_result *result, struct clip_error *error);
 
 /* All of it: images of class folders in a folder or tar. Images that cannot be read are named
  * on stderr and counted. */

@@ -136,13 +136,12 @@ static clip_status damaged(struct clip_error *error, const char *path, const cha
                      path, what);
 }
 
-/* data [n] or [n,dim] of that type; *out stays NULL where the tensor is not there and need not. */
+/* *out = the tensor's data, [n] (dim 0) or [n,dim] of that type. */
 static clip_status take_tensor(const struct clip_index_segment *s, const char *path,
-                               const char *name, enum clip_dtype dtype, int64_t dim, bool needed,
+                               const char *name, enum clip_dtype dtype, int64_t dim,
                                const void **out, struct clip_error *error)
 {
     const struct clip_tensor *t = clip_bundle_find(&s->bundle, name);
-    if (t == NULL && !needed) return CLIP_OK;
     if (t == NULL || t->dtype != dtype || t->ndim != (dim > 0 ? 2 : 1) || t->shape[0] != s->count ||
         (dim > 0 && t->shape[1] != dim))
         return damaged(error, path, name);
@@ -173,22 +172,22 @@ static clip_status take_bundle(const struct clip_index *index, struct clip_index
 {
     clip_status status;
     static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_BF16, CLIP_U8};
-    const void *scales = NULL, *exact = NULL, *sizes = NULL, *times = NULL, *hashes = NULL;
+    static const char *const of_files[] = {"sizes", "times", "hashes"}; /* not of texts */
+    const void *scales = NULL, *exact = NULL, *files[3] = {NULL};
     bool images = !index->texts && clip_bundle_find(&s->bundle, "hashes") != NULL;
-    CLIP_TRY(
-        take_tensor(s, path, "rows", dtypes[index->precision], index->dim, true, &s->rows, error));
+    CLIP_TRY(take_tensor(s, path, "rows", dtypes[index->precision], index->dim, &s->rows, error));
     if (index->precision == CLIP_INDEX_INT8)
-        CLIP_TRY(take_tensor(s, path, "scales", CLIP_F32, 0, true, &scales, error));
+        CLIP_TRY(take_tensor(s, path, "scales", CLIP_F32, 0, &scales, error));
     if (index->keeps_exact)
-        CLIP_TRY(take_tensor(s, path, "exact", CLIP_F32, index->dim, true, &exact, error));
-    CLIP_TRY(take_tensor(s, path, "sizes", CLIP_I64, 0, images, &sizes, error));
-    CLIP_TRY(take_tensor(s, path, "times", CLIP_I64, 0, images, &times, error));
-    CLIP_TRY(take_tensor(s, path, "hashes", CLIP_I64, 0, images, &hashes, error));
+        CLIP_TRY(take_tensor(s, path, "exact", CLIP_F32, index->dim, &exact, error));
+    for (int k = 0; k < 3; k++)
+        if (images || clip_bundle_find(&s->bundle, of_files[k]) != NULL)
+            CLIP_TRY(take_tensor(s, path, of_files[k], CLIP_I64, 0, &files[k], error));
     s->scales = scales;
     s->exact = exact;
-    s->sizes = sizes;
-    s->times = times;
-    s->hashes = hashes;
+    s->sizes = files[0];
+    s->times = files[1];
+    s->hashes = files[2];
     CLIP_TRY(take_names(s, path, error));
 out:
     return status;

@@ -112,9 +112,9 @@ static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *er
     int64_t bad = 0;
     struct clip_error sealing;
     b->watch.done = 0;
-    clip_status status = clip_images_embed_watched(b->images, u->embedder, b->which, n, CLIP_UNIT,
-                                                   u->options->quiet, b->rows, b->good, &bad,
-                                                   &b->watch, error);
+    const struct clip_images_options options = {.which = b->which, .n = n, .watch = &b->watch};
+    clip_status status =
+        clip_images_embed(b->images, u->embedder, &options, b->rows, b->good, &bad, error);
     u->changes->skipped += bad;
     b->watch.before += n;
     clip_status sealed = seal_batch(b, b->watch.done, &sealing);
@@ -303,6 +303,7 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
     float *rows = NULL;
     int64_t count, cut = 0, dim = u->index.dim;
     int64_t step = clip_index_run_rows(u->options, 16 * (int64_t)CLIP_INDEX_SEGMENT);
+    const struct clip_texts_options options = {.quiet = true};
     struct clip_progress progress;
     clip_progress_start(&progress, "embedding", "texts", 0, 0, u->options->quiet);
     CLIP_NEW(fresh, n);
@@ -313,8 +314,7 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
         int64_t b = count - i < step ? count - i : step, cut_here = 0;
         if (u->options->stop != NULL && *u->options->stop != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
-        CLIP_TRY(
-            clip_texts_embed(u->embedder, fresh + i, b, CLIP_UNIT, true, rows, &cut_here, error));
+        CLIP_TRY(clip_texts_embed(u->embedder, fresh + i, b, &options, rows, &cut_here, error));
         const struct clip_index_rows segment = {.count = b, .rows = rows, .names = fresh + i};
         CLIP_TRY(clip_index_seal(&u->index, u->folder, &segment, error));
         CLIP_TRY(clip_index_run_commit(u, error));

@@ -122,7 +122,8 @@ static void check_metrics(const struct reference *r)
     int64_t *expected = widened(fixture_tensor(&r->values, "predictions"));
     int64_t *predictions = calloc((size_t)r->images, sizeof *predictions);
     struct clip_zeroshot_result result;
-    test_ok(clip_zeroshot_score(images, labels, r->images, classifier, r->classes, r->dim,
+    test_ok(clip_zeroshot_score(&(struct clip_zeroshot_rows){images, labels, classifier, r->images,
+                                                             r->classes, r->dim},
                                 predictions, &result, &error),
             &error);
     for (int64_t i = 0; i < r->images; i++) assert_int_equal(predictions[i], expected[i]);
@@ -159,9 +160,11 @@ static void check_top5(const struct reference *r)
         for (int64_t c = 0; c < r->classes; c++) {
             bool among = false;
             for (int64_t k = 0; k < top->shape[1]; k++) among |= top5[i * top->shape[1] + k] == c;
-            test_ok(clip_zeroshot_score(images + i * r->dim, &c, 1, classifier, r->classes, r->dim,
-                                        NULL, &result, &error),
-                    &error);
+            test_ok(
+                clip_zeroshot_score(&(struct clip_zeroshot_rows){images + i * r->dim, &c,
+                                                                 classifier, 1, r->classes, r->dim},
+                                    NULL, &result, &error),
+                &error);
             assert_true(result.acc5 == (among ? 1.0 : 0.0));
             clip_zeroshot_release(&result);
         }
@@ -211,7 +214,8 @@ static void equal_logits_go_to_the_lower_class(void **state)
     const float images[] = {1, 0, 1, 0, 1, 0};
     const int64_t labels[] = {0, 4, 5};
     int64_t predictions[3];
-    test_ok(clip_zeroshot_score(images, labels, 3, classifier, 6, 2, predictions, &result, &error),
+    test_ok(clip_zeroshot_score(&(struct clip_zeroshot_rows){images, labels, classifier, 3, 6, 2},
+                                predictions, &result, &error),
             &error);
     for (int i = 0; i < 3; i++) assert_int_equal(predictions[i], 0);
     test_close_f64("acc1", result.acc1, 1.0 / 3, 0, 1e-12);
@@ -226,12 +230,15 @@ static void few_classes_have_no_acc5(void **state)
     struct clip_zeroshot_result result;
     const float classifier[] = {1, 0, 0, 1}, image[] = {1, 0};
     const int64_t label = 0;
-    test_ok(clip_zeroshot_score(image, &label, 1, classifier, 2, 2, NULL, &result, &error), &error);
+    test_ok(clip_zeroshot_score(&(struct clip_zeroshot_rows){image, &label, classifier, 1, 2, 2},
+                                NULL, &result, &error),
+            &error);
     assert_true(isnan(result.acc5));
     assert_true(isnan(result.recall[1]));
     test_close_f64("mean", result.mean_per_class_recall, 1, 0, 0);
     clip_zeroshot_release(&result);
-    test_fails(clip_zeroshot_score(image, &label, 0, classifier, 2, 2, NULL, &result, &error),
+    test_fails(clip_zeroshot_score(&(struct clip_zeroshot_rows){image, &label, classifier, 0, 2, 2},
+                                   NULL, &result, &error),
                &error, CLIP_ERR_DATA, "no image");
 }
 
@@ -249,13 +256,16 @@ static void many_images_count_as_few_do(void **state)
     for (int i = 0; i < N; i++) labels[i] = clip_rng_below(&rng, CLASSES);
     for (int i = 0; i < N; i++) {
         struct clip_zeroshot_result one;
-        test_ok(clip_zeroshot_score(images + i * DIM, labels + i, 1, classifier, CLASSES, DIM, NULL,
-                                    &one, &error),
+        test_ok(clip_zeroshot_score(&(struct clip_zeroshot_rows){images + i * DIM, labels + i,
+                                                                 classifier, 1, CLASSES, DIM},
+                                    NULL, &one, &error),
                 &error);
         right += one.acc1 > 0.5;
         clip_zeroshot_release(&one);
     }
-    test_ok(clip_zeroshot_score(images, labels, N, classifier, CLASSES, DIM, NULL, &all, &error),
+    test_ok(clip_zeroshot_score(
+                &(struct clip_zeroshot_rows){images, labels, classifier, N, CLASSES, DIM}, NULL,
+                &all, &error),
             &error);
     test_close_f64("acc1", all.acc1, (double)right / N, 0, 1e-12);
     clip_zeroshot_release(&all);
@@ -299,9 +309,10 @@ static void check_retrieval(const char *root, const char *path, const char *set,
     int64_t *image_rank = calloc((size_t)n, sizeof *image_rank);
     struct clip_retrieval_result result;
     char name[96];
-    test_ok(clip_retrieval_score(images->data, n, fixture_f32(&bundle, "text_embeds"), m,
-                                 text_image, images->shape[1], text_rank, image_rank, &result,
-                                 &error),
+    test_ok(clip_retrieval_score(&(struct clip_retrieval_rows){images->data,
+                                                               fixture_f32(&bundle, "text_embeds"),
+                                                               text_image, n, m, images->shape[1]},
+                                 text_rank, image_rank, &result, &error),
             &error);
     const char *suffix = strcmp(ties, "all") == 0 ? "" : ".lower_index_first";
     snprintf(name, sizeof name, "image_retrieval.rank%s", suffix);
@@ -351,9 +362,9 @@ static void an_image_without_caption_is_only_an_item(void **state)
     const float images[] = {1, 0, 0, 1, 0.6f, 0.8f}, texts[] = {0.6f, 0.8f, 0, 1};
     const int64_t text_image[] = {0, 1};
     int64_t image_rank[3], text_rank[2];
-    test_ok(
-        clip_retrieval_score(images, 3, texts, 2, text_image, 2, text_rank, image_rank, &r, &error),
-        &error);
+    test_ok(clip_retrieval_score(&(struct clip_retrieval_rows){images, texts, text_image, 3, 2, 2},
+                                 text_rank, image_rank, &r, &error),
+            &error);
     assert_int_equal(text_rank[0], 3); /* 0.6 behind 1 and 0.8 */
     assert_int_equal(text_rank[1], 1);
     assert_int_equal(image_rank[0], 1);
@@ -362,8 +373,10 @@ static void an_image_without_caption_is_only_an_item(void **state)
     test_close_f64("mean", r.image_retrieval.mean_rank, 2, 0, 0);
     test_close_f64("median", r.image_retrieval.median_rank, 2, 0, 0);
     test_close_f64("text recall", r.text_retrieval.at_1, 1, 0, 0);
-    test_fails(clip_retrieval_score(images, 0, texts, 0, text_image, 2, NULL, NULL, &r, &error),
-               &error, CLIP_ERR_DATA, "no image");
+    test_fails(
+        clip_retrieval_score(&(struct clip_retrieval_rows){images, texts, text_image, 0, 0, 2},
+                             NULL, NULL, &r, &error),
+        &error, CLIP_ERR_DATA, "no image");
 }
 
 /* ---- names, sets, intervals ---- */

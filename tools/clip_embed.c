@@ -36,13 +36,13 @@ static clip_status embed_images(const struct job *job, const struct clip_embedde
     clip_status status;
     struct clip_images images = {0};
     struct clip_embeddings out = {0};
-    const char **names;
     enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
     outcome->kind = "images";
     CLIP_TRY(clip_images_open(&images, job->images.items, job->images.count, error));
-    CLIP_TRY(clip_embeddings_from_images(&out, e, &images, kind, quiet, &names, &outcome->rows,
-                                         &outcome->bad, error));
-    CLIP_TRY(clip_embeddings_write(&out, job->output, names, outcome->rows, error));
+    CLIP_TRY(clip_embeddings_from_images(&out, e, &images, kind, quiet, error));
+    outcome->rows = out.count;
+    outcome->bad = out.skipped;
+    CLIP_TRY(clip_embeddings_write(&out, job->output, out.names, out.count, error));
 out:
     clip_embeddings_release(&out);
     clip_images_release(&images);
@@ -75,12 +75,12 @@ static clip_status embed_texts(const struct job *job, const struct clip_embedder
     struct clip_embeddings out = {0};
     float *rows;
     int64_t cut, dim = clip_embedder_dim(e);
-    enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
+    const struct clip_texts_options options = {job->raw ? CLIP_RAW : CLIP_UNIT, quiet};
     outcome->kind = "texts";
     CLIP_TRY(clip_texts_read(&texts, job->texts, error));
     outcome->rows = texts.count;
     CLIP_TRY(clip_embeddings_add(&out, "text_embeds", texts.count, dim, &rows, error));
-    CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, kind, quiet, rows, &cut, error));
+    CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, &options, rows, &cut, error));
     if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
     if (job->hidden_states >= 0) CLIP_TRY(add_states(job, e, &texts, &out, error));
     CLIP_TRY(clip_embeddings_write(&out, job->output, texts.lines, texts.count, error));
@@ -96,13 +96,13 @@ static clip_status embed_pairs(const struct job *job, const struct clip_embedder
     clip_status status;
     struct clip_dataset *dataset = NULL;
     struct clip_embeddings out = {0};
-    const char **names;
     enum clip_row_kind kind = job->raw ? CLIP_RAW : CLIP_UNIT;
     outcome->kind = "pairs";
     CLIP_TRY(clip_dataset_open(&dataset, job->pairs, &job->set, error));
-    CLIP_TRY(clip_embeddings_from_pairs(&out, e, dataset, kind, quiet, &names, &outcome->rows,
-                                        &outcome->bad, error));
-    CLIP_TRY(clip_embeddings_write(&out, job->output, names, outcome->rows, error));
+    CLIP_TRY(clip_embeddings_from_pairs(&out, e, dataset, kind, quiet, error));
+    outcome->rows = out.count;
+    outcome->bad = out.skipped;
+    CLIP_TRY(clip_embeddings_write(&out, job->output, out.names, out.count, error));
 out:
     clip_embeddings_release(&out);
     clip_dataset_free(dataset);

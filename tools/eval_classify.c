@@ -158,8 +158,8 @@ static clip_status embed(struct classifying *c, const struct clip_embedder *e, b
     few = c->files.count;
     for (; c->n < few; c->n++) c->names[c->n] = c->files.items[c->n];
     if (many > 0)
-        CLIP_TRY(clip_images_embed(&c->images, e, NULL, many, CLIP_UNIT, quiet, c->rows + few * dim,
-                                   good, &bad, error));
+        CLIP_TRY(clip_images_embed(&c->images, e, &(struct clip_images_options){.quiet = quiet},
+                                   c->rows + few * dim, good, &bad, error));
     c->bad += bad;
     for (int64_t i = 0; i < many; i++) {
         if (!good[i]) continue;

@@ -273,18 +273,18 @@ static clip_status run(struct arguments *a, const struct clip_cli *cli, struct c
     CLIP_TRY(clip_mix_check(files[0], files[1], error));
     CLIP_TRY(open_task(&fresh, &a->fresh, &a->set, error));
     CLIP_TRY(open_task(&old, &a->old, &a->set, error));
+    const struct clip_mixing mixing = {files[0], files[1], r.fresh, r.old, cli->quiet};
     if (clip_task_is(r.fresh) || clip_task_is(r.old))
-        CLIP_TRY(clip_mix_run(files[0], files[1], r.fresh, r.old, mixes.items, mixes.count,
-                              cli->quiet, error));
+        CLIP_TRY(clip_mix_run(&mixing, mixes.items, mixes.count, error));
     r.chosen = clip_mix_choose(mixes.items, mixes.count, a->keep);
     for (int64_t i = 0; r.by_hand && i < mixes.count; i++)
         if (fabs(mixes.items[i].alpha - a->choose) < 1e-9) r.chosen = i;
     if (a->output != NULL)
         CLIP_TRY(clip_mix_write(files[0], files[1], mixes.items[r.chosen].alpha, a->output, error));
+    const struct clip_mix_chart_options chart = {r.chosen, a->keep, clip_task_metric(r.fresh),
+                                                 clip_task_metric(r.old)};
     if (a->chart != NULL)
-        CLIP_TRY(clip_mix_chart(mixes.items, mixes.count, r.chosen, a->keep,
-                                clip_task_metric(r.fresh), clip_task_metric(r.old), a->chart,
-                                error));
+        CLIP_TRY(clip_mix_chart(mixes.items, mixes.count, &chart, a->chart, error));
     if (cli->json)
         CLIP_TRY(print_json(&r, error));
     else
