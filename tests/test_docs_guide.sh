@@ -1,6 +1,7 @@
 #!/bin/bash
-# Every command of docs/guide.md, docs/report.md and docs/debugging.md, in the docs' own words, in a
-# folder that has what they speak of: runs/small, an image, texts. The models are tiny, trained for a few steps.
+# Every command of docs/guide.md, docs/report.md and docs/debugging.md, as it stands there, in a
+# folder that has what the pages name: runs/small, an image, texts. The models are tiny and are
+# trained for a few steps.
 . tests/shell.sh
 # ---- what is there ----
 mkdir -p "$folder/configs" "$folder/runs/shapes" "$folder/tools"
