@@ -167,15 +167,13 @@ struct clip_arena_block {
     _Alignas(ARENA_ALIGN) unsigned char data[];
 };
 
-void *clip_arena_alloc(struct clip_arena *arena, int64_t count, size_t size,
-                       struct clip_error *error)
+/* `bytes` at a multiple of `alignment`, zeroed. */
+static void *take(struct clip_arena *arena, size_t bytes, size_t alignment,
+                  struct clip_error *error)
 {
-    size_t bytes = 0;
-    if (bytes_of(count, size, &bytes, error) != CLIP_OK) return NULL;
-    bytes = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-    if (bytes == 0) bytes = ARENA_ALIGN;
     struct clip_arena_block *block = arena->first;
-    if (block == NULL || block->capacity - block->used < bytes) {
+    size_t gap = block != NULL ? -block->used % alignment : 0;
+    if (block == NULL || block->capacity - block->used < gap + bytes) {
         size_t capacity = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
         block = calloc(1, sizeof *block + capacity);
         if (block == NULL) {
@@ -183,6 +181,7 @@ void *clip_arena_alloc(struct clip_arena *arena, int64_t count, size_t size,
             return NULL;
         }
         block->capacity = capacity;
+        gap = 0;
         if (arena->first != NULL && capacity > ARENA_BLOCK) { /* the half-filled one stays first */
             block->next = arena->first->next;
             arena->first->next = block;
@@ -191,19 +190,27 @@ void *clip_arena_alloc(struct clip_arena *arena, int64_t count, size_t size,
             arena->first = block;
         }
     }
-    void *piece = block->data + block->used;
-    block->used += bytes;
+    void *piece = block->data + block->used + gap;
+    block->used += gap + bytes;
     return piece;
+}
+
+void *clip_arena_alloc(struct clip_arena *arena, int64_t count, size_t size,
+                       struct clip_error *error)
+{
+    size_t bytes = 0;
+    if (bytes_of(count, size, &bytes, error) != CLIP_OK) return NULL;
+    return take(arena, bytes > 0 ? bytes : 1, ARENA_ALIGN, error);
 }
 
 char *clip_arena_string(struct clip_arena *arena, const char *bytes, size_t n,
                         struct clip_error *error)
 {
-    if (n >= PTRDIFF_MAX) {
+    if (n >= PTRDIFF_MAX / 2) {
         out_of_memory(n, error);
         return NULL;
     }
-    char *copy = clip_arena_alloc(arena, (int64_t)n + 1, 1, error);
+    char *copy = take(arena, n + 1, 1, error);
     if (copy != NULL && n > 0) memcpy(copy, bytes, n);
     return copy;
 }

@@ -52,7 +52,7 @@ clip_status clip_buffer_reserve(struct clip_buffer *buffer, size_t n, struct cli
 void clip_buffer_release(struct clip_buffer *buffer); /* frees; the buffer is {0} again */
 
 /* An arena: allocations are freed all at once. Blocks of 64 KiB or the request, whichever is
- * larger; 16-byte aligned. Start from {0}. */
+ * larger; 16-byte aligned, strings not at all. Start from {0}. */
 struct clip_arena {
     struct clip_arena_block *first;
 };

@@ -93,7 +93,7 @@ void clip_tokenizer_free(struct clip_tokenizer *tokenizer)
     if (tokenizer == NULL) return;
     clip_unigram_free(tokenizer->unigram);
     clip_splitter_release(&tokenizer->splitter);
-    clip_pair_map_release(&tokenizer->merges);
+    clip_int_map_release(&tokenizer->merges);
     clip_buffer_release(&tokenizer->text);
     clip_buffer_release(&tokenizer->bytes);
     free(tokenizer->made);

@@ -51,7 +51,8 @@ static clip_status push(struct encoding *e, int32_t at, struct clip_error *error
     if (at < 0 || e->nodes[at].next < 0) return CLIP_OK;
     struct candidate new = {
         .at = at, .left = e->nodes[at].symbol, .right = e->nodes[e->nodes[at].next].symbol};
-    new.merge = clip_pair_map_get(&e->tokenizer->merges, new.left, new.right);
+    new.merge =
+        (int32_t)clip_int_map_find(&e->tokenizer->merges, clip_pair_key(new.left, new.right));
     if (new.merge < 0) return CLIP_OK;
     clip_status status =
         clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1, sizeof *e->heap, error);

@@ -6,9 +6,10 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "core/int_map.h"
+#include "core/string_map.h"
 #include "data/text/text_points.h"
 #include "data/text/tokenizer.h"
-#include "data/text/tokenizer_maps.h"
 
 enum {
     CLIP_BPE_BYTES = 256,       /* symbols 0..255 are bytes, 256..511 the same at a word's end */
@@ -88,6 +89,12 @@ clip_status clip_unigram_decode(const struct clip_unigram *unigram, int32_t id,
 clip_status clip_unigram_encode(const struct clip_unigram *unigram, const char *text, size_t n,
                                 struct clip_ids *out, struct clip_error *error);
 
+/* The key of two numbers, each 0 or more, in a map. */
+static inline uint64_t clip_pair_key(int32_t left, int32_t right)
+{
+    return (uint64_t)left << 32 | (uint64_t)right;
+}
+
 clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error);
 
 struct clip_tokenizer {
@@ -96,8 +103,8 @@ struct clip_tokenizer {
     struct clip_unigram *unigram; /* NULL: a byte-level BPE, which is all that follows but text */
     struct clip_alphabet alphabet;
     struct clip_splitter splitter;
-    struct clip_pair_map merges; /* a pair of symbols -> the merge's number, which is its rank */
-    int32_t *made;               /* [merge_count] the symbol that a merge makes */
+    struct clip_int_map merges; /* a pair of symbols -> the merge's number, which is its rank */
+    int32_t *made;              /* [merge_count] the symbol that a merge makes */
     int64_t merge_count;
     struct clip_buffer text;  /* header and the merges in use; Unigram: the tokenizer.json */
     struct clip_buffer bytes; /* every symbol's bytes, one after another */

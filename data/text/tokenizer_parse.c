@@ -132,10 +132,8 @@ static clip_status add_base(struct parser *parser, struct clip_error *error)
         char spelling[8];
         int n = snprintf(spelling, sizeof spelling, "%s%s", t->alphabet.spelling[base],
                          ends ? word_end : "");
-        struct clip_string_entry *entry =
-            clip_string_map_put(&parser->symbols, spelling, (size_t)n, error);
-        if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-        entry->value = symbol;
+        struct clip_string_entry *entry;
+        CLIP_TRY(clip_string_map_add(&parser->symbols, spelling, (size_t)n, symbol, &entry, error));
         CLIP_TRY(clip_buffer_append(&t->bytes, &t->alphabet.byte[base], 1, error));
         t->byte_offset[symbol + 1] = (int64_t)t->bytes.size;
         t->ends_word[symbol] = ends;
@@ -152,8 +150,8 @@ static bool read_pair(const struct parser *parser, const struct line *line, int3
     if (space == NULL || space == line->text || space + 1 == line->text + line->n) return false;
     size_t first = (size_t)(space - line->text), second = line->n - first - 1;
     if (memchr(space + 1, ' ', second) != NULL) return false;
-    pair[0] = (int32_t)clip_string_map_get(&parser->symbols, line->text, first);
-    pair[1] = (int32_t)clip_string_map_get(&parser->symbols, space + 1, second);
+    pair[0] = (int32_t)clip_string_map_find(&parser->symbols, line->text, first);
+    pair[1] = (int32_t)clip_string_map_find(&parser->symbols, space + 1, second);
     return true;
 }
 
@@ -193,11 +191,11 @@ static clip_status read_merge(struct parser *parser, const struct line *line,
     CLIP_TRY(clip_buffer_append(&parser->spelling, line->text, first, error));
     CLIP_TRY(
         clip_buffer_append(&parser->spelling, line->text + first + 1, line->n - first - 1, error));
-    struct clip_string_entry *entry =
-        clip_string_map_put(&parser->symbols, parser->spelling.data, parser->spelling.size, error);
-    if (entry == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    struct clip_string_entry *entry;
     int32_t symbol = CLIP_BPE_BASE + (int32_t)t->merge_count;
-    if (entry->value >= 0) parser->again[entry->value] = symbol;
+    CLIP_TRY(clip_string_map_add(&parser->symbols, parser->spelling.data, parser->spelling.size,
+                                 symbol, &entry, error));
+    parser->again[entry->value] = symbol;
     entry->value = symbol;
     t->merge_count++;
     CLIP_TRY(clip_buffer_append(&t->text, "\n", 1, error));
@@ -218,14 +216,14 @@ static clip_status build_tables(struct parser *parser, struct clip_error *error)
         parser->again[s] = parser->again[parser->again[s]];
     for (int64_t m = 0; m < t->merge_count; m++) {
         int32_t left = parser->again[parser->left[m]], right = parser->again[parser->right[m]];
-        int32_t same = clip_pair_map_get(&t->merges, left, right);
+        int64_t same = clip_int_map_find(&t->merges, clip_pair_key(left, right));
         if (same >= 0) {
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s:%lld: the same merge stands in line %lld already; the file is "
                              "damaged",
                              parser->name, (long long)m + 2, (long long)same + 2);
         }
-        CLIP_TRY(clip_pair_map_put(&t->merges, left, right, (int32_t)m, error));
+        CLIP_TRY(clip_int_map_put(&t->merges, clip_pair_key(left, right), m, error));
         t->made[m] = parser->again[CLIP_BPE_BASE + m];
     }
 out:

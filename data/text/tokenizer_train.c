@@ -37,7 +37,7 @@ struct training {
     struct word_node *nodes;
     int64_t *seen; /* [word] */
     struct pair *pairs;
-    struct clip_pair_map numbers; /* a pair -> its place in `pairs` */
+    struct clip_int_map numbers; /* a pair -> its place in `pairs` */
     struct choice *heap;
     int64_t pair_count, pair_capacity, heap_count, heap_capacity;
     int32_t symbol_count;
@@ -48,10 +48,10 @@ static clip_status count_word(void *context, enum clip_piece_kind kind, const ch
 {
     struct training *t = context;
     if (kind != CLIP_PIECE_WORD) return CLIP_OK;
-    struct clip_string_entry *entry = clip_string_map_put(&t->words, piece, n, error);
-    if (entry == NULL) return error->status;
-    entry->value = entry->value < 0 ? 1 : entry->value + 1;
-    return CLIP_OK;
+    struct clip_string_entry *entry;
+    clip_status status = clip_string_map_add(&t->words, piece, n, 0, &entry, error);
+    if (status == CLIP_OK) entry->value++;
+    return status;
 }
 
 static clip_status count_words(struct training *t, const char *const *texts, const size_t *sizes,
@@ -77,7 +77,7 @@ out:
 static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
                             struct clip_error *error)
 {
-    int32_t number = clip_pair_map_get(&t->numbers, left, right);
+    int64_t number = clip_int_map_find(&t->numbers, clip_pair_key(left, right));
     if (number >= 0) return &t->pairs[number];
     if (t->pair_count >= INT32_MAX - 1) {
         clip_fail(error, CLIP_ERR_DATA, "the captions hold too many pairs; train on fewer");
@@ -85,7 +85,7 @@ static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
     }
     if (clip_array_grow(&t->pairs, &t->pair_capacity, t->pair_count + 1, sizeof *t->pairs, error) !=
             CLIP_OK ||
-        clip_pair_map_put(&t->numbers, left, right, (int32_t)t->pair_count, error) != CLIP_OK)
+        clip_int_map_put(&t->numbers, clip_pair_key(left, right), t->pair_count, error) != CLIP_OK)
         return NULL;
     t->pairs[t->pair_count] = (struct pair){.left = left, .right = right};
     return &t->pairs[t->pair_count++];
@@ -109,8 +109,8 @@ static clip_status note(struct training *t, int32_t at, struct clip_error *error
 static void forget(struct training *t, int32_t at)
 {
     const struct word_node *node = &t->nodes[at];
-    int32_t number = clip_pair_map_get(&t->numbers, node->symbol, t->nodes[node->next].symbol);
-    t->pairs[number].count -= t->seen[node->word];
+    uint64_t key = clip_pair_key(node->symbol, t->nodes[node->next].symbol);
+    t->pairs[clip_int_map_find(&t->numbers, key)].count -= t->seen[node->word];
 }
 
 static bool goes_first(const struct choice *a, const struct choice *b)
@@ -146,11 +146,11 @@ static struct choice pop(struct training *t)
     return top;
 }
 
-/* The entries with words, in the order of their bytes: the map's own order depends on its size. */
+/* In the order of their bytes, so that the captions' order does not count. */
 static int compare_words(const void *left, const void *right)
 {
     const struct clip_string_entry *a = left, *b = right;
-    int order = memcmp(a->bytes, b->bytes, a->n < b->n ? a->n : b->n);
+    int order = memcmp(a->key, b->key, a->n < b->n ? a->n : b->n);
     return order != 0 ? order : (a->n > b->n) - (a->n < b->n);
 }
 
@@ -158,12 +158,11 @@ static clip_status lay_out_words(struct training *t, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_string_entry *words = NULL;
-    int64_t count = 0, total = 0;
-    CLIP_NEW(words, t->words.count);
-    for (int64_t i = 0; i < t->words.size; i++) {
-        if (t->words.places[i].bytes == NULL) continue;
-        words[count++] = t->words.places[i];
-        total += (int64_t)t->words.places[i].n;
+    int64_t count = t->words.count, total = 0;
+    CLIP_NEW(words, count);
+    for (int64_t i = 0; i < count; i++) {
+        words[i] = t->words.entries[i];
+        total += (int64_t)words[i].n;
     }
     if (total >= INT32_MAX) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
@@ -179,7 +178,7 @@ static clip_status lay_out_words(struct training *t, struct clip_error *error)
         t->seen[w] = words[w].value;
         for (size_t i = 0; i < words[w].n; i++, at++) {
             bool last = i + 1 == words[w].n;
-            int32_t symbol = t->alphabet.symbol[(unsigned char)words[w].bytes[i]];
+            int32_t symbol = t->alphabet.symbol[(unsigned char)words[w].key[i]];
             t->nodes[at] = (struct word_node){symbol + (last ? CLIP_BPE_BYTES : 0),
                                               i == 0 ? -1 : at - 1, last ? -1 : at + 1, (int32_t)w};
         }
@@ -196,12 +195,12 @@ out:
 static clip_status add_symbol(struct training *t, const char *spelling, size_t n, bool *taken,
                               struct clip_error *error)
 {
-    *taken = clip_string_map_get(&t->texts, spelling, n) >= 0;
-    if (*taken) return CLIP_OK;
-    struct clip_string_entry *entry = clip_string_map_put(&t->texts, spelling, n, error);
-    if (entry == NULL) return error->status;
-    entry->value = t->symbol_count;
-    t->spelling[t->symbol_count++] = entry->bytes;
+    struct clip_string_entry *entry;
+    clip_status status =
+        clip_string_map_add(&t->texts, spelling, n, t->symbol_count, &entry, error);
+    if (status != CLIP_OK) return status;
+    *taken = entry->value != t->symbol_count;
+    if (!*taken) t->spelling[t->symbol_count++] = entry->key;
     return CLIP_OK;
 }
 
@@ -290,7 +289,7 @@ static void training_release(struct training *t)
     free(t->spelling);
     clip_string_map_release(&t->words);
     clip_string_map_release(&t->texts);
-    clip_pair_map_release(&t->numbers);
+    clip_int_map_release(&t->numbers);
 }
 
 clip_status clip_tokenizer_train(const char *const *texts, const size_t *sizes, int64_t count,

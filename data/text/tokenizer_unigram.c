@@ -32,7 +32,7 @@ struct clip_unigram {
     int64_t count, added_beyond; /* pieces, and added tokens behind them */
     const char **names;          /* [count + added_beyond] in `memory` */
     double *scores;              /* [count] */
-    struct clip_pair_map trie;   /* a node and a byte -> the next node; 0 is the root */
+    struct clip_int_map trie;    /* a node and a byte -> the next node; 0 is the root */
     int32_t *id_at;              /* [nodes] the piece that ends there; -1: none */
     int64_t nodes, node_capacity;
     struct clip_arena memory;
@@ -43,7 +43,7 @@ void clip_unigram_free(struct clip_unigram *u)
     if (u == NULL) return;
     for (int64_t i = 0; i < u->added_count; i++) clip_points_release(&u->added[i].content);
     clip_normalizer_release(&u->normalizer);
-    clip_pair_map_release(&u->trie);
+    clip_int_map_release(&u->trie);
     clip_arena_release(&u->memory);
     free(u->added);
     free(u->names);
@@ -90,12 +90,17 @@ static bool is_type(const json_t *object, const char *type)
     return value != NULL && strcmp(value, type) == 0;
 }
 
+/* The node behind this one by a byte; -1: none. */
+static int32_t step(const struct clip_unigram *u, int32_t node, char byte)
+{
+    return (int32_t)clip_int_map_find(&u->trie, clip_pair_key(node, (unsigned char)byte));
+}
+
 /* The piece of these bytes; -1: none. */
 static int32_t find_piece(const struct clip_unigram *u, const char *bytes, size_t n)
 {
     int32_t node = 0;
-    for (size_t i = 0; i < n && node >= 0; i++)
-        node = clip_pair_map_get(&u->trie, node, (unsigned char)bytes[i]);
+    for (size_t i = 0; i < n && node >= 0; i++) node = step(u, node, bytes[i]);
     return node > 0 ? u->id_at[node] : -1;
 }
 
@@ -118,11 +123,12 @@ static clip_status add_piece(struct clip_unigram *u, const char *piece, int32_t 
     u->names[id] = clip_arena_string(&u->memory, piece, strlen(piece), error);
     if (u->names[id] == NULL) return error->status;
     for (; *piece; piece++) {
-        int32_t next = clip_pair_map_get(&u->trie, node, (unsigned char)*piece);
+        int32_t next = step(u, node, *piece);
         if (next < 0) {
             next = (int32_t)u->nodes;
             CLIP_TRY(add_node(u, error));
-            CLIP_TRY(clip_pair_map_put(&u->trie, node, (unsigned char)*piece, next, error));
+            CLIP_TRY(clip_int_map_put(&u->trie, clip_pair_key(node, (unsigned char)*piece), next,
+                                      error));
         }
         node = next;
     }
@@ -379,7 +385,7 @@ static clip_status encode_word(struct encoding *e, struct clip_error *error)
         int32_t node = 0;
         while (at + length < n && (bytes[at + length] & 0xC0) == 0x80) length++;
         for (int64_t to = at; to < n && node >= 0;) {
-            node = clip_pair_map_get(&u->trie, node, (unsigned char)bytes[to++]);
+            node = step(u, node, bytes[to++]);
             int32_t id = node < 0 ? -1 : u->id_at[node];
             if (id < 0) continue;
             offer(&e->best[to], u->scores[id] + e->best[at].score, at, id);
