@@ -1,4 +1,4 @@
-/* The bundle itself: two growing lists, a hash table of tensor names, copying out of it. */
+/* The bundle itself: two growing lists, the tensors' numbers by name, copying out of it. */
 #include "checkpoints/bundle.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ void clip_bundle_release(struct clip_bundle *bundle)
 {
     free(bundle->tensors);
     free(bundle->texts);
-    free(bundle->slots);
+    clip_string_map_release(&bundle->numbers);
     clip_arena_release(&bundle->arena);
     for (int64_t i = 0; i < bundle->mapping_count; i++) clip_file_unmap(&bundle->mappings[i]);
     free(bundle->mappings);
@@ -48,57 +48,24 @@ out: /* after a failure the tensors may point there too */
     return status;
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash_of(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return hash ^ hash >> 32;
-}
-
-/* The slot where `name` is, or the empty one where it would go. Needs slot_count > 0. */
-static int64_t *slot_of(const struct clip_bundle *bundle, const char *name)
-{
-    uint64_t mask = (uint64_t)bundle->slot_count - 1, at = hash_of(name) & mask;
-    while (bundle->slots[at] != 0 && strcmp(bundle->tensors[bundle->slots[at] - 1].name, name) != 0)
-        at = (at + 1) & mask;
-    return &bundle->slots[at];
-}
-
-static clip_status grow_slots(struct clip_bundle *bundle, struct clip_error *error)
-{
-    if (2 * (bundle->tensor_count + 1) <= bundle->slot_count) return CLIP_OK;
-    int64_t count = bundle->slot_count ? 2 * bundle->slot_count : 64;
-    int64_t *slots = clip_array_new(count, sizeof *slots, error);
-    if (slots == NULL) return CLIP_ERR_MEMORY;
-    free(bundle->slots);
-    bundle->slots = slots;
-    bundle->slot_count = count;
-    for (int64_t i = 0; i < bundle->tensor_count; i++)
-        *slot_of(bundle, bundle->tensors[i].name) = i + 1;
-    return CLIP_OK;
-}
-
 clip_status clip_bundle_add(struct clip_bundle *bundle, const char *name,
                             const struct clip_tensor *tensor, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    CLIP_TRY(grow_slots(bundle, error));
+    int64_t number;
     CLIP_TRY(clip_array_grow(&bundle->tensors, &bundle->tensor_capacity, bundle->tensor_count + 1,
                              sizeof *bundle->tensors, error));
-    int64_t *slot = slot_of(bundle, name);
-    if (*slot != 0) {
+    CLIP_TRY(clip_string_map_number(&bundle->numbers, name, strlen(name), &number, error));
+    if (number != bundle->tensor_count) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "there are two tensors named \"%s\"; every name must be there once", name);
     }
-    struct clip_bundle_tensor *entry = &bundle->tensors[bundle->tensor_count];
-    entry->name = clip_arena_string(&bundle->arena, name, strlen(name), error);
-    if (entry->name == NULL) return CLIP_ERR_MEMORY;
+    struct clip_bundle_tensor *entry = &bundle->tensors[bundle->tensor_count++];
+    entry->name = bundle->numbers.entries[number].key;
     entry->tensor = *tensor;
     entry->tensor.grad = NULL;
     entry->tensor.node = NULL;
     entry->tensor.needs_grad = false;
-    *slot = ++bundle->tensor_count;
 out:
     return status;
 }
@@ -140,7 +107,7 @@ out:
 
 int64_t clip_bundle_number(const struct clip_bundle *bundle, const char *name)
 {
-    return bundle->slot_count > 0 ? *slot_of(bundle, name) - 1 : -1;
+    return clip_string_map_find(&bundle->numbers, name, strlen(name));
 }
 
 const struct clip_tensor *clip_bundle_find(const struct clip_bundle *bundle, const char *name)

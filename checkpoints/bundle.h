@@ -18,6 +18,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "core/string_map.h"
 
 struct clip_bundle_tensor {
     const char *name;
@@ -34,10 +35,9 @@ struct clip_bundle { /* start from {0} */
     int64_t tensor_count, tensor_capacity;
     struct clip_bundle_text *texts;
     int64_t text_count, text_capacity;
-    int64_t *slots;                /* hash table of names: 1 + the tensor's number, 0 where empty */
-    int64_t slot_count;            /* a power of two, at least twice tensor_count */
-    struct clip_arena arena;       /* names, texts, and data that was copied */
-    struct clip_mapping *mappings; /* files that data points into */
+    struct clip_string_map numbers; /* of the tensors by their names, which are its copies */
+    struct clip_arena arena;        /* texts, and data that was copied */
+    struct clip_mapping *mappings;  /* files that data points into */
     int64_t mapping_count, mapping_capacity;
 };
 void clip_bundle_release(struct clip_bundle *bundle);

@@ -34,7 +34,7 @@ static uint64_t *slot_of(const struct clip_string_map *map, uint64_t tag, const 
     for (; map->slots[at] != 0; at = (at + 1) & mask) {
         if ((map->slots[at] ^ tag) >> 32 != 0) continue;
         const struct clip_string_entry *entry = &map->entries[(uint32_t)map->slots[at] - 1];
-        if (entry->n == n && memcmp(entry->key, key, n) == 0) break;
+        if (entry->n == n && (n == 0 || memcmp(entry->key, key, n) == 0)) break;
     }
     return &map->slots[at];
 }
@@ -80,6 +80,15 @@ clip_status clip_string_map_add(struct clip_string_map *map, const char *key, si
     }
     *entry = &map->entries[(uint32_t)*slot - 1];
     return CLIP_OK;
+}
+
+clip_status clip_string_map_number(struct clip_string_map *map, const char *key, size_t n,
+                                   int64_t *number, struct clip_error *error)
+{
+    struct clip_string_entry *entry;
+    clip_status status = clip_string_map_add(map, key, n, map->count, &entry, error);
+    if (status == CLIP_OK) *number = entry->value;
+    return status;
 }
 
 int64_t clip_string_map_find(const struct clip_string_map *map, const char *key, size_t n)

@@ -42,6 +42,10 @@ void clip_string_map_clear(struct clip_string_map *map);
 clip_status clip_string_map_add(struct clip_string_map *map, const char *key, size_t n,
                                 int64_t value, struct clip_string_entry **entry,
                                 struct clip_error *error);
+/* *number = the key's place among the entries, which a new one has for its value as well. For maps
+ * that are filled by this alone: equal keys get equal numbers 0, 1, 2, ... */
+clip_status clip_string_map_number(struct clip_string_map *map, const char *key, size_t n,
+                                   int64_t *number, struct clip_error *error);
 /* The value of the key; -1: it is not there. */
 int64_t clip_string_map_find(const struct clip_string_map *map, const char *key, size_t n);
 

@@ -6,9 +6,9 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/name_set.h"
 #include "core/progress.h"
 #include "core/rng.h"
+#include "core/string_map.h"
 #include "core/threads.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
@@ -126,10 +126,15 @@ clip_status clip_images_unique(const struct clip_images *p, int64_t *first,
                                struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_name_set set = {0};
-    for (int64_t i = 0; i < p->count && status == CLIP_OK; i++)
-        status = clip_name_set_add(&set, clip_images_name(p, i), i, &first[i], error);
-    clip_name_set_release(&set);
+    struct clip_string_map set = {.borrows = true};
+    struct clip_string_entry *entry;
+    for (int64_t i = 0; i < p->count; i++) {
+        const char *name = clip_images_name(p, i);
+        CLIP_TRY(clip_string_map_add(&set, name, strlen(name), i, &entry, error));
+        first[i] = entry->value;
+    }
+out:
+    clip_string_map_release(&set);
     return status;
 }
 

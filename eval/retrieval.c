@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/name_set.h"
 #include "core/progress.h"
 #include "embed/images.h"
 #include "embed/texts.h"

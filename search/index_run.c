@@ -7,49 +7,9 @@
 #include "core/file.h"
 #include "formats/model_file.h"
 
-/* ---- contents: the rows that hold a content, by its hash ---- */
-
-struct contents {
-    int64_t *hashes, *rows; /* [slots]; row -1: empty */
-    int64_t slots, count;
-};
-
-static void put_content(struct contents *c, int64_t hash, int64_t row)
-{
-    int64_t mask = c->slots - 1, i = hash & mask;
-    while (c->rows[i] >= 0 && c->hashes[i] != hash) i = (i + 1) & mask;
-    c->count += c->rows[i] < 0;
-    c->hashes[i] = hash;
-    c->rows[i] = row;
-}
-
-/* Room for `more` further contents. */
-static clip_status grow_contents(struct contents *c, int64_t more, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct contents old = *c;
-    int64_t slots = c->slots > 0 ? c->slots : 1024;
-    while (slots < 2 * (c->count + more)) slots *= 2;
-    if (slots == c->slots) return CLIP_OK;
-    *c = (struct contents){.slots = slots};
-    CLIP_NEW(c->hashes, slots);
-    CLIP_NEW(c->rows, slots);
-    memset(c->rows, -1, (size_t)slots * sizeof *c->rows);
-    for (int64_t i = 0; i < old.slots; i++)
-        if (old.rows[i] >= 0) put_content(c, old.hashes[i], old.rows[i]);
-out:
-    free(old.hashes);
-    free(old.rows);
-    return status;
-}
-
 int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
 {
-    const struct contents *c = u->contents;
-    if (c->slots == 0) return -1;
-    int64_t mask = c->slots - 1, i = hash & mask;
-    while (c->rows[i] >= 0 && c->hashes[i] != hash) i = (i + 1) & mask;
-    return c->rows[i];
+    return clip_int_map_find(&u->contents, (uint64_t)hash);
 }
 
 /* ---- opening and closing ---- */
@@ -58,16 +18,18 @@ int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
 clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t found;
+    struct clip_string_entry *entry;
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         if (s->first < first) continue;
-        if (s->hashes != NULL) CLIP_TRY(grow_contents(u->contents, s->count, error));
         for (int64_t i = 0; i < s->count; i++) {
-            if (s->hashes != NULL) put_content(u->contents, s->hashes[i], s->first + i);
+            int64_t row = s->first + i;
+            if (s->hashes != NULL)
+                CLIP_TRY(clip_int_map_put(&u->contents, (uint64_t)s->hashes[i], row, error));
             if (s->removed[i]) continue;
-            CLIP_TRY(clip_name_set_add(&u->names, s->names[i], s->first + i, &found, error));
-            if (found != s->first + i && first == 0)
+            CLIP_TRY(clip_string_map_add(&u->names, s->names[i], strlen(s->names[i]), row, &entry,
+                                         error));
+            if (entry->value != row && first == 0)
                 CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                                    "%s holds \"%s\" twice; the index was damaged: make it anew",
                                    u->path, s->names[i]));
@@ -123,12 +85,8 @@ out:
 void clip_index_run_close(struct clip_index_run *u)
 {
     clip_index_release(&u->index);
-    clip_name_set_release(&u->names);
-    if (u->contents != NULL) {
-        free(u->contents->hashes);
-        free(u->contents->rows);
-    }
-    free(u->contents);
+    clip_string_map_release(&u->names);
+    clip_int_map_release(&u->contents);
     free(u->folder);
     clip_lock_release(&u->lock);
 }
@@ -200,7 +158,7 @@ clip_status clip_index_run_open(struct clip_index_run *u, bool texts, struct cli
     clip_status status;
     *u->changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_index_run_lock(u, error));
-    CLIP_NEW(u->contents, 1);
+    u->names.borrows = true;
     if (!clip_path_exists(u->path)) {
         CLIP_TRY(start_index(u, texts, 1, error));
     } else {

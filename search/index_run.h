@@ -3,7 +3,8 @@
 #ifndef CLIP_SEARCH_INDEX_RUN_H
 #define CLIP_SEARCH_INDEX_RUN_H
 
-#include "core/name_set.h"
+#include "core/int_map.h"
+#include "core/string_map.h"
 #include "search/index.h"
 #include "search/index_update.h"
 
@@ -16,8 +17,8 @@ struct clip_index_run { /* one run */
     const struct clip_embedder *embedder;
     const struct clip_index_options *options;
     struct clip_index_changes *changes;
-    struct clip_name_set names; /* of rows that are not removed */
-    struct contents *contents;
+    struct clip_string_map names; /* -> the row, of rows that are not removed */
+    struct clip_int_map contents; /* a content's hash -> a row that has it, removed or not */
 };
 
 /* Takes the lock. The index's folder PATH.d is made beside where the index is to be; the folder

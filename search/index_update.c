@@ -140,7 +140,8 @@ static clip_status take_images(struct batch *b, const bool *pending, struct clip
         if (pending[i]) {
             b->which[n] = i;
             clip_images_stat(b->images, i, &b->sizes[n], &b->times[n]);
-            b->old[n++] = clip_name_set_find(&b->update->names, clip_images_name(b->images, i));
+            const char *name = clip_images_name(b->images, i);
+            b->old[n++] = clip_string_map_find(&b->update->names, name, strlen(name));
         }
         if (n == b->capacity || (n > 0 && i == count - 1)) {
             CLIP_TRY(embed_batch(b, n, error));
@@ -170,22 +171,26 @@ static clip_status mark_gone(struct clip_index_run *u, const struct clip_images 
                              const char *const *arguments, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_name_set given = {0};
-    int64_t before = u->changes->removed, found;
-    for (int64_t i = 0; i < images->count; i++)
-        CLIP_TRY(clip_name_set_add(&given, clip_images_name(images, i), i, &found, error));
+    struct clip_string_map given = {.borrows = true};
+    struct clip_string_entry *entry;
+    int64_t before = u->changes->removed;
+    for (int64_t i = 0; i < images->count; i++) {
+        const char *name = clip_images_name(images, i);
+        CLIP_TRY(clip_string_map_add(&given, name, strlen(name), i, &entry, error));
+    }
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         for (int64_t i = 0; i < s->count; i++) {
-            if (s->removed[i] || clip_name_set_find(&given, s->names[i]) >= 0) continue;
-            if (!is_covered(s->names[i], arguments, n)) continue;
+            const char *name = s->names[i];
+            if (s->removed[i] || clip_string_map_find(&given, name, strlen(name)) >= 0) continue;
+            if (!is_covered(name, arguments, n)) continue;
             clip_index_mark_removed(&u->index, s->first + i);
             u->changes->removed++;
         }
     }
     if (u->changes->removed > before) status = clip_index_run_commit(u, error);
 out:
-    clip_name_set_release(&given);
+    clip_string_map_release(&given);
     return status;
 }
 
@@ -221,7 +226,8 @@ static clip_status update_images(struct clip_index_run *u, const struct clip_ima
         int64_t size, time;
         if (first[i] != i) continue;
         clip_images_stat(images, i, &size, &time);
-        int64_t row = clip_name_set_find(&u->names, clip_images_name(images, i));
+        const char *name = clip_images_name(images, i);
+        int64_t row = clip_string_map_find(&u->names, name, strlen(name));
         pending[i] = !is_unchanged(&u->index, row, size, time);
         waiting += pending[i];
         u->changes->unchanged += !pending[i];
@@ -272,17 +278,19 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
                                 const char **fresh, int64_t *count, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_name_set set = {0};
-    int64_t found, blank = 0, first = 0;
+    struct clip_string_map set = {.borrows = true};
+    struct clip_string_entry *entry;
+    int64_t blank = 0, first = 0;
     *count = 0;
     for (int64_t i = 0; i < n; i++) {
         if (is_blank(texts[i])) {
             if (texts[i][0] != '\0' && blank++ == 0) first = i + 1;
             continue;
         }
-        CLIP_TRY(clip_name_set_add(&set, texts[i], i, &found, error));
-        if (found != i) continue;
-        if (clip_name_set_find(&u->names, texts[i]) < 0)
+        size_t length = strlen(texts[i]);
+        CLIP_TRY(clip_string_map_add(&set, texts[i], length, i, &entry, error));
+        if (entry->value != i) continue;
+        if (clip_string_map_find(&u->names, texts[i], length) < 0)
             fresh[(*count)++] = texts[i];
         else
             u->changes->unchanged++;
@@ -291,7 +299,7 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
         clip_warn("%lld texts are only spaces and are not indexed; the first is text %lld",
                   (long long)blank, (long long)first);
 out:
-    clip_name_set_release(&set);
+    clip_string_map_release(&set);
     return status;
 }
 

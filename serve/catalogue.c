@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/name_set.h"
 #include "core/progress.h"
+#include "core/string_map.h"
 
 struct stamp { /* of the list's file: another one is another list */
     int64_t inode, size, time;
@@ -40,24 +40,21 @@ static int by_path(const void *a, const void *b)
 }
 
 /* Counts one more image in the folder, which is listed where there is room. */
-static clip_status count_in(struct clip_shown *shown, struct clip_name_set *set, int64_t *capacity,
-                            const char *path, size_t n, struct clip_error *error)
+static clip_status count_in(struct clip_shown *shown, struct clip_string_map *set,
+                            int64_t *capacity, const char *path, size_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    char *name = clip_string_copy_n(path, n, error);
-    if (name == NULL) return CLIP_ERR_MEMORY;
-    int64_t number = clip_name_set_find(set, name);
+    int64_t number = clip_string_map_find(set, path, n);
     if (number < 0 && shown->folder_count < CLIP_SHOWN_FOLDERS) {
-        const char *kept = clip_arena_string(&shown->arena, name, n, error);
-        if (kept == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        const char *kept = clip_arena_string(&shown->arena, path, n, error);
+        if (kept == NULL) return CLIP_ERR_MEMORY;
         CLIP_TRY(clip_array_grow(&shown->folders, capacity, shown->folder_count + 1,
                                  sizeof *shown->folders, error));
-        CLIP_TRY(clip_name_set_add(set, kept, shown->folder_count, &number, error));
+        CLIP_TRY(clip_string_map_number(set, kept, n, &number, error));
         shown->folders[shown->folder_count++] = (struct clip_shown_folder){kept, 0};
     }
     if (number >= 0) shown->folders[number].count++;
 out:
-    free(name);
     return status;
 }
 
@@ -65,7 +62,7 @@ out:
 static clip_status list_folders(struct clip_shown *shown, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_name_set set = {0};
+    struct clip_string_map set = {.borrows = true};
     int64_t capacity = 0;
     for (int64_t row = 0; row < shown->index.count; row++) {
         if (shown->all.skip[row]) continue;
@@ -76,7 +73,7 @@ static clip_status list_folders(struct clip_shown *shown, struct clip_error *err
     if (shown->folder_count > 0)
         qsort(shown->folders, (size_t)shown->folder_count, sizeof *shown->folders, by_path);
 out:
-    clip_name_set_release(&set);
+    clip_string_map_release(&set);
     return status;
 }
 

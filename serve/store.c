@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/file.h"
-#include "core/name_set.h"
+#include "core/string_map.h"
 #include "data/image/image.h"
 #include "embed/images.h"
 
@@ -18,7 +18,7 @@ struct archive { /* a tar that images of the index lie in */
     char *path;
     int64_t size, time; /* of the file; another one is opened anew, and this one stays open */
     struct clip_images images;
-    struct clip_name_set names;
+    struct clip_string_map names;
     struct archive *next;
 };
 
@@ -54,7 +54,7 @@ clip_status clip_store_create(struct clip_store **out, int64_t max_pixels, size_
 static void free_archive(struct archive *archive)
 {
     if (archive == NULL) return;
-    clip_name_set_release(&archive->names);
+    clip_string_map_release(&archive->names);
     clip_images_release(&archive->images);
     free(archive->path);
     free(archive);
@@ -91,14 +91,17 @@ static clip_status open_archive(struct archive **out, const char *path, struct c
 {
     clip_status status;
     struct archive *a = NULL;
-    int64_t found;
+    struct clip_string_entry *entry;
     CLIP_NEW(a, 1);
+    a->names.borrows = true;
     a->path = clip_string_copy(path, error);
     if (a->path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     stat_archive(path, &a->size, &a->time);
     CLIP_TRY(clip_images_open(&a->images, &path, 1, error));
-    for (int64_t i = 0; i < a->images.count; i++)
-        CLIP_TRY(clip_name_set_add(&a->names, clip_images_name(&a->images, i), i, &found, error));
+    for (int64_t i = 0; i < a->images.count; i++) {
+        const char *name = clip_images_name(&a->images, i);
+        CLIP_TRY(clip_string_map_add(&a->names, name, strlen(name), i, &entry, error));
+    }
     *out = a;
 out:
     if (status != CLIP_OK) free_archive(a);
@@ -144,7 +147,7 @@ static clip_status read_member(struct clip_store *store, const char *path, struc
     tar = clip_string_copy_n(path, (size_t)(end - path) + 4, error);
     if (tar == NULL) return CLIP_ERR_MEMORY;
     CLIP_TRY(find_archive(store, tar, &archive, error));
-    int64_t i = clip_name_set_find(&archive->names, path);
+    int64_t i = clip_string_map_find(&archive->names, path, strlen(path));
     if (i < 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s is not there any more; bring the index "

@@ -1,5 +1,6 @@
 #include "train/locked.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +8,10 @@
 #include "checkpoints/bundle.h"
 #include "checkpoints/checksum.h"
 #include "core/file.h"
+#include "core/string_map.h"
 #include "embed/images.h"
 #include "formats/model_file.h"
 #include "train/setup.h"
-
-struct caption {          /* one that was embedded */
-    int64_t start, count; /* of its tokens in `tokens` */
-};
 
 struct clip_locked {
     struct clip_model_file file;
@@ -24,11 +22,9 @@ struct clip_locked {
     bool *usable;  /* [count] */
     /* captions */
     bool texts;
-    struct clip_buffer tokens, rows; /* int32, and float [captions,E] */
-    struct caption *captions;
-    int64_t caption_count, caption_capacity;
-    int64_t *slots, slot_count; /* open addressing: number + 1, or 0 */
-    int64_t *numbers;           /* of the batch's texts */
+    struct clip_string_map captions; /* those embedded, by their tokens as int32 */
+    struct clip_buffer rows;         /* float [captions,E] */
+    int64_t *numbers;                /* of the batch's texts */
     int64_t numbers_capacity;
     int32_t *fresh; /* [new captions, context], padded */
     int64_t fresh_capacity;
@@ -142,75 +138,21 @@ out:
 
 /* ---- captions ---- */
 
-static const int32_t *tokens_of(const struct clip_locked *l, const struct caption *c)
-{
-    return (const int32_t *)(const void *)l->tokens.data + c->start;
-}
-
-static uint64_t hash_tokens(const int32_t *ids, int64_t n)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (int64_t i = 0; i < n; i++) hash = (hash ^ (uint32_t)ids[i]) * 0x100000001b3u;
-    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
-}
-
-/* The slot of these tokens, or the empty one where they belong. */
-static int64_t slot_of(const struct clip_locked *l, const int32_t *ids, int64_t n)
-{
-    int64_t mask = l->slot_count - 1, slot = (int64_t)(hash_tokens(ids, n) >> 8) & mask;
-    for (; l->slots[slot] != 0; slot = (slot + 1) & mask) {
-        const struct caption *c = &l->captions[l->slots[slot] - 1];
-        if (c->count == n && memcmp(tokens_of(l, c), ids, (size_t)n * sizeof *ids) == 0) break;
-    }
-    return slot;
-}
-
-static clip_status make_room(struct clip_locked *l, struct clip_error *error)
-{
-    if (2 * (l->caption_count + 1) <= l->slot_count) return CLIP_OK;
-    int64_t count = l->slot_count < 1024 ? 1024 : 2 * l->slot_count;
-    int64_t *slots = clip_array_new(count, sizeof *slots, error);
-    if (slots == NULL) return CLIP_ERR_MEMORY;
-    free(l->slots);
-    l->slots = slots;
-    l->slot_count = count;
-    for (int64_t i = 0; i < l->caption_count; i++)
-        l->slots[slot_of(l, tokens_of(l, &l->captions[i]), l->captions[i].count)] = i + 1;
-    return CLIP_OK;
-}
-
-/* The number of a caption; a new one is added, its row to be computed. */
-static clip_status number_caption(struct clip_locked *l, const int32_t *ids, int64_t n,
-                                  int64_t *number, struct clip_error *error)
-{
-    clip_status status;
-    CLIP_TRY(make_room(l, error));
-    int64_t slot = slot_of(l, ids, n);
-    if (l->slots[slot] == 0) {
-        CLIP_TRY(clip_array_grow(&l->captions, &l->caption_capacity, l->caption_count + 1,
-                                 sizeof *l->captions, error));
-        struct caption added = {(int64_t)(l->tokens.size / sizeof *ids), n};
-        CLIP_TRY(clip_buffer_append(&l->tokens, ids, (size_t)n * sizeof *ids, error));
-        l->captions[l->caption_count++] = added;
-        l->slots[slot] = l->caption_count;
-    }
-    *number = l->slots[slot] - 1;
-out:
-    return status;
-}
-
-/* Rows of captions [first, caption_count). */
+/* Rows of the captions from `first` on. */
 static clip_status embed_fresh(struct clip_locked *l, int64_t first, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = l->caption_count - first;
+    int64_t n = l->captions.count - first;
     if (n == 0) return CLIP_OK;
     CLIP_TRY(
         clip_array_grow(&l->fresh, &l->fresh_capacity, n * l->context, sizeof *l->fresh, error));
     for (int64_t i = 0; i < n; i++) {
-        const struct caption *c = &l->captions[first + i];
-        for (int64_t t = 0; t < l->context; t++)
-            l->fresh[i * l->context + t] = t < c->count ? tokens_of(l, c)[t] : 0;
+        const struct clip_string_entry *tokens = &l->captions.entries[first + i];
+        int32_t *row = l->fresh + i * l->context;
+        size_t bytes = (size_t)l->context * sizeof *row;
+        assert(tokens->n <= bytes);
+        memset(row, 0, bytes);
+        memcpy(row, tokens->key, tokens->n);
     }
     size_t bytes = (size_t)(n * l->dim) * sizeof(float), before = l->rows.size;
     CLIP_TRY(clip_buffer_reserve(&l->rows, before + bytes, error));
@@ -226,11 +168,14 @@ clip_status clip_locked_prepare(struct clip_locked *l, const struct clip_batch *
 {
     clip_status status = CLIP_OK;
     if (l == NULL || !l->texts) return CLIP_OK;
-    int64_t texts = batch->count + batch->negatives, first = l->caption_count;
+    int64_t texts = batch->count + batch->negatives, first = l->captions.count;
     CLIP_TRY(clip_array_grow(&l->numbers, &l->numbers_capacity, texts, sizeof *l->numbers, error));
-    for (int64_t i = 0; i < texts; i++)
-        CLIP_TRY(number_caption(l, batch->tokens + batch->offsets[i],
-                                batch->offsets[i + 1] - batch->offsets[i], &l->numbers[i], error));
+    for (int64_t i = 0; i < texts; i++) {
+        const int32_t *tokens = batch->tokens + batch->offsets[i];
+        size_t n = (size_t)(batch->offsets[i + 1] - batch->offsets[i]) * sizeof *tokens;
+        CLIP_TRY(
+            clip_string_map_number(&l->captions, (const char *)tokens, n, &l->numbers[i], error));
+    }
     CLIP_TRY(embed_fresh(l, first, error));
 out:
     return status;
@@ -285,8 +230,8 @@ void clip_locked_free(struct clip_locked *l)
 {
     if (l == NULL) return;
     clip_embedder_free(l->embedder);
-    clip_buffer_release(&l->tokens);
+    clip_string_map_release(&l->captions);
     clip_buffer_release(&l->rows);
-    void *arrays[] = {l->images, l->usable, l->captions, l->slots, l->numbers, l->fresh, l};
+    void *arrays[] = {l->images, l->usable, l->numbers, l->fresh, l};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

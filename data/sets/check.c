@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/progress.h"
 #include "core/threads.h"
 #include "data/sets/dataset_internal.h"
@@ -47,7 +48,7 @@ static void check_caption(void *context, int64_t place)
     work->status = check->dataset->ops->caption(check->dataset, index, NULL, caption, &work->error);
     fact->empty = work->status == CLIP_ERR_DATA;
     if (work->status != CLIP_OK) return;
-    fact->text = clip_dataset_hash(caption->data, caption->size);
+    fact->text = clip_hash64(caption->data, caption->size);
     fact->characters = count_characters(caption);
     if (options->tokenizer == NULL) return;
     work->ids.count = 0;
@@ -80,7 +81,7 @@ static void check_image(void *context, int64_t place)
         return;
     }
     work->status = clip_look_of(&image, &fact->look, &work->error);
-    fact->content = clip_dataset_hash(sample->image.data, sample->image.size);
+    fact->content = clip_hash64(sample->image.data, sample->image.size);
     fact->bytes = (int64_t)sample->image.size;
     fact->width = (int32_t)image.width;
     fact->height = (int32_t)image.height;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "data/sets/check_internal.h"
 #include "data/sets/dataset_internal.h"
 
@@ -131,7 +132,7 @@ static clip_status find_equal(const struct clip_check_fact *facts, int64_t n, en
         int64_t reader = facts[i].reader;
         if (kind != PAIR || facts[i].bad || reader < 0 || !has_image(&facts[reader])) continue;
         uint64_t both[2] = {facts[reader].content, facts[i].text};
-        keyed[m++] = (struct keyed){clip_dataset_hash(both, sizeof both), i};
+        keyed[m++] = (struct keyed){clip_hash64(both, sizeof both), i};
     }
     qsort(keyed, (size_t)m, sizeof *keyed, compare_keyed);
     for (int64_t i = 0, group = 0; i < m; i++) {

@@ -54,8 +54,8 @@ static clip_status check_line(const struct lines *lines, const char *line, size_
 
 /* ---- Class lists ---- */
 static clip_status add_class(struct clip_class_list *list, const struct lines *lines,
-                             const char *line, size_t n, struct clip_intern *names,
-                             struct clip_intern *folders, struct clip_error *error)
+                             const char *line, size_t n, struct clip_string_map *names,
+                             struct clip_string_map *folders, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const char *tab = memchr(line, '\t', n);
@@ -70,8 +70,8 @@ static clip_status add_class(struct clip_class_list *list, const struct lines *l
                          "%s:%lld: expected a class's name, then after a tab its folder's name "
                          "where that differs",
                          lines->path, (long long)lines->number);
-    CLIP_TRY(clip_intern_add(names, line, size, &name_number, error));
-    CLIP_TRY(clip_intern_add(folders, folder, folder_size, &folder_number, error));
+    CLIP_TRY(clip_string_map_number(names, line, size, &name_number, error));
+    CLIP_TRY(clip_string_map_number(folders, folder, folder_size, &folder_number, error));
     if (name_number != list->count || folder_number != list->count)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "%s:%lld: the %s \"%.*s\" stands in an earlier line too; remove one",
@@ -93,7 +93,7 @@ clip_status clip_class_list_read(const char *path, struct clip_class_list *out,
 {
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
-    struct clip_intern names = {0}, folders = {0};
+    struct clip_string_map names = {0}, folders = {0};
     struct lines lines;
     const char *line;
     size_t n;
@@ -114,8 +114,8 @@ clip_status clip_class_list_read(const char *path, struct clip_class_list *out,
                            path));
 out:
     clip_buffer_release(&text);
-    clip_intern_release(&names);
-    clip_intern_release(&folders);
+    clip_string_map_release(&names);
+    clip_string_map_release(&folders);
     if (status != CLIP_OK) clip_class_list_release(out);
     return status;
 }

@@ -23,11 +23,11 @@ struct caption {
 };
 
 struct coco {
-    struct clip_intern ids;   /* of images, numbers written out */
-    struct clip_buffer names; /* file names, one behind the other, each with a NUL */
-    size_t *starts;           /* [images] where an image's begins in names */
-    bool *known;              /* [images] is it in "images"? */
-    int64_t *listed;          /* [listed_count] those, as "images" has them */
+    struct clip_string_map ids; /* of images, numbers written out */
+    struct clip_buffer names;   /* file names, one behind the other, each with a NUL */
+    size_t *starts;             /* [images] where an image's begins in names */
+    bool *known;                /* [images] is it in "images"? */
+    int64_t *listed;            /* [listed_count] those, as "images" has them */
     struct clip_buffer texts;
     struct caption *captions;
     int64_t image_capacity[3], listed_count, count, capacity;
@@ -126,7 +126,7 @@ static clip_status number_of(struct coco *coco, const json_t *id, int64_t *numbe
         text = digits;
     }
     if (text == NULL) return CLIP_OK;
-    CLIP_TRY(clip_intern_add(&coco->ids, text, strlen(text), number, error));
+    CLIP_TRY(clip_string_map_number(&coco->ids, text, strlen(text), number, error));
     CLIP_TRY(clip_array_grow(&coco->starts, &coco->image_capacity[0], *number + 1,
                              sizeof *coco->starts, error));
     CLIP_TRY(clip_array_grow(&coco->known, &coco->image_capacity[1], *number + 1,
@@ -261,7 +261,7 @@ out:
 
 static void coco_release(struct coco *coco)
 {
-    clip_intern_release(&coco->ids);
+    clip_string_map_release(&coco->ids);
     clip_buffer_release(&coco->names);
     clip_buffer_release(&coco->texts);
     free(coco->starts);

@@ -236,19 +236,19 @@ static clip_status leave_out_loose(struct folder *folder, struct clip_error *err
 static clip_status list_folders(struct folder *folder, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_intern found = {0};
+    struct clip_string_map found = {0};
     struct clip_class_list *list = &folder->classes;
     int64_t number;
     for (int64_t i = 0; i < folder->base.count; i++) {
         size_t n;
         const char *name = class_of(folder->items[i].name, &n);
-        CLIP_TRY(clip_intern_add(&found, name, n, &number, error));
+        CLIP_TRY(clip_string_map_number(&found, name, n, &number, error));
     }
     list->names = clip_arena_alloc(&list->arena, found.count, sizeof *list->names, error);
     list->folders = clip_arena_alloc(&list->arena, found.count, sizeof *list->folders, error);
     if (list->names == NULL || list->folders == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     for (int64_t i = 0; i < found.count; i++) {
-        const char *name = clip_intern_string(&found, i);
+        const char *name = found.entries[i].key;
         list->folders[i] = clip_arena_string(&list->arena, name, strlen(name), error);
         list->names[i] = clip_arena_string(&list->arena, name, strlen(name), error);
         if (list->names[i] == NULL || list->folders[i] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
@@ -257,34 +257,34 @@ static clip_status list_folders(struct folder *folder, struct clip_error *error)
         list->count++;
     }
 out:
-    clip_intern_release(&found);
+    clip_string_map_release(&found);
     return status;
 }
 
-static clip_status intern_folders(struct clip_intern *folders, const struct clip_class_list *list,
-                                  struct clip_error *error)
+static clip_status intern_folders(struct clip_string_map *folders,
+                                  const struct clip_class_list *list, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t number;
     for (int64_t i = 0; i < list->count && status == CLIP_OK; i++)
-        status =
-            clip_intern_add(folders, list->folders[i], strlen(list->folders[i]), &number, error);
+        status = clip_string_map_number(folders, list->folders[i], strlen(list->folders[i]),
+                                        &number, error);
     return status;
 }
 
 /* An image's label: its folder's number in the list, else that of the folder's name with '_' read
  * as space. `path` is the set's, `source` names the list. */
-static clip_status find_label(const struct clip_intern *folders, const char *image,
+static clip_status find_label(const struct clip_string_map *folders, const char *image,
                               const char *path, const char *source, int64_t *label,
                               struct clip_error *error)
 {
     char spaced[512];
     size_t n;
     const char *name = class_of(image, &n);
-    *label = clip_intern_find(folders, name, n);
+    *label = clip_string_map_find(folders, name, n);
     if (*label < 0 && n < sizeof spaced) {
         for (size_t k = 0; k < n; k++) spaced[k] = name[k] == '_' ? ' ' : name[k];
-        *label = clip_intern_find(folders, spaced, n);
+        *label = clip_string_map_find(folders, spaced, n);
     }
     if (*label >= 0) return CLIP_OK;
     if (n == 0)
@@ -300,13 +300,13 @@ static clip_status find_label(const struct clip_intern *folders, const char *ima
 static clip_status label_items(struct folder *folder, const char *source, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_intern folders = {0};
+    struct clip_string_map folders = {0};
     CLIP_TRY(intern_folders(&folders, &folder->classes, error));
     for (int64_t i = 0; i < folder->base.count; i++)
         CLIP_TRY(find_label(&folders, folder->items[i].name, folder->path, source,
                             &folder->items[i].label, error));
 out:
-    clip_intern_release(&folders);
+    clip_string_map_release(&folders);
     return status;
 }
 
@@ -437,7 +437,7 @@ static clip_status open_packed_classes(struct clip_dataset **out, const char *pa
     clip_status status;
     const struct clip_dataset_options options = {.images_only = true};
     struct clip_dataset *packed = NULL;
-    struct clip_intern folders = {0};
+    struct clip_string_map folders = {0};
     CLIP_TRY(clip_dataset_packed_open(&packed, path, &options, error));
     CLIP_TRY(intern_folders(&folders, classes, error));
     for (int64_t i = 0; i < packed->count; i++)
@@ -446,7 +446,7 @@ static clip_status open_packed_classes(struct clip_dataset **out, const char *pa
     *out = packed;
     packed = NULL;
 out:
-    clip_intern_release(&folders);
+    clip_string_map_release(&folders);
     clip_dataset_free(packed);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "core/string_map.h"
 #include "data/sets/dataset.h"
 
 /* An image file larger than this, or a caption file larger than that, is a bad sample. */
@@ -24,22 +25,6 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
 /* out = the n bytes. */
 clip_status clip_dataset_set(struct clip_buffer *out, const void *bytes, size_t n,
                              struct clip_error *error);
-
-/* Strings to numbers 0, 1, 2, ... in order of first appearance; they live in one byte string. */
-struct clip_intern {
-    struct clip_buffer bytes;
-    size_t *start; /* [count] where string i begins in bytes.data; NUL-terminated */
-    int64_t count, capacity;
-    int64_t *slots; /* open addressing: number + 1, or 0; [slot_count], a power of two */
-    int64_t slot_count;
-};
-clip_status clip_intern_add(struct clip_intern *intern, const char *string, size_t n,
-                            int64_t *number, struct clip_error *error);
-/* The string's number, or -1. */
-int64_t clip_intern_find(const struct clip_intern *intern, const char *string, size_t n);
-const char *clip_intern_string(const struct clip_intern *intern, int64_t number);
-void clip_intern_release(struct clip_intern *intern);
-uint64_t clip_dataset_hash(const void *bytes, size_t n); /* FNV-1a, 64 bits, then mixed */
 
 /* An uncompressed tar, scanned once; entries are read later, from any thread, each with a file
  * descriptor of its own, so that thousands of shards need not stay open. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "data/sets/dataset_internal.h"
 
 static int by_value(const void *a, const void *b)
@@ -37,9 +38,9 @@ clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *cha
         if (status == CLIP_ERR_MEMORY) goto out;
         if (status != CLIP_OK) continue; /* a bad sample is the loader's to name */
         keys[0][n] = (uint64_t)dataset->group[i];
-        keys[1][n] = clip_dataset_hash(caption.data, caption.size);
+        keys[1][n] = clip_hash64(caption.data, caption.size);
         const uint64_t both[] = {keys[0][n], keys[1][n]};
-        keys[2][n++] = clip_dataset_hash(both, sizeof both);
+        keys[2][n++] = clip_hash64(both, sizeof both);
     }
     status = CLIP_OK;
     *chance = chance_of_equal(keys[0], n) + chance_of_equal(keys[1], n) -
@@ -67,25 +68,25 @@ clip_status clip_dataset_shared(const struct clip_dataset *a, const struct clip_
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_intern names = {0};
+    struct clip_string_map names = {0};
     struct clip_sample samples[2] = {{.name = ""}, {.name = ""}};
     int64_t *sample = NULL, number; /* a sample of a that has the name */
     *shared = 0;
     CLIP_NEW(sample, a->count);
     for (int64_t i = 0; i < a->count; i++) {
         const char *name = a->ops->image_name(a, i);
-        CLIP_TRY(clip_intern_add(&names, name, strlen(name), &number, error));
+        CLIP_TRY(clip_string_map_number(&names, name, strlen(name), &number, error));
         sample[number] = i;
     }
     for (int64_t j = 0; j < b->count; j++) {
         const char *name = b->ops->image_name(b, j);
-        number = clip_intern_find(&names, name, strlen(name));
+        number = clip_string_map_find(&names, name, strlen(name));
         if (number < 0 || !same_bytes(a, sample[number], b, j, samples)) continue;
         if ((*shared)++ == 0) snprintf(example, size, "%s", name);
     }
 out:
     free(sample);
-    clip_intern_release(&names);
+    clip_string_map_release(&names);
     clip_sample_release(&samples[0]);
     clip_sample_release(&samples[1]);
     return status;

@@ -1,6 +1,6 @@
 /* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row is an image's path
- * and a caption. The file is indexed at once: captions in one byte string, paths in another, each
- * path once. About 30 bytes a row come on top of the texts. */
+ * and a caption. The file is indexed at once: captions in one byte string, paths in a map, each path
+ * once. About 30 bytes a row come on top of the texts, and about 45 for each path. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +11,12 @@ struct clip_rows {
     struct clip_dataset_ops ops;
     char *path;
     bool images_only;
-    struct clip_intern images;   /* paths as they can be opened; base.group[i] is row i's */
-    struct clip_intern problems; /* what is wrong with rows */
-    char *root;                  /* what was put before a relative path: "" or "FOLDER/" */
-    struct clip_buffer captions; /* with negatives: 2i row i's caption, 2i + 1 its negative */
-    struct clip_buffer scratch;  /* a row's path while it is added */
-    size_t *ends;                /* [count], or [2 count], where text i ends in captions */
+    struct clip_string_map images;   /* paths as they can be opened; base.group[i] is row i's */
+    struct clip_string_map problems; /* what is wrong with rows */
+    char *root;                      /* what was put before a relative path: "" or "FOLDER/" */
+    struct clip_buffer captions;     /* with negatives: 2i row i's caption, 2i + 1 its negative */
+    struct clip_buffer scratch;      /* a row's path while it is added */
+    size_t *ends;                    /* [count], or [2 count], where text i ends in captions */
     bool negatives;
     int64_t *lines;   /* [count] where row i stands in the file; 0: not told */
     int32_t *problem; /* [count] number in problems, or NONE */
@@ -32,7 +32,7 @@ static const struct clip_rows *rows_of(const struct clip_dataset *dataset)
 /* ---- One sample ---- */
 static const char *image_name(const struct clip_dataset *dataset, int64_t index)
 {
-    return clip_intern_string(&rows_of(dataset)->images, dataset->group[index]);
+    return rows_of(dataset)->images.entries[dataset->group[index]].key;
 }
 
 /* The image's path as the row has it. */
@@ -67,7 +67,7 @@ static clip_status take_caption(const struct clip_rows *rows, int64_t index, con
     out->size = 0;
     if (rows->problem[index] != NONE)
         return clip_fail(error, CLIP_ERR_FORMAT, "%s: %s", name,
-                         clip_intern_string(&rows->problems, rows->problem[index]));
+                         rows->problems.entries[rows->problem[index]].key);
     clip_status status = take_text(rows, rows->negatives ? 2 * index : index, out, error);
     if (status != CLIP_OK || rows->images_only) return status;
     return clip_dataset_caption_check(out, name, error);
@@ -196,8 +196,8 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     CLIP_TRY(clip_array_grow(&rows->problem, &capacity[3], i + 1, sizeof *rows->problem, error));
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
     if (row->problem != NULL)
-        CLIP_TRY(
-            clip_intern_add(&rows->problems, row->problem, strlen(row->problem), &number, error));
+        CLIP_TRY(clip_string_map_number(&rows->problems, row->problem, strlen(row->problem),
+                                        &number, error));
     if (row->problem == NULL || row->image != NULL)
         CLIP_TRY(make_path(rows, row->image, row->image_size, error));
     if (row->problem == NULL && row->caption != NULL)
@@ -208,8 +208,8 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
     if (row->problem == NULL && rows->negatives && row->negative != NULL)
         CLIP_TRY(clip_buffer_append(&rows->captions, row->negative, row->negative_size, error));
     rows->ends[texts * i + texts - 1] = rows->captions.size;
-    CLIP_TRY(clip_intern_add(&rows->images, rows->scratch.data, rows->scratch.size,
-                             &rows->base.group[i], error));
+    CLIP_TRY(clip_string_map_number(&rows->images, rows->scratch.data, rows->scratch.size,
+                                    &rows->base.group[i], error));
     rows->base.count++;
 out:
     return status;
@@ -221,7 +221,7 @@ const char *clip_rows_problem(const struct clip_rows *rows)
 {
     bool all = rows->base.count > 0;
     for (int64_t i = 0; i < rows->base.count && all; i++) all = rows->problem[i] != NONE;
-    return all ? clip_intern_string(&rows->problems, rows->problem[0]) : NULL;
+    return all ? rows->problems.entries[rows->problem[0]].key : NULL;
 }
 
 struct clip_dataset *clip_rows_finish(struct clip_rows **rows)
@@ -237,8 +237,8 @@ void clip_rows_free(struct clip_rows *rows)
     if (rows == NULL) return;
     free(rows->path);
     free(rows->root);
-    clip_intern_release(&rows->images);
-    clip_intern_release(&rows->problems);
+    clip_string_map_release(&rows->images);
+    clip_string_map_release(&rows->problems);
     clip_buffer_release(&rows->captions);
     clip_buffer_release(&rows->scratch);
     free(rows->ends);

@@ -148,7 +148,7 @@ out:
 static clip_status resolve_links(struct clip_tar *tar, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_intern names = {0};
+    struct clip_string_map names = {.borrows = true};
     int64_t *holder = NULL; /* by name: the last entry with bytes before here */
     int64_t kept = 0, number;
     bool any = false;
@@ -158,19 +158,19 @@ static clip_status resolve_links(struct clip_tar *tar, struct clip_error *error)
     for (int64_t i = 0; i < tar->count; i++) {
         struct clip_tar_entry entry = tar->entries[i];
         if (entry.link != NULL) {
-            number = clip_intern_find(&names, entry.link, strlen(entry.link));
+            number = clip_string_map_find(&names, entry.link, strlen(entry.link));
             if (number < 0) continue;
             entry.position = tar->entries[holder[number]].position;
             entry.size = tar->entries[holder[number]].size;
             entry.link = NULL;
         }
-        CLIP_TRY(clip_intern_add(&names, entry.name, strlen(entry.name), &number, error));
+        CLIP_TRY(clip_string_map_number(&names, entry.name, strlen(entry.name), &number, error));
         holder[number] = kept;
         tar->entries[kept++] = entry;
     }
     tar->count = kept;
 out:
-    clip_intern_release(&names);
+    clip_string_map_release(&names);
     free(holder);
     return status;
 }

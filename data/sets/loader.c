@@ -57,9 +57,9 @@ struct clip_loader {
     size_t *caption_ends;
     struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
     int32_t *negative_ends;
-    int32_t *table, *parent; /* for joining positives: [table_size], [batch_size] */
-    int64_t table_size;
-    uint8_t **images; /* [batch_size] of [S,S,3], before normalisation */
+    int32_t *parent;             /* [batch_size] for joining positives */
+    struct clip_string_map seen; /* the batch's captions, or its groups, and who had each first */
+    uint8_t **images;            /* [batch_size] of [S,S,3], before normalisation */
     struct clip_batch batch;
 };
 
@@ -312,47 +312,33 @@ static const char *caption_of(const struct clip_loader *loader, int64_t i, size_
     return loader->captions.data + start;
 }
 
-static bool same_caption(const struct clip_loader *loader, int64_t i, int64_t j)
+/* Joins each sample of the batch to the first one that has the same caption, or the same image. */
+static clip_status join_equal(struct clip_loader *loader, bool by_caption, struct clip_error *error)
 {
-    size_t n, m;
-    const char *a = caption_of(loader, i, &n), *b = caption_of(loader, j, &m);
-    return n == m && memcmp(a, b, n) == 0;
-}
-
-static bool same_group(const struct clip_loader *loader, int64_t i, int64_t j)
-{
-    const int64_t *group = loader->dataset->group;
-    return group[loader->batch.samples[i]] == group[loader->batch.samples[j]];
-}
-
-/* Joins each sample of the batch to the first one that is `same`; `by_caption` chooses the key. */
-static void join_equal(struct clip_loader *loader, bool by_caption)
-{
-    int64_t mask = loader->table_size - 1;
-    memset(loader->table, 0xff, (size_t)loader->table_size * sizeof *loader->table);
+    clip_status status = CLIP_OK;
+    struct clip_string_entry *first;
+    clip_string_map_clear(&loader->seen);
     for (int64_t i = 0; i < loader->batch.count; i++) {
-        const void *key = &loader->dataset->group[loader->batch.samples[i]];
-        size_t n = sizeof *loader->dataset->group;
-        if (by_caption) key = caption_of(loader, i, &n);
-        int64_t at = (int64_t)(clip_dataset_hash(key, n) >> 8) & mask;
-        for (; loader->table[at] >= 0; at = (at + 1) & mask) {
-            int64_t j = loader->table[at];
-            if (by_caption ? same_caption(loader, i, j) : same_group(loader, i, j)) break;
-        }
-        if (loader->table[at] < 0)
-            loader->table[at] = (int32_t)i;
-        else
-            join(loader->parent, (int32_t)i, loader->table[at]);
+        const int64_t *group = &loader->dataset->group[loader->batch.samples[i]];
+        size_t n = sizeof *group;
+        const char *key = by_caption ? caption_of(loader, i, &n) : (const char *)group;
+        CLIP_TRY(clip_string_map_add(&loader->seen, key, n, i, &first, error));
+        join(loader->parent, (int32_t)i, (int32_t)first->value);
     }
+out:
+    return status;
 }
 
-static void number_positives(struct clip_loader *loader)
+static clip_status number_positives(struct clip_loader *loader, struct clip_error *error)
 {
+    clip_status status = CLIP_OK;
     for (int32_t i = 0; i < loader->batch.count; i++) loader->parent[i] = i;
-    join_equal(loader, false);
-    join_equal(loader, true);
+    CLIP_TRY(join_equal(loader, false, error));
+    CLIP_TRY(join_equal(loader, true, error));
     for (int32_t i = 0; i < loader->batch.count; i++)
         loader->batch.ids[i] = find_root(loader->parent, i);
+out:
+    return status;
 }
 
 /* ---- Batches ---- */
@@ -468,7 +454,7 @@ clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batc
     CLIP_TRY(fill_batch(loader, error));
     add_negatives(loader);
     if (loader->usable == NULL) clip_parallel_for(loader->batch.count, normalise_one, loader);
-    number_positives(loader);
+    CLIP_TRY(number_positives(loader, error));
     *batch = loader->batch;
     if (waited != NULL) *waited = clip_seconds() - began;
 out:
@@ -551,9 +537,6 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     CLIP_NEW(batch->samples, n);
     CLIP_NEW(loader->caption_ends, n);
     CLIP_NEW(loader->parent, n);
-    loader->table_size = 16;
-    while (loader->table_size < 2 * n) loader->table_size *= 2;
-    CLIP_NEW(loader->table, loader->table_size);
 out:
     return status;
 }
@@ -589,6 +572,7 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
     loader->options = *options;
     if (options->limits.max_pixels <= 0) loader->options.limits.max_pixels = 100000000;
     loader->order_epoch = -1;
+    loader->seen.borrows = true;
     int64_t side = options->preprocess.image_size;
     if (!clip_mul_i64(side, side, &loader->pixel_count) ||
         !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
@@ -629,10 +613,11 @@ void clip_loader_free(struct clip_loader *loader)
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
+    clip_string_map_release(&loader->seen);
     struct clip_batch *batch = &loader->batch;
-    void *arrays[] = {loader->slots,  loader->threads,       loader->order,  loader->flags,
-                      loader->images, loader->parent,        loader->table,  loader->caption_ends,
-                      batch->pixels,  batch->tokens,         batch->offsets, batch->ids,
-                      batch->samples, loader->negative_ends, loader};
+    void *arrays[] = {loader->slots,         loader->threads, loader->order,        loader->flags,
+                      loader->images,        loader->parent,  loader->caption_ends, batch->pixels,
+                      batch->tokens,         batch->offsets,  batch->ids,           batch->samples,
+                      loader->negative_ends, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }
