@@ -27,9 +27,14 @@ struct clip_tensor *clip_mlp(struct clip_tape *t, struct clip_tensor *x,
  * y = residual + scale (x a^T) b^T.  x [R,D], a [r,D], b [N,r], residual [R,N] or NULL -> [R,N].
  * Where the layer's columns are `parts` layers side by side, `which` is the set of those (bit p:
  * part p) that have a path; of n paths a [n r,D] and b [n N/parts,r] hold one below the other. */
+struct clip_lora_args {
+    float scale;
+    int parts;
+    unsigned which;
+};
 struct clip_tensor *clip_lora(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *a,
-                              struct clip_tensor *b, struct clip_tensor *residual, float scale,
-                              int parts, unsigned which);
+                              struct clip_tensor *b, struct clip_tensor *residual,
+                              const struct clip_lora_args *args);
 /* y = x w.  x [R,D], w [D,N] -> [R,N]  (CLIP's projections are stored this way) */
 struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w);
 /* y[r] = w[ids[r]].  w [V,D], ids i32 [R] -> [R,D] */

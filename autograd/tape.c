@@ -228,32 +228,21 @@ static void mark_read(const struct clip_tensor *tensor)
     if (tensor->node != NULL && !comes_again(tensor)) record_of(tensor->node)->read = true;
 }
 
-struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *op, int ndim,
-                                     const int64_t *shape, int n_inputs,
-                                     struct clip_tensor *const *inputs, const void *args,
-                                     size_t args_size)
+struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *op,
+                                     const struct clip_op_call *call)
 {
-    return clip_tape_record_as(t, CLIP_F32, op, ndim, shape, n_inputs, inputs, args, args_size);
-}
-
-struct clip_tensor *clip_tape_record_as(struct clip_tape *t, enum clip_dtype dtype,
-                                        const struct clip_op *op, int ndim, const int64_t *shape,
-                                        int n_inputs, struct clip_tensor *const *inputs,
-                                        const void *args, size_t args_size)
-{
-    assert(n_inputs <= CLIP_MAX_INPUTS);
-    struct record *record = make_output(t, dtype, ndim, shape, args_size);
+    struct record *record = make_output(t, call->dtype, call->ndim, call->shape, call->args_size);
     if (t->status != CLIP_OK) return &record->out;
     struct clip_node *node = &record->node;
     node->op = op;
     node->args = record + 1;
-    if (args_size > 0) memcpy(node->args, args, args_size);
-    for (int i = 0; i < n_inputs; i++) {
-        node->in[i] = inputs[i];
-        if (inputs[i] == NULL) continue;
-        assert(inputs[i]->data != NULL || t->plan);
-        record->out.needs_grad |= inputs[i]->needs_grad && t->record;
-        inside(t)->wanted |= inputs[i]->needs_grad;
+    if (call->args_size > 0) memcpy(node->args, call->args, call->args_size);
+    for (int i = 0; i < CLIP_MAX_INPUTS; i++) {
+        struct clip_tensor *input = node->in[i] = call->inputs[i];
+        if (input == NULL) continue;
+        assert(input->data != NULL || t->plan);
+        record->out.needs_grad |= input->needs_grad && t->record;
+        inside(t)->wanted |= input->needs_grad;
     }
     size_t saved = op->saved != NULL ? op->saved(node) : 0;
     if (saved > 0) record->saved = take(t, saved);
@@ -263,8 +252,8 @@ struct clip_tensor *clip_tape_record_as(struct clip_tape *t, enum clip_dtype dty
         give_back(t, &record->saved);
         return &record->out;
     }
-    for (int i = 0; i < n_inputs; i++)
-        if (inputs[i] != NULL && op->reads & CLIP_READS_INPUT(i)) mark_read(inputs[i]);
+    for (int i = 0; i < CLIP_MAX_INPUTS; i++)
+        if (node->in[i] != NULL && op->reads & CLIP_READS_INPUT(i)) mark_read(node->in[i]);
     if (op->reads & CLIP_READS_OUTPUT) record->read = true;
     return &record->out;
 }

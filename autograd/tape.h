@@ -99,17 +99,17 @@ size_t clip_tape_peak(const struct clip_tape *tape);
 int64_t clip_tape_grown(const struct clip_tape *tape);
 clip_status clip_tape_status(const struct clip_tape *tape, struct clip_error *error);
 
-/* For ops: makes out (dtype F32, the given shape), copies args, runs forward, records. `inputs` may
- * hold NULLs. */
-struct clip_tensor *clip_tape_record(struct clip_tape *tape, const struct clip_op *op, int ndim,
-                                     const int64_t *shape, int n_inputs,
-                                     struct clip_tensor *const *inputs, const void *args,
-                                     size_t args_size);
-/* The same with out of another dtype. */
-struct clip_tensor *clip_tape_record_as(struct clip_tape *tape, enum clip_dtype dtype,
-                                        const struct clip_op *op, int ndim, const int64_t *shape,
-                                        int n_inputs, struct clip_tensor *const *inputs,
-                                        const void *args, size_t args_size);
+struct clip_op_call {      /* what an op is called with, and what it is to make */
+    enum clip_dtype dtype; /* of out; CLIP_F32 where it is left out */
+    int ndim;              /* and the shape of out; 0: a scalar */
+    const int64_t *shape;
+    struct clip_tensor *inputs[CLIP_MAX_INPUTS]; /* NULL: not there */
+    const void *args;                            /* copied for forward and backward, or NULL */
+    size_t args_size;
+};
+/* For ops: makes out, runs the op's forward, records it. */
+struct clip_tensor *clip_tape_record(struct clip_tape *tape, const struct clip_op *op,
+                                     const struct clip_op_call *call);
 /* For an op's backward: is this gradient added to, or (false, once) overwritten? The caller then
  * writes all of it. */
 bool clip_grad_adds(struct clip_tensor *tensor);

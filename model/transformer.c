@@ -25,8 +25,8 @@ static struct clip_tensor *low_rank(struct clip_tape *t, struct clip_tensor *x,
                                     int parts, unsigned which, const struct block_args *args)
 {
     if (pair->a == NULL) return residual;
-    return clip_lora(t, x, pair->a, pair->b, residual, (float)clip_lora_scale(args->lora), parts,
-                     which);
+    const struct clip_lora_args lora = {(float)clip_lora_scale(args->lora), parts, which};
+    return clip_lora(t, x, pair->a, pair->b, residual, &lora);
 }
 
 /* x + attention(ln_1(x)) */

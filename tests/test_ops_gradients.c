@@ -394,8 +394,9 @@ static struct clip_tensor *lora(struct clip_tape *t, struct clip_tensor *const *
                                 const void *context)
 {
     const struct with *w = context;
-    return clip_lora(t, l[0], l[1], l[2], w->causal ? l[3] : NULL, w->factor, (int)(w->number / 10),
-                     (unsigned)(w->number % 10));
+    const struct clip_lora_args args = {w->factor, (int)(w->number / 10),
+                                        (unsigned)(w->number % 10)};
+    return clip_lora(t, l[0], l[1], l[2], w->causal ? l[3] : NULL, &args);
 }
 
 static void test_lora(void **state)

@@ -36,5 +36,6 @@ static const struct clip_op add = {
 struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct clip_tensor *b)
 {
     assert(clip_tensor_count(a) == clip_tensor_count(b));
-    return clip_tape_record(t, &add, a->ndim, a->shape, 2, (struct clip_tensor *[]){a, b}, NULL, 0);
+    const struct clip_op_call call = {.ndim = a->ndim, .shape = a->shape, .inputs = {a, b}};
+    return clip_tape_record(t, &add, &call);
 }

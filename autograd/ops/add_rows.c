@@ -53,6 +53,6 @@ struct clip_tensor *clip_add_rows(struct clip_tape *t, struct clip_tensor *x, st
     assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
     assert(ids->dtype == CLIP_I32 && clip_tensor_count(ids) == clip_tensor_rows(x));
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
-    return clip_tape_record(t, &add_rows, 2, shape, 3, (struct clip_tensor *[]){x, w, ids}, NULL,
-                            0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, w, ids}};
+    return clip_tape_record(t, &add_rows, &call);
 }

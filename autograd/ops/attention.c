@@ -145,6 +145,11 @@ struct clip_tensor *clip_attention(struct clip_tape *t, struct clip_tensor *qkv,
            offsets->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_rows(qkv), d};
     struct attention_args args = {heads, longest_sequence(t, offsets, shape[0]), causal, false};
-    return clip_tape_record_as(t, t->dtype, &attention, 2, shape, 2,
-                               (struct clip_tensor *[]){qkv, offsets}, &args, sizeof args);
+    const struct clip_op_call call = {.dtype = t->dtype,
+                                      .ndim = 2,
+                                      .shape = shape,
+                                      .inputs = {qkv, offsets},
+                                      .args = &args,
+                                      .args_size = sizeof args};
+    return clip_tape_record(t, &attention, &call);
 }

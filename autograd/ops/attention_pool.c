@@ -146,6 +146,10 @@ struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor 
     assert(heads > 0 && d % heads == 0);
     int64_t shape[2] = {clip_tensor_count(offsets) - 1, d};
     struct attention_pool_args args = {heads};
-    return clip_tape_record(t, &attention_pool, 2, shape, 3,
-                            (struct clip_tensor *[]){q, kv, offsets}, &args, sizeof args);
+    const struct clip_op_call call = {.ndim = 2,
+                                      .shape = shape,
+                                      .inputs = {q, kv, offsets},
+                                      .args = &args,
+                                      .args_size = sizeof args};
+    return clip_tape_record(t, &attention_pool, &call);
 }

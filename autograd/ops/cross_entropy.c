@@ -75,6 +75,6 @@ struct clip_tensor *clip_cross_entropy(struct clip_tape *t, struct clip_tensor *
                                        struct clip_tensor *labels)
 {
     assert(labels->dtype == CLIP_I32 && clip_tensor_count(labels) == clip_tensor_rows(logits));
-    return clip_tape_record(t, &cross_entropy, 0, NULL, 2, (struct clip_tensor *[]){logits, labels},
-                            NULL, 0);
+    const struct clip_op_call call = {.inputs = {logits, labels}};
+    return clip_tape_record(t, &cross_entropy, &call);
 }

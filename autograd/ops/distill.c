@@ -225,6 +225,9 @@ struct clip_tensor *clip_distill(struct clip_tape *t, struct clip_tensor *image,
     assert(teacher_image->shape[0] == image->shape[0] && teacher_text->shape[0] == image->shape[0]);
     assert(teacher_image->shape[1] == teacher_text->shape[1]);
     assert(!teacher_image->needs_grad && !teacher_text->needs_grad);
-    struct clip_tensor *inputs[] = {image, text, logit_scale, teacher_image, teacher_text};
-    return clip_tape_record(t, &distill, 0, NULL, 5, inputs, &teacher_scale, sizeof teacher_scale);
+    const struct clip_op_call call = {
+        .inputs = {image, text, logit_scale, teacher_image, teacher_text},
+        .args = &teacher_scale,
+        .args_size = sizeof teacher_scale};
+    return clip_tape_record(t, &distill, &call);
 }

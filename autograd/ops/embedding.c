@@ -51,5 +51,6 @@ struct clip_tensor *clip_embedding(struct clip_tape *t, struct clip_tensor *w,
 {
     assert(w->ndim == 2 && ids->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_count(ids), w->shape[1]};
-    return clip_tape_record(t, &embedding, 2, shape, 2, (struct clip_tensor *[]){w, ids}, NULL, 0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {w, ids}};
+    return clip_tape_record(t, &embedding, &call);
 }

@@ -41,5 +41,6 @@ struct clip_tensor *clip_gather(struct clip_tape *t, struct clip_tensor *x,
 {
     assert(rows->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_count(rows), clip_tensor_width(x)};
-    return clip_tape_record(t, &gather, 2, shape, 2, (struct clip_tensor *[]){x, rows}, NULL, 0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, rows}};
+    return clip_tape_record(t, &gather, &call);
 }

@@ -38,5 +38,6 @@ static const struct clip_op gelu = {
 
 struct clip_tensor *clip_gelu(struct clip_tape *t, struct clip_tensor *x)
 {
-    return clip_tape_record(t, &gelu, x->ndim, x->shape, 1, (struct clip_tensor *[]){x}, NULL, 0);
+    const struct clip_op_call call = {.ndim = x->ndim, .shape = x->shape, .inputs = {x}};
+    return clip_tape_record(t, &gelu, &call);
 }

@@ -207,6 +207,6 @@ struct clip_tensor *clip_infonce(struct clip_tape *t, struct clip_tensor *image,
     assert(image->ndim == 2 && text->ndim == 2);
     assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
     assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
-    struct clip_tensor *inputs[] = {image, text, logit_scale, NULL, ids};
-    return clip_tape_record(t, &infonce, 0, NULL, 5, inputs, NULL, 0);
+    const struct clip_op_call call = {.inputs = {image, text, logit_scale, NULL, ids}};
+    return clip_tape_record(t, &infonce, &call);
 }

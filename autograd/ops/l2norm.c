@@ -60,5 +60,6 @@ static const struct clip_op l2norm = {
 struct clip_tensor *clip_l2norm(struct clip_tape *t, struct clip_tensor *x)
 {
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
-    return clip_tape_record(t, &l2norm, 2, shape, 1, (struct clip_tensor *[]){x}, NULL, 0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x}};
+    return clip_tape_record(t, &l2norm, &call);
 }

@@ -79,8 +79,13 @@ static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, st
     assert(w->needs_grad == b->needs_grad); /* they are locked or trained together */
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
     struct layernorm_args args = {eps};
-    return clip_tape_record_as(t, dtype, &layernorm, 2, shape, 3, (struct clip_tensor *[]){x, w, b},
-                               &args, sizeof args);
+    const struct clip_op_call call = {.dtype = dtype,
+                                      .ndim = 2,
+                                      .shape = shape,
+                                      .inputs = {x, w, b},
+                                      .args = &args,
+                                      .args_size = sizeof args};
+    return clip_tape_record(t, &layernorm, &call);
 }
 
 struct clip_tensor *clip_layernorm(struct clip_tape *t, struct clip_tensor *x,

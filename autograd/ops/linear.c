@@ -72,8 +72,9 @@ static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, st
     assert(b == NULL || clip_tensor_count(b) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[0]};
     assert(residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
-    return clip_tape_record_as(t, dtype, &linear, 2, shape, 4,
-                               (struct clip_tensor *[]){x, w, b, residual}, NULL, 0);
+    const struct clip_op_call call = {
+        .dtype = dtype, .ndim = 2, .shape = shape, .inputs = {x, w, b, residual}};
+    return clip_tape_record(t, &linear, &call);
 }
 
 struct clip_tensor *clip_linear(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,

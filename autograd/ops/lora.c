@@ -16,13 +16,7 @@
  * Backward reads x, a, b; u is kept. */
 enum { X, A, B, RESIDUAL };
 
-struct lora {
-    float scale;
-    int parts;
-    unsigned which;
-};
-
-static const struct lora *args_of(const struct clip_node *n) { return n->args; }
+static const struct clip_lora_args *args_of(const struct clip_node *n) { return n->args; }
 static int64_t rank_of(const struct clip_node *n) { return n->in[B]->shape[1]; }
 static int64_t part_width(const struct clip_node *n)
 {
@@ -147,16 +141,20 @@ static const struct clip_op lora = {
 };
 
 struct clip_tensor *clip_lora(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *a,
-                              struct clip_tensor *b, struct clip_tensor *residual, float scale,
-                              int parts, unsigned which)
+                              struct clip_tensor *b, struct clip_tensor *residual,
+                              const struct clip_lora_args *args)
 {
-    int64_t n = __builtin_popcount(which), r = b->shape[1], w = n > 0 ? b->shape[0] / n : 0;
-    const struct lora args = {scale, parts, which};
-    assert(parts > 0 && n > 0 && which >> parts == 0);
+    int64_t n = __builtin_popcount(args->which), parts = args->parts;
+    int64_t r = b->shape[1], w = n > 0 ? b->shape[0] / n : 0;
+    assert(parts > 0 && n > 0 && args->which >> parts == 0);
     assert(clip_tensor_width(x) == a->shape[1] && a->shape[0] == n * r && b->shape[0] == n * w);
     int64_t shape[2] = {clip_tensor_rows(x), parts * w};
     assert(residual == NULL ||
            (residual->dtype == CLIP_F32 && clip_tensor_count(residual) == shape[0] * shape[1]));
-    return clip_tape_record(t, &lora, 2, shape, 4, (struct clip_tensor *[]){x, a, b, residual},
-                            &args, sizeof args);
+    const struct clip_op_call call = {.ndim = 2,
+                                      .shape = shape,
+                                      .inputs = {x, a, b, residual},
+                                      .args = args,
+                                      .args_size = sizeof *args};
+    return clip_tape_record(t, &lora, &call);
 }

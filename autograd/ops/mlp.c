@@ -174,7 +174,10 @@ struct clip_tensor *clip_mlp(struct clip_tape *t, struct clip_tensor *x,
     int64_t shape[2] = {clip_tensor_rows(x), width};
     assert(residual == NULL || clip_tensor_count(residual) == shape[0] * width);
     struct mlp_args args = {activation, keep};
-    return clip_tape_record(t, &mlp, 2, shape, 6,
-                            (struct clip_tensor *[]){x, w->w1, w->b1, w->w2, w->b2, residual},
-                            &args, sizeof args);
+    const struct clip_op_call call = {.ndim = 2,
+                                      .shape = shape,
+                                      .inputs = {x, w->w1, w->b1, w->w2, w->b2, residual},
+                                      .args = &args,
+                                      .args_size = sizeof args};
+    return clip_tape_record(t, &mlp, &call);
 }

@@ -122,6 +122,6 @@ struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *im
            (keep->dtype == CLIP_I32 && keep->ndim == 2 && keep->shape[0] == image->shape[0]));
     int64_t patches = keep != NULL ? keep->shape[1] : image->shape[2] / p * (image->shape[3] / p);
     int64_t shape[2] = {image->shape[0] * patches, w->shape[0]};
-    return clip_tape_record(t, &patch_embed, 2, shape, 3, (struct clip_tensor *[]){image, w, keep},
-                            NULL, 0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {image, w, keep}};
+    return clip_tape_record(t, &patch_embed, &call);
 }

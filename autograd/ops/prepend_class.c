@@ -61,6 +61,7 @@ struct clip_tensor *clip_prepend_class(struct clip_tape *t, struct clip_tensor *
     assert(batch > 0 && rows % batch == 0 && clip_tensor_count(c) == d);
     int64_t shape[2] = {rows + batch, d};
     struct prepend_args args = {batch};
-    return clip_tape_record(t, &prepend_class, 2, shape, 2, (struct clip_tensor *[]){x, c}, &args,
-                            sizeof args);
+    const struct clip_op_call call = {
+        .ndim = 2, .shape = shape, .inputs = {x, c}, .args = &args, .args_size = sizeof args};
+    return clip_tape_record(t, &prepend_class, &call);
 }

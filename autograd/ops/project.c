@@ -62,5 +62,6 @@ struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, str
 {
     assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[1]};
-    return clip_tape_record(t, &project, 2, shape, 2, (struct clip_tensor *[]){x, w}, NULL, 0);
+    const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, w}};
+    return clip_tape_record(t, &project, &call);
 }

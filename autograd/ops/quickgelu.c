@@ -39,6 +39,6 @@ static const struct clip_op quickgelu = {
 
 struct clip_tensor *clip_quickgelu(struct clip_tape *t, struct clip_tensor *x)
 {
-    return clip_tape_record(t, &quickgelu, x->ndim, x->shape, 1, (struct clip_tensor *[]){x}, NULL,
-                            0);
+    const struct clip_op_call call = {.ndim = x->ndim, .shape = x->shape, .inputs = {x}};
+    return clip_tape_record(t, &quickgelu, &call);
 }

@@ -40,6 +40,7 @@ static const struct clip_op scale = {
 struct clip_tensor *clip_scale(struct clip_tape *t, struct clip_tensor *x, float factor)
 {
     struct scale_args args = {factor};
-    return clip_tape_record(t, &scale, x->ndim, x->shape, 1, (struct clip_tensor *[]){x}, &args,
-                            sizeof args);
+    const struct clip_op_call call = {
+        .ndim = x->ndim, .shape = x->shape, .inputs = {x}, .args = &args, .args_size = sizeof args};
+    return clip_tape_record(t, &scale, &call);
 }

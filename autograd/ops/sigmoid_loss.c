@@ -126,6 +126,6 @@ struct clip_tensor *clip_sigmoid_loss(struct clip_tape *t, struct clip_tensor *i
     assert(image->ndim == 2 && text->ndim == 2 && logit_bias != NULL);
     assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
     assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
-    struct clip_tensor *inputs[] = {image, text, logit_scale, logit_bias, ids};
-    return clip_tape_record(t, &sigmoid_loss, 0, NULL, 5, inputs, NULL, 0);
+    const struct clip_op_call call = {.inputs = {image, text, logit_scale, logit_bias, ids}};
+    return clip_tape_record(t, &sigmoid_loss, &call);
 }
