@@ -1,14 +1,14 @@
 #include "eval/loss.h"
 
-#include "autograd/ops.h"
 #include "core/progress.h"
 #include "core/threads.h"
 #include "data/sets/loader.h"
 #include "formats/model_file.h"
-#include "model/model.h"
+#include "model/loss.h"
 
 static clip_status batch_loss(struct clip_tape *t, struct clip_model *model,
-                              const struct clip_batch *batch, double *out, struct clip_error *error)
+                              const struct clip_loss *kind, const struct clip_batch *batch,
+                              double *out, struct clip_error *error)
 {
     int64_t size = model->config.image_size;
     const int64_t shape[] = {batch->count, 3, size, size};
@@ -19,17 +19,15 @@ static clip_status batch_loss(struct clip_tape *t, struct clip_model *model,
     struct clip_tensor *image = clip_vision_encode(t, model, &pixels, NULL);
     struct clip_tensor *text = clip_text_encode(t, model, &tokens, &offsets);
     struct clip_tensor *loss =
-        model->logit_bias != NULL
-            ? clip_sigmoid_loss(t, image, text, model->logit_scale, model->logit_bias, NULL)
-            : clip_infonce(t, image, text, model->logit_scale, NULL);
+        clip_model_loss(t, model, image, text, &(struct clip_loss_inputs){.loss = kind});
     clip_status status = clip_tape_status(t, error);
     if (status == CLIP_OK) *out = (double)*(const float *)loss->data;
     return status;
 }
 
 clip_status clip_loss_run(const struct clip_embedder *embedder, const struct clip_dataset *dataset,
-                          int64_t batch_size, bool quiet, struct clip_loss_result *result,
-                          struct clip_error *error)
+                          const struct clip_loss *kind, int64_t batch_size, bool quiet,
+                          struct clip_loss_result *result, struct clip_error *error)
 {
     clip_status status;
     const struct clip_model_file *file = clip_embedder_file(embedder);
@@ -38,7 +36,8 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     struct clip_batch batch = {0};
     struct clip_progress progress;
     double sum = 0, loss = 0;
-    *result = (struct clip_loss_result){.batch_size = batch_size};
+    if (kind == NULL) kind = clip_loss_of(&file->model->config);
+    *result = (struct clip_loss_result){.batch_size = batch_size, .kind = kind};
     if (file->tokenizer == NULL)
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s comes without a tokenizer, so it reads no captions; name one with "
@@ -55,6 +54,8 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
         .max_bad_fraction = 1.0,
         .quiet = false,
     };
+    status = clip_loss_check(kind, &file->model->config, error);
+    if (status != CLIP_OK) return clip_error_prefix(error, "%s", clip_embedder_source(embedder));
     clip_progress_start(&progress, "measuring", "pairs", 0, dataset->count, quiet);
     CLIP_TRY(clip_loader_create(&loader, dataset, file->tokenizer, &options, error));
     CLIP_TRY(clip_tape_create(&tape, error));
@@ -62,7 +63,7 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     for (;;) {
         CLIP_TRY(clip_loader_next(loader, &batch, NULL, error));
         if (batch.count == 0) break;
-        CLIP_TRY(batch_loss(tape, file->model, &batch, &loss, error));
+        CLIP_TRY(batch_loss(tape, file->model, kind, &batch, &loss, error));
         sum += loss * (double)batch.count;
         result->n += batch.count;
         result->batches++;

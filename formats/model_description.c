@@ -8,6 +8,7 @@
 
 #include "formats/description_parser.h"
 #include "formats/timm.h"
+#include "model/loss.h"
 
 /* The values of open_clip's CLIPVisionCfg and CLIPTextCfg where a key is missing, and CLIP's
  * preprocessing. */
@@ -115,6 +116,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
     if (description->ids.end)
         json_object_set_new(root, "end_id", json_integer(description->ids.end));
+    if (description->config.loss != NULL)
+        json_object_set_new(root, "loss", json_string(description->config.loss->name));
     if (description->ids.pad)
         json_object_set_new(root, "pad_id", json_integer(description->ids.pad));
     status = clip_json_append(out, root, error);
@@ -389,6 +392,8 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     clip_json_integer(&top, "resize_to", &d.preprocess.shortest);
     clip_json_id(&top, "end_id", &d.ids.end);
     clip_json_id(&top, "pad_id", &d.ids.pad);
+    int loss = clip_json_name(&top, "loss", clip_loss_name, -1);
+    if (loss >= 0) clip_loss_choose(&d.config, loss);
     json_decref(root);
     clip_model_description_unify(&d);
     if (status == CLIP_OK) {

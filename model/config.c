@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/choice.h"
-#include "model/model.h"
+#include "model/loss.h"
 
 /* Radford et al. 2021, table 20; open_clip's model_configs of the same names. */
 static const struct preset {
@@ -139,6 +139,7 @@ clip_status clip_model_config_check(const struct clip_model_config *c, struct cl
             error, CLIP_ERR_DATA,
             "context_length %lld leaves no room for a word between start and end of text",
             (long long)c->context_length);
+    CLIP_TRY(clip_loss_check(clip_loss_of(c), c, error));
     CLIP_TRY(check_tower("vision", c->vision_width, c->vision_heads, c->vision_mlp_ratio, error));
     CLIP_TRY(check_tower("text", c->text_width, c->text_heads, c->text_mlp_ratio, error));
 out:

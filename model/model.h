@@ -49,6 +49,7 @@ struct clip_model_config {
     double norm_eps;     /* of every LayerNorm; 0: 1e-5 */
     bool siglip;         /* SigLIP's towers, see below */
     bool logit_bias;     /* one more scalar parameter, for the sigmoid loss */
+    const struct clip_loss *loss;      /* it is trained with (model/loss.h); NULL: by logit_bias */
     float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
     struct clip_lora_config lora;      /* while training alone: files hold merged weights */
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/loss.h"
 #include "tests/sets.h"
 #include "tests/training_run.h"
 #include "train/advice.h"
@@ -33,7 +34,7 @@ static void check_activation(struct training *r, const struct clip_batch *batch,
     double losses[2];
     bool suspect, before = r->model->config.quick_gelu;
     struct clip_error error = {0};
-    test_ok(clip_activation_check(r->model, batch, losses, &suspect, &error), &error);
+    test_ok(clip_activation_check(r->model, NULL, batch, losses, &suspect, &error), &error);
     assert_int_equal(suspect, expected);
     assert_int_equal(r->model->config.quick_gelu, before);
     assert_true(isfinite(losses[0]) && isfinite(losses[1]));
@@ -62,6 +63,36 @@ static void wrong_activation_is_seen(void **state)
         clip_step_free(step);
         training_close(&r);
     }
+}
+
+/* The loss of the advice is that of training: the sigmoid loss where the model has a logit_bias,
+ * and another only where the model has what that needs. */
+static void advice_takes_the_models_loss(void **state)
+{
+    (void)state;
+    struct clip_error error = {0};
+    for (int i = 0; test_root(i) != NULL; i++)
+        for (int sigmoid = 0; sigmoid < 2; sigmoid++) {
+            struct training r;
+            double own[2], infonce[2], siglip[2];
+            bool suspect;
+            training_open_for(&r, test_root(i), 1, sigmoid == 1);
+            const struct clip_batch *batch = training_batch(&r, 0, r.capacity);
+            for (int64_t k = 0; k < batch->count; k++) r.batch.ids[k] = (int32_t)k;
+            test_ok(clip_activation_check(r.model, NULL, batch, own, &suspect, &error), &error);
+            test_ok(
+                clip_activation_check(r.model, &clip_losses[0], batch, infonce, &suspect, &error),
+                &error);
+            test_ok(
+                clip_activation_check(r.model, &clip_losses[1], batch, siglip, &suspect, &error),
+                &error);
+            struct clip_step *step = training_step_new(&r);
+            test_close_f64("trained", own[0], training_step(step, batch).loss, 1e-6, 0);
+            assert_true((own[0] == infonce[0]) == (sigmoid == 0));
+            assert_true(own[0] == siglip[0]);
+            clip_step_free(step);
+            training_close(&r);
+        }
 }
 
 /* ---- data ---- */
@@ -117,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_activation_is_seen),
+        cmocka_unit_test(advice_takes_the_models_loss),
         cmocka_unit_test(repeats_are_counted),
         cmocka_unit_test(shared_images_are_found),
     };

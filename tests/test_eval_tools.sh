@@ -116,6 +116,15 @@ check "the loss of batches of one is 0" prints 0 \
 check "a smaller last batch counts too" prints 0 "\"batches\":$(((2 * p + 2) / 3))," \
     clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --batch-size 3 --json
 
+check "... by the loss that the model was trained with" prints 0 '"kind":"infonce"' \
+    clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --json
+check "... which --loss names too" prints 0 'infonce loss: ' clip_eval loss "${model[@]}" \
+    --data "$folder/pairs.csv" --loss infonce
+check "a loss that the model cannot have is refused" says 1 'siglip loss needs a logit_bias' \
+    clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --loss siglip
+check "... and one that there is not" says 2 'expected one of infonce|siglip' \
+    clip_eval loss "${model[@]}" --data "$folder/pairs.csv" --loss hinge
+
 # ---- clip_embed ----
 check "images of a folder are embedded" prints 0 "\"rows\":$p,\"dim\":16" \
     clip_embed "${model[@]}" --images "$folder/photos" --output "$folder/a.h5" --json

@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "core/threads.h"
+#include "model/loss.h"
 #include "tests/fixture.h"
 #include "tests/gradcheck.h"
 
@@ -280,9 +281,7 @@ static struct clip_tensor *paired_loss(struct clip_tape *t, struct clip_tensor *
     struct clip_tensor *image = clip_vision_encode(t, p->model, leaves[0], p->keep);
     struct clip_tensor *text =
         clip_text_encode(t, p->model, &p->captions.tokens, &p->captions.offsets);
-    if (p->model->logit_bias != NULL)
-        return clip_sigmoid_loss(t, image, text, p->model->logit_scale, p->model->logit_bias, NULL);
-    return clip_infonce(t, image, text, p->model->logit_scale, NULL);
+    return clip_model_loss(t, p->model, image, text, NULL);
 }
 
 static void check_gradients(enum kind kind, struct clip_tensor *keep, const char *const names[7])

@@ -37,7 +37,6 @@ void training_open_for(struct training *r, const char *root, int64_t times, bool
         .schedule = {CLIP_SCHEDULE_COSINE, fixture_number(r->config, "lr"),
                      (int64_t)fixture_number(r->config, "warmup"),
                      (int64_t)fixture_number(r->config, "total_steps"), 0},
-        .loss = sigmoid ? CLIP_LOSS_SIGLIP : CLIP_LOSS_INFONCE,
         .batch_size = capacity,
         .grad_clip_norm = fixture_number(r->config, "grad_clip_norm"),
         .layer_decay = 1,

@@ -258,11 +258,14 @@ static int run_loss(int argc, char **argv)
     struct clip_model_options model = {0};
     struct data_options data = {0};
     int64_t batch_size = 128;
+    int kind = -1;
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
         DATA_OPTIONS(data),
         {"batch-size", "N", CLIP_CLI_INT, &batch_size, .least = 1, .most = 65536,
          .help = "pairs that are told from each other (128); losses of one size compare"},
+        {"loss", NULL, CLIP_CLI_CHOICE, &kind, .names = clip_loss_name,
+         .help = "which loss (the one that the model was trained with)"},
         {0},
     };
     struct clip_cli cli = {
@@ -279,17 +282,19 @@ static int run_loss(int argc, char **argv)
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
-    CLIP_TRY(clip_loss_run(e, set, batch_size, cli.quiet, &r, &error));
+    CLIP_TRY(clip_loss_run(e, set, kind >= 0 ? &clip_losses[kind] : NULL, batch_size, cli.quiet, &r,
+                           &error));
     if (cli.json) {
-        json_t *result = json_pack("{s:f, s:I, s:I, s:I, s:I, s:f}", "loss", r.loss, "batch_size",
-                                   (json_int_t)r.batch_size, "batches", (json_int_t)r.batches, "n",
-                                   (json_int_t)r.n, "skipped", (json_int_t)r.skipped, "logit_scale",
-                                   clip_embedder_logit_scale(e));
+        json_t *result = json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:s}", "loss", r.loss,
+                                   "batch_size", (json_int_t)r.batch_size, "batches",
+                                   (json_int_t)r.batches, "n", (json_int_t)r.n, "skipped",
+                                   (json_int_t)r.skipped, "logit_scale",
+                                   clip_embedder_logit_scale(e), "kind", r.kind->name);
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("loss: %.4f (%lld pairs in batches of %lld; chance is %.4f)\n", r.loss,
-               (long long)r.n, (long long)r.batch_size, log((double)r.batch_size));
+        printf("%s loss: %.4f (%lld pairs in batches of %lld; chance is %.4f)\n", r.kind->name,
+               r.loss, (long long)r.n, (long long)r.batch_size, r.kind->chance(r.batch_size));
     }
 out:
     clip_dataset_free(set);

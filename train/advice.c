@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "autograd/ops.h"
 #include "core/progress.h"
+#include "model/loss.h"
 
 static void advise_schedule(const struct clip_setup *s)
 {
@@ -33,8 +33,8 @@ static void advise_lr(const struct clip_setup *s)
 
 /* ---- activation ---- */
 
-static clip_status batch_loss(struct clip_model *m, const struct clip_batch *batch, double *loss,
-                              struct clip_error *error)
+static clip_status batch_loss(struct clip_model *m, const struct clip_batch *batch,
+                              const struct clip_loss *kind, double *loss, struct clip_error *error)
 {
     clip_status status;
     int64_t size = m->config.image_size;
@@ -46,9 +46,10 @@ static clip_status batch_loss(struct clip_model *m, const struct clip_batch *bat
                        ids = clip_tensor_i32(batch->ids, batch->count);
     CLIP_TRY(clip_tape_create(&t, error));
     t->record = false;
-    struct clip_tensor *y = clip_infonce(t, clip_vision_encode(t, m, &pixels, NULL),
-                                         clip_text_encode(t, m, &tokens, &offsets), m->logit_scale,
-                                         &ids);
+    struct clip_tensor *image = clip_vision_encode(t, m, &pixels, NULL);
+    struct clip_tensor *text = clip_text_encode(t, m, &tokens, &offsets);
+    struct clip_tensor *y =
+        clip_model_loss(t, m, image, text, &(struct clip_loss_inputs){.loss = kind, .ids = &ids});
     CLIP_TRY(clip_tape_status(t, error));
     *loss = (double)*(const float *)y->data;
 out:
@@ -56,15 +57,18 @@ out:
     return status;
 }
 
-clip_status clip_activation_check(struct clip_model *model, const struct clip_batch *batch,
-                                  double losses[2], bool *suspect, struct clip_error *error)
+clip_status clip_activation_check(struct clip_model *model, const struct clip_loss *loss,
+                                  const struct clip_batch *batch, double losses[2], bool *suspect,
+                                  struct clip_error *error)
 {
-    clip_status status = batch_loss(model, batch, &losses[0], error);
+    if (loss == NULL || (loss->needs_bias && model->logit_bias == NULL))
+        loss = clip_loss_of(&model->config);
+    clip_status status = batch_loss(model, batch, loss, &losses[0], error);
     if (status != CLIP_OK) return status;
     model->config.quick_gelu = !model->config.quick_gelu;
-    status = batch_loss(model, batch, &losses[1], error);
+    status = batch_loss(model, batch, loss, &losses[1], error);
     model->config.quick_gelu = !model->config.quick_gelu;
-    *suspect = losses[1] < 0.8 * log((double)batch->count) && 1.1 * losses[1] < losses[0];
+    *suspect = losses[1] < 0.8 * loss->chance(batch->count) && 1.1 * losses[1] < losses[0];
     return status;
 }
 
@@ -95,7 +99,7 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
         status = status == CLIP_ERR_MEMORY ? status : CLIP_OK;
         goto out;
     }
-    CLIP_TRY(clip_activation_check(s->model, &batch, losses, &suspect, error));
+    CLIP_TRY(clip_activation_check(s->model, s->init_loss, &batch, losses, &suspect, error));
     if (suspect)
         clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %lld "
                   "pairs is %.2f with it and %.2f without; set [model] quick_gelu = %s, or see "

@@ -18,9 +18,11 @@
 enum { CLIP_ADVICE_PAIRS = 64 };
 clip_status clip_advise(struct clip_setup *setup, bool tuning, struct clip_error *error);
 
-/* The losses (InfoNCE) of a batch with the model's activation and with the other GELU. *suspect:
- * the other is better by a tenth, and better than chance. */
-clip_status clip_activation_check(struct clip_model *model, const struct clip_batch *batch,
-                                  double losses[2], bool *suspect, struct clip_error *error);
+/* The losses of a batch with the model's activation and with the other GELU. *suspect: the other is
+ * better by a tenth, and better than chance. `loss`: what the weights were trained with; where the
+ * model lacks what it needs, or NULL, the model's own. */
+clip_status clip_activation_check(struct clip_model *model, const struct clip_loss *loss,
+                                  const struct clip_batch *batch, double losses[2], bool *suspect,
+                                  struct clip_error *error);
 
 #endif

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/ini.h"
+#include "model/loss.h"
 #include "train/config_table.h"
 
 enum { LONGEST_VALUE = 160 }; /* so that config.ini's lines stay under inih's 200 bytes */
@@ -346,7 +348,9 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
 #undef TAKE
     out->siglip = strcmp(config->model.architecture, "siglip") == 0;
     out->norm_eps = config->model.norm_eps == 1e-5 ? 0 : config->model.norm_eps;
-    out->logit_bias = strcmp(config->train.loss, "siglip") == 0;
+    int loss = clip_choice_find(clip_loss_name, config->train.loss);
+    out->logit_bias = clip_losses[loss].needs_bias;
+    clip_loss_choose(out, loss);
     if (config->model.image_mean[0] != '\0')
         parse_triple(config->model.image_mean, out->image_mean);
     if (config->model.image_std[0] != '\0') parse_triple(config->model.image_std, out->image_std);

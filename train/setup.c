@@ -271,6 +271,7 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
         CLIP_TRY(clip_model_file_open(&file, init, &open, error));
         CLIP_TRY(adopt_description(s, &file->model->config, init, error));
         CLIP_TRY(adopt_preprocessing(s, file, error));
+        s->init_loss = clip_loss_of(&file->model->config);
     }
     CLIP_TRY(open_tokenizer(s, options, file, error));
     if (file != NULL) warn_of_tokenizer(s, file);
@@ -344,7 +345,6 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
                 .total = s->steps,
                 .cooldown = (int64_t)clip_config_share(c->optim.cooldown, s->steps),
             },
-        .loss = is(c->train.loss, "siglip") ? CLIP_LOSS_SIGLIP : CLIP_LOSS_INFONCE,
         .multi_positive = c->train.multi_positive,
         .negatives = c->data.csv_negative_key[0] != '\0',
         .teacher = c->train.teacher_embeddings[0] != '\0' ? &s->teacher : NULL,

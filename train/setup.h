@@ -4,6 +4,7 @@
 
 #include "data/sets/loader.h"
 #include "formats/model_description.h"
+#include "model/loss.h"
 #include "train/config.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -18,8 +19,9 @@ struct clip_setup {             /* start from {0} */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;
-    struct clip_text_ids text_ids; /* --init's rules for rows of ids */
-    struct clip_teacher teacher;   /* empty without [train] teacher_embeddings */
+    struct clip_text_ids text_ids;     /* --init's rules for rows of ids */
+    const struct clip_loss *init_loss; /* --init's model was trained with it; NULL */
+    struct clip_teacher teacher;       /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;
     int64_t steps_per_epoch, steps, val_every, save_every;

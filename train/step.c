@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/ops.h"
 #include "core/memory.h"
 #include "kernels/kernels.h"
+#include "model/loss.h"
 
 static int64_t kept_patches(const struct clip_step *s)
 {
@@ -194,22 +194,22 @@ static struct clip_tensor *teacher_rows(struct clip_tape *t, const struct clip_t
     return rows;
 }
 
-struct clip_tensor *clip_step_loss(const struct clip_step *s, struct clip_tape *t,
-                                   struct clip_tensor *image, struct clip_tensor *text,
-                                   struct clip_tensor *ids, const int64_t *samples)
+/* The model's loss of given embeddings: image [n,E], text [n + negatives, E]; ids may be NULL.
+ * samples [n]: which rows of the teacher; NULL while planning. */
+static struct clip_tensor *batch_loss(const struct clip_step *s, struct clip_tape *t,
+                                      struct clip_tensor *image, struct clip_tensor *text,
+                                      struct clip_tensor *ids, const int64_t *samples)
 {
-    struct clip_model *m = s->model;
     const struct clip_teacher *teacher = s->options.teacher;
+    struct clip_loss_inputs inputs = {.ids = ids};
     int64_t n = image->shape[0];
-    struct clip_tensor *loss =
-        s->options.loss == CLIP_LOSS_SIGLIP
-            ? clip_sigmoid_loss(t, image, text, m->logit_scale, m->logit_bias, ids)
-            : clip_infonce(t, image, text, m->logit_scale, ids);
-    if (teacher == NULL) return loss;
-    struct clip_tensor *divergence = clip_distill(
-        t, image, text, m->logit_scale, teacher_rows(t, teacher, teacher->image, samples, n),
-        teacher_rows(t, teacher, teacher->text, samples, n), teacher->scale);
-    return clip_add(t, loss, clip_scale(t, divergence, (float)s->options.distill_weight));
+    if (teacher != NULL) {
+        inputs.teacher_image = teacher_rows(t, teacher, teacher->image, samples, n);
+        inputs.teacher_text = teacher_rows(t, teacher, teacher->text, samples, n);
+        inputs.teacher_scale = teacher->scale;
+        inputs.distill_weight = (float)s->options.distill_weight;
+    }
+    return clip_model_loss(t, s->model, image, text, &inputs);
 }
 
 static double scalar(const struct clip_tensor *tensor)
@@ -226,7 +226,7 @@ static double whole_batch(struct clip_step *s, const struct clip_batch *batch,
     clip_tape_clear(tape);
     struct clip_tensor *image = encode_images(s, batch, 0, batch->count, &piece);  /* [B,E] */
     struct clip_tensor *text = encode_texts(s, batch, 0, texts_of(batch), &piece); /* [B+H,E] */
-    struct clip_tensor *loss = clip_step_loss(s, tape, image, text, ids, batch->samples);
+    struct clip_tensor *loss = batch_loss(s, tape, image, text, ids, batch->samples);
     double value = tape->plan ? 0 : scalar(loss);
     clip_tape_backward(tape, loss);
     return value;
@@ -266,7 +266,7 @@ static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
     text.grad = text_grads;
     image.needs_grad = text.needs_grad = true;
     clip_tape_clear(t);
-    struct clip_tensor *loss = clip_step_loss(s, t, &image, &text, ids, batch->samples);
+    struct clip_tensor *loss = batch_loss(s, t, &image, &text, ids, batch->samples);
     double value = scalar(loss);
     clip_tape_backward(t, loss);
 
@@ -368,7 +368,7 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     clip_status status;
     int64_t n = piece_size(s), all = s->options.batch_size;
     int64_t texts = n < all ? n : most_texts(s);
-    int64_t words_count = (int64_t)ceil((double)tokens * (double)texts / (double)(all ? all : 1));
+    int64_t token_count = (int64_t)ceil((double)tokens * (double)texts / (double)(all ? all : 1));
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
@@ -377,12 +377,12 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
     int64_t size = s->model->config.image_size, kept = kept_patches(s);
     struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
-    struct clip_tensor words = clip_tensor_i32(NULL, words_count > texts ? words_count : texts),
+    struct clip_tensor token_ids = clip_tensor_i32(NULL, token_count > texts ? token_count : texts),
                        offsets = clip_tensor_i32(NULL, texts + 1);
     struct clip_tensor *image =
         clip_vision_encode(tape, s->model, &pixels, s->options.patch_dropout > 0 ? &keep : NULL);
-    struct clip_tensor *text = clip_text_encode(tape, s->model, &words, &offsets);
-    clip_tape_backward(tape, clip_step_loss(s, tape, image, text, NULL, NULL));
+    struct clip_tensor *text = clip_text_encode(tape, s->model, &token_ids, &offsets);
+    clip_tape_backward(tape, batch_loss(s, tape, image, text, NULL, NULL));
     *bytes = clip_tape_peak(tape);
     if (n < all) { /* the loss over the whole batch stands alone on the tape */
         int64_t e = s->model->config.embed_dim;
@@ -390,7 +390,7 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
                            b = clip_tensor_f32(NULL, most_texts(s), e);
         a.needs_grad = b.needs_grad = true;
         clip_tape_clear(tape);
-        clip_tape_backward(tape, clip_step_loss(s, tape, &a, &b, NULL, NULL));
+        clip_tape_backward(tape, batch_loss(s, tape, &a, &b, NULL, NULL));
         *bytes = clip_tape_peak(tape);
     }
     CLIP_TRY(clip_tape_status(tape, error));

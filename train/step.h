@@ -14,12 +14,9 @@
 #include "train/locked.h"
 #include "train/teacher.h"
 
-enum clip_loss_kind { CLIP_LOSS_INFONCE, CLIP_LOSS_SIGLIP };
-
 struct clip_step_options {
     struct clip_adamw_options adamw;
     struct clip_schedule schedule;
-    enum clip_loss_kind loss;
     bool multi_positive;                /* batch.ids say which pairs are positives of each other */
     bool negatives;                     /* batches may have hard negatives, as many as pairs */
     const struct clip_teacher *teacher; /* borrowed; NULL: none */
@@ -69,10 +66,4 @@ clip_status clip_step_run(struct clip_step *step, const struct clip_batch *batch
  * nothing is computed). */
 clip_status clip_step_plan(struct clip_step *step, int64_t tokens, size_t *bytes,
                            struct clip_error *error);
-/* The loss of given embeddings: unit rows image [n,E], text [n + negatives, E]; ids may be NULL.
- * samples [n]: which rows of the teacher; NULL while planning. */
-struct clip_tensor *clip_step_loss(const struct clip_step *step, struct clip_tape *tape,
-                                   struct clip_tensor *image, struct clip_tensor *text,
-                                   struct clip_tensor *ids, const int64_t *samples);
-
 #endif

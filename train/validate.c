@@ -46,7 +46,8 @@ static clip_status measure_pairs(const struct clip_setup *s, const struct clip_e
 {
     clip_status status;
     struct clip_loss_result loss;
-    CLIP_TRY(clip_loss_run(embedder, s->val_data, s->config->train.batch_size, true, &loss, error));
+    CLIP_TRY(clip_loss_run(embedder, s->val_data, NULL, s->config->train.batch_size, true, &loss,
+                           error));
     if (!set_real(out, "val_loss", loss.loss))
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
     CLIP_TRY(measure_retrieval(embedder, s->val_data, "", first, out, error));
