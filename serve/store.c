@@ -272,8 +272,7 @@ static clip_status shrink(struct clip_image *image, struct clip_error *error)
     if (small.width < 1) small.width = 1;
     if (small.height < 1) small.height = 1;
     CLIP_NEW(small.rgb, small.width * small.height * 3);
-    CLIP_TRY(clip_image_resize(small.rgb, small.width, small.height, image->rgb, image->width,
-                               image->height, 3, NULL, CLIP_BICUBIC, error));
+    CLIP_TRY(clip_image_resize(&small, image, CLIP_BICUBIC, error));
     clip_image_release(image);
     *image = small;
     small.rgb = NULL;

@@ -51,9 +51,9 @@ static void flat_stays_flat(void **state)
             assert_true(src != NULL && dst != NULL);
             memset(src, value, (size_t)n);
             for (int kind = 0; kind <= 1; kind++) {
-                test_ok(clip_image_resize(dst, sizes[i][2], sizes[i][3], src, sizes[i][0],
-                                          sizes[i][1], 3, NULL, (enum clip_interpolation)kind,
-                                          &error),
+                struct clip_image from = {sizes[i][0], sizes[i][1], src};
+                struct clip_image to = {sizes[i][2], sizes[i][3], dst};
+                test_ok(clip_image_resize(&to, &from, (enum clip_interpolation)kind, &error),
                         &error);
                 for (int64_t j = 0; j < m; j++) assert_int_equal(dst[j], value);
             }
@@ -91,9 +91,8 @@ static void parts_equal_the_whole(void **state)
         };
 
         assert_non_null(whole);
-        test_ok(clip_image_resize(whole, width, height, image.rgb, image.width, image.height, 3,
-                                  NULL, CLIP_BICUBIC, &error),
-                &error);
+        struct clip_image to = {width, height, whole};
+        test_ok(clip_image_resize(&to, &image, CLIP_BICUBIC, &error), &error);
         test_ok(clip_resize_part(part, &resize, &error), &error);
         for (int y = 0; y < 11; y++)
             test_same_u8("a row of the part", part + y * 27, whole + ((y + 3) * width + 5) * 3, 27);
@@ -102,27 +101,32 @@ static void parts_equal_the_whole(void **state)
     }
 }
 
-/* A box of whole pixels that is as large as the result is a crop; one past the edges is refused. */
+/* A box of whole pixels that is as large as the result is a crop. */
 static void boxes_crop(void **state)
 {
     (void)state;
     struct clip_error error;
     struct clip_image image = make_map(40, 30);
-    uint8_t out[10 * 8 * 3];
-    const double box[4] = {7, 5, 17, 13};
-    const double outside[4] = {7, 5, 41, 13}, empty[4] = {7, 5, 7, 13}, odd[4] = {NAN, 0, 9, 9};
+    uint8_t pixels[10 * 8 * 3];
+    const struct clip_resize resize = {
+        .src = image.rgb,
+        .src_width = 40,
+        .src_height = 30,
+        .stride = 40 * 3,
+        .channels = 3,
+        .box = {7, 5, 17, 13},
+        .width = 10,
+        .height = 8,
+        .w = 10,
+        .h = 8,
+    };
 
-    test_ok(clip_image_resize(out, 10, 8, image.rgb, 40, 30, 3, box, CLIP_BICUBIC, &error), &error);
+    test_ok(clip_resize_part(pixels, &resize, &error), &error);
     for (int y = 0; y < 8; y++)
-        test_same_u8("a row", out + y * 30, image.rgb + ((y + 5) * 40 + 7) * 3, 30);
-    test_fails(clip_image_resize(out, 10, 8, image.rgb, 40, 30, 3, outside, CLIP_BICUBIC, &error),
-               &error, CLIP_ERR_DATA, "(7, 5, 41, 13)");
-    test_fails(clip_image_resize(out, 10, 8, image.rgb, 40, 30, 3, empty, CLIP_BICUBIC, &error),
-               &error, CLIP_ERR_DATA, "not inside");
-    test_fails(clip_image_resize(out, 10, 8, image.rgb, 40, 30, 3, odd, CLIP_BICUBIC, &error),
-               &error, CLIP_ERR_DATA, "not inside");
-    test_fails(clip_image_resize(out, 0, 8, image.rgb, 40, 30, 3, NULL, CLIP_BICUBIC, &error),
-               &error, CLIP_ERR_DATA, "0 x 8");
+        test_same_u8("a row", pixels + y * 30, image.rgb + ((y + 5) * 40 + 7) * 3, 30);
+    struct clip_image none = {0, 8, pixels};
+    test_fails(clip_image_resize(&none, &image, CLIP_BICUBIC, &error), &error, CLIP_ERR_DATA,
+               "0 x 8");
     clip_image_release(&image);
 }
 
@@ -201,16 +205,14 @@ static void strips_fall_back_to_the_middle(void **state)
     struct clip_image image = make_map(250, 20);
     struct clip_preprocess rules = {.image_size = S};
     struct clip_augment how = {.scale_min = 0.99};
-    uint8_t out[S * S * 3], middle[S * S * 3];
-    const double box[4] = {0, 0, 27, 20};
-    struct clip_image crop = {0};
+    uint8_t out[S * S * 3], pixels[S * S * 3];
+    struct clip_image crop = {0}, middle = {S, S, pixels};
 
     test_ok(clip_image_allocate(&crop, 27, 20, &error), &error);
     for (int y = 0; y < 20; y++) memcpy(crop.rgb + y * 81, image.rgb + (y * 250 + 111) * 3, 81);
-    test_ok(clip_image_resize(middle, S, S, crop.rgb, 27, 20, 3, box, CLIP_BICUBIC, &error),
-            &error);
+    test_ok(clip_image_resize(&middle, &crop, CLIP_BICUBIC, &error), &error);
     augment(&rules, &how, 5, &image, out);
-    test_same_u8("the middle", out, middle, S * S * 3);
+    test_same_u8("the middle", out, pixels, S * S * 3);
     clip_image_release(&crop);
     clip_image_release(&image);
 }

@@ -243,11 +243,20 @@ static void resizes_exactly(void **state)
             assert_non_null(from);
             got = clip_array_new(clip_tensor_count(to), 1, &error);
             assert_non_null(got);
-            test_ok(clip_image_resize(got, to->shape[1], to->shape[0], from->data, from->shape[1],
-                                      from->shape[0], (int)from->shape[2], NULL,
-                                      strcmp(dot, ".bilinear") == 0 ? CLIP_BILINEAR : CLIP_BICUBIC,
-                                      &error),
-                    &error);
+            const struct clip_resize resize = {
+                .src = from->data,
+                .src_width = from->shape[1],
+                .src_height = from->shape[0],
+                .stride = from->shape[1] * from->shape[2],
+                .channels = (int)from->shape[2],
+                .interpolation = strcmp(dot, ".bilinear") == 0 ? CLIP_BILINEAR : CLIP_BICUBIC,
+                .box = {0, 0, (double)from->shape[1], (double)from->shape[0]},
+                .width = to->shape[1],
+                .height = to->shape[0],
+                .w = to->shape[1],
+                .h = to->shape[0],
+            };
+            test_ok(clip_resize_part(got, &resize, &error), &error);
             test_same_u8(name, got, to->data, clip_tensor_count(to));
             free(got);
             count++;

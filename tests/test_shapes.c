@@ -196,7 +196,8 @@ static void phrasings_are_many(void **state)
     struct clip_shapes_scene s;
     struct clip_names seen = {0};
     struct clip_buffer caption = {0};
-    clip_shapes_scene_single(&s, 0, CLIP_SHAPES_TRAIN, 0, 1, 0, true, 2);
+    clip_shapes_scene_single(&s, 0, CLIP_SHAPES_TRAIN, 0,
+                             &(struct clip_shapes_look){1, 0, true, 2});
     for (int i = 0; i < 2000; i++) {
         struct clip_rng rng = clip_rng_at(1, CLIP_RNG_TEST, 0, (uint64_t)i);
         caption.size = 0;
@@ -256,8 +257,9 @@ static void images_have_the_colour_and_size_they_say(void **state)
     for (int i = 0; i < 480; i++) {
         struct clip_shapes_scene s;
         int colour = i % CLIP_SHAPES_COLOURS, form = i / CLIP_SHAPES_COLOURS % CLIP_SHAPES_FORMS;
-        clip_shapes_scene_single(&s, 5, CLIP_SHAPES_SEEN, i, colour, form, i % 3 == 0,
-                                 i % CLIP_SHAPES_BACKGROUNDS);
+        clip_shapes_scene_single(
+            &s, 5, CLIP_SHAPES_SEEN, i,
+            &(struct clip_shapes_look){colour, form, i % 3 == 0, i % CLIP_SHAPES_BACKGROUNDS});
         const struct clip_shapes_object *o = &s.object[0];
         assert_int_equal(s.count, 1);
         assert_int_equal(s.background, i % CLIP_SHAPES_BACKGROUNDS);
@@ -286,7 +288,8 @@ static void rings_are_hollow(void **state)
     (void)state;
     uint8_t rgb[SIZE * SIZE * 3], empty[SIZE * SIZE * 3];
     struct clip_shapes_scene s;
-    clip_shapes_scene_single(&s, 5, CLIP_SHAPES_SEEN, 1, 0, CLIP_SHAPES_FORMS - 1, true, 0);
+    clip_shapes_scene_single(&s, 5, CLIP_SHAPES_SEEN, 1,
+                             &(struct clip_shapes_look){0, CLIP_SHAPES_FORMS - 1, true, 0});
     assert_string_equal(clip_shapes_form_name(CLIP_SHAPES_FORMS - 1), "ring");
     clip_shapes_draw(&s, SIZE, rgb);
     int at = 3 * ((int)(s.object[0].y * SIZE) * SIZE + (int)(s.object[0].x * SIZE));
@@ -419,7 +422,8 @@ static void check_sizes_and_backgrounds(const char *folder)
         char name[64];
         snprintf(name, sizeof name, "zeroshot_seen/red_square/%04d.png", i);
         test_ok(clip_image_decode_file(test_path(folder, name), &limits, &image, &error), &error);
-        clip_shapes_scene_single(&s, 9, CLIP_SHAPES_SEEN, i, 0, 1, i % 2 == 1, i / 2);
+        clip_shapes_scene_single(&s, 9, CLIP_SHAPES_SEEN, i,
+                                 &(struct clip_shapes_look){0, 1, i % 2 == 1, i / 2});
         clip_shapes_draw(&s, 16, rgb);
         test_same_u8(name, image.rgb, rgb, sizeof rgb);
         clip_image_release(&image);

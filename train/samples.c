@@ -30,13 +30,13 @@ static clip_status take(struct taking *t, int64_t number, struct clip_error *err
     struct clip_samples *o = t->out;
     struct clip_image image = {0};
     int64_t s = t->setup->preprocess.image_size, k = o->count;
-    uint8_t *square = t->squares + k * s * s * 3;
+    struct clip_image square = {s, s, t->squares + k * s * s * 3};
+    struct clip_image small = {o->side, o->side, o->images + k * o->side * o->side * 3};
     CLIP_TRY(t->data->ops->read(t->data, number, NULL, &t->sample, error));
     CLIP_TRY(clip_image_decode((const uint8_t *)t->sample.image.data, t->sample.image.size,
                                &t->setup->limits, &image, error));
-    CLIP_TRY(clip_preprocess_image(&t->setup->preprocess, &image, square, error));
-    CLIP_TRY(clip_image_resize(o->images + k * o->side * o->side * 3, o->side, o->side, square, s,
-                               s, 3, NULL, CLIP_BICUBIC, error));
+    CLIP_TRY(clip_preprocess_image(&t->setup->preprocess, &image, square.rgb, error));
+    CLIP_TRY(clip_image_resize(&small, &square, CLIP_BICUBIC, error));
     o->captions[k] =
         clip_arena_string(&o->arena, t->sample.caption.data, t->sample.caption.size, error);
     CLIP_TRY(o->captions[k] != NULL ? CLIP_OK : CLIP_ERR_MEMORY);

@@ -60,17 +60,16 @@ clip_status clip_emoji_image_plain(const struct clip_emoji_image *image, int64_t
 {
     int64_t n = image->width * image->height;
     clip_status status = CLIP_OK;
-    uint8_t *flat = NULL;
-    CLIP_NEW(flat, n * 3);
+    struct clip_image flat = {image->width, image->height, NULL}, plain = {size, size, rgb};
+    CLIP_NEW(flat.rgb, n * 3);
     for (int64_t i = 0; i < n; i++) {
         const uint8_t *p = image->rgba + 4 * i;
         for (int c = 0; c < 3; c++)
-            flat[3 * i + c] = (uint8_t)((p[c] * p[3] + 255 * (255 - p[3]) + 127) / 255);
+            flat.rgb[3 * i + c] = (uint8_t)((p[c] * p[3] + 255 * (255 - p[3]) + 127) / 255);
     }
-    CLIP_TRY(clip_image_resize(rgb, size, size, flat, image->width, image->height, 3, NULL,
-                               CLIP_BICUBIC, error));
+    CLIP_TRY(clip_image_resize(&plain, &flat, CLIP_BICUBIC, error));
 out:
-    free(flat);
+    free(flat.rgb);
     return status;
 }
 

@@ -152,13 +152,13 @@ void clip_shapes_scene_make(struct clip_shapes_scene *scene, uint64_t seed,
 }
 
 void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
-                              enum clip_shapes_split split, int64_t number, int colour, int form,
-                              bool large, int background)
+                              enum clip_shapes_split split, int64_t number,
+                              const struct clip_shapes_look *look)
 {
     struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_DRAW, (uint32_t)split, (uint64_t)number);
     memset(scene, 0, sizeof *scene);
-    make_one(scene, &rng, colour, form, large);
-    make_background(scene, &rng, background);
+    make_one(scene, &rng, look->colour, look->form, look->large);
+    make_background(scene, &rng, look->background);
 }
 
 /* ---- Writing ---- */
@@ -180,9 +180,11 @@ static void scene_of(const struct part *part, int64_t number, struct clip_shapes
     }
     int pair = part->pairs[number / part->per_class];
     int64_t i = number % part->per_class; /* both sizes and all backgrounds in turn */
-    clip_shapes_scene_single(scene, seed, part->split, number, pair / CLIP_SHAPES_FORMS,
-                             pair % CLIP_SHAPES_FORMS, i % 2 == 1,
-                             (int)(i / 2 % CLIP_SHAPES_BACKGROUNDS));
+    const struct clip_shapes_look look = {.colour = pair / CLIP_SHAPES_FORMS,
+                                          .form = pair % CLIP_SHAPES_FORMS,
+                                          .large = i % 2 == 1,
+                                          .background = (int)(i / 2 % CLIP_SHAPES_BACKGROUNDS)};
+    clip_shapes_scene_single(scene, seed, part->split, number, &look);
 }
 
 /* "red circle" or, as a folder's name, "red_circle". */

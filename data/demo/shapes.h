@@ -63,11 +63,15 @@ bool clip_shapes_is_unseen(int colour, int form);
  */
 void clip_shapes_scene_make(struct clip_shapes_scene *scene, uint64_t seed,
                             enum clip_shapes_split split, int64_t number, int64_t two_objects);
-/* A scene of one object for a zero-shot test: pair, size and background are given, the rest is
- * drawn as in training. */
+struct clip_shapes_look { /* of a scene of one object */
+    int colour, form;
+    bool large;
+    int background;
+};
+/* A scene of one object for a zero-shot test: it looks so, the rest is drawn as in training. */
 void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
-                              enum clip_shapes_split split, int64_t number, int colour, int form,
-                              bool large, int background);
+                              enum clip_shapes_split split, int64_t number,
+                              const struct clip_shapes_look *look);
 
 /* Draws the scene: rgb [size,size,3]. Edges are smoothed from the signed distance to them. */
 void clip_shapes_draw(const struct clip_shapes_scene *scene, int64_t size, uint8_t *rgb);

@@ -71,14 +71,11 @@ const char *clip_interpolation_name(int interpolation);
 const char *clip_resize_mode_name(int mode);
 const char *clip_crop_name(int crop);
 
-/* Pillow's Image.resize((width, height), BICUBIC or BILINEAR, box): antialiased, fixed-point,
- * equal to the bit. `channels` 1 or 3. box = left, top, right, bottom in source pixels, or NULL
- * for the whole. src [src_height,src_width,channels], dst [height,width,channels], not
- * overlapping. */
-clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const uint8_t *src,
-                              int64_t src_width, int64_t src_height, int channels,
-                              const double box[4], enum clip_interpolation interpolation,
-                              struct clip_error *error);
+/* Pillow's Image.resize((out->width, out->height), BICUBIC or BILINEAR): antialiased, fixed-point,
+ * equal to the bit. `out` has its sides set, and its pixels are the caller's; it does not overlap
+ * the image. */
+clip_status clip_image_resize(struct clip_image *out, const struct clip_image *image,
+                              enum clip_interpolation interpolation, struct clip_error *error);
 
 struct clip_preprocess {
     int64_t image_size; /* S */

@@ -24,11 +24,19 @@
 #define PRECISION 22 /* 32 bits, less 8 for the sample and 2 for sums above 1 */
 #define TURNED 64    /* rows turned on their side together */
 
-/* The weights of each output sample of a pass. */
+/* One side of an image and what becomes of it: the output samples from .. from + n - 1 of
+ * `out_size`, made from `in_size` samples, of which [low, high) is the part that counts. Box edges
+ * are single precision, as in Pillow. */
+struct axis {
+    int64_t in_size, out_size, from, n;
+    float low, high;
+};
+
+/* The weights of each of n output samples of a pass. */
 struct weights {
-    int64_t taps; /* at most, for one sample */
-    int64_t *first, *count;
-    int32_t *fixed; /* [n, taps] in units of 2^-22 */
+    int64_t n, taps;        /* taps: at most, for one sample */
+    int64_t *first, *count; /* [n] */
+    int32_t *fixed;         /* [n, taps] in units of 2^-22 */
 };
 
 static void weights_release(struct weights *weights)
@@ -56,33 +64,38 @@ static double bilinear(double x)
     return x < 1 ? 1 - x : 0;
 }
 
-/* Weights for the output samples from..from+n-1 of `out_size`, made from `in_size` samples, of
- * which [low, high) is the part that counts. Box edges are single precision, as in Pillow. */
-static clip_status weights_init(struct weights *weights, int64_t in_size, float low, float high,
-                                int64_t out_size, int64_t from, int64_t n,
+/* Input samples that have a weight: they begin at weights->first[0]. */
+static int64_t samples_used(const struct weights *weights)
+{
+    int64_t last = weights->n - 1;
+    return weights->first[last] + weights->count[last] - weights->first[0];
+}
+
+static clip_status weights_init(struct weights *weights, const struct axis *axis,
                                 enum clip_interpolation interpolation, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int64_t n = axis->n;
     double (*filter)(double) = interpolation == CLIP_BICUBIC ? bicubic : bilinear;
-    double scale = (double)(high - low) / (double)out_size;
+    double scale = (double)(axis->high - axis->low) / (double)axis->out_size;
     double stretch = scale < 1 ? 1 : scale;
     double support = (interpolation == CLIP_BICUBIC ? 2.0 : 1.0) * stretch;
     double *real = NULL;
     int64_t total;
 
-    *weights = (struct weights){.taps = (int64_t)ceil(support) * 2 + 1};
+    *weights = (struct weights){.n = n, .taps = (int64_t)ceil(support) * 2 + 1};
     if (!clip_mul_i64(n, weights->taps, &total)) total = -1;
     CLIP_NEW(weights->first, n);
     CLIP_NEW(weights->count, n);
     CLIP_NEW(weights->fixed, total);
     CLIP_NEW(real, weights->taps);
     for (int64_t i = 0; i < n; i++) {
-        double centre = low + ((double)(from + i) + 0.5) * scale, sum = 0;
+        double centre = axis->low + ((double)(axis->from + i) + 0.5) * scale, sum = 0;
         int64_t first = (int64_t)(centre - support + 0.5);
         int64_t end = (int64_t)(centre + support + 0.5);
 
         if (first < 0) first = 0;
-        if (end > in_size) end = in_size;
+        if (end > axis->in_size) end = axis->in_size;
         weights->first[i] = first;
         weights->count[i] = end - first;
         for (int64_t t = 0; t < end - first; t++) {
@@ -106,14 +119,15 @@ out:
  * [rows,n,C]. A group of rows is turned on its side, so that a sample's neighbours lie below each
  * other: `turned` holds the source columns in use [columns,C,group], `result` the new ones. */
 static clip_status resize_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t rows,
-                               int channels, const struct weights *weights, int64_t n,
+                               int channels, const struct weights *weights,
                                struct clip_error *error)
 {
     clip_status status;
+    int64_t n = weights->n;
     const struct clip_kernels *kernels = clip_kernels();
     uint8_t *turned = NULL, *result = NULL;
     int64_t from = weights->first[0];
-    int64_t bytes = (weights->first[n - 1] + weights->count[n - 1] - from) * channels;
+    int64_t bytes = samples_used(weights) * channels;
     int64_t most = rows < TURNED ? rows : TURNED;
 
     CLIP_NEW(turned, bytes * most);
@@ -138,9 +152,9 @@ out:
 /* Along columns: src [?,bytes] at `stride`, its first row the first that has a weight -> dst
  * [n,bytes]. */
 static void resize_columns(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes,
-                           const struct weights *weights, int64_t n)
+                           const struct weights *weights)
 {
-    for (int64_t y = 0; y < n; y++)
+    for (int64_t y = 0; y < weights->n; y++)
         clip_kernels()->weigh_bytes(dst + y * bytes,
                                     src + (weights->first[y] - weights->first[0]) * stride, stride,
                                     weights->fixed + y * weights->taps, weights->count[y], bytes);
@@ -151,13 +165,13 @@ static void copy_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t 
     for (int64_t y = 0; y < rows; y++) memcpy(dst + y * bytes, src + y * stride, (size_t)bytes);
 }
 
-/* Both passes. src begins at the first row and column in use, of which there are `rows`,
- * `columns`. */
+/* Both passes. src begins at the first row and column in use. */
 static clip_status resize_both(uint8_t *dst, const struct clip_resize *resize, const uint8_t *src,
-                               int64_t rows, int64_t columns, const struct weights *across,
-                               const struct weights *down, struct clip_error *error)
+                               const struct weights *across, const struct weights *down,
+                               struct clip_error *error)
 {
     clip_status status;
+    int64_t columns = samples_used(across), rows = samples_used(down);
     int channels = resize->channels;
     int64_t bytes = resize->w * channels, dx = resize->src_width - resize->width;
     int64_t dy = resize->src_height - resize->height;
@@ -165,14 +179,12 @@ static clip_status resize_both(uint8_t *dst, const struct clip_resize *resize, c
 
     if (dy > 0 && dy > 2 * dx) {
         CLIP_NEW(between, resize->h * columns * channels);
-        resize_columns(between, src, resize->stride, columns * channels, down, resize->h);
-        CLIP_TRY(resize_rows(dst, between, columns * channels, resize->h, channels, across,
-                             resize->w, error));
+        resize_columns(between, src, resize->stride, columns * channels, down);
+        CLIP_TRY(resize_rows(dst, between, columns * channels, resize->h, channels, across, error));
     } else {
         CLIP_NEW(between, rows * bytes);
-        CLIP_TRY(
-            resize_rows(between, src, resize->stride, rows, channels, across, resize->w, error));
-        resize_columns(dst, between, bytes, bytes, down, resize->h);
+        CLIP_TRY(resize_rows(between, src, resize->stride, rows, channels, across, error));
+        resize_columns(dst, between, bytes, bytes, down);
     }
 
 out:
@@ -187,7 +199,7 @@ clip_status clip_resize_part(uint8_t *dst, const struct clip_resize *resize,
     struct weights across = {0}, down = {0};
     const double *box = resize->box;
     int64_t w = resize->w, h = resize->h, stride = resize->stride;
-    int64_t x = resize->x, columns = w, y = resize->y, rows = h; /* the source's part in use */
+    int64_t x = resize->x, y = resize->y; /* where the source's part in use begins */
     bool need_across = resize->width != resize->src_width || box[0] != 0 ||
                        box[2] != (double)resize->width;
     bool need_down = resize->height != resize->src_height || box[1] != 0 ||
@@ -195,24 +207,24 @@ clip_status clip_resize_part(uint8_t *dst, const struct clip_resize *resize,
     const uint8_t *src;
 
     if (need_across) {
-        CLIP_TRY(weights_init(&across, resize->src_width, (float)box[0], (float)box[2],
-                              resize->width, x, w, resize->interpolation, error));
+        const struct axis axis = {resize->src_width, resize->width, x, w,
+                                  (float)box[0],     (float)box[2]};
+        CLIP_TRY(weights_init(&across, &axis, resize->interpolation, error));
         x = across.first[0];
-        columns = across.first[w - 1] + across.count[w - 1] - x;
     }
     if (need_down) {
-        CLIP_TRY(weights_init(&down, resize->src_height, (float)box[1], (float)box[3],
-                              resize->height, y, h, resize->interpolation, error));
+        const struct axis axis = {resize->src_height, resize->height, y, h,
+                                  (float)box[1],      (float)box[3]};
+        CLIP_TRY(weights_init(&down, &axis, resize->interpolation, error));
         y = down.first[0];
-        rows = down.first[h - 1] + down.count[h - 1] - y;
     }
     src = resize->src + y * stride + x * resize->channels;
     if (need_across && need_down)
-        CLIP_TRY(resize_both(dst, resize, src, rows, columns, &across, &down, error));
+        CLIP_TRY(resize_both(dst, resize, src, &across, &down, error));
     else if (need_across)
-        CLIP_TRY(resize_rows(dst, src, stride, rows, resize->channels, &across, w, error));
+        CLIP_TRY(resize_rows(dst, src, stride, h, resize->channels, &across, error));
     else if (need_down)
-        resize_columns(dst, src, stride, w * resize->channels, &down, h);
+        resize_columns(dst, src, stride, w * resize->channels, &down);
     else
         copy_rows(dst, src, stride, w * resize->channels, h);
 
@@ -222,38 +234,27 @@ out:
     return status;
 }
 
-clip_status clip_image_resize(uint8_t *dst, int64_t width, int64_t height, const uint8_t *src,
-                              int64_t src_width, int64_t src_height, int channels,
-                              const double box[4], enum clip_interpolation interpolation,
-                              struct clip_error *error)
+clip_status clip_image_resize(struct clip_image *out, const struct clip_image *image,
+                              enum clip_interpolation interpolation, struct clip_error *error)
 {
-    struct clip_resize resize = {
-        .src = src,
-        .src_width = src_width,
-        .src_height = src_height,
-        .stride = src_width * channels,
-        .channels = channels,
-        .interpolation = interpolation,
-        .box = {0, 0, (double)src_width, (double)src_height},
-        .width = width,
-        .height = height,
-        .w = width,
-        .h = height,
-    };
-
-    if (width <= 0 || height <= 0 || src_width <= 0 || src_height <= 0)
+    if (out->width <= 0 || out->height <= 0 || image->width <= 0 || image->height <= 0)
         return clip_fail(error, CLIP_ERR_DATA,
                          "an image of %lld x %lld pixels cannot be resized to %lld x %lld; sizes "
                          "must be above 0",
-                         (long long)src_width, (long long)src_height, (long long)width,
-                         (long long)height);
-    if (box != NULL) memcpy(resize.box, box, sizeof resize.box);
-    if (!(resize.box[0] >= 0 && resize.box[1] >= 0 && resize.box[2] <= (double)src_width &&
-          resize.box[3] <= (double)src_height && resize.box[0] < resize.box[2] &&
-          resize.box[1] < resize.box[3]))
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "the box (%g, %g, %g, %g) is not inside an image of %lld x %lld pixels",
-                         resize.box[0], resize.box[1], resize.box[2], resize.box[3],
-                         (long long)src_width, (long long)src_height);
-    return clip_resize_part(dst, &resize, error);
+                         (long long)image->width, (long long)image->height, (long long)out->width,
+                         (long long)out->height);
+    const struct clip_resize resize = {
+        .src = image->rgb,
+        .src_width = image->width,
+        .src_height = image->height,
+        .stride = image->width * 3,
+        .channels = 3,
+        .interpolation = interpolation,
+        .box = {0, 0, (double)image->width, (double)image->height},
+        .width = out->width,
+        .height = out->height,
+        .w = out->width,
+        .h = out->height,
+    };
+    return clip_resize_part(out->rgb, &resize, error);
 }

@@ -101,8 +101,7 @@ static bool make_thumbnail(const struct clip_dataset *dataset, int64_t sample,
     if (small.width < 1) small.width = 1;
     if (small.height < 1) small.height = 1;
     CLIP_NEW(small.rgb, small.width * small.height * 3);
-    CLIP_TRY(clip_image_resize(small.rgb, small.width, small.height, image.rgb, image.width,
-                               image.height, 3, NULL, CLIP_BILINEAR, error));
+    CLIP_TRY(clip_image_resize(&small, &image, CLIP_BILINEAR, error));
     CLIP_TRY(clip_image_encode_png(&small, png, error));
 out:
     clip_image_release(&image);

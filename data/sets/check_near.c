@@ -19,16 +19,16 @@ enum { PARTS = CLIP_LOOK_BITS + 1, WIDTH = 17, HEIGHT = 16, MARGIN = 2, NEIGHBOU
 clip_status clip_look_of(const struct clip_image *image, struct clip_look *out,
                          struct clip_error *error)
 {
-    uint8_t small[HEIGHT * WIDTH * 3];
+    uint8_t pixels[HEIGHT * WIDTH * 3];
+    struct clip_image small = {WIDTH, HEIGHT, pixels};
     int luma[HEIGHT][WIDTH];
     int sums[48] = {0};
-    clip_status status = clip_image_resize(small, WIDTH, HEIGHT, image->rgb, image->width,
-                                           image->height, 3, NULL, CLIP_BILINEAR, error);
+    clip_status status = clip_image_resize(&small, image, CLIP_BILINEAR, error);
     if (status != CLIP_OK) return status;
     *out = (struct clip_look){0};
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++) {
-            const uint8_t *rgb = small + (y * WIDTH + x) * 3;
+            const uint8_t *rgb = pixels + (y * WIDTH + x) * 3;
             luma[y][x] = 299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2];
             for (int c = 0; c < 3 && x < 16; c++) sums[(y / 4 * 4 + x / 4) * 3 + c] += rgb[c];
         }

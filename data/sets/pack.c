@@ -181,8 +181,7 @@ static clip_status scale_down(struct clip_image *image, int64_t most, struct cli
     small.width = w <= h ? most : (int64_t)(size * w / h);
     small.height = w <= h ? (int64_t)(size * h / w) : most;
     CLIP_NEW(small.rgb, small.width * small.height * 3);
-    CLIP_TRY(clip_image_resize(small.rgb, small.width, small.height, image->rgb, image->width,
-                               image->height, 3, NULL, CLIP_BICUBIC, error));
+    CLIP_TRY(clip_image_resize(&small, image, CLIP_BICUBIC, error));
     clip_image_release(image);
     *image = small;
     small = (struct clip_image){0};
