@@ -3,14 +3,22 @@
 # stdout.
 . tests/shell.sh
 
-# The help of a program or command: on stdout, a screen of 80 columns, with a real command in it.
+# The example can be copied: a line that continues ends with a backslash.
+whole_example() {
+    awk 'on && line ~ /[^\\]$/ { bad = 1 } on { line = $0 } /^Example:$/ { on = 1 }
+         END { exit bad || line == "" || line ~ /\\$/ }'
+}
+
+# The help of a program or command: on stdout, at most 40 lines of 80 columns, with a
+# real command in it.
 helps() {
     local text lines widest
     text=$("$@" --help 2>/dev/null) || return 1
     lines=$(printf '%s\n' "$text" | wc -l)
     widest=$(printf '%s\n' "$text" | wc -L)
     [[ $text == "Usage: $(basename "$*")"* && $text == *"Example:"*"clip_"* ]] &&
-        [ "$lines" -le 32 ] && [ "$widest" -le 100 ] && return
+        printf '%s\n' "$text" | whole_example &&
+        [ "$lines" -le 40 ] && [ "$widest" -le 80 ] && return
     echo "# $* --help: $lines lines, $widest columns"
     printf '%s\n' "$text" | head -n 5
     return 1

@@ -63,23 +63,23 @@ int clip_bench_run_embed(int argc, char **argv)
     enum clip_precision precision = CLIP_PRECISION_FP32;
     struct clip_bench_embed_options o = {.batch_size = 32, .tokens = 14, .runs = 5};
     const struct clip_cli_option options[] = {
-        {"model", "MODEL", CLIP_CLI_TEXT, &model, "a model in a file"},
+        {"model", "MODEL", CLIP_CLI_TEXT, &model, "a model to measure"},
         {"preset", NULL, CLIP_CLI_CHOICE, &preset, .names = clip_model_preset_name,
-         .help = "or one of these with drawn weights (vit-b-32)"},
-        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "images, texts in a batch (32)",
+         .help = "or one of these, with random weights (default vit-b-32)"},
+        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "images or texts per batch (default 32)",
          .least = 1, .most = 1e5},
-        {"tokens", "N", CLIP_CLI_INT, &o.tokens, "tokens a text, both ends too (14)", .least = 2,
-         .most = 1e4},
+        {"tokens", "N", CLIP_CLI_INT, &o.tokens, "tokens per text, with start and end (default 14)",
+         .least = 2, .most = 1e4},
         {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_precision_name,
-         .help = "numbers that are multiplied (fp32)"},
-        {"runs", "N", CLIP_CLI_INT, &o.runs, "runs of each, after one that is not timed (5)",
-         .least = 1, .most = 64},
+         .help = "what is multiplied (default fp32)"},
+        {"runs", "N", CLIP_CLI_INT, &o.runs,
+         "runs of each, after one that is not timed (default 5)", .least = 1, .most = 64},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_bench embed",
-        .summary = "Times the embedding of images and texts, alone and in batches, beside the "
-                   "peak.",
+        .summary = "Times the embedding of images and texts, one at a time and in batches, beside "
+                   "the peak of the machine.",
         .example = "clip_bench embed --model runs/small --precision bf16",
         .options = options,
     };

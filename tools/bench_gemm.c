@@ -60,21 +60,22 @@ int clip_bench_run_gemm(int argc, char **argv)
     int64_t tokens = 14;
     const struct clip_cli_option options[] = {
         {"preset", NULL, CLIP_CLI_CHOICE, &preset, .names = clip_model_preset_name,
-         .help = "whose products (vit-b-32)"},
-        {"config", "FILE", CLIP_CLI_TEXT, &config, "the [model] of a configuration instead"},
-        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "pairs in a step (32)", .least = 1,
+         .help = "whose products (default vit-b-32)"},
+        {"config", "FILE", CLIP_CLI_TEXT, &config, "or a configuration; its [model] counts"},
+        {"batch-size", "N", CLIP_CLI_INT, &o.batch_size, "pairs per step (default 32)", .least = 1,
          .most = 1e5},
-        {"tokens", "N", CLIP_CLI_INT, &tokens, "tokens a caption (14)", .least = 2, .most = 1e4},
+        {"tokens", "N", CLIP_CLI_INT, &tokens, "tokens per caption (default 14)", .least = 2,
+         .most = 1e4},
         {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_precision_name,
-         .help = "numbers that are multiplied"},
-        {"seconds", "S", CLIP_CLI_REAL, &o.seconds, "for each figure (0.2)", .least = 0.001,
-         .most = 1000},
+         .help = "what is multiplied (default fp32)"},
+        {"seconds", "S", CLIP_CLI_REAL, &o.seconds, "seconds for each figure (default 0.2)",
+         .least = 0.001, .most = 1000},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_bench gemm",
-        .summary = "Times the matrix products of a training step, forward and backward, beside "
-                   "the peak.",
+        .summary = "Times the matrix products of a training step, forward and backward, beside the "
+                   "peak of the machine.",
         .example = "clip_bench gemm --preset vit-b-16 --precision bf16",
         .options = options,
     };

@@ -36,24 +36,26 @@ int clip_bench_run_loader(int argc, char **argv)
         .image_size = 224, .most = 1000, .rounds = 3, .aug_scale_min = 0.9};
     struct clip_bench_loader_result result = {0};
     const struct clip_cli_option options[] = {
-        {"data", "DATA", CLIP_CLI_TEXT, &bench.data, "whose images", .required = true},
-        {"image-size", "N", CLIP_CLI_INT, &bench.image_size, "side of the result (224)", .least = 1,
-         .most = 1 << 14},
-        {"count", "N", CLIP_CLI_INT, &bench.most, "how many images, spread over the data (1000)",
-         .least = 1, .most = 1e9},
+        {"data", "DATA", CLIP_CLI_TEXT, &bench.data, "the data whose images are read",
+         .required = true},
+        {"image-size", "N", CLIP_CLI_INT, &bench.image_size,
+         "side of the result in pixels (default 224)", .least = 1, .most = 1 << 14},
+        {"count", "N", CLIP_CLI_INT, &bench.most,
+         "images to read, spread over the data (default 1000)", .least = 1, .most = 1e9},
         {"pictures", "N", CLIP_CLI_INT, &bench.most, .unlisted = true, /* its old name */
          .least = 1, .most = 1e9},
-        {"rounds", "N", CLIP_CLI_INT, &bench.rounds, "over them; the best counts (3)", .least = 1,
-         .most = 1e6},
+        {"rounds", "N", CLIP_CLI_INT, &bench.rounds,
+         "rounds over them; the best counts (default 3)", .least = 1, .most = 1e6},
         {"aug-scale-min", "X", CLIP_CLI_REAL, &bench.aug_scale_min,
-         "least share of an image's area in a crop (0.9)", .least = 1e-3, .most = 1},
-        {"fast-decode", NULL, CLIP_CLI_FLAG, &bench.fast_decode, "as the key of [data]"},
+         "smallest share of the image's area in a crop (default 0.9)", .least = 1e-3, .most = 1},
+        {"fast-decode", NULL, CLIP_CLI_FLAG, &bench.fast_decode,
+         "as the key of [data]: decode large JPEGs at a smaller size"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_bench loader",
-        .summary = "Times what one thread does to training images: read, decode, random resized "
-                   "crop, to floats.",
+        .summary = "Times what one thread does with a training image: read, decode, crop at random "
+                   "and resize, convert to floats.",
         .example = "clip_bench loader --data photos/ --image-size 224",
         .options = options,
     };

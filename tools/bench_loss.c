@@ -29,16 +29,18 @@ int clip_bench_run_loss(int argc, char **argv)
 {
     int64_t pairs = 32768, dim = 512, runs = 1;
     const struct clip_cli_option options[] = {
-        {"pairs", "N", CLIP_CLI_INT, &pairs, "pairs in the batch (32768)", .least = 1, .most = 1e7},
-        {"dim", "D", CLIP_CLI_INT, &dim, "width of an embedding (512)", .least = 1, .most = 1e5},
-        {"runs", "N", CLIP_CLI_INT, &runs, "runs to time, after one that is not (1)", .least = 1,
-         .most = 64},
+        {"pairs", "N", CLIP_CLI_INT, &pairs, "pairs in the batch (default 32768)", .least = 1,
+         .most = 1e7},
+        {"dim", "D", CLIP_CLI_INT, &dim, "width of an embedding (default 512)", .least = 1,
+         .most = 1e5},
+        {"runs", "N", CLIP_CLI_INT, &runs, "runs to time, after one that is not timed (default 1)",
+         .least = 1, .most = 64},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_bench loss",
-        .summary = "Times InfoNCE over a large batch, forward and backward, beside the rate of "
-                   "its products.",
+        .summary = "Times InfoNCE over a large batch, forward and backward, beside its matrix "
+                   "products alone.",
         .example = "clip_bench loss --pairs 8192",
         .options = options,
     };

@@ -153,9 +153,9 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
 /* Behind the program's own. argp sorts by group and keeps no order within one, so each option is a
  * group of its own. */
 static const struct argp_option common_options[] = {
-    {"threads", KEY_THREADS, "N", 0, "threads to compute with (all the processor's)", 101},
-    {"quiet", KEY_QUIET, NULL, 0, "no progress on stderr", 102},
-    {"json", KEY_JSON, NULL, 0, "the result as one JSON object, on one line", 103},
+    {"threads", KEY_THREADS, "N", 0, "threads to compute with (default: every core)", 101},
+    {"quiet", KEY_QUIET, NULL, 0, "show no progress on stderr", 102},
+    {"json", KEY_JSON, NULL, 0, "print the result as JSON, one object on one line", 103},
     {"help", KEY_HELP, NULL, 0, "show this help", 104},
     {"version", KEY_VERSION, NULL, 0, "show the version", 105},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 106},
@@ -252,7 +252,7 @@ static void print_commands(const char *program, const char *summary, const char 
     printf("Usage: %s COMMAND [OPTION...]\n%s\n\n", program, summary);
     for (const struct clip_command *c = commands; c->name != NULL; c++)
         printf("  %-*s  %s\n", width, c->name, c->summary);
-    printf("\n`%s COMMAND --help' tells a command's options.\n", program);
+    printf("\n`%s COMMAND --help' shows the options of a command.\n", program);
     printf("\nExample:\n  %s\n", example);
 }
 

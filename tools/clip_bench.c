@@ -40,18 +40,18 @@ static clip_status run(struct clip_cli *cli, bool profile, int argc, char **argv
 {
     struct arguments a = {.data = "synthetic", .batch_size = 32, .steps = 3};
     const struct clip_cli_option options[] = {
-        {"config", "FILE", CLIP_CLI_TEXT, &a.config, "a configuration; its [model] is enough",
+        {"config", "FILE", CLIP_CLI_TEXT, &a.config, "a configuration; [model] is enough",
          .required = true},
-        {"batch-size", "N", CLIP_CLI_INT, &a.batch_size, "pairs in a step (32)", .least = 1,
+        {"batch-size", "N", CLIP_CLI_INT, &a.batch_size, "pairs per step (default 32)", .least = 1,
          .most = 1e6},
-        {"micro-batch", "N", CLIP_CLI_INT, &a.micro_batch, "pairs in memory at once (all)",
+        {"micro-batch", "N", CLIP_CLI_INT, &a.micro_batch, "pairs in memory at once (default: all)",
          .least = 0, .most = 1e6},
         {"precision", NULL, CLIP_CLI_CHOICE, &a.precision, .names = clip_precision_name,
-         .help = "numbers that are multiplied (fp32)"},
-        {"steps", "N", CLIP_CLI_INT, &a.steps, "steps to time, after one that is not (3)",
-         .least = 1, .most = 1e6},
+         .help = "what is multiplied (default fp32)"},
+        {"steps", "N", CLIP_CLI_INT, &a.steps,
+         "steps to time, after one that is not timed (default 3)", .least = 1, .most = 1e6},
         {"data", "DATA", CLIP_CLI_TEXT, &a.data,
-         "csv or tsv whose captions are used, or synthetic (synthetic)"},
+         "a csv or tsv to take captions from (default: synthetic ones)"},
         {0},
     };
     cli->options = options;
@@ -90,7 +90,7 @@ static int run_step(int argc, char **argv)
     struct clip_bench_step_result result = {0};
     struct clip_cli cli = {
         .name = "clip_bench step",
-        .summary = "Times the training step: forward, backward, clipping, update.",
+        .summary = "Times a training step: forward, backward, clipping and update.",
         .example = "clip_bench step --config configs/small.ini --batch-size 128 --data train.tsv",
     };
     clip_status status = run(&cli, false, argc, argv, &result, &error);
@@ -132,7 +132,7 @@ static int run_ops(int argc, char **argv)
     struct clip_bench_step_result result = {0};
     struct clip_cli cli = {
         .name = "clip_bench ops",
-        .summary = "Shows where the time of a training step goes, op by op.",
+        .summary = "Shows how much time of a training step each op takes.",
         .example = "clip_bench ops --config configs/small.ini --batch-size 128",
     };
     clip_status status = run(&cli, true, argc, argv, &result, &error);
@@ -171,20 +171,23 @@ static int run_search(int argc, char **argv)
     struct clip_bench_search_options o = {.rows = 1000000, .dim = 512, .queries = 9, .top = 10};
     bool no_f32 = false;
     const struct clip_cli_option options[] = {
-        {"rows", "N", CLIP_CLI_INT, &o.rows, "rows of the index (1000000)", .least = 1,
+        {"rows", "N", CLIP_CLI_INT, &o.rows, "rows of the index (default 1000000)", .least = 1,
          .most = 1e8},
-        {"dim", "N", CLIP_CLI_INT, &o.dim, "numbers in a row (512)", .least = 1, .most = 65536},
+        {"dim", "N", CLIP_CLI_INT, &o.dim, "numbers per row (default 512)", .least = 1,
+         .most = 65536},
         {"precision", NULL, CLIP_CLI_CHOICE, &o.precision, .names = clip_index_precision_name,
-         .help = "of the rows (f32)"},
-        {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32, "do not order the best by f32 rows again"},
-        {"top", "N", CLIP_CLI_INT, &o.top, "results of a query (10)", .least = 1, .most = 1e5},
-        {"queries", "N", CLIP_CLI_INT, &o.queries, "queries to time (9)", .least = 1, .most = 1e5},
+         .help = "how rows are stored (default f32)"},
+        {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32, "do not put the best in order by f32 rows"},
+        {"top", "N", CLIP_CLI_INT, &o.top, "results per query (default 10)", .least = 1,
+         .most = 1e5},
+        {"queries", "N", CLIP_CLI_INT, &o.queries, "queries to time (default 9)", .least = 1,
+         .most = 1e5},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_bench search",
         .summary = "Times an exact query over random rows in memory, in turns with reading the "
-                   "same rows once, and counts how many of the best it finds.",
+                   "same rows once, and counts how many of the best rows the query finds.",
         .example = "clip_bench search --rows 1000000 --dim 512",
         .options = options,
     };
@@ -202,16 +205,16 @@ out:
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"step", "times the training step", run_step},
-        {"ops", "where a step's time goes", run_ops},
-        {"search", "times an exact query in an index", run_search},
-        {"gemm", "times a step's matrix products", clip_bench_run_gemm},
-        {"embed", "times images and texts through a model", clip_bench_run_embed},
+        {"step", "times a training step", run_step},
+        {"ops", "shows how much time of a step each op takes", run_ops},
+        {"search", "times an exact query of an index", run_search},
+        {"gemm", "times the matrix products of a step", clip_bench_run_gemm},
+        {"embed", "times the embedding of images and texts", clip_bench_run_embed},
         {"loss", "times InfoNCE over a large batch", clip_bench_run_loss},
-        {"loader", "times preparing images", clip_bench_run_loader},
+        {"loader", "times the preparation of training images", clip_bench_run_loader},
         {0},
     };
-    return clip_cli_dispatch("clip_bench", "Measures this program beside the machine's own limits.",
-                             "clip_bench step --config configs/small.ini --batch-size 128",
-                             commands, argc, argv);
+    return clip_cli_dispatch(
+        "clip_bench", "Measures how fast each part is, beside the machine's own limit.",
+        "clip_bench step --config configs/small.ini --batch-size 128", commands, argc, argv);
 }

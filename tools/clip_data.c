@@ -98,22 +98,24 @@ static int run_tokenizer_train(int argc, char **argv)
     enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     int64_t vocab_size = 0, reached = 0;
     const struct clip_cli_option options[] = {
-        {"input", "FILE", CLIP_CLI_TEXT, &input, .help = "a caption a line; or a data set",
-         .required = true},
-        {"vocab-size", "N", CLIP_CLI_INT, &vocab_size, .help = "514 and one for each merge",
-         .required = true, .least = 515, .most = 49408},
-        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the tokenizer, in CLIP's text format",
-         .required = true},
-        {"column", "NAME", CLIP_CLI_TEXT, &column, .help = "the captions' column of a csv (title)"},
+        {"input", "FILE", CLIP_CLI_TEXT, &input,
+         .help = "a file with one caption per line, or a data set", .required = true},
+        {"vocab-size", "N", CLIP_CLI_INT, &vocab_size,
+         .help = "size of the vocabulary: 514 and one for each merge", .required = true,
+         .least = 515, .most = 49408},
+        {"output", "FILE", CLIP_CLI_TEXT, &output,
+         .help = "the tokenizer to write, in CLIP's text format", .required = true},
+        {"column", "NAME", CLIP_CLI_TEXT, &column,
+         .help = "the column of captions in a csv (default title)"},
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
-         .help = "before counting (open_clip)"},
+         .help = "how captions are cleaned first (default open_clip)"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data tokenizer train",
         .summary = "Learns a byte-level BPE tokenizer from captions in any language.",
-        .example = "clip_data tokenizer train --input captions.txt --vocab-size 8192 --output "
-                   "tokenizer.txt",
+        .example = "clip_data tokenizer train --input captions.txt --vocab-size 8192 \\\n      "
+                   "--output tokenizer.txt",
         .options = options,
     };
     struct clip_error error = {0};
@@ -149,10 +151,10 @@ static int run_tokenizer(int argc, char **argv)
         {"train", "learns a tokenizer from captions", run_tokenizer_train},
         {0},
     };
-    return clip_cli_dispatch(
-        "clip_data tokenizer", "Makes tokenizers.",
-        "clip_data tokenizer train --input captions.txt --vocab-size 8192 --output tokenizer.txt",
-        commands, argc, argv);
+    return clip_cli_dispatch("clip_data tokenizer", "Makes a tokenizer.",
+                             "clip_data tokenizer train --input captions.txt --vocab-size 8192 "
+                             "\\\n      --output tokenizer.txt",
+                             commands, argc, argv);
 }
 
 /* ---- tokenize ---- */
@@ -200,17 +202,19 @@ static int run_tokenize(int argc, char **argv)
     enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     int64_t context = 0;
     const struct clip_cli_option options[] = {
-        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name, .help = "clip or a file (clip)"},
+        {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &name,
+         .help = "\"clip\" or a file (default clip)"},
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
-         .help = "which library's (open_clip)"},
+         .help = "how texts are cleaned (default open_clip)"},
         {"context-length", "N", CLIP_CLI_INT, &context,
-         .help = "cut longer ones as CLIP does (not cut)", .least = 2, .most = 1 << 20},
+         .help = "cut longer texts as CLIP does (default: do not cut)", .least = 2,
+         .most = 1 << 20},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data tokenize",
-        .summary = "Turns each line of standard input into one JSON list of token ids, start and "
-                   "end included.",
+        .summary = "Turns each line of standard input into one JSON list of token ids, with start "
+                   "and end.",
         .example = "echo \"a dog\" | clip_data tokenize --tokenizer clip",
         .options = options,
     };
@@ -289,26 +293,28 @@ static int run_preprocess(int argc, char **argv)
     int64_t size = 224, max_pixels = 100000000;
     bool upright = false;
     const struct clip_cli_option options[] = {
-        {"image-size", "N", CLIP_CLI_INT, &size, .help = "side of the result in pixels (224)",
-         .least = 1, .most = 1 << 14},
-        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "a .safetensors file", .required = true},
+        {"image-size", "N", CLIP_CLI_INT, &size,
+         .help = "side of the result in pixels (default 224)", .least = 1, .most = 1 << 14},
+        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the .safetensors file to write",
+         .required = true},
         {"interpolation", NULL, CLIP_CLI_CHOICE, &preprocess.interpolation,
-         .names = clip_interpolation_name, .help = "of resizing (bicubic)"},
+         .names = clip_interpolation_name, .help = "filter for resizing (default bicubic)"},
         {"resize-mode", NULL, CLIP_CLI_CHOICE, &preprocess.resize_mode,
-         .names = clip_resize_mode_name, .help = "which side becomes N (shortest)"},
+         .names = clip_resize_mode_name, .help = "which side becomes N pixels (default shortest)"},
         {"crop", NULL, CLIP_CLI_CHOICE, &preprocess.crop, .names = clip_crop_name,
-         .help = "whose rounding of the centre (open_clip)"},
-        {"upright", NULL, CLIP_CLI_FLAG, &upright, .help = "turn as EXIF says"},
-        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "refuse larger images (100000000)",
-         .least = 1, .most = 1e12},
+         .help = "whose rounding of the centre crop (default open_clip)"},
+        {"upright", NULL, CLIP_CLI_FLAG, &upright,
+         .help = "turn images as their EXIF orientation says"},
+        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels,
+         .help = "refuse images with more pixels (default 100000000)", .least = 1, .most = 1e12},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data preprocess",
         .arguments = "IMAGE...",
         .summary = "Writes images as a model sees them: pixels u8 [n,N,N,3] and pixel_values f32 "
-                   "[n,3,N,N], normalised with CLIP's mean and deviation.",
-        .example = "clip_data preprocess --image-size 224 --output pixels.safetensors a.jpg b.png",
+                   "[n,3,N,N], normalised with CLIP's mean and standard deviation.",
+        .example = "clip_data preprocess --image-size 224 --output pixels.safetensors a.jpg",
         .options = options,
     };
     struct clip_error error = {0};
@@ -359,23 +365,24 @@ static int run_shapes(int argc, char **argv)
     struct clip_shapes_counts counts = {0};
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
-        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder", .required = true},
-        {"count", "N", CLIP_CLI_INT, &set.count, .help = "training images (20000)", .least = 1,
-         .most = 1e7},
-        {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
-         .least = 16, .most = 1024},
+        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the folder to write",
+         .required = true},
+        {"count", "N", CLIP_CLI_INT, &set.count,
+         .help = "number of training images (default 20000)", .least = 1, .most = 1e7},
+        {"image-size", "N", CLIP_CLI_INT, &set.image_size,
+         .help = "side of an image in pixels (default 64)", .least = 16, .most = 1024},
         {"two-objects", "N", CLIP_CLI_INT, &set.two_objects,
-         .help = "how many of 100 images show two (15)", .least = 0, .most = 100},
-        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other images (0)", .least = 0,
-         .most = 1e15},
+         .help = "how many of 100 images show two objects (default 15)", .least = 0, .most = 100},
+        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another seed gives other images (default 0)",
+         .least = 0, .most = 1e15},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data shapes",
-        .summary =
-            "Draws the shapes set: one or two coloured shapes an image, with captions and two "
-            "zero-shot tests, one of them on pairs of colour and shape that training never sees.",
-        .example = "clip_data shapes --output data/shapes",
+        .summary = "Draws the shapes data set: images of one or two coloured shapes with captions, "
+                   "and two zero-shot tests, one of them on pairs of colour and shape that never "
+                   "occur in training.",
+        .example = "clip_data shapes --output runs/shapes",
         .options = options,
     };
     struct clip_error error = {0};
@@ -411,22 +418,23 @@ static int run_emoji(int argc, char **argv)
     struct clip_emoji_counts counts = {0};
     int64_t seed = 0;
     const struct clip_cli_option options[] = {
-        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the set's folder", .required = true},
+        {"output", "DIR", CLIP_CLI_TEXT, &set.output, .help = "the folder to write",
+         .required = true},
         {"debs", "DIR", CLIP_CLI_TEXT, &set.debs,
-         .help = "holds the two .deb files (default: fetched by apt-get)"},
-        {"image-size", "N", CLIP_CLI_INT, &set.image_size, .help = "side in pixels (64)",
-         .least = 16, .most = 512},
-        {"variants", "N", CLIP_CLI_INT, &set.variants, .help = "training images an emoji (24)",
-         .least = 1, .most = 1000},
-        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another one gives other variants (0)",
+         .help = "a folder with the two .deb files (default: fetch them by apt-get)"},
+        {"image-size", "N", CLIP_CLI_INT, &set.image_size,
+         .help = "side of an image in pixels (default 64)", .least = 16, .most = 512},
+        {"variants", "N", CLIP_CLI_INT, &set.variants,
+         .help = "training images per emoji (default 24)", .least = 1, .most = 1000},
+        {"seed", "N", CLIP_CLI_INT, &seed, .help = "another seed gives other variants (default 0)",
          .least = 0, .most = 1e15},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_data emoji",
-        .summary = "Makes the emoji set from two Debian packages: training images by one artist, "
-                   "test images of the same ideas by another.",
-        .example = "clip_data emoji --output data/emoji",
+        .summary = "Makes the emoji data set from two Debian packages: training images by one "
+                   "artist, test images of the same ideas by another.",
+        .example = "clip_data emoji --output runs/emoji",
         .options = options,
     };
     struct clip_error error = {0};
@@ -458,16 +466,16 @@ static int run_emoji(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"check", "says what a data set holds and what is wrong with it", clip_data_check},
-        {"pack", "puts a data set into one HDF5 file", clip_data_pack},
+        {"check", "tells what a data set holds and what is wrong with it", clip_data_check},
+        {"pack", "packs a data set into one HDF5 file", clip_data_pack},
         {"tokenizer", "train: learns a tokenizer from captions", run_tokenizer},
-        {"tokenize", "turns lines into token ids", run_tokenize},
+        {"tokenize", "turns lines of text into token ids", run_tokenize},
         {"preprocess", "writes images as a model sees them", run_preprocess},
-        {"shapes", "draws the shapes demo set", run_shapes},
-        {"emoji", "makes the emoji demo set", run_emoji},
+        {"shapes", "draws the demo set of coloured shapes", run_shapes},
+        {"emoji", "makes the demo set of emoji", run_emoji},
         {0},
     };
-    return clip_cli_dispatch("clip_data",
-                             "Looks at data, trains and applies tokenizers, makes the demo sets.",
-                             "clip_data check pairs.csv", commands, argc, argv);
+    return clip_cli_dispatch(
+        "clip_data", "Checks and packs data, trains and applies tokenizers, makes the demo sets.",
+        "clip_data check pairs.csv", commands, argc, argv);
 }

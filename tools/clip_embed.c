@@ -181,12 +181,12 @@ int main(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTION(job.model),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
-         .help = "what to write: .h5, .safetensors or .npy"},
+         .help = "the file to write: .h5, .safetensors or .npy"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "images: files, folders of them, data sets"},
-        {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
+         .help = "image files, folders of images, or data sets"},
+        {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a file with one text per line"},
         {"pairs", "DATA", CLIP_CLI_TEXT, &job.pairs,
-         .help = "both of a data set, for [train] teacher_embeddings"},
+         .help = "images and captions of a data set, for [train] teacher_embeddings"},
         {"images-root", "FOLDER", CLIP_CLI_TEXT, &job.set.images_root, .help = "",
          .unlisted = true},
         {"csv-separator", "C", CLIP_CLI_TEXT, &job.set.csv_separator, .help = "", .unlisted = true},
@@ -198,15 +198,14 @@ int main(int argc, char **argv)
         {"templates", "FILE", CLIP_CLI_TEXT, &job.set.class_templates, .help = "",
          .unlisted = true},
         {"tensors", "FILE", CLIP_CLI_TEXT, &job.tensors,
-         .help = "pixel_values [n,3,S,S], input_ids [n,T], or both"},
-        {"raw", NULL, CLIP_CLI_FLAG, &job.raw,
-         .help = "leave the rows as they are, not of length 1"},
+         .help = "ready inputs: pixel_values [n,3,S,S], input_ids [n,T], or both"},
+        {"raw", NULL, CLIP_CLI_FLAG, &job.raw, .help = "do not normalise rows to length 1"},
         {"hidden-states", NULL, CLIP_CLI_CHOICE, &job.hidden_states, .names = clip_layer_name,
-         .help = "adds hidden_states [n,context,width]"},
+         .help = "also write hidden_states [n,context,width]"},
         {"padding", NULL, CLIP_CLI_CHOICE, &job.padding, .names = padding_name,
-         .help = "what fills their rows (as the model's tokenizer)"},
+         .help = "what fills the rows of hidden_states (default: as the model's tokenizer says)"},
         {"grad", NULL, CLIP_CLI_FLAG, &job.grad,
-         .help = "adds pixel_grad, of the pairs' cosines by the pixels"},
+         .help = "also write pixel_grad, the gradient of the pairs' cosines"},
         PRECISION_OPTION(job.model),
         WEIGHTS_OPTION(job.model),
         TOKENIZER_OPTION(job.model),
@@ -214,9 +213,9 @@ int main(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_embed",
-        .summary = "Writes the embeddings of images, texts, pairs or ready tensors, and names. "
-                   "--images-root, --csv-separator, --csv-img-key, --csv-caption-key and "
-                   "--class-templates are as in [data].",
+        .summary = "Writes the embeddings of images, texts, pairs or ready tensors. These keys of "
+                   "[data] are options too: --images-root, --csv-separator, --csv-img-key, "
+                   "--csv-caption-key, --class-templates.",
         .example = "clip_embed --model runs/small --images photos/ --output photos.h5",
         .options = options,
     };

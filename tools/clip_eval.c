@@ -18,17 +18,17 @@
 
 #define DATA_OPTIONS(d)                                                                            \
     {"data",    "DATA",           CLIP_CLI_TEXT,                                                   \
-     &(d).data, .required = true, .help = "pairs: .csv, .jsonl, .tar shards, ... (docs/data.md)"}, \
+     &(d).data, .required = true, .help = "pairs: .csv, .jsonl, shards, ... (docs/data.md)"},      \
         {"images-root", "FOLDER", CLIP_CLI_TEXT, &(d).set.images_root,                             \
-         .help = "what a .csv's paths count from (its folder)"},                                   \
+         .help = "where relative paths start (default: the file's folder)"},                       \
         {"csv-separator", "C", CLIP_CLI_TEXT, &(d).set.csv_separator,                              \
-         .help = "auto, comma, tab or a character (auto)"},                                        \
+         .help = "auto, comma, tab or a character (default auto)"},                                \
         {"csv-img-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_img_key,                               \
-         .help = "the images' column (filepath)"},                                                 \
+         .help = "the column of image paths (default filepath)"},                                  \
         {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &(d).set.csv_caption_key,                       \
-         .help = "the captions' column (title)"},                                                  \
+         .help = "the column of captions (default title)"},                                        \
         {"templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates,                             \
-         .help = "templates that class folders' captions are made from"},                          \
+         .help = "templates for the captions of class folders"},                                   \
     {                                                                                              \
         "class-templates", "FILE", CLIP_CLI_TEXT, &(d).set.class_templates, .help = "",            \
                                                                             .unlisted = true       \
@@ -130,15 +130,16 @@ static int run_similarity(int argc, char **argv)
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
-        {"image", "FILE...", CLIP_CLI_MANY, &images, .help = "images", .required = true},
-        {"text", "TEXT...", CLIP_CLI_MANY, &texts, .help = "texts", .required = true},
+        {"image", "FILE...", CLIP_CLI_MANY, &images, .help = "one or more images",
+         .required = true},
+        {"text", "TEXT...", CLIP_CLI_MANY, &texts, .help = "one or more texts", .required = true},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval similarity",
-        .summary = "Shows how well images and texts fit: the cosines of their embeddings.",
-        .example = "clip_eval similarity --model runs/small --image a.png b.png "
-                   "--text \"a red circle\" \"a dog\"",
+        .summary = "Shows how well images and texts fit: the cosine of each image with each text.",
+        .example = "clip_eval similarity --model runs/small --image a.png b.png \\\n      --text "
+                   "\"a red circle\" \"a dog\"",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
@@ -202,13 +203,13 @@ static int run_retrieval(int argc, char **argv)
         MODEL_OPTIONS(model),
         DATA_OPTIONS(data),
         {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &data.set.csv_negative_key,
-         .help = "hard negatives' column: how often does the caption fit better?"},
+         .help = "the column of hard negatives; tells how often the caption fits better"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval retrieval",
-        .summary = "Finds each caption's image among all images and each image's captions "
-                   "among all captions; recall@k as CLIP_benchmark counts it.",
+        .summary = "Finds each caption's image among all images, and each image's captions among "
+                   "all captions. Recall@k is counted as in CLIP_benchmark.",
         .example = "clip_eval retrieval --model runs/flickr8k --data val_en.tsv",
         .options = options,
     };
@@ -263,14 +264,15 @@ static int run_loss(int argc, char **argv)
         MODEL_OPTIONS(model),
         DATA_OPTIONS(data),
         {"batch-size", "N", CLIP_CLI_INT, &batch_size, .least = 1, .most = 65536,
-         .help = "pairs that are told from each other (128); losses of one size compare"},
+         .help = "pairs that are compared with each other (default 128)"},
         {"loss", NULL, CLIP_CLI_CHOICE, &kind, .names = clip_loss_name,
-         .help = "which loss (the one that the model was trained with)"},
+         .help = "which loss (default: the one that the model was trained with)"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval loss",
-        .summary = "Measures the contrastive loss on a data set, in order, batch by batch.",
+        .summary = "Measures the contrastive loss on a data set, in its order, batch by batch. "
+                   "Only losses with the same --batch-size can be compared.",
         .example = "clip_eval loss --model runs/flickr8k --data val_en.tsv --batch-size 128",
         .options = options,
     };
@@ -305,16 +307,16 @@ out:
 int main(int argc, char **argv)
 {
     static const struct clip_command commands[] = {
-        {"classify", "which of some words fits an image", clip_eval_classify},
-        {"similarity", "how well images and texts fit", run_similarity},
-        {"zeroshot", "accuracy at naming images by class names alone", clip_eval_zeroshot},
-        {"retrieval", "finding images by captions and captions by images", run_retrieval},
-        {"loss", "the contrastive loss on a data set", run_loss},
-        {"interpolate", "mixes of a model before and after fine-tuning", clip_eval_interpolate},
+        {"classify", "tells which label fits an image", clip_eval_classify},
+        {"similarity", "shows how well images and texts fit", run_similarity},
+        {"zeroshot", "measures classification by class names alone", clip_eval_zeroshot},
+        {"retrieval", "measures how captions and images find each other", run_retrieval},
+        {"loss", "measures the contrastive loss on a data set", run_loss},
+        {"interpolate", "mixes a model before and after fine-tuning", clip_eval_interpolate},
         {0},
     };
-    return clip_cli_dispatch(
-        "clip_eval", "Tries out and measures a trained model.",
-        "clip_eval classify --model runs/small --image a.png \"red circle\" \"blue square\"",
-        commands, argc, argv);
+    return clip_cli_dispatch("clip_eval", "Uses and measures a trained model.",
+                             "clip_eval classify --model runs/small --image a.png \\\n      \"red "
+                             "circle\" \"blue square\"",
+                             commands, argc, argv);
 }

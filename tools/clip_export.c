@@ -16,22 +16,22 @@ int main(int argc, char **argv)
         MODEL_OPTION(model),
         {"format", NULL, CLIP_CLI_CHOICE, &export.format, .names = clip_export_format_name,
          .required = true,
-         .help = "what to write; hdf5 is native, huggingface and open_clip are folders"},
+         .help = "the format; huggingface and open_clip are folders, hdf5 is this program's own"},
         {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true,
          .help = "the file or folder to write"},
         {"dtype", NULL, CLIP_CLI_CHOICE, &export.dtype, .names = clip_export_dtype_name,
-         .help = "type of the weights (f32)"},
+         .help = "type of the weights (default f32)"},
         WEIGHTS_OPTION(model),
         {"force", NULL, CLIP_CLI_FLAG, &export.replace,
-         .help = "replace a folder with an earlier export"},
+         .help = "replace a folder that holds an earlier export"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &model.tokenizer,
-         .help = "\"clip\" or a file, to write in place of the model's own"},
+         .help = "write this one, \"clip\" or a file, instead of the model's own"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_export",
-        .summary = "Writes a trained model's weights, description and tokenizer as another program "
-                   "reads them, reads them back and compares. The bytes depend on the model alone.",
+        .summary = "Writes a model's weights, description and tokenizer in the form that another "
+                   "program reads, then reads them back and compares.",
         .example = "clip_export --model runs/small --format huggingface --output small-hf",
         .options = options,
     };

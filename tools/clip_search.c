@@ -69,26 +69,26 @@ static int run_index(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTION(job.model),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
-         .help = "the index; where it is there already, it is brought up to date"},
+         .help = "the index; if it exists, it is brought up to date"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,
-         .help = "images: files, folders of them, data sets"},
-        {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a line a text"},
+         .help = "image files, folders of images, or data sets"},
+        {"texts", "FILE", CLIP_CLI_TEXT, &job.texts, .help = "a file with one text per line"},
         {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_index_precision_name,
-         .help = "of the rows that a query reads (f32); the best are ordered by f32 rows"},
+         .help = "precision of the rows that a query reads (default f32)"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &no_f32,
-         .help = "keep no f32 rows beside bf16 or int8: a smaller file, a less exact order"},
+         .help = "keep no f32 rows beside bf16 or int8: a smaller file, but a less exact order"},
         {"segment-size", "N", CLIP_CLI_INT, &job.options.segment_rows, .least = 1, .most = 1e6,
-         .help = "images that are embedded before they are kept (1024)"},
+         .help = "images to embed before a segment is written (default 1024)"},
         {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
-         .help = "start over an index of another model, precision or kind"},
+         .help = "start over if the index has another model, precision or kind"},
         WEIGHTS_OPTION(job.model),
         TOKENIZER_OPTION(job.model),
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search index",
-        .summary = "Makes an index of images or texts, or brings one up to date: only what is "
-                   "new or has changed is embedded, what is gone is marked.",
+        .summary = "Makes an index of images or texts, or brings it up to date: only what is new "
+                   "or has changed is embedded, and what is gone is marked as removed.",
         .example = "clip_search index --model runs/small --images photos/ --output photos.index",
         .options = options,
     };
@@ -127,19 +127,19 @@ static int run_compact(int argc, char **argv)
     int precision = -1;
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &path, .required = true,
-         .help = "what clip_search index made"},
+         .help = "an index, made by clip_search index"},
         {"precision", NULL, CLIP_CLI_CHOICE, &precision, .names = clip_index_precision_name,
-         .help = "of the rows that a query reads (as it is)"},
+         .help = "precision of the rows that a query reads (default: unchanged)"},
         {"no-f32", NULL, CLIP_CLI_FLAG, &job.drop_exact,
          .help = "keep no f32 rows beside bf16 or int8"},
         {"segment-size", "N", CLIP_CLI_INT, &job.segment_rows, .least = 1, .most = 1e6,
-         .help = "rows a file (65536)"},
+         .help = "rows per file (default 65536)"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search compact",
-        .summary = "Puts an index together anew: few files, nothing that was removed, and another "
-                   "precision where one is asked for. Nothing is embedded.",
+        .summary = "Writes an index anew without embedding anything: few files, no removed rows, "
+                   "and another precision if you ask for one.",
         .example = "clip_search compact --index photos.index --precision int8",
         .options = options,
     };
@@ -162,12 +162,12 @@ static int run_check(int argc, char **argv)
     const char *path = NULL;
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &path, .required = true,
-         .help = "what clip_search index made"},
+         .help = "an index, made by clip_search index"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search check",
-        .summary = "Reads an index through and compares its checksums: is it whole?",
+        .summary = "Reads an index completely and compares its checksums.",
         .example = "clip_search check --index photos.index",
         .options = options,
     };
@@ -208,7 +208,7 @@ out:
          CLIP_CLI_CHOICE,                                                                          \
          &(m).weights,                                                                             \
          .names = clip_weights_name,                                                               \
-         .help = "which weights the index was made with (ema)"},                                   \
+         .help = "which weights the index was made with (default ema)"},                           \
         TOKENIZER_OPTION(m)
 
 static clip_status open_model(struct clip_embedder **out, const struct clip_cli *cli,
@@ -317,23 +317,24 @@ static int run_query(int argc, char **argv)
     struct asking job = {.top = 10};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
-         .help = "what clip_search index made"},
+         .help = "an index, made by clip_search index"},
         {"text", "TEXT", CLIP_CLI_LIST, &job.texts,
-         .help = "look for this; may be repeated, and weighted, as in \"snow::0.5\""},
-        {"image", "FILE", CLIP_CLI_LIST, &job.images, .help = "look for what is like this image"},
-        {"minus", "TEXT", CLIP_CLI_LIST, &job.minus, .help = "look for what is unlike this"},
+         .help = "find what fits this; may have a weight, as in \"snow::0.5\""},
+        {"image", "FILE", CLIP_CLI_LIST, &job.images, .help = "find what is like this image"},
+        {"minus", "TEXT", CLIP_CLI_LIST, &job.minus, .help = "find what is unlike this text"},
         {"minus-image", "FILE", CLIP_CLI_LIST, &job.minus_images,
-         .help = "look for what is unlike this image"},
+         .help = "find what is unlike this image"},
         {"under", "FOLDER", CLIP_CLI_LIST, &job.under,
-         .help = "only images whose path lies in this folder; may be repeated"},
+         .help = "show only images whose path is in this folder"},
         {"top", "N", CLIP_CLI_INT, &job.top, .least = 1, .most = 1e9,
-         .help = "results to show (10)"},
+         .help = "results to show (default 10)"},
         INDEX_MODEL_OPTIONS(job.model),
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search query",
-        .summary = "Finds what fits words, images or a sum of them best; scores are cosines.",
+        .summary = "Finds what best fits texts, images or a combination of them. Scores are "
+                   "cosines. --text, --image, --minus, --minus-image and --under may be repeated.",
         .example = "clip_search query --index photos.index --text \"a dog\" --minus people --top 5",
         .options = options,
     };
@@ -413,16 +414,16 @@ static int run_serve(int argc, char **argv)
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "an index of images"},
         {"port", "N", CLIP_CLI_INT, &job.port, .least = 0, .most = 65535,
-         .help = "where to listen (8080; 0 takes any that is free)"},
+         .help = "where to listen (default 8080; 0 takes any free port)"},
         {"address", "ADDRESS", CLIP_CLI_TEXT, &job.address,
-         .help = "of this machine, in digits (127.0.0.1: only this machine can ask; with 0.0.0.0 "
-                 "everybody who can reach it sees all images)"},
+         .help = "where to listen, in digits (default 127.0.0.1: only this machine can ask; with "
+                 "0.0.0.0 everybody who reaches it sees all images)"},
         INDEX_MODEL_OPTIONS(job.model),
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_search serve",
-        .summary = "Serves a page for searching an index of images in the browser.",
+        .summary = "Serves a page on which an index of images is searched in the browser.",
         .example = "clip_search serve --index photos.index --port 8080",
         .options = options,
     };
@@ -438,8 +439,8 @@ int main(int argc, char **argv)
         {"index", "makes an index of images or texts, or brings it up to date", run_index},
         {"query", "searches an index by texts and images", run_query},
         {"serve", "serves a page that searches an index of images", run_serve},
-        {"compact", "puts an index together anew, in another precision perhaps", run_compact},
-        {"check", "reads an index through: is it whole?", run_check},
+        {"compact", "writes an index anew: fewer files, or another precision", run_compact},
+        {"check", "reads an index completely and compares its checksums", run_check},
         {0},
     };
     return clip_cli_dispatch("clip_search", "Finds images and texts by images and texts.",

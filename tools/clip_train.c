@@ -139,22 +139,21 @@ static void list_options(struct command_line *line, struct arguments *a)
     const struct clip_cli_option own[OWN] = {
         {"config", "FILE", CLIP_CLI_TEXT, &a->config, "the configuration, an INI file"},
         {"set", "SECTION.KEY=VALUE", CLIP_CLI_PAIRS, &a->set,
-         "sets a key over the file; may be repeated"},
-        {"init", "MODEL", CLIP_CLI_TEXT, &a->init,
-         "starts from this model's weights (fine-tuning)"},
-        {"resume", NULL, CLIP_CLI_FLAG, &a->resume, "goes on from the newest whole checkpoint"},
+         "set a key of the configuration (may be repeated)"},
+        {"init", "MODEL", CLIP_CLI_TEXT, &a->init, "start from this model's weights (fine-tuning)"},
+        {"resume", NULL, CLIP_CLI_FLAG, &a->resume, "continue from the newest complete checkpoint"},
         {"force", NULL, CLIP_CLI_FLAG, &a->force,
-         "overwrites a run; with --resume: though the config changed"},
+         "overwrite a run; with --resume: continue although the configuration has changed"},
         {"output", "DIR", CLIP_CLI_TEXT, &a->output,
-         "the run's folder (runs/ and the config's name)"},
+         "the run's folder (default: runs/NAME, by the configuration's file name)"},
         {"compare", "RUN...", CLIP_CLI_MANY, &a->compare,
-         "puts runs side by side in one page (--output, compare.html), trains nothing"},
+         "only compare runs on one page (--output, default compare.html)"},
         {"dry-run", NULL, CLIP_CLI_FLAG, &a->dry_run,
-         "shows parameters, FLOPs and forecast memory, trains nothing"},
+         "only show parameters, FLOPs and a forecast of the memory"},
         {"help-config", NULL, CLIP_CLI_FLAG, &a->help_config,
-         "lists every key of the configuration"},
+         "list every key of the configuration"},
         {"help-config-markdown", NULL, CLIP_CLI_FLAG, &a->help_config_markdown,
-         "the same as tables"},
+         "the same as Markdown tables"},
     };
     memcpy(line->options, own, sizeof own);
     int n = OWN, count = clip_config_option_count();
@@ -177,8 +176,8 @@ int main(int argc, char **argv)
     list_options(&line, &a);
     struct clip_cli cli = {
         .name = "clip_train",
-        .summary = "Trains a CLIP model on pairs of images and captions, or fine-tunes one. Each "
-                   "key of the configuration is an option too: --batch-size 256.",
+        .summary = "Trains a CLIP model on pairs of images and captions, or fine-tunes one. Every "
+                   "key of the configuration is an option too, as in --batch-size 256.",
         .example = "clip_train --config configs/small.ini --batch-size 256 --precision bf16",
         .options = line.options,
     };

@@ -60,17 +60,17 @@ int clip_data_check(int argc, char **argv)
     bool strict = false, images_only = false;
     const struct clip_cli_option options[] = {
         {"against", "DATA", CLIP_CLI_TEXT, &against_name,
-         .help = "another set, whose images should not be here"},
-        {"html", "FILE", CLIP_CLI_TEXT, &html, .help = "write the report as one HTML file too"},
-        {"fix", "FILE", CLIP_CLI_TEXT, &fix, .help = "write a clean .csv or .tsv"},
-        {"tiny", "N", CLIP_CLI_INT, &tiny, .help = "images with a side below are tiny (32)",
-         .least = 1, .most = 1 << 14},
+         .help = "another set that must not share images with DATA"},
+        {"html", "FILE", CLIP_CLI_TEXT, &html, .help = "also write the report as an HTML page"},
+        {"fix", "FILE", CLIP_CLI_TEXT, &fix, .help = "write the good samples as a .csv or .tsv"},
+        {"tiny", "N", CLIP_CLI_INT, &tiny,
+         .help = "an image with a shorter side is tiny (default 32)", .least = 1, .most = 1 << 14},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
-         .help = "count tokens with it: clip or a file"},
-        {"context-length", "N", CLIP_CLI_INT, &context, .help = "tokens a caption may have (77)",
-         .least = 3, .most = 1 << 20},
-        {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "look at no captions"},
-        {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with 1 when any sample is bad"},
+         .help = "count tokens with it: \"clip\" or a file"},
+        {"context-length", "N", CLIP_CLI_INT, &context,
+         .help = "most tokens of a caption (default 77)", .least = 3, .most = 1 << 20},
+        {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "do not look at captions"},
+        {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with status 1 if any sample is bad"},
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
@@ -81,9 +81,9 @@ int clip_data_check(int argc, char **argv)
     struct clip_cli cli = {
         .name = "clip_data check",
         .arguments = "DATA",
-        .summary = "Says what a data set holds and what is wrong with each bad sample. "
-                   "--images-root, --csv-separator, --csv-img-key, --csv-caption-key, "
-                   "--text-cleaning and --max-pixels are as in [data].",
+        .summary = "Tells what a data set holds and what is wrong with each bad sample. These keys "
+                   "of [data] are options too: --images-root, --csv-separator, --csv-img-key, "
+                   "--csv-caption-key, --text-cleaning, --max-pixels.",
         .example = "clip_data check pairs.csv --against val.csv --fix clean.csv",
         .options = options,
     };

@@ -18,7 +18,7 @@ clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const cha
  * clip_dataset_options. All but the templates are left out of --help. */
 #define CLIP_DATA_SOURCE_OPTIONS(o)                                                                \
     {"class-templates", "FILE", CLIP_CLI_TEXT, &(o).class_templates,                               \
-     .help = "captions for class folders"},                                                        \
+     .help = "templates for the captions of class folders"},                                       \
         {"images-root", "DIR", CLIP_CLI_TEXT, &(o).images_root, .help = "", .unlisted = true},     \
         {"csv-separator", "SEP", CLIP_CLI_TEXT, &(o).csv_separator, .help = "", .unlisted = true}, \
         {"csv-img-key", "NAME", CLIP_CLI_TEXT, &(o).csv_img_key, .help = "", .unlisted = true},    \

@@ -11,13 +11,16 @@ int clip_data_pack(int argc, char **argv)
     struct clip_pack_options pack = {.limits = {.max_pixels = CLIP_IMAGE_MAX_PIXELS}};
     const char *output = NULL;
     const struct clip_cli_option options[] = {
-        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "an .h5 file", .required = true},
+        {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the .h5 file to write",
+         .required = true},
         {"image-size", "N", CLIP_CLI_INT, &pack.image_size,
-         .help = "store pixels, short sides above N scaled to N (the files' bytes)", .least = 1,
-         .most = 1 << 14},
-        {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only, .help = "images alone"},
+         .help =
+             "store pixels, with short sides above N scaled to N (default: store the image files)",
+         .least = 1, .most = 1 << 14},
+        {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only,
+         .help = "pack images without captions"},
         {"upright", NULL, CLIP_CLI_FLAG, &pack.limits.upright,
-         .help = "with --image-size: turn as EXIF says"},
+         .help = "with --image-size: turn images as EXIF says"},
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &source.csv_negative_key, .help = "",
          .unlisted = true},
@@ -28,9 +31,9 @@ int clip_data_pack(int argc, char **argv)
     struct clip_cli cli = {
         .name = "clip_data pack",
         .arguments = "DATA",
-        .summary = "Puts a data set into one HDF5 file, which is DATA too: with --image-size it is "
-                   "read without decoding. --images-root, --csv-separator, --csv-img-key, "
-                   "--csv-caption-key, --csv-negative-key and --max-pixels are as in [data].",
+        .summary = "Packs a data set into one HDF5 file, which can be used as DATA. These keys of "
+                   "[data] are options too: --images-root, --csv-separator, --csv-img-key, "
+                   "--csv-caption-key, --csv-negative-key, --max-pixels.",
         .example = "clip_data pack train.csv --output train.h5 --image-size 256",
         .options = options,
     };

@@ -308,30 +308,30 @@ int clip_eval_classify(int argc, char **argv)
         .template = "a photo of a {}", .template_set = -1, .none_similarity = -2};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(c.model),
-        {"image", "FILE", CLIP_CLI_LIST, &c.files, .help = "an image; may be repeated"},
+        {"image", "FILE", CLIP_CLI_LIST, &c.files, .help = "an image (may be repeated)"},
         {"images", "FOLDER|DATA", CLIP_CLI_LIST, &c.sets,
-         .help = "all images of a folder or a data set; may be repeated"},
-        {"labels", "FILE", CLIP_CLI_TEXT, &c.label_file, .help = "a line a label"},
+         .help = "all images of a folder or a data set (may be repeated)"},
+        {"labels", "FILE", CLIP_CLI_TEXT, &c.label_file, .help = "a file with one label per line"},
         {"template", "TEXT", CLIP_CLI_TEXT, &c.template,
-         .help = "the text each label is put into, at {} (\"a photo of a {}\"; \"{}\" for the "
-                 "label alone)"},
+         .help = "the text into which a label is put, at {} (default \"a photo of a {}\")"},
         {"template-set", NULL, CLIP_CLI_CHOICE, &c.template_set, .names = clip_template_set_name,
-         .help = "many built-in texts instead, whose mean is taken"},
-        {"templates", "FILE", CLIP_CLI_TEXT, &c.template_file, .help = "or those of a file"},
+         .help = "the mean over a built-in set of templates instead"},
+        {"templates", "FILE", CLIP_CLI_TEXT, &c.template_file,
+         .help = "or over the templates of a file"},
         {"none", "P", CLIP_CLI_REAL, &c.none, .least = 0, .most = 1,
-         .help = "less probable than this is none of these (0)"},
+         .help = "a lower probability means \"none of these\" (default 0)"},
         {"none-similarity", "COSINE", CLIP_CLI_REAL, &c.none_similarity, .least = -2, .most = 1,
-         .help = "less similar than this is none of these"},
+         .help = "a lower cosine means \"none of these\""},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval classify",
         .arguments = "LABEL...",
-        .summary = "Says which of some words fits an image best, and how probable each is: "
-                   "softmax(exp(logit_scale) cosine). A label may have several names, "
+        .summary = "Tells which label fits an image best, and how probable each label is: "
+                   "softmax(exp(logit_scale) cosine). A label may have several names: "
                    "\"cat|kitten\".",
-        .example = "clip_eval classify --model runs/small --image a.png \"red circle\" "
-                   "\"blue square\"",
+        .example = "clip_eval classify --model runs/small --image a.png \\\n"
+                   "      \"red circle\" \"blue square\"",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);

@@ -303,11 +303,12 @@ int clip_eval_interpolate(int argc, char **argv)
     struct arguments a = {.alphas = "0,0.1,...,1", .keep = 0.8, .choose = NAN};
     const struct clip_cli_option options[] = {
         {"model", "MODEL", CLIP_CLI_LIST, &a.models,
-         .help = "twice: before fine-tuning (A), and after (B)"},
-        {"alphas", "LIST", CLIP_CLI_TEXT, &a.alphas, .help = "shares of B (0,0.1,...,1)"},
+         .help = "give it twice: before fine-tuning (A), and after (B)"},
+        {"alphas", "LIST", CLIP_CLI_TEXT, &a.alphas,
+         .help = "shares of B to try (default 0,0.1,...,1)"},
         {"data", "DATA", CLIP_CLI_TEXT, &a.fresh.data, .help = "the new task: pairs to retrieve"},
         {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &a.fresh.images,
-         .help = "or class folders to classify; beside --data, the old task"},
+         .help = "or class folders to classify (beside --data: the old task)"},
         {"classes", "FILE", CLIP_CLI_TEXT, &a.fresh.classes, .help = "their class file"},
         {"templates", "FILE", CLIP_CLI_TEXT, &a.fresh.templates, .help = "their template file"},
         {"old-data", "DATA", CLIP_CLI_TEXT, &a.old.data, .help = "the old task: pairs to retrieve"},
@@ -320,12 +321,13 @@ int clip_eval_interpolate(int argc, char **argv)
         {"csv-img-key", "NAME", CLIP_CLI_TEXT, &a.set.csv_img_key, .unlisted = true},
         {"csv-caption-key", "NAME", CLIP_CLI_TEXT, &a.set.csv_caption_key, .unlisted = true},
         {"keep", "SHARE", CLIP_CLI_REAL, &a.keep, .most = 1,
-         .help = "least share of A's old score that the chosen mix has (0.8)"},
+         .help = "smallest share of A's old score to keep (default 0.8)"},
         {"choose", "ALPHA", CLIP_CLI_REAL, &a.choose, .most = 1,
-         .help = "this mix, in place of the best new score that --keep allows"},
+         .help = "choose this mix, not the best new score that --keep allows"},
         {"output", "FILE", CLIP_CLI_TEXT, &a.output,
-         .help = "writes the chosen mix: .h5 or .safetensors"},
-        {"chart", "FILE.svg", CLIP_CLI_TEXT, &a.chart, .help = "draw new score against old"},
+         .help = "write the chosen mix: .h5 or .safetensors"},
+        {"chart", "FILE.svg", CLIP_CLI_TEXT, &a.chart,
+         .help = "draw the new score against the old one"},
         {"picture", "FILE.svg", CLIP_CLI_TEXT, &a.chart, .unlisted = true}, /* its old name */
         WEIGHTS_OPTION(a),
         {0},
@@ -333,10 +335,10 @@ int clip_eval_interpolate(int argc, char **argv)
     struct clip_cli cli = {
         .name = "clip_eval interpolate",
         .arguments = "[A B]",
-        .summary = "Mixes the weights of a model before and after fine-tuning (WiSE-FT) and "
-                   "measures what is gained and forgotten. The columns of pairs are named as for "
-                   "clip_eval retrieval.",
-        .example = "clip_eval interpolate --model before --model after --data val.csv "
+        .summary =
+            "Mixes the weights of a model before and after fine-tuning (WiSE-FT) and measures what "
+            "is gained and what is forgotten. Columns are named as for clip_eval retrieval.",
+        .example = "clip_eval interpolate --model before --model after --data val.csv \\\n      "
                    "--old-data old.csv --output mix.h5",
         .options = options,
     };

@@ -175,23 +175,25 @@ int clip_eval_zeroshot(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
         {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &images,
-         .help = "images in a folder a class, as they are, in a tar, or packed", .required = true},
+         .help = "class folders: a folder, a tar of them, or packed", .required = true},
         {"classes", "FILE", CLIP_CLI_TEXT, &class_file, .required = true,
-         .help = "a line a class: its name, or several as in cat|kitten, and after a tab its "
-                 "folder where it differs"},
+         .help = "one class per line: its name (or several: cat|kitten), then after a tab its "
+                 "folder if "
+                 "that differs"},
         {"templates", "FILE", CLIP_CLI_TEXT, &template_file,
-         .help = "a line a template, as in: a photo of a {}"},
+         .help = "one template per line, as in: a photo of a {}"},
         {"template-set", NULL, CLIP_CLI_CHOICE, &template_set, .names = clip_template_set_name,
-         .help = "built-in templates instead of a file's"},
-        {"confusion", NULL, CLIP_CLI_FLAG, &confusion, .help = "which classes are taken for which"},
+         .help = "built-in templates instead of a file"},
+        {"confusion", NULL, CLIP_CLI_FLAG, &confusion,
+         .help = "also tell which classes are mistaken for which"},
         {0},
     };
     struct clip_cli cli = {
         .name = "clip_eval zeroshot",
         .summary = "Classifies images by the names of their classes alone and counts how often "
-                   "it is right, as open_clip counts.",
-        .example = "clip_eval zeroshot --model runs/small --images test.tar --classes classes.txt "
-                   "--templates templates.txt",
+                   "that is right, as open_clip counts.",
+        .example = "clip_eval zeroshot --model runs/small --images test.tar \\\n      --classes "
+                   "classes.txt --templates templates.txt",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);

@@ -18,23 +18,24 @@ struct clip_model_options { /* start from {0} */
     {                                                                                              \
         "model", "MODEL", CLIP_CLI_TEXT, &(m).model,                                               \
             .required = true,                                                                      \
-            .help = "a run folder, or anybody's model: file, folder, id (docs/models.md)"          \
+            .help = "a run folder, or a model in a file, folder or Hugging Face's cache "          \
+                    "(docs/models.md)"                                                             \
     }
 #define WEIGHTS_OPTION(m)                                                                          \
     {                                                                                              \
         "weights", NULL, CLIP_CLI_CHOICE, &(m).weights,                                            \
-            .names = clip_weights_name, .help = "which weights, where there are both (ema)"        \
+            .names = clip_weights_name, .help = "which weights, if it has both (default ema)"      \
     }
 #define TOKENIZER_OPTION(m)                                                                        \
     {                                                                                              \
         "tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &(m).tokenizer,                                   \
-            .help = "\"clip\" or a file (the model's own)"                                         \
+            .help = "\"clip\" or a file (default: the model's own)"                                \
     }
 #define PRECISION_OPTION(m)                                                                        \
     {                                                                                              \
         "precision", NULL, CLIP_CLI_CHOICE, &(m).precision,                                        \
             .names = clip_precision_name,                                                          \
-            .help = "numbers that are multiplied; bf16 is faster and near (fp32)"                  \
+            .help = "what is multiplied (default fp32); bf16 is faster and almost as exact"        \
     }
 #define MODEL_OPTIONS(m)                                                                           \
     MODEL_OPTION(m), WEIGHTS_OPTION(m), TOKENIZER_OPTION(m), PRECISION_OPTION(m)
