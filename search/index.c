@@ -92,6 +92,12 @@ const char *clip_index_name(const struct clip_index *index, int64_t number)
     return s->names[number - s->first];
 }
 
+int64_t clip_index_time(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->times[number - s->first];
+}
+
 bool clip_index_is_removed(const struct clip_index *index, int64_t number)
 {
     const struct clip_index_segment *s = clip_index_segment_of(index, number);

@@ -78,6 +78,7 @@ clip_status clip_index_check(const struct clip_index *index, const struct clip_e
 const struct clip_index_segment *clip_index_segment_of(const struct clip_index *index,
                                                        int64_t number);
 const char *clip_index_name(const struct clip_index *index, int64_t number);
+int64_t clip_index_time(const struct clip_index *index, int64_t number); /* of an image's file */
 bool clip_index_is_removed(const struct clip_index *index, int64_t number);
 /* out [dim]: as it was embedded where that is kept, else widened. */
 void clip_index_row(const struct clip_index *index, int64_t number, float *out);

@@ -104,8 +104,9 @@ struct route {
 };
 static const struct route routes[] = {
     {"/api/about", false, clip_api_about},      {"/api/images", false, clip_api_images},
-    {"/api/search", true, clip_api_search},     {"/api/classify", true, clip_api_classify},
-    {"/thumbnail/", false, clip_api_thumbnail}, {"/image/", false, clip_api_image},
+    {"/api/image", false, clip_api_detail},     {"/api/search", true, clip_api_search},
+    {"/api/classify", true, clip_api_classify}, {"/thumbnail/", false, clip_api_thumbnail},
+    {"/image/", false, clip_api_image},
 };
 
 /* NULL where there is none. *rest: the path behind the route's. */

@@ -1,24 +1,35 @@
 /* What the page's server answers: requests to responses, knowing nothing of sockets.
  *
- *   GET  /                       the page; /page.css, /page.js, /icon.svg its parts
+ *   GET  /                       the page; /page.css, /page.js, /icon.svg and more its parts
  *   GET  /api/about              {"count", "version", "model", "precision",
  *                                "folders": [{"path", "count"}]}; another version, another index
- *   GET  /api/images             ?offset ?limit ?under: images in the order of the index
- *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?under ?offset ?limit
+ *   GET  /api/images             ?offset ?limit ?under ?sort (newest, oldest; or as indexed)
+ *   GET  /api/image              ?image: what is known of it
+ *   GET  /api/search             ?text ?minus ?like ?unlike (repeated), ?least ?sort ?under
+ *                                ?offset ?limit
  *   POST /api/search             the same, and the body is an image to look for
  *   GET  /api/classify           ?image ?label (repeated) ?template
  *   POST /api/classify           ?label (repeated) ?template; the body is the image
  *   GET  /thumbnail/NUMBER       at most CLIP_THUMBNAIL_SIDE pixels
  *   GET  /image/NUMBER           the file as it is
  *
- * Lists are {"total", "offset", "results": [{"number", "path", "score"}]}; a search's total is what
- * can be seen of it, and "searched" how many images took part. What is wrong is answered with 4xx
- * and {"error": "a sentence"}; an image whose file is gone with 410. A parameter that a request
- * does not take is ignored; a wrong value of one that it takes is refused by name.
+ * Lists are {"total", "searched", "offset", "results": [{"number", "path", "time", "copies",
+ * "score"}]}: the total is what can be seen, "searched" how many images took part. Those that are
+ * the same file, byte by byte, are one result, and "copies" says how many there are in the index.
+ * `least` leaves only results of that similarity; "best" is that of the best one. With `sort` they
+ * are put by the files' dates: those that `least` leaves, else the CLIP_API_DATED best.
  *
- * Images are named by a number: no path from a request reaches the file system. It stays an
- * image's while the index grows; one from before the index was put together anew is answered with
- * 410 too. Each request is answered from the index as it is on the disk when it comes. */
+ * An image is {"number", "path", "size", "time", "copies": [{"number", "path", "file"}]}: bytes and
+ * seconds since 1970 where its file is still there, and where it and its copies lie.
+ *
+ * What is wrong is answered with 4xx and {"error": "a sentence"}; an image whose file is gone with
+ * 410. A parameter that a request does not take is ignored; a wrong value of one that it takes is
+ * refused by name.
+ *
+ * Images are named by a number, in parameters by their path in the index too; no path from a
+ * request reaches the file system. A number stays an image's while the index grows; one from before
+ * the index was put together anew is answered with 410 too. Each request is answered from the index
+ * as it is on the disk when it comes. */
 #ifndef CLIP_SERVE_API_H
 #define CLIP_SERVE_API_H
 
@@ -36,7 +47,8 @@ enum {
     CLIP_API_TEXT_BYTES = 1000, /* of one */
     CLIP_API_LIMIT = 200,       /* results of one answer */
     CLIP_API_DEPTH = 20000,     /* offset + limit of a search */
-    CLIP_API_BODY = 32 << 20,   /* bytes of an image that is sent */
+    CLIP_API_DATED = 200,     /* the best that a search puts by date, where it is given no least */
+    CLIP_API_BODY = 32 << 20, /* bytes of an image that is sent */
     CLIP_API_PIXELS = 50000000, /* of any image */
 };
 

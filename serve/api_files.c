@@ -1,7 +1,9 @@
-/* The images themselves, by their numbers: as they are, and small. */
+/* The images themselves, by their numbers: as they are, small, and what is known of one. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "data/image/image.h"
 #include "serve/api_parts.h"
 
@@ -68,4 +70,67 @@ void clip_api_thumbnail(const struct clip_api_call *call, struct clip_api_respon
 void clip_api_image(const struct clip_api_call *call, struct clip_api_response *out)
 {
     answer_image(call, false, out);
+}
+
+/* ---- what is known of one ---- */
+
+/* Where it lies, and where those that are the same file do. */
+static clip_status add_copies(const struct clip_api_call *call, int64_t row, json_t *copies,
+                              struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const int64_t *group = call->shown->copies.group;
+    char *file = NULL;
+    for (int64_t i = 0; i < call->index->count; i++) {
+        if (group[i] != group[row] || call->shown->all.skip[i]) continue;
+        const char *path = clip_index_name(call->index, i);
+        file = clip_path_join(call->index->base, path, error);
+        if (file == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+        CLIP_TRY(clip_json_add(copies, error, "{s:I, s:s, s:s}", "number",
+                               (json_int_t)(call->shown->first + i), "path", path, "file", file));
+        free(file);
+        file = NULL;
+    }
+out:
+    free(file);
+    return status;
+}
+
+static clip_status describe(const struct clip_api_call *call, int64_t row, json_t **answer,
+                            struct clip_error *error)
+{
+    clip_status status;
+    struct clip_error gone;
+    json_t *copies = json_array(), *size = NULL, *time = NULL;
+    int64_t bytes, changed;
+    CLIP_TRY(add_copies(call, row, copies, error));
+    if (clip_store_stat(call->api->store, call->index, row, &bytes, &changed, &gone) == CLIP_OK) {
+        CLIP_TRY(clip_json_pack(&size, error, "I", (json_int_t)bytes));
+        CLIP_TRY(clip_json_pack(&time, error, "I", (json_int_t)(changed / 1000000000)));
+    }
+    CLIP_TRY(clip_json_pack(answer, error, "{s:I, s:s, s:O*, s:O*, s:O}", "number",
+                            (json_int_t)(call->shown->first + row), "path",
+                            clip_index_name(call->index, row), "size", size, "time", time, "copies",
+                            copies));
+out:
+    json_decref(copies);
+    json_decref(size);
+    json_decref(time);
+    return status;
+}
+
+void clip_api_detail(const struct clip_api_call *call, struct clip_api_response *out)
+{
+    struct clip_api_asked asked;
+    struct clip_error error;
+    json_t *answer = NULL;
+    if (clip_api_take(call, CLIP_API_DETAIL, &asked, out)) {
+        if (asked.query.count == 0)
+            clip_api_refuse(out, 400, "say which image: its number, or its path in the index");
+        else if (describe(call, asked.query.terms[0].row, &answer, &error) != CLIP_OK)
+            clip_api_refuse_failure(out, false, &error);
+        else
+            clip_api_answer_json(out, answer);
+    }
+    clip_api_asked_release(&asked);
 }

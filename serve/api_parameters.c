@@ -1,4 +1,5 @@
 /* The parameters of all requests, in one table: their names, what they are, who takes them. */
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,20 +83,29 @@ static bool take_label(const struct clip_api_call *call, const struct parameter 
     return true;
 }
 
+/* The row of an image of the index, given as its number or its path there. */
+static bool find_image(const struct clip_api_call *call, const struct parameter *p,
+                       const char *value, int64_t *row, struct clip_api_response *out)
+{
+    int64_t number = clip_api_number(value);
+    if (number >= 0) return clip_api_find_row(call, p->name, number, row, out);
+    for (*row = 0; *row < call->index->count; ++*row)
+        if (!call->shown->all.skip[*row] && strcmp(clip_index_name(call->index, *row), value) == 0)
+            return true;
+    clip_api_refuse(out, 404, "%s: there is no image \"%.300s\" in the index", p->name, value);
+    return false;
+}
+
 static bool take_row(const struct clip_api_call *call, const struct parameter *p, const char *value,
                      struct clip_api_asked *asked, struct clip_api_response *out)
 {
     struct clip_error error;
-    int64_t number = clip_api_number(value), row;
+    int64_t row;
     if (clip_query_count(&asked->query, CLIP_QUERY_ROW) == p->most) {
         clip_api_refuse(out, 400, "%s: at most %lld can be given", p->name, (long long)p->most);
         return false;
     }
-    if (number < 0) {
-        clip_api_refuse(out, 400, "%s: expected an image's number", p->name);
-        return false;
-    }
-    if (!clip_api_find_row(call, p->name, number, &row, out)) return false;
+    if (!find_image(call, p, value, &row, out)) return false;
     if (clip_query_add_row(&asked->query, row, p->minus, &error) == CLIP_OK) return true;
     clip_api_refuse_failure(out, false, &error);
     return false;
@@ -132,11 +142,39 @@ static bool take_number(const struct clip_api_call *call, const struct parameter
     return false;
 }
 
+static bool take_order(const struct clip_api_call *call, const struct parameter *p,
+                       const char *value, struct clip_api_asked *asked,
+                       struct clip_api_response *out)
+{
+    (void)call;
+    if (strcmp(value, "newest") == 0) {
+        asked->order = CLIP_API_NEWEST;
+    } else if (strcmp(value, "oldest") == 0) {
+        asked->order = CLIP_API_OLDEST;
+    } else {
+        clip_api_refuse(out, 400, "%s: expected newest or oldest", p->name);
+        return false;
+    }
+    return true;
+}
+
+static bool take_similarity(const struct clip_api_call *call, const struct parameter *p,
+                            const char *value, struct clip_api_asked *asked,
+                            struct clip_api_response *out)
+{
+    char *end;
+    (void)call;
+    asked->least = strtod(value, &end);
+    if (end != value && *end == '\0' && asked->least >= -1 && asked->least <= 1) return true;
+    clip_api_refuse(out, 400, "%s: expected a similarity from -1 to 1", p->name);
+    return false;
+}
+
 /* ---- the table ---- */
 
 #define FIELD(name) offsetof(struct clip_api_asked, name)
 static const struct parameter parameters[] = {
-    /* a query's terms: texts (with ::WEIGHT) and images of the index, by their numbers */
+    /* a query's terms: texts (with ::WEIGHT) and images of the index */
     {"text", CLIP_API_SEARCH, take_text, .most = CLIP_API_TERMS},
     {"minus", CLIP_API_SEARCH, take_text, .most = CLIP_API_TERMS, .minus = true},
     {"like", CLIP_API_SEARCH, take_row, .most = CLIP_API_TERMS},
@@ -147,8 +185,10 @@ static const struct parameter parameters[] = {
      .field = FIELD(offset)},
     {"limit", CLIP_API_IMAGES | CLIP_API_SEARCH, take_number, 1, CLIP_API_LIMIT,
      .field = FIELD(limit)},
-    /* classifying one image */
-    {"image", CLIP_API_CLASSIFY, take_row, .most = 1},
+    {"sort", CLIP_API_IMAGES | CLIP_API_SEARCH, take_order},
+    {"least", CLIP_API_SEARCH, take_similarity},
+    /* one image */
+    {"image", CLIP_API_CLASSIFY | CLIP_API_DETAIL, take_row, .most = 1},
     {"label", CLIP_API_CLASSIFY, take_label, .most = CLIP_API_LABELS},
     {"template", CLIP_API_CLASSIFY, take_string, .field = FIELD(template)},
     {0},
@@ -165,7 +205,7 @@ bool clip_api_take(const struct clip_api_call *call, enum clip_api_request_kind 
                    struct clip_api_asked *out, struct clip_api_response *response)
 {
     const struct clip_api_request *r = &call->request;
-    *out = (struct clip_api_asked){.limit = 60};
+    *out = (struct clip_api_asked){.limit = 60, .least = -INFINITY};
     for (int64_t i = 0; i < r->parameter_count; i++) {
         const struct parameter *p = find(r->parameters[i].key);
         if (p == NULL || (p->requests & kind) == 0) continue;

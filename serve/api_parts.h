@@ -33,7 +33,9 @@ enum clip_api_request_kind { /* those that take parameters */
                              CLIP_API_IMAGES = 1,
                              CLIP_API_SEARCH = 2,
                              CLIP_API_CLASSIFY = 4,
+                             CLIP_API_DETAIL = 8,
 };
+enum clip_api_order { CLIP_API_FIRST_ORDER, CLIP_API_NEWEST, CLIP_API_OLDEST };
 
 struct clip_api_asked {
     struct clip_query query; /* text, minus, like, unlike, image */
@@ -41,6 +43,8 @@ struct clip_api_asked {
     int64_t label_count;
     const char *under, *template; /* NULL: not given */
     int64_t offset, limit;
+    enum clip_api_order order; /* not the first: by date */
+    double least;              /* similarity; -INFINITY: any */
 };
 /* Fills *out with those of the call's parameters that such a request takes, each checked before
  * anything is computed; the others are ignored, so that a link of another version still opens.
@@ -70,6 +74,7 @@ void clip_api_refuse_failure(struct clip_api_response *out, bool sent,
 void clip_api_about(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_images(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_search(const struct clip_api_call *call, struct clip_api_response *out);
+void clip_api_detail(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_classify(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_thumbnail(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_image(const struct clip_api_call *call, struct clip_api_response *out);

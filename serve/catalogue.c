@@ -27,6 +27,9 @@ static void free_shown(struct clip_shown *shown)
 {
     if (shown == NULL) return;
     clip_search_filter_release(&shown->all);
+    clip_search_filter_release(&shown->folded);
+    clip_copies_release(&shown->copies);
+    free(shown->newest);
     clip_index_release(&shown->index);
     clip_arena_release(&shown->arena);
     free(shown->folders);
@@ -77,6 +80,32 @@ out:
     return status;
 }
 
+struct dated {
+    int64_t time, row;
+};
+
+static int by_date(const void *a, const void *b)
+{
+    const struct dated *x = a, *y = b;
+    if (x->time != y->time) return x->time > y->time ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+static clip_status order_by_date(struct clip_shown *shown, struct clip_error *error)
+{
+    clip_status status;
+    struct dated *rows = NULL;
+    CLIP_NEW(rows, shown->index.count);
+    CLIP_NEW(shown->newest, shown->index.count);
+    for (int64_t row = 0; row < shown->index.count; row++)
+        rows[row] = (struct dated){clip_index_time(&shown->index, row), row};
+    qsort(rows, (size_t)shown->index.count, sizeof *rows, by_date);
+    for (int64_t i = 0; i < shown->index.count; i++) shown->newest[i] = rows[i].row;
+out:
+    free(rows);
+    return status;
+}
+
 static clip_status open_shown(struct clip_shown **out, const struct clip_catalogue *c,
                               struct clip_error *error)
 {
@@ -89,6 +118,10 @@ static clip_status open_shown(struct clip_shown **out, const struct clip_catalog
                            c->path));
     CLIP_TRY(clip_index_check(&shown->index, c->embedder, c->path, error));
     CLIP_TRY(clip_search_filter_make(&shown->all, &shown->index, NULL, 0, error));
+    CLIP_TRY(clip_copies_find(&shown->copies, &shown->index, error));
+    CLIP_TRY(clip_search_filter_make(&shown->folded, &shown->index, NULL, 0, error));
+    CLIP_TRY(clip_copies_fold(&shown->copies, &shown->index, &shown->folded, error));
+    CLIP_TRY(order_by_date(shown, error));
     CLIP_TRY(list_folders(shown, error));
     shown->users = shown->version = 1;
     *out = shown;

@@ -10,6 +10,7 @@
 #include "embed/embedder.h"
 #include "search/index.h"
 #include "search/search.h"
+#include "serve/copies.h"
 
 enum { CLIP_SHOWN_FOLDERS = 500 }; /* that are listed */
 
@@ -21,7 +22,10 @@ struct clip_shown_folder {
 /* An index at one time; nothing of it changes while somebody has it. */
 struct clip_shown {
     struct clip_index index;
-    struct clip_search_filter all;     /* its rows that are not removed */
+    struct clip_search_filter all;    /* its rows that are not removed */
+    struct clip_search_filter folded; /* of those that are the same file the first alone */
+    struct clip_copies copies;
+    int64_t *newest;                   /* [count] rows from the newest file to the oldest */
     struct clip_shown_folder *folders; /* sorted by path, at most CLIP_SHOWN_FOLDERS */
     int64_t folder_count;
     /* The page knows row i as image first + i. Rows keep their numbers when images are added;

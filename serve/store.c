@@ -78,7 +78,7 @@ void clip_store_free(struct clip_store *store)
 
 /* ---- files ---- */
 
-static void stat_archive(const char *path, int64_t *size, int64_t *time)
+static void stat_file(const char *path, int64_t *size, int64_t *time)
 {
     struct stat info;
     *size = *time = -1;
@@ -96,7 +96,7 @@ static clip_status open_archive(struct archive **out, const char *path, struct c
     a->names.borrows = true;
     a->path = clip_string_copy(path, error);
     if (a->path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-    stat_archive(path, &a->size, &a->time);
+    stat_file(path, &a->size, &a->time);
     CLIP_TRY(clip_images_open(&a->images, &path, 1, error));
     for (int64_t i = 0; i < a->images.count; i++) {
         const char *name = clip_images_name(&a->images, i);
@@ -114,7 +114,7 @@ static clip_status find_archive(struct clip_store *store, const char *path, stru
 {
     clip_status status = CLIP_OK;
     int64_t size, time;
-    stat_archive(path, &size, &time);
+    stat_file(path, &size, &time);
     pthread_mutex_lock(&store->lock);
     struct archive *a = store->archives;
     while (a != NULL && (strcmp(a->path, path) != 0 || a->size != size || a->time != time))
@@ -167,6 +167,25 @@ clip_status clip_store_image(struct clip_store *store, const struct clip_index *
     if (path == NULL) return CLIP_ERR_MEMORY;
     clip_status status = clip_path_exists(path) ? clip_file_read(path, LARGEST_FILE, out, error)
                                                 : read_member(store, path, out, error);
+    free(path);
+    return status;
+}
+
+clip_status clip_store_stat(struct clip_store *store, const struct clip_index *index, int64_t row,
+                            int64_t *size, int64_t *time, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer member = {0};
+    char *path = clip_path_join(index->base, clip_index_name(index, row), error);
+    if (path == NULL) return CLIP_ERR_MEMORY;
+    stat_file(path, size, time);
+    if (*size < 0) {
+        CLIP_TRY(read_member(store, path, &member, error));
+        *size = (int64_t)member.size;
+        *time = clip_index_time(index, row);
+    }
+out:
+    clip_buffer_release(&member);
     free(path);
     return status;
 }

@@ -1,8 +1,11 @@
 /* What the page's server answers to each request, and what it refuses, over a real socket. */
 #include "tests/support.h"
 
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/image/image.h"
@@ -172,7 +175,8 @@ static void a_changed_index_is_noticed(void **state)
         int code;
         const char *word;
     } asked[] = {
-        {"/api/images", 200, "{\"total\":14,\"offset\":0,\"results\":[{\"number\":15,"},
+        {"/api/images", 200,
+         "{\"total\":14,\"searched\":14,\"offset\":0,\"results\":[{\"number\":15,"},
         {"/image/5", 410, "load the page again"},
         {"/api/search?like=5", 410, "like: the index was put together anew"},
         {"/image/28", 200, "image/png"},
@@ -184,6 +188,209 @@ static void a_changed_index_is_noticed(void **state)
         if (strstr(r.all.data, asked[i].word) == NULL)
             test_fail("%s: %.300s without %s", asked[i].target, r.all.data, asked[i].word);
         clip_buffer_release(&r.all);
+    }
+    served_close(&s);
+}
+
+/* ---- what the page shows of an index ---- */
+
+/* The index is brought up to date with what lies in its folder now. */
+static void update(struct served *s)
+{
+    struct clip_error error;
+    struct clip_index_options options = {.quiet = true};
+    struct clip_index_changes changes;
+    test_ok(clip_index_update_images(s->path, s->e, &s->folder, 1, &options, &changes, &error),
+            &error);
+}
+
+static void copy_file(const struct served *s, const char *from, const char *to)
+{
+    struct clip_error error;
+    struct clip_buffer bytes;
+    test_ok(clip_file_read(test_path(s->folder, from), 1 << 20, &bytes, &error), &error);
+    test_ok(clip_file_write(test_path(s->folder, to), bytes.data, bytes.size, &error), &error);
+    clip_buffer_release(&bytes);
+}
+
+static const json_t *field_at(const json_t *answer, size_t i, const char *key)
+{
+    return json_object_get(json_array_get(json_object_get(answer, "results"), i), key);
+}
+
+static json_int_t whole(const json_t *answer, const char *key)
+{
+    return json_integer_value(json_object_get(answer, key));
+}
+
+/* Three files of the same bytes are one result, in whichever part of the index one looks. */
+static void copies_are_folded(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    char target[500];
+    const char *folder = test_path(s.folder, "s");
+    mkdir(folder, 0700);
+    copy_file(&s, "05.png", "a copy.png");
+    copy_file(&s, "05.png", "s/another.png");
+    update(&s);
+    for (int k = 0; k < 2; k++) {
+        json_t *answer = served_json(&s, k == 0 ? "/api/images" : "/api/search?like=5");
+        int folded = 0;
+        assert_int_equal(whole(answer, "total"), 13);
+        assert_int_equal(whole(answer, "searched"), 15);
+        assert_int_equal(reply_count(answer), 13);
+        for (size_t i = 0; i < 13; i++) {
+            json_int_t n = json_integer_value(field_at(answer, i, "copies"));
+            assert_int_equal(n, reply_number(answer, i) == 5 ? 3 : 1);
+            folded += n == 3;
+        }
+        assert_int_equal(folded, 1);
+        json_decref(answer);
+    }
+    snprintf(target, sizeof target, "/api/images?under=%s", folder);
+    json_t *part = served_json(&s, target);
+    assert_int_equal(reply_count(part), 1);
+    assert_int_equal(json_integer_value(field_at(part, 0, "copies")), 3);
+    assert_non_null(strstr(json_string_value(field_at(part, 0, "path")), "s/another.png"));
+    json_decref(part);
+    unlink(test_path(s.folder, "05.png"));
+    update(&s);
+    json_t *left = served_json(&s, "/api/images?offset=12");
+    assert_int_equal(reply_count(left), 1);
+    assert_int_equal(json_integer_value(field_at(left, 0, "copies")), 2);
+    json_decref(left);
+    served_close(&s);
+}
+
+static void an_image_is_described(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    char target[500];
+    struct stat info;
+    const char *file = test_path(s.folder, "05.png");
+    const struct timespec times[2] = {{1000000000, 0}, {1577836800, 500000000}};
+    copy_file(&s, "05.png", "a copy.png");
+    assert_int_equal(utimensat(AT_FDCWD, file, times, 0), 0);
+    assert_int_equal(stat(file, &info), 0);
+    update(&s);
+    snprintf(target, sizeof target, "/api/image?image=%s", file); /* its path in the index */
+    json_t *answer = served_json(&s, target), *copies = json_object_get(answer, "copies");
+    assert_string_equal(json_string_value(json_object_get(answer, "path")), file);
+    assert_int_equal(whole(answer, "size"), info.st_size);
+    assert_int_equal(whole(answer, "time"), 1577836800);
+    assert_int_equal(json_array_size(copies), 2);
+    bool itself = false, copy = false;
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *item = json_array_get(copies, i);
+        const char *where = json_string_value(json_object_get(item, "file"));
+        if (whole(item, "number") == whole(answer, "number")) itself = strcmp(where, file) == 0;
+        copy |= strcmp(where, test_path(s.folder, "a copy.png")) == 0;
+    }
+    assert_true(itself && copy);
+    json_decref(answer);
+    unlink(file);
+    answer = served_json(&s, target);
+    assert_null(json_object_get(answer, "size"));
+    assert_null(json_object_get(answer, "time"));
+    json_decref(answer);
+    served_close(&s);
+}
+
+static void results_are_cut_at_the_least_similarity(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    char target[200];
+    json_t *all = served_json(&s, "/api/search?text=a+dog");
+    double best = json_real_value(field_at(all, 0, "score")),
+           least = json_real_value(field_at(all, 3, "score"));
+    snprintf(target, sizeof target, "/api/search?text=a+dog&least=%.17g", least);
+    json_t *cut = served_json(&s, target);
+    assert_int_equal(whole(cut, "total"), 4);
+    assert_int_equal(whole(cut, "searched"), 13);
+    assert_int_equal(reply_count(cut), 4);
+    for (size_t i = 0; i < 4; i++) assert_int_equal(reply_number(cut, i), reply_number(all, i));
+    json_decref(cut);
+    strcat(target, "&offset=3&limit=2");
+    cut = served_json(&s, target);
+    assert_int_equal(reply_count(cut), 1);
+    assert_int_equal(reply_number(cut, 0), reply_number(all, 3));
+    json_decref(cut);
+    cut = served_json(&s, "/api/search?text=a+dog&least=1");
+    assert_int_equal(whole(cut, "total"), 0);
+    assert_int_equal(reply_count(cut), 0);
+    test_close_f64("best", json_real_value(json_object_get(cut, "best")), best, 0, 0);
+    json_decref(cut);
+    json_decref(all);
+    served_close(&s);
+}
+
+/* n results, from the newest to the oldest or the other way, none less similar. */
+static void check_dated(const struct served *s, const char *target, size_t n, bool newest,
+                        double least)
+{
+    json_t *answer = served_json(s, target);
+    assert_int_equal(reply_count(answer), n);
+    assert_int_equal(whole(answer, "total"), n);
+    for (size_t i = 0; i < n; i++) {
+        json_int_t time = json_integer_value(field_at(answer, i, "time")),
+                   before = i > 0 ? json_integer_value(field_at(answer, i - 1, "time")) : time;
+        assert_true(i == 0 || (newest ? time < before : time > before));
+        assert_true(isinf(least) || json_real_value(field_at(answer, i, "score")) >= least);
+    }
+    json_decref(answer);
+}
+
+static void results_are_put_by_date(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    char name[16], target[200];
+    for (int i = 0; i < SERVED_IMAGES; i++) { /* 11.png is of the last year, 00.png of the first */
+        const struct timespec times[2] = {{0, UTIME_OMIT}, {31536000 * (5 * i % 14 + 20), 0}};
+        snprintf(name, sizeof name, "%02d.png", i);
+        if (i != 3) assert_int_equal(utimensat(AT_FDCWD, test_path(s.folder, name), times, 0), 0);
+    }
+    update(&s);
+    json_t *best = served_json(&s, "/api/search?text=a+dog");
+    double least = json_real_value(field_at(best, 4, "score"));
+    check_dated(&s, "/api/images?sort=newest", 13, true, -INFINITY);
+    check_dated(&s, "/api/images?sort=oldest", 13, false, -INFINITY);
+    check_dated(&s, "/api/search?text=a+dog&sort=newest", 13, true, -1);
+    check_dated(&s, "/api/search?text=a+dog&sort=oldest", 13, false, -1);
+    snprintf(target, sizeof target, "/api/search?text=a+dog&sort=newest&least=%.17g", least);
+    check_dated(&s, target, 5, true, least);
+    json_decref(best);
+    json_t *last = served_json(&s, "/api/search?text=a+dog&sort=newest&offset=12&limit=5");
+    assert_int_equal(reply_count(last), 1);
+    assert_non_null(strstr(json_string_value(field_at(last, 0, "path")), "/00.png"));
+    json_decref(last);
+    served_close(&s);
+}
+
+/* An image of the index may be named by its path there. */
+static void a_path_names_an_image(void **state)
+{
+    (void)state;
+    struct served s;
+    served_open(&s);
+    char target[500];
+    for (int k = 0; k < 2; k++) {
+        const char *form = k == 0 ? "/api/search?like=%s"
+                                  : "/api/classify?label=a&label=b&image=%s";
+        snprintf(target, sizeof target, form, "8");
+        json_t *number = served_json(&s, target);
+        snprintf(target, sizeof target, form, clip_index_name(&s.index, 8));
+        json_t *path = served_json(&s, target);
+        assert_true(json_equal(number, path));
+        json_decref(number);
+        json_decref(path);
     }
     served_close(&s);
 }
@@ -222,7 +429,11 @@ static void each_wrong_request_has_its_answer(void **state)
         {400, "GET", "/api/search?text=", "", ""},
         {400, "GET", "/api/search?text=%FF", "", ""},
         {400, "GET", "/api/search?text=a%00b", "", ""},
-        {400, "GET", "/api/search?like=x", "", ""},
+        {404, "GET", "/api/search?like=x", "", ""},
+        {404, "GET", "/api/search?like=%2Fetc%2Fpasswd", "", ""},
+        {404, "GET", "/api/image?image=/etc/passwd", "", ""},
+        {404, "GET", "/api/image?image=3", "", ""},
+        {400, "GET", "/api/image", "", ""},
         {404, "GET", "/api/search?like=3", "", ""},
         {400, "GET", "/api/search?text=a&limit=0", "", ""},
         {400, "GET", "/api/search?text=a&limit=201", "", ""},
@@ -282,7 +493,11 @@ static void a_wrong_value_is_refused_by_its_name(void **state)
         {"/api/images?offset=-1", "offset: expected a whole number"},
         {"/api/search?text=a&limit=201", "limit: expected a whole number from 1 to 200"},
         {"/api/search?minus=%FF", "minus: expected a text of 1 to 1000 bytes of UTF-8"},
-        {"/api/search?text=a&unlike=x", "unlike: expected an image's number"},
+        {"/api/search?text=a&unlike=x", "unlike: there is no image \"x\" in the index"},
+        {"/api/search?text=a&least=1.5", "least: expected a similarity from -1 to 1"},
+        {"/api/search?text=a&least=nan", "least: expected a similarity from -1 to 1"},
+        {"/api/search?text=a&least=0.2x", "least: expected a similarity from -1 to 1"},
+        {"/api/images?sort=up", "sort: expected newest or oldest"},
         {"/api/search?text=a&unlike=3", "unlike: there is no image 3 in the index"},
         {"/api/classify?label=", "label: expected a text of 1 to 1000 bytes of UTF-8"},
         {"/api/classify?label=a&image=1&image=2", "image: at most 1 can be given"},
@@ -322,6 +537,11 @@ int main(void)
         cmocka_unit_test(a_sent_image_finds_itself_and_is_classified),
         cmocka_unit_test(images_and_thumbnails_are_served_by_number),
         cmocka_unit_test(a_changed_index_is_noticed),
+        cmocka_unit_test(copies_are_folded),
+        cmocka_unit_test(an_image_is_described),
+        cmocka_unit_test(results_are_cut_at_the_least_similarity),
+        cmocka_unit_test(results_are_put_by_date),
+        cmocka_unit_test(a_path_names_an_image),
         cmocka_unit_test(each_wrong_request_has_its_answer),
         cmocka_unit_test(unknown_parameters_are_ignored),
         cmocka_unit_test(a_wrong_value_is_refused_by_its_name),
