@@ -25,6 +25,8 @@ static void the_page_and_its_parts_are_there(void **state)
         {"/?text=a+dog", "text/html", "<title>"},
         {"/page.css", "text/css", "prefers-color-scheme"},
         {"/page.js", "text/javascript", "/api/search"},
+        {"/detail.js", "text/javascript", "/api/image"},
+        {"/words.js", "text/javascript", "Describe an image"},
         {"/icon.svg", "image/svg+xml", "<svg"},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

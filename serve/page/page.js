@@ -1,13 +1,23 @@
-/* The page: what is looked for stands in the address (?text=...&like=3), a dropped image in
- * memory; each change of either asks the server and shows its answer. */
+/* The page: what is looked for stands in the address (?text=a+dog&like=3&least=0.2), an image that
+ * was sent in memory; each change of either asks the server and shows its answer. image=PATH in
+ * the address is the one that is open (detail.js). Words are in words.js. */
 "use strict";
 
 const at = (id) => document.getElementById(id);
-const PAGE = 60;
+const PAGE = 60; /* results of one answer */
 
-const view = { image: null, imageUrl: "", results: [], total: 0, searched: 0, asking: null, open: -1, about: null };
+const view = {
+  query: null,          /* what the results are of: address and sent image as one text */
+  sent: null,           /* {file, url}: an image to look for, that was dropped or chosen */
+  results: [], total: 0, searched: 0, best: null,
+  asking: null,         /* what ends the request on its way */
+  loading: null,        /* the promise of the last results that were asked for */
+  about: null,
+};
 
-/* ---- asking the server ---------------------------------------------------------------------- */
+/* ---- asking the server ---- */
+
+const REFUSALS = { 404: "unknownImage", 410: "stale", 413: "tooLarge", 422: "unreadable" };
 
 async function ask(path, parameters, body, signal) {
   const url = path + (parameters ? "?" + parameters : "");
@@ -16,91 +26,139 @@ async function ask(path, parameters, body, signal) {
     response = await fetch(url, { method: body ? "POST" : "GET", body, signal });
   } catch (reason) {
     if (reason.name === "AbortError") throw reason;
-    throw new Error("The server does not answer. Is clip_search serve still running?");
+    throw new Error(words.unreachable);
   }
   let answer = {};
   try { answer = await response.json(); } catch { /* said below */ }
-  if (!response.ok) throw new Error(answer.error || "The server answered " + response.status + ".");
-  return answer;
+  if (response.ok) return answer;
+  const refusal = response.status === 422 && !body ? "cancelled" : REFUSALS[response.status];
+  throw new Error(words[refusal] || words.failed(answer.error || response.status));
 }
 
-const wanted = () => new URLSearchParams(location.search);
-const isSearch = (w) => view.image || w.has("text") || w.has("minus") || w.has("like") || w.has("unlike");
+/* ---- the address ---- */
 
-/* Goes to another query; an empty value leaves a key out. */
-function go(w) {
-  const text = w.toString();
-  history.pushState(null, "", text ? "?" + text : "/");
-  show();
+const valid = {
+  text: (value) => value.trim() !== "",
+  minus: (value) => value.trim() !== "",
+  like: (value) => value !== "",
+  unlike: (value) => value !== "",
+  under: (value) => value !== "",
+  sort: (value) => value === "newest" || value === "oldest",
+  least: (value) => value !== "" && Math.abs(Number(value)) <= 1,
+};
+
+/* What the address asks for. Whatever else stands in it is nothing to us. */
+function wanted() {
+  const w = new URLSearchParams();
+  for (const [key, value] of new URLSearchParams(location.search))
+    if (Object.hasOwn(valid, key) && valid[key](value)) w.append(key, value);
+  return w;
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
+const opened = () => new URLSearchParams(location.search).get("image"); /* a path, or null */
 
+function address(w, image) {
+  const all = new URLSearchParams(w);
+  if (image) all.set("image", image);
+  const text = all.toString().replaceAll("%2F", "/");
+  return text ? "?" + text : "/";
+}
+
+const isSearch = (w) => view.sent || ["text", "minus", "like", "unlike"].some((key) => w.has(key));
+
+/* Images that were sent, by number: history.state names them, so that Back finds them again. */
+const sentImages = [];
+
+/* Goes to another query. */
+function go(w, sent = history.state?.sent) {
+  history.pushState({ sent }, "", address(w));
+  arrive();
+}
+
+/* Shows what the address says, in whichever way it was reached. */
+function arrive() {
+  const w = wanted(), sent = history.state?.sent ?? "", query = w + " " + sent;
+  view.sent = sentImages[sent] || null;
+  document.title = [w.get("text"), words.title].filter(Boolean).join(" – ");
+  if (query !== view.query) {
+    view.query = query;
+    show();
+  }
+  showDetail();
+}
+
+function show() {
+  showTerms();
+  showOptions();
+  window.scrollTo(0, 0);
+  view.loading = load(0);
+}
+
+/* ---- results ---- */
+
+/* The results from `offset` on; the promise is true where they came. */
 async function load(offset) {
   const w = wanted();
   if (view.asking) view.asking.abort();
   const asking = view.asking = new AbortController();
+  if (!isSearch(w)) w.delete("least");
   w.set("offset", offset);
   w.set("limit", PAGE);
   if (offset === 0) document.body.classList.add("waiting");
+  let answer = null;
   try {
     const path = isSearch(w) ? "/api/search" : "/api/images";
-    const answer = await ask(path, w, view.image, asking.signal);
-    if (offset === 0) clear();
-    view.total = answer.total;
-    view.searched = answer.searched ?? answer.total;
-    append(answer.results);
-    say();
-    at("error").hidden = true;
+    answer = await ask(path, w, view.sent?.file, asking.signal);
   } catch (reason) {
-    if (reason.name === "AbortError") return;
-    if (offset === 0) clear();
+    if (reason.name === "AbortError") return false;
     at("error").textContent = reason.message;
-    at("error").hidden = false;
-    at("status").textContent = "";
-    at("more").hidden = true;
   }
-  if (view.asking === asking) {
-    view.asking = null;
-    document.body.classList.remove("waiting");
-    lookAgain();
+  view.asking = null;
+  document.body.classList.remove("waiting");
+  at("error").hidden = answer !== null;
+  if (offset === 0) {
+    view.results = [];
+    at("results").replaceChildren();
+    showStatus(w, answer);
   }
-}
-
-function clear() {
-  view.results = [];
-  at("results").replaceChildren();
-  at("empty").hidden = true;
+  append(answer ? answer.results : []);
+  placeDetail();
+  lookAgain();
+  return answer !== null;
 }
 
 const nameOf = (path) => path.slice(path.lastIndexOf("/") + 1);
 
+/* An element with children, texts or elements. */
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
 function tile(result, place) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  const image = document.createElement("img");
-  const name = document.createElement("span");
-  button.type = "button";
-  button.className = "tile";
-  button.dataset.place = place;
-  image.loading = "lazy";
-  image.decoding = "async";
-  image.alt = nameOf(result.path);
-  image.onerror = () => button.classList.add("lost");
+  const name = nameOf(result.path);
+  const button = make("button", { type: "button", className: "tile", title: result.path });
+  const image = make("img", { loading: "lazy", decoding: "async", alt: name });
+  image.onerror = () => {
+    button.classList.add("lost");
+    button.append(make("span", { className: "gone" }, words.lost));
+  };
   image.src = "/thumbnail/" + result.number;
-  name.className = "name";
-  name.setAttribute("aria-hidden", "true");
-  name.textContent = nameOf(result.path);
-  button.append(image, name);
+  button.dataset.place = place;
+  /* what is seen, and what is read aloud */
+  const add = (className, text, spoken) => button.append(
+    make("span", { className, ariaHidden: "true" }, text),
+    make("span", { className: "unseen" }, spoken));
+  button.append(image);
+  if (wanted().has("sort")) add("date", day(result.time), day(result.time));
+  add("name", name, "");
+  if (result.copies > 1) add("copies", "×" + result.copies, words.copies(result.copies));
   if (result.score !== undefined) {
-    const score = document.createElement("span");
-    score.className = "score";
-    score.textContent = result.score.toFixed(3);
-    score.setAttribute("aria-label", "similarity " + result.score.toFixed(3));
-    button.append(score);
+    const score = similarity(result.score, 3);
+    add("score", score, words.similarityOf(score));
   }
-  item.append(button);
-  return item;
+  return make("li", {}, button);
 }
 
 function append(results) {
@@ -110,33 +168,28 @@ function append(results) {
   at("more").hidden = view.results.length >= view.total || results.length === 0;
 }
 
-function say() {
-  const n = view.searched.toLocaleString() + (view.searched === 1 ? " image" : " images");
-  at("status").textContent = view.total === 0 ? "" : isSearch(wanted()) ? "The best of " + n : n;
-  at("empty").hidden = view.total > 0;
-  const head = document.createElement("strong");
-  head.textContent = "No images here";
-  at("empty").replaceChildren(head, wanted().get("under") ? "The index has none in this folder." :
-    "The index is empty; add some with clip_search index.");
+/* How many there are; `answer` is the first of a query, null where it failed. */
+function showStatus(w, answer) {
+  const { total, searched, best } = answer || { total: 0 };
+  const n = searched ?? total;
+  view.total = total;
+  at("status").textContent = !answer || total === 0 ? "" : !isSearch(w) ? words.count(n)
+    : w.has("least") ? words.someOf(total, n)
+    : w.has("sort") ? words.bestSomeOf(total, n) : words.bestOf(n);
+  at("empty").hidden = !answer || total > 0;
+  at("empty").firstElementChild.textContent = words.nothing;
+  at("empty").lastElementChild.textContent =
+    best !== undefined ? words.nothingSimilar(similarity(best, 3))
+    : w.has("under") ? words.nothingInFolder : words.nothingInIndex;
 }
 
-/* ---- what is looked for --------------------------------------------------------------------- */
+/* ---- what is looked for ---- */
 
 function term(label, source, remove) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  if (source) {
-    const image = document.createElement("img");
-    image.src = source;
-    image.alt = "";
-    item.append(image);
-  }
-  button.type = "button";
-  button.textContent = "×";
-  button.setAttribute("aria-label", "Remove: " + label);
+  const button = make("button", { type: "button", ariaLabel: words.remove(label) }, "×");
+  const image = make("img", { alt: "", onerror: () => image.remove(), src: source });
   button.onclick = remove;
-  item.append(label, button);
-  return item;
+  return make("li", {}, image, label, button);
 }
 
 function without(w, key, value) {
@@ -149,39 +202,33 @@ function without(w, key, value) {
 function showTerms() {
   const w = wanted();
   const terms = [];
-  if (view.image) terms.push(term("like your image", view.imageUrl, () => { forget(); show(); }));
-  for (const n of w.getAll("like"))
-    terms.push(term("like this", "/thumbnail/" + n, () => go(without(wanted(), "like", n))));
-  for (const n of w.getAll("unlike"))
-    terms.push(term("unlike this", "/thumbnail/" + n, () => go(without(wanted(), "unlike", n))));
+  if (view.sent) terms.push(term(words.likeSent, view.sent.url, () => go(wanted(), null)));
+  for (const [key, label] of [["like", words.likeThis], ["unlike", words.unlikeThis]])
+    for (const n of w.getAll(key))
+      terms.push(term(label, "/thumbnail/" + n, () => go(without(wanted(), key, n))));
   at("terms").replaceChildren(...terms);
   at("text").value = w.get("text") || "";
-  at("minus").value = w.get("minus") || "";
-  at("under").value = w.get("under") || "";
 }
 
-function show() {
-  showTerms();
-  window.scrollTo(0, 0);
-  load(0);
+const OPTIONS = ["minus", "under", "sort", "least"];
+
+function showOptions() {
+  const w = wanted();
+  for (const key of OPTIONS) at(key).value = w.get(key) || "";
+  at("least-label").hidden = !isSearch(w);
+  at("sort-none").textContent = isSearch(w) ? words.bestFirst : words.asIndexed;
+  at("options-count").textContent = OPTIONS.filter((key) => w.has(key)).length || "";
 }
 
-function forget() {
-  if (view.imageUrl) URL.revokeObjectURL(view.imageUrl);
-  view.image = null;
-  view.imageUrl = "";
-}
+/* Of what was looked for, only the folder stays. */
+const fresh = () => set(new URLSearchParams(), "under", wanted().get("under"));
 
 function lookForFile(file) {
-  forget();
-  view.image = file;
-  view.imageUrl = URL.createObjectURL(file);
-  closeDetail();
-  const w = new URLSearchParams();
-  if (wanted().get("under")) w.set("under", wanted().get("under"));
-  go(w);
+  const sent = sentImages.push({ file, url: URL.createObjectURL(file) }) - 1;
+  go(fresh(), sent);
 }
 
+/* An empty value leaves the key out. */
 function set(w, key, value) {
   if (value) w.set(key, value); else w.delete(key);
   return w;
@@ -190,28 +237,28 @@ function set(w, key, value) {
 at("search").addEventListener("submit", (event) => {
   event.preventDefault();
   const w = wanted();
-  set(w, "text", at("text").value.trim());
-  set(w, "minus", at("minus").value.trim());
+  for (const key of ["text", ...OPTIONS]) set(w, key, at(key).value.trim());
   go(w);
 });
-at("under").addEventListener("change", () => go(set(wanted(), "under", at("under").value)));
+for (const key of ["under", "sort", "least"])
+  at(key).addEventListener("change", () => go(set(wanted(), key, at(key).value)));
+at("options-button").addEventListener("click", () => {
+  const open = at("options").classList.toggle("open");
+  at("options-button").setAttribute("aria-expanded", open);
+});
+at("pick").addEventListener("click", () => at("file").click());
 at("file").addEventListener("change", () => {
   if (at("file").files.length) lookForFile(at("file").files[0]);
   at("file").value = "";
 });
-at("pick").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" && event.key !== " ") return;
-  event.preventDefault();
-  at("file").click();
-});
 document.querySelector(".home").addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  forget();
-  go(new URLSearchParams());
+  go(new URLSearchParams(), null);
 });
-window.addEventListener("popstate", () => { forget(); closeDetail(); show(); });
+window.addEventListener("popstate", arrive);
 
-/* ---- dropping ------------------------------------------------------------------------------- */
+/* ---- dropping ---- */
 
 let depth = 0;
 const carriesFiles = (event) => [...event.dataTransfer.types].includes("Files");
@@ -225,7 +272,9 @@ document.addEventListener("dragleave", (event) => {
   depth = Math.max(0, depth - 1);
   if (depth === 0) at("drop").hidden = true;
 });
-document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+document.addEventListener("dragover", (event) => {
+  if (carriesFiles(event)) event.preventDefault();
+});
 document.addEventListener("drop", (event) => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
@@ -234,120 +283,66 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) lookForFile(event.dataTransfer.files[0]);
 });
 
-/* ---- one image ---------------------------------------------------------------------------- */
-
-function openDetail(place) {
-  const result = view.results[place];
-  if (!result) return;
-  view.open = place;
-  at("detail-name").textContent = nameOf(result.path);
-  at("detail-path").textContent = result.path;
-  at("detail-score").textContent =
-    result.score === undefined ? "" : "Similarity " + result.score.toFixed(4) + ", number " + (place + 1);
-  at("detail-image").src = "/image/" + result.number;
-  at("detail-image").alt = nameOf(result.path);
-  at("detail-open").href = "/image/" + result.number;
-  at("classes").replaceChildren();
-  if (!at("detail").open) at("detail").showModal();
-  if (at("labels").value.trim()) classify();
-}
-
-function closeDetail() {
-  if (at("detail").open) at("detail").close();
-}
-
-at("detail").addEventListener("close", () => {
-  const tiles = at("results").querySelectorAll(".tile");
-  if (tiles[view.open]) tiles[view.open].focus();
-  at("detail-image").removeAttribute("src");
-});
-at("detail").addEventListener("click", (event) => { if (event.target === at("detail")) closeDetail(); });
-at("detail").addEventListener("keydown", (event) => {
-  if (event.target.tagName === "INPUT") return;
-  if (event.key === "ArrowRight") openDetail(view.open + 1);
-  if (event.key === "ArrowLeft") openDetail(view.open - 1);
-});
-at("detail-close").addEventListener("click", closeDetail);
-
-function near(key) {
-  const number = view.results[view.open].number;
-  const w = key === "like" ? new URLSearchParams() : wanted();
-  if (key === "like") forget();
-  if (key === "like" && wanted().get("under")) w.set("under", wanted().get("under"));
-  if (!w.getAll(key).includes(String(number))) w.append(key, number);
-  closeDetail();
-  go(w);
-}
-at("detail-like").addEventListener("click", () => near("like"));
-at("detail-unlike").addEventListener("click", () => near("unlike"));
-
-async function classify() {
-  const labels = at("labels").value.split(",").map((label) => label.trim()).filter(Boolean);
-  const place = view.open;
-  if (!labels.length) return;
-  const w = new URLSearchParams();
-  w.set("image", view.results[place].number);
-  for (const label of labels) w.append("label", label);
-  try {
-    const answer = await ask("/api/classify", w);
-    if (place !== view.open) return;
-    answer.labels.sort((a, b) => b.probability - a.probability);
-    at("classes").replaceChildren(...answer.labels.map(({ label, probability }) => {
-      const item = document.createElement("li");
-      const word = document.createElement("span");
-      const share = document.createElement("span");
-      const meter = document.createElement("meter");
-      word.textContent = label;
-      share.textContent = (100 * probability).toFixed(1) + " %";
-      meter.max = 1;
-      meter.value = probability;
-      meter.setAttribute("aria-hidden", "true");
-      item.append(word, share, meter);
-      return item;
-    }));
-  } catch (reason) {
-    const item = document.createElement("li");
-    item.textContent = reason.message;
-    at("classes").replaceChildren(item);
-  }
-}
-at("classify").addEventListener("submit", (event) => { event.preventDefault(); classify(); });
-
-/* ---- moving about --------------------------------------------------------------------------- */
+/* ---- moving about ---- */
 
 at("results").addEventListener("click", (event) => {
   const button = event.target.closest(".tile");
-  if (button) openDetail(Number(button.dataset.place));
-});
-at("results").addEventListener("keydown", (event) => {
-  const tiles = [...at("results").querySelectorAll(".tile")];
-  const here = tiles.indexOf(document.activeElement);
-  if (here < 0) return;
-  const columns = getComputedStyle(at("results")).gridTemplateColumns.split(" ").length;
-  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns,
-    Home: -here, End: tiles.length - 1 - here };
-  if (!(event.key in steps) || !tiles[here + steps[event.key]]) return;
-  event.preventDefault();
-  tiles[here + steps[event.key]].focus();
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || /^(INPUT|SELECT)$/.test(document.activeElement.tagName) || at("detail").open) return;
-  event.preventDefault();
-  at("text").select();
+  if (button) openDetail(view.results[button.dataset.place].path);
 });
 
-const loadMore = () => { if (!view.asking && view.results.length < view.total) load(view.results.length); };
+const tiles = () => [...at("results").querySelectorAll(".tile")];
+
+function focusTile(place) {
+  const button = tiles()[place];
+  button?.focus({ preventScroll: true });
+  button?.scrollIntoView({ block: "nearest" });
+}
+
+function isInSight(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return bottom > document.querySelector("header").offsetHeight && top < innerHeight;
+}
+
+/* An arrow moves on from the tile that has the focus and is in sight, else to the first in sight;
+ * up from the first row to what is typed. */
+function walk(key) {
+  const all = tiles(), here = all.indexOf(document.activeElement);
+  if (here < 0 || !isInSight(all[here])) return focusTile(all.findIndex(isInSight));
+  const columns = getComputedStyle(at("results")).gridTemplateColumns.split(" ").length;
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[key];
+  if (here + step >= 0) return focusTile(Math.min(here + step, all.length - 1));
+  if (key === "ArrowUp") at("text").focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  const { key, target } = event;
+  if (event.altKey || event.ctrlKey || event.metaKey || at("detail").open) return;
+  const types = target.matches("input, select");
+  const leaves = key === "ArrowDown" && target.type === "search"; /* to what was found */
+  if (key === "/" && !types) at("text").select();
+  else if (key.startsWith("Arrow") && (!types || leaves)) walk(key);
+  else return;
+  event.preventDefault();
+});
+
+function loadMore() {
+  if (!view.asking && view.results.length < view.total) view.loading = load(view.results.length);
+  return view.loading;
+}
 at("more-button").addEventListener("click", loadMore);
 const AHEAD = 800; /* pixels below the window that are filled */
+const SEEK = 1000; /* results that are looked through for an open image */
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) loadMore(); },
   { rootMargin: AHEAD + "px" }).observe(at("more"));
-/* The observer tells when the end comes near, not that it stays there: after each page look anew. */
+/* The observer tells when the end comes near, not that it stays there: look anew each time. */
 const lookAgain = () => requestAnimationFrame(() => {
   const more = at("more");
-  if (!more.hidden && more.getBoundingClientRect().top < innerHeight + AHEAD) loadMore();
+  if (more.hidden) return;
+  if (isSought() && view.results.length < SEEK) loadMore();
+  else if (more.getBoundingClientRect().top < innerHeight + AHEAD) loadMore();
 });
 
-/* ---- the start ------------------------------------------------------------------------------ */
+/* ---- the start ---- */
 
 /* The folders, and whether the index has changed since it was last asked for. */
 async function about() {
@@ -355,12 +350,12 @@ async function about() {
     const before = view.about;
     view.about = await ask("/api/about");
     const folders = view.about.folders;
-    const options = [new Option("all", "")];
+    const options = [new Option(words.folderAll, "")];
     for (const { path, count } of folders)
-      if (path) options.push(new Option(path + " (" + count.toLocaleString() + ")", path));
+      if (path) options.push(new Option(path + " (" + number(count) + ")", path));
     at("under").replaceChildren(...options);
     at("under").value = wanted().get("under") || "";
-    at("folder-label").hidden = folders.length < 2;
+    at("folder").hidden = folders.length < 2;
     return before && before.version !== view.about.version;
   } catch { return false; /* the images will tell what is wrong */ }
 }
@@ -370,4 +365,9 @@ document.addEventListener("visibilitychange", async () => {
   if (!document.hidden && await about() && !at("detail").open) show();
 });
 
-about().then(show);
+/* detail.js, which comes last, is there by then. */
+document.addEventListener("DOMContentLoaded", async () => {
+  await about();
+  arrive();
+  if (!matchMedia("(pointer: coarse)").matches && !opened()) at("text").focus();
+});
