@@ -82,7 +82,7 @@ static inline void transpose(vector r[LANES])
     CASE(CLIP_PACK_F32, __VA_ARGS__)                                                               \
     CASE(CLIP_PACK_ROUNDED, __VA_ARGS__)                                                           \
     CASE(CLIP_PACK_WIDENED, __VA_ARGS__)
-#include "kernels/gemm_lanes.h"
+#include "kernels/gemm_pack_vectors.h"
 
 /* ---- register tiles ---- */
 

@@ -105,7 +105,7 @@ static inline void transpose(__m512i r[LANES])
     CASE(CLIP_PACK_WIDENED, __VA_ARGS__)                                                           \
     CASE(CLIP_PACK_PAIRS_OF_F32, __VA_ARGS__)                                                      \
     CASE(CLIP_PACK_PAIRS, __VA_ARGS__)
-#include "kernels/gemm_lanes.h"
+#include "kernels/gemm_pack_vectors.h"
 
 /* ---- register tiles ---- */
 

@@ -148,7 +148,7 @@ struct clip_ahead clip_gemm_ahead(const struct clip_pace *pace, const struct cli
                                   const struct clip_span *columns, int64_t k, int64_t i,
                                   int64_t parts);
 
-/* ---- small products of operands packed whole (gemm_whole.c) ---- */
+/* ---- small products of operands packed whole (gemm_small.c) ---- */
 
 struct clip_whole { /* op(B), k x n */
     const uint32_t *units;
@@ -220,7 +220,7 @@ struct clip_cut {
 void clip_gemm_cut(struct clip_cut *cut);
 void clip_gemm_tiles(struct clip_cut *cut);
 
-/* By a set of ours (gemm_own.c), of what is packed or (NULL) of the operands; by OpenBLAS
+/* By a set of ours (gemm_native.c), of what is packed or (NULL) of the operands; by OpenBLAS
  * (gemm_openblas.c). */
 void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
                    const struct clip_tile *tile);

@@ -2,8 +2,8 @@
  * say before: LANES, COLUMNS, WHOLE (the set's); vector, store_units, no_units (zeros); line_units,
  * row_units, which read a vector; transpose, of LANES vectors; PACK_KINDS, what they multiply;
  * STRIP_AT, where unit p of line i lies in a strip, p a multiple of LANES. */
-#ifndef CLIP_KERNELS_GEMM_LANES_H
-#define CLIP_KERNELS_GEMM_LANES_H
+#ifndef CLIP_KERNELS_GEMM_PACK_VECTORS_H
+#define CLIP_KERNELS_GEMM_PACK_VECTORS_H
 
 #include <assert.h>
 
