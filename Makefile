@@ -141,7 +141,7 @@ define FOR_SET
 $$(PER_SET:%=$$(BUILD)/obj/%_$(1).o): $$(BUILD)/obj/%_$(1).o: %.c
 	@mkdir -p $$(@D)
 	@echo '  CC   $$< ($(1))'
-	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ROWS_FLAGS) -DCLIP_ROWS=$(1) $$(MARCH_$(1)) -MMD -MP \
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ROWS_FLAGS) -DCLIP_INSTRUCTION_SET=$(1) $$(MARCH_$(1)) -MMD -MP \
 		-c $$< -o $$@
 endef
 $(foreach set,$(ROWS),$(eval $(call FOR_SET,$(set))))

@@ -24,7 +24,7 @@ int clip_thread_number(void);
  * time. The same piece again while it is large enough; freed when the thread ends. NULL: memory is
  * short. Nobody who uses a piece calls somebody who uses it too: today the products of kernels/
  * alone do, one piece inside a parallel loop, the other to lend it to all threads of a loop. */
-enum clip_thread_piece { CLIP_MEMORY_OWN, CLIP_MEMORY_LENT, CLIP_MEMORY_PIECES };
+enum clip_thread_piece { CLIP_MEMORY_PRIVATE, CLIP_MEMORY_SHARED, CLIP_MEMORY_PIECES };
 void *clip_thread_memory(enum clip_thread_piece piece, size_t bytes);
 
 /* Around a call of a library that would start threads of its own (OpenBLAS takes as many as OpenMP

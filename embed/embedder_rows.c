@@ -139,7 +139,7 @@ static clip_status make_room(struct job *job, int64_t n, struct clip_error *erro
     const struct clip_model_config *c = &job->embedder->file->model->config;
     job->most = of_images(job) ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
     if (job->most > MOST_ITEMS) job->most = MOST_ITEMS;
-    if (job->most < 1 || !clip_gemm_rows_apart()) job->most = 1;
+    if (job->most < 1 || !clip_gemm_rows_independent()) job->most = 1;
     if (job->most > n) job->most = n > 0 ? n : 1;
     if (job->images != NULL) {
         CLIP_NEW(job->room, job->most * pixels_of(job));

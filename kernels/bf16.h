@@ -13,7 +13,7 @@ static inline float clip_bf16_widen(uint16_t half)
     return value;
 }
 
-/* To nearest, ties to even; a NaN stays one. */
+/* Rounds to nearest, ties to even; a NaN stays a NaN. */
 static inline uint16_t clip_bf16_round(float value)
 {
     uint32_t bits;

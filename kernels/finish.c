@@ -1,13 +1,13 @@
-/* What is done with a row of a product before it is stored; compiled once for each instruction set
- * (-DCLIP_ROWS). The steps stand in kernels/gemm.h. */
+/* The steps between a row's sums of a product and its storing, which kernels/gemm.h lists. This
+ * file is compiled once for each instruction set (-DCLIP_INSTRUCTION_SET). */
 #include "kernels/bf16.h"
 #include "kernels/functions.h"
 #include "kernels/gemm.h"
 #include "kernels/instruction_set.h"
 
-enum { PIECE = 256 }; /* floats at a time, on the stack */
+enum { PIECE = 256 }; /* floats that are finished at a time, on the stack */
 
-/* The place of row r, column c; NULL in an absent matrix. */
+/* Where element (r, c) is stored; NULL if there is no matrix. */
 static void *place(const struct clip_matrix *x, int64_t r, int64_t c)
 {
     int64_t at = r * x->ld + c;
@@ -34,7 +34,7 @@ static void store(const struct clip_matrix *x, int64_t r, int64_t c, const float
         memcpy(to, v, (size_t)n * sizeof *v);
 }
 
-/* One loop for each kind: the kind is a constant inside. */
+/* Each kind has a loop of its own, in which it is a constant. */
 static void activate_all(enum clip_activation kind, float *v, int64_t n)
 {
     if (kind == CLIP_GELU)
@@ -64,7 +64,7 @@ static void finish_piece(const struct clip_gemm *g, int64_t r, int64_t c, const 
         for (int64_t i = 0; i < n; i++) v[i] = sums[i] + g->bias[c + i];
     else
         memcpy(v, sums, (size_t)n * sizeof *v);
-    if (g->before.data != NULL) store(&g->before, r, c, v, n);
+    if (g->pre_activation.data != NULL) store(&g->pre_activation, r, c, v, n);
     if (g->derivative_at.data == NULL) activate_all(g->activation, v, n);
     if (g->residual.data != NULL) {
         load(other, &g->residual, r, c, n);
@@ -77,8 +77,8 @@ static void finish_piece(const struct clip_gemm *g, int64_t r, int64_t c, const 
     store(&g->c, r, c, v, n);
 }
 
-void PASTE(clip_finish_row_, CLIP_ROWS)(const struct clip_gemm *g, int64_t r, int64_t c,
-                                        const float *sums, int64_t n)
+void PASTE(clip_finish_row_, CLIP_INSTRUCTION_SET)(const struct clip_gemm *g, int64_t r, int64_t c,
+                                                   const float *sums, int64_t n)
 {
     for (int64_t i = 0; i < n; i += PIECE)
         finish_piece(g, r, c + i, sums + i, n - i < PIECE ? n - i : PIECE);

@@ -1,5 +1,6 @@
-/* Elementary functions in plain C that compilers vectorise: no branches, polynomials fitted by us.
- * Included by what is compiled once for each instruction set. */
+/* Elementary functions in plain C that compilers vectorise: they have no branches, and their
+ * polynomials were fitted by us. They are included by files that are compiled once for each
+ * instruction set. */
 #ifndef CLIP_KERNELS_FUNCTIONS_H
 #define CLIP_KERNELS_FUNCTIONS_H
 
@@ -7,9 +8,10 @@
 
 #include "kernels/kernels.h"
 
-/* exp(x) for finite x, relative error below 2e-7 (tests/test_functions.c); below -87 it is 1.6e-38,
- * above 88 it is 1.6e38. exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + r +
- * r^2 (a quartic fitted by us, 3e-9). */
+/* exp(x) for finite x, with a relative error below 2e-7 (tests/test_functions.c); 1.6e-38 below -87
+ * and 1.6e38 above 88.
+ *     exp(x) = 2^n exp(r)   n = round(x / ln 2), |r| <= ln(2) / 2
+ *     exp(r) = 1 + r + r^2 q(r), q a polynomial of degree 4 (3e-9) */
 static inline float exp_f32(float x)
 {
     x = x < -87.0f ? -87.0f : x;
@@ -26,17 +28,18 @@ static inline float exp_f32(float x)
     p = p * r * r + r + 1.0f;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    /* 2^n: n stands in the low bits of `shifted`. */
+    /* 2^n: n is in the low bits of `shifted`. */
     bits = (int32_t)((uint32_t)bits << 23) + 0x3f800000;
     float power;
     memcpy(&power, &bits, sizeof power);
     return p * power;
 }
 
-/* Of the normal distribution function F, F(x) and F(x) + x F'(x): as F(x) = 1/2 + x (an even
- * function), both are 1/2 + x p(x^2). p is fitted by us for |x| up to `most`, beyond which its
- * value there is taken, in s = 2 x^2 / most^2 - 1, which keeps the coefficients (of the highest
- * power first) small. Neither exp nor a division is needed. */
+/* 1/2 + x p(x^2), which both F(x) and F(x) + x F'(x) are, F being the normal distribution function:
+ * F(x) - 1/2 is x times an even function. p was fitted by us for |x| <= most, and beyond that its
+ * value at `most` is taken. It is a polynomial in s = 2 x^2 / most^2 - 1, which keeps the
+ * coefficients small; they come with the highest power first. Neither exp nor a division is
+ * needed. */
 static inline float half_and_odd(const float *p, int n, float most, float x)
 {
     x = x < -most ? -most : x;
@@ -47,7 +50,7 @@ static inline float half_and_odd(const float *p, int n, float most, float x)
     return x * sum + 0.5f;
 }
 
-/* Within 2e-7, of which 1e-8 is the fit's. */
+/* F(x) with an error below 2e-7, of which the fit makes 1e-8. */
 static inline float normal_cdf(float x)
 {
     static const float p[16] = {-2.36453605e-4f, 6.31590310e-4f, -5.29017892e-4f, 7.20009665e-4f,
@@ -57,7 +60,7 @@ static inline float normal_cdf(float x)
     return half_and_odd(p, 16, 5.5f, x);
 }
 
-/* Within 3e-7, of which 3e-8 is the fit's. */
+/* F(x) + x F'(x) with an error below 3e-7, of which the fit makes 3e-8. */
 static inline float gelu_slope(float x)
 {
     static const float p[18] = {-2.44575453e-3f, 6.21739352e-3f, -2.83086444e-3f, 1.06094711e-3f,
@@ -68,8 +71,8 @@ static inline float gelu_slope(float x)
     return half_and_odd(p, 18, 5.75f, x);
 }
 
-/* log(1 + x) for 0 <= x <= 1, relative error below 2e-7: 2 artanh(z), z = x / (2 + x) <= 1/3, by
- * its series up to z^13 (what is left out is below 3e-8 of the value). */
+/* log(1 + x) for 0 <= x <= 1, with a relative error below 2e-7: 2 artanh(z), z = x / (2 + x) <=
+ * 1/3, by its series up to z^13, whose remainder is below 3e-8 of the value. */
 static inline float log1p_f32(float x)
 {
     float z = x / (2.0f + x), q = z * z;
@@ -82,11 +85,13 @@ static inline float log1p_f32(float x)
     return z * (p * q + 2.0f);
 }
 
-/* x times a distribution function F(x): the normal one (exact GELU), or the logistic one of 1.702 x
- * (quick GELU), or of 2 sqrt(2/pi) (x + 0.044715 x^3), which is 0.5 (1 + tanh ...) (Hendrycks and
- * Gimpel 2016). */
 static inline float logistic(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
 
+/* The activations (Hendrycks and Gimpel 2016), each x times a distribution function F(x):
+ *     CLIP_GELU         F the normal distribution function
+ *     CLIP_QUICK_GELU   F(x) = logistic(1.702 x)
+ *     CLIP_GELU_TANH    F(x) = logistic(2 u) = (1 + tanh u) / 2,
+ *                       u = sqrt(2/pi) (x + 0.044715 x^3) */
 static inline float activate(enum clip_activation kind, float x)
 {
     if (kind == CLIP_GELU) return x * normal_cdf(x);
@@ -96,8 +101,8 @@ static inline float activate(enum clip_activation kind, float x)
     return x;
 }
 
-/* The derivative of x s(u(x)), s the logistic function: s + x s (1 - s) u'. With e = exp(-u), 1 - s
- * is e s, which keeps its digits where s is near 1. */
+/* The derivative of x s(u(x)), s the logistic function: s + x s (1 - s) u', du = u'. With e =
+ * exp(-u), 1 - s is e s, which keeps its digits where s is near 1. */
 static inline float logistic_slope(float x, float u, float du)
 {
     float e = exp_f32(-u), s = 1.0f / (1.0f + e);

@@ -1,5 +1,5 @@
-/* A product is cut into tiles of C by size, and each tile is computed by one thread: the same bits
- * for any number of threads. */
+/* A product is cut into tiles of C. A tile's size does not change the bits of C, and each tile is
+ * computed by one thread, so that the bits are the same for any number of threads. */
 #include "kernels/gemm.h"
 
 #include <assert.h>
@@ -9,87 +9,88 @@
 
 bool clip_gemm_has_finish(const struct clip_gemm *g)
 {
-    return g->bias != NULL || g->before.data != NULL || g->residual.data != NULL ||
+    return g->bias != NULL || g->pre_activation.data != NULL || g->residual.data != NULL ||
            g->activation != CLIP_NO_ACTIVATION || g->c.bf16;
 }
 
 bool clip_gemm_sums_in_c(const struct clip_gemm *g)
 {
-    return !g->c.bf16 && g->residual.data != g->c.data && g->before.data != g->c.data;
+    return !g->c.bf16 && g->residual.data != g->c.data && g->pre_activation.data != g->c.data;
 }
 
-bool clip_gemm_rows_apart(void) { return !clip_gemm_by_openblas(); }
+bool clip_gemm_rows_independent(void) { return !clip_gemm_by_openblas(); }
 
-/* OpenBLAS: tiles of about 512 x 512, halved along their longer side until there are 4 of them or
- * they are 64 wide: more would make it pack each operand again and again. */
-static void cut_for_openblas(struct clip_cut *cut)
+/* For OpenBLAS: tiles of about 512 x 512, which are halved along their longer side until there are
+ * 4 of them or they are 64 wide. With more of them it would pack each operand again and again. */
+static void choose_tiling_for_openblas(struct clip_tiling *tiling)
 {
     enum { LARGEST = 512, SMALLEST = 64, WANTED = 4 };
-    int64_t m = cut->rows.count, n = cut->columns.count;
-    cut->tile_m = m < LARGEST ? m : LARGEST;
-    cut->tile_n = n < LARGEST ? n : LARGEST;
-    while (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) < WANTED) {
-        int64_t *longer = cut->tile_m >= cut->tile_n ? &cut->tile_m : &cut->tile_n;
+    int64_t m = tiling->rows.count, n = tiling->columns.count;
+    tiling->tile_m = m < LARGEST ? m : LARGEST;
+    tiling->tile_n = n < LARGEST ? n : LARGEST;
+    while (divide_up(m, tiling->tile_m) * divide_up(n, tiling->tile_n) < WANTED) {
+        int64_t *longer = tiling->tile_m >= tiling->tile_n ? &tiling->tile_m : &tiling->tile_n;
         if (*longer < 2 * SMALLEST) break;
         *longer = (*longer / 2 + 15) / 16 * 16;
     }
 }
 
-/* As large as the caches like, then smaller until there is work for many threads. */
-void clip_gemm_cut(struct clip_cut *cut)
+/* Tiles are as large as the caches like, then smaller until there is work for many threads. */
+void clip_gemm_choose_tiling(struct clip_tiling *tiling)
 {
-    enum { WANTED = 16, LEAST_N = 96, LEAST_M = 112 };
-    const struct clip_gemm_set *set = clip_gemm_pace(cut->g->multiply_bf16, cut->g->k).set;
-    int64_t m = cut->rows.count, n = cut->columns.count;
-    /* Few rows: each tile packs all of A again, so no more than keep the threads busy. */
-    int64_t wanted = cut->packed != NULL ? WANTED : 4 * clip_threads_count();
-    int64_t most_m = CLIP_TILE_M / set->rows * set->rows;
-    int64_t most_n = cut->packed != NULL ? set->tile_columns : CLIP_TILE_N;
+    enum { WANTED = 16, MIN_N = 96, MIN_M = 112 };
+    const struct clip_gemm_set *set = clip_gemm_mode(tiling->g->multiply_bf16, tiling->g->k).set;
+    int64_t m = tiling->rows.count, n = tiling->columns.count;
+    /* With few rows each tile packs all of A again, so there are only as many tiles as keep the
+     * threads busy. */
+    int64_t wanted = tiling->packed != NULL ? WANTED : 4 * clip_threads_count();
+    int64_t max_m = CLIP_TILE_M / set->rows * set->rows;
+    int64_t max_n = tiling->packed != NULL ? set->tile_columns : CLIP_TILE_N;
     for (;;) {
-        cut->tile_m = equal_piece(m, most_m, set->rows);
-        cut->tile_n = equal_piece(n, most_n, set->columns);
-        if (divide_up(m, cut->tile_m) * divide_up(n, cut->tile_n) >= wanted) break;
-        if (cut->tile_n >= 2 * LEAST_N)
-            most_n = cut->tile_n / 2;
-        else if (cut->tile_m >= 2 * LEAST_M)
-            most_m = cut->tile_m / 2;
+        tiling->tile_m = equal_piece(m, max_m, set->rows);
+        tiling->tile_n = equal_piece(n, max_n, set->columns);
+        if (divide_up(m, tiling->tile_m) * divide_up(n, tiling->tile_n) >= wanted) break;
+        if (tiling->tile_n >= 2 * MIN_N)
+            max_n = tiling->tile_n / 2;
+        else if (tiling->tile_m >= 2 * MIN_M)
+            max_m = tiling->tile_m / 2;
         else
             break;
     }
 }
 
-static int64_t tiles_across(const struct clip_cut *cut)
+static int64_t tiles_across(const struct clip_tiling *tiling)
 {
-    return divide_up(cut->columns.count, cut->tile_n);
+    return divide_up(tiling->columns.count, tiling->tile_n);
 }
 
 static void compute_tile(void *context, int64_t i)
 {
-    const struct clip_cut *cut = context;
-    int64_t down = i / tiles_across(cut) * cut->tile_m;
-    int64_t across = i % tiles_across(cut) * cut->tile_n;
-    struct clip_tile tile = {.row = cut->rows.begin + down,
-                             .m = cut->rows.count - down,
-                             .column = cut->columns.begin + across,
-                             .n = cut->columns.count - across};
-    if (tile.m > cut->tile_m) tile.m = cut->tile_m;
-    if (tile.n > cut->tile_n) tile.n = cut->tile_n;
+    const struct clip_tiling *tiling = context;
+    int64_t down = i / tiles_across(tiling) * tiling->tile_m;
+    int64_t across = i % tiles_across(tiling) * tiling->tile_n;
+    struct clip_tile tile = {.row = tiling->rows.begin + down,
+                             .m = tiling->rows.count - down,
+                             .column = tiling->columns.begin + across,
+                             .n = tiling->columns.count - across};
+    if (tile.m > tiling->tile_m) tile.m = tiling->tile_m;
+    if (tile.n > tiling->tile_n) tile.n = tiling->tile_n;
     if (clip_gemm_by_openblas())
-        clip_gemm_openblas(cut->g, &tile);
+        clip_gemm_openblas(tiling->g, &tile);
     else
-        clip_gemm_own(cut->g, cut->packed, &tile);
+        clip_gemm_native(tiling->g, tiling->packed, &tile);
 }
 
-void clip_gemm_tiles(struct clip_cut *cut)
+void clip_gemm_run_tiles(struct clip_tiling *tiling)
 {
-    clip_parallel_for(divide_up(cut->rows.count, cut->tile_m) * tiles_across(cut), compute_tile,
-                      cut);
+    clip_parallel_for(divide_up(tiling->rows.count, tiling->tile_m) * tiles_across(tiling),
+                      compute_tile, tiling);
 }
 
-/* Is it worth packing once for all tiles? Of few rows a tile packs what it needs itself. */
+/* Is it worth packing once for all tiles? With few rows, each tile packs what it needs itself. */
 static bool is_large(const struct clip_gemm *g) { return g->k > 0 && g->m > CLIP_GEMM_FEW_ROWS; }
 
-size_t clip_gemm_room(const struct clip_gemm *g)
+size_t clip_gemm_workspace_bytes(const struct clip_gemm *g)
 {
     return clip_gemm_by_openblas() || !is_large(g) ? 0 : clip_gemm_packed_bytes(g);
 }
@@ -98,14 +99,14 @@ void clip_gemm(const struct clip_gemm *g)
 {
     assert(!(g->accumulate && g->c.bf16));
     if (g->m < 1 || g->n < 1) return;
-    struct clip_cut cut = {.g = g, .rows = {0, g->m}, .columns = {0, g->n}};
+    struct clip_tiling tiling = {.g = g, .rows = {0, g->m}, .columns = {0, g->n}};
     if (clip_gemm_by_openblas()) {
-        cut_for_openblas(&cut);
+        choose_tiling_for_openblas(&tiling);
     } else {
         if (is_large(g) && clip_gemm_packed(g)) return;
-        clip_gemm_cut(&cut);
+        clip_gemm_choose_tiling(&tiling);
     }
-    clip_gemm_tiles(&cut);
+    clip_gemm_run_tiles(&tiling);
 }
 
 double clip_multiply_adds(bool bf16, int64_t rounds, float *out)

@@ -1,16 +1,16 @@
-/* Products with AMX (Intel's Sapphire Rapids and later): pairs of bfloat16 by tdpbf16ps, 16 x 16
- * sums of 16 pairs in one instruction.
+/* bfloat16 products with AMX (Intel's Sapphire Rapids and later): pairs by tdpbf16ps, which adds 16
+ * pairs to each of 16 x 16 sums in one instruction.
  *
  * A tile register holds 16 rows of 64 bytes. Four of them are the sums of 32 x 32 elements of C,
- * two hold rows of A, two columns of B: 16 rows of a panel, as other sets have them. A strip is cut
- * along k into squares of 32 rows by 16 units, so that a tile is read from 16 lines of the cache,
- * one behind the other; one packed from columns looks the same.
+ * two hold rows of A, and two hold columns of B, which are 16 rows of a panel as the other sets
+ * pack it. A strip is cut along k into blocks of 32 rows by 16 units, so that a tile register is
+ * read from 16 consecutive cache lines; a strip that was packed across k looks the same.
  *
- * tdpbf16ps rounds as vdpbf16ps does (gemm_bf16.c). What registers hold is set up at each call and
- * given up at its end: nobody else's code finds them in use. */
+ * tdpbf16ps rounds as vdpbf16ps does (gemm_bf16.c). The tile registers are configured at the start
+ * of each call and released at its end, so other code never finds them in use. */
 #include "kernels/gemm_sets.h"
 
-enum { ROWS = 32, STEP = 32, WHOLE = 16, TILE = 16 };
+enum { ROWS = 32, STEP = 32, K_MULTIPLE = 16, TILE = 16 };
 #define STRIP_AT(i, p) ((p)*ROWS + (i)*TILE)
 #include "kernels/gemm_avx512.h"
 
@@ -29,23 +29,25 @@ static const struct tile_config all_whole = {
 
 /* ---- packing ---- */
 
-static inline __attribute__((always_inline)) void strips_of(enum clip_pack kind, uint32_t *to,
-                                                            const struct clip_source *from,
-                                                            int64_t n, int64_t length,
-                                                            const struct clip_groups *groups)
+static inline __attribute__((always_inline)) void strips_across_k(enum clip_pack kind, uint32_t *to,
+                                                                  const struct clip_source *from,
+                                                                  int64_t n, int64_t length,
+                                                                  const struct clip_groups *groups)
 {
-    enum { AHEAD = 128 }; /* elements */
+    enum { PREFETCH_ELEMENTS = 128 };
     size_t element = source_element(from);
     for (int64_t p = 0; p < length; p += 2 * TILE, to += TILE * ROWS)
         for (int64_t j = 0; j < n; j += TILE) {
             vector r[LANES];
             for (int64_t k = 0; k < TILE; k++) {
                 int64_t at = p + 2 * k;
-                const void *row = at < length ? source_line(from, at) : NULL;
-                const void *next = at + 1 < length ? source_line(from, at + 1) : NULL;
-                if (row != NULL) __builtin_prefetch((const char *)row + (j + AHEAD) * element);
-                if (next != NULL) __builtin_prefetch((const char *)next + (j + AHEAD) * element);
-                r[k] = row != NULL ? row_units(kind, row, next, j, n - j) : no_units();
+                const void *row = at < length ? source_row(from, at) : NULL;
+                const void *next = at + 1 < length ? source_row(from, at + 1) : NULL;
+                if (row != NULL)
+                    __builtin_prefetch((const char *)row + (j + PREFETCH_ELEMENTS) * element);
+                if (next != NULL)
+                    __builtin_prefetch((const char *)next + (j + PREFETCH_ELEMENTS) * element);
+                r[k] = row != NULL ? units_across_k(kind, row, next, j, n - j) : no_units();
             }
             transpose(r);
             uint32_t *strip = to + j / ROWS * groups->distance + j % ROWS * TILE;
@@ -56,13 +58,13 @@ static inline __attribute__((always_inline)) void strips_of(enum clip_pack kind,
 static void pack_strips(uint32_t *to, const struct clip_source *from, int64_t n, int64_t length,
                         const struct clip_groups *groups)
 {
-    FOR_KIND(strips_of, to, from, n, length, groups)
+    FOR_KIND(strips_across_k, to, from, n, length, groups)
 }
 
 /* ---- register tiles ---- */
 
-/* A register tile of one or two by one or two tile registers, into `sums`. */
-static inline __attribute__((always_inline)) void tile_of(const struct clip_by_panels *x,
+/* A register tile of 16 or (tall) 32 rows by 16 or (wide) 32 columns, into `sums`. */
+static inline __attribute__((always_inline)) void tile_of(const struct clip_strip_product *x,
                                                           const uint32_t *b, bool tall, bool wide,
                                                           float sums[ROWS][COLUMNS])
 {
@@ -72,7 +74,7 @@ static inline __attribute__((always_inline)) void tile_of(const struct clip_by_p
     if (tall) _tile_zero(2);
     if (tall && wide) _tile_zero(3);
     for (int64_t p = 0; p < x->k; p += TILE, a += TILE * ROWS, b += TILE * COLUMNS) {
-        ask(&x->ahead, p);
+        prefetch(&x->prefetch, p);
         _tile_loadd(4, a, TILE * 4);
         _tile_loadd(6, b, COLUMNS * 4);
         _tile_dpbf16ps(0, 4, 6);
@@ -88,8 +90,9 @@ static inline __attribute__((always_inline)) void tile_of(const struct clip_by_p
     if (tall && wide) _tile_stored(3, sums[TILE] + TILE, sizeof sums[0]);
 }
 
-/* c = alpha sums (+ c where add), its first n columns. */
-static void put_sums(const struct clip_by_panels *x, float (*sums)[COLUMNS], float *c, int64_t n)
+/* c = alpha sums (+ c where `add`), of its first n columns. */
+static void put_sums(const struct clip_strip_product *x, float (*sums)[COLUMNS], float *c,
+                     int64_t n)
 {
     __m512 f = _mm512_set1_ps(x->alpha);
     __mmask16 left = lanes(n), right = lanes(n - LANES);
@@ -100,7 +103,7 @@ static void put_sums(const struct clip_by_panels *x, float (*sums)[COLUMNS], flo
     }
 }
 
-static void by_tiles(const struct clip_by_panels *x)
+static void multiply_by_tiles(const struct clip_strip_product *x)
 {
     _Alignas(64) float sums[ROWS][COLUMNS];
     const uint32_t *panel = x->b;
@@ -151,14 +154,14 @@ const struct clip_gemm_set clip_gemm_amx = {
     .name = "amx",
     .rows = ROWS,
     .columns = COLUMNS,
-    .whole = WHOLE,
+    .k_multiple = K_MULTIPLE,
     .step = STEP,
     .strip = CLIP_GEMM_DEPTH * STEP + CLIP_GEMM_GAP,
     .tile_columns = 192,
-    .multiply = {by_tiles, by_tiles},
-    .pack_lines = pack_lines,
-    .pack_lines_across = pack_lines_across,
-    .pack_panels = pack_rows,
-    .pack_strips = pack_strips,
+    .multiply = {multiply_by_tiles, multiply_by_tiles},
+    .pack_strip_along_k = pack_strip_along_k,
+    .pack_panel_along_k = pack_panel_along_k,
+    .pack_panels_across_k = pack_groups_across_k,
+    .pack_strips_across_k = pack_strips,
     .multiply_adds = multiply_adds,
 };

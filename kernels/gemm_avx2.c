@@ -1,12 +1,12 @@
-/* float32 products with AVX2 and FMA: register tiles of 6 x 16; the panels of a large product's
- * tile (150 KB) fit a second cache of 256 KB. */
+/* float32 products with AVX2 and FMA: register tiles of 6 x 16. The panels of a large product's
+ * tile take 150 KB, which fits a second cache of 256 KB. */
 #include <immintrin.h>
 #include <string.h>
 
 #include "kernels/gemm_sets.h"
 #include "kernels/gemm_source.h"
 
-enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8, WHOLE = 1 };
+enum { ROWS = 6, COLUMNS = 16, STEP = 8, LANES = 8, K_MULTIPLE = 1 };
 
 typedef __m256i vector;
 
@@ -22,7 +22,8 @@ static inline __m256i lanes(int64_t n)
 
 /* ---- packing ---- */
 
-/* float32 to bfloat16 in the upper half, to nearest, ties to even, NaN quiet; the lower half 0. */
+/* Rounds float32 to bfloat16 (to nearest, ties to even, a NaN becomes quiet): the upper half holds
+ * it, the lower half is 0. */
 static inline __m256i round_in_place(__m256i x)
 {
     __m256i tie = _mm256_and_si256(_mm256_srli_epi32(x, 16), _mm256_set1_epi32(1));
@@ -34,30 +35,32 @@ static inline __m256i round_in_place(__m256i x)
                             _mm256_set1_epi32((int)0xffff0000u));
 }
 
-/* Up to 8 units of a line from element i: `left` elements of it are left. */
-static inline vector line_units(enum clip_pack kind, const void *line, int64_t i, int64_t left)
+/* Up to 8 units of a row that lies along k, from element i; the row has `left` elements from
+ * there. */
+static inline vector units_along_k(enum clip_pack kind, const void *row, int64_t i, int64_t left)
 {
     if (kind == CLIP_PACK_WIDENED) {
-        const uint16_t *h = (const uint16_t *)line + i;
+        const uint16_t *h = (const uint16_t *)row + i;
         uint16_t last[LANES] = {0};
         if (left < LANES) h = memcpy(last, h, left > 0 ? (size_t)left * sizeof *h : 0);
         return _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)h)), 16);
     }
-    const int *f = (const int *)line + i;
+    const int *f = (const int *)row + i;
     __m256i x = left >= LANES ? _mm256_loadu_si256((const void *)f)
                               : _mm256_maskload_epi32(f, lanes(left));
     return kind == CLIP_PACK_ROUNDED ? round_in_place(x) : x;
 }
 
-/* 8 units across from a row of the source, columns from i. */
-static inline vector row_units(enum clip_pack kind, const void *row, const void *next, int64_t i,
-                               int64_t left)
+/* Up to 8 units of a row that lies across k, from column i. Units are single here, so `next` is not
+ * read. */
+static inline vector units_across_k(enum clip_pack kind, const void *row, const void *next,
+                                    int64_t i, int64_t left)
 {
     (void)next;
-    return line_units(kind, row, i, left);
+    return units_along_k(kind, row, i, left);
 }
 
-/* 8 x 8 units: rows become columns. */
+/* Transposes 8 x 8 units. */
 static inline void transpose(vector r[LANES])
 {
     vector t[LANES];
@@ -86,7 +89,8 @@ static inline void transpose(vector r[LANES])
 
 /* ---- register tiles ---- */
 
-/* c = f y (+ c where add), the first n lanes. Storing under a mask is slow on some processors. */
+/* c = f y (+ c where `add`), in the first n lanes. All 8 are stored without a mask, which would be
+ * slow on some processors. */
 static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
 {
     if (n >= LANES) {
@@ -97,7 +101,7 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
     }
 }
 
-/* One register tile of R rows and V vectors, from column j on; sums are 12 of 16 registers. */
+/* One register tile of R rows and V vectors, from column j on. The sums take 12 of 16 registers. */
 #define REGISTER_TILE(R, V, ROW, STEP)                                                             \
     do {                                                                                           \
         const float *restrict a = (const float *)x->a, *restrict b = panel;                        \
@@ -105,7 +109,7 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
         UNROLLED                                                                                   \
         for (int i = 0; i < R * V; i++) sum[i / V][i % V] = _mm256_setzero_ps();                   \
         for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                       \
-            ask(&x->ahead, p);                                                                     \
+            prefetch(&x->prefetch, p);                                                             \
             __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);                       \
             UNROLLED                                                                               \
             for (int i = 0; i < R; i++) {                                                          \
@@ -124,7 +128,7 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
     } while (0)
 
 #define REGISTER_TILES_OF(name, R, ROW, STEP)                                                      \
-    static void name(const struct clip_by_panels *x)                                               \
+    static void name(const struct clip_strip_product *x)                                           \
     {                                                                                              \
         const float *panel = (const float *)x->b;                                                  \
         for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel)                       \
@@ -141,30 +145,30 @@ static inline void put(float *c, int64_t n, __m256 f, __m256 y, bool add)
     REGISTER_TILES_OF(name##_4, 4, ROW, STEP)                                                      \
     REGISTER_TILES_OF(name##_5, 5, ROW, STEP)                                                      \
     REGISTER_TILES_OF(name##_6, 6, ROW, STEP)                                                      \
-    static void name(const struct clip_by_panels *x)                                               \
+    static void name(const struct clip_strip_product *x)                                           \
     {                                                                                              \
         static const clip_multiply_fn tiles[ROWS] = {name##_1, name##_2, name##_3,                 \
                                                      name##_4, name##_5, name##_6};                \
         tiles[x->rows - 1](x);                                                                     \
     }
 
-REGISTER_TILES(by_lines, x->lda, 1)
-REGISTER_TILES(by_rows, CLIP_GEMM_A_ROW, 1)
-REGISTER_TILES(by_columns, 1, STEP)
+REGISTER_TILES(multiply_unpacked, x->lda, 1)
+REGISTER_TILES(multiply_along_k, CLIP_GEMM_A_ROW, 1)
+REGISTER_TILES(multiply_across_k, 1, STEP)
 
 const struct clip_gemm_set clip_gemm_avx2 = {
     .name = "avx2",
     .rows = ROWS,
     .columns = COLUMNS,
-    .whole = WHOLE,
+    .k_multiple = K_MULTIPLE,
     .step = STEP,
     .strip = CLIP_GEMM_STRIP(ROWS, STEP),
     .tile_columns = 96,
-    .multiply = {by_rows, by_columns},
-    .multiply_lines = by_lines,
+    .multiply = {multiply_along_k, multiply_across_k},
+    .multiply_unpacked = multiply_unpacked,
     .few_rows_as_panels = true,
-    .pack_lines = pack_lines,
-    .pack_lines_across = pack_lines_across,
-    .pack_panels = pack_rows,
-    .pack_strips = pack_rows,
+    .pack_strip_along_k = pack_strip_along_k,
+    .pack_panel_along_k = pack_panel_along_k,
+    .pack_panels_across_k = pack_groups_across_k,
+    .pack_strips_across_k = pack_groups_across_k,
 };

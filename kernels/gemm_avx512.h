@@ -19,7 +19,8 @@ static inline __mmask16 lanes(int64_t n)
     return n >= LANES ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1);
 }
 
-/* float32 to bfloat16 in the upper half, to nearest, ties to even, NaN quiet; the lower half 0. */
+/* Rounds float32 to bfloat16 (to nearest, ties to even, a NaN becomes quiet): the upper half holds
+ * it, the lower half is 0. */
 static inline __m512i round_in_place(__m512i x)
 {
     __m512i tie = _mm512_and_si512(_mm512_srli_epi32(x, 16), _mm512_set1_epi32(1));
@@ -30,11 +31,12 @@ static inline __m512i round_in_place(__m512i x)
     return _mm512_and_si512(sum, _mm512_set1_epi32((int)0xffff0000u));
 }
 
-/* Up to 16 units of a line from element i: `left` elements of it are left. */
-static inline __m512i line_units(enum clip_pack kind, const void *line, int64_t i, int64_t left)
+/* Up to 16 units of a row that lies along k, from element i; the row has `left` elements from
+ * there. */
+static inline __m512i units_along_k(enum clip_pack kind, const void *row, int64_t i, int64_t left)
 {
-    const float *f = (const float *)line + i;
-    const uint16_t *h = (const uint16_t *)line + i;
+    const float *f = (const float *)row + i;
+    const uint16_t *h = (const uint16_t *)row + i;
     if (kind == CLIP_PACK_WIDENED)
         return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes(left), h)),
                                  16);
@@ -53,26 +55,27 @@ static inline __m512i line_units(enum clip_pack kind, const void *line, int64_t 
     return kind == CLIP_PACK_ROUNDED ? round_in_place(x) : x;
 }
 
-/* 16 units across from two rows of the source (the second one NULL: zeros), columns from i. */
-static inline __m512i row_units(enum clip_pack kind, const void *row, const void *next, int64_t i,
-                                int64_t left)
+/* Up to 16 units of a row that lies across k, from column i. Pairs take their upper halves from the
+ * next row; NULL: zeros. */
+static inline __m512i units_across_k(enum clip_pack kind, const void *row, const void *next,
+                                     int64_t i, int64_t left)
 {
     if (kind == CLIP_PACK_PAIRS) {
-        __m512i low = line_units(CLIP_PACK_WIDENED, row, i, left);
-        __m512i high = next != NULL ? line_units(CLIP_PACK_WIDENED, next, i, left)
+        __m512i low = units_along_k(CLIP_PACK_WIDENED, row, i, left);
+        __m512i high = next != NULL ? units_along_k(CLIP_PACK_WIDENED, next, i, left)
                                     : _mm512_setzero_si512();
         return _mm512_or_si512(_mm512_srli_epi32(low, 16), high);
     }
     if (kind == CLIP_PACK_PAIRS_OF_F32) {
-        __m512i low = line_units(CLIP_PACK_ROUNDED, row, i, left);
-        __m512i high = next != NULL ? line_units(CLIP_PACK_ROUNDED, next, i, left)
+        __m512i low = units_along_k(CLIP_PACK_ROUNDED, row, i, left);
+        __m512i high = next != NULL ? units_along_k(CLIP_PACK_ROUNDED, next, i, left)
                                     : _mm512_setzero_si512();
         return _mm512_or_si512(_mm512_srli_epi32(low, 16), high);
     }
-    return line_units(kind, row, i, left);
+    return units_along_k(kind, row, i, left);
 }
 
-/* 16 x 16 units: rows become columns. */
+/* Transposes 16 x 16 units. */
 static inline void transpose(__m512i r[LANES])
 {
     __m512i t[LANES];
@@ -109,18 +112,19 @@ static inline void transpose(__m512i r[LANES])
 
 /* ---- register tiles ---- */
 
-/* c = f y (+ c where add), of the lanes in the mask. */
+/* c = f y (+ c where `add`), in the lanes of the mask. */
 static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)
 {
     __m512 old = _mm512_maskz_loadu_ps(add ? mask : 0, c);
     _mm512_mask_storeu_ps(c, mask, _mm512_fmadd_ps(f, y, old));
 }
 
-/* Register tiles of R rows, one beside the other: PRODUCT(sum, a, b) adds a b to sum, a the unit of
- * A in all lanes. R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, and
- * a, b, b. */
+/* Register tiles of R rows, one beside the other. Unit p of row i of the strip is
+ * a[i * ROW + p * STEP]; PRODUCT(sum, a, b) adds a b to sum, with the unit of A in all lanes of a.
+ * R, ROW and STEP are constants, so that sums stay in registers: 28 of 32, beside one for a and two
+ * for b. */
 #define REGISTER_TILES_OF(name, R, ROW, STEP, PRODUCT)                                             \
-    static void name(const struct clip_by_panels *x)                                               \
+    static void name(const struct clip_strip_product *x)                                           \
     {                                                                                              \
         const uint32_t *panel = x->b;                                                              \
         for (int64_t j = 0; j < x->columns; j += COLUMNS, panel += x->panel) {                     \
@@ -129,7 +133,7 @@ static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)
             UNROLLED                                                                               \
             for (int i = 0; i < R; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();               \
             for (int64_t p = 0, k = x->k; p < k; p++, a += STEP, b += COLUMNS) {                   \
-                ask(&x->ahead, p);                                                                 \
+                prefetch(&x->prefetch, p);                                                         \
                 __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + LANES);            \
                 UNROLLED                                                                           \
                 for (int i = 0; i < R; i++) {                                                      \
@@ -165,7 +169,7 @@ static inline void put(float *c, __mmask16 mask, __m512 f, __m512 y, bool add)
     REGISTER_TILES_OF(name##_12, 12, ROW, STEP, PRODUCT)                                           \
     REGISTER_TILES_OF(name##_13, 13, ROW, STEP, PRODUCT)                                           \
     REGISTER_TILES_OF(name##_14, 14, ROW, STEP, PRODUCT)                                           \
-    static void name(const struct clip_by_panels *x)                                               \
+    static void name(const struct clip_strip_product *x)                                           \
     {                                                                                              \
         static const clip_multiply_fn tiles[ROWS] = {                                              \
             name##_1, name##_2, name##_3,  name##_4,  name##_5,  name##_6,  name##_7,              \

@@ -1,71 +1,73 @@
-/* A tile of the product by register tiles of ours.
+/* A tile of the product, computed by the register tiles of a native set.
  *
- * Block by block of k, strips of A stay in the first cache while they pass the panels of B, which
- * stay in the second. Operands come packed (gemm_packed.c); where a product has few rows, packing
- * is most of the work and is done here: all of A, then panel after panel of B, each used where it
- * lies as soon as it is packed, unless B came with its panels. Or, by a set whose panels are
- * narrow, only A is packed, as panels, and the rows of op(B)^T are multiplied by it where they lie
- * (of_lines). */
+ * In each block of k, a strip of A stays in the first cache while it passes the panels of B, which
+ * stay in the second. There are three ways:
+ *   - operands that gemm_packed.c has packed for all tiles are multiplied (multiply_packed);
+ *   - where a product has few rows, packing is most of the work, and the tile packs for itself: all
+ *     of A, then one panel of B after the other, each of which is used while it is still in the
+ *     cache, unless B came prepacked (pack_and_multiply);
+ *   - or, if the set's panels are narrow, only A is packed, as panels, and the rows of op(B)^T are
+ *     multiplied by them without being packed (multiply_unpacked_b). */
 #include <string.h>
 
 #include "core/threads.h"
 #include "kernels/gemm_parts.h"
 
 enum {
-    SMALL_M = CLIP_GEMM_MOST_ROWS,
-    SMALL_N = CLIP_GEMM_MOST_COLUMNS, /* where memory is short */
+    SMALL_M = CLIP_GEMM_MAX_ROWS,
+    SMALL_N = CLIP_GEMM_MAX_COLUMNS, /* of a piece, where memory is short */
     UNIT = sizeof(uint32_t),
 };
 
-/* Room for packed operands and for sums that may not wait in C. */
-struct room {
+/* Memory for packed operands and for sums that may not wait in C. */
+struct workspace {
     uint32_t *a, *b;
     float *sums;
-    int64_t most_m, most_n;
+    int64_t max_m, max_n; /* the largest piece of a tile that it is enough for */
 };
 
 struct work {
     const struct clip_gemm *g;
-    const struct clip_packed *packed; /* or NULL */
-    struct clip_packed given;         /* of few rows: op(B), if its b is not NULL */
-    struct clip_pace pace;
+    const struct clip_packed_operands *packed; /* or NULL */
+    struct clip_packed_operands prepacked;     /* of few rows: op(B), if its b is not NULL */
+    struct clip_gemm_mode mode;
     struct clip_tile tile;
-    struct room room;
-    bool sums_in_c, finish, lines;
-    struct clip_span k; /* the block */
-    bool first, last;   /* of the blocks */
+    struct workspace workspace;
+    bool sums_in_c, finish, unpacked_b;
+    struct clip_span k; /* the current block */
+    bool first, last;   /* it is the first, the last block */
 };
 
 /* Where the sums of the tile's row i wait, and the distance to the next row's. Sums of packed
- * operands that are whole with one block are finished strip by strip, in the same place. */
+ * operands that one block completes are finished strip by strip, so all strips use one place. */
 static float *sums_at(const struct work *w, int64_t i, int64_t *ld)
 {
     const struct clip_matrix *c = &w->g->c;
     *ld = w->sums_in_c ? c->ld : w->tile.n;
     if (w->sums_in_c) return (float *)c->data + (w->tile.row + i) * c->ld + w->tile.column;
-    if (w->packed != NULL && w->first && w->last && !w->g->accumulate) i %= w->pace.set->rows;
-    return w->room.sums + i * w->tile.n;
+    if (w->packed != NULL && w->first && w->last && !w->g->accumulate) i %= w->mode.set->rows;
+    return w->workspace.sums + i * w->tile.n;
 }
 
-/* The strip of the tile's row i by panels from column j on. */
-static void multiply(const struct work *w, int64_t i, const uint32_t *a, int64_t j, int64_t columns,
-                     const uint32_t *b, const struct clip_ahead *ahead)
+/* Multiplies the strip that begins at the tile's row i by the panels from column j on. */
+static void multiply_strip(const struct work *w, int64_t i, const uint32_t *a, int64_t j,
+                           int64_t columns, const uint32_t *b, const struct clip_prefetch *prefetch)
 {
-    struct clip_by_panels x = {
-        .rows = least(w->pace.set->rows, w->tile.m - i),
+    struct clip_strip_product x = {
+        .rows = clip_min_i64(w->mode.set->rows, w->tile.m - i),
         .columns = columns,
-        .k = clip_gemm_units(&w->pace, w->k.count),
+        .k = clip_gemm_units(&w->mode, w->k.count),
         .alpha = w->g->alpha,
         .a = a,
         .b = b,
-        .panel = clip_gemm_panel_size(&w->pace, w->k.count),
+        .panel = clip_gemm_panel_size(&w->mode, w->k.count),
         .lda = w->g->a.ld,
         .add = !w->first || w->g->accumulate,
-        .ahead = *ahead,
+        .prefetch = *prefetch,
     };
-    bool lines = w->packed != NULL && w->packed->a == NULL;
+    bool unpacked = w->packed != NULL && w->packed->a == NULL;
     x.c = sums_at(w, i, &x.ldc) + j;
-    (lines ? w->pace.set->multiply_lines : w->pace.set->multiply[w->g->a.transpose])(&x);
+    (unpacked ? w->mode.set->multiply_unpacked : w->mode.set->multiply[w->g->a.transpose])(&x);
 }
 
 static void finish(const struct work *w, int64_t i, int64_t rows)
@@ -78,86 +80,90 @@ static void finish(const struct work *w, int64_t i, int64_t rows)
                                    w->tile.n);
 }
 
-static void of_packed(const struct work *w)
+static void multiply_packed(const struct work *w)
 {
-    const struct clip_ahead nothing = {0};
+    const struct clip_prefetch nothing = {0};
     const struct clip_operand *a = &w->g->a;
     const uint32_t *panels = clip_packed_panel(w->packed, w->tile.column, w->k.begin);
-    int64_t mr = w->pace.set->rows;
+    int64_t mr = w->mode.set->rows;
     for (int64_t i = 0, row = w->tile.row; i < w->tile.m; i += mr, row += mr) {
         const uint32_t *strip = w->packed->a != NULL
                                     ? clip_packed_strip(w->packed, row, w->k.begin)
                                     : (const uint32_t *)a->data + row * a->ld + w->k.begin;
-        multiply(w, i, strip, 0, w->tile.n, panels, &nothing);
-        finish(w, i, least(mr, w->tile.m - i));
+        multiply_strip(w, i, strip, 0, w->tile.n, panels, &nothing);
+        finish(w, i, clip_min_i64(mr, w->tile.m - i));
     }
 }
 
-/* B from memory takes longer than its few products with A, so the next panel is asked for
- * meanwhile, a part of it by each strip: of this block of k, the first of the next, or, at the
- * tile's end, the first of the tile beside it. Panels packed beforehand lie in one piece, which the
- * processor follows by itself. */
-static struct clip_ahead next_panel(const struct work *w, int64_t j, int64_t strip, int64_t strips)
+/* What to prefetch while strip number `strip` of `strips` is multiplied by the panel at column j.
+ *
+ * Reading B from memory takes longer than its few products with A, so the next panel is prefetched
+ * meanwhile, a part of it with each strip: the next panel of this block of k, or the first of the
+ * next block, or, at the tile's end, the first of the tile beside it. Prepacked panels lie in one
+ * piece, which the processor prefetches by itself. */
+static struct clip_prefetch next_panel(const struct work *w, int64_t j, int64_t strip,
+                                       int64_t strips)
 {
-    int64_t nr = w->pace.set->columns, k = w->k.begin;
+    int64_t nr = w->mode.set->columns, k = w->k.begin;
     int64_t column = w->tile.column + j + nr, end = w->tile.column + w->tile.n;
     if (column >= end) column = w->tile.column, k += w->k.count;
     if (k >= w->g->k) {
         column += w->tile.n;
         k = 0, end = w->g->n;
     }
-    if (column >= end || w->given.b != NULL) return (struct clip_ahead){0};
-    const struct clip_span columns = {column, least(nr, end - column)};
-    return clip_gemm_ahead(&w->pace, &w->g->b, &columns, k, strip, strips);
+    if (column >= end || w->prepacked.b != NULL) return (struct clip_prefetch){0};
+    const struct clip_span columns = {column, clip_min_i64(nr, end - column)};
+    return clip_gemm_prefetch(&w->mode, &w->g->b, &columns, k, strip, strips);
 }
 
-static void of_operands(const struct work *w)
+static void pack_and_multiply(const struct work *w)
 {
     const struct clip_gemm *g = w->g;
-    int64_t mr = w->pace.set->rows, nr = w->pace.set->columns, m = w->tile.m, n = w->tile.n;
+    int64_t mr = w->mode.set->rows, nr = w->mode.set->columns, m = w->tile.m, n = w->tile.n;
     int64_t strips = (m + mr - 1) / mr;
     const struct clip_span rows = {w->tile.row, m};
-    clip_gemm_pack_strips(&w->pace, &g->a, &rows, &w->k, w->room.a);
+    clip_gemm_pack_strips(&w->mode, &g->a, &rows, &w->k, w->workspace.a);
     for (int64_t j = 0; j < n; j += nr) {
-        const struct clip_span columns = {w->tile.column + j, least(nr, n - j)};
-        const uint32_t *panel = w->room.b;
-        if (w->given.b != NULL)
-            panel = clip_packed_panel(&w->given, columns.begin, w->k.begin);
+        const struct clip_span columns = {w->tile.column + j, clip_min_i64(nr, n - j)};
+        const uint32_t *panel = w->workspace.b;
+        if (w->prepacked.b != NULL)
+            panel = clip_packed_panel(&w->prepacked, columns.begin, w->k.begin);
         else
-            clip_gemm_pack_panels(&w->pace, &g->b, &columns, &w->k, w->room.b);
+            clip_gemm_pack_panels(&w->mode, &g->b, &columns, &w->k, w->workspace.b);
         for (int64_t i = 0; i < m; i += mr) {
-            const struct clip_ahead ahead = next_panel(w, j, i / mr, strips);
-            multiply(w, i, w->room.a + i / mr * w->pace.set->strip, j, columns.count, panel,
-                     &ahead);
+            const struct clip_prefetch prefetch = next_panel(w, j, i / mr, strips);
+            multiply_strip(w, i, w->workspace.a + i / mr * w->mode.set->strip, j, columns.count,
+                           panel, &prefetch);
         }
     }
     finish(w, 0, m);
 }
 
-/* C^T = op(B)^T op(A)^T: rows of B as they lie in memory by the few rows of A, packed as panels. */
-static void of_lines(const struct work *w)
+/* C^T = op(B)^T op(A)^T: the rows of B as they lie in memory, by the few rows of A, which are
+ * packed as panels. */
+static void multiply_unpacked_b(const struct work *w)
 {
     const struct clip_gemm *g = w->g;
     struct clip_operand rows_of_a = g->a;
     const struct clip_span rows = {w->tile.row, w->tile.m};
-    float sums[CLIP_GEMM_MOST_ROWS][CLIP_GEMM_FEW_ROWS];
-    struct clip_by_panels x = {
+    float sums[CLIP_GEMM_MAX_ROWS][CLIP_GEMM_FEW_ROWS];
+    struct clip_strip_product x = {
         .columns = w->tile.m,
         .k = w->k.count,
         .alpha = 1,
-        .b = w->room.a,
-        .panel = clip_gemm_panel_size(&w->pace, w->k.count),
+        .b = w->workspace.a,
+        .panel = clip_gemm_panel_size(&w->mode, w->k.count),
         .lda = g->b.ld,
         .c = sums[0],
         .ldc = CLIP_GEMM_FEW_ROWS,
     };
     bool add = !w->first || g->accumulate;
     rows_of_a.transpose = true;
-    clip_gemm_pack_panels(&w->pace, &rows_of_a, &rows, &w->k, w->room.a);
+    clip_gemm_pack_panels(&w->mode, &rows_of_a, &rows, &w->k, w->workspace.a);
     for (int64_t j = 0; j < w->tile.n; j += x.rows) {
-        x.rows = least(w->pace.set->rows, w->tile.n - j);
+        x.rows = clip_min_i64(w->mode.set->rows, w->tile.n - j);
         x.a = (const uint32_t *)g->b.data + (w->tile.column + j) * g->b.ld + w->k.begin;
-        w->pace.set->multiply_lines(&x);
+        w->mode.set->multiply_unpacked(&x);
         for (int64_t i = 0; i < w->tile.m; i++) {
             int64_t ld;
             float *c = sums_at(w, i, &ld) + j;
@@ -167,65 +173,68 @@ static void of_lines(const struct work *w)
     finish(w, 0, w->tile.m);
 }
 
-static void compute(struct work *w, const struct clip_span *k)
+static void compute_piece(struct work *w, const struct clip_span *k)
 {
     const struct clip_gemm *g = w->g;
-    int64_t depth = w->pace.depth;
+    int64_t depth = w->mode.depth;
     if (!w->sums_in_c && g->accumulate)
         for (int64_t i = 0; i < w->tile.m; i++)
-            memcpy(w->room.sums + i * w->tile.n,
+            memcpy(w->workspace.sums + i * w->tile.n,
                    (float *)g->c.data + (w->tile.row + i) * g->c.ld + w->tile.column,
                    (size_t)w->tile.n * sizeof(float));
     for (int64_t p = 0; p < k->count || p == 0; p += depth) {
-        w->k = (struct clip_span){k->begin + p, least(depth, k->count - p)};
+        w->k = (struct clip_span){k->begin + p, clip_min_i64(depth, k->count - p)};
         w->first = w->k.begin == 0;
         w->last = w->k.begin + depth >= g->k;
         if (w->packed != NULL)
-            of_packed(w);
-        else if (w->lines)
-            of_lines(w);
+            multiply_packed(w);
+        else if (w->unpacked_b)
+            multiply_unpacked_b(w);
         else
-            of_operands(w);
+            pack_and_multiply(w);
     }
 }
 
-/* Pieces of the tile that there is room for. */
-static void compute_pieces(struct work *w, const struct clip_tile *tile, const struct clip_span *k)
+/* The tile, in pieces that the workspace is enough for. */
+static void compute_tile(struct work *w, const struct clip_tile *tile, const struct clip_span *k)
 {
-    for (int64_t i = 0; i < tile->m; i += w->room.most_m)
-        for (int64_t j = 0; j < tile->n; j += w->room.most_n) {
-            w->tile = (struct clip_tile){tile->row + i, least(tile->m - i, w->room.most_m),
-                                         tile->column + j, least(tile->n - j, w->room.most_n)};
-            compute(w, k);
+    for (int64_t i = 0; i < tile->m; i += w->workspace.max_m)
+        for (int64_t j = 0; j < tile->n; j += w->workspace.max_n) {
+            w->tile =
+                (struct clip_tile){tile->row + i, clip_min_i64(tile->m - i, w->workspace.max_m),
+                                   tile->column + j, clip_min_i64(tile->n - j, w->workspace.max_n)};
+            compute_piece(w, k);
         }
 }
 
-void clip_gemm_own(const struct clip_gemm *g, const struct clip_packed *packed,
-                   const struct clip_tile *tile)
+void clip_gemm_native(const struct clip_gemm *g, const struct clip_packed_operands *packed,
+                      const struct clip_tile *tile)
 {
-    enum { A = CLIP_GEMM_MOST_STRIP, B = CLIP_GEMM_DEPTH * SMALL_N + CLIP_GEMM_GAP };
+    enum { A = CLIP_GEMM_MAX_STRIP, B = CLIP_GEMM_DEPTH * SMALL_N + CLIP_GEMM_GAP };
     _Alignas(64) uint32_t small[A + B + SMALL_M * SMALL_N];
     struct work w = {
         .g = g,
         .packed = packed,
-        .pace = clip_gemm_pace(g->multiply_bf16, g->k),
+        .mode = clip_gemm_mode(g->multiply_bf16, g->k),
         .sums_in_c = clip_gemm_sums_in_c(g),
         .finish = clip_gemm_has_finish(g) || !clip_gemm_sums_in_c(g),
     };
     const struct clip_span all = {0, g->k};
-    if (packed == NULL) w.given = clip_gemm_given(g);
-    w.lines = w.given.b == NULL && w.pace.set->few_rows_as_panels &&
-              clip_gemm_lines(&w.pace, &g->b) && g->alpha == 1 && !g->a.transpose && g->b.transpose;
-    int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.pace.set->rows);
-    int64_t a = strips * w.pace.set->strip, operands = packed != NULL ? 0 : a + B;
+    if (packed == NULL) w.prepacked = clip_gemm_prepacked(g);
+    w.unpacked_b = w.prepacked.b == NULL && w.mode.set->few_rows_as_panels &&
+                   clip_gemm_takes_unpacked(&w.mode, &g->b) && g->alpha == 1 && !g->a.transpose &&
+                   g->b.transpose;
+    int64_t strips = packed != NULL ? 0 : divide_up(CLIP_GEMM_FEW_ROWS, w.mode.set->rows);
+    int64_t a = strips * w.mode.set->strip, operands = packed != NULL ? 0 : a + B;
     int64_t sums = w.sums_in_c ? 0 : CLIP_TILE_M * CLIP_TILE_N;
-    uint32_t *memory = clip_thread_memory(CLIP_MEMORY_OWN, (size_t)(operands + sums) * UNIT);
-    if (memory == NULL) /* a register tile at a time */
-        w.room = (struct room){small, small + A, (float *)small + A + B, w.pace.set->rows, SMALL_N};
+    uint32_t *memory = clip_thread_memory(CLIP_MEMORY_PRIVATE, (size_t)(operands + sums) * UNIT);
+    if (memory == NULL) /* memory is short: one register tile at a time */
+        w.workspace =
+            (struct workspace){small, small + A, (float *)small + A + B, w.mode.set->rows, SMALL_N};
     else if (packed == NULL)
-        w.room = (struct room){memory, memory + a, (float *)memory + a + B, CLIP_GEMM_FEW_ROWS,
-                               CLIP_TILE_N};
+        w.workspace = (struct workspace){memory, memory + a, (float *)memory + a + B,
+                                         CLIP_GEMM_FEW_ROWS, CLIP_TILE_N};
     else
-        w.room = (struct room){NULL, NULL, (float *)memory, CLIP_TILE_M, CLIP_TILE_N};
-    compute_pieces(&w, tile, packed != NULL ? &packed->k : &all);
+        w.workspace = (struct workspace){NULL, NULL, (float *)memory, CLIP_TILE_M, CLIP_TILE_N};
+    compute_tile(&w, tile, packed != NULL ? &packed->k : &all);
 }

@@ -1,6 +1,6 @@
-/* The other road: a tile of the product by one single-threaded call of OpenBLAS. OpenBLAS
- * multiplies float32 alone, so operands that are bfloat16, or are to be rounded to it, are first
- * widened into the thread's memory, DEPTH of the sum at a time. */
+/* Instead of a native set: a tile of the product by single-threaded calls of OpenBLAS. OpenBLAS
+ * multiplies only float32, so operands that are bfloat16, or must be rounded to it, are first
+ * widened into the thread's workspace, DEPTH elements of k at a time. */
 #include <cblas.h>
 #include <string.h>
 
@@ -10,27 +10,28 @@
 
 enum { DEPTH = 256, SIDE = 512, SMALL_SIDE = 32 };
 
-/* Room for a piece of side x side of C and its operands; small on the stack where memory is short.
- */
-struct room {
+/* Memory for a piece of side x side elements of C and for its operands; where memory is short, it
+ * is small and on the stack. */
+struct workspace {
     int64_t side;
     float *a, *b, *c; /* [side, DEPTH] twice, [side, side] */
 };
 
-/* A view of float32: element (r, c) at data[r * ld + c]. */
+/* A matrix of float32: element (r, c) is data[r * ld + c]. */
 struct view {
     const float *data;
     int64_t ld;
 };
 
-/* Rows x cols elements of x from (r, c), as stored, as float32. */
+/* rows x cols elements of x from the stored (r, c) on, as float32: in x itself, or widened into
+ * `memory`. */
 static struct view widen(const struct clip_operand *x, bool round, int64_t r, int64_t c,
-                         int64_t rows, int64_t cols, float *room)
+                         int64_t rows, int64_t cols, float *memory)
 {
     if (!x->bf16 && !round) return (struct view){(const float *)x->data + r * x->ld + c, x->ld};
     for (int64_t i = 0; i < rows; i++) {
         int64_t at = (r + i) * x->ld + c;
-        float *to = room + i * cols;
+        float *to = memory + i * cols;
         if (x->bf16) {
             clip_kernels()->from_bf16(to, (const uint16_t *)x->data + at, cols);
         } else {
@@ -39,22 +40,24 @@ static struct view widen(const struct clip_operand *x, bool round, int64_t r, in
             clip_kernels()->from_bf16(to, rounded, cols);
         }
     }
-    return (struct view){room, cols};
+    return (struct view){memory, cols};
 }
 
-/* Rows of op(x) lie along its first index for A and along its second for B. */
+/* Some rows of op(A), or columns of op(B), and `depth` elements of k from p on. `swap`: x is stored
+ * with one row for each k. */
 static struct view operand(const struct clip_operand *x, bool round, bool swap, int64_t row,
-                           int64_t rows, int64_t p, int64_t depth, float *room)
+                           int64_t rows, int64_t p, int64_t depth, float *memory)
 {
-    if (swap) return widen(x, round, p, row, depth, rows, room);
-    return widen(x, round, row, p, rows, depth, room);
+    if (swap) return widen(x, round, p, row, depth, rows, memory);
+    return widen(x, round, row, p, rows, depth, memory);
 }
 
-static void multiply(const struct clip_gemm *g, const struct clip_tile *t, const struct room *room)
+static void multiply(const struct clip_gemm *g, const struct clip_tile *t,
+                     const struct workspace *workspace)
 {
     bool in_c = clip_gemm_sums_in_c(g);
     bool plain = !g->a.bf16 && !g->b.bf16 && !g->multiply_bf16;
-    float *c = in_c ? (float *)g->c.data + t->row * g->c.ld + t->column : room->c;
+    float *c = in_c ? (float *)g->c.data + t->row * g->c.ld + t->column : workspace->c;
     int64_t ldc = in_c ? g->c.ld : t->n, depth = plain && g->k > 0 ? g->k : DEPTH;
     if (!in_c && g->accumulate)
         for (int64_t r = 0; r < t->m; r++)
@@ -63,9 +66,9 @@ static void multiply(const struct clip_gemm *g, const struct clip_tile *t, const
     for (int64_t p = 0; p < g->k || p == 0; p += depth) {
         int64_t k = g->k - p < depth ? g->k - p : depth;
         struct view a =
-            operand(&g->a, g->multiply_bf16, g->a.transpose, t->row, t->m, p, k, room->a);
+            operand(&g->a, g->multiply_bf16, g->a.transpose, t->row, t->m, p, k, workspace->a);
         struct view b =
-            operand(&g->b, g->multiply_bf16, !g->b.transpose, t->column, t->n, p, k, room->b);
+            operand(&g->b, g->multiply_bf16, !g->b.transpose, t->column, t->n, p, k, workspace->b);
         float beta = p > 0 || g->accumulate ? 1 : 0;
         cblas_sgemm(CblasRowMajor, g->a.transpose ? CblasTrans : CblasNoTrans,
                     g->b.transpose ? CblasTrans : CblasNoTrans, (blasint)t->m, (blasint)t->n,
@@ -80,25 +83,26 @@ static void multiply(const struct clip_gemm *g, const struct clip_tile *t, const
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)
 {
     _Alignas(64) float small[(2 * DEPTH + SMALL_SIDE) * SMALL_SIDE];
-    bool needs_room = g->a.bf16 || g->b.bf16 || g->multiply_bf16 || !clip_gemm_sums_in_c(g);
-    float *memory =
-        needs_room ? clip_thread_memory(CLIP_MEMORY_OWN, sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
-                   : NULL;
-    struct room room = {SIDE, memory, NULL, NULL};
-    if (needs_room && memory == NULL) room = (struct room){SMALL_SIDE, small, NULL, NULL};
-    if (needs_room) {
-        room.b = room.a + DEPTH * room.side;
-        room.c = room.b + DEPTH * room.side;
+    bool needs_workspace = g->a.bf16 || g->b.bf16 || g->multiply_bf16 || !clip_gemm_sums_in_c(g);
+    float *memory = needs_workspace ? clip_thread_memory(CLIP_MEMORY_PRIVATE,
+                                                         sizeof(float) * (2 * DEPTH + SIDE) * SIDE)
+                                    : NULL;
+    struct workspace workspace = {SIDE, memory, NULL, NULL};
+    if (needs_workspace && memory == NULL)
+        workspace = (struct workspace){SMALL_SIDE, small, NULL, NULL};
+    if (needs_workspace) {
+        workspace.b = workspace.a + DEPTH * workspace.side;
+        workspace.c = workspace.b + DEPTH * workspace.side;
     }
-    /* OpenBLAS takes as many threads as OpenMP would give the caller, unless it stands in a
-     * parallel region. */
+    /* Outside a parallel region OpenBLAS would start as many threads as OpenMP offers the
+     * caller. */
     int threads = clip_threads_pause();
-    for (int64_t i = 0; i < tile->m; i += room.side)
-        for (int64_t j = 0; j < tile->n; j += room.side) {
+    for (int64_t i = 0; i < tile->m; i += workspace.side)
+        for (int64_t j = 0; j < tile->n; j += workspace.side) {
             struct clip_tile part = {tile->row + i, tile->m - i, tile->column + j, tile->n - j};
-            if (part.m > room.side) part.m = room.side;
-            if (part.n > room.side) part.n = room.side;
-            multiply(g, &part, &room);
+            if (part.m > workspace.side) part.m = workspace.side;
+            if (part.n > workspace.side) part.n = workspace.side;
+            multiply(g, &part, &workspace);
         }
     clip_threads_restore(threads);
 }

@@ -1,4 +1,4 @@
-/* The sets there are; which of them a processor runs is asked in table.c. */
+/* All sets; table.c decides which of them the processor runs. */
 #ifndef CLIP_KERNELS_GEMM_SETS_H
 #define CLIP_KERNELS_GEMM_SETS_H
 

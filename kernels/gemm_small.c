@@ -1,58 +1,59 @@
-/* Operands packed whole, block after block of k: what attention keeps of a head. */
+/* Products of small matrices, of which op(B) is packed as a whole, block after block of k: what
+ * attention keeps of a head. */
 #include <stddef.h>
 
 #include "kernels/gemm_source.h"
 
-int64_t clip_whole_size(const struct clip_pace *pace, int64_t n, int64_t k)
+int64_t clip_packed_b_size(const struct clip_gemm_mode *mode, int64_t n, int64_t k)
 {
-    int64_t panels = (n + pace->set->columns - 1) / pace->set->columns, size = 0;
-    for (int64_t p = 0; p < k; p += pace->depth)
-        size += panels * clip_gemm_panel_size(pace, least(pace->depth, k - p));
+    int64_t panels = (n + mode->set->columns - 1) / mode->set->columns, size = 0;
+    for (int64_t p = 0; p < k; p += mode->depth)
+        size += panels * clip_gemm_panel_size(mode, clip_min_i64(mode->depth, k - p));
     return size;
 }
 
-struct clip_whole clip_whole_pack(const struct clip_pace *pace, const struct clip_operand *b,
-                                  int64_t n, int64_t k, uint32_t *to)
+struct clip_packed_b clip_pack_b(const struct clip_gemm_mode *mode, const struct clip_operand *b,
+                                 int64_t n, int64_t k, uint32_t *to)
 {
-    int64_t panels = (n + pace->set->columns - 1) / pace->set->columns;
-    struct clip_whole whole = {to, n, k};
-    for (int64_t p = 0; p < k; p += pace->depth) {
-        const struct clip_span columns = {0, n}, block = {p, least(pace->depth, k - p)};
-        clip_gemm_pack_panels(pace, b, &columns, &block, to);
-        to += panels * clip_gemm_panel_size(pace, block.count);
+    int64_t panels = (n + mode->set->columns - 1) / mode->set->columns;
+    struct clip_packed_b packed = {to, n, k};
+    for (int64_t p = 0; p < k; p += mode->depth) {
+        const struct clip_span columns = {0, n}, block = {p, clip_min_i64(mode->depth, k - p)};
+        clip_gemm_pack_panels(mode, b, &columns, &block, to);
+        to += panels * clip_gemm_panel_size(mode, block.count);
     }
-    return whole;
+    return packed;
 }
 
-void clip_strip_times(const struct clip_pace *pace, const struct clip_strip *a,
-                      const struct clip_whole *b, int64_t n, int64_t k, float alpha, float *c,
-                      int64_t ldc, bool add)
+void clip_multiply_strip(const struct clip_gemm_mode *mode, const struct clip_strip *a,
+                         const struct clip_packed_b *b, int64_t n, int64_t k, float alpha, float *c,
+                         int64_t ldc, bool add)
 {
-    int64_t panels = divide_up(b->n, pace->set->columns);
-    struct clip_by_panels x = {.rows = a->rows,
-                               .columns = n,
-                               .alpha = alpha,
-                               .a = a->units,
-                               .b = b->units,
-                               .c = c,
-                               .ldc = ldc};
-    for (int64_t p = 0; p < k; p += pace->depth) {
-        x.k = clip_gemm_units(pace, least(pace->depth, k - p));
-        x.panel = clip_gemm_panel_size(pace, least(pace->depth, b->k - p));
+    int64_t panels = divide_up(b->n, mode->set->columns);
+    struct clip_strip_product x = {.rows = a->rows,
+                                   .columns = n,
+                                   .alpha = alpha,
+                                   .a = a->units,
+                                   .b = b->units,
+                                   .c = c,
+                                   .ldc = ldc};
+    for (int64_t p = 0; p < k; p += mode->depth) {
+        x.k = clip_gemm_units(mode, clip_min_i64(mode->depth, k - p));
+        x.panel = clip_gemm_panel_size(mode, clip_min_i64(mode->depth, b->k - p));
         x.add = add || p > 0;
-        pace->set->multiply[a->by_columns](&x);
-        x.a += pace->set->strip;
+        mode->set->multiply[a->across_k](&x);
+        x.a += mode->set->strip;
         x.b += panels * x.panel;
     }
 }
 
-void clip_strip_pack(const struct clip_pace *pace, const struct clip_source *from, int64_t rows,
-                     int64_t k, uint32_t *to)
+void clip_pack_strip(const struct clip_gemm_mode *mode, const struct clip_source *from,
+                     int64_t rows, int64_t k, uint32_t *to)
 {
     struct clip_source at = *from;
     size_t element = source_element(from);
-    for (int64_t p = 0; p < k; p += pace->depth, to += pace->set->strip) {
+    for (int64_t p = 0; p < k; p += mode->depth, to += mode->set->strip) {
         at.data = (const char *)from->data + (size_t)p * element;
-        pace->set->pack_lines(to, &at, rows, least(pace->depth, k - p));
+        mode->set->pack_strip_along_k(to, &at, rows, clip_min_i64(mode->depth, k - p));
     }
 }

@@ -1,4 +1,4 @@
-/* Where packing reads, whatever the instruction set. */
+/* Reading a struct clip_source, for the packing of every instruction set. */
 #ifndef CLIP_KERNELS_GEMM_SOURCE_H
 #define CLIP_KERNELS_GEMM_SOURCE_H
 
@@ -11,8 +11,8 @@ static inline size_t source_element(const struct clip_source *from) /* bytes */
     return from->kind == CLIP_PACK_WIDENED || from->kind == CLIP_PACK_PAIRS ? 2 : 4;
 }
 
-/* Line i of the source. */
-static inline const void *source_line(const struct clip_source *from, int64_t i)
+/* Row i of the source. */
+static inline const void *source_row(const struct clip_source *from, int64_t i)
 {
     return (const char *)from->data + i * from->ld * (int64_t)source_element(from);
 }

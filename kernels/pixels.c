@@ -1,13 +1,14 @@
-/* The inner loops of images: bytes weighed by whole numbers, and blocks of bytes turned on their
- * side. Plain C that compilers vectorise, compiled once for each instruction set (-DCLIP_ROWS);
- * whole numbers, so that every set gives the same bits. */
+/* The inner loops of images: weighted sums of bytes, and transposition of blocks of bytes. This is
+ * plain C that compilers vectorise, compiled once for each instruction set
+ * (-DCLIP_INSTRUCTION_SET). Everything is an integer, so that all sets give the same bits. */
 #include <string.h>
 
 #include "kernels/instruction_set.h"
 
 enum { CHUNK = 64, PRECISION = 22, TURNED = 16 };
 
-/* n is a constant where it matters; four taps a round, so that sums stay in registers. */
+/* n is a constant in the calls that take most of the time. Four taps are taken at once, so that
+ * sums stay in registers. */
 static inline __attribute__((always_inline)) void
 weigh_some(uint8_t *restrict dst, const uint8_t *restrict src, int64_t step,
            const int32_t *restrict k, int64_t taps, int n)
@@ -30,8 +31,8 @@ weigh_some(uint8_t *restrict dst, const uint8_t *restrict src, int64_t step,
     }
 }
 
-void PASTE(clip_weigh_bytes_, CLIP_ROWS)(uint8_t *dst, const uint8_t *src, int64_t step,
-                                         const int32_t *k, int64_t taps, int64_t n)
+void PASTE(clip_weigh_bytes_, CLIP_INSTRUCTION_SET)(uint8_t *dst, const uint8_t *src, int64_t step,
+                                                    const int32_t *k, int64_t taps, int64_t n)
 {
     for (; n >= CHUNK; n -= CHUNK, dst += CHUNK, src += CHUNK)
         weigh_some(dst, src, step, k, taps, CHUNK);
@@ -52,7 +53,7 @@ static inline bytes16 high_halves(bytes16 a, bytes16 b)
                                    31);
 }
 
-/* Four rounds of interleaving row i with row i + 8 turn the block. */
+/* Interleaving row i with row i + 8, four times over, transposes a block of 16 x 16. */
 static inline void turn_block(uint8_t *dst, int64_t dst_step, const uint8_t *src, int64_t src_step)
 {
     bytes16 a[TURNED], b[TURNED];
@@ -70,8 +71,9 @@ static inline void turn_block(uint8_t *dst, int64_t dst_step, const uint8_t *src
     for (int i = 0; i < TURNED; i++) memcpy(dst + i * dst_step, &a[i], TURNED);
 }
 
-void PASTE(clip_turn_bytes_, CLIP_ROWS)(uint8_t *dst, int64_t dst_step, const uint8_t *src,
-                                        int64_t src_step, int64_t rows, int64_t columns)
+void PASTE(clip_turn_bytes_, CLIP_INSTRUCTION_SET)(uint8_t *dst, int64_t dst_step,
+                                                   const uint8_t *src, int64_t src_step,
+                                                   int64_t rows, int64_t columns)
 {
     for (int64_t r = 0; r < rows; r += TURNED)
         for (int64_t c = 0; c < columns; c += TURNED) {

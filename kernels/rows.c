@@ -1,9 +1,9 @@
-/* The row kernels in plain C, compiled once for each instruction set (-DCLIP_ROWS=ref|avx2|avx512
- * and -march to match).
+/* The row kernels in plain C. This file is compiled once for each instruction set
+ * (-DCLIP_INSTRUCTION_SET=ref|avx2|avx512, with -march to match).
  *
- * Loops are written so that gcc and clang vectorise them: no branches, exponentials by polynomial,
- * reductions marked with `omp simd`. Sums over many rows are taken in blocks, so that rounding
- * grows with the block and not with the batch. */
+ * Loops are written so that gcc and clang vectorise them: without branches, with exponentials by
+ * polynomial and reductions marked with `omp simd`. Sums over many rows are taken block by block,
+ * so that rounding errors grow with the block and not with the batch. */
 #include <math.h>
 #include <string.h>
 
@@ -80,7 +80,7 @@ static void layernorm(void *restrict y, bool y_bf16, float *restrict mean, float
         uint16_t *half = (uint16_t *)y + r * width;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < width; c++)
-            sum += xr[c] - first; /* a common offset costs no digits */
+            sum += xr[c] - first; /* so that a common offset costs no digits */
         float mu = first + sum / (float)width;
 #pragma omp simd reduction(+ : squares)
         for (int64_t c = 0; c < width; c++) squares += (xr[c] - mu) * (xr[c] - mu);
@@ -182,7 +182,7 @@ static void from_bf16(float *restrict y, const uint16_t *restrict x, int64_t n)
     for (int64_t i = 0; i < n; i++) y[i] = clip_bf16_widen(x[i]);
 }
 
-/* One loop for each kind and storage: both are constants inside. */
+/* Each kind and storage has a loop of its own, in which both are constants. */
 #define ACTIVATE(kind)                                                                             \
     if (bf16)                                                                                      \
         for (int64_t i = 0; i < n; i++)                                                            \
@@ -293,8 +293,9 @@ static double infonce_row(float *restrict s, float max, float log_sum,
     return (double)sum + (double)rest;
 }
 
-/* Sums of a row of a loss: in float32 over so many, which loses nothing that counts even where the
- * compiler adds them one after the other, and then in double. */
+/* A row of a loss is summed in float32 over blocks of this many elements, which loses nothing that
+ * matters even if the compiler adds them one after the other, and the blocks are summed in
+ * double. */
 enum { LOSS_BLOCK = 64 };
 
 static double sum_softplus(const float *x, float bias, int64_t n)
@@ -351,7 +352,8 @@ static inline uint32_t mix(uint32_t x)
     return x ^ x >> 16;
 }
 
-/* Up with the chance of what is cut off: 16 random bits below the last digit, then cut. */
+/* Rounds up with a probability that is the part cut off: adds 16 random bits below the last digit
+ * and cuts them off. */
 static inline uint16_t round_at_random(float value, uint32_t bits)
 {
     uint32_t all;
@@ -406,15 +408,16 @@ enum { VECTOR_BYTES = 16 };
 #endif
 typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 
-/* Twelve chains hide the latency of a multiply-add on every processor with two such units. */
+/* Twelve independent chains hide the latency of a multiply-add on every processor that does two of
+ * them at once. */
 static double multiply_adds(int64_t rounds, float *out)
 {
     enum { CHAINS = 12 };
-    /* The compiler may not know what comes out of a chain, or it leaves the chain away. */
+    /* The compiler must not know what comes out of a chain, or it would leave the chain out. */
     volatile float factor = 0.999999f, term = 1e-6f;
     vector a = (vector){0} + factor, b = (vector){0} + term, total = {0};
     vector c0 = a, c1 = a * 2, c2 = a * 3, c3 = a * 4, c4 = a * 5,
-           c5 = a * 6; /* unlike, or one would do for all */
+           c5 = a * 6; /* all different, or one chain would do for all */
     vector c6 = a * 7, c7 = a * 8, c8 = a * 9, c9 = a * 10, c10 = a * 11, c11 = a * 12;
     for (int64_t i = 0; i < rounds; i++) {
         c0 = c0 * a + b, c1 = c1 * a + b, c2 = c2 * a + b, c3 = c3 * a + b;
@@ -434,9 +437,10 @@ static double sum_all(const float *x, int64_t n)
     return (double)total;
 }
 
-/* Scores of rows against one query. Memory sets the pace: one row after the other in one stream,
- * what comes next asked for early, and four sums a row that do not wait for each other. */
-enum { LANES = VECTOR_BYTES / (int)sizeof(float), AHEAD = 4096 /* bytes */ };
+/* Scores of rows against one query. Memory limits the speed: rows are read one after the other in
+ * one stream, the bytes that follow are prefetched, and each row has four sums that do not wait for
+ * each other. */
+enum { LANES = VECTOR_BYTES / (int)sizeof(float), PREFETCH_BYTES = 4096 };
 typedef int32_t words __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 
@@ -481,7 +485,7 @@ static inline float widen_bf16(uint16_t x)
             int64_t i = 0;                                                                         \
             for (; i + 4 * LANES <= width; i += 4 * LANES) {                                       \
                 for (int64_t p = 0; p < 4 * LANES * (int64_t)sizeof(type); p += 64)                \
-                    __builtin_prefetch((const char *)(x + i) + AHEAD + p);                         \
+                    __builtin_prefetch((const char *)(x + i) + PREFETCH_BYTES + p);                \
                 a += load_##kind(x + i) * load_f32(q + i);                                         \
                 b += load_##kind(x + i + LANES) * load_f32(q + i + LANES);                         \
                 c += load_##kind(x + i + 2 * LANES) * load_f32(q + i + 2 * LANES);                 \
@@ -496,21 +500,21 @@ static inline float widen_bf16(uint16_t x)
 SCORES(f32, float)
 SCORES(bf16, uint16_t)
 
-/* Whole numbers all the way: a sum that is exact in any order. */
+/* Everything is an integer, so the sum is exact in any order. */
 static void scores_int8(float *restrict out, const int8_t *x, const int16_t *restrict q,
                         int64_t rows, int64_t width)
 {
     for (int64_t r = 0; r < rows; r++, x += width) {
         int32_t sum = 0;
-        for (int64_t p = 0; p < width; p += 64) __builtin_prefetch(x + AHEAD + p);
+        for (int64_t p = 0; p < width; p += 64) __builtin_prefetch(x + PREFETCH_BYTES + p);
         for (int64_t i = 0; i < width; i++) sum += (int16_t)x[i] * q[i];
         out[r] = (float)sum;
     }
 }
 
-const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS);
-const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
-    .name = STRING(CLIP_ROWS),
+const struct clip_kernels PASTE(clip_kernels_, CLIP_INSTRUCTION_SET);
+const struct clip_kernels PASTE(clip_kernels_, CLIP_INSTRUCTION_SET) = {
+    .name = STRING(CLIP_INSTRUCTION_SET),
     .add = add,
     .accumulate = accumulate,
     .axpy = axpy,
@@ -529,7 +533,7 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .gelu_tanh_backward = gelu_tanh_backward,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
-    .finish_row = PASTE(clip_finish_row_, CLIP_ROWS),
+    .finish_row = PASTE(clip_finish_row_, CLIP_INSTRUCTION_SET),
     .activate = activate_row,
     .softmax = softmax,
     .max = max_of,
@@ -542,8 +546,8 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_ROWS) = {
     .sigmoid_row = sigmoid_row,
     .adamw = adamw,
     .ema = ema,
-    .weigh_bytes = PASTE(clip_weigh_bytes_, CLIP_ROWS),
-    .turn_bytes = PASTE(clip_turn_bytes_, CLIP_ROWS),
+    .weigh_bytes = PASTE(clip_weigh_bytes_, CLIP_INSTRUCTION_SET),
+    .turn_bytes = PASTE(clip_turn_bytes_, CLIP_INSTRUCTION_SET),
     .multiply_adds = multiply_adds,
     .sum = sum_all,
     .scores = scores_f32,

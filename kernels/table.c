@@ -1,5 +1,5 @@
-/* Chooses the row kernels and what products are made by: the best that the processor runs, or what
- * CLIP_KERNELS names. */
+/* Chooses the row kernels and the sets that make products: the best that the processor runs, or
+ * those that CLIP_KERNELS names. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,22 +14,22 @@
 
 extern const struct clip_kernels clip_kernels_ref, clip_kernels_avx2, clip_kernels_avx512;
 
-/* What CLIP_KERNELS names. */
+/* What each word of CLIP_KERNELS stands for. */
 struct choice {
     const char *name;
     const struct clip_kernels *rows;
-    const struct clip_gemm_set *products, *pairs; /* of float32, of bfloat16 or NULL */
-    bool openblas;                                /* large products by OpenBLAS */
+    const struct clip_gemm_set *products, *pairs; /* of float32; of bfloat16, or NULL */
+    bool openblas;                                /* clip_gemm calls OpenBLAS */
 };
 
-enum { MOST_CHOICES = 6 };
+enum { MAX_CHOICES = 6 };
 
 static struct choice chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 #ifdef __x86_64__
-/* Are there AMX tiles of bfloat16, and does Linux save them for this process? It does for one that
- * asks (Documentation/arch/x86/xstate.rst); for all its threads. */
+/* Does the processor have AMX tiles of bfloat16, and does Linux save them for this process? It does
+ * so for all threads of a process that asks for it (Documentation/arch/x86/xstate.rst). */
 static bool tiles_granted(void)
 {
     enum { TILE = 1 << 24, BF16 = 1 << 22, ASK = 0x1023, TILE_DATA = 18 };
@@ -39,8 +39,9 @@ static bool tiles_granted(void)
 }
 #endif
 
-/* What this processor runs, the best last; OpenBLAS takes the best rows. Returns how many. */
-static int list(struct choice choices[MOST_CHOICES])
+/* Lists what this processor runs, the best last, and then OpenBLAS with the best row kernels.
+ * Returns how many there are. */
+static int list(struct choice choices[MAX_CHOICES])
 {
     int n = 1;
     choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, false};
@@ -72,7 +73,7 @@ static int list(struct choice choices[MOST_CHOICES])
 
 static void choose(void)
 {
-    struct choice choices[MOST_CHOICES];
+    struct choice choices[MAX_CHOICES];
     int n = list(choices);
     chosen = choices[n - 2];
     const char *wish = getenv("CLIP_KERNELS");

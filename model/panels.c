@@ -55,7 +55,7 @@ static void walk(struct packing *p, const struct clip_model *m)
 clip_status clip_model_pack(struct clip_model *m, bool bf16, struct clip_error *error)
 {
     struct packing p = {.bf16 = bf16};
-    if (!clip_gemm_rows_apart()) return CLIP_OK; /* OpenBLAS packs by itself */
+    if (!clip_gemm_rows_independent()) return CLIP_OK; /* OpenBLAS packs by itself */
     walk(&p, m);
     struct clip_panels *panels = clip_array_new(p.count, sizeof *panels, error);
     if (panels == NULL) return CLIP_ERR_MEMORY;

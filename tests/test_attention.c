@@ -165,7 +165,7 @@ static void run_trial(const struct trial *t)
     int64_t n = t->rows * d.ld;
     float *before = array(n, sizeof *before);
     memcpy(before, d.grads, (size_t)n * sizeof *before);
-    void *room = array((int64_t)clip_attention_room(t->rows, t->width, true), 1);
+    void *room = array((int64_t)clip_attention_workspace_bytes(t->rows, t->width, true), 1);
     struct clip_matrix y = {t->bf16 ? (void *)d.half_y : d.y, d.ld, t->bf16};
     clip_attention_forward(&a, &y, room);
     check_forward(t, &d, p);
@@ -213,7 +213,7 @@ static void test_causal_rows_are_apart(void **state)
     (void)state;
     struct trial t = {.rows = 77, .width = 64, .causal = true};
     struct data d = make(&t);
-    void *room = array((int64_t)clip_attention_room(77, 64, false), 1);
+    void *room = array((int64_t)clip_attention_workspace_bytes(77, 64, false), 1);
     float *part = array(77 * d.ld, sizeof *part);
     struct clip_attention a = head(&t, &d);
     struct clip_matrix y = {d.y, d.ld, false}, shorter = {part, d.ld, false};

@@ -149,7 +149,7 @@ static struct clip_gemm product(const struct trial *t, const struct operands *o)
         .accumulate = t->accumulate,
         .bias = t->bias ? o->bias : NULL,
         .activation = t->activation,
-        .before = matrix(&o->before, t->before),
+        .pre_activation = matrix(&o->before, t->before),
         .residual = t->in_place ? matrix(&o->c, true) : matrix(&o->residual, t->residual),
         .derivative_at = matrix(&o->at, t->derivative),
     };
@@ -306,7 +306,7 @@ static void test_activation_slopes(void **state)
 static void test_packed_once(void **state)
 {
     (void)state;
-    if (!clip_gemm_rows_apart()) skip(); /* OpenBLAS packs by itself */
+    if (!clip_gemm_rows_independent()) skip(); /* OpenBLAS packs by itself */
     for (int i = 0; i < SHAPES; i++)
         for (int bits = 0; bits < 32; bits++) {
             struct trial t = shaped(i);
@@ -382,7 +382,7 @@ static void test_rows_are_apart(void **state)
 {
     (void)state;
     enum { M = 131, N = 131, K = 777 };
-    if (!clip_gemm_rows_apart()) test_skip("OpenBLAS rounds a row by its place");
+    if (!clip_gemm_rows_independent()) test_skip("OpenBLAS rounds a row by its place");
     float *a = draws(M * K, 1), *b = draws(N * K, 2), *bias = draws(N, 3);
     static float together[M * N], alone[M * N];
     for (int bits = 0; bits < 4; bits++) {
@@ -431,7 +431,7 @@ static void test_tiles_pack_many_rows(void **state)
         const struct clip_tile whole = {0, M, 0, N};
         clip_gemm(&g);
         g.c.data = alone;
-        clip_gemm_own(&g, NULL, &whole);
+        clip_gemm_native(&g, NULL, &whole);
         assert_memory_equal(packed, alone, sizeof alone);
     }
     free(a), free(b);
@@ -440,16 +440,16 @@ static void test_tiles_pack_many_rows(void **state)
 static void test_thread_memory(void **state)
 {
     (void)state;
-    char *one = clip_thread_memory(CLIP_MEMORY_OWN, 1000);
+    char *one = clip_thread_memory(CLIP_MEMORY_PRIVATE, 1000);
     assert_non_null(one);
     assert_int_equal((uintptr_t)one % 64, 0);
-    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_OWN, 500), one);
-    char *more = clip_thread_memory(CLIP_MEMORY_OWN, 10000000);
+    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_PRIVATE, 500), one);
+    char *more = clip_thread_memory(CLIP_MEMORY_PRIVATE, 10000000);
     assert_non_null(more);
     memset(more, 1, 10000000);
-    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_OWN, 1), more);
-    assert_null(clip_thread_memory(CLIP_MEMORY_OWN, SIZE_MAX));
-    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_OWN, 1), more);
+    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_PRIVATE, 1), more);
+    assert_null(clip_thread_memory(CLIP_MEMORY_PRIVATE, SIZE_MAX));
+    assert_ptr_equal(clip_thread_memory(CLIP_MEMORY_PRIVATE, 1), more);
 }
 
 int main(void)

@@ -65,7 +65,7 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
                                         .k = sizes[k],
                                         .n = sizes[k == 2 ? 1 : 2],
                                         .multiply_bf16 = s->step->options.precision == CLIP_BF16};
-            int64_t bytes = (int64_t)clip_gemm_room(&g);
+            int64_t bytes = (int64_t)clip_gemm_workspace_bytes(&g);
             if (bytes > most) most = bytes;
         }
     }

@@ -28,7 +28,7 @@ static int64_t head_width(const struct clip_node *n)
 static size_t thread_room(const struct clip_node *n, bool backward)
 {
     const struct attention_args *args = n->args;
-    size_t bytes = clip_attention_room(args->longest, head_width(n), backward);
+    size_t bytes = clip_attention_workspace_bytes(args->longest, head_width(n), backward);
     return (bytes + 63) / 64 * 64;
 }
 

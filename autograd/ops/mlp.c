@@ -65,7 +65,7 @@ static void first_product(const struct clip_node *n, void *to, enum clip_activat
                                   .b = clip_op_transposed(n->in[W1], d),
                                   .bias = n->in[B1]->data,
                                   .activation = activation,
-                                  .before = {before, f, bf16},
+                                  .pre_activation = {before, f, bf16},
                                   .c = {to, f, bf16}});
 }
 
