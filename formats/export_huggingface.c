@@ -97,8 +97,8 @@ static json_t *own_rules(const struct clip_model_file *file)
     if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip))
         return NULL;
     return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
-                     clip_text_cleaning_name((int)file->cleaning), "floor_crop", floor_crop,
-                     "end_id", (json_int_t)file->ids.end, "pad_id", (json_int_t)file->ids.pad);
+                     clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop, "end_id",
+                     (json_int_t)file->ids.end, "pad_id", (json_int_t)file->ids.pad);
 }
 
 static clip_status write_config(const struct clip_export *export, struct clip_error *error)

@@ -100,8 +100,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     clip_status status = CLIP_OK;
     json_t *preprocess = json_pack("{s:o, s:o, s:s, s:s}", "mean", clip_floats_json(p->mean, 3),
                                    "std", clip_floats_json(p->std, 3), "interpolation",
-                                   clip_interpolation_name((int)p->interpolation), "resize_mode",
-                                   clip_resize_mode_name((int)p->resize_mode));
+                                   clip_interpolation_name(p->interpolation), "resize_mode",
+                                   clip_resize_mode_name(p->resize_mode));
     json_t *root = json_pack("{s:o, s:o}", "model_cfg", model_json(&description->config),
                              "preprocess_cfg", preprocess);
     if (root == NULL) {
@@ -110,7 +110,7 @@ clip_status clip_model_description_format(const struct clip_model_description *d
     }
     if (description->cleaning != CLIP_TEXT_OPEN_CLIP) {
         json_object_set_new(root, "text_cleaning",
-                            json_string(clip_text_cleaning_name((int)description->cleaning)));
+                            json_string(clip_text_cleaning_name(description->cleaning)));
     }
     if (p->crop == CLIP_CROP_HUGGINGFACE) json_object_set_new(root, "floor_crop", json_true());
     if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));

@@ -15,6 +15,16 @@ static const struct preset {
     {"vit-l-14", 768, 14, 1024, 24, 768, 12},
 };
 
+const char *clip_recompute_name(int recompute)
+{
+    static const char *const names[] = {
+        [CLIP_RECOMPUTE_NONE] = "none",
+        [CLIP_RECOMPUTE_MLP] = "mlp",
+        [CLIP_RECOMPUTE_BLOCK] = "block",
+    };
+    return CLIP_NAME_OF(names, recompute);
+}
+
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 

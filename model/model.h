@@ -99,6 +99,7 @@ struct clip_block { /* a residual attention block; every pointer into model->par
 
 /* What backward builds again instead of keeping it: nothing, each block's MLP, each block whole. */
 enum clip_recompute { CLIP_RECOMPUTE_NONE, CLIP_RECOMPUTE_MLP, CLIP_RECOMPUTE_BLOCK };
+const char *clip_recompute_name(int recompute); /* "none", "mlp", "block"; core/choice.h */
 
 struct clip_pool { /* SigLIP's head; every pointer into model->params */
     struct clip_tensor *probe, *q_w, *q_b, *kv_w, *kv_b, *proj_w, *proj_b, *norm_w, *norm_b;

@@ -2,12 +2,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/choice.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "optim/optim.h"
 
 enum { PIECE = 65536 }; /* floats at a time; the cut depends on sizes alone */
+
+const char *clip_moments_name(int moments)
+{
+    static const char *const names[] = {
+        [CLIP_MOMENTS_F32] = "f32",
+        [CLIP_MOMENTS_BF16] = "bf16",
+    };
+    return CLIP_NAME_OF(names, moments);
+}
 
 clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_options *options,
                               const struct clip_optim_param *params, int64_t param_count,
@@ -22,7 +32,8 @@ clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_o
     CLIP_NEW(adamw->params, param_count);
     for (int i = 0; i < 2; i++) {
         void **moment = i == 0 ? &adamw->moment1 : &adamw->moment2;
-        *moment = clip_array_new(size, options->bf16_moments ? 2 : sizeof(float), error);
+        *moment =
+            clip_array_new(size, options->moments == CLIP_MOMENTS_BF16 ? 2 : sizeof(float), error);
         CLIP_TRY(*moment != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     }
     CLIP_NEW(adamw->sums, (size + PIECE - 1) / PIECE);
@@ -58,8 +69,8 @@ static void update_piece(void *context, int64_t i)
     int64_t begin = i * PIECE,
             n = u->param->count - begin < PIECE ? u->param->count - begin : PIECE;
     clip_kernels()->adamw(u->data, u->adamw->moment1, u->adamw->moment2,
-                          u->adamw->options.bf16_moments, u->grad, u->param->train_offset + begin,
-                          n, &u->step);
+                          u->adamw->options.moments == CLIP_MOMENTS_BF16, u->grad,
+                          u->param->train_offset + begin, n, &u->step);
 }
 
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,

@@ -19,10 +19,14 @@ struct clip_optim_param {
     double lr_factor; /* layer-wise decay: the schedule's lr is multiplied by it */
 };
 
+/* How the moments are stored. BF16: as bfloat16, rounded at random by (step, element) so that the
+ * mean is right; the update itself uses them before they are rounded. */
+enum clip_moments { CLIP_MOMENTS_F32, CLIP_MOMENTS_BF16 };
+const char *clip_moments_name(int moments); /* "f32", "bf16"; core/choice.h */
+
 struct clip_adamw_options {
     double beta1, beta2, eps, weight_decay;
-    bool bf16_moments; /* stored as bfloat16, rounded at random by (step, element) so that the mean
-                          is right; the update itself uses them before they are rounded */
+    enum clip_moments moments;
 };
 
 /* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), equal to torch.optim.AdamW step by
@@ -33,7 +37,7 @@ struct clip_adamw {
     int64_t param_count;
     int64_t size; /* floats in each moment */
     /* exp_avg and exp_avg_sq, zero at first, same layout as the gradients: float32, or bfloat16
-     * with bf16_moments */
+     * by options.moments */
     void *moment1, *moment2;
     double *sums; /* room for clip_grad_norm */
     int64_t step; /* updates made so far */
@@ -61,6 +65,7 @@ void clip_ema_update(float *average, const float *data, double decay, int64_t si
  *   const            lr
  *   const-cooldown   lr, and in the last `cooldown` steps (1 - e / cooldown) lr, down to 0 */
 enum clip_schedule_kind { CLIP_SCHEDULE_COSINE, CLIP_SCHEDULE_CONST, CLIP_SCHEDULE_COOLDOWN };
+const char *clip_schedule_name(int kind); /* those words; core/choice.h */
 struct clip_schedule {
     enum clip_schedule_kind kind;
     double lr;

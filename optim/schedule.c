@@ -1,6 +1,17 @@
 #include <math.h>
 
+#include "core/choice.h"
 #include "optim/optim.h"
+
+const char *clip_schedule_name(int kind)
+{
+    static const char *const names[] = {
+        [CLIP_SCHEDULE_COSINE] = "cosine",
+        [CLIP_SCHEDULE_CONST] = "const",
+        [CLIP_SCHEDULE_COOLDOWN] = "const-cooldown",
+    };
+    return CLIP_NAME_OF(names, kind);
+}
 
 double clip_schedule_lr(const struct clip_schedule *s, int64_t step)
 {

@@ -74,7 +74,7 @@ clip_status clip_index_list_write(const struct clip_index *index, const char *pa
     }
     json_t *list = json_pack("{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT,
                              "kind", index->texts ? "texts" : "images", "precision",
-                             clip_index_precision_name((int)index->precision), "exact",
+                             clip_index_precision_name(index->precision), "exact",
                              (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model",
                              index->model, "model_checksum", index->model_checksum, "base",
                              index->base, "next", (json_int_t)index->next, "segments", segments);

@@ -121,7 +121,7 @@ out:
 static clip_status check_fits(const struct clip_index_run *u, bool texts, struct clip_error *error)
 {
     const char *wanted = u->options->precision;
-    const char *has = clip_index_precision_name((int)u->index.precision);
+    const char *has = clip_index_precision_name(u->index.precision);
     if (u->index.texts != texts)
         return clip_fail(error, CLIP_ERR_DATA, "%s is an index of %s; choose another --output",
                          u->path, u->index.texts ? "texts" : "images");

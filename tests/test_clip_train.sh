@@ -267,8 +267,13 @@ check "another lr is refused by name" train_says 2 '[optim] lr was 1e-3 and is 2
     --set optim.lr=2e-3
 check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
 check "the same lr in other digits is not" train 0 c --resume --set optim.lr=0.001
+for change in data.max_bad_fraction=0.5 train.best_metric=image_retrieval_recall@1; do
+    back_at 8 a c
+    check "a run may go on with $change" train_prints 0 'after 12 steps' c --resume --set "$change"
+    check "... to the same weights" same_weights a c
+done
 back_at 8 a c
-check "... and --force goes on with it" train_prints 0 'after 12 steps' c --resume --force \
+check "... and --force goes on with another lr" train_prints 0 'after 12 steps' c --resume --force \
     --set optim.lr=2e-3
 back_at 8 a c
 flip() { printf '\xff\xff\xff\xff' | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) \

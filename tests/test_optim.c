@@ -96,7 +96,7 @@ static void bf16_moments_do_not_stall(void **state)
 {
     (void)state;
     enum { N = 65536, STEPS = 400 };
-    const struct clip_adamw_options options = {0.9, 0.999, 1e-6, 0, .bf16_moments = true};
+    const struct clip_adamw_options options = {0.9, 0.999, 1e-6, 0, .moments = CLIP_MOMENTS_BF16};
     const struct clip_optim_param param = {0, 0, N, true, true, 1};
     float *data = gradcheck_normal(N, 1, 1), *grad = gradcheck_normal(N, 0, 0);
     struct clip_adamw *adamw = new_adamw(&options, &param, 1, N);
@@ -125,7 +125,7 @@ static void bf16_moments_draw_by_element(void **state)
 {
     (void)state;
     enum { N = 200000 };
-    const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2, .bf16_moments = true};
+    const struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2, .moments = CLIP_MOMENTS_BF16};
     const struct clip_optim_param params[] = {{0, 0, 150000, true, true, 1},
                                               {150016, 150016, 49000, false, true, 0.5}};
     float *first = NULL, *grad = gradcheck_normal(N, 1, 2);

@@ -103,7 +103,7 @@ static void narrow_numbers_follow(void **state)
         training_open(&r, test_root(i), 1);
         for (int kind = 1; kind < 4; kind++) {
             training_reset(&r);
-            r.options.adamw.bf16_moments = kind & 1;
+            r.options.adamw.moments = kind & 1 ? CLIP_MOMENTS_BF16 : CLIP_MOMENTS_F32;
             r.options.precision = kind & 2 ? CLIP_BF16 : CLIP_F32;
             struct clip_step *step = training_step_new(&r);
             double worst = 0;

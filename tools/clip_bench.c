@@ -24,8 +24,8 @@ static clip_status measure(const struct arguments *a, bool profile,
         .batch_size = a->batch_size, .steps = a->steps, .data = a->data, .profile = profile};
     CLIP_TRY(clip_config_init(&config, error));
     CLIP_TRY(clip_config_read(&config, a->config, error));
-    CLIP_TRY(clip_config_put(&config, "train", "precision", clip_precision_name((int)a->precision),
-                             error));
+    CLIP_TRY(
+        clip_config_put(&config, "train", "precision", clip_precision_name(a->precision), error));
     snprintf(micro, sizeof micro, "%lld", (long long)a->micro_batch);
     CLIP_TRY(clip_config_put(&config, "train", "micro_batch", micro, error));
     CLIP_TRY(clip_bench_step(&config, &options, result, error));
@@ -147,7 +147,7 @@ static clip_status print_search(const struct clip_bench_search_options *o,
                                 const struct clip_bench_search_result *r, bool json,
                                 struct clip_error *error)
 {
-    const char *precision = clip_index_precision_name((int)o->precision);
+    const char *precision = clip_index_precision_name(o->precision);
     if (!json) {
         printf("%lld rows of %lld %s numbers: %.1f ms a query\n", (long long)o->rows,
                (long long)o->dim, precision, 1e3 * r->query_seconds);

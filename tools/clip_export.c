@@ -52,23 +52,21 @@ int main(int argc, char **argv)
     CLIP_TRY(clip_model_export(file, output, &export, &error));
     if (cli.json) {
         const struct clip_model_config *c = &file->model->config;
-        json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output,
-                                   "format", clip_export_format_name((int)export.format), "dtype",
-                                   clip_export_dtype_name((int)export.dtype), "parameters",
-                                   (json_int_t)clip_model_parameters(file->model), "checksum",
-                                   file->checksum, "tokenizer", file->tokenizer != NULL,
-                                   "source_format", file->format != NULL ? file->format : "clip.c",
-                                   "activation",
-                                   c->quick_gelu       ? "quick_gelu"
-                                   : c->gelu_tanh      ? "gelu_tanh"
-                                   : c->text_gelu_tanh ? "gelu, text gelu_tanh"
-                                                       : "gelu");
+        json_t *result = json_pack(
+            "{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output, "format",
+            clip_export_format_name(export.format), "dtype", clip_export_dtype_name(export.dtype),
+            "parameters", (json_int_t)clip_model_parameters(file->model), "checksum",
+            file->checksum, "tokenizer", file->tokenizer != NULL, "source_format",
+            file->format != NULL ? file->format : "clip.c", "activation",
+            c->quick_gelu       ? "quick_gelu"
+            : c->gelu_tanh      ? "gelu_tanh"
+            : c->text_gelu_tanh ? "gelu, text gelu_tanh"
+                                : "gelu");
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
         printf("%s: %lld parameters as %s, read back and equal\n", output,
-               (long long)clip_model_parameters(file->model),
-               clip_export_dtype_name((int)export.dtype));
+               (long long)clip_model_parameters(file->model), clip_export_dtype_name(export.dtype));
     }
 out:
     clip_model_file_free(file);

@@ -183,15 +183,15 @@ static int run_check(int argc, char **argv)
             index.texts ? "texts" : "images", "count", (json_int_t)index.live, "removed",
             (json_int_t)(index.count - index.live), "dim", (json_int_t)index.dim, "segments",
             (json_int_t)index.segment_count, "precision",
-            clip_index_precision_name((int)index.precision), "f32_kept", (int)index.keeps_exact,
-            "model", index.model, "model_checksum", index.model_checksum);
+            clip_index_precision_name(index.precision), "f32_kept", (int)index.keeps_exact, "model",
+            index.model, "model_checksum", index.model_checksum);
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
         printf("%s is whole: %lld %s of %s, %lld removed, %lld segments of %s rows\n", path,
                (long long)index.live, index.texts ? "texts" : "images", index.model,
                (long long)(index.count - index.live), (long long)index.segment_count,
-               clip_index_precision_name((int)index.precision));
+               clip_index_precision_name(index.precision));
     }
 out:
     clip_index_release(&index);

@@ -176,13 +176,14 @@ static void advise_few(const struct clip_setup *s)
 {
     enum { ENOUGH = 100 };
     const struct clip_config *c = s->config;
-    if (c->train.early_stop == 0 || s->val_data == NULL || s->val_data->count >= ENOUGH ||
-        strstr(c->train.best_metric, "recall") == NULL)
+    enum clip_metric metric = c->train.best_metric;
+    bool recall = metric == CLIP_METRIC_IMAGE_RECALL || metric == CLIP_METRIC_TEXT_RECALL;
+    if (c->train.early_stop == 0 || s->val_data == NULL || s->val_data->count >= ENOUGH || !recall)
         return;
     clip_warn("only %lld pairs validate: %s changes by %.1f %% at a time, and chance decides which "
               "step is best and when early_stop ends the run; set more aside by [data] val_share "
               "or val_data, or set [train] best_metric = val_loss",
-              (long long)s->val_data->count, c->train.best_metric,
+              (long long)s->val_data->count, clip_metric_name(metric),
               100 / (double)s->val_data->count);
 }
 

@@ -54,7 +54,8 @@ static clip_status each_moment(struct clip_bundle *bundle, const struct clip_set
 {
     clip_status status;
     const struct clip_adamw *adamw = s->step->adamw;
-    enum clip_dtype dtype = s->step->options.adamw.bf16_moments ? CLIP_BF16 : CLIP_F32;
+    enum clip_dtype dtype = s->step->options.adamw.moments == CLIP_MOMENTS_BF16 ? CLIP_BF16
+                                                                                : CLIP_F32;
     CLIP_TRY(
         each_as(bundle, "optimizer/exp_avg/", s->model, dtype, adamw->moment1, trained, fn, error));
     CLIP_TRY(each_as(bundle, "optimizer/exp_avg_sq/", s->model, dtype, adamw->moment2, trained, fn,

@@ -8,10 +8,20 @@
 
 #include "core/choice.h"
 #include "core/ini.h"
-#include "model/loss.h"
 #include "train/config_table.h"
 
 enum { LONGEST_VALUE = 160 }; /* so that config.ini's lines stay under inih's 200 bytes */
+
+const char *clip_architecture_name(int architecture)
+{
+    static const char *const names[] = {
+        [CLIP_ARCHITECTURE_CLIP] = "clip",
+        [CLIP_ARCHITECTURE_SIGLIP] = "siglip",
+    };
+    return CLIP_NAME_OF(names, architecture);
+}
+
+/* ---- keys ---- */
 
 static const struct clip_key *find_key(const char *section, const char *key, int *index)
 {
@@ -78,9 +88,12 @@ static bool parse_real(const char *text, double *out)
     return end != text && *end == '\0' && errno == 0 && isfinite(*out);
 }
 
+static bool is_open(const struct clip_key *k) { return (k->flags & KEY_ABOVE_LEAST) != 0; }
+static bool may_change(const struct clip_key *k) { return (k->flags & KEY_MAY_CHANGE) != 0; }
+
 static void describe_range(const struct clip_key *k, char *out, size_t n)
 {
-    if (k->open)
+    if (is_open(k))
         snprintf(out, n, "a number; expected a value above %g, at most %g", k->least, k->most);
     else
         snprintf(out, n, "a%s; expected %.12g to %.12g",
@@ -97,8 +110,8 @@ static clip_status set_number(char *field, const struct clip_key *k, const char 
         describe_range(k, expected, sizeof expected);
         return bad_value(where, k, value, expected, error);
     }
-    if (number < k->least || number > k->most || (k->open && number <= k->least)) {
-        if (k->open)
+    if (number < k->least || number > k->most || (is_open(k) && number <= k->least)) {
+        if (is_open(k))
             snprintf(expected, sizeof expected, "above %g and at most %g", k->least, k->most);
         else
             snprintf(expected, sizeof expected, "%.12g to %.12g", k->least, k->most);
@@ -132,17 +145,17 @@ static clip_status set_bool(char *field, const struct clip_key *k, const char *v
     return bad_value(where, k, value, "true or false", error);
 }
 
-static clip_status check_choice(const struct clip_key *k, const char *value, const char *where,
-                                struct clip_error *error)
+static clip_status set_choice(char *field, const struct clip_key *k, const char *value,
+                              const char *where, struct clip_error *error)
 {
-    size_t n = strlen(value);
-    for (const char *at = k->choices; *at != '\0';) {
-        size_t length = strcspn(at, "|");
-        if (length == n && strncmp(at, value, n) == 0) return CLIP_OK;
-        at += length + (at[length] == '|');
-    }
-    return clip_fail(error, CLIP_ERR_USAGE, "%s: [%s] %s = \"%s\" is not one of %s", where,
-                     k->section, k->key, value, k->choices);
+    char words[160];
+    int number = clip_choice_find(k->names, value);
+    if (number < 0)
+        return clip_fail(error, CLIP_ERR_USAGE, "%s: [%s] %s = \"%s\" is not one of %s", where,
+                         k->section, k->key, value,
+                         clip_choice_list(k->names, "|", words, sizeof words));
+    memcpy(field, &number, sizeof number); /* an enum of values from 0 is stored as an int is */
+    return CLIP_OK;
 }
 
 static clip_status check_share(const struct clip_key *k, const char *value, const char *where,
@@ -186,7 +199,7 @@ static clip_status set_field(struct clip_config *config, const struct clip_key *
     case KEY_INT:
     case KEY_REAL: return set_number(field, k, value, where, error);
     case KEY_BOOL: return set_bool(field, k, value, where, error);
-    case KEY_CHOICE: CLIP_TRY(check_choice(k, value, where, error)); break;
+    case KEY_CHOICE: return set_choice(field, k, value, where, error);
     case KEY_SHARE: CLIP_TRY(check_share(k, value, where, error)); break;
     case KEY_TRIPLE:
         if (value[0] != '\0' && !parse_triple(value, triple))
@@ -326,7 +339,7 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
                               struct clip_error *error)
 {
     clip_status status;
-    CLIP_TRY(clip_model_preset(out, config->model.preset, error));
+    CLIP_TRY(clip_model_preset(out, clip_model_preset_name(config->model.preset), error));
 #define TAKE(key)                                                                                  \
     if (clip_config_is_set(config, "model", #key)) out->key = config->model.key
     TAKE(embed_dim);
@@ -346,11 +359,10 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
     TAKE(gelu_tanh);
     TAKE(text_gelu_tanh);
 #undef TAKE
-    out->siglip = strcmp(config->model.architecture, "siglip") == 0;
+    out->siglip = config->model.architecture == CLIP_ARCHITECTURE_SIGLIP;
     out->norm_eps = config->model.norm_eps == 1e-5 ? 0 : config->model.norm_eps;
-    int loss = clip_choice_find(clip_loss_name, config->train.loss);
-    out->logit_bias = clip_losses[loss].needs_bias;
-    clip_loss_choose(out, loss);
+    out->logit_bias = clip_losses[config->train.loss].needs_bias;
+    clip_loss_choose(out, config->train.loss);
     if (config->model.image_mean[0] != '\0')
         parse_triple(config->model.image_mean, out->image_mean);
     if (config->model.image_std[0] != '\0') parse_triple(config->model.image_std, out->image_std);
@@ -363,13 +375,6 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
     if (status != CLIP_OK) status = clip_fail(error, CLIP_ERR_USAGE, "[model] %s", error->message);
 out:
     return status;
-}
-
-enum clip_recompute clip_config_recompute(const struct clip_config *config)
-{
-    return strcmp(config->train.recompute, "block") == 0 ? CLIP_RECOMPUTE_BLOCK
-           : strcmp(config->train.recompute, "mlp") == 0 ? CLIP_RECOMPUTE_MLP
-                                                         : CLIP_RECOMPUTE_NONE;
 }
 
 double clip_config_share(const char *text, int64_t total)
@@ -387,7 +392,8 @@ static const char *value_text(const struct clip_config *config, int i, char *roo
     struct clip_error ignored;
     if (config->values[i] != NULL) return config->values[i];
     if (strcmp(k->section, "model") != 0 ||
-        clip_model_preset(&preset, config->model.preset, &ignored) != CLIP_OK)
+        clip_model_preset(&preset, clip_model_preset_name(config->model.preset), &ignored) !=
+            CLIP_OK)
         return k->standard;
     const struct {
         const char *key;
@@ -422,31 +428,65 @@ out:
     return status;
 }
 
-/* Numbers are the same when their values are, however they are written. */
-static bool same_value(const struct clip_key *k, const char *a, const char *b)
+/* ---- two configurations ---- */
+
+static bool same_share(const char *a, const char *b)
+{
+    bool percent = a[0] != '\0' && a[strlen(a) - 1] == '%';
+    return percent == (b[0] != '\0' && b[strlen(b) - 1] == '%') &&
+           clip_config_share(a, 100) == clip_config_share(b, 100);
+}
+
+bool clip_key_same(const struct clip_key *k, const char *a, const char *b)
 {
     double x, y;
-    bool p, q;
+    float p[3], q[3];
+    bool yes, no;
     if (strcmp(a, b) == 0) return true;
-    if (k->type == KEY_INT || k->type == KEY_REAL)
-        return parse_real(a, &x) && parse_real(b, &y) && x == y;
-    return k->type == KEY_BOOL && parse_bool(a, &p) && parse_bool(b, &q) && p == q;
+    switch (k->type) {
+    case KEY_INT:
+    case KEY_REAL: return parse_real(a, &x) && parse_real(b, &y) && x == y;
+    case KEY_BOOL: return parse_bool(a, &yes) && parse_bool(b, &no) && yes == no;
+    case KEY_SHARE: return same_share(a, b);
+    case KEY_TRIPLE:
+        return parse_triple(a, p) && parse_triple(b, q) && p[0] == q[0] && p[1] == q[1] &&
+               p[2] == q[2];
+    case KEY_CHOICE:
+    case KEY_TEXT: break;
+    }
+    return false;
+}
+
+static clip_status add_difference(const struct clip_key *k, const char *a, const char *b,
+                                  struct clip_buffer *out, struct clip_error *error)
+{
+    return clip_buffer_printf(out, error, "%s[%s] %s was %s and is %s", out->size > 0 ? ", " : "",
+                              k->section, k->key, a[0] != '\0' ? a : "empty",
+                              b[0] != '\0' ? b : "empty");
+}
+
+/* The share of train_data that is set aside: val_data, which may change, makes it none. */
+static double set_aside(const struct clip_config *config)
+{
+    return config->data.val_data[0] == '\0' ? config->data.val_share : 0;
 }
 
 clip_status clip_config_differences(const struct clip_config *before, const struct clip_config *now,
                                     struct clip_buffer *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int val_data = 0;
     char room[2][32];
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];
         const char *a = value_text(before, i, room[0], sizeof room[0]),
                    *b = value_text(now, i, room[1], sizeof room[1]);
-        if (!k->decides || same_value(k, a, b)) continue;
-        CLIP_TRY(clip_buffer_printf(out, error, "%s[%s] %s was %s and is %s",
-                                    out->size > 0 ? ", " : "", k->section, k->key,
-                                    a[0] != '\0' ? a : "empty", b[0] != '\0' ? b : "empty"));
+        if (!may_change(k) && !clip_key_same(k, a, b))
+            CLIP_TRY(add_difference(k, a, b, out, error));
     }
+    if (before->data.val_share == now->data.val_share && set_aside(before) != set_aside(now))
+        CLIP_TRY(add_difference(find_key("data", "val_data", &val_data), before->data.val_data,
+                                now->data.val_data, out, error));
 out:
     return status;
 }
@@ -458,38 +498,52 @@ static void range_text(const struct clip_key *k, char *out, size_t n)
     switch (k->type) {
     case KEY_INT: snprintf(out, n, "%.12g to %.12g", k->least, k->most); return;
     case KEY_REAL:
-        snprintf(out, n, k->open ? "above %g, to %g" : "%g to %g", k->least, k->most);
+        snprintf(out, n, is_open(k) ? "above %g, to %g" : "%g to %g", k->least, k->most);
         return;
     case KEY_BOOL: snprintf(out, n, "true or false"); return;
-    case KEY_CHOICE: snprintf(out, n, "%s", k->choices); return;
+    case KEY_CHOICE: clip_choice_list(k->names, "|", out, n); return;
     case KEY_SHARE: snprintf(out, n, "steps or N%%"); return;
     case KEY_TRIPLE: snprintf(out, n, "three numbers"); return;
     case KEY_TEXT: snprintf(out, n, "text"); return;
     }
 }
 
+static void show_row(FILE *stream, const struct clip_key *k)
+{
+    char range[160];
+    range_text(k, range, sizeof range);
+    fprintf(stream, "  %s = %s\n      %s (%s%s)\n", k->key, k->standard, k->help, range,
+            may_change(k) ? "; may change at --resume" : "");
+}
+
+static void show_markdown_row(FILE *stream, const struct clip_key *k)
+{
+    char range[160];
+    range_text(k, range, sizeof range);
+    fprintf(stream, "| `%s` | %s | ", k->key, k->standard);
+    for (const char *c = range; *c != '\0'; c++) fprintf(stream, *c == '|' ? ", " : "%c", *c);
+    fprintf(stream, " | %s | %s |\n", may_change(k) ? "yes" : "", k->help);
+}
+
 void clip_config_help(FILE *stream, bool markdown)
 {
     if (markdown)
-        fputs("# Configuration\n\nWritten by `clip_train --help-config-markdown` from the same "
-              "table that checks the values.\n\n",
+        fputs("# Configuration\n\n"
+              "Written by `clip_train --help-config-markdown` from the same table that checks the "
+              "values. Keys with a yes under\n*resume* may change when a run goes on with "
+              "`--resume`: what is trained does not depend on them.\n\n",
               stream);
-    char range[160];
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];
         bool first = i == 0 || strcmp(k->section, clip_config_keys[i - 1].section) != 0;
-        range_text(k, range, sizeof range);
+        if (first)
+            fprintf(stream, "%s%s[%s]\n", i > 0 ? "\n" : "", markdown ? "## " : "", k->section);
         if (first && markdown)
-            fprintf(stream, "%s## [%s]\n\n| key | default | range | meaning |\n|---|---|---|---|\n",
-                    i > 0 ? "\n" : "", k->section);
-        else if (first)
-            fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", k->section);
-        if (!markdown) {
-            fprintf(stream, "  %s = %s\n      %s (%s)\n", k->key, k->standard, k->help, range);
-            continue;
-        }
-        fprintf(stream, "| `%s` | %s | ", k->key, k->standard);
-        for (const char *c = range; *c != '\0'; c++) fprintf(stream, *c == '|' ? ", " : "%c", *c);
-        fprintf(stream, " | %s |\n", k->help);
+            fputs("\n| key | default | range | resume | meaning |\n|---|---|---|---|---|\n",
+                  stream);
+        if (markdown)
+            show_markdown_row(stream, k);
+        else
+            show_row(stream, k);
     }
 }

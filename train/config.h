@@ -3,24 +3,40 @@
  *
  * The table writes the help, the docs and the run's config.ini; adding a key is adding a row in
  * config_table.c and a field here. Values are checked when they are set, and the sentence names
- * file, line, section, key and what is expected. */
+ * file, line, section, key and what is expected; a choice is an enum from then on. */
 #ifndef CLIP_TRAIN_CONFIG_H
 #define CLIP_TRAIN_CONFIG_H
 
 #include <stdio.h>
 
 #include "core/memory.h"
-#include "model/model.h"
+#include "data/image/image.h"
+#include "data/text/tokenizer.h"
+#include "model/loss.h"
+#include "optim/optim.h"
+#include "train/locked.h"
+
+enum clip_architecture { CLIP_ARCHITECTURE_CLIP, CLIP_ARCHITECTURE_SIGLIP };
+const char *clip_architecture_name(int architecture); /* "clip", "siglip"; core/choice.h */
+
+/* What best.h5 is chosen by: of the figures that a validation finds (train/validate.h). */
+enum clip_metric {
+    CLIP_METRIC_VAL_LOSS,
+    CLIP_METRIC_IMAGE_RECALL,
+    CLIP_METRIC_TEXT_RECALL,
+    CLIP_METRIC_ACC1,
+};
+const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall@1", ... */
 
 struct clip_config {
     struct {
-        const char *preset;
+        int preset; /* of clip_model_preset_name */
         int64_t embed_dim, image_size, patch_size, vision_width, vision_layers, vision_heads;
         double vision_mlp_ratio;
         int64_t context_length, vocab_size, text_width, text_layers, text_heads;
         double text_mlp_ratio;
         bool quick_gelu, gelu_tanh, text_gelu_tanh;
-        const char *architecture;
+        enum clip_architecture architecture;
         double norm_eps;
         int64_t end_id, pad_id;
         const char *image_mean, *image_std; /* three numbers with commas; "": CLIP's */
@@ -38,36 +54,41 @@ struct clip_config {
         double max_bad_fraction;
         int64_t max_pixels;
         bool fast_decode;
-        const char *interpolation, *resize_mode, *center_crop, *text_cleaning;
+        enum clip_interpolation interpolation;
+        enum clip_resize_mode resize_mode;
+        enum clip_crop center_crop;
+        enum clip_text_cleaning text_cleaning;
         int64_t resize_to;
     } data;
     struct {
         int64_t epochs, steps, batch_size, micro_batch;
-        const char *precision;
+        enum clip_precision precision;
         int64_t seed;
         const char *output;
         const char *val_every, *save_every; /* steps, or a share of the run as in 5% */
         int64_t keep, log_every;
         bool report, tensorboard;
-        const char *loss;
+        int loss; /* a row of clip_losses */
         bool multi_positive;
         const char *teacher_embeddings;
         double distill_weight;
         int64_t early_stop;
-        const char *best_metric, *recompute;
+        enum clip_metric best_metric;
+        enum clip_recompute recompute;
         double patch_dropout;
         bool lock_image, lock_text;
         int64_t unlocked_image_blocks, unlocked_text_blocks;
-        const char *cache_locked;
+        enum clip_cache_locked cache_locked;
     } train;
     struct {
         double lr, beta1, beta2, eps, wd;
         const char *warmup; /* steps, or a share of the run as in 5% */
-        const char *lr_scheduler, *cooldown;
+        enum clip_schedule_kind lr_scheduler;
+        const char *cooldown; /* as warmup */
         double grad_clip_norm, layer_decay;
         int64_t lr_width;
         double ema_decay;
-        const char *moments;
+        enum clip_moments moments;
     } optim;
     struct {
         const char *images, *classes, *templates;
@@ -115,7 +136,6 @@ bool clip_config_is_set(const struct clip_config *config, const char *section, c
 /* The model's description: the preset, then every key that was set. */
 clip_status clip_config_model(const struct clip_config *config, struct clip_model_config *out,
                               struct clip_error *error);
-enum clip_recompute clip_config_recompute(const struct clip_config *config);
 /* Steps that "500" or "5%" of `total` stand for, not rounded. */
 double clip_config_share(const char *text, int64_t total);
 

@@ -74,7 +74,7 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
 
 static int64_t moment_bytes(const struct clip_step *s)
 {
-    return s->options.adamw.bf16_moments ? 2 : 4;
+    return s->options.adamw.moments == CLIP_MOMENTS_BF16 ? 2 : 4;
 }
 
 /* A checkpoint is written and read again for its checksum; LoRA's is made of sums of weights and

@@ -7,6 +7,7 @@
 
 #include "checkpoints/bundle.h"
 #include "checkpoints/checksum.h"
+#include "core/choice.h"
 #include "core/file.h"
 #include "core/string_map.h"
 #include "embed/images.h"
@@ -29,6 +30,15 @@ struct clip_locked {
     int32_t *fresh; /* [new captions, context], padded */
     int64_t fresh_capacity;
 };
+
+const char *clip_cache_locked_name(int cache)
+{
+    static const char *const names[] = {
+        [CLIP_CACHE_LOCKED_AUTO] = "auto",
+        [CLIP_CACHE_LOCKED_OFF] = "off",
+    };
+    return CLIP_NAME_OF(names, cache);
+}
 
 static bool wholly_locked(const struct clip_model *m, enum clip_towers tower)
 {
@@ -208,7 +218,7 @@ clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *
     bool texts = wholly_locked(s->model, CLIP_TOWERS_TEXT);
     const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
     *out = NULL;
-    if (strcmp(c->train.cache_locked, "off") == 0 || (!images && !texts)) return CLIP_OK;
+    if (c->train.cache_locked == CLIP_CACHE_LOCKED_OFF || (!images && !texts)) return CLIP_OK;
     CLIP_NEW(l, 1);
     l->file = (struct clip_model_file){.model = s->model,
                                        .tokenizer = s->tokenizer,

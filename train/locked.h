@@ -17,6 +17,9 @@
 struct clip_setup;
 struct clip_locked;
 
+enum clip_cache_locked { CLIP_CACHE_LOCKED_AUTO, CLIP_CACHE_LOCKED_OFF };
+const char *clip_cache_locked_name(int cache); /* "auto", "off"; core/choice.h */
+
 /* *out NULL: no tower is locked and to be kept ([train] cache_locked). `folder`: the run's. */
 clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *setup,
                              const char *folder, bool quiet, struct clip_error *error);

@@ -131,7 +131,9 @@ static const char *value_of(const struct clip_report_run *run, int key)
 static bool differs(const struct comparison *c, int key)
 {
     for (int64_t r = 1; r < c->n; r++)
-        if (strcmp(value_of(&c->runs[r], key), value_of(&c->runs[0], key)) != 0) return true;
+        if (!clip_key_same(&clip_config_keys[key], value_of(&c->runs[r], key),
+                           value_of(&c->runs[0], key)))
+            return true;
     return false;
 }
 

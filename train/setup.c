@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/choice.h"
 #include "core/progress.h"
 #include "formats/model_file.h"
 #include "model/lora.h"
@@ -35,18 +34,15 @@ static void read_preprocessing(struct clip_setup *s)
     const struct clip_config *c = s->config;
     s->preprocess = (struct clip_preprocess){
         .image_size = s->model_config.image_size,
-        .interpolation = (enum clip_interpolation)clip_choice_find(clip_interpolation_name,
-                                                                   c->data.interpolation),
-        .resize_mode =
-            (enum clip_resize_mode)clip_choice_find(clip_resize_mode_name, c->data.resize_mode),
+        .interpolation = c->data.interpolation,
+        .resize_mode = c->data.resize_mode,
         .shortest = c->data.resize_to,
-        .crop = (enum clip_crop)clip_choice_find(clip_crop_name, c->data.center_crop),
+        .crop = c->data.center_crop,
     };
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
     s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
-    s->cleaning =
-        (enum clip_text_cleaning)clip_choice_find(clip_text_cleaning_name, c->data.text_cleaning);
+    s->cleaning = c->data.text_cleaning;
     s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }
 
@@ -119,7 +115,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s is a %s, but the configuration says architecture = %s; leave the key "
                          "out to take the model's",
-                         init, from->siglip ? "SigLIP" : "CLIP", s->config->model.architecture);
+                         init, from->siglip ? "SigLIP" : "CLIP",
+                         clip_architecture_name(s->config->model.architecture));
     for (size_t i = 0; i < count; i++) {
         bool set = clip_config_is_set(s->config, "model", keys[i].key);
         if (set && is(keys[i].key, "image_size")) continue;
@@ -134,8 +131,10 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
             snprintf(value, sizeof value, keys[i].kind == SMALL ? "%.9g" : "%.17g", keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
-    CLIP_TRY(clip_config_put(s->config, "model", "architecture", from->siglip ? "siglip" : "clip",
-                             error));
+    CLIP_TRY(clip_config_put(
+        s->config, "model", "architecture",
+        clip_architecture_name(from->siglip ? CLIP_ARCHITECTURE_SIGLIP : CLIP_ARCHITECTURE_CLIP),
+        error));
     for (int i = 0; i < 2; i++) {
         const float *three = i == 0 ? from->image_mean : from->image_std;
         const char *key = i == 0 ? "image_mean" : "image_std";
@@ -164,10 +163,10 @@ static clip_status adopt_preprocessing(struct clip_setup *s, const struct clip_m
         {"model", "end_id", end},
         {"model", "pad_id", pad},
         {"data", "resize_to", resize},
-        {"data", "center_crop", clip_crop_name((int)file->preprocess.crop)},
-        {"data", "interpolation", clip_interpolation_name((int)file->preprocess.interpolation)},
-        {"data", "resize_mode", clip_resize_mode_name((int)file->preprocess.resize_mode)},
-        {"data", "text_cleaning", clip_text_cleaning_name((int)file->cleaning)},
+        {"data", "center_crop", clip_crop_name(file->preprocess.crop)},
+        {"data", "interpolation", clip_interpolation_name(file->preprocess.interpolation)},
+        {"data", "resize_mode", clip_resize_mode_name(file->preprocess.resize_mode)},
+        {"data", "text_cleaning", clip_text_cleaning_name(file->cleaning)},
     };
     clip_status status = CLIP_OK;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
@@ -334,12 +333,10 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
                   .beta2 = c->optim.beta2,
                   .eps = c->optim.eps,
                   .weight_decay = c->optim.wd,
-                  .bf16_moments = is(c->optim.moments, "bf16")},
+                  .moments = c->optim.moments},
         .schedule =
             {
-                .kind = is(c->optim.lr_scheduler, "cosine")  ? CLIP_SCHEDULE_COSINE
-                        : is(c->optim.lr_scheduler, "const") ? CLIP_SCHEDULE_CONST
-                                                             : CLIP_SCHEDULE_COOLDOWN,
+                .kind = c->optim.lr_scheduler,
                 .lr = c->optim.lr,
                 .warmup = (int64_t)clip_config_share(c->optim.warmup, s->steps),
                 .total = s->steps,
@@ -356,8 +353,8 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .lr_width = c->optim.lr_width,
         .ema_decay = c->optim.ema_decay,
         .patch_dropout = c->train.patch_dropout,
-        .precision = is(c->train.precision, "bf16") ? CLIP_BF16 : CLIP_F32,
-        .recompute = clip_config_recompute(c),
+        .precision = clip_precision_dtype(c->train.precision),
+        .recompute = c->train.recompute,
         .seed = (uint64_t)c->train.seed,
     };
     if (options.teacher != NULL) CLIP_TRY(read_teacher(s, error));

@@ -26,7 +26,7 @@ struct trainer {
     struct clip_watch watch;
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
-    char metric[32];
+    enum clip_metric metric;
     struct found best, first; /* first: by the model that --init gave */
     int64_t best_step, saved_step;
     int64_t validated; /* the step of the last validation */
@@ -48,7 +48,8 @@ static json_t *state_of(const struct trainer *t)
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*}", "step",
                      (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
                      (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
-                     (json_int_t)t->setup.config->train.seed, "best_metric", t->metric, "best",
+                     (json_int_t)t->setup.config->train.seed, "best_metric",
+                     clip_metric_name(t->metric), "best",
                      isfinite(best->metric) ? best->metric : 0.0, "best_step",
                      (json_int_t)t->best_step, "validated", (json_int_t)t->validated, "stale",
                      (json_int_t)t->stale, "first", real_or_none(first->metric), "best_loss",
@@ -146,7 +147,8 @@ static clip_status restore_state(struct trainer *t, const struct clip_bundle *bu
     t->validated = validated >= 0 ? validated : step;
     t->stale = stale;
     t->best_step = best_step;
-    if (strcmp(metric, t->metric) != 0) { /* another measure: nothing is known of it yet */
+    /* Of another measure nothing is known yet. */
+    if (strcmp(metric, clip_metric_name(t->metric)) != 0) {
         t->best_step = t->stale = 0;
         t->first = (struct found){NAN, NAN};
     }
@@ -203,7 +205,7 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
 static bool is_better(const struct trainer *t, const struct found *a, const struct found *b)
 {
     if (!isfinite(a->metric) || !isfinite(b->metric)) return isfinite(a->metric);
-    if (strcmp(t->metric, "val_loss") == 0) return a->metric < b->metric;
+    if (t->metric == CLIP_METRIC_VAL_LOSS) return a->metric < b->metric;
     return a->metric > b->metric || (a->metric >= b->metric && a->loss < b->loss);
 }
 
@@ -246,7 +248,8 @@ static clip_status measure(struct trainer *t, struct found *found, struct clip_e
     }
     CLIP_TRY(clip_watch_line(&t->watch, CLIP_WATCH_VALIDATION, line, error));
     show_metrics(t, metrics);
-    *found = (struct found){number_or_nan(metrics, t->metric), number_or_nan(metrics, "val_loss")};
+    *found = (struct found){number_or_nan(metrics, clip_metric_name(t->metric)),
+                            number_or_nan(metrics, clip_metric_name(CLIP_METRIC_VAL_LOSS))};
     t->validated = steps_done(t);
 out:
     t->since += clip_seconds() - started; /* validation is not training time */
@@ -302,7 +305,7 @@ static void show_page(struct trainer *t, enum clip_report_state state, bool fres
     const struct clip_report facts = {.state = state,
                                       .step = steps_done(t),
                                       .samples_seen = t->samples,
-                                      .metric = t->metric,
+                                      .metric = clip_metric_name(t->metric),
                                       .best = t->best.metric,
                                       .best_step = t->best_step};
     clip_watch_page(&t->watch, &facts, fresh);
@@ -402,20 +405,20 @@ out:
 static clip_status choose_metric(struct trainer *t, struct clip_error *error)
 {
     const struct clip_config *c = t->setup.config;
-    const char *metric = c->train.best_metric;
+    enum clip_metric metric = c->train.best_metric;
     bool loss_only = t->setup.val_data == NULL && c->zeroshot.images[0] != '\0';
-    if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = "acc1";
-    bool of_classes = strcmp(metric, "acc1") == 0;
+    if (loss_only && !clip_config_is_set(c, "train", "best_metric")) metric = CLIP_METRIC_ACC1;
+    bool of_classes = metric == CLIP_METRIC_ACC1;
     if (can_choose(t) && (of_classes ? c->zeroshot.images[0] == '\0' : t->setup.val_data == NULL))
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "[train] best_metric = %s is never measured; set %s", metric,
-                         of_classes ? "[zeroshot] images" : "[data] val_data");
+        return clip_fail(
+            error, CLIP_ERR_USAGE, "[train] best_metric = %s is never measured; set %s",
+            clip_metric_name(metric), of_classes ? "[zeroshot] images" : "[data] val_data");
     if (c->train.early_stop > 0 && !can_choose(t))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[train] early_stop = %lld waits for a better %s, which is never "
                          "measured; set [data] val_data",
-                         (long long)c->train.early_stop, metric);
-    snprintf(t->metric, sizeof t->metric, "%s", metric);
+                         (long long)c->train.early_stop, clip_metric_name(metric));
+    t->metric = metric;
     return CLIP_OK;
 }
 
@@ -485,12 +488,12 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->best_step = t.best_step;
     summary->stopped_early = stops_early(&t);
     summary->peak_rss_bytes = clip_memory_peak_rss();
-    snprintf(summary->metric, sizeof summary->metric, "%s", t.metric);
+    summary->metric = clip_metric_name(t.metric);
     if (status == CLIP_OK && isfinite(t.first.metric) && isfinite(t.best.metric) &&
         !is_better(&t, &t.best, &t.first))
         clip_warn("no validation was better than the model that the run started from (%s %.4f; "
                   "the best was %.4f): keep that model, or try a lower [optim] lr",
-                  t.metric, t.first.metric, t.best.metric);
+                  summary->metric, t.first.metric, t.best.metric);
 out:
     clip_watch_close(&t.watch);
     clip_loader_free(t.loader);

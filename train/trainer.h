@@ -21,7 +21,7 @@ struct clip_train_summary {
     int64_t step, steps, samples; /* done, of the run, pairs seen */
     bool was_finished;            /* there was nothing left to do */
     bool stopped_early;           /* by [train] early_stop */
-    char metric[32];              /* what the best checkpoint was chosen by */
+    const char *metric;           /* what the best checkpoint was chosen by */
     double best;                  /* its value; NaN: never measured */
     int64_t best_step;
     int64_t peak_rss_bytes; /* most memory the process had */

@@ -1,10 +1,22 @@
 #include "train/validate.h"
 
+#include "core/choice.h"
 #include "core/progress.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
 #include "formats/model_file.h"
+
+const char *clip_metric_name(int metric)
+{
+    static const char *const names[] = {
+        [CLIP_METRIC_VAL_LOSS] = "val_loss",
+        [CLIP_METRIC_IMAGE_RECALL] = "image_retrieval_recall@1",
+        [CLIP_METRIC_TEXT_RECALL] = "text_retrieval_recall@1",
+        [CLIP_METRIC_ACC1] = "acc1",
+    };
+    return CLIP_NAME_OF(names, metric);
+}
 
 static bool set_real(json_t *out, const char *key, double value)
 {
@@ -48,7 +60,7 @@ static clip_status measure_pairs(const struct clip_setup *s, const struct clip_e
     struct clip_loss_result loss;
     CLIP_TRY(clip_loss_run(embedder, s->val_data, NULL, s->config->train.batch_size, true, &loss,
                            error));
-    if (!set_real(out, "val_loss", loss.loss))
+    if (!set_real(out, clip_metric_name(CLIP_METRIC_VAL_LOSS), loss.loss))
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
     CLIP_TRY(measure_retrieval(embedder, s->val_data, "", first, out, error));
 out:
@@ -86,7 +98,8 @@ static clip_status measure(const struct clip_setup *s, const struct clip_embedde
     clip_status status = CLIP_OK;
     const struct clip_config *c = s->config;
     const struct class_keys zeroshot = {c->zeroshot.images, c->zeroshot.classes,
-                                        c->zeroshot.templates, "acc1", "acc5"};
+                                        c->zeroshot.templates, clip_metric_name(CLIP_METRIC_ACC1),
+                                        "acc5"};
     const struct class_keys probe = {c->probe.images, c->probe.classes, c->probe.templates,
                                      "probe_acc1", "probe_acc5"};
     if (s->val_data != NULL) CLIP_TRY(measure_pairs(s, embedder, first, out, error));
