@@ -54,7 +54,7 @@ links() { # links PAGE: each link of it leads to a file, and to a heading where 
     [ "$bad" -eq 0 ]
 }
 # Sources, scripts, configurations and pages of the repository, as in core/rng.h, and its folders in
-# backticks, as in `autograd/ops/`.
+# backticks, as in `autograd/ops/`. NAME stands for any.
 named() { # named PAGE
     local file bad=0
     while IFS= read -r file; do
@@ -64,7 +64,7 @@ named() { # named PAGE
     done < <({
         grep -oE '[A-Za-z_./-]+/[A-Za-z0-9_./-]+\.(c|h|sh|py|ini|md|awk)\b' "$1"
         grep -oE '`[a-z_]+/([a-z_]+/)*`' "$1" | tr -d '`'
-    } | grep -E "^($folders)/")
+    } | grep -E "^($folders)/" | grep -v NAME)
     [ "$bad" -eq 0 ]
 }
 folders=$(git ls-files 2>/dev/null | sed -n 's|/.*||p' | sort -u | paste -sd '|')
