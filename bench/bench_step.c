@@ -71,7 +71,7 @@ static clip_status real_captions(const struct clip_model_config *c, int64_t batc
         CLIP_TRY(dataset->ops->caption(dataset, b * 7 % dataset->count, &rng, &text, error));
         CLIP_TRY(clip_tokenizer_encode(tokenizer, text.data, text.size, CLIP_TEXT_OPEN_CLIP,
                                        c->context_length, &out->ids, NULL, error));
-        if (c->vocab_size < clip_tokenizer_vocab_size(tokenizer))
+        if (c->vocab_size < tokenizer->vocab_size)
             fold(out->ids.ids + begin, out->ids.count - begin, c->vocab_size);
         out->offsets[b] = (int32_t)begin;
     }

@@ -53,6 +53,12 @@ static clip_status pack(json_t **out, const char *format, va_list arguments,
                      fault.text);
 }
 
+bool clip_json_is(const json_t *object, const char *key, const char *text)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value != NULL && strcmp(value, text) == 0;
+}
+
 clip_status clip_json_pack(json_t **out, struct clip_error *error, const char *format, ...)
 {
     va_list arguments;

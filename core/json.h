@@ -3,6 +3,7 @@
 #define CLIP_CORE_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "core/memory.h"
 #include "core/status.h"
@@ -14,6 +15,8 @@ json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct cl
 json_t *clip_json_parse_reals(const char *bytes, size_t n, const char *name,
                               struct clip_error *error);
 json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error);
+/* Is the value under `key` this text? */
+bool clip_json_is(const json_t *object, const char *key, const char *text);
 /* Building: *out = json_pack(format, ...), and `list` with such a value at its end. What fails is
  * said: CLIP_ERR_DATA for a text that is not UTF-8, CLIP_ERR_MEMORY where memory is short or `list`
  * is NULL because it was. An "o" argument is taken over in either case. */

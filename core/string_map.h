@@ -1,7 +1,7 @@
 /* Strings to numbers: the one hash table of the program for keys that are bytes.
  *
- * Entries stand one behind the other in the order in which they were added, so that an entry's place
- * serves as the key's number, and what is made of a map never depends on how it hashes.
+ * Entries stand one behind the other in the order in which they were added: an entry's place serves
+ * as the key's number, and what is made of a map never depends on how it hashes.
  * Who owns the keys is said once for each map: started from {0} it copies them into memory of its
  * own; started from {.borrows = true} it points to the caller's, which must outlive it.
  *

@@ -87,7 +87,7 @@ clip_status clip_embedder_start_tape(const struct clip_embedder *e, struct clip_
 
 int32_t clip_embedder_end(const struct clip_embedder *e)
 {
-    return e->file->tokenizer != NULL ? clip_tokenizer_end(e->file->tokenizer)
+    return e->file->tokenizer != NULL ? e->file->tokenizer->end
                                       : (int32_t)e->file->model->config.vocab_size - 1;
 }
 int32_t clip_embedder_padding(const struct clip_embedder *e) { return (int32_t)e->file->ids.pad; }

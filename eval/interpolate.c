@@ -34,10 +34,8 @@ void clip_model_mix(struct clip_model *out, const struct clip_model *a, const st
 
 static bool same_tokenizer(const struct clip_tokenizer *a, const struct clip_tokenizer *b)
 {
-    size_t n, m;
     if (a == NULL || b == NULL) return a == b;
-    const char *x = clip_tokenizer_text(a, &n), *y = clip_tokenizer_text(b, &m);
-    return n == m && memcmp(x, y, n) == 0;
+    return clip_tokenizer_equal(a, b);
 }
 
 static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)

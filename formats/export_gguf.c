@@ -61,7 +61,7 @@ static clip_status put_tokenizer(json_t *values, const struct clip_tokenizer *to
     struct clip_buffer spelling = {0};
     json_t *tokens = json_array();
     json_object_set_new(values, "tokenizer.ggml.tokens", tokens);
-    for (int32_t id = 0; id < clip_tokenizer_vocab_size(tokenizer); id++) {
+    for (int32_t id = 0; id < tokenizer->vocab_size; id++) {
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(tokenizer, id, &spelling, error));
         json_array_append_new(tokens, json_string(spelling.data));
@@ -138,10 +138,11 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
                          "the model is a SigLIP, which clip.cpp does not "
                          "know; export it as huggingface, safetensors or hdf5");
     }
-    if (export->file->tokenizer != NULL && clip_tokenizer_is_unigram(export->file->tokenizer)) {
+    if (export->file->tokenizer != NULL && !export->file->tokenizer->merges) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the tokenizer is a Unigram, which clip.cpp does "
-                         "not know; export it as huggingface, safetensors or hdf5");
+                         "the tokenizer is a %s, which clip.cpp does "
+                         "not know; export it as huggingface, safetensors or hdf5",
+                         export->file->tokenizer->ops->kind);
     }
     CLIP_TRY(make_tensors(export, &wide, &written, error));
     CLIP_TRY(make_values(export, &values, error));

@@ -29,7 +29,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
 static json_int_t end_of(const struct clip_model_file *file)
 {
     if (file->ids.end != 0) return file->ids.end;
-    return file->tokenizer != NULL ? clip_tokenizer_end(file->tokenizer) : 2;
+    return file->tokenizer != NULL ? file->tokenizer->end : 2;
 }
 
 /* What both towers say alike. */
@@ -58,7 +58,7 @@ static json_t *text_config(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
     json_int_t end = end_of(file), pad = c->siglip || end == 2 ? file->ids.pad : end;
-    json_int_t start = file->tokenizer != NULL ? clip_tokenizer_start(file->tokenizer) : -1;
+    json_int_t start = file->tokenizer != NULL ? file->tokenizer->start : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
                                  c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,

@@ -338,10 +338,8 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     CLIP_TRY(g.status);
     CLIP_TRY(clip_model_description_format(&d, &description, error));
     clip_onnx_text(g.o, "config", description.data);
-    if (export->file->tokenizer != NULL) {
-        size_t n;
-        clip_onnx_text(g.o, "tokenizer", clip_tokenizer_text(export->file->tokenizer, &n));
-    }
+    if (export->file->tokenizer != NULL)
+        clip_onnx_text(g.o, "tokenizer", export->file->tokenizer->text.data);
     CLIP_TRY(clip_onnx_write(g.o, export->path, CLIP_ONNX_LIMIT, error));
 out:
     clip_onnx_free(g.o);

@@ -89,11 +89,12 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
 {
     const struct clip_model_config *c = &file->model->config;
     if (c->siglip) return check_siglip(c, error);
-    if (file->tokenizer == NULL || !clip_tokenizer_is_unigram(file->tokenizer)) return CLIP_OK;
+    if (file->tokenizer == NULL || file->tokenizer->merges) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
-                     "the model has a Unigram tokenizer, whose end of a text "
+                     "the model has a %s tokenizer, whose end of a text "
                      "open_clip's CLIP would not find; export it as huggingface, safetensors or "
-                     "hdf5");
+                     "hdf5",
+                     file->tokenizer->ops->kind);
 }
 
 /* timm's shapes where they have a dimension more or less than ours. */

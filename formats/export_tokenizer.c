@@ -15,7 +15,7 @@ static clip_status make_vocabulary(const struct clip_tokenizer *tokenizer, json_
     clip_status status = CLIP_OK;
     struct clip_buffer spelling = {0};
     json_t *vocabulary = json_object();
-    int64_t count = clip_tokenizer_vocab_size(tokenizer);
+    int64_t count = tokenizer->vocab_size;
     for (int32_t id = 0; id < count; id++) {
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(tokenizer, id, &spelling, error));
@@ -33,7 +33,8 @@ out:
 /* The merges of CLIP's text format, without its header; *n bytes, no line feed at the end. */
 static const char *merge_lines(const struct clip_tokenizer *tokenizer, size_t *n)
 {
-    const char *text = clip_tokenizer_text(tokenizer, n);
+    const char *text = tokenizer->text.data;
+    *n = tokenizer->text.size;
     const char *first = memchr(text, '\n', *n);
     *n = first != NULL ? *n - (size_t)(first + 1 - text) : 0;
     while (*n > 0 && first[*n] == '\n') --*n;
@@ -65,7 +66,7 @@ static json_t *fast_tokenizer(const struct clip_tokenizer *tokenizer, json_t *vo
 {
     static const char pattern[] = "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|"
                                   "[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
-    int32_t start = clip_tokenizer_start(tokenizer), end = clip_tokenizer_end(tokenizer);
+    int32_t start = tokenizer->start, end = tokenizer->end;
     json_t *normalizer = json_pack("{s:s, s:[{s:s}, {s:s, s:{s:s}, s:s}, {s:s}]}", "type",
                                    "Sequence", "normalizers", "type", "NFC", "type", "Replace",
                                    "pattern", "Regex", "\\s+", "content", " ", "type", "Lowercase");
@@ -90,18 +91,15 @@ static json_t *fast_tokenizer(const struct clip_tokenizer *tokenizer, json_t *vo
                      model);
 }
 
-/* A Unigram's tokenizer.json as it came, and what it is filled up with. */
-static clip_status export_unigram(const struct clip_export *export, struct clip_error *error)
+/* A tokenizer.json as it came, and what texts are filled up with. */
+static clip_status export_json(const struct clip_export *export, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
     const struct clip_model_file *file = export->file;
-    struct clip_buffer whole = {0}, pad = {0}, end = {0};
-    size_t n;
-    const char *text = clip_tokenizer_text(tokenizer, &n);
-    CLIP_TRY(clip_buffer_append(&whole, text, n, error));
-    CLIP_TRY(clip_export_text(export->path, "tokenizer.json", &whole, error));
-    CLIP_TRY(clip_tokenizer_spell(tokenizer, clip_tokenizer_end(tokenizer), &end, error));
+    struct clip_buffer pad = {0}, end = {0};
+    CLIP_TRY(clip_export_text(export->path, "tokenizer.json", &tokenizer->text, error));
+    CLIP_TRY(clip_tokenizer_spell(tokenizer, tokenizer->end, &end, error));
     CLIP_TRY(clip_tokenizer_spell(tokenizer, (int32_t)file->ids.pad, &pad, error));
     CLIP_TRY(clip_export_json(export->path, "tokenizer_config.json",
                               json_pack("{s:s, s:s, s:s, s:I}", "tokenizer_class",
@@ -110,7 +108,6 @@ static clip_status export_unigram(const struct clip_export *export, struct clip_
                                         (json_int_t)file->model->config.context_length),
                               error));
 out:
-    clip_buffer_release(&whole);
     clip_buffer_release(&pad);
     clip_buffer_release(&end);
     return status;
@@ -124,9 +121,9 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     struct clip_buffer merges = {0}, pad = {0};
     json_t *vocabulary = NULL;
     if (tokenizer == NULL) return CLIP_OK;
-    if (clip_tokenizer_is_unigram(tokenizer)) return export_unigram(export, error);
+    if (!tokenizer->merges) return export_json(export, error);
     CLIP_TRY(make_vocabulary(tokenizer, &vocabulary, error));
-    int32_t filler = clip_tokenizer_end(tokenizer); /* only a SigLIP reads it */
+    int32_t filler = tokenizer->end; /* only a SigLIP reads it */
     if (file->model->config.siglip) filler = (int32_t)file->ids.pad;
     CLIP_TRY(clip_tokenizer_spell(tokenizer, filler, &pad, error));
     CLIP_TRY(clip_export_json(export->path, "tokenizer.json", fast_tokenizer(tokenizer, vocabulary),

@@ -41,11 +41,9 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
     CLIP_TRY(clip_model_description_format(&description, &text, error));
     CLIP_TRY(clip_bundle_add_text(bundle, "config", text.data, text.size, error));
     CLIP_TRY(clip_bundle_add_text(bundle, "format", FORMAT, strlen(FORMAT), error));
-    if (file->tokenizer != NULL) {
-        size_t n;
-        const char *merges = clip_tokenizer_text(file->tokenizer, &n);
-        CLIP_TRY(clip_bundle_add_text(bundle, "tokenizer", merges, n, error));
-    }
+    const struct clip_buffer *own = file->tokenizer != NULL ? &file->tokenizer->text : NULL;
+    if (own != NULL)
+        CLIP_TRY(clip_bundle_add_text(bundle, "tokenizer", own->data, own->size, error));
 out:
     clip_buffer_release(&text);
     return status;
@@ -196,7 +194,7 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
         if (status == CLIP_ERR_NOT_FOUND) status = CLIP_OK;
         if (status != CLIP_OK) goto out;
     }
-    if (file->tokenizer != NULL && clip_tokenizer_vocab_size(file->tokenizer) > vocab) {
+    if (file->tokenizer != NULL && file->tokenizer->vocab_size > vocab) {
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%s: the tokenizer %s has %lld entries and the model's "
                            "vocabulary %lld; name the tokenizer that it was trained with",
@@ -204,7 +202,7 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
                            named != NULL ? named
                            : own != NULL ? "in the file"
                                          : "beside it",
-                           (long long)clip_tokenizer_vocab_size(file->tokenizer), (long long)vocab);
+                           (long long)file->tokenizer->vocab_size, (long long)vocab);
     }
 out:
     return status;

@@ -45,7 +45,7 @@ struct clip_model_file *small_model(uint64_t seed)
     config.vision_layers = config.text_layers = 2;
     config.vision_heads = 4;
     config.context_length = 12;
-    config.vocab_size = clip_tokenizer_vocab_size(file->tokenizer);
+    config.vocab_size = file->tokenizer->vocab_size;
     config.text_width = 40;
     config.text_heads = 2;
     test_ok(clip_model_create(&file->model, &config, &error), &error);

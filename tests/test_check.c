@@ -131,6 +131,30 @@ static void counts_tokens(void **state)
     clip_tokenizer_free(tokenizer);
 }
 
+/* A Unigram's texts have an end but no start: two ids say something. */
+static void a_caption_of_one_token_is_not_empty(void **state)
+{
+    (void)state;
+    struct clip_tokenizer *tokenizer = NULL;
+    struct clip_check_report report;
+    struct clip_error error;
+    const char *folder = test_folder();
+    write_image(folder, "a.png", 10, 20, 1);
+    struct clip_dataset *set =
+        open_set(test_write_text(folder, "pairs.csv", "filepath,title\na.png,dog\n"), false);
+    test_ok(clip_tokenizer_open(&tokenizer, "tests/reference/tokens/unigram.json", NULL, &error),
+            &error);
+    struct clip_check_options options = {
+        .tokenizer = tokenizer, .context_length = 9, .quiet = true};
+    test_ok(clip_check_run(&report, set, NULL, NULL, &options, &error), &error);
+    assert_int_equal(report.good, 1);
+    assert_int_equal(report.empty_captions, 0);
+    assert_int_equal(report.tokens.range.max, 2);
+    clip_check_release(&report);
+    clip_dataset_free(set);
+    clip_tokenizer_free(tokenizer);
+}
+
 static struct clip_buffer report_of(const struct clip_dataset *set, int threads)
 {
     struct clip_check_options options = {.quiet = true};
@@ -420,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_what_is_there),
         cmocka_unit_test(counts_tokens),
+        cmocka_unit_test(a_caption_of_one_token_is_not_empty),
         cmocka_unit_test(json_does_not_depend_on_threads),
         cmocka_unit_test(prints_for_a_person),
         cmocka_unit_test(images_alone),

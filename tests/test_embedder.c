@@ -241,8 +241,8 @@ static void padded_ids_are_pooled_at_their_first_largest(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(6);
     struct clip_embedder *e = embedder_over(file);
-    int32_t end = clip_tokenizer_end(file->tokenizer);
-    int32_t start = clip_tokenizer_start(file->tokenizer);
+    int32_t end = file->tokenizer->end;
+    int32_t start = file->tokenizer->start;
     int32_t ids[4][CONTEXT] = {{start, 5, 9, end, 0, 0},
                                {start, 5, 9, end, end, end, 7},
                                {start, 5, 9, end, 3, end, 44},

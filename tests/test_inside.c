@@ -164,7 +164,7 @@ static void padding_is_run_and_changes_nothing_before_it(void **state)
         int length = 0;
         while (zeros[i * CONTEXT + length] != end) length++;
         length++;
-        assert_int_equal(zeros[i * CONTEXT], clip_tokenizer_start(file->tokenizer));
+        assert_int_equal(zeros[i * CONTEXT], file->tokenizer->start);
         const float *x = a + i * CONTEXT * TEXT_WIDTH, *y = b + i * CONTEXT * TEXT_WIDTH;
         test_close("up to the end token", x, y, length * TEXT_WIDTH, 1e-6, 0);
         if (length == CONTEXT) continue;

@@ -344,7 +344,7 @@ static void captions_are_packed_and_cut(void **state)
     struct clip_loader *loader = create(set, &options);
     struct clip_batch batch = next(loader);
     const int32_t offsets[] = {0, 5, 5 + CONTEXT, 5 + CONTEXT + 3};
-    const int32_t start = clip_tokenizer_start(tokenizer), end = clip_tokenizer_end(tokenizer);
+    const int32_t start = tokenizer->start, end = tokenizer->end;
     test_same_i32("offsets", batch.offsets, offsets, 4);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(batch.tokens[offsets[i]], start);

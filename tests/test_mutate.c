@@ -387,7 +387,7 @@ static const char *exported(const char *format, const char *name)
     if (strcmp(format, "huggingface") == 0) { /* transformers' rules: then its files decide more */
         file->cleaning = CLIP_TEXT_HUGGINGFACE;
         file->preprocess.crop = CLIP_CROP_HUGGINGFACE;
-        file->ids.end = file->ids.pad = clip_tokenizer_end(file->tokenizer);
+        file->ids.end = file->ids.pad = file->tokenizer->end;
     }
     const struct clip_export_options options = {(enum clip_export_format)i, CLIP_F32, false};
     const char *folder = test_folder();
@@ -581,9 +581,8 @@ static void tokenizer_files(void **state)
     struct clip_error error;
     struct clip_buffer b = {0};
     struct clip_model_file *file = small_model(3);
-    size_t n;
-    const char *text = clip_tokenizer_text(file->tokenizer, &n), *folder = test_folder();
-    test_write(folder, "a.txt", text, n);
+    const char *folder = test_folder();
+    test_write(folder, "a.txt", file->tokenizer->text.data, file->tokenizer->text.size);
     mutate((struct format){"merges", folder, "a.txt", .open = open_tokenizer});
     clip_model_file_free(file);
     test_ok(clip_file_read("tests/reference/tokens/toy_merges.txt.gz", 1 << 20, &b, &error),

@@ -37,17 +37,16 @@ static int64_t merges_of(const char *text)
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_error error;
     test_ok(clip_tokenizer_parse(&tokenizer, text, strlen(text), "a.txt", &error), &error);
-    int64_t merges = clip_tokenizer_vocab_size(tokenizer) - 514;
+    int64_t merges = tokenizer->vocab_size - 514;
     clip_tokenizer_free(tokenizer);
     return merges;
 }
 
 static void same_tokenizer(const struct clip_tokenizer *a, const struct clip_tokenizer *b)
 {
-    size_t sizes[2];
-    const char *texts[2] = {clip_tokenizer_text(a, &sizes[0]), clip_tokenizer_text(b, &sizes[1])};
-    assert_int_equal(sizes[0], sizes[1]);
-    assert_memory_equal(texts[0], texts[1], sizes[0]);
+    assert_int_equal(a->text.size, b->text.size);
+    assert_memory_equal(a->text.data, b->text.data, a->text.size);
+    assert_true(clip_tokenizer_equal(a, b));
 }
 
 static void text_format(void **state)
@@ -114,8 +113,8 @@ static void files(void **state)
     const char *folder = test_folder();
     struct clip_tokenizer *toy = open_tokenizer(toy_path), *plain, *packed, *refused_one = NULL;
     struct clip_error error;
-    size_t size;
-    const char *text = clip_tokenizer_text(toy, &size);
+    size_t size = toy->text.size;
+    const char *text = toy->text.data;
     const char *plain_path = test_path(folder, "a.txt"), *packed_path = test_path(folder, "a.GZ");
     test_ok(clip_tokenizer_save(plain_path, text, size, &error), &error);
     test_ok(clip_tokenizer_save(packed_path, text, size, &error), &error);
@@ -171,8 +170,8 @@ static void every_cut_and_many_flips(void **state)
 {
     (void)state;
     struct clip_tokenizer *toy = open_tokenizer(toy_path);
-    size_t size;
-    const char *text = clip_tokenizer_text(toy, &size);
+    size_t size = toy->text.size;
+    const char *text = toy->text.data;
     struct clip_rng rng = clip_rng_at(1, CLIP_RNG_TEST, 0, 0);
     struct clip_tokenizer *got = NULL;
     struct clip_error error;
@@ -225,11 +224,11 @@ static void clips_vocabulary(void **state)
     if (path == NULL) test_skip("CLIP's vocabulary is not there");
     struct clip_tokenizer *tokenizer = open_tokenizer(path), *again = NULL;
     struct clip_error error;
-    assert_int_equal(clip_tokenizer_vocab_size(tokenizer), 49408);
-    assert_int_equal(clip_tokenizer_start(tokenizer), 49406);
-    assert_int_equal(clip_tokenizer_end(tokenizer), 49407);
-    size_t size, lines = 0;
-    const char *text = clip_tokenizer_text(tokenizer, &size);
+    assert_int_equal(tokenizer->vocab_size, 49408);
+    assert_int_equal(tokenizer->start, 49406);
+    assert_int_equal(tokenizer->end, 49407);
+    size_t size = tokenizer->text.size, lines = 0;
+    const char *text = tokenizer->text.data;
     for (size_t i = 0; i < size; i++) lines += text[i] == '\n';
     assert_int_equal(lines, 48894); /* what a checkpoint carries: no unused merge */
     assert_true(clip_tokenizer_is_clip(tokenizer));

@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/markup.h"
 #include "data/text/tokenizer_internal.h"
+#include "tests/tokens.h"
 
 #define FOLDER "tests/reference/tokens/"
 
@@ -24,7 +25,9 @@ static struct clip_tokenizer *open_unigram(const char *path)
     struct clip_tokenizer *tokenizer;
     struct clip_error error;
     test_ok(clip_tokenizer_open(&tokenizer, path, NULL, &error), &error);
-    assert_true(clip_tokenizer_is_unigram(tokenizer));
+    assert_string_equal(tokenizer->ops->kind, "Unigram");
+    assert_false(tokenizer->merges);
+    assert_int_equal(tokenizer->start, -1);
     return tokenizer;
 }
 
@@ -78,7 +81,7 @@ static void cuts_and_pads(void **state)
 {
     (void)state;
     struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
-    const int32_t end = clip_tokenizer_end(tokenizer);
+    const int32_t end = tokenizer->end;
     const char *text = "a small robot paints a green door";
     bool cut;
     struct clip_ids whole = encode(tokenizer, text, 0, NULL);
@@ -113,11 +116,30 @@ static void canonicalizes_where_it_is_asked_to(void **state)
             &error);
     assert_int_equal(ids.count, clean.count);
     assert_memory_equal(ids.ids, clean.ids, (size_t)ids.count * sizeof *ids.ids);
-    assert_int_equal(plain.ids[plain.count - 2], clip_tokenizer_end(tokenizer));
-    assert_int_not_equal(ids.ids[ids.count - 2], clip_tokenizer_end(tokenizer));
+    assert_int_equal(plain.ids[plain.count - 2], tokenizer->end);
+    assert_int_not_equal(ids.ids[ids.count - 2], tokenizer->end);
     clip_ids_release(&ids);
     clip_ids_release(&plain);
     clip_ids_release(&clean);
+    clip_tokenizer_free(tokenizer);
+}
+
+/* A text of one token says something, an empty one nothing, whether filled up or not. */
+static void knows_an_empty_text(void **state)
+{
+    (void)state;
+    struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
+    for (int padded = 0; padded < 2; padded++) {
+        if (padded) clip_tokenizer_pad(tokenizer, 0);
+        struct clip_ids nothing = encode(tokenizer, "", 8, NULL);
+        struct clip_ids one = encode(tokenizer, "a", 8, NULL);
+        assert_int_equal(nothing.count, padded ? 8 : 1);
+        assert_int_equal(one.count, padded ? 8 : 2);
+        assert_true(clip_tokenizer_is_empty(tokenizer, nothing.ids, nothing.count));
+        assert_false(clip_tokenizer_is_empty(tokenizer, one.ids, one.count));
+        clip_ids_release(&nothing);
+        clip_ids_release(&one);
+    }
     clip_tokenizer_free(tokenizer);
 }
 
@@ -128,16 +150,15 @@ static void gives_text_back(void **state)
     struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json"), *again;
     struct clip_ids ids = encode(tokenizer, "Two  dogs!", 0, NULL);
     struct clip_buffer text = {0}, name = {0};
-    size_t n;
-    test_ok(clip_tokenizer_decode(tokenizer, ids.ids, ids.count, &text, &error), &error);
+    test_decode(tokenizer, ids.ids, ids.count, &text);
     assert_string_equal(text.data, " two dogs");
-    test_ok(clip_tokenizer_spell(tokenizer, clip_tokenizer_end(tokenizer), &name, &error), &error);
+    test_ok(clip_tokenizer_spell(tokenizer, tokenizer->end, &name, &error), &error);
     assert_string_equal(name.data, "</s>");
     assert_int_equal(clip_tokenizer_id(tokenizer, "<pad>"), 0);
-    assert_int_equal(clip_tokenizer_id(tokenizer, "<extra>"),
-                     clip_tokenizer_vocab_size(tokenizer) - 1);
-    const char *json = clip_tokenizer_text(tokenizer, &n); /* as a checkpoint carries it */
-    test_ok(clip_tokenizer_parse(&again, json, n, "checkpoint", &error), &error);
+    assert_int_equal(clip_tokenizer_id(tokenizer, "<extra>"), tokenizer->vocab_size - 1);
+    const struct clip_buffer *json = &tokenizer->text; /* as a checkpoint carries it */
+    test_ok(clip_tokenizer_parse(&again, json->data, json->size, "checkpoint", &error), &error);
+    assert_true(clip_tokenizer_equal(again, tokenizer));
     struct clip_ids same = encode(again, "Two  dogs!", 0, NULL);
     assert_int_equal(same.count, ids.count);
     test_same_i32("ids", same.ids, ids.ids, ids.count);
@@ -274,6 +295,7 @@ int main(void)
         cmocka_unit_test(gives_the_ids_of_tokenizers),
         cmocka_unit_test(cuts_and_pads),
         cmocka_unit_test(canonicalizes_where_it_is_asked_to),
+        cmocka_unit_test(knows_an_empty_text),
         cmocka_unit_test(gives_text_back),
         cmocka_unit_test(refuses_what_is_not_read),
         cmocka_unit_test(a_damaged_charsmap_is_refused_or_harmless),

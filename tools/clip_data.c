@@ -83,7 +83,7 @@ static clip_status train_tokenizer(const struct clip_names *captions, const char
     if (status != CLIP_OK) clip_error_prefix(error, "%s", input);
     CLIP_TRY(status);
     CLIP_TRY(clip_tokenizer_parse(&tokenizer, text.data, text.size, output, error));
-    *reached = clip_tokenizer_vocab_size(tokenizer);
+    *reached = tokenizer->vocab_size;
     CLIP_TRY(clip_tokenizer_save(output, text.data, text.size, error));
 out:
     clip_buffer_release(&text);

@@ -179,11 +179,8 @@ out:
 
 static void warn_of_tokenizer(const struct clip_setup *s, const struct clip_model_file *file)
 {
-    size_t n, m;
     if (file->tokenizer == NULL) return; /* taken over, or it came without */
-    const char *mine = clip_tokenizer_text(s->tokenizer, &n),
-               *theirs = clip_tokenizer_text(file->tokenizer, &m);
-    if (n != m || memcmp(mine, theirs, n) != 0)
+    if (!clip_tokenizer_equal(s->tokenizer, file->tokenizer))
         clip_warn("[data] tokenizer = %s is not the one that %s was trained with: its token "
                   "embeddings stand for other words; leave the key out to take the model's",
                   s->config->data.tokenizer, file->source);

@@ -54,12 +54,14 @@ static void check_caption(void *context, int64_t place)
     work->ids.count = 0;
     work->status = clip_tokenizer_encode(options->tokenizer, caption->data, caption->size,
                                          options->cleaning, 0, &work->ids, NULL, &work->error);
-    if (work->status == CLIP_OK && work->ids.count <= 2) {
+    if (work->status != CLIP_OK) return;
+    if (clip_tokenizer_is_empty(options->tokenizer, work->ids.ids, work->ids.count)) {
         fact->empty = true;
         work->status = clip_fail(&work->error, CLIP_ERR_DATA,
                                  "%s: nothing is left of the caption after cleaning; write one or "
                                  "leave the sample out",
                                  check->dataset->ops->image_name(check->dataset, index));
+        return;
     }
     fact->tokens = work->ids.count < INT32_MAX ? (int32_t)work->ids.count : INT32_MAX;
 }

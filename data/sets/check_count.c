@@ -68,7 +68,7 @@ static int64_t collect(const struct clip_check_fact *facts, int64_t n, enum meas
     for (int64_t i = 0; i < n; i++) {
         const struct clip_check_fact *fact = &facts[i];
         if (measure == CHARACTERS && has_caption(fact)) values[m++] = fact->characters;
-        if (measure == TOKENS && fact->tokens > 2) values[m++] = fact->tokens;
+        if (measure == TOKENS && fact->tokens > 0) values[m++] = fact->tokens;
         if (measure < WIDTH || !has_image(fact)) continue;
         if (measure == WIDTH) values[m++] = fact->width;
         if (measure == HEIGHT) values[m++] = fact->height;
@@ -92,7 +92,7 @@ static clip_status count_sizes(struct clip_check_report *report,
     report->short_side = histogram_of(values, collect(facts, n, SHORT_SIDE, values));
     report->kilobytes = histogram_of(values, collect(facts, n, KILOBYTES, values));
     for (int64_t i = 0; i < n; i++) {
-        report->over_context += facts[i].tokens > 2 && facts[i].tokens > report->context_length;
+        report->over_context += facts[i].tokens > report->context_length;
         report->empty_captions += facts[i].empty;
         report->tiny += has_image(&facts[i]) && short_side(&facts[i]) < report->tiny_below;
     }

@@ -1,6 +1,6 @@
 /* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row is an image's path
- * and a caption. The file is indexed at once: captions in one byte string, paths in a map, each path
- * once. About 30 bytes a row come on top of the texts, and about 45 for each path. */
+ * and a caption. The file is indexed at once: captions in one byte string, paths in a map, each
+ * path once. About 30 bytes per row come on top of the texts, and about 45 per path. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -76,7 +76,8 @@ static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
     if (status != CLIP_OK || room->size == 0) return status;
     status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, options->cleaning,
                                    options->context_length, &slot->negative, &cut, error);
-    if (slot->negative.count <= 2) slot->negative.count = 0; /* nothing is left after cleaning */
+    if (clip_tokenizer_is_empty(loader->tokenizer, slot->negative.ids, slot->negative.count))
+        slot->negative.count = 0; /* nothing is left after cleaning */
     return status;
 }
 
@@ -114,7 +115,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     CLIP_TRY(clip_tokenizer_encode(loader->tokenizer, sample->caption.data, sample->caption.size,
                                    options->cleaning, options->context_length, &slot->ids,
                                    &slot->cut, error));
-    if (slot->ids.count <= 2)
+    if (clip_tokenizer_is_empty(loader->tokenizer, slot->ids.ids, slot->ids.count))
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "nothing is left of the caption after cleaning; "
                            "write one or leave the sample out"));
@@ -490,7 +491,7 @@ static clip_status check_options(const struct clip_dataset *dataset,
                                  const struct clip_loader_options *options,
                                  struct clip_error *error)
 {
-    int64_t vocab = clip_tokenizer_vocab_size(tokenizer), tokens;
+    int64_t vocab = tokenizer->vocab_size, tokens;
     int64_t texts = options->negatives ? 2 * options->batch_size : options->batch_size;
     if (options->batch_size < 1 || options->context_length < 3 || options->workers < 0 ||
         options->workers > 1024 || options->preprocess.image_size < 1)

@@ -1,39 +1,86 @@
-/* The vocabulary as text: how each id is spelled, and whether it is CLIP's own. */
+/* What every tokenizer does, whatever its kind. */
+#include "data/text/tokenizer.h"
+
+#include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "data/text/tokenizer_internal.h"
 
-#define CLIP_MERGES_CRC32 0x3fc60dfdu /* of the first 48894 merges of bpe_simple_vocab_16e6.txt */
+void clip_ids_release(struct clip_ids *ids)
+{
+    free(ids->ids);
+    *ids = (struct clip_ids){0};
+}
+
+clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error)
+{
+    clip_status status =
+        clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids, error);
+    if (status == CLIP_OK) ids->ids[ids->count++] = id;
+    return status;
+}
+
+void clip_tokenizer_free(struct clip_tokenizer *tokenizer)
+{
+    if (tokenizer == NULL) return;
+    clip_buffer_release(&tokenizer->text);
+    tokenizer->ops->free(tokenizer);
+}
+
+void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
+{
+    tokenizer->pads = true;
+    tokenizer->pad = pad;
+}
+
+clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
+                                  size_t n, enum clip_text_cleaning cleaning,
+                                  int64_t context_length, struct clip_ids *out, bool *cut,
+                                  struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t first = out->count;
+    if (cut != NULL) *cut = false;
+    CLIP_TRY(tokenizer->ops->encode(tokenizer, text, n, cleaning, out, error));
+    if (context_length > 0 && out->count - first > context_length) {
+        out->count = first + context_length;
+        out->ids[out->count - 1] = tokenizer->end;
+        if (cut != NULL) *cut = true;
+    }
+    while (tokenizer->pads && out->count - first < context_length)
+        CLIP_TRY(clip_ids_add(out, tokenizer->pad, error));
+out:
+    if (status != CLIP_OK) out->count = first;
+    return status;
+}
+
+bool clip_tokenizer_is_empty(const struct clip_tokenizer *tokenizer, const int32_t *ids,
+                             int64_t count)
+{
+    int64_t ends = tokenizer->start >= 0 ? 2 : 1;
+    while (tokenizer->pads && count > ends && ids[count - 1] == tokenizer->pad) count--;
+    return count <= ends;
+}
 
 clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t id,
                                  struct clip_buffer *out, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
-    const struct clip_alphabet *alphabet = &tokenizer->alphabet;
-    if (id < 0 || id >= clip_tokenizer_vocab_size(tokenizer)) {
+    if (id < 0 || id >= tokenizer->vocab_size)
         return clip_fail(error, CLIP_ERR_DATA, "there is no id %d in a vocabulary of %lld", (int)id,
-                         (long long)clip_tokenizer_vocab_size(tokenizer));
-    }
-    if (tokenizer->unigram != NULL)
-        return clip_buffer_printf(out, error, "%s", clip_unigram_name(tokenizer->unigram, id));
-    if (id == clip_tokenizer_start(tokenizer))
-        return clip_buffer_printf(out, error, "<|startoftext|>");
-    if (id == clip_tokenizer_end(tokenizer)) return clip_buffer_printf(out, error, "<|endoftext|>");
-    for (int64_t i = tokenizer->byte_offset[id]; i < tokenizer->byte_offset[id + 1]; i++) {
-        int32_t symbol = alphabet->symbol[(unsigned char)tokenizer->bytes.data[i]];
-        CLIP_TRY(clip_buffer_printf(out, error, "%s", alphabet->spelling[symbol]));
-    }
-    if (tokenizer->ends_word[id]) CLIP_TRY(clip_buffer_printf(out, error, "</w>"));
-out:
-    return status;
+                         (long long)tokenizer->vocab_size);
+    return tokenizer->ops->spell(tokenizer, id, out, error);
+}
+
+bool clip_tokenizer_equal(const struct clip_tokenizer *a, const struct clip_tokenizer *b)
+{
+    return a->text.size == b->text.size && memcmp(a->text.data, b->text.data, a->text.size) == 0;
 }
 
 int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *spelling)
 {
     struct clip_buffer mine = {0};
     struct clip_error ignored;
-    int64_t id = clip_tokenizer_vocab_size(tokenizer) - 1; /* the ends are asked for most */
+    int64_t id = tokenizer->vocab_size - 1; /* the ends are asked for most */
     for (; id >= 0; id--) {
         mine.size = 0;
         if (clip_tokenizer_spell(tokenizer, (int32_t)id, &mine, &ignored) != CLIP_OK)
@@ -43,15 +90,4 @@ int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *sp
     }
     clip_buffer_release(&mine);
     return id;
-}
-
-bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer)
-{
-    const struct clip_buffer *text = &tokenizer->text;
-    const char *merges = text->data != NULL ? memchr(text->data, '\n', text->size) : NULL;
-    if (tokenizer->merge_count != CLIP_BPE_MERGES_MAX || merges == NULL) return false;
-    merges++;
-    size_t n = text->size - (size_t)(merges - text->data);
-    while (n > 0 && merges[n - 1] == '\n') n--;
-    return crc32_z(0, (const unsigned char *)merges, n) == CLIP_MERGES_CRC32;
 }

@@ -1,10 +1,15 @@
-/* CLIP's byte-level BPE tokenizer: load, encode, train (Sennrich et al. 2016; the byte alphabet of
- * GPT-2; CLIP's simple_tokenizer).
+/* Tokenizers: text to ids. Each kind is one file that gives a table of functions
+ * (struct clip_tokenizer_ops); who holds a tokenizer asks the table and the fields, never the kind.
  *
- * Vocabulary: 256 byte symbols, the same 256 with </w>, one symbol a merge, then start and end of
- * text. The text format is CLIP's: a header line that is skipped, then one merge a line, two
- * symbols with a space between. As in open_clip the first 48894 merges count and what follows them
- * is not read: OpenAI's file holds five times as many. */
+ *   byte-level BPE   tokenizer_bpe.c, CLIP's (Sennrich et al. 2016; GPT-2's byte alphabet). Its
+ *                    vocabulary: 256 byte symbols, the same 256 with </w>, one symbol per merge,
+ *                    then start and end of text
+ *   Unigram          tokenizer_unigram.c, SigLIP's (Kudo 2018). Its texts have no start
+ *
+ * Which kind a file holds is decided in tokenizer_file.c alone. CLIP's text format is a header line
+ * that is skipped, then one merge per line, two symbols with a space between. As in open_clip the
+ * first 48894 merges count and what follows them is not read: OpenAI's file holds five times as
+ * many. A tokenizer.json is Hugging Face's. */
 #ifndef CLIP_DATA_TEXT_TOKENIZER_H
 #define CLIP_DATA_TEXT_TOKENIZER_H
 
@@ -18,7 +23,38 @@
 enum clip_text_cleaning { CLIP_TEXT_OPEN_CLIP, CLIP_TEXT_HUGGINGFACE, CLIP_TEXT_CANONICALIZE };
 const char *clip_text_cleaning_name(int cleaning); /* "open_clip", ...; core/choice.h */
 
-struct clip_tokenizer;
+struct clip_ids { /* start from {0} */
+    int32_t *ids;
+    int64_t count, capacity;
+};
+void clip_ids_release(struct clip_ids *ids);
+
+struct clip_tokenizer { /* read by all, changed by clip_tokenizer_pad alone */
+    const struct clip_tokenizer_ops *ops;
+    int64_t vocab_size;
+    int32_t start, end; /* the ids around each text; start -1: there is none */
+    bool pads;          /* texts are filled up with... */
+    int32_t pad;        /* ...this id */
+    /* The tokenizer as text, not gzipped, which a checkpoint carries; parsing it gives the same
+     * one. CLIP's text format (the header and the merges in use) where `merges` says so, else a
+     * tokenizer.json. */
+    struct clip_buffer text;
+    bool merges;
+};
+
+struct clip_tokenizer_ops {
+    const char *kind; /* "BPE": for messages */
+    /* Appends all ids of a text, its start and end among them. Thread-safe. */
+    clip_status (*encode)(const struct clip_tokenizer *tokenizer, const char *text, size_t n,
+                          enum clip_text_cleaning cleaning, struct clip_ids *out,
+                          struct clip_error *error);
+    /* Appends how the vocabulary spells an id of it. */
+    clip_status (*spell)(const struct clip_tokenizer *tokenizer, int32_t id,
+                         struct clip_buffer *out, struct clip_error *error);
+    void (*free)(struct clip_tokenizer *tokenizer); /* all but `text` */
+};
+
+/* ---- files ---- */
 
 /* TOKENIZER: a path, or "clip": bpe_simple_vocab_16e6.txt.gz looked for in `beside` (a folder, may
  * be NULL), then $CLIP_BPE (the file or its folder), then PREFIX/share/clip. Files are CLIP's text
@@ -45,20 +81,9 @@ clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *
  * names; left as it is where neither does. */
 clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *tokenizer, const char *folder,
                                     int64_t *pad, struct clip_error *error);
-void clip_tokenizer_free(struct clip_tokenizer *tokenizer);
+void clip_tokenizer_free(struct clip_tokenizer *tokenizer); /* NULL is fine */
 
-/* BPE: 512 + merges + 2; Unigram: pieces and added tokens. */
-int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer);
-/* BPE: vocab_size - 2; Unigram: -1, there is none. */
-int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer);
-/* BPE: vocab_size - 1; Unigram: the token of its template, </s>. */
-int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer);
-/* True: a Unigram, which has no merges and no start. */
-bool clip_tokenizer_is_unigram(const struct clip_tokenizer *tokenizer);
-/* The text format, not gzipped: the header and the merges in use, or a Unigram's tokenizer.json
- * (what a checkpoint carries); parsing it gives the same tokenizer. Lives as long as the
- * tokenizer. */
-const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *size);
+/* ---- the vocabulary ---- */
 
 /* Appends how the vocabulary spells an id, as in CLIP's and transformers' vocab.json: the byte
  * alphabet's characters, </w> at a word's end, and <|startoftext|>, <|endoftext|>. */
@@ -66,20 +91,18 @@ clip_status clip_tokenizer_spell(const struct clip_tokenizer *tokenizer, int32_t
                                  struct clip_buffer *out, struct clip_error *error);
 /* The id that is spelled so; -1: none. Slow: for a word now and then. */
 int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *spelling);
+/* Is their text the same, and so every id? */
+bool clip_tokenizer_equal(const struct clip_tokenizer *a, const struct clip_tokenizer *b);
 /* The merges are those of OpenAI's CLIP, told by their checksum. */
 bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer);
+
+/* ---- encoding ---- */
 
 /* From now on encoding with a context_length fills each text up with `pad`: for models that read
  * their padding (SigLIP). */
 void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad);
 
-struct clip_ids { /* start from {0} */
-    int32_t *ids;
-    int64_t count, capacity;
-};
-void clip_ids_release(struct clip_ids *ids);
-
-/* Appends start (but a Unigram has none), the text's tokens, end; not padded (but see
+/* Appends the text's start where there is one, its tokens, its end; not padded (but see
  * clip_tokenizer_pad). `context_length` > 0 cuts as CLIP does: the first context_length - 1 ids,
  * then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one tokenizer. Text must be UTF-8
  * (CLIP_ERR_DATA names the byte); text of which nothing is left gives the two ends alone, and
@@ -88,18 +111,19 @@ void clip_ids_release(struct clip_ids *ids);
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
  * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text/text_clean.h says what of ftfy
  * is not there), CLIP_TEXT_CANONICALIZE the same with clean="canonicalize". A Unigram gives the ids
- * of the tokenizers library, of the text as it is or canonicalized; its own normalizer does the rest,
- * so that the other two cleanings do nothing there. */
+ * of the tokenizers library, of the text as it is or canonicalized; its own normalizer does the
+ * rest, so that the other two cleanings do nothing there. */
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
                                   size_t n, enum clip_text_cleaning cleaning,
                                   int64_t context_length, struct clip_ids *out, bool *cut,
                                   struct clip_error *error);
 
-/* Appends the text of `count` ids, a space behind each word, the two ends left out. Ids that hold
- * part of a character give bytes that are not UTF-8. An id outside the vocabulary is CLIP_ERR_DATA.
- */
-clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const int32_t *ids,
-                                  int64_t count, struct clip_buffer *out, struct clip_error *error);
+/* Do these ids, which encoding one text gave, say nothing: are they its start and end alone, and
+ * padding? */
+bool clip_tokenizer_is_empty(const struct clip_tokenizer *tokenizer, const int32_t *ids,
+                             int64_t count);
+
+/* ---- training ---- */
 
 /* Learns merges from captions until the vocabulary has vocab_size entries, 514 to 49408, or no pair
  * occurs twice, and writes the text format to `out`. Deterministic: the pair that occurs most is

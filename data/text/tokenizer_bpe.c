@@ -1,22 +1,35 @@
+/* Byte-level BPE as CLIP's (Sennrich et al. 2016; the byte alphabet of GPT-2; CLIP's
+ * simple_tokenizer). */
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/text/text_clean.h"
 #include "data/text/tokenizer_internal.h"
 
-void clip_ids_release(struct clip_ids *ids)
+void clip_alphabet_init(struct clip_alphabet *alphabet)
 {
-    free(ids->ids);
-    *ids = (struct clip_ids){0};
+    int count = 0, others = 0;
+    for (int round = 0; round < 2; round++) {
+        for (int byte = 0; byte < 256; byte++) {
+            bool shown = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) ||
+                         byte >= 0xAE;
+            if (shown != (round == 0)) continue;
+            int point = shown ? byte : 0x100 + others++;
+            char *spelling = alphabet->spelling[count];
+            if (point < 0x80) {
+                spelling[0] = (char)point;
+                spelling[1] = '\0';
+            } else { /* below U+0800: two bytes */
+                spelling[0] = (char)(0xC0 | point >> 6);
+                spelling[1] = (char)(0x80 | (point & 0x3F));
+                spelling[2] = '\0';
+            }
+            alphabet->symbol[byte] = count;
+            alphabet->byte[count++] = (uint8_t)byte;
+        }
+    }
 }
 
-clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error)
-{
-    clip_status status =
-        clip_array_grow(&ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids, error);
-    if (status == CLIP_OK) ids->ids[ids->count++] = id;
-    return status;
-}
+/* ---- encoding ---- */
 
 /* A piece while it is merged: its symbols are a doubly linked list, -1 at both ends. */
 struct node {
@@ -33,7 +46,7 @@ struct candidate {
 };
 
 struct encoding { /* of one text */
-    const struct clip_tokenizer *tokenizer;
+    const struct clip_bpe *bpe;
     struct clip_ids *out;
     struct node *nodes;
     struct candidate *heap;
@@ -51,8 +64,7 @@ static clip_status push(struct encoding *e, int32_t at, struct clip_error *error
     if (at < 0 || e->nodes[at].next < 0) return CLIP_OK;
     struct candidate new = {
         .at = at, .left = e->nodes[at].symbol, .right = e->nodes[e->nodes[at].next].symbol};
-    new.merge =
-        (int32_t)clip_int_map_find(&e->tokenizer->merges, clip_pair_key(new.left, new.right));
+    new.merge = (int32_t)clip_int_map_find(&e->bpe->merges, clip_pair_key(new.left, new.right));
     if (new.merge < 0) return CLIP_OK;
     clip_status status =
         clip_array_grow(&e->heap, &e->heap_capacity, e->heap_count + 1, sizeof *e->heap, error);
@@ -84,7 +96,7 @@ static bool join(struct encoding *e, const struct candidate *c)
     if (left->symbol != c->left || left->next < 0) return false;
     struct node *right = &e->nodes[left->next];
     if (right->symbol != c->right) return false;
-    left->symbol = e->tokenizer->made[c->merge];
+    left->symbol = e->bpe->made[c->merge];
     right->symbol = -1;
     left->next = right->next;
     if (left->next >= 0) e->nodes[left->next].prev = c->at;
@@ -120,10 +132,10 @@ static clip_status encode_piece(void *context, enum clip_piece_kind kind, const 
                                 size_t size, struct clip_error *error)
 {
     struct encoding *e = context;
-    const struct clip_tokenizer *t = e->tokenizer;
+    const struct clip_bpe *bpe = e->bpe;
     clip_status status = CLIP_OK;
-    if (kind == CLIP_PIECE_START) return clip_ids_add(e->out, clip_tokenizer_start(t), error);
-    if (kind == CLIP_PIECE_END) return clip_ids_add(e->out, clip_tokenizer_end(t), error);
+    if (kind == CLIP_PIECE_START) return clip_ids_add(e->out, bpe->base.start, error);
+    if (kind == CLIP_PIECE_END) return clip_ids_add(e->out, bpe->base.end, error);
     if (size >= INT32_MAX) {
         return clip_fail(error, CLIP_ERR_DATA, "a word of %zu bytes is too long; cut the text",
                          size);
@@ -132,7 +144,7 @@ static clip_status encode_piece(void *context, enum clip_piece_kind kind, const 
     CLIP_TRY(clip_array_grow(&e->nodes, &e->node_capacity, n, sizeof *e->nodes, error));
     CLIP_TRY(clip_array_grow(&e->joined, &e->joined_capacity, n, sizeof *e->joined, error));
     for (int32_t i = 0; i < n; i++) {
-        int32_t symbol = t->alphabet.symbol[(unsigned char)piece[i]];
+        int32_t symbol = bpe->alphabet.symbol[(unsigned char)piece[i]];
         bool last = i + 1 == n;
         e->nodes[i] = (struct node){symbol + (last ? CLIP_BPE_BYTES : 0), i - 1, last ? -1 : i + 1};
     }
@@ -143,40 +155,53 @@ out:
     return status;
 }
 
-clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
-                                  size_t n, enum clip_text_cleaning cleaning,
-                                  int64_t context_length, struct clip_ids *out, bool *cut,
-                                  struct clip_error *error)
+static clip_status encode(const struct clip_tokenizer *tokenizer, const char *text, size_t n,
+                          enum clip_text_cleaning cleaning, struct clip_ids *out,
+                          struct clip_error *error)
 {
-    struct encoding e = {.tokenizer = tokenizer, .out = out};
-    struct clip_buffer clean = {0};
     clip_status status = CLIP_OK;
-    int64_t first = out->count;
-    if (cut != NULL) *cut = false;
-    if (tokenizer->unigram != NULL) {
-        if (cleaning == CLIP_TEXT_CANONICALIZE) {
-            CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
-            text = clean.data, n = clean.size;
-        }
-        CLIP_TRY(clip_unigram_encode(tokenizer->unigram, text, n, out, error));
-    } else {
-        CLIP_TRY(clip_ids_add(out, clip_tokenizer_start(tokenizer), error));
-        CLIP_TRY(
-            clip_splitter_run(&tokenizer->splitter, text, n, cleaning, encode_piece, &e, error));
-        CLIP_TRY(clip_ids_add(out, clip_tokenizer_end(tokenizer), error));
-    }
-    if (context_length > 0 && out->count - first > context_length) {
-        out->count = first + context_length;
-        out->ids[out->count - 1] = clip_tokenizer_end(tokenizer);
-        if (cut != NULL) *cut = true;
-    }
-    while (tokenizer->pads && out->count - first < context_length)
-        CLIP_TRY(clip_ids_add(out, tokenizer->pad, error));
+    const struct clip_bpe *bpe = (const struct clip_bpe *)tokenizer;
+    struct encoding e = {.bpe = bpe, .out = out};
+    CLIP_TRY(clip_ids_add(out, tokenizer->start, error));
+    CLIP_TRY(clip_splitter_run(&bpe->splitter, text, n, cleaning, encode_piece, &e, error));
+    CLIP_TRY(clip_ids_add(out, tokenizer->end, error));
 out:
-    if (status != CLIP_OK) out->count = first;
-    clip_buffer_release(&clean);
     free(e.nodes);
     free(e.heap);
     free(e.joined);
     return status;
 }
+
+/* ---- the table ---- */
+
+static clip_status spell(const struct clip_tokenizer *tokenizer, int32_t id,
+                         struct clip_buffer *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const struct clip_bpe *bpe = (const struct clip_bpe *)tokenizer;
+    const struct clip_alphabet *alphabet = &bpe->alphabet;
+    if (id == tokenizer->start) return clip_buffer_printf(out, error, "<|startoftext|>");
+    if (id == tokenizer->end) return clip_buffer_printf(out, error, "<|endoftext|>");
+    for (int64_t i = bpe->byte_offset[id]; i < bpe->byte_offset[id + 1]; i++) {
+        int32_t symbol = alphabet->symbol[(unsigned char)bpe->bytes.data[i]];
+        CLIP_TRY(clip_buffer_printf(out, error, "%s", alphabet->spelling[symbol]));
+    }
+    if (bpe->ends_word[id]) CLIP_TRY(clip_buffer_printf(out, error, "</w>"));
+out:
+    return status;
+}
+
+static void free_bpe(struct clip_tokenizer *tokenizer)
+{
+    struct clip_bpe *bpe = (struct clip_bpe *)tokenizer;
+    clip_splitter_release(&bpe->splitter);
+    clip_int_map_release(&bpe->merges);
+    clip_buffer_release(&bpe->bytes);
+    free(bpe->made);
+    free(bpe->byte_offset);
+    free(bpe->ends_word);
+    free(bpe);
+}
+
+const struct clip_tokenizer_ops clip_bpe_ops = {
+    .kind = "BPE", .encode = encode, .spell = spell, .free = free_bpe};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "data/text/text_points.h"
 #include "data/text/tokenizer_internal.h"
@@ -10,29 +11,7 @@
 enum { HEADER_MAX = 1000 }; /* bytes */
 static const char word_end[] = "</w>";
 
-void clip_alphabet_init(struct clip_alphabet *alphabet)
-{
-    int count = 0, others = 0;
-    for (int round = 0; round < 2; round++) {
-        for (int byte = 0; byte < 256; byte++) {
-            bool shown = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) ||
-                         byte >= 0xAE;
-            if (shown != (round == 0)) continue;
-            int point = shown ? byte : 0x100 + others++;
-            char *spelling = alphabet->spelling[count];
-            if (point < 0x80) {
-                spelling[0] = (char)point;
-                spelling[1] = '\0';
-            } else { /* below U+0800: two bytes */
-                spelling[0] = (char)(0xC0 | point >> 6);
-                spelling[1] = (char)(0x80 | (point & 0x3F));
-                spelling[2] = '\0';
-            }
-            alphabet->symbol[byte] = count;
-            alphabet->byte[count++] = (uint8_t)byte;
-        }
-    }
-}
+#define CLIP_MERGES_CRC32 0x3fc60dfdu /* of the first 48894 merges of bpe_simple_vocab_16e6.txt */
 
 struct line {
     const char *text;
@@ -42,7 +21,7 @@ struct line {
 
 /* What reading keeps until the tables stand. */
 struct parser {
-    struct clip_tokenizer *tokenizer;
+    struct clip_bpe *bpe;
     struct clip_string_map symbols; /* spelling -> symbol; a later merge of the same text wins */
     int32_t *left, *right;          /* [merge] as the symbols stood when the line was read */
     int64_t left_capacity, right_capacity;
@@ -88,29 +67,29 @@ static clip_status refuse(const struct parser *parser, const struct line *line, 
 static clip_status add_bytes(struct parser *parser, int32_t left, int32_t right,
                              struct clip_error *error)
 {
-    struct clip_tokenizer *t = parser->tokenizer;
+    struct clip_bpe *bpe = parser->bpe;
     clip_status status = CLIP_OK;
-    int64_t symbol = CLIP_BPE_BASE + t->merge_count;
-    CLIP_TRY(clip_array_grow(&t->byte_offset, &parser->offset_capacity, symbol + 2,
-                             sizeof *t->byte_offset, error));
-    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, symbol + 1, sizeof *t->ends_word,
-                             error));
+    int64_t symbol = CLIP_BPE_BASE + bpe->merge_count;
+    CLIP_TRY(clip_array_grow(&bpe->byte_offset, &parser->offset_capacity, symbol + 2,
+                             sizeof *bpe->byte_offset, error));
+    CLIP_TRY(clip_array_grow(&bpe->ends_word, &parser->end_capacity, symbol + 1,
+                             sizeof *bpe->ends_word, error));
     CLIP_TRY(clip_array_grow(&parser->again, &parser->again_capacity, symbol + 1,
                              sizeof *parser->again, error));
     const int32_t parts[2] = {left, right};
     for (int i = 0; i < 2; i++) {
-        size_t from = (size_t)t->byte_offset[parts[i]];
-        size_t n = (size_t)t->byte_offset[parts[i] + 1] - from;
+        size_t from = (size_t)bpe->byte_offset[parts[i]];
+        size_t n = (size_t)bpe->byte_offset[parts[i] + 1] - from;
         char chunk[256]; /* appending may move the buffer that it copies from */
         for (size_t done = 0; done < n;) {
             size_t step = n - done < sizeof chunk ? n - done : sizeof chunk;
-            memcpy(chunk, t->bytes.data + from + done, step);
-            CLIP_TRY(clip_buffer_append(&t->bytes, chunk, step, error));
+            memcpy(chunk, bpe->bytes.data + from + done, step);
+            CLIP_TRY(clip_buffer_append(&bpe->bytes, chunk, step, error));
             done += step;
         }
     }
-    t->byte_offset[symbol + 1] = (int64_t)t->bytes.size;
-    t->ends_word[symbol] = t->ends_word[right];
+    bpe->byte_offset[symbol + 1] = (int64_t)bpe->bytes.size;
+    bpe->ends_word[symbol] = bpe->ends_word[right];
     parser->again[symbol] = (int32_t)symbol;
 out:
     return status;
@@ -118,25 +97,25 @@ out:
 
 static clip_status add_base(struct parser *parser, struct clip_error *error)
 {
-    struct clip_tokenizer *t = parser->tokenizer;
+    struct clip_bpe *bpe = parser->bpe;
     clip_status status = CLIP_OK;
-    CLIP_TRY(clip_array_grow(&t->byte_offset, &parser->offset_capacity, CLIP_BPE_BASE + 1,
-                             sizeof *t->byte_offset, error));
-    CLIP_TRY(clip_array_grow(&t->ends_word, &parser->end_capacity, CLIP_BPE_BASE,
-                             sizeof *t->ends_word, error));
+    CLIP_TRY(clip_array_grow(&bpe->byte_offset, &parser->offset_capacity, CLIP_BPE_BASE + 1,
+                             sizeof *bpe->byte_offset, error));
+    CLIP_TRY(clip_array_grow(&bpe->ends_word, &parser->end_capacity, CLIP_BPE_BASE,
+                             sizeof *bpe->ends_word, error));
     CLIP_TRY(clip_array_grow(&parser->again, &parser->again_capacity, CLIP_BPE_BASE,
                              sizeof *parser->again, error));
     for (int symbol = 0; symbol < CLIP_BPE_BASE; symbol++) {
         int base = symbol % CLIP_BPE_BYTES;
         bool ends = symbol >= CLIP_BPE_BYTES;
         char spelling[8];
-        int n = snprintf(spelling, sizeof spelling, "%s%s", t->alphabet.spelling[base],
+        int n = snprintf(spelling, sizeof spelling, "%s%s", bpe->alphabet.spelling[base],
                          ends ? word_end : "");
         struct clip_string_entry *entry;
         CLIP_TRY(clip_string_map_add(&parser->symbols, spelling, (size_t)n, symbol, &entry, error));
-        CLIP_TRY(clip_buffer_append(&t->bytes, &t->alphabet.byte[base], 1, error));
-        t->byte_offset[symbol + 1] = (int64_t)t->bytes.size;
-        t->ends_word[symbol] = ends;
+        CLIP_TRY(clip_buffer_append(&bpe->bytes, &bpe->alphabet.byte[base], 1, error));
+        bpe->byte_offset[symbol + 1] = (int64_t)bpe->bytes.size;
+        bpe->ends_word[symbol] = ends;
         parser->again[symbol] = symbol;
     }
 out:
@@ -158,7 +137,7 @@ static bool read_pair(const struct parser *parser, const struct line *line, int3
 static clip_status read_merge(struct parser *parser, const struct line *line,
                               struct clip_error *error)
 {
-    struct clip_tokenizer *t = parser->tokenizer;
+    struct clip_bpe *bpe = parser->bpe;
     clip_status status = CLIP_OK;
     int32_t pair[2];
     if (!read_pair(parser, line, pair)) {
@@ -174,16 +153,16 @@ static clip_status read_merge(struct parser *parser, const struct line *line,
                         : "ends with a symbol that no line above makes; the file is cut or damaged",
             error);
     }
-    if (t->ends_word[pair[0]]) {
+    if (bpe->ends_word[pair[0]]) {
         return refuse(parser, line, "joins something behind a word's end; the file is damaged",
                       error);
     }
-    CLIP_TRY(clip_array_grow(&parser->left, &parser->left_capacity, t->merge_count + 1,
+    CLIP_TRY(clip_array_grow(&parser->left, &parser->left_capacity, bpe->merge_count + 1,
                              sizeof *parser->left, error));
-    CLIP_TRY(clip_array_grow(&parser->right, &parser->right_capacity, t->merge_count + 1,
+    CLIP_TRY(clip_array_grow(&parser->right, &parser->right_capacity, bpe->merge_count + 1,
                              sizeof *parser->right, error));
-    parser->left[t->merge_count] = pair[0];
-    parser->right[t->merge_count] = pair[1];
+    parser->left[bpe->merge_count] = pair[0];
+    parser->right[bpe->merge_count] = pair[1];
     CLIP_TRY(add_bytes(parser, pair[0], pair[1], error));
 
     size_t first = (size_t)((const char *)memchr(line->text, ' ', line->n) - line->text);
@@ -192,39 +171,39 @@ static clip_status read_merge(struct parser *parser, const struct line *line,
     CLIP_TRY(
         clip_buffer_append(&parser->spelling, line->text + first + 1, line->n - first - 1, error));
     struct clip_string_entry *entry;
-    int32_t symbol = CLIP_BPE_BASE + (int32_t)t->merge_count;
+    int32_t symbol = CLIP_BPE_BASE + (int32_t)bpe->merge_count;
     CLIP_TRY(clip_string_map_add(&parser->symbols, parser->spelling.data, parser->spelling.size,
                                  symbol, &entry, error));
     parser->again[entry->value] = symbol;
     entry->value = symbol;
-    t->merge_count++;
-    CLIP_TRY(clip_buffer_append(&t->text, "\n", 1, error));
-    CLIP_TRY(clip_buffer_append(&t->text, line->text, line->n, error));
+    bpe->merge_count++;
+    CLIP_TRY(clip_buffer_append(&bpe->base.text, "\n", 1, error));
+    CLIP_TRY(clip_buffer_append(&bpe->base.text, line->text, line->n, error));
 out:
     return status;
 }
 
 static clip_status build_tables(struct parser *parser, struct clip_error *error)
 {
-    struct clip_tokenizer *t = parser->tokenizer;
+    struct clip_bpe *bpe = parser->bpe;
     clip_status status = CLIP_OK;
-    CLIP_TRY(
-        clip_array_grow(&t->made, &parser->made_capacity, t->merge_count, sizeof *t->made, error));
+    CLIP_TRY(clip_array_grow(&bpe->made, &parser->made_capacity, bpe->merge_count,
+                             sizeof *bpe->made, error));
     /* The symbol that has a text in the end, as open_clip's dictionary keeps the last of equal
      * ones. Backwards, so that what again[s] points to is final already. */
-    for (int64_t s = CLIP_BPE_BASE + t->merge_count - 1; s >= 0; s--)
+    for (int64_t s = CLIP_BPE_BASE + bpe->merge_count - 1; s >= 0; s--)
         parser->again[s] = parser->again[parser->again[s]];
-    for (int64_t m = 0; m < t->merge_count; m++) {
+    for (int64_t m = 0; m < bpe->merge_count; m++) {
         int32_t left = parser->again[parser->left[m]], right = parser->again[parser->right[m]];
-        int64_t same = clip_int_map_find(&t->merges, clip_pair_key(left, right));
+        int64_t same = clip_int_map_find(&bpe->merges, clip_pair_key(left, right));
         if (same >= 0) {
             return clip_fail(error, CLIP_ERR_FORMAT,
                              "%s:%lld: the same merge stands in line %lld already; the file is "
                              "damaged",
                              parser->name, (long long)m + 2, (long long)same + 2);
         }
-        CLIP_TRY(clip_int_map_put(&t->merges, clip_pair_key(left, right), m, error));
-        t->made[m] = parser->again[CLIP_BPE_BASE + m];
+        CLIP_TRY(clip_int_map_put(&bpe->merges, clip_pair_key(left, right), m, error));
+        bpe->made[m] = parser->again[CLIP_BPE_BASE + m];
     }
 out:
     return status;
@@ -276,7 +255,7 @@ static bool read_promise(const struct line *header, int64_t *merges)
 static clip_status check_count(const struct parser *parser, const struct line *header,
                                struct clip_error *error)
 {
-    int64_t found = parser->tokenizer->merge_count, promised = 0;
+    int64_t found = parser->bpe->merge_count, promised = 0;
     if (read_promise(header, &promised)) {
         if (promised < 0) {
             return refuse(parser, header,
@@ -299,23 +278,20 @@ static clip_status check_count(const struct parser *parser, const struct line *h
     return CLIP_OK;
 }
 
-clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
+clip_status clip_bpe_read_merges(struct clip_tokenizer **out, const char *bytes, size_t n,
                                  const char *name, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct parser parser = {.name = name};
     struct line header = {0}, line;
+    struct clip_bpe *bpe;
     size_t at = 0;
     *out = NULL;
-    struct clip_tokenizer *t;
-    size_t blanks = 0;
-    while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
-    if (blanks < n && bytes[blanks] == '{')
-        return clip_tokenizer_parse_json(out, bytes, n, name, error);
-    CLIP_NEW(t, 1);
-    parser.tokenizer = t;
-    clip_alphabet_init(&t->alphabet);
-    CLIP_TRY(clip_splitter_init(&t->splitter, error));
+    CLIP_NEW(bpe, 1);
+    bpe->base.ops = &clip_bpe_ops;
+    parser.bpe = bpe;
+    clip_alphabet_init(&bpe->alphabet);
+    CLIP_TRY(clip_splitter_init(&bpe->splitter, error));
     CLIP_TRY(add_base(&parser, error));
     if (!next_line(bytes, n, &at, &header)) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
@@ -324,20 +300,35 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
                            name));
     }
     CLIP_TRY(check_header(&parser, &header, error));
-    CLIP_TRY(clip_buffer_append(&t->text, header.text, header.n, error));
+    CLIP_TRY(clip_buffer_append(&bpe->base.text, header.text, header.n, error));
     line = header;
-    while (t->merge_count < CLIP_BPE_MERGES_MAX && next_line(bytes, n, &at, &line))
+    while (bpe->merge_count < CLIP_BPE_MERGES_MAX && next_line(bytes, n, &at, &line))
         CLIP_TRY(read_merge(&parser, &line, error));
     CLIP_TRY(check_count(&parser, &header, error));
     CLIP_TRY(build_tables(&parser, error));
-    *out = t;
-    t = NULL;
+    bpe->base.merges = true;
+    bpe->base.vocab_size = CLIP_BPE_BASE + bpe->merge_count + CLIP_BPE_ENDS;
+    bpe->base.start = (int32_t)bpe->base.vocab_size - 2;
+    bpe->base.end = (int32_t)bpe->base.vocab_size - 1;
+    *out = &bpe->base;
+    bpe = NULL;
 out:
-    clip_tokenizer_free(t);
+    if (bpe != NULL) clip_tokenizer_free(&bpe->base);
     clip_string_map_release(&parser.symbols);
     clip_buffer_release(&parser.spelling);
     free(parser.left);
     free(parser.right);
     free(parser.again);
     return status;
+}
+
+bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer)
+{
+    const struct clip_buffer *text = &tokenizer->text;
+    const char *merges = text->data != NULL ? memchr(text->data, '\n', text->size) : NULL;
+    if (!tokenizer->merges || merges == NULL) return false;
+    merges++;
+    size_t n = text->size - (size_t)(merges - text->data);
+    while (n > 0 && merges[n - 1] == '\n') n--;
+    return crc32_z(0, (const unsigned char *)merges, n) == CLIP_MERGES_CRC32;
 }

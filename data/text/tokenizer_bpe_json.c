@@ -1,19 +1,10 @@
-/* Tokenizers as Hugging Face keeps them beside weights: tokenizer.json, vocab.json + merges.txt.
- *
- * A tokenizer.json (github.com/huggingface/tokenizers) describes a whole pipeline. Two are known
- * here: CLIP's byte-level BPE, whose parts must be just CLIP's, and Unigram (tokenizer_unigram.c).
- * What a file asks for beyond that is refused by name, so that no text is cut differently in
- * silence. */
+/* CLIP's byte-level BPE in a tokenizer.json (github.com/huggingface/tokenizers), which describes a
+ * whole pipeline: each of its parts must be just CLIP's. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/json.h"
 #include "data/text/tokenizer_internal.h"
-
-enum { JSON_LIMIT = 256 << 20 }; /* bytes; Gemma's tokenizer.json has 34 million */
-
-/* ---- CLIP's byte-level BPE ---- */
 
 static clip_status unknown(const char *name, const char *what, const json_t *value,
                            struct clip_error *error)
@@ -25,24 +16,13 @@ static clip_status unknown(const char *name, const char *what, const json_t *val
                      name, what, text != NULL ? text : "another value");
 }
 
-static bool is_text(const json_t *object, const char *key, const char *text)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value != NULL && strcmp(value, text) == 0;
-}
-
-static bool is_type(const json_t *object, const char *type)
-{
-    return is_text(object, "type", type);
-}
-
 /* A sequence of steps of these types. */
 static bool is_sequence(const json_t *object, const char *key, const char *const *types, size_t n)
 {
     const json_t *steps = json_object_get(object, key);
-    if (!is_type(object, "Sequence") || json_array_size(steps) != n) return false;
+    if (!clip_json_is(object, "type", "Sequence") || json_array_size(steps) != n) return false;
     for (size_t i = 0; i < n; i++)
-        if (!is_type(json_array_get(steps, i), types[i])) return false;
+        if (!clip_json_is(json_array_get(steps, i), "type", types[i])) return false;
     return true;
 }
 
@@ -69,15 +49,15 @@ static clip_status check_clip(const json_t *root, const json_t *model, const cha
     const json_t *pieces = json_object_get(pre, "pretokenizers");
     const json_t *suffix = json_object_get(model, "end_of_word_suffix");
     if (!is_sequence(normalizer, "normalizers", cleaning, 3) ||
-        !is_text(json_object_get(replace, "pattern"), "Regex", "\\s+") ||
-        !is_text(replace, "content", " "))
+        !clip_json_is(json_object_get(replace, "pattern"), "Regex", "\\s+") ||
+        !clip_json_is(replace, "content", " "))
         return unknown(name, "normalizer", json_object_get(normalizer, "type"), error);
     if (!is_sequence(pre, "pretokenizers", cutting, 2) ||
         !is_clip_pattern(json_array_get(pieces, 0)) ||
         !json_is_true(json_object_get(json_array_get(pieces, 0), "invert")) ||
         json_is_true(json_object_get(json_array_get(pieces, 1), "add_prefix_space")))
         return unknown(name, "pre_tokenizer", json_object_get(pre, "type"), error);
-    if (!is_text(model, "end_of_word_suffix", "</w>"))
+    if (!clip_json_is(model, "end_of_word_suffix", "</w>"))
         return unknown(name, "end_of_word_suffix", suffix, error);
     if (json_is_true(json_object_get(model, "byte_fallback")) ||
         json_is_true(json_object_get(model, "ignore_merges")) ||
@@ -119,193 +99,98 @@ static bool has_id(const json_t *vocabulary, const char *spelling, int64_t id)
     return json_is_integer(value) && json_integer_value(value) == id;
 }
 
-/* The ids of the vocabulary are those that the merges' order gives, as in every CLIP's. `added` may
- * hold the two ends. */
-static clip_status check_vocabulary(const struct clip_tokenizer *t, const json_t *vocabulary,
-                                    const json_t *added, const char *name, struct clip_error *error)
+/* The ids that added tokens have, by their texts: of equal ones the last counts. */
+static clip_status list_added(struct clip_string_map *ids, const json_t *added,
+                              struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_string_entry *entry;
+    size_t i;
+    json_t *token;
+    json_array_foreach(added, i, token)
+    {
+        const char *content = json_string_value(json_object_get(token, "content"));
+        if (content == NULL) continue;
+        CLIP_TRY(clip_string_map_add(ids, content, strlen(content), 0, &entry, error));
+        entry->value = json_integer_value(json_object_get(token, "id"));
+    }
+out:
+    return status;
+}
+
+/* Is `spelling`, an id's, in the vocabulary (or among the added tokens) with that id, or is it
+ * spelled twice and the later one is meant? `spelling` keeps its text. */
+static clip_status check_id(const struct clip_tokenizer *t, const json_t *vocabulary,
+                            const struct clip_string_map *added, int32_t id,
+                            struct clip_buffer *spelling, bool *fine, struct clip_error *error)
+{
+    size_t mine = spelling->size;
+    const char *text = spelling->data;
+    int64_t place = clip_string_map_find(added, text, mine);
+    *fine = place >= 0 ? place == id : has_id(vocabulary, text, id);
+    if (*fine) return CLIP_OK;
+    int64_t later = json_integer_value(json_object_get(vocabulary, text));
+    if (later <= id || later >= t->vocab_size) return CLIP_OK;
+    clip_status status = clip_tokenizer_spell(t, (int32_t)later, spelling, error);
+    if (status != CLIP_OK) return status;
+    *fine = spelling->size == 2 * mine && memcmp(spelling->data, spelling->data + mine, mine) == 0;
+    spelling->data[mine] = '\0';
+    return CLIP_OK;
+}
+
+clip_status clip_bpe_check_vocabulary(const struct clip_tokenizer *t, const json_t *vocabulary,
+                                      const json_t *added, const char *name,
+                                      struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer spelling = {0};
-    int64_t count = clip_tokenizer_vocab_size(t);
+    struct clip_string_map ids = {.borrows = true};
+    bool fine;
     size_t i;
     json_t *token;
-    for (int32_t id = 0; id < count; id++) {
+    CLIP_TRY(list_added(&ids, added, error));
+    for (int32_t id = 0; id < t->vocab_size; id++) {
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(t, id, &spelling, error));
-        bool fine = has_id(vocabulary, spelling.data, id);
-        json_array_foreach(added, i, token)
-        {
-            if (is_text(token, "content", spelling.data))
-                fine = json_integer_value(json_object_get(token, "id")) == id;
-        }
-        if (!fine) { /* it may be spelled twice: then the later one is meant */
-            int64_t later = json_integer_value(json_object_get(vocabulary, spelling.data));
-            size_t mine = spelling.size;
-            if (later > id && later < count)
-                CLIP_TRY(clip_tokenizer_spell(t, (int32_t)later, &spelling, error));
-            fine = spelling.size == 2 * mine &&
-                   memcmp(spelling.data, spelling.data + mine, mine) == 0;
-            spelling.data[mine] = '\0';
-        }
-        if (!fine) {
+        CLIP_TRY(check_id(t, vocabulary, &ids, id, &spelling, &fine, error));
+        if (!fine)
             CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                                "%s: \"%.60s\" does not have the id %d that its place among the "
                                "merges gives; only vocabularies in CLIP's order can be read",
                                name, spelling.data, (int)id));
-        }
     }
     json_array_foreach(added, i, token)
     {
-        int64_t id = json_integer_value(json_object_get(token, "id"));
-        if (id < count) continue;
+        if (json_integer_value(json_object_get(token, "id")) < t->vocab_size) continue;
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s: the added token \"%.60s\" is not one of CLIP's; remove it, or "
                            "train with a tokenizer of your own",
                            name, json_string_value(json_object_get(token, "content"))));
     }
 out:
+    clip_string_map_release(&ids);
     clip_buffer_release(&spelling);
     return status;
 }
 
-static clip_status parse_bpe(struct clip_tokenizer **out, const json_t *root, const json_t *model,
-                             const char *name, struct clip_error *error)
+clip_status clip_bpe_read_json(struct clip_tokenizer **out, const json_t *root, const char *name,
+                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer lines = {0};
+    const json_t *model = json_object_get(root, "model");
+    *out = NULL;
+    if (!clip_json_is(model, "type", "BPE")) return CLIP_OK;
     CLIP_TRY(check_clip(root, model, name, error));
     CLIP_TRY(merge_lines(json_object_get(model, "merges"), name, &lines, error));
-    CLIP_TRY(clip_tokenizer_parse(out, lines.data, lines.size, name, error));
-    CLIP_TRY(check_vocabulary(*out, json_object_get(model, "vocab"),
-                              json_object_get(root, "added_tokens"), name, error));
+    CLIP_TRY(clip_bpe_read_merges(out, lines.data, lines.size, name, error));
+    CLIP_TRY(clip_bpe_check_vocabulary(*out, json_object_get(model, "vocab"),
+                                       json_object_get(root, "added_tokens"), name, error));
 out:
     clip_buffer_release(&lines);
-    return status;
-}
-
-static clip_status parse_unigram(struct clip_tokenizer **out, const json_t *root, const char *bytes,
-                                 size_t n, const char *name, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    CLIP_NEW(*out, 1);
-    CLIP_TRY(clip_unigram_read(&(*out)->unigram, root, name, error));
-    CLIP_TRY(clip_buffer_append(&(*out)->text, bytes, n, error));
-out:
-    return status;
-}
-
-clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
-                                      const char *name, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    *out = NULL;
-    json_t *root = clip_json_parse(bytes, n, name, error);
-    if (root == NULL) return error->status;
-    const json_t *model = json_object_get(root, "model");
-    if (is_type(model, "BPE")) {
-        status = parse_bpe(out, root, model, name, error);
-    } else if (is_type(model, "Unigram")) {
-        status = parse_unigram(out, root, bytes, n, name, error);
-    } else {
-        const char *type = json_string_value(json_object_get(model, "type"));
-        status = clip_fail(error, CLIP_ERR_DATA,
-                           "%s: the tokenizer's model is %.40s; BPE and Unigram can be read (is "
-                           "this a tokenizer.json?)",
-                           name, type != NULL ? type : "not named");
-    }
-    json_decref(root);
     if (status != CLIP_OK) {
         clip_tokenizer_free(*out);
         *out = NULL;
-    }
-    return status;
-}
-
-/* ---- Folders ---- */
-
-/* folder/name read whole; out->data is NULL where it is not there. */
-static clip_status read_beside(const char *folder, const char *name, char **path,
-                               struct clip_buffer *out, struct clip_error *error)
-{
-    *out = (struct clip_buffer){0};
-    *path = clip_path_join(folder, name, error);
-    if (*path == NULL) return error->status;
-    return clip_path_exists(*path) ? clip_file_read(*path, JSON_LIMIT, out, error) : CLIP_OK;
-}
-
-static clip_status open_vocabulary(struct clip_tokenizer **out, const char *folder,
-                                   struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    char *vocab_path = NULL, *merges_path = NULL;
-    struct clip_buffer vocab = {0}, merges = {0};
-    json_t *vocabulary = NULL;
-    CLIP_TRY(read_beside(folder, "vocab.json", &vocab_path, &vocab, error));
-    CLIP_TRY(read_beside(folder, "merges.txt", &merges_path, &merges, error));
-    if (vocab.data == NULL || merges.data == NULL) goto out;
-    vocabulary = clip_json_parse(vocab.data, vocab.size, vocab_path, error);
-    if (vocabulary == NULL) CLIP_TRY(error->status);
-    CLIP_TRY(clip_tokenizer_parse(out, merges.data, merges.size, merges_path, error));
-    CLIP_TRY(check_vocabulary(*out, vocabulary, NULL, vocab_path, error));
-out:
-    json_decref(vocabulary);
-    clip_buffer_release(&vocab);
-    clip_buffer_release(&merges);
-    free(vocab_path);
-    free(merges_path);
-    return status;
-}
-
-clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *folder,
-                                       struct clip_error *error)
-{
-    char *path;
-    struct clip_buffer json;
-    *out = NULL;
-    clip_status status = read_beside(folder, "tokenizer.json", &path, &json, error);
-    if (status == CLIP_OK && json.data != NULL)
-        status = clip_tokenizer_parse_json(out, json.data, json.size, path, error);
-    else if (status == CLIP_OK)
-        status = open_vocabulary(out, folder, error);
-    clip_buffer_release(&json);
-    free(path);
-    if (status != CLIP_OK) {
-        clip_tokenizer_free(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
-/* The token's text under `key`: a text, or an object with "content". */
-static const char *token_text(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    if (json_is_object(value)) value = json_object_get(value, "content");
-    return json_string_value(value);
-}
-
-clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *folder,
-                                    int64_t *pad, struct clip_error *error)
-{
-    static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json"};
-    clip_status status = CLIP_OK;
-    bool found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !found && status == CLIP_OK; i++) {
-        char *path;
-        struct clip_buffer text;
-        status = read_beside(folder, names[i], &path, &text, error);
-        /* transformers writes model_max_length = 1e30 without an exponent where there is none */
-        json_t *root = status == CLIP_OK && text.data != NULL
-                           ? clip_json_parse_reals(text.data, text.size, path, error)
-                           : NULL;
-        if (status == CLIP_OK && text.data != NULL && root == NULL) status = error->status;
-        const char *token = token_text(root, "pad_token");
-        int64_t id = token != NULL ? clip_tokenizer_id(t, token) : -1;
-        found = token != NULL;
-        if (id >= 0) *pad = id;
-        json_decref(root);
-        clip_buffer_release(&text);
-        free(path);
     }
     return status;
 }

@@ -1,18 +1,66 @@
-#include "data/text/tokenizer.h"
-
+/* Tokenizers in files: which kind a file holds, where CLIP's own is looked for, what transformers
+ * keeps beside weights, writing. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "data/text/tokenizer_internal.h"
 
 #ifndef CLIP_PREFIX
 #define CLIP_PREFIX "/usr/local"
 #endif
 
-enum { FILE_MAX = 64 << 20 }; /* bytes unpacked; OpenAI's file has 3 MB */
+enum {
+    FILE_MAX = 64 << 20,   /* bytes unpacked; OpenAI's file has 3 MB */
+    JSON_LIMIT = 256 << 20 /* bytes; Gemma's tokenizer.json has 34 million */
+};
 static const char clip_file[] = "bpe_simple_vocab_16e6.txt.gz";
+
+/* ---- which kind? ---- */
+
+/* Those that a tokenizer.json may hold. A new kind is a file of its own and a row here. */
+static clip_tokenizer_reader *const readers[] = {clip_bpe_read_json, clip_unigram_read_json};
+
+clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
+                                      const char *name, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    *out = NULL;
+    json_t *root = clip_json_parse(bytes, n, name, error);
+    if (root == NULL) return error->status;
+    for (size_t i = 0; i < sizeof readers / sizeof *readers && *out == NULL; i++)
+        CLIP_TRY(readers[i](out, root, name, error));
+    if (*out == NULL) {
+        const json_t *type = json_object_get(json_object_get(root, "model"), "type");
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "%s: the tokenizer's model is %.40s; BPE and Unigram can be read (is "
+                           "this a tokenizer.json?)",
+                           name, json_is_string(type) ? json_string_value(type) : "not named"));
+    }
+    if (!(*out)->merges) CLIP_TRY(clip_buffer_append(&(*out)->text, bytes, n, error));
+out:
+    json_decref(root);
+    if (status != CLIP_OK) {
+        clip_tokenizer_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
+                                 const char *name, struct clip_error *error)
+{
+    size_t blanks = 0;
+    while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
+    if (blanks < n && bytes[blanks] == '{')
+        return clip_tokenizer_parse_json(out, bytes, n, name, error);
+    return clip_bpe_read_merges(out, bytes, n, name, error);
+}
+
+/* ---- TOKENIZER ---- */
 
 /* folder/name where that is there; NULL otherwise, *status telling whether memory was short. */
 static char *find_in(const char *folder, clip_status *status, struct clip_error *error)
@@ -73,8 +121,8 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
     if (path == NULL) return error->status;
     CLIP_TRY(clip_file_read_gzip(path, FILE_MAX, &bytes, error));
     CLIP_TRY(clip_tokenizer_parse(out, bytes.data, bytes.size, path, error));
-    if (is_clip && (*out)->merge_count != CLIP_BPE_MERGES_MAX) {
-        int64_t merges = (*out)->merge_count;
+    int64_t merges = (*out)->merges ? (*out)->vocab_size - CLIP_BPE_BASE - CLIP_BPE_ENDS : 0;
+    if (is_clip && merges != CLIP_BPE_MERGES_MAX) {
         clip_tokenizer_free(*out);
         *out = NULL;
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
@@ -88,80 +136,96 @@ out:
     return status;
 }
 
-void clip_tokenizer_free(struct clip_tokenizer *tokenizer)
+/* ---- folders ---- */
+
+/* folder/name read whole; out->data is NULL where it is not there. */
+static clip_status read_beside(const char *folder, const char *name, char **path,
+                               struct clip_buffer *out, struct clip_error *error)
 {
-    if (tokenizer == NULL) return;
-    clip_unigram_free(tokenizer->unigram);
-    clip_splitter_release(&tokenizer->splitter);
-    clip_int_map_release(&tokenizer->merges);
-    clip_buffer_release(&tokenizer->text);
-    clip_buffer_release(&tokenizer->bytes);
-    free(tokenizer->made);
-    free(tokenizer->byte_offset);
-    free(tokenizer->ends_word);
-    free(tokenizer);
+    *out = (struct clip_buffer){0};
+    *path = clip_path_join(folder, name, error);
+    if (*path == NULL) return error->status;
+    return clip_path_exists(*path) ? clip_file_read(*path, JSON_LIMIT, out, error) : CLIP_OK;
 }
 
-void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
-{
-    tokenizer->pads = true;
-    tokenizer->pad = pad;
-}
-
-int64_t clip_tokenizer_vocab_size(const struct clip_tokenizer *tokenizer)
-{
-    if (tokenizer->unigram != NULL) return clip_unigram_size(tokenizer->unigram);
-    return CLIP_BPE_BASE + tokenizer->merge_count + CLIP_BPE_ENDS;
-}
-
-int32_t clip_tokenizer_start(const struct clip_tokenizer *tokenizer)
-{
-    if (tokenizer->unigram != NULL) return -1;
-    return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 2;
-}
-
-int32_t clip_tokenizer_end(const struct clip_tokenizer *tokenizer)
-{
-    if (tokenizer->unigram != NULL) return clip_unigram_end(tokenizer->unigram);
-    return (int32_t)clip_tokenizer_vocab_size(tokenizer) - 1;
-}
-
-bool clip_tokenizer_is_unigram(const struct clip_tokenizer *tokenizer)
-{
-    return tokenizer->unigram != NULL;
-}
-
-const char *clip_tokenizer_text(const struct clip_tokenizer *tokenizer, size_t *size)
-{
-    *size = tokenizer->text.size;
-    return tokenizer->text.data;
-}
-
-clip_status clip_tokenizer_decode(const struct clip_tokenizer *tokenizer, const int32_t *ids,
-                                  int64_t count, struct clip_buffer *out, struct clip_error *error)
+static clip_status open_vocabulary(struct clip_tokenizer **out, const char *folder,
+                                   struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t vocab_size = clip_tokenizer_vocab_size(tokenizer);
-    for (int64_t i = 0; i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= vocab_size) {
-            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                               "id %d is outside the vocabulary of %lld; decode with the tokenizer "
-                               "that made it",
-                               ids[i], (long long)vocab_size));
-        }
-        if (tokenizer->unigram != NULL) {
-            if (ids[i] != clip_tokenizer_end(tokenizer))
-                CLIP_TRY(clip_unigram_decode(tokenizer->unigram, ids[i], out, error));
-            continue;
-        }
-        if (ids[i] >= vocab_size - CLIP_BPE_ENDS) continue;
-        int64_t from = tokenizer->byte_offset[ids[i]], to = tokenizer->byte_offset[ids[i] + 1];
-        CLIP_TRY(clip_buffer_append(out, tokenizer->bytes.data + from, (size_t)(to - from), error));
-        if (tokenizer->ends_word[ids[i]]) CLIP_TRY(clip_buffer_append(out, " ", 1, error));
-    }
+    char *vocab_path = NULL, *merges_path = NULL;
+    struct clip_buffer vocab = {0}, merges = {0};
+    json_t *vocabulary = NULL;
+    CLIP_TRY(read_beside(folder, "vocab.json", &vocab_path, &vocab, error));
+    CLIP_TRY(read_beside(folder, "merges.txt", &merges_path, &merges, error));
+    if (vocab.data == NULL || merges.data == NULL) goto out;
+    vocabulary = clip_json_parse(vocab.data, vocab.size, vocab_path, error);
+    if (vocabulary == NULL) CLIP_TRY(error->status);
+    CLIP_TRY(clip_bpe_read_merges(out, merges.data, merges.size, merges_path, error));
+    CLIP_TRY(clip_bpe_check_vocabulary(*out, vocabulary, NULL, vocab_path, error));
 out:
+    json_decref(vocabulary);
+    clip_buffer_release(&vocab);
+    clip_buffer_release(&merges);
+    free(vocab_path);
+    free(merges_path);
     return status;
 }
+
+clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *folder,
+                                       struct clip_error *error)
+{
+    char *path;
+    struct clip_buffer json;
+    *out = NULL;
+    clip_status status = read_beside(folder, "tokenizer.json", &path, &json, error);
+    if (status == CLIP_OK && json.data != NULL)
+        status = clip_tokenizer_parse_json(out, json.data, json.size, path, error);
+    else if (status == CLIP_OK)
+        status = open_vocabulary(out, folder, error);
+    clip_buffer_release(&json);
+    free(path);
+    if (status != CLIP_OK) {
+        clip_tokenizer_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* The token's text under `key`: a text, or an object with "content". */
+static const char *token_text(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    if (json_is_object(value)) value = json_object_get(value, "content");
+    return json_string_value(value);
+}
+
+clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *folder,
+                                    int64_t *pad, struct clip_error *error)
+{
+    static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json"};
+    clip_status status = CLIP_OK;
+    bool found = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found && status == CLIP_OK; i++) {
+        char *path;
+        struct clip_buffer text;
+        status = read_beside(folder, names[i], &path, &text, error);
+        /* transformers writes model_max_length = 1e30 without an exponent where there is none */
+        json_t *root = status == CLIP_OK && text.data != NULL
+                           ? clip_json_parse_reals(text.data, text.size, path, error)
+                           : NULL;
+        if (status == CLIP_OK && text.data != NULL && root == NULL) status = error->status;
+        const char *token = token_text(root, "pad_token");
+        int64_t id = token != NULL ? clip_tokenizer_id(t, token) : -1;
+        found = token != NULL;
+        if (id >= 0) *pad = id;
+        json_decref(root);
+        clip_buffer_release(&text);
+        free(path);
+    }
+    return status;
+}
+
+/* ---- writing ---- */
 
 /* All of `text` as one gzip member without name or time. */
 static clip_status pack(struct clip_buffer *out, const char *text, size_t size,

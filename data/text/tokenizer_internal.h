@@ -1,5 +1,4 @@
-/* What the tokenizer's files share: the byte alphabet, cutting a text into pieces, the tables,
- * Unigram. */
+/* What the tokenizers' files share: the readers of each kind, and the parts they are made of. */
 #ifndef CLIP_DATA_TEXT_TOKENIZER_INTERNAL_H
 #define CLIP_DATA_TEXT_TOKENIZER_INTERNAL_H
 
@@ -10,6 +9,19 @@
 #include "core/string_map.h"
 #include "data/text/text_points.h"
 #include "data/text/tokenizer.h"
+
+/* ---- kinds: each reads a tokenizer.json of its own ---- */
+
+/* *out stays NULL with CLIP_OK where the file is of another kind, and with a failure. `name` is for
+ * messages. What the file asks for beyond what is known here is refused by name, so that no text is
+ * cut differently in silence. */
+typedef clip_status clip_tokenizer_reader(struct clip_tokenizer **out, const json_t *root,
+                                          const char *name, struct clip_error *error);
+clip_tokenizer_reader clip_bpe_read_json, clip_unigram_read_json;
+
+clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error);
+
+/* ---- byte-level BPE ---- */
 
 enum {
     CLIP_BPE_BYTES = 256,       /* symbols 0..255 are bytes, 256..511 the same at a word's end */
@@ -45,6 +57,27 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
                               enum clip_text_cleaning cleaning, clip_piece_handler handler,
                               void *context, struct clip_error *error);
 
+struct clip_bpe {
+    struct clip_tokenizer base;
+    struct clip_alphabet alphabet;
+    struct clip_splitter splitter;
+    struct clip_int_map merges; /* a pair of symbols -> the merge's number, which is its rank */
+    int32_t *made;              /* [merge_count] the symbol that a merge makes */
+    int64_t merge_count;
+    struct clip_buffer bytes; /* every symbol's bytes, one after another */
+    int64_t *byte_offset;     /* [512 + merge_count + 1] where each begins in `bytes` */
+    uint8_t *ends_word;       /* [512 + merge_count] */
+};
+extern const struct clip_tokenizer_ops clip_bpe_ops;
+/* From CLIP's text format. */
+clip_status clip_bpe_read_merges(struct clip_tokenizer **out, const char *bytes, size_t n,
+                                 const char *name, struct clip_error *error);
+/* CLIP_ERR_DATA where the ids of a vocab.json are not those that the merges' order gives. `added`
+ * (NULL: none) are the added tokens of a tokenizer.json, which may hold the two ends. */
+clip_status clip_bpe_check_vocabulary(const struct clip_tokenizer *tokenizer,
+                                      const json_t *vocabulary, const json_t *added,
+                                      const char *name, struct clip_error *error);
+
 /* ---- Unigram ---- */
 
 /* SentencePiece's precompiled table of characters. Start from {0}; release it after a failure too.
@@ -74,42 +107,10 @@ clip_status clip_normalizer_run(const struct clip_normalizer *normalizer, struct
                                 struct clip_error *error);
 void clip_normalizer_release(struct clip_normalizer *normalizer);
 
-/* A tokenizer.json whose model is Unigram. Texts end with `end` and have no start. */
-struct clip_unigram;
-clip_status clip_unigram_read(struct clip_unigram **out, const json_t *root, const char *name,
-                              struct clip_error *error);
-void clip_unigram_free(struct clip_unigram *unigram);
-int64_t clip_unigram_size(const struct clip_unigram *unigram); /* pieces and added tokens */
-int32_t clip_unigram_end(const struct clip_unigram *unigram);
-const char *clip_unigram_name(const struct clip_unigram *unigram, int32_t id);
-/* Appends a piece's text, with spaces where it has Metaspace's. */
-clip_status clip_unigram_decode(const struct clip_unigram *unigram, int32_t id,
-                                struct clip_buffer *out, struct clip_error *error);
-/* Appends the ids of the text, end included. */
-clip_status clip_unigram_encode(const struct clip_unigram *unigram, const char *text, size_t n,
-                                struct clip_ids *out, struct clip_error *error);
-
 /* The key of two numbers, each 0 or more, in a map. */
 static inline uint64_t clip_pair_key(int32_t left, int32_t right)
 {
     return (uint64_t)left << 32 | (uint64_t)right;
 }
-
-clip_status clip_ids_add(struct clip_ids *ids, int32_t id, struct clip_error *error);
-
-struct clip_tokenizer {
-    bool pads;                    /* texts are filled up with... */
-    int32_t pad;                  /* ...this id */
-    struct clip_unigram *unigram; /* NULL: a byte-level BPE, which is all that follows but text */
-    struct clip_alphabet alphabet;
-    struct clip_splitter splitter;
-    struct clip_int_map merges; /* a pair of symbols -> the merge's number, which is its rank */
-    int32_t *made;              /* [merge_count] the symbol that a merge makes */
-    int64_t merge_count;
-    struct clip_buffer text;  /* header and the merges in use; Unigram: the tokenizer.json */
-    struct clip_buffer bytes; /* every symbol's bytes, one after another */
-    int64_t *byte_offset;     /* [512 + merge_count + 1] where each begins in `bytes` */
-    uint8_t *ends_word;       /* [512 + merge_count] */
-};
 
 #endif

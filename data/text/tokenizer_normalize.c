@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "data/text/text_points.h"
 #include "data/text/tokenizer_internal.h"
 
@@ -34,12 +35,6 @@ void clip_normalizer_release(struct clip_normalizer *n)
 }
 
 /* ---- Reading ---- */
-
-static bool is_type(const json_t *object, const char *type)
-{
-    const char *value = json_string_value(json_object_get(object, "type"));
-    return value != NULL && strcmp(value, type) == 0;
-}
 
 /* Whether a character of a regex stands for itself, in a class or outside. */
 static bool is_plain(int32_t point, bool in_class)
@@ -143,15 +138,15 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
     CLIP_TRY(clip_array_grow(&n->steps, &n->capacity, n->count + 1, sizeof *n->steps, error));
     struct clip_normalizer_step *step = &n->steps[n->count];
     n->count++; /* released with the others, whatever comes */
-    if (is_type(json, "Lowercase")) {
+    if (clip_json_is(json, "type", "Lowercase")) {
         step->kind = STEP_LOWERCASE;
-    } else if (is_type(json, "Strip")) {
+    } else if (clip_json_is(json, "type", "Strip")) {
         step->kind = STEP_STRIP;
         step->left = json_is_true(json_object_get(json, "strip_left"));
         step->right = json_is_true(json_object_get(json, "strip_right"));
-    } else if (is_type(json, "Replace")) {
+    } else if (clip_json_is(json, "type", "Replace")) {
         CLIP_TRY(read_replace(step, json, name, error));
-    } else if (is_type(json, "Precompiled") && json_is_string(table)) {
+    } else if (clip_json_is(json, "type", "Precompiled") && json_is_string(table)) {
         step->kind = STEP_CHARSMAP;
         CLIP_TRY(clip_charsmap_read(&step->map, json_string_value(table), name, error));
     } else {
@@ -171,7 +166,7 @@ clip_status clip_normalizer_read(struct clip_normalizer *n, const json_t *json, 
     size_t i;
     json_t *step;
     if (json == NULL || json_is_null(json)) return CLIP_OK;
-    if (!is_type(json, "Sequence")) return read_step(n, json, name, error);
+    if (!clip_json_is(json, "type", "Sequence")) return read_step(n, json, name, error);
     json_array_foreach(json_object_get(json, "normalizers"), i, step)
     {
         CLIP_TRY(read_step(n, step, name, error));

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
+#include "data/text/text_clean.h"
 #include "data/text/text_points.h"
 #include "data/text/tokenizer_internal.h"
 
@@ -20,57 +22,26 @@ struct added_token { /* </s>, <unk>: found in a text before it is cut */
 };
 
 struct clip_unigram {
+    struct clip_tokenizer base;
     struct clip_normalizer normalizer;
     struct added_token *added;
     int64_t added_count, added_capacity;
     bool at_space;       /* WhitespaceSplit: words are cut at white space, which is left out */
     bool prepend, split; /* Metaspace: begin with `space`, and cut before each */
     int32_t space;       /* ...what a space becomes */
-    int32_t end, unknown;
+    int32_t unknown;
     int32_t bytes[256]; /* the ids of <0x00>..<0xFF>; -1 without byte_fallback */
     double unknown_score;
-    int64_t count, added_beyond; /* pieces, and added tokens behind them */
-    const char **names;          /* [count + added_beyond] in `memory` */
-    double *scores;              /* [count] */
-    struct clip_int_map trie;    /* a node and a byte -> the next node; 0 is the root */
-    int32_t *id_at;              /* [nodes] the piece that ends there; -1: none */
+    int64_t count;            /* pieces; added tokens may follow, up to base.vocab_size */
+    const char **names;       /* [base.vocab_size] in `memory` */
+    double *scores;           /* [count] */
+    struct clip_int_map trie; /* a node and a byte -> the next node; 0 is the root */
+    int32_t *id_at;           /* [nodes] the piece that ends there; -1: none */
     int64_t nodes, node_capacity;
     struct clip_arena memory;
 };
 
-void clip_unigram_free(struct clip_unigram *u)
-{
-    if (u == NULL) return;
-    for (int64_t i = 0; i < u->added_count; i++) clip_points_release(&u->added[i].content);
-    clip_normalizer_release(&u->normalizer);
-    clip_int_map_release(&u->trie);
-    clip_arena_release(&u->memory);
-    free(u->added);
-    free(u->names);
-    free(u->scores);
-    free(u->id_at);
-    free(u);
-}
-
-int64_t clip_unigram_size(const struct clip_unigram *u) { return u->count + u->added_beyond; }
-
-int32_t clip_unigram_end(const struct clip_unigram *u) { return u->end; }
-
-const char *clip_unigram_name(const struct clip_unigram *u, int32_t id) { return u->names[id]; }
-
-clip_status clip_unigram_decode(const struct clip_unigram *u, int32_t id, struct clip_buffer *out,
-                                struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_points piece = {0};
-    CLIP_TRY(clip_points_decode(&piece, u->names[id], strlen(u->names[id]), error));
-    for (int64_t i = 0; i < piece.count; i++)
-        if (piece.at[i] == u->space) piece.at[i] = ' ';
-    CLIP_TRY(clip_points_encode(&piece, out, error));
-out:
-    clip_points_release(&piece);
-    return status;
-}
+static const struct clip_tokenizer_ops unigram_ops;
 
 /* ---- Reading ---- */
 
@@ -82,12 +53,6 @@ static clip_status unread(const char *name, const char *what, const json_t *valu
                      "%s: the tokenizer's %s (%.60s) is not read here, so its ids would be wrong; "
                      "give texts as --tensors",
                      name, what, text != NULL ? text : "another value");
-}
-
-static bool is_type(const json_t *object, const char *type)
-{
-    const char *value = json_string_value(json_object_get(object, "type"));
-    return value != NULL && strcmp(value, type) == 0;
 }
 
 /* The node behind this one by a byte; -1: none. */
@@ -156,6 +121,7 @@ static clip_status read_model(struct clip_unigram *u, const json_t *model, int64
                          "%s: the tokenizer's unk_id is none of its vocabulary of %lld pieces",
                          name, (long long)u->count);
     }
+    u->base.vocab_size = u->count;
     CLIP_NEW(u->names, u->count + added);
     CLIP_NEW(u->scores, u->count);
     CLIP_TRY(add_node(u, error));
@@ -198,7 +164,7 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
     {
         const char *content = json_string_value(json_object_get(json, "content"));
         int64_t id = json_integer_value(json_object_get(json, "id"));
-        int64_t beyond = clip_unigram_size(u);
+        int64_t beyond = u->base.vocab_size;
         int64_t known = content != NULL ? find_piece(u, content, strlen(content)) : -1;
         if (content == NULL || *content == '\0' || flag(json, "single_word") ||
             id != (known >= 0 ? known : beyond))
@@ -206,7 +172,7 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
         if (known < 0) {
             u->names[beyond] = clip_arena_string(&u->memory, content, strlen(content), error);
             if (u->names[beyond] == NULL) return error->status;
-            u->added_beyond++;
+            u->base.vocab_size++;
         }
         CLIP_TRY(clip_array_grow(&u->added, &u->added_capacity, u->added_count + 1,
                                  sizeof *u->added, error));
@@ -231,9 +197,9 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     clip_status status = CLIP_OK;
     struct clip_points space = {0};
     const json_t *steps = json_object_get(json, "pretokenizers"), *meta = json;
-    if (is_type(json, "Sequence")) {
+    if (clip_json_is(json, "type", "Sequence")) {
         u->at_space = json_array_size(steps) == 2 &&
-                      is_type(json_array_get(steps, 0), "WhitespaceSplit");
+                      clip_json_is(json_array_get(steps, 0), "type", "WhitespaceSplit");
         if (json_array_size(steps) != 1 && !u->at_space)
             meta = NULL;
         else
@@ -244,7 +210,7 @@ static clip_status read_pre_tokenizer(struct clip_unigram *u, const json_t *json
     const char *prepend = scheme != NULL ? json_string_value(scheme)
                           : json_is_false(json_object_get(meta, "add_prefix_space")) ? "never"
                                                                                      : "always";
-    if (!is_type(meta, "Metaspace") || replacement == NULL)
+    if (!clip_json_is(meta, "type", "Metaspace") || replacement == NULL)
         return unread(name, "pre_tokenizer", json_object_get(json, "type"), error);
     if (prepend == NULL || (strcmp(prepend, "always") != 0 && strcmp(prepend, "never") != 0))
         return unread(name, "prepend_scheme", scheme, error);
@@ -268,16 +234,16 @@ static clip_status read_end(struct clip_unigram *u, const json_t *json, const ch
     const json_t *last = json_object_get(json_array_get(single, 1), "SpecialToken");
     const char *sequence = json_string_value(json_object_get(text, "id"));
     const char *special = json_string_value(json_object_get(last, "id"));
-    if (!is_type(json, "TemplateProcessing") || json_array_size(single) != 2 || sequence == NULL ||
-        strcmp(sequence, "A") != 0 || special == NULL)
+    if (!clip_json_is(json, "type", "TemplateProcessing") || json_array_size(single) != 2 ||
+        sequence == NULL || strcmp(sequence, "A") != 0 || special == NULL)
         return unread(name, "post_processor", json_object_get(json, "type"), error);
     const json_t *known = json_object_get(json_object_get(json, "special_tokens"), special);
     const json_t *ids = json_object_get(known, "ids");
     int64_t id = json_integer_value(json_array_get(ids, 0));
     if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)) || id < 0 ||
-        id >= clip_unigram_size(u))
+        id >= u->base.vocab_size)
         return unread(name, "special token", json_object_get(last, "id"), error);
-    u->end = (int32_t)id;
+    u->base.end = (int32_t)id;
     return CLIP_OK;
 }
 
@@ -292,14 +258,18 @@ static clip_status check_sides(const json_t *root, const char *name, struct clip
     return CLIP_OK;
 }
 
-clip_status clip_unigram_read(struct clip_unigram **out, const json_t *root, const char *name,
-                              struct clip_error *error)
+clip_status clip_unigram_read_json(struct clip_tokenizer **out, const json_t *root,
+                                   const char *name, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_unigram *u;
     const json_t *model = json_object_get(root, "model");
     const json_t *added = json_object_get(root, "added_tokens");
+    *out = NULL;
+    if (!clip_json_is(model, "type", "Unigram")) return CLIP_OK;
     CLIP_NEW(u, 1);
+    u->base.ops = &unigram_ops;
+    u->base.start = -1;
     CLIP_TRY(check_sides(root, name, error));
     CLIP_TRY(
         clip_normalizer_read(&u->normalizer, json_object_get(root, "normalizer"), name, error));
@@ -307,10 +277,10 @@ clip_status clip_unigram_read(struct clip_unigram **out, const json_t *root, con
     CLIP_TRY(read_added(u, added, name, error));
     CLIP_TRY(read_pre_tokenizer(u, json_object_get(root, "pre_tokenizer"), name, error));
     CLIP_TRY(read_end(u, json_object_get(root, "post_processor"), name, error));
-    *out = u;
+    *out = &u->base;
     u = NULL;
 out:
-    clip_unigram_free(u);
+    if (u != NULL) clip_tokenizer_free(&u->base);
     return status;
 }
 
@@ -508,18 +478,51 @@ out:
     return status;
 }
 
-clip_status clip_unigram_encode(const struct clip_unigram *u, const char *text, size_t n,
-                                struct clip_ids *out, struct clip_error *error)
+static clip_status encode(const struct clip_tokenizer *tokenizer, const char *text, size_t n,
+                          enum clip_text_cleaning cleaning, struct clip_ids *out,
+                          struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct encoding e = {.unigram = u, .out = out};
+    struct encoding e = {.unigram = (const struct clip_unigram *)tokenizer, .out = out};
     struct clip_points points = {0};
+    struct clip_buffer clean = {0};
+    if (cleaning == CLIP_TEXT_CANONICALIZE) { /* the normalizer does what the others would do */
+        CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
+        text = clean.data, n = clean.size;
+    }
     CLIP_TRY(clip_points_decode(&points, text, n, error));
     CLIP_TRY(encode_added(&e, points.at, points.count, error));
-    CLIP_TRY(clip_ids_add(out, u->end, error));
+    CLIP_TRY(clip_ids_add(out, tokenizer->end, error));
 out:
     clip_points_release(&points);
+    clip_buffer_release(&clean);
     clip_buffer_release(&e.word);
     free(e.best);
     return status;
 }
+
+/* ---- the table ---- */
+
+static clip_status spell(const struct clip_tokenizer *tokenizer, int32_t id,
+                         struct clip_buffer *out, struct clip_error *error)
+{
+    const struct clip_unigram *u = (const struct clip_unigram *)tokenizer;
+    return clip_buffer_append(out, u->names[id], strlen(u->names[id]), error);
+}
+
+static void free_unigram(struct clip_tokenizer *tokenizer)
+{
+    struct clip_unigram *u = (struct clip_unigram *)tokenizer;
+    for (int64_t i = 0; i < u->added_count; i++) clip_points_release(&u->added[i].content);
+    clip_normalizer_release(&u->normalizer);
+    clip_int_map_release(&u->trie);
+    clip_arena_release(&u->memory);
+    free(u->added);
+    free(u->names);
+    free(u->scores);
+    free(u->id_at);
+    free(u);
+}
+
+static const struct clip_tokenizer_ops unigram_ops = {
+    .kind = "Unigram", .encode = encode, .spell = spell, .free = free_unigram};

@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               &error) != CLIP_OK)
         abort();
     for (int64_t i = 0; i < ids.count; i++) {
-        if (ids.ids[i] < 0 || ids.ids[i] >= clip_tokenizer_vocab_size(tokenizer)) abort();
+        if (ids.ids[i] < 0 || ids.ids[i] >= tokenizer->vocab_size) abort();
     }
     clip_ids_release(&ids);
     clip_tokenizer_free(tokenizer);
