@@ -529,9 +529,12 @@ void clip_config_help(FILE *stream, bool markdown)
 {
     if (markdown)
         fputs("# Configuration\n\n"
-              "Written by `clip_train --help-config-markdown` from the same table that checks the "
-              "values. Keys with a yes under\n*resume* may change when a run goes on with "
-              "`--resume`: what is trained does not depend on them.\n\n",
+              "An INI file sets keys in sections; a line that begins with `;` is a comment. "
+              "`--set SECTION.KEY=VALUE` and the option\n`--KEY VALUE` override the file "
+              "([training](training.md)). A relative path counts from the working folder.\n\n"
+              "`clip_train --help-config-markdown` writes this page from the table that also "
+              "checks the values. A key with *yes* under\n*resume* may change when a run "
+              "continues with `--resume`, because what is trained does not depend on it.\n\n",
               stream);
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];
