@@ -5,6 +5,7 @@
 
 #include "formats/description_parser.h"
 #include "formats/model_description.h"
+#include "model/loss.h"
 
 /* What both towers of the model say by the same keys, and has to be the same. */
 struct tower {
@@ -164,6 +165,8 @@ static void parse_own(struct clip_json_parser *top, struct clip_model_descriptio
     clip_json_id(&p, "end_id", &d->ids.end);
     clip_json_id(&p, "pad_id", &d->ids.pad);
     d->pad_said = clip_json_get(&p, "pad_id") != NULL;
+    int loss = clip_json_name(&p, "loss", clip_loss_name, -1);
+    if (loss >= 0) clip_loss_choose(&d->config, loss);
 }
 
 clip_status clip_model_description_parse_huggingface(const char *json, size_t n, const char *name,

@@ -6,6 +6,7 @@
 
 #include "formats/export_parts.h"
 #include "formats/model_description.h"
+#include "model/loss.h"
 
 /* What CLIPModel and CLIPImageProcessor have no words for. */
 static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
@@ -85,7 +86,7 @@ static json_t *vision_config(const struct clip_model_config *c)
 }
 
 /* Our reader's rules where they are not transformers' own: a model that was trained here keeps its
- * cleaning and its crop when it comes back. NULL: they are the same. */
+ * cleaning, its crop and its loss when it comes back. NULL: they are the same. */
 static json_t *own_rules(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
@@ -94,11 +95,15 @@ static json_t *own_rules(const struct clip_model_file *file)
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
     bool floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE,
          same_crop = floor_crop == !c->siglip;
-    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip))
+    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip) &&
+        c->loss == NULL)
         return NULL;
-    return json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
-                     clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop, "end_id",
-                     (json_int_t)file->ids.end, "pad_id", (json_int_t)file->ids.pad);
+    json_t *rules = json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
+                              clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop,
+                              "end_id", (json_int_t)file->ids.end, "pad_id",
+                              (json_int_t)file->ids.pad);
+    if (c->loss != NULL) json_object_set_new(rules, "loss", json_string(c->loss->name));
+    return rules;
 }
 
 static clip_status write_config(const struct clip_export *export, struct clip_error *error)
