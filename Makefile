@@ -166,7 +166,7 @@ $(BUILD)/%.a:
 # nodelete: OpenMP's threads wait for their next loop after dlclose too, in code that has to stay.
 $(BUILD)/libclip.so: $(LIB_OBJECTS)
 	@echo '  LINK $@'
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.0 -Wl,-z,defs -Wl,-z,nodelete $^ \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libclip.so.1 -Wl,-z,defs -Wl,-z,nodelete $^ \
 		$(LDLIBS) -o $@
 
 # The library stands last, behind what needs it.

@@ -9,6 +9,8 @@
 #include "embed/embedder.h"
 #include "embed/embedder_parts.h"
 
+enum { FOR_EACH_THREAD = 4 }; /* items of a piece */
+
 const char *clip_layer_name(int layer)
 {
     static const char *const names[] = {
@@ -26,12 +28,13 @@ struct worker { /* what one thread needs; made when it first has something to do
 
 struct job {
     const struct clip_embedder *embedder;
-    int64_t width; /* floats an item gives */
-    float *out;    /* [n,width] */
+    int64_t width; /* floats that an item gives */
+    float *out;    /* [n,width], or NULL */
     float *beside; /* [n,width], or NULL: a second result of each item */
     clip_status (*work)(const struct job *job, struct worker *worker, int64_t i, float *row,
                         struct clip_error *error);
     struct worker *workers;
+    int64_t first; /* of the piece at work */
     /* what `work` reads */
     const float *pixels;
     const int32_t *ids;
@@ -41,37 +44,49 @@ struct job {
     float *cosines;
 };
 
-static void run_one(void *context, int64_t i)
+static void run_one(void *context, int64_t number)
 {
     const struct job *job = context;
+    int64_t i = job->first + number;
     struct worker *w = &job->workers[clip_thread_number()];
-    float *row = job->out + i * job->width;
+    float *row = job->out != NULL ? job->out + i * job->width : NULL;
     w->latest.status = CLIP_OK;
     if (job->work(job, w, i, row, &w->latest) == CLIP_OK) return;
-    memset(row, 0, (size_t)job->width * sizeof *row);
+    if (row != NULL) memset(row, 0, (size_t)job->width * sizeof *row);
     if (w->failed > 0 && w->failed <= i + 1) return;
     w->failed = i + 1;
     w->error = w->latest;
 }
 
-/* Runs the job over n items; the first that failed, by number, gives the error. */
+/* Of the pieces' items so far, the first that failed, by number. */
+static clip_status first_failure(const struct job *job, int threads, struct clip_error *error)
+{
+    const struct worker *first = NULL;
+    for (int t = 0; t < threads; t++) {
+        const struct worker *w = &job->workers[t];
+        if (w->failed > 0 && (first == NULL || w->failed < first->failed)) first = w;
+    }
+    if (first == NULL) return CLIP_OK;
+    *error = first->error;
+    return error->status;
+}
+
+/* Runs the job over n items, a piece at a time; the first that failed gives the error. */
 static clip_status run(struct job *job, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int threads = clip_threads_count();
-    int64_t failed = 0;
+    int64_t most = FOR_EACH_THREAD * threads;
     CLIP_TRY(clip_embedder_check_tower(job->embedder, job->pixels != NULL, error));
     CLIP_NEW(job->workers, threads);
-    if (2 * n > threads)
-        clip_parallel_for(n, run_one, job);
-    else /* few items: threads inside each of them serve better, and give the same bits */
-        for (int64_t i = 0; i < n; i++) run_one(job, i);
-    for (int t = 0; t < threads; t++) {
-        const struct worker *w = &job->workers[t];
-        if (w->failed == 0 || (failed > 0 && failed < w->failed)) continue;
-        failed = w->failed;
-        *error = w->error;
-        status = error->status;
+    for (job->first = 0; job->first < n; job->first += most) {
+        int64_t count = n - job->first < most ? n - job->first : most;
+        CLIP_TRY(clip_embedder_check_cancelled(job->embedder, error));
+        if (2 * count > threads)
+            clip_parallel_for(count, run_one, job);
+        else /* few items: threads inside each of them serve better, and give the same bits */
+            for (int64_t k = 0; k < count; k++) run_one(job, k);
+        CLIP_TRY(first_failure(job, threads, error));
     }
 out:
     for (int t = 0; job->workers != NULL && t < threads; t++) clip_tape_free(job->workers[t].tape);
@@ -103,8 +118,8 @@ static clip_status take_states(const struct job *job, const struct clip_tape *ta
     size_t bytes = (size_t)job->width * sizeof *row;
     clip_status status = clip_tape_status(tape, error);
     if (status != CLIP_OK) return status;
-    memcpy(row, states->data, bytes);
-    memcpy(job->beside + i * job->width, normed->data, bytes);
+    if (row != NULL) memcpy(row, states->data, bytes);
+    if (job->beside != NULL) memcpy(job->beside + i * job->width, normed->data, bytes);
     return CLIP_OK;
 }
 
@@ -141,6 +156,9 @@ clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32
                          "input_ids has rows of %lld ids; for hidden states, which run whole rows, "
                          "expected 1 to the model's context_length, %lld",
                          (long long)length, (long long)c->context_length);
+    clip_status status =
+        clip_embedder_check_enum((int)layer, CLIP_PENULTIMATE + 1, "clip_layer", error);
+    if (status != CLIP_OK) return status;
     struct job job = {.embedder = e,
                       .width = length * c->text_width,
                       .out = states,
@@ -179,16 +197,15 @@ int64_t clip_embedder_text_width(const struct clip_embedder *e)
 {
     return e->file->model->config.text_width;
 }
-int64_t clip_embedder_context(const struct clip_embedder *e)
-{
-    return e->file->model->config.context_length;
-}
 
 clip_status clip_embedder_image_states(const struct clip_embedder *e, const float *pixels,
                                        int64_t n, enum clip_layer layer, float *states,
                                        float *normed, struct clip_error *error)
 {
     int64_t width = clip_embedder_image_tokens(e) * e->file->model->config.vision_width;
+    clip_status status =
+        clip_embedder_check_enum((int)layer, CLIP_PENULTIMATE + 1, "clip_layer", error);
+    if (status != CLIP_OK) return status;
     struct job job = {.embedder = e,
                       .width = width,
                       .out = states,

@@ -2,6 +2,7 @@
  * items, then it goes through the tower as one. A product's rows are the same bits whatever rows
  * stand beside them (kernels/gemm.h), so an embedding does not depend on its neighbours; where
  * OpenBLAS multiplies, which rounds a row by its place, a batch is one item. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +26,15 @@ struct slot { /* one item of the batch */
 struct job {
     const struct clip_embedder *embedder;
     enum clip_row_kind kind;
-    float *out;                  /* [n,E] */
+    bool vision;                 /* images or pixels; else texts or ids */
+    bool pixels_only;            /* of images: no tower is run */
+    float *out;                  /* [n,E]; pixels_only: [n,3,S,S] */
     struct clip_error *failures; /* [n], or NULL: the first failure fails the call */
     /* fills the slot of item i, number k of the batch; NULL: there is nothing to do */
     clip_status (*prepare)(struct job *job, int64_t i, int64_t k, struct clip_error *error);
     /* what it reads */
-    const struct clip_image_source *images;
+    const char *images; /* struct clip_image_source, or the caller's, of another size: */
+    size_t image_size;
     const float *pixels;
     const char *const *texts;
     const int32_t *ids;
@@ -38,7 +42,7 @@ struct job {
     /* the batch: items [first, first + count) */
     int64_t first, count, most;
     struct slot slots[MOST_ITEMS];
-    float *room;      /* images: [most,3,S,S] */
+    float *room;      /* images: [most,3,S,S]; pixels_only: in `out` */
     uint8_t *squares; /* images: [S,S,3] a thread */
     int32_t *tokens;  /* texts: [most * context] */
     struct clip_tape *tape;
@@ -50,8 +54,6 @@ static int64_t pixels_of(const struct job *job)
     return 3 * size * size;
 }
 
-static bool of_images(const struct job *job) { return job->images != NULL || job->pixels != NULL; }
-
 /* ---- one batch ---- */
 
 static void prepare_slot(void *context, int64_t k)
@@ -61,6 +63,31 @@ static void prepare_slot(void *context, int64_t k)
     slot->error.status = CLIP_OK;
     slot->status = CLIP_OK;
     if (job->prepare != NULL) slot->status = job->prepare(job, job->first + k, k, &slot->error);
+}
+
+/* What became of the batch's items goes to the caller: rows where `from` has one for each item that
+ * is good, zeros for each that is not. */
+static clip_status hand_over(const struct job *job, const float *from, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t dim = job->pixels_only ? pixels_of(job) : clip_embedder_dim(job->embedder);
+    for (int64_t k = 0; k < job->count; k++) {
+        const struct slot *slot = &job->slots[k];
+        float *row = job->out + (job->first + k) * dim;
+        if (job->failures != NULL) job->failures[job->first + k] = slot->error;
+        if (slot->status != CLIP_OK) {
+            memset(row, 0, (size_t)dim * sizeof *row);
+            if (job->failures != NULL && slot->status != CLIP_ERR_MEMORY) continue;
+            if (status == CLIP_OK) *error = slot->error;
+            if (status == CLIP_OK) status = slot->status;
+            continue;
+        }
+        if (from == NULL) continue;
+        memcpy(row, from, (size_t)dim * sizeof *row);
+        from += dim;
+        if (job->kind == CLIP_UNIT) clip_rows_normalise(row, 1, dim);
+    }
+    return status;
 }
 
 /* The pixels of the good slots one behind the other. */
@@ -109,26 +136,11 @@ static struct clip_tensor *text_features(const struct job *job)
 static clip_status embed_batch(struct job *job, struct clip_error *error)
 {
     clip_status status;
-    int64_t dim = clip_embedder_dim(job->embedder);
+    if (job->pixels_only) return hand_over(job, NULL, error);
     CLIP_TRY(clip_embedder_start_tape(job->embedder, &job->tape, error));
-    const struct clip_tensor *features = of_images(job) ? image_features(job) : text_features(job);
+    const struct clip_tensor *features = job->vision ? image_features(job) : text_features(job);
     CLIP_TRY(clip_tape_status(job->tape, error));
-    const float *from = features != NULL ? features->data : NULL;
-    for (int64_t k = 0; k < job->count; k++) {
-        const struct slot *slot = &job->slots[k];
-        float *row = job->out + (job->first + k) * dim;
-        if (job->failures != NULL) job->failures[job->first + k] = slot->error;
-        if (slot->status != CLIP_OK) {
-            memset(row, 0, (size_t)dim * sizeof *row);
-            if (job->failures != NULL && slot->status != CLIP_ERR_MEMORY) continue;
-            if (status == CLIP_OK) *error = slot->error;
-            if (status == CLIP_OK) status = slot->status;
-            continue;
-        }
-        memcpy(row, from, (size_t)dim * sizeof *row);
-        from += dim;
-        if (job->kind == CLIP_UNIT) clip_rows_normalise(row, 1, dim);
-    }
+    CLIP_TRY(hand_over(job, features != NULL ? features->data : NULL, error));
 out:
     return status;
 }
@@ -137,14 +149,15 @@ static clip_status make_room(struct job *job, int64_t n, struct clip_error *erro
 {
     clip_status status = CLIP_OK;
     const struct clip_model_config *c = &job->embedder->file->model->config;
-    job->most = of_images(job) ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
+    job->most = job->vision ? TOWER_ROWS / clip_model_image_rows(c) : MOST_ITEMS;
     if (job->most > MOST_ITEMS) job->most = MOST_ITEMS;
     if (job->most < 1 || !clip_gemm_rows_independent()) job->most = 1;
+    if (job->pixels_only) job->most = MOST_ITEMS;
     if (job->most > n) job->most = n > 0 ? n : 1;
-    if (job->images != NULL) {
-        CLIP_NEW(job->room, job->most * pixels_of(job));
+    if (job->vision && job->pixels == NULL) {
+        if (!job->pixels_only) CLIP_NEW(job->room, job->most * pixels_of(job));
         CLIP_NEW(job->squares, clip_threads_count() * pixels_of(job));
-    } else if (job->pixels == NULL) {
+    } else if (!job->vision) {
         CLIP_NEW(job->tokens, job->most * c->context_length);
     }
 out:
@@ -155,10 +168,13 @@ out:
 static clip_status run(struct job *job, int64_t n, int64_t *cut, struct clip_error *error)
 {
     clip_status status;
-    CLIP_TRY(clip_embedder_check_tower(job->embedder, of_images(job), error));
+    if (!job->pixels_only) CLIP_TRY(clip_embedder_check_tower(job->embedder, job->vision, error));
+    CLIP_TRY(clip_embedder_check_enum((int)job->kind, CLIP_RAW + 1, "clip_row_kind", error));
     CLIP_TRY(make_room(job, n, error));
     for (job->first = 0; job->first < n; job->first += job->most) {
+        CLIP_TRY(clip_embedder_check_cancelled(job->embedder, error));
         job->count = n - job->first < job->most ? n - job->first : job->most;
+        if (job->pixels_only) job->room = job->out + job->first * pixels_of(job);
         clip_parallel_for(job->count, prepare_slot, job);
         for (int64_t k = 0; cut != NULL && k < job->count; k++) *cut += job->slots[k].cut;
         CLIP_TRY(embed_batch(job, error));
@@ -166,7 +182,7 @@ static clip_status run(struct job *job, int64_t n, int64_t *cut, struct clip_err
 out:
     clip_tape_free(job->tape);
     for (int k = 0; k < MOST_ITEMS; k++) clip_ids_release(&job->slots[k].ids);
-    free(job->room);
+    if (!job->pixels_only) free(job->room);
     free(job->squares);
     free(job->tokens);
     return status;
@@ -174,44 +190,100 @@ out:
 
 /* ---- images ---- */
 
+/* Image i of the caller's, as a structure of ours. */
+static struct clip_image_source source_of(const struct job *job, int64_t i)
+{
+    struct clip_image_source source = {0};
+    size_t known = sizeof source;
+    memcpy(&source, job->images + (size_t)i * job->image_size,
+           job->image_size < known ? job->image_size : known);
+    return source;
+}
+
+static clip_status decode(const struct job *job, const struct clip_image_source *source,
+                          struct clip_image *out, struct clip_error *error)
+{
+    const struct clip_image_limits limits = {.max_pixels = job->embedder->max_pixels};
+    if (source->path != NULL) return clip_image_decode_file(source->path, &limits, out, error);
+    if (source->bytes != NULL)
+        return clip_image_decode(source->bytes, source->size, &limits, out, error);
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "the image has neither a path nor bytes nor rgb; set one of them");
+}
+
 static clip_status prepare_image(struct job *job, int64_t i, int64_t k, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const struct clip_image_source *p = &job->images[i];
-    const struct clip_embedder *e = job->embedder;
-    struct clip_image_limits limits = {.max_pixels = e->max_pixels};
-    struct clip_image image = {0}, given = {p->width, p->height, (uint8_t *)(uintptr_t)p->rgb};
+    const struct clip_preprocess *preprocess = &job->embedder->file->preprocess;
+    const struct clip_image_source source = source_of(job, i);
+    struct clip_image image = {0};
+    struct clip_image given = {source.width, source.height, (uint8_t *)(uintptr_t)source.rgb};
     uint8_t *square = job->squares + clip_thread_number() * pixels_of(job);
-    if (p->rgb == NULL && p->path != NULL)
-        CLIP_TRY(clip_image_decode_file(p->path, &limits, &image, error));
-    else if (p->rgb == NULL)
-        CLIP_TRY(clip_image_decode(p->bytes, p->size, &limits, &image, error));
-    CLIP_TRY(clip_preprocess_image(&e->file->preprocess, p->rgb != NULL ? &given : &image, square,
-                                   error));
-    clip_preprocess_normalise(&e->file->preprocess, square, job->room + k * pixels_of(job));
+    if (source.rgb == NULL) CLIP_TRY(decode(job, &source, &image, error));
+    if (source.rgb != NULL && (source.width < 1 || source.height < 1))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
+                           "the image has rgb of %lld x %lld pixels; set its width and height",
+                           (long long)source.width, (long long)source.height));
+    CLIP_TRY(
+        clip_preprocess_image(preprocess, source.rgb != NULL ? &given : &image, square, error));
+    clip_preprocess_normalise(preprocess, square, job->room + k * pixels_of(job));
 out:
     clip_image_release(&image);
     return status;
 }
 
-clip_status clip_embedder_images(const struct clip_embedder *e,
-                                 const struct clip_image_source *images, int64_t n,
-                                 enum clip_row_kind kind, float *out, struct clip_error *failures,
-                                 struct clip_error *error)
+/* As it was first; see clip_embedder_take_struct. */
+enum { FIRST_IMAGE = offsetof(struct clip_image_source, height) + sizeof(int64_t) };
+_Static_assert(sizeof(void *) != 8 ||
+                   (offsetof(struct clip_image_source, width) == 32 && FIRST_IMAGE == 48),
+               "programs are compiled with this layout");
+
+/* Runs a job over images of the caller's, whose structures have a size of their own. */
+static clip_status run_images(struct job *job, const struct clip_image_source *images,
+                              size_t image_size, int64_t n, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_image_source known;
+    job->images = (const char *)images;
+    job->image_size = image_size;
+    job->prepare = prepare_image;
+    for (int64_t i = 0; i < n; i++)
+        CLIP_TRY(clip_embedder_take_struct(&known, sizeof known,
+                                           job->images + (size_t)i * image_size, image_size,
+                                           FIRST_IMAGE, "clip_image_source", error));
+    CLIP_TRY(run(job, n, NULL, error));
+out:
+    return status;
+}
+
+clip_status clip_embedder_images_sized(const struct clip_embedder *e,
+                                       const struct clip_image_source *images, size_t image_size,
+                                       int64_t n, enum clip_row_kind kind, float *out,
+                                       struct clip_error *failures, struct clip_error *error)
+{
+    struct job job = {
+        .embedder = e, .vision = true, .kind = kind, .out = out, .failures = failures};
+    return run_images(&job, images, image_size, n, error);
+}
+
+clip_status clip_embedder_preprocess_sized(const struct clip_embedder *e,
+                                           const struct clip_image_source *images,
+                                           size_t image_size, int64_t n, float *pixels,
+                                           struct clip_error *failures, struct clip_error *error)
 {
     struct job job = {.embedder = e,
-                      .kind = kind,
-                      .out = out,
-                      .prepare = prepare_image,
-                      .images = images,
+                      .vision = true,
+                      .pixels_only = true,
+                      .kind = CLIP_RAW,
+                      .out = pixels,
                       .failures = failures};
-    return run(&job, n, NULL, error);
+    return run_images(&job, images, image_size, n, error);
 }
 
 clip_status clip_embedder_pixels(const struct clip_embedder *e, const float *pixels, int64_t n,
                                  enum clip_row_kind kind, float *out, struct clip_error *error)
 {
-    struct job job = {.embedder = e, .kind = kind, .out = out, .pixels = pixels};
+    struct job job = {.embedder = e, .vision = true, .kind = kind, .out = out, .pixels = pixels};
     return run(&job, n, NULL, error);
 }
 

@@ -7,9 +7,9 @@
 
 #include "checkpoints/checksum.h"
 #include "core/choice.h"
-#include "core/progress.h"
 #include "formats/model_adapter.h"
 #include "formats/model_source.h"
+#include "kernels/kernels.h"
 
 #define FORMAT "clip.c 1"
 
@@ -154,11 +154,12 @@ clip_status clip_model_file_sum(struct clip_model_file *file, struct clip_error 
 
 /* ---- Opening ---- */
 
-static clip_status say_what_was_found(const struct clip_model_file *file, struct clip_error *error)
+static clip_status say_what_was_found(const struct clip_model_file *file,
+                                      const struct clip_log *log, struct clip_error *error)
 {
     struct clip_buffer text = {0};
     clip_status status = clip_model_file_found(file, &text, error);
-    if (status == CLIP_OK) clip_say("%s", text.data);
+    if (status == CLIP_OK) clip_log_write(log, CLIP_LOG_NOTE, "%s", text.data);
     clip_buffer_release(&text);
     return status;
 }
@@ -180,7 +181,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     } else {
         status = clip_tokenizer_open_folder(&file->tokenizer, folder, error);
         if (status == CLIP_ERR_DATA && file->model->config.siglip) { /* Unigram, Gemma's */
-            clip_warn("%s; texts can be given as --tensors only", error->message);
+            clip_log_write(reading->log, CLIP_LOG_WARNING,
+                           "%s; texts can be given as --tensors only", error->message);
             status = CLIP_OK;
         }
         if (status != CLIP_OK) goto out;
@@ -222,7 +224,7 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
     source.weights = NULL;
     CLIP_TRY(clip_model_source_read(
         &(struct clip_model_source){file->source, source.folder, source.config, source.kind},
-        options->weights == CLIP_WEIGHTS_RAW, &reading, error));
+        options->weights == CLIP_WEIGHTS_RAW, &options->log, &reading, error));
     file->preprocess = reading.description.preprocess;
     file->cleaning = reading.description.cleaning;
     file->ids = reading.description.ids;
@@ -243,7 +245,8 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};
-    if (options->say && file->format != NULL) CLIP_TRY(say_what_was_found(file, error));
+    if (options->say && file->format != NULL)
+        CLIP_TRY(say_what_was_found(file, &options->log, error));
     *out = file;
     file = NULL;
 out:
@@ -262,6 +265,10 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     struct clip_adapter adapter;
     struct clip_model_file *file = NULL;
     if (options == NULL) options = &defaults;
+    const char *instead = clip_kernels_instead();
+    if (instead != NULL)
+        clip_log_write(&options->log, CLIP_LOG_WARNING, CLIP_KERNELS_INSTEAD,
+                       getenv("CLIP_KERNELS"), instead);
     CLIP_TRY(clip_adapter_find(&adapter, model, error));
     status = open_whole(&file, adapter.weights != NULL ? adapter.base : model, options, error);
     if (status != CLIP_OK && adapter.weights != NULL)

@@ -11,6 +11,7 @@
 #ifndef CLIP_FORMATS_MODEL_FILE_H
 #define CLIP_FORMATS_MODEL_FILE_H
 
+#include "core/log.h"
 #include "formats/model_description.h"
 
 struct clip_model_file {
@@ -32,7 +33,8 @@ const char *clip_weights_name(int weights);               /* "ema", "raw"; core/
 struct clip_model_file_options { /* {0} or NULL: the defaults */
     enum clip_weights weights;
     enum clip_towers towers; /* only this one is read and can be used */
-    bool say;                /* another project's model: what was found is a line on stderr */
+    bool say;                /* another project's model: what was found is a note of the log */
+    struct clip_log log;     /* where warnings and notes go; {0}: stderr */
     const char *tokenizer; /* TOKENIZER in place of the model's own; NULL: its own, or "clip" where
                             * the vocabulary is CLIP's and that file is found beside the model, by
                             * $CLIP_BPE or where it is installed */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "checkpoints/gguf.h"
-#include "core/progress.h"
 #include "formats/description_parser.h"
 #include "formats/model_source.h"
 
@@ -107,8 +106,8 @@ static clip_status add_scalar(struct clip_bundle *out, const char *name, float v
     return clip_bundle_add(out, name, &tensor, error);
 }
 
-clip_status clip_model_read_gguf(const char *path, struct clip_bundle *out,
-                                 struct clip_error *error)
+clip_status clip_model_read_gguf(const char *path, const struct clip_log *log,
+                                 struct clip_bundle *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     json_t *values = NULL;
@@ -116,7 +115,9 @@ clip_status clip_model_read_gguf(const char *path, struct clip_bundle *out,
     const json_t *scale = json_object_get(values, "clip.logit_scale");
     const json_t *bias = json_object_get(values, "clip.logit_bias");
     if (!json_is_number(scale))
-        clip_warn("%s does not say its logit_scale; assuming 100, as it is in most CLIPs", path);
+        clip_log_write(log, CLIP_LOG_WARNING,
+                       "%s does not say its logit_scale; assuming 100, as it is in most CLIPs",
+                       path);
     CLIP_TRY(add_scalar(out, "logit_scale",
                         json_is_number(scale) ? (float)json_number_value(scale) : LOGIT_SCALE,
                         error));

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "checkpoints/gguf.h"
-#include "core/progress.h"
 #include "formats/model_file.h"
 #include "formats/model_source.h"
 #include "formats/timm.h"
@@ -50,12 +49,16 @@ out:
 
 /* ---- Other projects' ---- */
 
+static bool is_gguf(const char *path)
+{
+    if (clip_path_has_suffix(path, ".safetensors") || clip_torch_is(path)) return false;
+    return clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path);
+}
+
 static clip_status read_file(const char *path, struct clip_bundle *out, struct clip_error *error)
 {
     if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
     if (clip_torch_is(path)) return clip_torch_read(path, out, error);
-    if (clip_path_has_suffix(path, ".gguf") || clip_gguf_is(path))
-        return clip_model_read_gguf(path, out, error);
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
                      ".safetensors, or a .pt or .bin of PyTorch",
@@ -175,27 +178,32 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
         d->preprocess.crop = siglip ? CLIP_CROP_OPEN_CLIP : CLIP_CROP_HUGGINGFACE;
         if (!siglip) d->ids.pad = d->config.vocab_size - 1;
     }
-    clip_warn("%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
-              "beside it would say",
-              path, (long long)d->config.vision_heads, (long long)d->config.text_heads,
-              clip_model_activation(&d->config),
-              siglip                 ? ""
-              : d->config.quick_gelu ? " (not GELU)"
-                                     : " (not QuickGELU)",
-              siglip ? "SigLIP's" : "CLIP's", beside);
+    clip_log_write(
+        out->log, CLIP_LOG_WARNING,
+        "%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
+        "beside it would say",
+        path, (long long)d->config.vision_heads, (long long)d->config.text_heads,
+        clip_model_activation(&d->config),
+        siglip                 ? ""
+        : d->config.quick_gelu ? " (not GELU)"
+                               : " (not QuickGELU)",
+        siglip ? "SigLIP's" : "CLIP's", beside);
     return CLIP_OK;
 }
 
 /* Whatever preset describes it: OpenAI's weights were trained with QuickGELU. */
 static void correct_activation(const char *weights, const char *config,
-                               struct clip_model_description *d)
+                               struct clip_model_reading *out)
 {
+    struct clip_model_description *d = &out->description;
     if (d->config.quick_gelu) return;
     d->config.quick_gelu = true;
     d->config.gelu_tanh = d->config.text_gelu_tanh = false;
-    clip_warn("%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "
-              "QuickGELU; taking QuickGELU (\"quick_gelu\": true in the description says so too)",
-              config, weights);
+    clip_log_write(
+        out->log, CLIP_LOG_WARNING,
+        "%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "
+        "QuickGELU; taking QuickGELU (\"quick_gelu\": true in the description says so too)",
+        config, weights);
 }
 
 static clip_status describe(const struct clip_model_source *source, struct clip_model_reading *out,
@@ -217,7 +225,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
     } else {
         const char *config = beside != NULL ? beside : source->config;
         CLIP_TRY(parse_config(config, kind, &out->description, error));
-        if (is_openai(out)) correct_activation(source->weights, config, &out->description);
+        if (is_openai(out)) correct_activation(source->weights, config, out);
     }
     if (kind == CLIP_CONFIG_HUGGINGFACE)
         CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
@@ -227,16 +235,19 @@ out:
 }
 
 clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
-                                   struct clip_model_reading *out, struct clip_error *error)
+                                   const struct clip_log *log, struct clip_model_reading *out,
+                                   struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const char *path = source->weights;
-    *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}};
+    *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}, .log = log};
     if (clip_path_has_suffix(path, ".index.json"))
         CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
     else if (!clip_path_has_suffix(path, ".safetensors") &&
              (clip_hdf5_is(path) || clip_path_has_suffix(path, ".h5")))
         CLIP_TRY(read_native(path, raw, out, error));
+    else if (is_gguf(path))
+        CLIP_TRY(clip_model_read_gguf(path, log, &out->bundle, error));
     else
         CLIP_TRY(read_file(path, &out->bundle, error));
     if (*out->from.prefix == '\0') { /* not a native file */

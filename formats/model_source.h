@@ -4,6 +4,7 @@
 #define CLIP_FORMATS_MODEL_SOURCE_H
 
 #include "checkpoints/layout.h"
+#include "core/log.h"
 #include "formats/model_description.h"
 
 enum clip_model_config_kind {
@@ -40,17 +41,20 @@ struct clip_model_reading { /* start from {0} */
     struct clip_weight_source from;
     struct clip_model_description description;
     const char *format; /* whose these files are; NULL: ours */
+    const struct clip_log *log;
 };
 void clip_model_reading_release(struct clip_model_reading *reading);
 
 /* Maps the weights and reads what describes them; sizes and shapes agree afterwards. `raw`: the
- * weights as trained, where a native file has their moving average too. */
+ * weights as trained, where a native file has their moving average too. What had to be assumed is
+ * a warning of `log`. */
 clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
-                                   struct clip_model_reading *out, struct clip_error *error);
+                                   const struct clip_log *log, struct clip_model_reading *out,
+                                   struct clip_error *error);
 
 /* A GGUF file with clip.cpp's names as a bundle; its values become the texts "config" and
  * "tokenizer" and the weight "logit_scale". */
-clip_status clip_model_read_gguf(const char *path, struct clip_bundle *out,
-                                 struct clip_error *error);
+clip_status clip_model_read_gguf(const char *path, const struct clip_log *log,
+                                 struct clip_bundle *out, struct clip_error *error);
 
 #endif

@@ -138,5 +138,9 @@ struct clip_kernels {
 
 /* The table in use; it is set once, at the first call. */
 const struct clip_kernels *clip_kernels(void);
+/* The name of the table that is used because this processor has none that CLIP_KERNELS names: once,
+ * for the one who warns of it; else, and from then on, NULL. */
+const char *clip_kernels_instead(void);
+#define CLIP_KERNELS_INSTEAD "CLIP_KERNELS=%s is not a kernel table of this processor; using %s"
 
 #endif

@@ -1,7 +1,7 @@
 /* Chooses the row kernels and the sets that make products: the best that the processor runs, or
  * those that CLIP_KERNELS names. */
 #include <pthread.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __x86_64__
@@ -26,6 +26,7 @@ enum { MAX_CHOICES = 6 };
 
 static struct choice chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_bool untold; /* CLIP_KERNELS names no table, and nobody has been told so */
 
 #ifdef __x86_64__
 /* Does the processor have AMX tiles of bfloat16, and does Linux save them for this process? It does
@@ -83,9 +84,7 @@ static void choose(void)
             chosen = choices[i];
             return;
         }
-    fprintf(stderr,
-            "clip: warning: CLIP_KERNELS=%s is not a kernel table of this processor; using %s\n",
-            wish, chosen.name);
+    atomic_store(&untold, true);
 }
 
 const struct clip_kernels *clip_kernels(void)
@@ -98,6 +97,12 @@ const struct clip_gemm_set *clip_gemm_set(bool pairs)
 {
     pthread_once(&once, choose);
     return pairs ? chosen.pairs : chosen.products;
+}
+
+const char *clip_kernels_instead(void)
+{
+    pthread_once(&once, choose);
+    return atomic_exchange(&untold, false) ? chosen.name : NULL;
 }
 
 bool clip_gemm_by_openblas(void)

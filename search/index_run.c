@@ -106,7 +106,7 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;
     index->model = clip_string_copy(absolute != NULL ? absolute : source, error);
-    index->model_checksum = clip_string_copy(clip_embedder_file(u->embedder)->checksum, error);
+    index->model_checksum = clip_string_copy(clip_embedder_checksum(u->embedder), error);
     index->base = clip_string_copy(here != NULL ? here : ".", error);
     if (index->model == NULL || index->model_checksum == NULL || index->base == NULL)
         status = CLIP_ERR_MEMORY;

@@ -152,11 +152,11 @@ static void padding_is_run_and_changes_nothing_before_it(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(1);
     struct clip_embedder *e = embedder_over(file);
-    int32_t end = clip_embedder_end(e), zeros[TEXTS * CONTEXT], ends[TEXTS * CONTEXT];
+    int32_t end = file->tokenizer->end, zeros[TEXTS * CONTEXT], ends[TEXTS * CONTEXT];
     static float a[STATES], b[STATES], a_ln[STATES], b_ln[STATES];
     int64_t cut;
-    test_ok(clip_embedder_encode(e, texts, TEXTS, 0, zeros, &cut, &error), &error);
-    test_ok(clip_embedder_encode(e, texts, TEXTS, end, ends, &cut, &error), &error);
+    test_ok(clip_embedder_tokenize(e, texts, TEXTS, 0, zeros, &cut, &error), &error);
+    test_ok(clip_embedder_tokenize(e, texts, TEXTS, end, ends, &cut, &error), &error);
     test_ok(clip_embedder_text_states(e, zeros, TEXTS, CONTEXT, CLIP_LAST, a, a_ln, &error),
             &error);
     test_ok(clip_embedder_text_states(e, ends, TEXTS, CONTEXT, CLIP_LAST, b, b_ln, &error), &error);
@@ -189,13 +189,13 @@ static void the_end_tokens_state_gives_the_embedding(void **state)
     static float states[STATES], normed[STATES];
     float rows[TEXTS * E], projected[E];
     int64_t cut;
-    test_ok(clip_embedder_encode(e, texts, TEXTS, 0, ids, &cut, &error), &error);
+    test_ok(clip_embedder_tokenize(e, texts, TEXTS, 0, ids, &cut, &error), &error);
     test_ok(clip_embedder_text_states(e, ids, TEXTS, CONTEXT, CLIP_LAST, states, normed, &error),
             &error);
     test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_RAW, rows, NULL, &error), &error);
     for (int i = 0; i < TEXTS; i++) {
         int at = 0;
-        while (ids[i * CONTEXT + at] != clip_embedder_end(e)) at++;
+        while (ids[i * CONTEXT + at] != file->tokenizer->end) at++;
         const float *x = normed + (i * CONTEXT + at) * TEXT_WIDTH;
         for (int d = 0; d < E; d++) {
             double sum = 0;
@@ -215,7 +215,7 @@ static void rows_that_do_not_fit_are_refused(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(3);
     struct clip_embedder *e = embedder_over(file);
-    int32_t ids[CONTEXT + 1] = {1, clip_embedder_end(e), 0, -5};
+    int32_t ids[CONTEXT + 1] = {1, file->tokenizer->end, 0, -5};
     static float states[(CONTEXT + 1) * TEXT_WIDTH], normed[(CONTEXT + 1) * TEXT_WIDTH];
     test_fails(clip_embedder_text_states(e, ids, 1, CONTEXT, CLIP_LAST, states, normed, &error),
                &error, CLIP_ERR_DATA, "holds id -5 at place 3");
@@ -322,7 +322,7 @@ static void grad_wants_pairs(void **state)
     const struct clip_embeddings_extras extras = {.grad = true};
     float *pixels = normal(2 * PIXELS, 15);
     int32_t ids[3 * CONTEXT] = {0};
-    for (int i = 0; i < 3; i++) ids[i * CONTEXT + 1] = clip_embedder_end(e);
+    for (int i = 0; i < 3; i++) ids[i * CONTEXT + 1] = file->tokenizer->end;
     for (int texts_given = 0; texts_given <= 3; texts_given += 3) {
         struct clip_bundle in = {0};
         struct clip_embeddings out = {0};

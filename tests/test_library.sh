@@ -13,12 +13,25 @@ export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 flags() { pkg-config --define-variable=prefix="$prefix" "$@" clip; }
 check "pkg-config knows it" test "$(flags --modversion)" = "$(cat VERSION)"
 
-declared() { grep -oE '\bclip_[a-z_]+\(' "$prefix/include/clip/clip.h" | tr -d '(' | sort -u; }
+# What the header declares, and what it defines itself (static inline) in terms of that.
+called() { grep -oE '\bclip_[a-z_]+\(' "$@" | tr -d '(' | sort -u; }
+header() { sed 's|/\*.*||; s|^ \*.*||' "$prefix/include/clip/clip.h"; }
+inline() { header | grep '^static inline' | called; }
+declared() { header | called | grep -vxF "$(inline)"; }
 shown() { nm -D --defined-only "$prefix/lib/libclip.so" | awk '{print $3}' | sort -u; }
 check "the shared library shows what clip/clip.h declares, and nothing else" \
     diff <(declared) <(shown)
+check "... of which the header itself defines three" test "$(inline | wc -l)" -eq 3
+# A function that its ..._sized one is tested by is tested with it.
+untested() {
+    local name
+    for name in $(declared) $(inline); do
+        grep -qwE "$name" tests/test_*.c tests/library/*.cpp || echo "no test calls $name"
+    done
+}
+check "every function of the header is called by a test" test -z "$(untested)"
 check "its name has a version" bash -c "readelf -d '$prefix/lib/libclip.so' |
-    grep -q 'SONAME.*libclip\.so\.0'"
+    grep -q 'SONAME.*libclip\.so\.1'"
 printf '#include <clip/clip.h>\nint main(void) { return clip_version()[0] == 0; }\n' >"$folder/a.c"
 # shellcheck disable=SC2046
 check "the header stands alone, as C99 without extensions" "$cc" -std=c99 -pedantic -Wall -Wextra \
@@ -88,4 +101,61 @@ check "a program that loads the library itself is built" "$cc" -std=c11 -D_GNU_S
     -Wextra -Werror tests/library/unload.c -o "$folder/unload" $(flags --cflags) -lpthread -ldl
 check "unloading the library behind its threads does no harm" prints 0 'still here' \
     "$folder/unload" "$prefix/lib/libclip.so" "$model"
+
+check "a model of another project's is there" "$prefix/bin/clip_export" --model "$model" \
+    --format huggingface --output "$folder/theirs"
+check "... and an embedding of it" "$prefix/bin/clip_embed" --model "$folder/theirs" --images \
+    "$image" --output "$folder/row.npy"
+warned_once() {
+    run 0 env CLIP_KERNELS=none "$prefix/bin/clip_embed" --model "$folder/theirs" --images \
+        "$image" --output "$folder/other.npy" --quiet &&
+        [ "$err" = "clip_embed: warning: $(grep -o 'CLIP_KERNELS=none is not .*' <<<"$err")" ]
+}
+check "a wrong CLIP_KERNELS is warned of, in one line" warned_once
+# Nothing is on stderr: notes and warnings went to the program's own function.
+quietly() { run 0 "$@" && [ -z "$err" ] && out_has "$(cat VERSION)"; }
+cxx=${CXX:-g++} python=${PYTHON:-python3}
+# block LANGUAGE: the program in its section of docs/library.md.
+block() {
+    awk -v title="## $1" '/^## / {on = $0 == title}
+                          on && (/^    / || /^$/) {sub(/^    /, ""); print}' docs/library.md
+}
+block C >"$folder/doc.c"
+# shellcheck disable=SC2046
+check "the C program of docs/library.md is built" "$cc" -std=c11 -Wall -Wextra -Werror \
+    "$folder/doc.c" -o "$folder/doc" $(flags --cflags --libs)
+sum_to_one() {
+    run 0 "$@" && awk '{n += $1} END {exit !(NR == 2 && n > 0.99 && n < 1.01)}' <<<"$out"
+}
+check "... and classifies an image" sum_to_one "$folder/doc" "$model" "$image"
+check "... or says what is wrong" says 1 none.png "$folder/doc" "$model" "$folder/none.png"
+wanted="16 numbers, the first $(od -An -t f4 -w4 "$folder/row.npy" | tail -n 16 | head -n 1 |
+    awk '{printf "%.4f", $1}')"
+if command -v "$cxx" >/dev/null; then
+    # shellcheck disable=SC2046
+    check "a program in C++ is built" "$cxx" -std=c++11 -pedantic -Wall -Wextra -Wshadow -Werror \
+        tests/library/user.cpp -o "$folder/user" $(flags --cflags --libs)
+    check "... and what it embeds by several roads agrees" quietly "$folder/user" \
+        "$folder/theirs" "$image"
+    block C++ >"$folder/doc.cpp"
+    # shellcheck disable=SC2046
+    check "the C++ program of docs/library.md is built" "$cxx" -std=c++11 -Wall -Wextra -Werror \
+        "$folder/doc.cpp" -o "$folder/doc-cxx" $(flags --cflags --libs)
+    check "... and embeds an image" prints 0 "$wanted" "$folder/doc-cxx" "$folder/theirs" "$image"
+else
+    skip "a program in C++" "there is no C++ compiler ($cxx)"
+fi
+if "$python" -c 'import ctypes' 2>/dev/null; then
+    check "a program in Python embeds by ctypes what clip_embed does" quietly "$python" \
+        tests/library/user.py "$prefix/lib/libclip.so" "$folder/theirs" "$image" "$folder/row.npy"
+    check "... to whose log a wrong CLIP_KERNELS goes too" quietly env CLIP_KERNELS=none "$python" \
+        tests/library/user.py "$prefix/lib/libclip.so" "$folder/theirs" "$image" "$folder/row.npy"
+    block Python >"$folder/doc.py"
+    check "the Python program of docs/library.md embeds an image" prints 0 "$wanted" "$python" \
+        "$folder/doc.py" "$folder/theirs" "$image"
+    check "... or says what is wrong" says 1 none.png "$python" "$folder/doc.py" "$model" \
+        "$folder/none.png"
+else
+    skip "a program in Python" "there is no Python with ctypes ($python)"
+fi
 plan

@@ -14,6 +14,7 @@
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 #ifndef CLIP_VERSION
 #error "CLIP_VERSION comes from the Makefile"
@@ -230,6 +231,8 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         fprintf(stderr, "%s: %s\n", cli->name, strerror(failed));
         exit(1);
     }
+    const char *instead = clip_kernels_instead();
+    if (instead != NULL) clip_warn(CLIP_KERNELS_INSTEAD, getenv("CLIP_KERNELS"), instead);
 }
 
 void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)

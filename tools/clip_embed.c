@@ -55,11 +55,11 @@ static clip_status add_states(const struct job *job, const struct clip_embedder 
                               struct clip_error *error)
 {
     clip_status status;
-    int32_t *ids = NULL, padding = clip_embedder_padding(e);
-    int64_t cut, context = clip_embedder_context(e);
-    if (job->padding >= 0) padding = job->padding == PAD_ZERO ? 0 : clip_embedder_end(e);
+    int32_t *ids = NULL, padding = CLIP_PAD_MODEL;
+    int64_t context = clip_embedder_context(e);
+    if (job->padding >= 0) padding = job->padding == PAD_ZERO ? 0 : CLIP_PAD_END;
     CLIP_NEW(ids, texts->count * context);
-    CLIP_TRY(clip_embedder_encode(e, texts->lines, texts->count, padding, ids, &cut, error));
+    CLIP_TRY(clip_embedder_tokenize(e, texts->lines, texts->count, padding, ids, NULL, error));
     CLIP_TRY(clip_embeddings_add_states(out, e, ids, texts->count, context,
                                         (enum clip_layer)job->hidden_states, error));
 out:

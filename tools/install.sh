@@ -11,8 +11,8 @@ for program in "$BUILD"/clip_*; do
 done
 install -m 644 "$BUILD/libclip.a" "$root/lib/"
 install -m 755 "$BUILD/libclip.so" "$root/lib/libclip.so.$version"
-ln -sf "libclip.so.$version" "$root/lib/libclip.so.0"
-ln -sf libclip.so.0 "$root/lib/libclip.so"
+ln -sf "libclip.so.$version" "$root/lib/libclip.so.1"
+ln -sf libclip.so.1 "$root/lib/libclip.so"
 install -m 644 clip/clip.h "$root/include/clip/"
 install -m 644 clip.h "$root/include/" # which forwards to it
 install -m 644 "$BUILD"/man/*.1 "$root/share/man/man1/"

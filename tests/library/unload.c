@@ -27,13 +27,13 @@ static int embed(void *library, const char *model)
     struct clip_error error;
     clip_status status;
     float *rows = NULL;
-    __typeof__(&clip_embedder_open) open = symbol(library, "clip_embedder_open");
+    __typeof__(&clip_embedder_open_sized) open = symbol(library, "clip_embedder_open_sized");
     __typeof__(&clip_embedder_dim) dim = symbol(library, "clip_embedder_dim");
     __typeof__(&clip_embedder_texts) embed_texts = symbol(library, "clip_embedder_texts");
     __typeof__(&clip_embedder_free) release = symbol(library, "clip_embedder_free");
     __typeof__(&clip_threads_set) threads = symbol(library, "clip_threads_set");
     threads(4);
-    status = open(&e, model, NULL, &error);
+    status = open(&e, model, NULL, 0, &error);
     if (status == CLIP_OK) {
         rows = calloc(5 * (size_t)dim(e), sizeof *rows);
         if (rows == NULL) abort();
