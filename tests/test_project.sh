@@ -24,7 +24,7 @@ entry() { # entry FILE: the command that compiles it, as a shell takes it
 compiles() { # compiles FILE
     local command
     command=$(entry "$1")
-    [ -n "$command" ] && eval "${command% -o *} -fsyntax-only"
+    [ -n "$command" ] && eval "${command% -o *} -fsyntax-only -MF $folder/d"
 }
 check "... a file of it compiles as it says" compiles core/rng.c
 check "... one with quotes in its command too" compiles core/version.c
@@ -36,7 +36,7 @@ check "... and files that are compiled for each instruction set" sets
 anchors() {
     sed -n 's/^#\+ //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
 }
-links() { # links PAGE: each link of it leads to a file, and to a heading where it names one
+links() { # links PAGE: each link of it, code apart, leads to a file, and to a heading if named
     local target file anchor bad=0
     while IFS= read -r target; do
         file=${target%%#*} anchor=
@@ -50,7 +50,8 @@ links() { # links PAGE: each link of it leads to a file, and to a heading where 
             echo "$1: $file has no heading #$anchor"
             bad=1
         fi
-    done < <(grep -oE '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//' | grep -vE '^https?:')
+    done < <(grep -v '^    ' "$1" | grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//' |
+        grep -vE '^https?:')
     [ "$bad" -eq 0 ]
 }
 # Sources, scripts, configurations and pages of the repository, as in core/rng.h, and its folders in

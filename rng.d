@@ -1,2 +1,0 @@
-rng.o: core/rng.c core/rng.h
-core/rng.h:

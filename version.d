@@ -1,2 +1,0 @@
-version.o: core/version.c clip/clip.h
-clip/clip.h:
