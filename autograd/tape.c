@@ -23,12 +23,13 @@ enum clip_dtype clip_precision_dtype(enum clip_precision precision)
     return precision == CLIP_PRECISION_BF16 ? CLIP_BF16 : CLIP_F32;
 }
 
-/* A node with what only the tape sees. Records lie in blocks that clip_tape_clear rewinds. */
+/* A node, with what only the tape sees of it. Records lie in blocks that clip_tape_clear
+ * rewinds. */
 struct record {
     struct clip_node node;
     struct clip_tensor out;
     struct clip_piece *value, *grad, *saved;
-    bool read; /* some recorded backward reads out->data, and it cannot be computed again */
+    bool read; /* a recorded backward reads out->data, which cannot be computed again */
 };
 
 enum { BLOCK_BYTES = 256 << 10 };
@@ -42,10 +43,10 @@ struct block {
 struct tape { /* struct clip_tape is its first member */
     struct clip_tape public;
     struct block *first, *current;
-    struct record failed; /* stands for every node once memory is out */
+    struct record failed; /* takes the place of every node once memory is out */
     bool planned;
-    bool walking; /* backward is at work, building segments again included */
-    bool wanted;  /* an op has had an input that needs a gradient, recorded or not */
+    bool walking; /* backward is running; it may build segments again */
+    bool wanted;  /* an op had an input that needs a gradient, whether it was recorded or not */
     int64_t blocks;
 };
 
@@ -170,7 +171,7 @@ static struct record *make_output(struct clip_tape *t, enum clip_dtype dtype, in
                                   const int64_t *shape, size_t args_size)
 {
     if (inside(t)->planned != t->plan)
-        clip_tape_clear(t); /* plan was switched: nothing of before is in use */
+        clip_tape_clear(t); /* `plan` was switched: nothing from before is in use */
     struct record *record = t->status == CLIP_OK ? new_record(t, args_size) : NULL;
     if (record == NULL) return failed_record(t, dtype, ndim, shape);
     record->out = clip_tensor_view(dtype, NULL, ndim, shape);
@@ -215,8 +216,8 @@ static void run(struct clip_tape *t, struct clip_node *node, void (*function)(st
     give_back(t, &scratch);
 }
 
-/* Can a value be computed again? Where no gradient flows through it, its op's inputs are not kept.
- */
+/* Can a value be computed again? Not if no gradient flows through it: its op's inputs are not kept
+ * then. */
 static bool comes_again(const struct clip_tensor *tensor)
 {
     const struct clip_op *op = tensor->node->op;
@@ -260,7 +261,7 @@ struct clip_tensor *clip_tape_record(struct clip_tape *t, const struct clip_op *
 
 void clip_scope_enter(struct clip_tape *t, struct clip_scope *scope)
 {
-    if (inside(t)->planned != t->plan) clip_tape_clear(t); /* or the first op inside would */
+    if (inside(t)->planned != t->plan) clip_tape_clear(t); /* as the first op inside would */
     *scope = (struct clip_scope){.start = t->last, .outer = t->scope};
     t->scope = scope;
 }
@@ -297,8 +298,8 @@ static void zero_if_empty(struct clip_tensor *tensor)
         clip_op_zero(tensor->grad, clip_tensor_count(tensor));
 }
 
-/* The input that takes over the gradient of node->out, or NULL: it has no other reader that has
- * added to its gradient, and is no other input of the op. */
+/* The input that may take over the memory of node->out's gradient, or NULL. No other op has added
+ * to its gradient, and it is the op's input only once. */
 static struct clip_tensor *heir(const struct clip_node *node)
 {
     struct clip_tensor *in = node->op->passes > 0 ? node->in[node->op->passes - 1] : NULL;
@@ -309,7 +310,7 @@ static struct clip_tensor *heir(const struct clip_node *node)
     return in;
 }
 
-/* Gives every input that needs a gradient one, empty where it is new. */
+/* Gives every input that needs a gradient memory for it, which is empty if it is new. */
 static void prepare_gradients(struct clip_tape *t, struct clip_node *node)
 {
     const struct clip_tensor *passed = heir(node);
@@ -327,7 +328,7 @@ static void prepare_gradients(struct clip_tape *t, struct clip_node *node)
     }
 }
 
-/* After backward: the gradient of out goes to the heir, or back to the workspace. */
+/* After backward: the memory of out's gradient goes to the heir, or back to the workspace. */
 static void leave_gradient(struct clip_tape *t, struct clip_node *node)
 {
     struct record *record = record_of(node);
@@ -342,7 +343,7 @@ static void leave_gradient(struct clip_tape *t, struct clip_node *node)
     node->out->grad = NULL;
 }
 
-/* Computes a value again that was given back, and first what that reads. */
+/* Computes a value that was given back again, after the values that its op reads. */
 static void restore(struct clip_tape *t, struct clip_tensor *tensor);
 
 static void restore_inputs(struct clip_tape *t, struct clip_node *node)
@@ -394,7 +395,7 @@ struct clip_tensor *clip_tape_segment(struct clip_tape *t, clip_segment_fn build
         t->status = CLIP_ERR_MEMORY;
         return y;
     }
-    record->out = *y; /* and its memory moves over */
+    record->out = *y; /* and its memory becomes this one's */
     record->out.node = &record->node;
     record->out.needs_grad = true;
     record->value = made->value;
@@ -411,8 +412,8 @@ struct clip_tensor *clip_tape_segment(struct clip_tape *t, clip_segment_fn build
 
 static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_node *end);
 
-/* A segment's backward: builds it again from a leaf that stands for x, walks it back, forgets it.
- */
+/* A segment's backward: builds it again from a leaf that takes x's place, walks it back, and
+ * forgets it. */
 static void run_segment(struct clip_tape *t, struct clip_node *node)
 {
     struct tape *tape = inside(t);
@@ -440,7 +441,7 @@ static void run_segment(struct clip_tape *t, struct clip_node *node)
     t->last = last;
 }
 
-/* Runs the backward of `top` and of all before it, down to `end` and without it. */
+/* Runs the backward of `top` and of all nodes before it, down to but without `end`. */
 static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_node *end)
 {
     for (struct clip_node *node = top; node != end && t->status == CLIP_OK; node = node->previous) {

@@ -1,8 +1,8 @@
-/* A tensor: element type, shape, where its elements lie (row-major, contiguous). It owns nothing.
+/* A tensor: an element type, a shape, and where its elements lie, row-major and contiguous. It owns
+ * nothing.
  *
- * Data belongs to the parameter buffer, a mapped file, a batch, or the tape's workspace; `grad`,
- * where there is one, is float32 of the same shape and belongs to the gradient buffer or the
- * workspace. */
+ * Data belongs to the parameter buffer, a mapped file, a batch, or the tape's workspace. A gradient
+ * is float32 of the same shape, and belongs to the gradient buffer or the workspace. */
 #ifndef CLIP_AUTOGRAD_TENSOR_H
 #define CLIP_AUTOGRAD_TENSOR_H
 
@@ -26,19 +26,20 @@ struct clip_tensor {
     bool needs_grad;                  /* backward should reach it */
     struct clip_node *node;           /* the op that made it; NULL for parameters and inputs */
     const struct clip_panels *panels; /* the same numbers packed for products, or NULL */
-    bool grad_empty; /* nothing stands in grad yet: the first to add to it overwrites it */
+    bool grad_empty; /* grad has no value yet: who adds to it first overwrites it */
 };
 
 size_t clip_dtype_size(enum clip_dtype dtype);
-/* "F32", "F16", "BF16", "I32", "I64", "U8", as safetensors says. */
+/* "F32", "F16", "BF16", "I32", "I64", "U8", as safetensors names them. */
 const char *clip_dtype_name(enum clip_dtype dtype);
 
 int64_t clip_tensor_count(const struct clip_tensor *tensor); /* elements */
-/* Rows and width of the matrix [product of the leading dimensions, last dimension]. */
+/* Rows and width of the tensor as a matrix: the product of the leading dimensions, and the last
+ * one. */
 int64_t clip_tensor_rows(const struct clip_tensor *tensor);
 int64_t clip_tensor_width(const struct clip_tensor *tensor);
 
-/* A view of memory that somebody else keeps. */
+/* A tensor over memory that the caller keeps. */
 struct clip_tensor clip_tensor_view(enum clip_dtype dtype, void *data, int ndim,
                                     const int64_t *shape);
 struct clip_tensor clip_tensor_f32(float *data, int64_t rows, int64_t width); /* [rows, width] */

@@ -9,8 +9,9 @@
 enum { ALIGNMENT = 64, PIECES_A_TABLE = 4096 };
 static const size_t SMALLEST_REGION = (size_t)64 << 20;
 
-struct clip_piece { /* pieces of one region are a list in order of address, free ones among them
-                       never adjacent */
+/* A used or free part of a region. A region's pieces are a list in the order of their addresses, in
+ * which two free ones are never neighbours. */
+struct clip_piece {
     struct clip_piece *before, *after;
     char *data;
     size_t size;
@@ -22,7 +23,7 @@ struct region {
     struct region *next;
     struct clip_piece *first;
     char *base;
-    size_t size, high; /* high: end of the highest piece ever used */
+    size_t size, high; /* high: the end of the highest piece that was ever used */
 };
 
 struct piece_table {
@@ -100,7 +101,7 @@ bool clip_workspace_reserve(struct clip_workspace *w, size_t bytes)
 void clip_workspace_plan(struct clip_workspace *w, bool plan)
 {
     w->plan = plan;
-    /* Addresses of a planned region are numbers that start at ALIGNMENT and are never used as
+    /* The addresses of a planned region are numbers from ALIGNMENT on, which are never used as
      * memory. */
     if (plan && w->planned == NULL) w->planned = add_region(w, SIZE_MAX / 4, NULL);
 }
@@ -121,7 +122,7 @@ void clip_workspace_free(struct clip_workspace *w)
     free(w);
 }
 
-/* The first free piece that is large enough, cut to size. */
+/* The first free piece that is large enough, cut to the wanted size. */
 static struct clip_piece *take_from(struct clip_workspace *w, struct region *region, size_t size)
 {
     struct clip_piece *piece = region->first;

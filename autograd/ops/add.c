@@ -1,11 +1,12 @@
+/* y = a + b
+ *   a, b, y of one shape
+ *   da += dy    db += dy
+ * Backward reads nothing. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = a + b.   same shape
- *   da += dy    db += dy
- * Backward reads nothing. */
 enum { A, B, GRAIN = 16384 };
 
 static void add_range(struct clip_node *n, int64_t begin, int64_t end)

@@ -1,12 +1,13 @@
+/* y[r] = x[r] + w[ids[r]]
+ *   x, y [R,D]   w [P,D]   ids i32 [R]
+ *   dx += dy    dw[ids[r]] += dy[r]
+ * Positional embeddings. Backward reads only ids. It cuts dw into columns, so that rows with the
+ * same id are added in order. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y[r] = x[r] + w[ids[r]].   x, y [R,D]   w [P,D]   ids i32 [R]   (positional embeddings)
- *   dx += dy    dw[ids[r]] += dy[r]
- * Backward reads ids alone; it cuts the columns, so that rows that share an id are added in order.
- */
 enum { X, W, IDS };
 
 static void add_rows_forward_range(struct clip_node *n, int64_t begin, int64_t end)

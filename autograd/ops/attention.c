@@ -1,3 +1,9 @@
+/* y = softmax(q k^T / sqrt(W)) v, for each head of each of B packed sequences
+ *   qkv [T,3D]: q, k, v side by side, in each of them H heads of width W = D/H   y [T,D]
+ *   offsets i32 [B+1]: sequence s has rows offsets[s] to offsets[s+1]
+ *   causal: row i sees rows up to i
+ * Vaswani et al. 2017, equation 1. kernels/attention.h has the gradients' formulas. Backward reads
+ * qkv and offsets. */
 #include <assert.h>
 #include <math.h>
 
@@ -6,11 +12,6 @@
 #include "autograd/ops/parallel.h"
 #include "kernels/attention.h"
 
-/* Scaled dot-product attention within each of B packed sequences (Vaswani et al. 2017, equation 1),
- * head by head: y = softmax(q k^T / sqrt(W)) v.   y [T,D]   offsets i32 [B+1]
- *   qkv [T,3D]: q, k, v side by side, H heads of width W = D/H in each
- *   sequence s holds rows offsets[s] to offsets[s+1]; causal: row i sees rows up to i
- * The formulas of both directions stand in kernels/attention.h. Backward reads qkv and offsets. */
 enum { QKV, OFFSETS };
 
 struct attention_args {
@@ -24,8 +25,8 @@ static int64_t head_width(const struct clip_node *n)
     return clip_tensor_width(n->out) / ((const struct attention_args *)n->args)->heads;
 }
 
-/* Each thread has a room. */
-static size_t thread_room(const struct clip_node *n, bool backward)
+/* Bytes of one thread's workspace. */
+static size_t thread_workspace(const struct clip_node *n, bool backward)
 {
     const struct attention_args *args = n->args;
     size_t bytes = clip_attention_workspace_bytes(args->longest, head_width(n), backward);
@@ -34,15 +35,15 @@ static size_t thread_room(const struct clip_node *n, bool backward)
 
 static size_t attention_scratch(const struct clip_node *n, bool backward)
 {
-    return (size_t)clip_threads_count() * thread_room(n, backward);
+    return (size_t)clip_threads_count() * thread_workspace(n, backward);
 }
 
 static void *room_of(const struct clip_node *n, bool backward)
 {
-    return (char *)n->scratch + (size_t)clip_thread_number() * thread_room(n, backward);
+    return (char *)n->scratch + (size_t)clip_thread_number() * thread_workspace(n, backward);
 }
 
-/* One head of one sequence: where its first row and its first column of D columns lie. */
+/* One head of one sequence: its first row, and its first one among D columns. */
 struct place {
     int64_t row, column;
 };
@@ -124,8 +125,8 @@ static const struct clip_op attention = {
     .scratch = attention_scratch,
 };
 
-/* Rows of the longest sequence, up to a multiple of 16. While planning, offsets are not there to be
- * read: sequences are taken to be of one length, and mostly come to the same. */
+/* Rows of the longest sequence, rounded up to a multiple of 16. Planning cannot read the offsets:
+ * it assumes that all sequences have one length, which mostly gives the same number. */
 static int64_t longest_sequence(const struct clip_tape *t, const struct clip_tensor *offsets,
                                 int64_t rows)
 {

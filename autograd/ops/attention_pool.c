@@ -1,3 +1,10 @@
+/* p = softmax(k q / sqrt(W)), y = p v, for each head: one query attends to B packed sequences
+ *   q [1,D]   kv [T,2D]: k, v side by side, in each of them H heads of width W = D/H   y [B,D]
+ *   offsets i32 [B+1]: sequence s has rows offsets[s] to offsets[s+1]
+ *   dv += p dy    dp = v dy    ds = p (dp - sum(p dp)) / sqrt(W)    dk += ds q    dq += ds k
+ * Lee et al. 2019, "Set Transformer": pooling by multihead attention with one seed vector; SigLIP.
+ * Backward reads q, kv and offsets, and computes the scores again. dq gathers over all sequences:
+ * each (sequence, head) keeps its ds, and then each head adds up its part of dq in order. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -5,13 +12,6 @@
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* One query looks at each of B packed sequences, head by head: p = softmax(k q / sqrt(W)), y = p v.
- *   q [1,D]   kv [T,2D]: k, v side by side, H heads of width W = D/H in each   y [B,D]
- *   offsets i32 [B+1]: sequence s holds rows offsets[s] to offsets[s+1]
- *   dv += p dy    dp = v dy    ds = p (dp - sum(p dp)) / sqrt(W)    dk += ds q    dq += ds k
- * (Lee et al. 2019, "Set Transformer", pooling by multihead attention with one seed vector; SigLIP)
- * dq gathers over all sequences: every (sequence, head) keeps its ds, and then each head adds up
- * its part of dq in order. Backward reads q, kv and offsets; scores are computed again. */
 enum { Q, KV, OFFSETS };
 
 struct attention_pool_args {
@@ -45,7 +45,7 @@ static struct seen seen_at(const struct clip_node *n, int64_t i)
     };
 }
 
-/* A row of T floats a head: p in forward; in backward p, dp and then ds. */
+/* One row of T floats per head: p in forward; in backward p, and dp, which becomes ds. */
 static size_t attention_pool_scratch(const struct clip_node *n, bool backward)
 {
     const struct attention_pool_args *args = n->args;
@@ -106,7 +106,7 @@ static void backward_range(struct clip_node *n, int64_t begin, int64_t end)
     }
 }
 
-/* Heads begin to end of dq. */
+/* Heads [begin, end) of dq. */
 static void query_range(struct clip_node *n, int64_t begin, int64_t end)
 {
     const struct attention_pool_args *args = n->args;

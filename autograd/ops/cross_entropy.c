@@ -1,12 +1,14 @@
+/* y = mean over rows r of logsumexp(logits[r]) - logits[r][labels[r]]
+ *   logits [R,N]   labels i32 [R]   y scalar
+ *   dlogits[r][j] += (softmax(logits[r])[j] - [j = labels[r]]) dy / R
+ * torch.nn.functional.cross_entropy. Backward reads logits and labels, and logsumexp [R] kept from
+ * forward. */
 #include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = mean over rows of logsumexp(logits[r]) - logits[r][labels[r]].   logits [R,N]   labels i32
- * [R]   y scalar dlogits[r][j] += (softmax(logits[r])[j] - [j = labels[r]]) dy / R Backward reads
- * logits and labels, and the logsumexp [R] kept from forward. */
 enum { LOGITS, LABELS };
 
 static size_t cross_entropy_saved(const struct clip_node *n)

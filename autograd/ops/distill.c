@@ -1,30 +1,30 @@
+/* S = exp(logit_scale) image text[0..N)^T
+ * T = teacher_scale teacher_image teacher_text^T
+ * y = 1/(2N) sum_i KL(softmax T[i,:] || softmax S[i,:]) + the same over columns
+ *   image [N,E]   text [M,E], M >= N, of which the first N rows count   logit_scale, y scalars
+ *   teacher_image, teacher_text [N,D]   teacher_scale a constant   all rows are unit rows
+ *   dS = (softmax of S's rows + of its columns - softmax of T's rows - of its columns) dy / (2N)
+ *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S)
+ *   where e = exp(logit_scale)
+ * Distillation of a teacher's affinities: TinyCLIP's affinity mimicking (Wu et al. 2023, equations
+ * 1 to 3); CLIP-KD's contrastive relational distillation (Yang et al. 2024, section 3.2). The
+ * papers take the cross-entropy, which differs by a constant, the teacher's entropy: here y is 0
+ * for a student that agrees. Blocks of ROWS rows are computed three times: for statistics, value
+ * and backward. Backward reads everything, and the maximum and the log of the sum of exponentials
+ * of each row and column of S and T, kept from forward. */
 #include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* Distillation of a teacher's affinities (TinyCLIP's affinity mimicking, Wu et al. 2023, equations
- * 1 to 3; CLIP-KD's contrastive relational distillation, Yang et al. 2024, section 3.2).
- * image [N,E], text [M,E] unit rows, M >= N, of which the first N count, logit_scale scalar;
- * teacher_image, teacher_text [N,D] unit rows and teacher_scale, constants
- *   S = exp(logit_scale) image text[0..N)^T,   T = teacher_scale teacher_image teacher_text^T
- *   y = 1/(2N) sum_i KL(softmax T[i,:] || softmax S[i,:]) + the same of the columns
- *   dS = (softmax of S's rows + of its columns - softmax of T's rows - of its columns) dy / (2N)
- *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),   e =
- *   exp(logit_scale)
- * The papers take the cross-entropy, which differs by the teacher's entropy, a constant: so y is 0
- * for a student that agrees. Blocks of ROWS rows are computed three times (statistics, value,
- * backward); maximum and log of the sum of exponentials of rows and columns of both are kept.
- * Backward reads everything. */
-
 enum { IMAGE, TEXT, SCALE, TEACHER_IMAGE, TEACHER_TEXT };
-enum { ROWS = 128 }; /* of S and T at a time */
+enum { ROWS = 128 }; /* of S and T that are computed at a time */
 enum side { STUDENT, TEACHER };
 
 static int64_t pairs_of(const struct clip_node *n) { return n->in[IMAGE]->shape[0]; }
 
-/* Kept: for each side, maxima and logs of rows and of columns, [N] each. */
+/* What is kept for each side: maxima and logs of sums, of rows and of columns, [N] each. */
 static float *kept(const struct clip_node *n, enum side side, int which)
 {
     return (float *)n->saved + (4 * (int)side + which) * pairs_of(n);
@@ -34,7 +34,8 @@ static float *row_log(const struct clip_node *n, enum side s) { return kept(n, s
 static float *column_max(const struct clip_node *n, enum side s) { return kept(n, s, 2); }
 static float *column_log(const struct clip_node *n, enum side s) { return kept(n, s, 3); }
 
-/* Scratch: a double a row, column sums of both sides, a block of both, a row a thread. */
+/* Scratch memory: one double per row, the column sums of both sides, one block of both sides, and
+ * one row per thread. */
 static double *row_sums(const struct clip_node *n) { return n->scratch; }
 static double *column_sums(const struct clip_node *n, enum side side)
 {
@@ -111,8 +112,8 @@ static void measure_columns(void *context, int64_t c)
                                          block(n, side) + begin, at->m, cols, pairs);
 }
 
-/* Row i's part of the sum: p (log p - log q) along the row, and its elements' parts of the columns'
- * sums. */
+/* What row i adds to the loss: p (log p - log q) along the row, and its elements' part of the
+ * columns' divergences. */
 static void diverge_row(void *context, int64_t r)
 {
     const struct block_at *at = context;
@@ -155,7 +156,7 @@ static void distill_forward(struct clip_node *n)
     *(float *)n->out->data = (float)(sum / (2.0 * (double)pairs));
 }
 
-/* Row r of the student's block becomes its gradient; row_sums gets sum(dS S) of each row. */
+/* Turns row r of the student's block into its gradient; row_sums[r] becomes the row's sum(dS S). */
 static void backward_row(void *context, int64_t r)
 {
     const struct block_at *at = context;

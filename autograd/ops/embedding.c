@@ -1,13 +1,14 @@
+/* y[r] = w[ids[r]]
+ *   w [V,D]   ids i32 [R]   y [R,D]
+ *   dw[ids[r]] += dy[r]
+ * Backward reads only ids. It cuts dw into columns, so that rows with the same id are added in
+ * order. */
 #include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y[r] = w[ids[r]].   w [V,D]   ids i32 [R]   y [R,D]
- *   dw[ids[r]] += dy[r]
- * Backward reads ids alone; it cuts the columns, so that rows that share an id are added in order.
- */
 enum { W, IDS };
 
 static void embedding_rows(struct clip_node *n, int64_t begin, int64_t end)

@@ -1,12 +1,13 @@
+/* y[r] = x[rows[r]]
+ *   x [T,D]   rows i32 [R]   y [R,D]
+ *   dx[rows[r]] += dy[r]
+ * The rows of end-of-text tokens and classes. Backward reads only rows. */
 #include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y[r] = x[rows[r]].   x [T,D]   rows i32 [R]   y [R,D]   (the end-of-text and class rows)
- *   dx[rows[r]] += dy[r]
- * Backward reads rows alone. */
 enum { X, ROWS };
 
 static void gather_forward(struct clip_node *n)

@@ -1,8 +1,10 @@
+/* y = x Phi(x), Phi the normal distribution function
+ *   x, y of any shape
+ *   dx += dy (Phi(x) + x phi(x)), phi the normal density
+ * Hendrycks and Gimpel 2016, the exact form. Backward reads x. */
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = x Phi(x), Phi the normal distribution function (Hendrycks \& Gimpel 2016, the exact form).
- * any shape dx += dy (Phi(x) + x phi(x)), phi its density Backward reads x. */
 enum { X, GRAIN = 16384 };
 
 static void gelu_forward_range(struct clip_node *n, int64_t begin, int64_t end)

@@ -1,23 +1,22 @@
+/* S = exp(logit_scale) image text^T
+ * y = 1/(2N) sum_{i<N} (lse(S[i,:]) - mean_{j in P(i)} S[i,j])
+ *   + 1/(2N) sum_{j<N} (lse(S[:,j]) - mean_{i in P(j)} S[i,j])
+ *   image [N,E], text [M,E] unit rows, M >= N   S [N,M]   logit_scale, y scalars
+ *   ids i32 [N] or none: P(i) are the pairs that share i's id, or i alone
+ *   Texts N to M are candidates of every image and have no image to find: rows of S have M columns,
+ *   and only the first N columns count as columns.
+ *   dS = (softmax of rows + [j < N] softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
+ *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S)
+ *   where e = exp(logit_scale)
+ * Symmetric InfoNCE (Radford et al. 2021, section 2.3 and figure 3), with hard negatives (NegCLIP,
+ * Yuksekgonul et al. 2023, section 4). S is computed tile by tile, in forward and again in
+ * backward. Backward reads image, text, logit_scale and ids, and what forward kept: of rows and of
+ * columns the maximum [N] and the log of the sum of exponentials [N], and 1/|P(i)| [N]. */
 #include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/logits.h"
-
-/* Symmetric InfoNCE (Radford et al. 2021, section 2.3 and figure 3), with hard negatives (NegCLIP,
- * Yuksekgonul et al. 2023, section 4).   image [N,E], text [M,E] unit rows, M >= N, logit_scale
- * scalar
- *   S = exp(logit_scale) image text^T [N,M]
- *   y = 1/(2N) sum_{i<N} (lse(S[i,:]) - mean_{j in P(i)} S[i,j])
- *     + 1/(2N) sum_{j<N} (lse(S[:,j]) - mean_{i in P(j)} S[i,j])
- *   P(i): the pairs that share i's id, or i alone. Texts N to M are candidates of every image and
- *   have no image to find: rows have M columns, and only the first N columns count.
- *   dS = (softmax of rows + [j < N] softmax of columns - 2 [j in P(i)] / |P(i)|) dy / (2N)
- *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS S),   e =
- *   exp(logit_scale)
- * S is computed tile by tile, in forward and again in backward; maximum [N] and log of the sum of
- * exponentials [N] of rows and of columns, and 1/|P(i)| [N], are kept. Backward reads image, text,
- * logit_scale and ids. */
 
 static float *row_max(const struct clip_node *n) { return n->saved; }
 static float *row_log(const struct clip_node *n) { return (float *)n->saved + loss_pairs(n); }
@@ -35,7 +34,7 @@ static const int32_t *ids_of(const struct clip_node *n)
     return n->in[LOSS_IDS] != NULL ? n->in[LOSS_IDS]->data : NULL;
 }
 
-/* Scratch: two doubles a row of a tile, column sums, a tile of logits. */
+/* Scratch memory: two doubles for each row of a tile, column sums, one tile of logits. */
 static double *row_sums(const struct clip_node *n) { return n->scratch; }
 static double *row_positives(const struct clip_node *n) { return row_sums(n) + LOSS_ROWS; }
 static double *column_sums(const struct clip_node *n) { return row_positives(n) + LOSS_ROWS; }
@@ -71,7 +70,7 @@ static void count_positives(struct clip_node *n, int64_t begin, int64_t end)
     }
 }
 
-/* How many of the tile's columns belong to pairs. */
+/* How many of the tile's columns belong to pairs and not to hard negatives. */
 static int64_t paired(const struct clip_node *n, const struct loss_tile *t)
 {
     int64_t left = loss_pairs(n) - t->j0;
@@ -91,7 +90,8 @@ static double positives(const struct clip_node *n, const struct loss_tile *t, in
     return sum;
 }
 
-/* Row r of the tile: its running maximum and sum of exponentials, and its positives. */
+/* Adds row r of the tile to the row's running maximum and sum of exponentials and to the sum of its
+ * positives. */
 static void forward_row(void *context, int64_t r)
 {
     const struct tile_at *at = context;
@@ -120,8 +120,8 @@ static void forward_columns(void *context, int64_t c)
                                      t->s + begin, t->m, cols < 64 ? cols : 64, t->cols);
 }
 
-/* Rows [i0, i0 + m) over all columns; the part of the loss that is theirs, and -2 times the mean of
- * the positives, counting row and column alike. */
+/* Goes through all columns of rows [i0, i0 + m). Returns what these rows add to the loss, with -2
+ * times the mean of the positives, which counts both the rows' and the columns' share. */
 static double forward_rows(struct clip_node *n, int64_t i0)
 {
     struct tile_at at = {.node = n};
@@ -158,7 +158,7 @@ static void infonce_forward(struct clip_node *n)
     *(float *)n->out->data = (float)(loss / (2.0 * (double)pairs));
 }
 
-/* Row r of the tile becomes its gradient; row_sums gets its sum(dS S). */
+/* Turns row r of the tile into its gradient; row_sums[r] becomes its sum(dS S). */
 static void backward_row(void *context, int64_t r)
 {
     const struct tile_at *at = context;

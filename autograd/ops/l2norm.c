@@ -1,11 +1,12 @@
+/* y = x / max(|x|, 1e-12), row by row
+ *   x, y [R,D]
+ *   dx += (dy - y (y . dy)) / max(|x|, 1e-12)
+ * torch.nn.functional.normalize. Backward reads y, and the inverse norms [R] kept from forward. */
 #include <math.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = x / max(|x|, 1e-12) row by row.   x, y [R,D]   (torch.nn.functional.normalize)
- *   dx += (dy - y (y . dy)) / max(|x|, 1e-12)
- * Backward reads y, and the inverse norms [R] kept from forward. */
 enum { X };
 
 static size_t l2norm_saved(const struct clip_node *n)

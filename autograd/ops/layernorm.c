@@ -1,10 +1,13 @@
+/* y = (x - mean(x)) * rstd(x) * w + b over the last axis
+ *   x, y [R,D]   w, b [D]
+ *   dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd
+ *   dw += sum over rows of dy xhat    db += sum over rows of dy
+ * Ba, Kiros, Hinton 2016. Backward reads x and w, and mean, rstd [R] kept from forward. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = (x - mean(x)) * rstd(x) * w + b over the last axis.   x, y [R,D]   w, b [D]   (Ba, Kiros,
- * Hinton 2016) Backward reads x and w, and mean and rstd [R] kept from forward. */
 enum { X, W, B };
 
 struct layernorm_args {

@@ -1,12 +1,13 @@
+/* y = x w^T + b + residual
+ *   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
+ *   dx += dy w    dw += dy^T x    db += column sums of dy    dresidual += dy
+ * Backward reads x and w. The residual's gradient is y's, as it is. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* y = x w^T + b + residual.   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
- *   dx += dy w    dw += dy^T x    db += column sums of dy    dresidual += dy
- * Backward reads x and w. A residual's gradient is y's. */
 enum { X, W, B, RESIDUAL };
 
 static void linear_forward(struct clip_node *n)

@@ -1,3 +1,12 @@
+/* u = x a^T
+ * y[:, columns of part k] = residual + scale u_k b_k^T, k = 0 .. n - 1; elsewhere y = residual
+ *   x [R,D]   a [n r,D]   b [n w,r]   u [R,n r]   residual [R,N] or none   y [R,N]
+ *   The N columns are `parts` parts of w = N / parts columns (3 where query, key and value lie side
+ *   by side). The n parts that are in the set `which` have a low-rank path.
+ *   du_k = scale dy_k b_k    db_k += scale dy_k^T u_k    da += du^T x    dx += du a
+ *   dresidual += dy
+ * The low-rank path beside a linear layer whose weight is frozen, as that layer's residual input
+ * (LoRA, Hu et al. 2021, equation 3). Backward reads x, a and b, and u kept from forward. */
 #include <assert.h>
 #include <string.h>
 
@@ -5,15 +14,6 @@
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* The low-rank path beside a linear layer whose weight is frozen (LoRA, Hu et al. 2021, equation
- * 3), for the layer's residual input.   x [R,D], a [n r,D], b [n w,r], residual [R,N] or NULL
- *   u = x a^T [R,n r]
- *   y[:, columns of part k] = residual + scale u_k b_k^T,   k = 0 .. n - 1;   residual elsewhere
- * The N columns are `parts` parts of w = N / parts columns (3 where query, key and value stand side
- * by side), of which those in the set `which`, n of them, have a path.
- *   du_k = scale dy_k b_k    db_k += scale dy_k^T u_k    da += du^T x    dx += du a
- *   dresidual += dy
- * Backward reads x, a, b; u is kept. */
 enum { X, A, B, RESIDUAL };
 
 static const struct clip_lora_args *args_of(const struct clip_node *n) { return n->args; }
@@ -33,7 +33,7 @@ static size_t lora_scratch(const struct clip_node *n, bool backward)
     return backward ? u_bytes(n) : 0; /* du */
 }
 
-/* Part number p of the columns: its place among those in the set, or -1. */
+/* The number that part p of the columns has among the parts with a path, or -1. */
 static int place_of(const struct clip_node *n, int p)
 {
     int place = 0;

@@ -1,16 +1,16 @@
+/* h = x w1^T + b1, a = activation(h), y = a w2^T + b2 + residual
+ *   x [R,D]   w1 [F,D]   b1 [F]   w2 [N,F]   b2 [N]   h, a [R,F]   residual, y [R,N]
+ *   dw2 += dy^T a    db2 += column sums of dy    dh = (dy w2) activation'(h)
+ *   dw1 += dh^T x    db1 += column sums of dh    dx += dh w1    dresidual += dy
+ * Vaswani et al. 2017, section 3.3. Backward reads x, w1, b1 and w2, and h kept from forward; with
+ * `keep` false nothing is kept and h is computed again. The residual's gradient is y's, as it
+ * is. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* y = activation(x w1^T + b1) w2^T + b2 + residual.
- *   x [R,D]   w1 [F,D]   b1 [F]   w2 [N,F]   b2 [N]   residual, y [R,N]
- * With h = x w1^T + b1 [R,F] and a = activation(h):
- *   dw2 += dy^T a    db2 += column sums of dy    dh = (dy w2) activation'(h)
- *   dw1 += dh^T x    db1 += column sums of dh    dx += dh w1    dresidual += dy
- * Of the F columns wide matrices only h is kept, or with `keep` false none: h is computed again.
- * Backward reads x, w1, b1 and w2. A residual's gradient is y's. */
 enum { X, W1, B1, W2, B2, RESIDUAL, GRAIN = 16384 };
 
 struct mlp_args {
@@ -20,7 +20,7 @@ struct mlp_args {
 
 static int64_t hidden(const struct clip_node *n) { return n->in[W1]->shape[0]; }
 
-/* One matrix [R,F], as wide an element as the tape's. */
+/* Elements of one matrix [R,F]; it is stored in the tape's dtype. */
 static int64_t hidden_count(const struct clip_node *n)
 {
     return clip_tensor_rows(n->in[X]) * hidden(n);
@@ -39,7 +39,7 @@ static bool keeps(const struct clip_node *n)
 
 static size_t mlp_saved(const struct clip_node *n) { return keeps(n) ? hidden_bytes(n) : 0; }
 
-/* Forward: a. Backward: a, dh, and h where it is not kept. */
+/* Forward needs a; backward needs a, dh, and h where it was not kept. */
 static size_t mlp_scratch(const struct clip_node *n, bool backward)
 {
     return (backward ? keeps(n) ? 2 : 3 : 1) * hidden_bytes(n);
@@ -50,9 +50,9 @@ static char *h_of(const struct clip_node *n)
     return keeps(n) ? n->saved : (char *)n->scratch + 2 * hidden_bytes(n);
 }
 
-/* to = x w1^T + b1, then activated; `before` (or NULL) what it was before. */
+/* to = activation(h), h = x w1^T + b1; h itself is written to `h` unless that is NULL. */
 static void first_product(const struct clip_node *n, void *to, enum clip_activation activation,
-                          void *before)
+                          void *h)
 {
     int64_t rows = clip_tensor_rows(n->in[X]), d = clip_tensor_width(n->in[X]), f = hidden(n);
     bool bf16 = clip_op_bf16(n);
@@ -65,7 +65,7 @@ static void first_product(const struct clip_node *n, void *to, enum clip_activat
                                   .b = clip_op_transposed(n->in[W1], d),
                                   .bias = n->in[B1]->data,
                                   .activation = activation,
-                                  .pre_activation = {before, f, bf16},
+                                  .pre_activation = {h, f, bf16},
                                   .c = {to, f, bf16}});
 }
 

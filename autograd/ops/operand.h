@@ -1,11 +1,11 @@
-/* Tensors as a product takes them (kernels/gemm.h), and the precision it is computed in. */
+/* Tensors as operands of a product (kernels/gemm.h), and the precision that it is computed in. */
 #ifndef CLIP_AUTOGRAD_OPS_OPERAND_H
 #define CLIP_AUTOGRAD_OPS_OPERAND_H
 
 #include "autograd/tape.h"
 #include "kernels/gemm.h"
 
-/* Rows of `width` elements, as they are or transposed. */
+/* A matrix with rows of `width` elements, as it is or transposed. */
 static inline struct clip_operand clip_op_operand(const struct clip_tensor *x, int64_t width)
 {
     return (struct clip_operand){x->data, width, .bf16 = x->dtype == CLIP_BF16,
@@ -18,7 +18,7 @@ static inline struct clip_operand clip_op_transposed(const struct clip_tensor *x
                                  .panels = x->panels};
 }
 
-/* Absent where x is NULL. */
+/* The matrix x, or none if x is NULL. */
 static inline struct clip_matrix clip_op_matrix(const struct clip_tensor *x, int64_t width)
 {
     if (x == NULL) return (struct clip_matrix){0};

@@ -1,3 +1,10 @@
+/* y = patches w^T: a convolution with kernel P and stride P, without bias
+ *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
+ *   dw += dy^T patches    dimage += dy w, each patch put back where it came from
+ *   A patch is flattened to [C*P*P]. What is left over at the right and at the bottom, where P does
+ *   not divide H or W, is not read. `keep` lists the patches of each image that are embedded.
+ * Dosovitskiy et al. 2021, equation 1. Backward reads image, w and keep; the flattened patches are
+ * scratch memory that backward fills again. */
 #include <assert.h>
 #include <string.h>
 
@@ -5,12 +12,6 @@
 #include "autograd/ops/operand.h"
 #include "autograd/ops/parallel.h"
 
-/* Convolution with stride P and kernel P, no bias: each patch, flattened to [C*P*P], times w^T.
- * What is left at the right and below, where P does not divide H or W, is not looked at.
- *   image [B,C,H,W]   w [D,C,P,P]   keep i32 [B,K] or none   y [B*K,D], patches row by row
- *   dw += dy^T patches    dimage += dy w, put back where each patch came from
- * The flattened patches are scratch, made again by backward. (Dosovitskiy et al. 2021, equation 1.)
- * Backward reads image, w and keep. */
 enum { IMAGE, W, KEEP };
 
 static int64_t patch_values(const struct clip_node *n)
@@ -24,8 +25,7 @@ static size_t patch_embed_scratch(const struct clip_node *n, bool backward)
     return (size_t)(clip_tensor_rows(n->out) * patch_values(n)) * sizeof(float);
 }
 
-/* Where row r of the patches begins in an image of the batch: offset of its first pixel in plane
- * 0. */
+/* Where row r of the patches begins in its image: the offset of its first pixel in plane 0. */
 static int64_t patch_offset(const struct clip_node *n, int64_t r)
 {
     const int64_t *shape = n->in[IMAGE]->shape;

@@ -1,11 +1,13 @@
+/* y[b,0] = c, y[b,1+k] = x[b,k]
+ *   x [B*K,D]   c [D]   y [B*(K+1),D]
+ *   dx[b,k] += dy[b,1+k]    dc += sum over b of dy[b,0]
+ * Dosovitskiy et al. 2021, the class token. Backward reads nothing. */
 #include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y[b,0] = c, y[b,1+k] = x[b,k].   x [B*K,D]   c [D]   y [B*(K+1),D]   (Dosovitskiy et al. 2021,
- * the class token) dx[b,k] += dy[b,1+k]    dc += sum over b of dy[b,0] Backward reads nothing. */
 enum { X, C };
 
 struct prepend_args {

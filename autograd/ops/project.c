@@ -1,11 +1,12 @@
+/* y = x w
+ *   x [R,D]   w [D,N]   y [R,N]
+ *   dx += dy w^T    dw += x^T dy
+ * CLIP stores its two projections this way round. Backward reads x and w. */
 #include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
 
-/* y = x w.   x [R,D]   w [D,N]   y [R,N]
- *   dx += dy w^T    dw += x^T dy
- * CLIP keeps its two projections this way round. Backward reads x and w. */
 enum { X, W };
 
 static void project_forward(struct clip_node *n)

@@ -1,9 +1,10 @@
+/* y = x s, s = sigmoid(1.702 x)
+ *   x, y of any shape
+ *   dx += dy s (1 + 1.702 x (1 - s))
+ * Hendrycks and Gimpel 2016, the approximation; OpenAI's CLIP. Backward reads x. */
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = x sigmoid(1.702 x).   any shape   (Hendrycks \& Gimpel 2016; OpenAI's CLIP)
- *   dx += dy s (1 + 1.702 x (1 - s)), s = sigmoid(1.702 x)
- * Backward reads x. */
 enum { X, GRAIN = 16384 };
 
 static void quickgelu_forward_range(struct clip_node *n, int64_t begin, int64_t end)

@@ -1,9 +1,10 @@
+/* y = f x, f a constant
+ *   x, y of any shape
+ *   dx += f dy
+ * Backward reads nothing. */
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y = f x.   any shape, f a constant
- *   dx += f dy
- * Backward reads nothing. */
 enum { X, GRAIN = 16384 };
 
 struct scale_args {

@@ -1,21 +1,21 @@
+/* S = exp(logit_scale) image text^T + bias
+ * y = 1/N sum_ij log(1 + exp(-z_ij S_ij))
+ *   image [N,E], text [M,E] unit rows, M >= N   logit_scale, bias, y scalars   ids i32 [N] or none
+ *   z_ij is +1 where i and j are a pair or share an id, else -1; texts N to M are hard negatives.
+ *   dS = -z sigmoid(-z S) dy / N
+ *   dimage += e dS text    dtext += e dS^T image
+ *   dlogit_scale += sum(dS (S - bias))    dbias += sum(dS)
+ *   where e = exp(logit_scale)
+ * SigLIP's loss (Zhai et al. 2023, algorithm 1). S is computed tile by tile, in forward and again
+ * in backward. Backward reads all inputs. */
 #include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/logits.h"
 
-/* SigLIP's sigmoid loss (Zhai et al. 2023, algorithm 1).   image [N,E], text [M,E] unit rows, M >=
- * N, logit_scale and bias scalars
- *   S = exp(logit_scale) image text^T + bias [N,M]
- *   y = 1/N sum_ij log(1 + exp(-z_ij S_ij)),   z +1 for positives, else -1: texts N to M are hard
- *   negatives
- *   dS = -z sigmoid(-z S) dy / N
- *   dimage += e dS text    dtext += e dS^T image    dlogit_scale += sum(dS (S - bias))
- *   dbias += sum(dS),   e = exp(logit_scale)
- * S is computed tile by tile, in forward and again in backward. Backward reads all inputs. */
-
-static double *row_sums(const struct clip_node *n) { return n->scratch; } /* two a row */
-static float *tile_room(const struct clip_node *n)
+static double *row_sums(const struct clip_node *n) { return n->scratch; } /* two per row */
+static float *tile_scratch(const struct clip_node *n)
 {
     return (float *)(row_sums(n) + 2 * LOSS_ROWS);
 }
@@ -33,7 +33,7 @@ struct tile_at {
 
 static float bias_of(const struct clip_node *n) { return *(const float *)n->in[LOSS_BIAS]->data; }
 
-/* The next positive of row r from column j of the tile on; t->cols: there is none. */
+/* The first positive of row r from column j of the tile on; t->cols if there is none. */
 static int64_t next_positive(const struct clip_node *n, const struct loss_tile *t, int64_t r,
                              int64_t j)
 {
@@ -45,7 +45,8 @@ static int64_t next_positive(const struct clip_node *n, const struct loss_tile *
     return j < end ? j : t->cols;
 }
 
-/* z S of the whole row, less the bias that the kernels add. */
+/* Flips the sign of row r's positives, so that the row holds z S but for the bias, which the
+ * kernels add. */
 static void flip_positives(const struct clip_node *n, const struct loss_tile *t, int64_t r)
 {
     float *s = t->s + r * t->cols, bias = bias_of(n);
@@ -67,14 +68,14 @@ static void sigmoid_loss_forward(struct clip_node *n)
     double loss = 0;
     for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
         for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
+            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_scratch(n))};
             clip_parallel_for(at.tile.m, forward_row, &at);
             for (int64_t r = 0; r < at.tile.m; r++) loss += row_sums(n)[2 * r];
         }
     *(float *)n->out->data = (float)(loss / (double)loss_pairs(n));
 }
 
-/* Row r of the tile becomes its gradient; row_sums gets sum(dS (S - bias)) and sum(dS) of it. */
+/* Turns row r of the tile into its gradient; its row_sums become sum(dS (S - bias)) and sum(dS). */
 static void backward_row(void *context, int64_t r)
 {
     const struct tile_at *at = context;
@@ -97,7 +98,7 @@ static void sigmoid_loss_backward(struct clip_node *n)
     double d_scale = 0, d_bias = 0;
     for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
         for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
+            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_scratch(n))};
             clip_parallel_for(at.tile.m, backward_row, &at);
             for (int64_t r = 0; r < at.tile.m; r++) {
                 d_scale += row_sums(n)[2 * r];
