@@ -185,8 +185,8 @@ $(BUILD)/obj/page.o: $(BUILD)/page.c
 $(BUILD)/clip_%: $(BUILD)/obj/tools/clip_%.o $(BUILD)/libtools.a $(BUILD)/libclip.a
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -o $@
-$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/obj/tests/only.o $(BUILD)/libtests.a \
-		$(BUILD)/libtools.a $(BUILD)/libclip.a
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/obj/tests/only.o \
+		$(BUILD)/libtests.a $(BUILD)/libtools.a $(BUILD)/libclip.a
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(last_libclip) $(MORE_LIBS) $(LDLIBS) -lcmocka -o $@
