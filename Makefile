@@ -141,8 +141,8 @@ define FOR_SET
 $$(PER_SET:%=$$(BUILD)/obj/%_$(1).o): $$(BUILD)/obj/%_$(1).o: %.c
 	@mkdir -p $$(@D)
 	@echo '  CC   $$< ($(1))'
-	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ROWS_FLAGS) -DCLIP_INSTRUCTION_SET=$(1) $$(MARCH_$(1)) -MMD -MP \
-		-c $$< -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ROWS_FLAGS) -DCLIP_INSTRUCTION_SET=$(1) \
+		$$(MARCH_$(1)) -MMD -MP -c $$< -o $$@
 endef
 $(foreach set,$(ROWS),$(eval $(call FOR_SET,$(set))))
 
