@@ -28,13 +28,10 @@ struct writing {
 };
 
 /* Rows [k rows, (k + 1) rows) of a stacked A or B. */
-static clip_status add(const struct writing *w, const char *layer, const char *module,
-                       const char *side, const struct clip_tensor *tensor, int64_t k, int64_t rows,
-                       struct clip_error *error)
+static clip_status add(const struct writing *w, const char *name, const struct clip_tensor *tensor,
+                       int64_t k, int64_t rows, struct clip_error *error)
 {
-    char name[160];
     int64_t width = tensor->shape[1];
-    snprintf(name, sizeof name, "%s%s.lora_%s.weight", layer, module, side);
     const struct clip_param *param = clip_model_param_of(w->setup->model, tensor);
     struct clip_tensor part =
         clip_tensor_f32(clip_param_in(param, w->setup->step->ema) + k * rows * width, rows, width);
@@ -45,20 +42,23 @@ static clip_status add_block(const struct writing *w, const char *tower, int64_t
                              const struct clip_block *b, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    char layer[96];
+    char name[160];
     const struct clip_lora_config *lora = &w->setup->model->config.lora;
     const struct clip_lora_pair *pairs[MODULES] = {&b->in_proj_lora, &b->in_proj_lora,
                                                    &b->in_proj_lora, &b->out_proj_lora,
                                                    &b->c_fc_lora,    &b->c_proj_lora};
     int64_t place = 0;
-    snprintf(layer, sizeof layer, "base_model.model.%s.encoder.layers.%lld.", tower, (long long)i);
     for (int k = 0; k < MODULES; k++) {
         if ((lora->targets & modules[k].bit) == 0) continue;
         int64_t n = k < IN_PROJ ? __builtin_popcount(lora->targets & 7) : 1;
         int64_t at = k < IN_PROJ ? place++ : 0;
-        CLIP_TRY(add(w, layer, modules[k].module, "A", pairs[k]->a, at, lora->rank, error));
-        CLIP_TRY(add(w, layer, modules[k].module, "B", pairs[k]->b, at, pairs[k]->b->shape[0] / n,
-                     error));
+        for (int side = 0; side < 2; side++) {
+            const struct clip_tensor *tensor = side == 0 ? pairs[k]->a : pairs[k]->b;
+            snprintf(name, sizeof name, "base_model.model.%s.encoder.layers.%lld.%s.lora_%c.weight",
+                     tower, (long long)i, modules[k].module, side == 0 ? 'A' : 'B');
+            CLIP_TRY(
+                add(w, name, tensor, at, side == 0 ? lora->rank : tensor->shape[0] / n, error));
+        }
     }
 out:
     return status;

@@ -20,23 +20,29 @@ typedef bool (*choice_fn)(const struct clip_param *param);
 typedef clip_status (*bundle_fn)(struct clip_bundle *bundle, const char *name,
                                  const struct clip_tensor *tensor, struct clip_error *error);
 
-/* Calls `fn` with PREFIX + name and the place of each parameter that is chosen: in `buffer`, of
- * trained parameters alone and of `dtype`, or in the model's data where it is not trained or buffer
- * is NULL. */
-static clip_status each_as(struct clip_bundle *bundle, const char *prefix,
-                           const struct clip_model *m, enum clip_dtype dtype, void *buffer,
-                           choice_fn chosen, bundle_fn fn, struct clip_error *error)
+struct numbers {                    /* of the parameters that are chosen */
+    const char *prefix;             /* of their names in the bundle */
+    const struct clip_model *model; /* where the numbers are that are not trained, */
+    void *buffer;                   /* and those that are, of `dtype`; NULL: in the model too */
+    enum clip_dtype dtype;
+    choice_fn chosen;
+};
+
+/* Calls `fn` with PREFIX + name and the numbers of each parameter that is chosen. */
+static clip_status each_of(struct clip_bundle *bundle, const struct numbers *from, bundle_fn fn,
+                           struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     char name[160];
-    for (int64_t i = 0; i < m->param_count; i++) {
-        const struct clip_param *p = &m->params[i];
-        if (!chosen(p)) continue;
-        void *data = trained(p) && buffer != NULL
-                         ? (char *)buffer + (size_t)p->train_offset * clip_dtype_size(dtype)
-                         : p->tensor.data;
-        struct clip_tensor tensor = clip_tensor_view(dtype, data, p->tensor.ndim, p->tensor.shape);
-        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    for (int64_t i = 0; i < from->model->param_count; i++) {
+        const struct clip_param *p = &from->model->params[i];
+        if (!from->chosen(p)) continue;
+        size_t offset = (size_t)p->train_offset * clip_dtype_size(from->dtype);
+        void *data = trained(p) && from->buffer != NULL ? (char *)from->buffer + offset
+                                                        : p->tensor.data;
+        struct clip_tensor tensor =
+            clip_tensor_view(from->dtype, data, p->tensor.ndim, p->tensor.shape);
+        snprintf(name, sizeof name, "%s%s", from->prefix, p->name);
         CLIP_TRY(fn(bundle, name, &tensor, error));
     }
 out:
@@ -46,7 +52,7 @@ out:
 static clip_status each(struct clip_bundle *bundle, const char *prefix, const struct clip_model *m,
                         float *buffer, choice_fn chosen, bundle_fn fn, struct clip_error *error)
 {
-    return each_as(bundle, prefix, m, CLIP_F32, buffer, chosen, fn, error);
+    return each_of(bundle, &(struct numbers){prefix, m, buffer, CLIP_F32, chosen}, fn, error);
 }
 
 static clip_status each_moment(struct clip_bundle *bundle, const struct clip_setup *s, bundle_fn fn,
@@ -56,10 +62,11 @@ static clip_status each_moment(struct clip_bundle *bundle, const struct clip_set
     const struct clip_adamw *adamw = s->step->adamw;
     enum clip_dtype dtype = s->step->options.adamw.moments == CLIP_MOMENTS_BF16 ? CLIP_BF16
                                                                                 : CLIP_F32;
-    CLIP_TRY(
-        each_as(bundle, "optimizer/exp_avg/", s->model, dtype, adamw->moment1, trained, fn, error));
-    CLIP_TRY(each_as(bundle, "optimizer/exp_avg_sq/", s->model, dtype, adamw->moment2, trained, fn,
-                     error));
+    const struct numbers means = {"optimizer/exp_avg/", s->model, adamw->moment1, dtype, trained};
+    const struct numbers squares = {"optimizer/exp_avg_sq/", s->model, adamw->moment2, dtype,
+                                    trained};
+    CLIP_TRY(each_of(bundle, &means, fn, error));
+    CLIP_TRY(each_of(bundle, &squares, fn, error));
 out:
     return status;
 }
