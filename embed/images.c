@@ -245,7 +245,7 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, float *out, bool *goo
         const struct clip_buffer *bytes = &c->samples[i].image;
         good[i] = c->read_failures[i].status == CLIP_OK;
         if (!good[i]) continue;
-        if (watch != NULL && watch->known(watch->context, watch->done + i, bytes, out + i * dim))
+        if (watch != NULL && watch->reuse(watch->context, watch->done + i, bytes, out + i * dim))
             continue;
         c->ready[ready] = (struct clip_image_source){.bytes = bytes->data, .size = bytes->size};
         if (source_of(c->images, number)->dataset == NULL && watch == NULL)

@@ -45,7 +45,7 @@ clip_status clip_images_read(const struct clip_images *images, int64_t i, struct
 struct clip_images_watch {
     /* Is asked for each image that was read, in order, by one thread: bytes of the k-th. true: it
      * has filled row [E], and the image need not be embedded. */
-    bool (*known)(void *context, int64_t k, const struct clip_buffer *bytes, float *row);
+    bool (*reuse)(void *context, int64_t k, const struct clip_buffer *bytes, float *row);
     void *context;
     const volatile sig_atomic_t *stop; /* not 0: end with CLIP_ERR_INTERRUPTED; or NULL */
     struct clip_progress *progress;    /* the caller's line, of which `before` are done already */

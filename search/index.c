@@ -17,7 +17,7 @@ void clip_index_release(struct clip_index *index)
     *index = (struct clip_index){0};
 }
 
-static clip_status open_once(struct clip_index *out, const char *path, bool known,
+static clip_status open_once(struct clip_index *out, const char *path, bool trusted,
                              struct clip_error *error)
 {
     clip_status status;
@@ -26,7 +26,7 @@ static clip_status open_once(struct clip_index *out, const char *path, bool know
     folder = clip_index_folder(path, error);
     if (folder == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     for (int64_t i = 0; i < out->segment_count; i++)
-        CLIP_TRY(clip_index_segment_open(out, &out->segments[i], folder, known, error));
+        CLIP_TRY(clip_index_segment_open(out, &out->segments[i], folder, trusted, error));
 out:
     free(folder);
     if (status != CLIP_OK) clip_index_release(out);
@@ -35,12 +35,12 @@ out:
 
 /* Another process may have put the index together anew between its list and a segment that the old
  * list names; then the new list is there. */
-static clip_status open_index(struct clip_index *out, const char *path, bool known,
+static clip_status open_index(struct clip_index *out, const char *path, bool trusted,
                               struct clip_error *error)
 {
     clip_status status = CLIP_ERR_NOT_FOUND;
     for (int tries = 0; tries < 3 && status == CLIP_ERR_NOT_FOUND; tries++) {
-        status = open_once(out, path, known, error);
+        status = open_once(out, path, trusted, error);
         if (status == CLIP_ERR_NOT_FOUND && !clip_path_exists(path)) break;
     }
     return status;

@@ -55,7 +55,7 @@ struct clip_index {   /* start from {0} */
     int64_t dim;
     int64_t count;                /* rows, removed ones too */
     int64_t live;                 /* rows that are not removed */
-    int64_t next;                 /* number of the next segment */
+    int64_t next_segment;         /* its number */
     char *model, *model_checksum; /* whose embeddings they are */
     char *base; /* the folder that relative names count from: where the index was begun */
     struct clip_index_segment *segments;
@@ -100,10 +100,10 @@ clip_status clip_index_add(struct clip_index *index, const struct clip_index_row
 clip_status clip_index_seal(struct clip_index *index, const char *folder,
                             const struct clip_index_rows *rows, struct clip_error *error);
 /* Maps segment `segment` (whose file, bytes, time and removed rows the list has told) of the
- * index; `known`: its checksum need not be compared. */
+ * index; `trusted`: its checksum need not be compared. */
 clip_status clip_index_segment_open(const struct clip_index *index,
                                     struct clip_index_segment *segment, const char *folder,
-                                    bool known, struct clip_error *error);
+                                    bool trusted, struct clip_error *error);
 void clip_index_segment_release(struct clip_index_segment *segment);
 
 /* The list, read and written (atomic). Reading opens no segment; `count` and `removed` of each are

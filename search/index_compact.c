@@ -76,8 +76,10 @@ static clip_status start_copy(struct clip_index_run *u, const struct clip_index 
     clip_status status = CLIP_OK;
     struct clip_index *index = &u->index;
     bool had_exact = from->precision == CLIP_INDEX_F32 || from->keeps_exact;
-    *index = (struct clip_index){
-        .texts = from->texts, .precision = from->precision, .dim = from->dim, .next = from->next};
+    *index = (struct clip_index){.texts = from->texts,
+                                 .precision = from->precision,
+                                 .dim = from->dim,
+                                 .next_segment = from->next_segment};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     if (!had_exact && index->precision != from->precision)
@@ -101,7 +103,7 @@ clip_status clip_index_compact(const char *path, const struct clip_index_options
     clip_status status;
     struct clip_index from = {0};
     struct clip_index_run u = {
-        .path = path, .lock = -1, .options = options, .changes = changes, .fresh = true};
+        .path = path, .lock = -1, .options = options, .changes = changes, .is_new = true};
     *changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_path_exists(path)
                  ? CLIP_OK

@@ -72,12 +72,12 @@ clip_status clip_index_list_write(const struct clip_index *index, const char *pa
                                         (json_int_t)s->count, "bytes", (json_int_t)s->bytes, "time",
                                         (json_int_t)s->time, "removed", removed_ranges(s)));
     }
-    json_t *list = json_pack("{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT,
-                             "kind", index->texts ? "texts" : "images", "precision",
-                             clip_index_precision_name(index->precision), "exact",
-                             (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model",
-                             index->model, "model_checksum", index->model_checksum, "base",
-                             index->base, "next", (json_int_t)index->next, "segments", segments);
+    json_t *list = json_pack(
+        "{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT, "kind",
+        index->texts ? "texts" : "images", "precision", clip_index_precision_name(index->precision),
+        "exact", (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model", index->model,
+        "model_checksum", index->model_checksum, "base", index->base, "next",
+        (json_int_t)index->next_segment, "segments", segments);
     CLIP_TRY(list != NULL ? CLIP_OK
                           : clip_fail(error, CLIP_ERR_DATA,
                                       "%s: the model's path or this folder's is not UTF-8; rename "
@@ -191,7 +191,7 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     if (!json_is_boolean(exact)) return not_a_list(error, path, "exact");
     index->keeps_exact = json_is_true(exact) && index->precision != CLIP_INDEX_F32;
     CLIP_TRY(take_number(list, "dim", path, 1, MOST_DIM, &index->dim, error));
-    CLIP_TRY(take_number(list, "next", path, 1, INT64_MAX / 2, &index->next, error));
+    CLIP_TRY(take_number(list, "next", path, 1, INT64_MAX / 2, &index->next_segment, error));
     CLIP_TRY(take_text(list, "model", path, &index->model, error));
     CLIP_TRY(take_text(list, "model_checksum", path, &index->model_checksum, error));
     CLIP_TRY(take_text(list, "base", path, &index->base, error));

@@ -100,8 +100,8 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
     const char *source = clip_embedder_source(u->embedder);
     char *absolute = realpath(source, NULL), *here = getcwd(NULL, 0);
     clip_index_release(index);
-    *index =
-        (struct clip_index){.texts = texts, .dim = clip_embedder_dim(u->embedder), .next = next};
+    *index = (struct clip_index){
+        .texts = texts, .dim = clip_embedder_dim(u->embedder), .next_segment = next};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;
@@ -110,7 +110,7 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
     index->base = clip_string_copy(here != NULL ? here : ".", error);
     if (index->model == NULL || index->model_checksum == NULL || index->base == NULL)
         status = CLIP_ERR_MEMORY;
-    u->fresh = true;
+    u->is_new = true;
 out:
     free(absolute);
     free(here);
@@ -165,9 +165,9 @@ clip_status clip_index_run_open(struct clip_index_run *u, bool texts, struct cli
         CLIP_TRY(clip_index_open(&u->index, u->path, error));
         status = check_fits(u, texts, error);
         if (status != CLIP_OK && !u->options->force) goto out;
-        if (status != CLIP_OK) CLIP_TRY(start_index(u, texts, u->index.next, error));
+        if (status != CLIP_OK) CLIP_TRY(start_index(u, texts, u->index.next_segment, error));
     }
-    if (!u->fresh) CLIP_TRY(sweep(u, error));
+    if (!u->is_new) CLIP_TRY(sweep(u, error));
     CLIP_TRY(clip_index_run_note(u, 0, error));
 out:
     return status;
@@ -178,8 +178,8 @@ out:
 clip_status clip_index_run_commit(struct clip_index_run *u, struct clip_error *error)
 {
     clip_status status = clip_index_list_write(&u->index, u->path, error);
-    if (status == CLIP_OK && u->fresh) status = sweep(u, error);
-    u->fresh = false;
+    if (status == CLIP_OK && u->is_new) status = sweep(u, error);
+    u->is_new = false;
     return status;
 }
 
@@ -203,6 +203,6 @@ int64_t clip_index_run_rows(const struct clip_index_options *options, int64_t us
 
 clip_status clip_index_run_not_empty(const struct clip_index_run *u, struct clip_error *error)
 {
-    if (u->index.count > 0 || !u->fresh) return CLIP_OK;
+    if (u->index.count > 0 || !u->is_new) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA, "there is nothing that can be read, so no index");
 }

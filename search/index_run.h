@@ -13,7 +13,7 @@ struct clip_index_run { /* one run */
     char *folder; /* PATH.d */
     int lock;
     struct clip_index index;
-    bool fresh; /* there was none, or it was started over: the list is to be written */
+    bool is_new; /* there was none, or it was started over: the list is to be written */
     const struct clip_embedder *embedder;
     const struct clip_index_options *options;
     struct clip_index_changes *changes;

@@ -194,16 +194,16 @@ out:
 }
 
 clip_status clip_index_segment_open(const struct clip_index *index, struct clip_index_segment *s,
-                                    const char *folder, bool known, struct clip_error *error)
+                                    const char *folder, bool trusted, struct clip_error *error)
 {
     clip_status status;
     struct stat info;
     char *path = clip_path_join(folder, s->file, error);
     if (path == NULL) return CLIP_ERR_MEMORY;
-    if (known && (stat(path, &info) != 0 || info.st_size != s->bytes ||
-                  (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec != s->time))
-        known = false;
-    CLIP_TRY(clip_hdf5_map(path, known, &s->bundle, error));
+    if (trusted && (stat(path, &info) != 0 || info.st_size != s->bytes ||
+                    (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec != s->time))
+        trusted = false;
+    CLIP_TRY(clip_hdf5_map(path, trusted, &s->bundle, error));
     const struct clip_bundle_text *format = clip_bundle_text(&s->bundle, "format");
     const struct clip_bundle_text *model = clip_bundle_text(&s->bundle, "model_checksum");
     if (format == NULL || strcmp(format->value, FORMAT) != 0)
@@ -299,7 +299,7 @@ clip_status clip_index_seal(struct clip_index *index, const char *folder,
     struct stat info;
     char *path = NULL;
     CLIP_TRY(begin_segment(index, rows->count, &s, error));
-    CLIP_TRY(clip_buffer_printf(&name, error, "seg_%06lld.h5", (long long)index->next));
+    CLIP_TRY(clip_buffer_printf(&name, error, "seg_%06lld.h5", (long long)index->next_segment));
     s->file = clip_string_copy(name.data, error);
     path = clip_path_join(folder, name.data, error);
     if (s->file == NULL || path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
@@ -309,7 +309,7 @@ clip_status clip_index_seal(struct clip_index *index, const char *folder,
     s->bytes = info.st_size;
     s->time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     CLIP_TRY(clip_index_segment_open(index, s, folder, true, error));
-    index->next++;
+    index->next_segment++;
 out:
     if (s != NULL) end_segment(index, s, status);
     clip_buffer_release(&name);

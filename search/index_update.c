@@ -14,13 +14,13 @@
 /* ---- images ---- */
 
 struct batch { /* images on their way into one segment */
-    struct clip_index_run *update;
+    struct clip_index_run *run;
     const struct clip_images *images;
     int64_t capacity;
-    int64_t *which;     /* [capacity] numbers in `images`, */
-    int64_t *old;       /* the row that the name has now, or -1 */
-    float *rows;        /* [capacity,dim] */
-    bool *good, *known; /* read; its content was in the index */
+    int64_t *which;          /* [capacity] numbers in `images`, */
+    int64_t *old_rows;       /* the row that the name has now, or -1 */
+    float *rows;             /* [capacity,dim] */
+    bool *readable, *reused; /* it was read; its content was in the index, with a row */
     int64_t *sizes, *times, *hashes;
     const char **names;
     struct clip_images_watch watch;
@@ -29,10 +29,10 @@ struct batch { /* images on their way into one segment */
 static void release_batch(struct batch *b)
 {
     free(b->which);
-    free(b->old);
+    free(b->old_rows);
     free(b->rows);
-    free(b->good);
-    free(b->known);
+    free(b->readable);
+    free(b->reused);
     free(b->sizes);
     free(b->times);
     free(b->hashes);
@@ -43,12 +43,12 @@ static clip_status make_batch(struct batch *b, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     int64_t n = b->capacity, floats;
-    if (!clip_mul_i64(n, b->update->index.dim, &floats)) floats = -1;
+    if (!clip_mul_i64(n, b->run->index.dim, &floats)) floats = -1;
     CLIP_NEW(b->which, n);
-    CLIP_NEW(b->old, n);
+    CLIP_NEW(b->old_rows, n);
     CLIP_NEW(b->rows, floats);
-    CLIP_NEW(b->good, n);
-    CLIP_NEW(b->known, n);
+    CLIP_NEW(b->readable, n);
+    CLIP_NEW(b->reused, n);
     CLIP_NEW(b->sizes, n);
     CLIP_NEW(b->times, n);
     CLIP_NEW(b->hashes, n);
@@ -58,39 +58,41 @@ out:
 }
 
 /* Has this content been embedded already, under whatever name? */
-static bool is_known(void *context, int64_t k, const struct clip_buffer *bytes, float *row)
+static bool reuse_row(void *context, int64_t k, const struct clip_buffer *bytes, float *row)
 {
     struct batch *b = context;
     b->hashes[k] = (int64_t)clip_hash64(bytes->data, bytes->size);
-    int64_t found = clip_index_run_content(b->update, b->hashes[k]);
-    b->known[k] = found >= 0;
-    if (b->known[k]) clip_index_row(&b->update->index, found, row);
-    return b->known[k];
+    int64_t found = clip_index_run_content(b->run, b->hashes[k]);
+    b->reused[k] = found >= 0;
+    if (b->reused[k]) clip_index_row(&b->run->index, found, row);
+    return b->reused[k];
+}
+
+static int64_t hash_of(const struct clip_index *index, int64_t row)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, row);
+    return s->hashes[row - s->first];
 }
 
 /* The first `done` images of the batch become a segment; rows that they replace are marked. */
 static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_index_run *u = b->update;
+    struct clip_index_run *u = b->run;
     int64_t dim = u->index.dim, kept = 0, first = u->index.count;
     bool marked = false;
     for (int64_t i = 0; i < done; i++) {
-        if (b->old[i] >= 0) clip_index_mark_removed(&u->index, b->old[i]);
-        marked = marked || b->old[i] >= 0;
-        if (!b->good[i]) {
-            u->changes->removed += b->old[i] >= 0;
+        if (b->old_rows[i] >= 0) clip_index_mark_removed(&u->index, b->old_rows[i]);
+        marked = marked || b->old_rows[i] >= 0;
+        if (!b->readable[i]) {
+            u->changes->removed += b->old_rows[i] >= 0;
             continue;
         }
-        bool same =
-            b->old[i] >= 0 &&
-            clip_index_segment_of(&u->index, b->old[i])
-                    ->hashes[b->old[i] - clip_index_segment_of(&u->index, b->old[i])->first] ==
-                b->hashes[i];
-        u->changes->added += b->old[i] < 0;
-        u->changes->changed += b->old[i] >= 0 && !same;
+        bool same = b->old_rows[i] >= 0 && hash_of(&u->index, b->old_rows[i]) == b->hashes[i];
+        u->changes->added += b->old_rows[i] < 0;
+        u->changes->changed += b->old_rows[i] >= 0 && !same;
         u->changes->unchanged += same;
-        u->changes->embedded += !b->known[i];
+        u->changes->embedded += !b->reused[i];
         memmove(b->rows + kept * dim, b->rows + i * dim, (size_t)dim * sizeof *b->rows);
         b->names[kept] = clip_images_name(b->images, b->which[i]);
         b->sizes[kept] = b->sizes[i];
@@ -108,13 +110,13 @@ out:
 /* Embeds the batch's n images and seals them; after a signal, those that were done. */
 static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *error)
 {
-    struct clip_index_run *u = b->update;
+    struct clip_index_run *u = b->run;
     int64_t bad = 0;
     struct clip_error sealing;
     b->watch.done = 0;
     const struct clip_images_options options = {.which = b->which, .n = n, .watch = &b->watch};
     clip_status status =
-        clip_images_embed(b->images, u->embedder, &options, b->rows, b->good, &bad, error);
+        clip_images_embed(b->images, u->embedder, &options, b->rows, b->readable, &bad, error);
     u->changes->skipped += bad;
     b->watch.before += n;
     clip_status sealed = seal_batch(b, b->watch.done, &sealing);
@@ -141,7 +143,7 @@ static clip_status take_images(struct batch *b, const bool *pending, struct clip
             b->which[n] = i;
             clip_images_stat(b->images, i, &b->sizes[n], &b->times[n]);
             const char *name = clip_images_name(b->images, i);
-            b->old[n++] = clip_string_map_find(&b->update->names, name, strlen(name));
+            b->old_rows[n++] = clip_string_map_find(&b->run->names, name, strlen(name));
         }
         if (n == b->capacity || (n > 0 && i == count - 1)) {
             CLIP_TRY(embed_batch(b, n, error));
@@ -166,23 +168,23 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     return false;
 }
 
-/* Marks the rows of images that were in the given places and are not there any more. */
+/* Marks the rows of images that were in the listed places and are not there any more. */
 static clip_status mark_gone(struct clip_index_run *u, const struct clip_images *images,
                              const char *const *arguments, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_string_map given = {.borrows = true};
+    struct clip_string_map listed = {.borrows = true};
     struct clip_string_entry *entry;
     int64_t before = u->changes->removed;
     for (int64_t i = 0; i < images->count; i++) {
         const char *name = clip_images_name(images, i);
-        CLIP_TRY(clip_string_map_add(&given, name, strlen(name), i, &entry, error));
+        CLIP_TRY(clip_string_map_add(&listed, name, strlen(name), i, &entry, error));
     }
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         for (int64_t i = 0; i < s->count; i++) {
             const char *name = s->names[i];
-            if (s->removed[i] || clip_string_map_find(&given, name, strlen(name)) >= 0) continue;
+            if (s->removed[i] || clip_string_map_find(&listed, name, strlen(name)) >= 0) continue;
             if (!is_covered(name, arguments, n)) continue;
             clip_index_mark_removed(&u->index, s->first + i);
             u->changes->removed++;
@@ -190,7 +192,7 @@ static clip_status mark_gone(struct clip_index_run *u, const struct clip_images 
     }
     if (u->changes->removed > before) status = clip_index_run_commit(u, error);
 out:
-    clip_string_map_release(&given);
+    clip_string_map_release(&listed);
     return status;
 }
 
@@ -217,7 +219,7 @@ static clip_status update_images(struct clip_index_run *u, const struct clip_ima
     int64_t *first = NULL, waiting = 0;
     bool *pending = NULL;
     struct clip_progress progress;
-    struct batch batch = {.update = u, .images = images};
+    struct batch batch = {.run = u, .images = images};
     CLIP_NEW(first, images->count);
     CLIP_NEW(pending, images->count);
     CLIP_TRY(check_base(u, images, error));
@@ -237,7 +239,7 @@ static clip_status update_images(struct clip_index_run *u, const struct clip_ima
     CLIP_TRY(make_batch(&batch, error));
     clip_progress_start(&progress, "embedding", "images", 0, waiting, u->options->quiet);
     batch.watch = (struct clip_images_watch){
-        .known = is_known, .context = &batch, .stop = u->options->stop, .progress = &progress};
+        .reuse = reuse_row, .context = &batch, .stop = u->options->stop, .progress = &progress};
     status = take_images(&batch, pending, error);
     clip_progress_end(&progress);
 out:
@@ -275,7 +277,7 @@ static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n\v\f")
 
 /* The texts that are not there yet, once each. Empty ones are none, and of spaces one hears. */
 static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
-                                const char **fresh, int64_t *count, struct clip_error *error)
+                                const char **added, int64_t *count, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_string_map set = {.borrows = true};
@@ -291,7 +293,7 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
         CLIP_TRY(clip_string_map_add(&set, texts[i], length, i, &entry, error));
         if (entry->value != i) continue;
         if (clip_string_map_find(&u->names, texts[i], length) < 0)
-            fresh[(*count)++] = texts[i];
+            added[(*count)++] = texts[i];
         else
             u->changes->unchanged++;
     }
@@ -307,23 +309,23 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
                                 struct clip_error *error)
 {
     clip_status status;
-    const char **fresh = NULL;
+    const char **added = NULL;
     float *rows = NULL;
     int64_t count, cut = 0, dim = u->index.dim;
     int64_t step = clip_index_run_rows(u->options, 16 * (int64_t)CLIP_INDEX_SEGMENT);
     const struct clip_texts_options options = {.quiet = true};
     struct clip_progress progress;
     clip_progress_start(&progress, "embedding", "texts", 0, 0, u->options->quiet);
-    CLIP_NEW(fresh, n);
-    CLIP_TRY(choose_texts(u, texts, n, fresh, &count, error));
+    CLIP_NEW(added, n);
+    CLIP_TRY(choose_texts(u, texts, n, added, &count, error));
     progress.total = count;
     CLIP_NEW(rows, (step < count ? step : count) * dim);
     for (int64_t i = 0; i < count; i += step) {
         int64_t b = count - i < step ? count - i : step, cut_here = 0;
         if (u->options->stop != NULL && *u->options->stop != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
-        CLIP_TRY(clip_texts_embed(u->embedder, fresh + i, b, &options, rows, &cut_here, error));
-        const struct clip_index_rows segment = {.count = b, .rows = rows, .names = fresh + i};
+        CLIP_TRY(clip_texts_embed(u->embedder, added + i, b, &options, rows, &cut_here, error));
+        const struct clip_index_rows segment = {.count = b, .rows = rows, .names = added + i};
         CLIP_TRY(clip_index_seal(&u->index, u->folder, &segment, error));
         CLIP_TRY(clip_index_run_commit(u, error));
         cut += cut_here;
@@ -334,7 +336,7 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
 out:
     clip_progress_end(&progress);
     if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
-    free(fresh);
+    free(added);
     free(rows);
     return status;
 }

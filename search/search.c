@@ -32,7 +32,7 @@ clip_status clip_search_filter_make(struct clip_search_filter *out, const struct
             bool in = n == 0;
             for (int64_t f = 0; f < n && !in; f++) in = lies_in(s->names[i], folders[f]);
             out->skip[s->first + i] = s->removed[i] || !in;
-            out->left += in && !s->removed[i];
+            out->count += in && !s->removed[i];
         }
     }
 out:
@@ -53,7 +53,7 @@ struct scoring {
     const struct clip_index *index;
     const bool *skip; /* of the whole index; NULL: the segment's removed ones */
     const float *query;
-    const int16_t *whole; /* the query in whole numbers, for int8 rows: query[d] = unit whole[d] */
+    const int16_t *rounded; /* for int8 rows: query[d] = unit rounded[d] */
     float unit;
     float *scores; /* [count] of the whole index; -INFINITY: does not take part */
     float *best;   /* [blocks] the best score of each block */
@@ -73,7 +73,7 @@ static void score_rows(const struct scoring *s, const struct clip_index_segment 
         clip_kernels()->scores_bf16(out, rows + i * dim, s->query, n, dim);
     } else {
         const int8_t *rows = segment->rows;
-        clip_kernels()->scores_int8(out, rows + i * dim, s->whole, n, dim);
+        clip_kernels()->scores_int8(out, rows + i * dim, s->rounded, n, dim);
         for (int64_t r = 0; r < n; r++) out[r] *= segment->scales[i + r] * s->unit;
     }
     for (int64_t r = 0; r < n; r++) /* a row that is no numbers (a damaged file) never takes part */
@@ -97,14 +97,14 @@ static void score_block(void *context, int64_t block)
     s->best[block] = best;
 }
 
-/* whole[d] = round(query[d] / unit), as fine as 15 bits and the sum of a row allow. */
-static float round_query(int16_t *whole, const float *query, int64_t dim)
+/* rounded[d] = round(query[d] / unit), as fine as 15 bits and the sum of a row allow. */
+static float round_query(int16_t *rounded, const float *query, int64_t dim)
 {
     float largest = 0;
     double most = fmin(32767, floor(16777215.0 / (double)dim)); /* 128 most dim < 2^31 */
     for (int64_t d = 0; d < dim; d++) largest = fmaxf(largest, fabsf(query[d]));
     float unit = largest > 0 ? largest / (float)most : 1;
-    for (int64_t d = 0; d < dim; d++) whole[d] = (int16_t)lrintf(query[d] / unit);
+    for (int64_t d = 0; d < dim; d++) rounded[d] = (int16_t)lrintf(query[d] / unit);
     return unit;
 }
 
@@ -184,36 +184,36 @@ clip_status clip_index_search(const struct clip_index *index,
                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    bool again = index->keeps_exact && index->precision != CLIP_INDEX_F32;
+    bool reranks = index->keeps_exact && index->precision != CLIP_INDEX_F32;
     int64_t wanted = k < index->count ? k : index->count;
-    int64_t most = again ? CLIP_SEARCH_CANDIDATES(wanted) : wanted;
+    int64_t candidates = reranks ? CLIP_SEARCH_CANDIDATES(wanted) : wanted;
     float *scores = NULL;
     struct clip_hit *best = NULL;
-    int16_t *whole = NULL;
+    int16_t *rounded = NULL;
     int64_t blocks = (index->count + BLOCK - 1) / BLOCK;
     struct scoring scoring = {.index = index, .query = query};
     *found = 0;
-    if (most > index->count) most = index->count;
+    if (candidates > index->count) candidates = index->count;
     if (wanted < 1) return CLIP_OK;
     CLIP_NEW(scores, index->count);
     CLIP_NEW(scoring.best, blocks);
-    CLIP_NEW(best, most);
+    CLIP_NEW(best, candidates);
     if (index->precision == CLIP_INDEX_INT8) {
-        CLIP_NEW(whole, index->dim);
-        scoring.unit = round_query(whole, query, index->dim);
-        scoring.whole = whole;
+        CLIP_NEW(rounded, index->dim);
+        scoring.unit = round_query(rounded, query, index->dim);
+        scoring.rounded = rounded;
     }
     scoring.scores = scores;
     scoring.skip = filter != NULL ? filter->skip : NULL;
     clip_parallel_for(blocks, score_block, &scoring);
-    *found = take_best(scores, scoring.best, index->count, best, most);
-    if (again) rank_again(index, query, best, *found);
+    *found = take_best(scores, scoring.best, index->count, best, candidates);
+    if (reranks) rank_again(index, query, best, *found);
     if (*found > wanted) *found = wanted;
     memcpy(hits, best, (size_t)*found * sizeof *hits);
 out:
     free(scores);
     free(scoring.best);
     free(best);
-    free(whole);
+    free(rounded);
     return status;
 }

@@ -17,7 +17,7 @@ struct clip_hit {
 /* Which rows take part: skip [count], true for a row that is left out; or NULL. */
 struct clip_search_filter {
     bool *skip;
-    int64_t left; /* rows that take part */
+    int64_t count; /* rows that take part */
 };
 /* The rows that are not removed and, where n > 0, whose path lies in one of the folders (at any
  * depth; compared as text). clip_search_filter_release it. */

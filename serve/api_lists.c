@@ -48,11 +48,11 @@ static clip_status choose_filter(const struct clip_api_call *call,
 {
     clip_status status = CLIP_OK;
     *out = &call->shown->folded;
-    *images = call->shown->all.left;
+    *images = call->shown->all.count;
     if (asked->under == NULL || asked->under[0] == '\0') return CLIP_OK;
     *out = made;
     CLIP_TRY(clip_search_filter_make(made, call->index, &asked->under, 1, error));
-    *images = made->left;
+    *images = made->count;
     CLIP_TRY(clip_copies_fold(&call->shown->copies, call->index, made, error));
 out:
     return status;
@@ -82,7 +82,7 @@ static clip_status list_images(const struct clip_api_call *call, const struct cl
         CLIP_TRY(add_result(call, results, row, NULL, error));
     }
     CLIP_TRY(clip_json_pack(answer, error, "{s:I, s:I, s:I, s:O}", "total",
-                            (json_int_t)filter->left, "searched", (json_int_t)images, "offset",
+                            (json_int_t)filter->count, "searched", (json_int_t)images, "offset",
                             (json_int_t)asked->offset, "results", results));
 out:
     json_decref(results);
@@ -140,7 +140,7 @@ static clip_status find_hits(const struct clip_api_call *call, const struct clip
     float *query = NULL;
     int64_t most = asked->offset + asked->limit;
     if (asked->order != CLIP_API_FIRST_ORDER) most = CLIP_API_DATED;
-    if (isfinite(asked->least)) most = clip_min_i64(filter->left, CLIP_API_DEPTH);
+    if (isfinite(asked->least)) most = clip_min_i64(filter->count, CLIP_API_DEPTH);
     CLIP_NEW(*hits, most);
     CLIP_NEW(query, call->index->dim);
     CLIP_TRY(clip_query_resolve(&asked->query, call->api->embedder, call->index, query, error));
@@ -168,7 +168,7 @@ static clip_status search(const struct clip_api_call *call, const struct clip_ap
     CLIP_TRY(find_hits(call, asked, filter, &hits, &found, &best, error));
     for (int64_t i = asked->offset; i < found && i < end; i++)
         CLIP_TRY(add_result(call, results, hits[i].number, &hits[i].score, error));
-    int64_t total = all ? found : clip_min_i64(filter->left, CLIP_API_DEPTH);
+    int64_t total = all ? found : clip_min_i64(filter->count, CLIP_API_DEPTH);
     CLIP_TRY(clip_json_pack(answer, error, "{s:I, s:I, s:I, s:O*, s:O}", "total", (json_int_t)total,
                             "searched", (json_int_t)images, "offset", (json_int_t)asked->offset,
                             "best", best, "results", results));

@@ -50,7 +50,7 @@ clip_status clip_copies_fold(const struct clip_copies *copies, const struct clip
         if (filter->skip[row]) continue;
         if (seen[copies->group[row]]) {
             filter->skip[row] = true;
-            filter->left--;
+            filter->count--;
         }
         seen[copies->group[row]] = true;
     }

@@ -182,16 +182,16 @@ static void on_end(void *context, struct MHD_Connection *connection, void **stat
 
 /* ---- starting and stopping ---- */
 
-union place {
+union listener {
     struct sockaddr any;
     struct sockaddr_in four;
     struct sockaddr_in6 six;
 };
 
 /* 127.0.0.1, ::1, 0.0.0.0, ... */
-static bool parse_address(const char *address, int port, union place *out, bool *loopback)
+static bool parse_address(const char *address, int port, union listener *out, bool *loopback)
 {
-    *out = (union place){0};
+    *out = (union listener){0};
     if (inet_pton(AF_INET, address, &out->four.sin_addr) == 1) {
         out->four.sin_family = AF_INET;
         out->four.sin_port = htons((uint16_t)port);
@@ -216,9 +216,9 @@ static void ignore_message(void *context, const char *format, va_list arguments)
 clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const char *address,
                             int port, struct clip_error *error)
 {
-    union place place;
+    union listener at;
     bool loopback;
-    if (!parse_address(address, port, &place, &loopback))
+    if (!parse_address(address, port, &at, &loopback))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "\"%s\" is no address; expected digits, as in 127.0.0.1 or ::1", address);
     struct clip_http *http = clip_array_new(1, sizeof *http, error);
@@ -227,11 +227,11 @@ clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const 
     http->loopback = loopback;
     /* poll, since with epoll the library keeps a visitor who broke off until the time is over. */
     unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG;
-    if (place.any.sa_family == AF_INET6) flags |= MHD_USE_IPv6;
+    if (at.any.sa_family == AF_INET6) flags |= MHD_USE_IPv6;
     errno = 0;
     http->daemon = MHD_start_daemon(
         flags, (uint16_t)port, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER,
-        ignore_message, NULL, MHD_OPTION_SOCK_ADDR, &place.any, MHD_OPTION_NOTIFY_COMPLETED, on_end,
+        ignore_message, NULL, MHD_OPTION_SOCK_ADDR, &at.any, MHD_OPTION_NOTIFY_COMPLETED, on_end,
         NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIP_HTTP_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIP_HTTP_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIP_HTTP_HEADER_BYTES,

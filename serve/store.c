@@ -35,7 +35,7 @@ struct clip_store {
     struct archive *archives;
     struct thumbnail *buckets[BUCKETS]; /* by the hash's last bits */
     struct thumbnail ring;
-    size_t held, most;
+    size_t held, capacity;
 };
 
 clip_status clip_store_create(struct clip_store **out, int64_t max_pixels, size_t cache_bytes,
@@ -44,7 +44,7 @@ clip_status clip_store_create(struct clip_store **out, int64_t max_pixels, size_
     struct clip_store *store = clip_array_new(1, sizeof *store, error);
     if (store == NULL) return CLIP_ERR_MEMORY;
     store->max_pixels = max_pixels;
-    store->most = cache_bytes;
+    store->capacity = cache_bytes;
     store->ring.before = store->ring.after = &store->ring;
     pthread_mutex_init(&store->lock, NULL);
     *out = store;
@@ -264,7 +264,7 @@ static void keep(struct clip_store *store, int64_t hash, const struct clip_buffe
         store->held += t->bytes.capacity + sizeof *t;
         put_first(store, t);
     }
-    while (store->held > store->most && store->ring.before != &store->ring) drop_last(store);
+    while (store->held > store->capacity && store->ring.before != &store->ring) drop_last(store);
     pthread_mutex_unlock(&store->lock);
     if (mine) return;
     clip_buffer_release(&t->bytes);

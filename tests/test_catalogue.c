@@ -62,7 +62,7 @@ static void expect(const struct scene *s, int64_t live, int64_t first, int64_t v
 {
     const struct clip_shown *shown = clip_catalogue_take(s->catalogue);
     assert_int_equal(shown->index.live, live);
-    assert_int_equal(shown->all.left, live);
+    assert_int_equal(shown->all.count, live);
     assert_int_equal(shown->folders[0].count, live);
     assert_int_equal(shown->first, first);
     assert_int_equal(shown->version, version);

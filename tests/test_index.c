@@ -469,7 +469,7 @@ static void small_rows_make_small_files(void **state)
     for (int i = 0; i < N; i++) names[i] = "a", ones[i] = 1;
     for (int p = 0; p < 3; p++) {
         struct clip_index index = {
-            .dim = DIM, .precision = (enum clip_index_precision)p, .next = 1};
+            .dim = DIM, .precision = (enum clip_index_precision)p, .next_segment = 1};
         const struct clip_index_rows all = {N, rows, names, ones, ones, ones};
         index.model_checksum = clip_string_copy("c", &error);
         test_ok(clip_index_seal(&index, test_folder(), &all, &error), &error);

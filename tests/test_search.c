@@ -294,13 +294,13 @@ static void a_filter_leaves_only_a_folder(void **state)
     int64_t found;
     index.segments[0].removed[1] = true;
     test_ok(clip_search_filter_make(&filter, &index, folders, 2, &error), &error);
-    assert_int_equal(filter.left, 749);
+    assert_int_equal(filter.count, 749);
     test_ok(clip_index_search(&index, &filter, rows, 1500, hits, &found, &error), &error);
     assert_int_equal(found, 749);
     for (int64_t i = 0; i < found; i++) assert_int_equal(hits[i].number % 2, 1);
     clip_search_filter_release(&filter);
     test_ok(clip_search_filter_make(&filter, &index, part, 1, &error), &error);
-    assert_int_equal(filter.left, 0);
+    assert_int_equal(filter.count, 0);
     clip_search_filter_release(&filter);
     free(hits);
     free(rows);

@@ -289,7 +289,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     const struct clip_embedder_options how = {.checksum = true};
     CLIP_TRY(clip_index_open(&index, job->index, error));
     CLIP_TRY(clip_search_filter_make(&filter, &index, job->under.items, job->under.count, error));
-    if (filter.left == 0 && job->under.count > 0)
+    if (filter.count == 0 && job->under.count > 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no images under %s; folders are compared as they were given "
                            "to clip_search index",
