@@ -1,6 +1,6 @@
-/* libclip: embeddings of images and texts by a CLIP model (Radford et al. 2021), for programs of
- * one's own. Images and texts go in, rows of floats come out; the cosine of two rows says how
- * well they fit.
+/* libclip: embeddings of images and texts by a CLIP model (Radford et al. 2021), for your own
+ * programs. Images and texts go in, rows of floats come out; the cosine of two rows says how well
+ * they fit.
  *
  *     #include <clip/clip.h>
  *     struct clip_embedder *e;
@@ -13,35 +13,34 @@
  *
  *     cc use.c $(pkg-config --cflags --libs clip)
  *
- * Memory: every array is the caller's, in and out. It has the shape that stands beside it, rows one
- * behind the other, [n,E] being n * E elements; nobody keeps it after the call. A string that the
- * library returns belongs to the embedder and lives as long as it does.
+ * Memory: every array is the caller's, in and out. It has the shape that stands beside it, one row
+ * after the other: [n,E] is n * E elements. The library does not keep it after the call. A string
+ * that the library returns belongs to the embedder and lives as long as it does.
  *
  * Errors: what can fail returns a clip_status and, when it is not CLIP_OK, has filled the caller's
  * clip_error with one whole sentence: it names the file or sample, says what is wrong and what to
- * do. `error` is never NULL; it is written to on failure alone. What was to be filled may then be
- * filled in part. Any call may fail with CLIP_ERR_MEMORY, and with CLIP_ERR_USAGE for an enumerator
- * that it does not know. Nothing exits.
+ * do. `error` is never NULL; it is written to on failure alone. After a failure the output may be
+ * filled in part. Every such call may fail with CLIP_ERR_MEMORY, and with CLIP_ERR_USAGE for an
+ * enumerator that it does not know. The library never ends the program.
  *
  * Threads: an embedder is never changed after it is opened, and each call works in memory of its
- * own, so any number of threads may call with one embedder at once; it is freed when none of them
- * is in a call any more. A call itself uses as many threads as clip_threads_set allows, which wait
- * for the next one afterwards. A child of fork has none of them: it calls clip_threads_set(1)
- * first.
+ * own, so any number of threads may call with one embedder at once. Free it when no thread is in a
+ * call any more. A call itself uses as many threads as clip_threads_set allows; they wait for the
+ * next call afterwards. A child of fork has none of them, so it calls clip_threads_set(1) first.
  *
  * A row depends on its image or text and on the weights alone: it is the same to the bit whatever
  * else is in the call, and with any number of threads.
  *
- * Versions: the library's name, libclip.so.1, changes when a program that was built before would
- * not run any more; until then functions, enumerators and members are added, none is removed or
- * changed. A structure that the caller fills (clip_embedder_options, clip_image_source) grows at
- * its end, and 0 in a new member means what was done before it was there: begin with {0}, or name
- * the members that are set. Its size goes with each call. What C and C++ call is written at the end
- * of this header and passes the size that the program was compiled with; who calls through a
- * foreign function interface calls the ..._sized function. A newer library takes the members that
- * are missing for 0, and an older one refuses (CLIP_ERR_USAGE) those that it does not know where
- * they are not 0. clip_error, which the library fills, stays as it is. A status that a program does
- * not know is a failure like the others. */
+ * Versions: the library's name is libclip.so.1. The number changes when a program that was built
+ * before would not run any more; until then functions, enumerators and members are added, and none
+ * is removed or changed. A structure that the caller fills (clip_embedder_options,
+ * clip_image_source) grows at its end, and 0 in a new member means what was done before it was
+ * there: begin with {0}, or name the members that you set. Its size goes with each call: C and C++
+ * call the inline functions at the end of this header, which pass the size that the program was
+ * compiled with; a foreign function interface calls the ..._sized functions. A newer library takes
+ * missing members for 0. An older one refuses, with CLIP_ERR_USAGE, members that it does not know
+ * and that are not 0. clip_error, which the library fills, never changes. A status that a program
+ * does not know is a failure like the others. */
 #ifndef CLIP_C_CLIP_H
 #define CLIP_C_CLIP_H
 
@@ -84,7 +83,7 @@ enum clip_embedder_use { CLIP_USE_BOTH, CLIP_USE_IMAGES, CLIP_USE_TEXTS };
 
 enum clip_log_level {
     CLIP_LOG_NOTE,    /* what was found, with `say` */
-    CLIP_LOG_WARNING, /* what had to be assumed, and may be wrong */
+    CLIP_LOG_WARNING, /* what had to be assumed and may be wrong, what cannot be had */
 };
 
 struct clip_embedder_options {  /* {0}: the defaults */
@@ -97,23 +96,22 @@ struct clip_embedder_options {  /* {0}: the defaults */
     bool bf16;                  /* multiply bfloat16, with float32 sums: near, and faster */
     bool pack;                  /* for many calls: weights are packed once, in one more copy */
 
-    /* Is given each note and warning, a whole sentence in UTF-8 without an end of line, which lives
-     * until it returns; nothing is written to stderr then. NULL: each is a line on stderr. */
+    /* Gets each note and warning, a whole sentence in UTF-8 without an end of line, which lives
+     * until the function returns; nothing is written to stderr. NULL: each is a line on stderr. */
     void (*log)(void *context, enum clip_log_level level, const char *message);
-    /* Is asked between the pieces of a call (64 images or texts, or fewer): true ends the call with
-     * CLIP_ERR_INTERRUPTED. NULL: calls go on to their end. */
+    /* Is asked between the pieces of a call (at most 64 images or texts, or 4 for each thread):
+     * true ends the call with CLIP_ERR_INTERRUPTED. NULL: calls go on to their end. */
     bool (*cancelled)(void *context);
-    /* What both are given. They are called by the thread that is in the call, so by several at once
-     * where several are; they neither throw an exception nor jump out. Opening alone logs today,
-     * and is not cancelled. */
+    /* The first argument of both. The thread that is in the call calls them; where several threads
+     * use one embedder, several may be in them at once. They must not throw an exception or jump
+     * out. Today only opening logs, and it cannot be cancelled. */
     void *context;
 };
 
 /* clip_embedder_open(out, model, options, error)
  * Opens MODEL: a run folder, a native .h5, a folder, cached id or file of transformers',
- * open_clip's or OpenAI's weights, a .gguf of clip.cpp. `options` NULL: the defaults, and
- * options_size is not looked at. Neither is kept. *out is the caller's to free, NULL after a
- * failure.
+ * open_clip's or OpenAI's weights, a .gguf of clip.cpp. `options` NULL: the defaults, whatever
+ * options_size is. The strings are not kept. *out is the caller's to free, NULL after a failure.
  * CLIP_ERR_NOT_FOUND, CLIP_ERR_IO, CLIP_ERR_FORMAT, CLIP_ERR_DATA: of the files. */
 clip_status clip_embedder_open_sized(struct clip_embedder **out, const char *model,
                                      const struct clip_embedder_options *options,
@@ -173,20 +171,19 @@ clip_status clip_embedder_texts(const struct clip_embedder *embedder, const char
 /* clip_embedder_preprocess(embedder, images, n, pixels, failures, error)
  * n images as what the vision tower reads: decoded, resized, cropped, and each value
  * (value / 255 - mean) / std of its channel. pixels [n,3,S,S]. `failures` and errors as for
- * clip_embedder_images, but that a model opened for texts alone will do; a failed image leaves
- * zeros. */
+ * clip_embedder_images; a failed image leaves zeros, and a model opened for texts alone will do. */
 clip_status clip_embedder_preprocess_sized(const struct clip_embedder *embedder,
                                            const struct clip_image_source *images,
                                            size_t image_size, int64_t n, float *pixels,
                                            struct clip_error *failures, struct clip_error *error);
 
-/* Those pixels, embedded. pixels [n,3,S,S], out [n,E]. Errors as for clip_embedder_images, of files
- * apart. */
+/* Those pixels, embedded. pixels [n,3,S,S], out [n,E].
+ * CLIP_ERR_USAGE: the model was opened for texts alone. CLIP_ERR_INTERRUPTED. */
 clip_status clip_embedder_pixels(const struct clip_embedder *embedder, const float *pixels,
                                  int64_t n, enum clip_row_kind kind, float *out,
                                  struct clip_error *error);
 
-/* What fills a row of token ids behind its text, where it is not a token's own id. */
+/* What fills a row of token ids after its text, in place of a certain id. */
 enum clip_padding {
     CLIP_PAD_MODEL = -1, /* as the model's own tokenizer fills it (transformers: mostly the end
                           * token; open_clip and OpenAI: 0) */
@@ -202,8 +199,8 @@ clip_status clip_embedder_tokenize(const struct clip_embedder *embedder, const c
 
 /* Token ids, embedded. ids [n,length], padded: a row ends at the model's end token, the first where
  * it comes twice (transformers' pooling; its first id where there is none), or at its largest id
- * (open_clip's); what stands behind it is never looked at, but by models that read their padding
- * too (SigLIP). out [n,E].
+ * (open_clip's); what stands behind it is not read, except by models that read their padding too
+ * (SigLIP). out [n,E].
  * CLIP_ERR_DATA: an id that the vocabulary does not have, a row that is longer than T up to its
  * end, a length under 1. CLIP_ERR_USAGE: the model was opened for images alone.
  * CLIP_ERR_INTERRUPTED. */
@@ -214,18 +211,18 @@ clip_status clip_embedder_ids(const struct clip_embedder *embedder, const int32_
 /* ---- Hidden states: what image generators are conditioned on ---- */
 
 enum clip_layer {
-    CLIP_LAST,        /* behind the last block */
-    CLIP_PENULTIMATE, /* behind the last but one ("clip skip 2") */
+    CLIP_LAST,        /* after the last block */
+    CLIP_PENULTIMATE, /* after the last but one ("clip skip 2") */
 };
 
 int64_t clip_embedder_text_width(const struct clip_embedder *embedder);   /* D of a text's */
 int64_t clip_embedder_vision_width(const struct clip_embedder *embedder); /* D of an image's */
-int64_t clip_embedder_image_tokens(const struct clip_embedder *embedder); /* P: patches, and 1 for
-                                                                            * the class token */
+int64_t clip_embedder_image_tokens(const struct clip_embedder *embedder); /* P: patches, and the
+                                                                            * class token if any */
 
 /* Hidden states of rows of token ids [n,length], length at most T, run whole: padding is part of
  * the sequence (where attention is causal, it changes nothing up to a row's end token).
- *   states [n,length,D]   x behind the block that `layer` names
+ *   states [n,length,D]   x after the block that `layer` names
  *   normed [n,length,D]   ln_final(x)
  * Either may be NULL. transformers' CLIPTextModel calls `normed` of CLIP_LAST last_hidden_state,
  * `states` of CLIP_PENULTIMATE hidden_states[-2]. Errors as for clip_embedder_ids. */
