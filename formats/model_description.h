@@ -15,8 +15,8 @@
  *
  * What open_clip says in other words is read as well: act_kwargs and norm_kwargs of a tower, a
  * SigLIP by timm_model_name (formats/timm.h) and its text tower's no_causal_mask, proj_bias,
- * pool_type and tokenizer_kwargs; and a description without "model_cfg" around it, as its own models
- * have. */
+ * pool_type and tokenizer_kwargs; and a description without "model_cfg" around it, as its own
+ * models have. */
 #ifndef CLIP_FORMATS_MODEL_DESCRIPTION_H
 #define CLIP_FORMATS_MODEL_DESCRIPTION_H
 

@@ -127,8 +127,8 @@ struct clip_model {
     struct clip_tensor *logit_scale, *logit_bias; /* logit_bias NULL unless config.logit_bias */
 };
 
-/* Zeroed parameters (fill them from a file or with clip_model_init). clip_model_free accepts NULL.
- */
+/* Zeroed parameters (fill them from a file or with clip_model_init). clip_model_free accepts
+ * NULL. */
 clip_status clip_model_create(struct clip_model **out, const struct clip_model_config *config,
                               struct clip_error *error);
 /* The same without a buffer, for weights that lie in a mapped file: model->data is NULL, and
@@ -146,11 +146,11 @@ clip_status clip_model_pack(struct clip_model *model, bool bf16, struct clip_err
 /* As open_clip initialises: normal and uniform draws of its standard deviations, from our own
  * numbers keyed by (seed, parameter). */
 void clip_model_init(struct clip_model *model, uint64_t seed);
-/* Marks every parameter as trained: it needs a gradient. Locks and clip_lora_freeze take that back.
- */
+/* Marks every parameter as trained: it needs a gradient. Locks and clip_lora_freeze take that
+ * back. */
 void clip_model_train(struct clip_model *model);
-/* Gives the trained parameters their train_offset and gradients (zeroed): what is not trained takes no
- * memory in buffers of `trained` floats. */
+/* Gives the trained parameters their train_offset and gradients (zeroed): what is not trained takes
+ * no memory in buffers of `trained` floats. */
 clip_status clip_model_gradients(struct clip_model *model, struct clip_error *error);
 /* The parameter of the model whose tensor this is. */
 const struct clip_param *clip_model_param_of(const struct clip_model *model,
@@ -174,8 +174,8 @@ clip_status clip_resize_positions(float *to, int64_t to_grid, const float *from,
 void clip_model_lock_image(struct clip_model *model, int64_t unlocked);
 void clip_model_lock_text(struct clip_model *model, int64_t unlocked);
 
-/* pixels f32 [B,3,S,S], normalised -> [B,E], not normalised. keep i32 [B,K] or NULL: patch dropout.
- */
+/* pixels f32 [B,3,S,S], normalised -> [B,E], not normalised. keep i32 [B,K] or NULL: patch
+ * dropout. */
 struct clip_tensor *clip_vision_features(struct clip_tape *t, struct clip_model *model,
                                          struct clip_tensor *pixels, struct clip_tensor *keep);
 /* tokens i32 [T], offsets i32 [B+1]: caption b is tokens[offsets[b]..offsets[b+1]), its last token

@@ -95,7 +95,7 @@ check "search_folder lists the images" test "$(wc -l <"$folder/got")" -eq "${#im
 check "... the best first" sort -rnc "$folder/got"
 check "... and names what is none" grep -q note.txt "$folder/err"
 
-# ---- programs of other kinds ---------------------------------------------------------------------
+# ---- programs of other kinds ----
 # shellcheck disable=SC2046
 check "a program that loads the library itself is built" "$cc" -std=c11 -D_GNU_SOURCE -Wall \
     -Wextra -Werror tests/library/unload.c -o "$folder/unload" $(flags --cflags) -lpthread -ldl

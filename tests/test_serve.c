@@ -1,5 +1,6 @@
 /* The page's server itself: the page's files, its limits, thousands of odd requests.
- * tests/test_api.c has the requests one by one; the page is driven in a browser by tests/page.sh. */
+ * tests/test_api.c has the requests one by one; the page is driven in a browser by
+ * tests/page.sh. */
 #include "tests/support.h"
 
 #include <stdio.h>

@@ -159,8 +159,9 @@ check_rules() {
 }
 
 # One word for one thing: what a person looks at is an image. Other words stay where they are data:
-# the names inside packed sets, the sentences of captions and templates, options of older versions.
+# the names inside packed sets, the sentences of captions and templates, what older versions called it.
 other_word_for_image='^tools/lint\.sh:
+^CHANGELOG\.md:
 ^data/sets/(pack|packed_head)\.c:.*"(pictures|samples/picture)
 ^data/demo/(emoji|shapes_text)\.c:.*"a picture 
 ^eval/template_sets\.c:.* picture 
@@ -170,10 +171,10 @@ other_word_for_image='^tools/lint\.sh:
 ^tools/(eval_interpolate|bench_loader)\.c:.*its old name
 ^tests/test_(finetune|clip_data)\.sh:.* --pictures? '
 check_words() {
-    grep -rniI picture clip.h README* Makefile core kernels autograd model optim checkpoints data \
-        formats embed eval search guide train bench serve tools configs docs examples tests \
+    grep -rniI picture clip.h clip *.md Makefile core kernels autograd model optim checkpoints \
+        data formats embed eval search guide train bench serve tools configs docs examples tests \
         --include='*.[ch]' --include='*.sh' --include='*.py' --include='*.ini' --include='*.txt' \
-        --include='*.md' --include='*.html' --include='*.js' --include='*.css' --include='*.1*' |
+        --include='*.md' --include='*.html' --include='*.js' --include='*.css' --include=Makefile |
         grep -vE "$other_word_for_image" | sed 's/^\([^:]*:[0-9]*\):.*/\1: "picture": say image/'
 }
 
