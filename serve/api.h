@@ -1,6 +1,6 @@
 /* What the page's server answers: requests to responses, knowing nothing of sockets.
  *
- *   GET  /                       the page; /page.css, /page.js, /icon.svg and more its parts
+ *   GET  /                       the page; /page.css and others, its parts
  *   GET  /api/about              {"count", "version", "model", "precision",
  *                                "folders": [{"path", "count"}]}; another version, another index
  *   GET  /api/images             ?offset ?limit ?under ?sort (newest, oldest; or as indexed)
@@ -19,8 +19,9 @@
  * `least` leaves only results of that similarity; "best" is that of the best one. With `sort` they
  * are put by the files' dates: those that `least` leaves, else the CLIP_API_DATED best.
  *
- * An image is {"number", "path", "size", "time", "copies": [{"number", "path", "file"}]}: bytes and
- * seconds since 1970 where its file is still there, and where it and its copies lie.
+ * An image is {"number", "path", "size", "time", "copies", "places": [{"number", "path", "file"}]}:
+ * bytes and seconds since 1970 where its file is still there; where it and its copies lie, itself
+ * first, at most CLIP_API_LIMIT of them.
  *
  * What is wrong is answered with 4xx and {"error": "a sentence"}; an image whose file is gone with
  * 410. A parameter that a request does not take is ignored; a wrong value of one that it takes is

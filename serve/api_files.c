@@ -74,25 +74,30 @@ void clip_api_image(const struct clip_api_call *call, struct clip_api_response *
 
 /* ---- what is known of one ---- */
 
-/* Where it lies, and where those that are the same file do. */
-static clip_status add_copies(const struct clip_api_call *call, int64_t row, json_t *copies,
+static clip_status add_place(const struct clip_api_call *call, int64_t row, json_t *places,
+                             struct clip_error *error)
+{
+    clip_status status;
+    const char *path = clip_index_name(call->index, row);
+    char *file = clip_path_join(call->index->base, path, error);
+    if (file == NULL) return CLIP_ERR_MEMORY;
+    status = clip_json_add(places, error, "{s:I, s:s, s:s}", "number",
+                           (json_int_t)(call->shown->first + row), "path", path, "file", file);
+    free(file);
+    return status;
+}
+
+/* Where it lies, and then where those that are the same file do. */
+static clip_status add_copies(const struct clip_api_call *call, int64_t row, json_t *places,
                               struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
+    clip_status status;
     const int64_t *group = call->shown->copies.group;
-    char *file = NULL;
-    for (int64_t i = 0; i < call->index->count; i++) {
-        if (group[i] != group[row] || call->shown->all.skip[i]) continue;
-        const char *path = clip_index_name(call->index, i);
-        file = clip_path_join(call->index->base, path, error);
-        if (file == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-        CLIP_TRY(clip_json_add(copies, error, "{s:I, s:s, s:s}", "number",
-                               (json_int_t)(call->shown->first + i), "path", path, "file", file));
-        free(file);
-        file = NULL;
-    }
+    CLIP_TRY(add_place(call, row, places, error));
+    for (int64_t i = 0; i < call->index->count && json_array_size(places) < CLIP_API_LIMIT; i++)
+        if (i != row && group[i] == group[row] && !call->shown->all.skip[i])
+            CLIP_TRY(add_place(call, i, places, error));
 out:
-    free(file);
     return status;
 }
 
@@ -101,19 +106,20 @@ static clip_status describe(const struct clip_api_call *call, int64_t row, json_
 {
     clip_status status;
     struct clip_error gone;
-    json_t *copies = json_array(), *size = NULL, *time = NULL;
+    const struct clip_copies *copies = &call->shown->copies;
+    json_t *places = json_array(), *size = NULL, *time = NULL;
     int64_t bytes, changed;
-    CLIP_TRY(add_copies(call, row, copies, error));
+    CLIP_TRY(add_copies(call, row, places, error));
     if (clip_store_stat(call->api->store, call->index, row, &bytes, &changed, &gone) == CLIP_OK) {
         CLIP_TRY(clip_json_pack(&size, error, "I", (json_int_t)bytes));
         CLIP_TRY(clip_json_pack(&time, error, "I", (json_int_t)(changed / 1000000000)));
     }
-    CLIP_TRY(clip_json_pack(answer, error, "{s:I, s:s, s:O*, s:O*, s:O}", "number",
+    CLIP_TRY(clip_json_pack(answer, error, "{s:I, s:s, s:O*, s:O*, s:I, s:O}", "number",
                             (json_int_t)(call->shown->first + row), "path",
                             clip_index_name(call->index, row), "size", size, "time", time, "copies",
-                            copies));
+                            (json_int_t)copies->size[copies->group[row]], "places", places));
 out:
-    json_decref(copies);
+    json_decref(places);
     json_decref(size);
     json_decref(time);
     return status;

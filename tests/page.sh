@@ -238,6 +238,11 @@ type_into '#file' "$folder/photos/b/7.bmp"
 check "a chosen image too" becomes 7.bmp "$first"
 back
 check "... and Back finds the one before" becomes "${dropped##*/}" "$first"
+call POST /refresh '{}' >/dev/null
+type_into '#file' "$folder/photos/b/8.bmp"
+check "another one, after the page was loaded anew" becomes 8.bmp "$first"
+back
+check "... which Back does not take for the one from before" becomes "$total images" "$status"
 click '.home'
 check "the sign leads to all images" becomes "$total images" "$status"
 
@@ -352,6 +357,13 @@ check "... and to the right the previous" becomes "$(name_at 0)" "$open_name"
 swipe .stage 20
 check "... and a small one nothing" becomes "$(name_at 0)" "$open_name"
 browser_scheme light
+
+browser_size 844 390 mobile
+visit "$url?text=a+dog&sort=newest"
+check "(some results)" becomes 60 "$tiles"
+check "a phone that lies has its header in one line too" becomes true \
+    'return document.querySelector("header").offsetHeight < innerHeight / 5 &&
+         document.querySelector(".bar").offsetHeight < innerHeight / 5'
 browser_size 1280 800
 
 # ---- languages ----

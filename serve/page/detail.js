@@ -71,7 +71,7 @@ at("detail-image").addEventListener("error", ({ target }) => {
 /* Finds the open image among the results; those that the results name stand for their copies. */
 function placeDetail() {
   if (!at("detail").open && opened() === null) return;
-  const numbers = detail.about ? detail.about.copies.map((copy) => copy.number) : [];
+  const numbers = detail.about ? detail.about.places.map((place) => place.number) : [];
   detail.place = view.results.findIndex(
     (r) => r.path === detail.path || numbers.includes(r.number));
   const result = view.results[detail.place];
@@ -97,8 +97,8 @@ function showFacts() {
   at("facts").replaceChildren(...facts);
 }
 
-function showPaths({ copies }) {
-  const items = copies.map(({ file }) => {
+function showPaths({ copies, places }) {
+  const items = places.map(({ file }) => {
     const button = make("button", { type: "button", ariaLive: "polite" }, words.copyPath);
     button.onclick = async () => {
       await copyText(file);
@@ -106,8 +106,7 @@ function showPaths({ copies }) {
     };
     return make("li", {}, make("span", {}, file), button);
   });
-  if (copies.length > 1)
-    items.unshift(make("li", { className: "quiet" }, words.sameFile(copies.length)));
+  if (copies > 1) items.unshift(make("li", { className: "quiet" }, words.sameFile(copies)));
   at("paths").replaceChildren(...items);
 }
 

@@ -66,8 +66,9 @@ function address(w, image) {
 
 const isSearch = (w) => view.sent || ["text", "minus", "like", "unlike"].some((key) => w.has(key));
 
-/* Images that were sent, by number: history.state names them, so that Back finds them again. */
-const sentImages = [];
+/* Images that were sent: history.state names them, so that Back finds them again. Those of a page
+ * that was loaded anew since are gone, and their names are nobody else's. */
+const sentImages = new Map();
 
 /* Goes to another query. */
 function go(w, sent = history.state?.sent) {
@@ -78,7 +79,7 @@ function go(w, sent = history.state?.sent) {
 /* Shows what the address says, in whichever way it was reached. */
 function arrive() {
   const w = wanted(), sent = history.state?.sent ?? "", query = w + " " + sent;
-  view.sent = sentImages[sent] || null;
+  view.sent = sentImages.get(sent) || null;
   document.title = [w.get("text"), words.title].filter(Boolean).join(" – ");
   if (query !== view.query) {
     view.query = query;
@@ -224,8 +225,9 @@ function showOptions() {
 const fresh = () => set(new URLSearchParams(), "under", wanted().get("under"));
 
 function lookForFile(file) {
-  const sent = sentImages.push({ file, url: URL.createObjectURL(file) }) - 1;
-  go(fresh(), sent);
+  const name = performance.timeOrigin + "/" + sentImages.size;
+  sentImages.set(name, { file, url: URL.createObjectURL(file) });
+  go(fresh(), name);
 }
 
 /* An empty value leaves the key out. */
