@@ -8,6 +8,7 @@
 
 #include "checkpoints/convert.h"
 #include "checkpoints/internal.h"
+#include "kernels/bf16.h"
 
 void clip_bundle_release(struct clip_bundle *bundle)
 {
@@ -155,7 +156,7 @@ static clip_status copy_bf16(const char *name, const struct clip_tensor *dst,
     if (src->dtype != CLIP_F32)
         return clip_fail(error, CLIP_ERR_DATA, "\"%s\" is of type %s; expected F32 or BF16", name,
                          clip_dtype_name(src->dtype));
-    for (int64_t i = 0; i < n; i++) out[i] = clip_f32_to_bf16(wide[i]);
+    for (int64_t i = 0; i < n; i++) out[i] = clip_bf16_round(wide[i]);
     return CLIP_OK;
 }
 
@@ -181,7 +182,7 @@ clip_status clip_bundle_copy(const struct clip_bundle *bundle, const char *name,
         for (int64_t i = 0; i < n; i++) out[i] = clip_f16_to_f32(half[i]);
         return CLIP_OK;
     case CLIP_BF16:
-        for (int64_t i = 0; i < n; i++) out[i] = clip_bf16_to_f32(half[i]);
+        for (int64_t i = 0; i < n; i++) out[i] = clip_bf16_widen(half[i]);
         return CLIP_OK;
     default:
         return clip_fail(error, CLIP_ERR_DATA, "\"%s\" is of type %s; expected F32, F16 or BF16",

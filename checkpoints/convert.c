@@ -1,5 +1,4 @@
-/* Float formats of weight files, by the bits of IEEE 754-2008 (binary16: 1, 5, 10 bits; binary32:
- * 1, 8, 23). bfloat16 is the upper half of a binary32. */
+/* By the bits of IEEE 754-2008 (binary16: 1, 5, 10 bits; binary32: 1, 8, 23). */
 #include "checkpoints/convert.h"
 
 #include <string.h>
@@ -28,8 +27,6 @@ float clip_f16_to_f32(uint16_t half)
     return float_of(sign | bits_of(magnitude));
 }
 
-float clip_bf16_to_f32(uint16_t half) { return float_of((uint32_t)half << 16); }
-
 /* x >> shift, rounded to nearest, ties to even; 1 <= shift <= 31. */
 static uint32_t shift_rounded(uint32_t x, int shift)
 {
@@ -53,11 +50,4 @@ uint16_t clip_f32_to_f16(float value)
     else
         half = 0;
     return (uint16_t)((bits >> 16 & 0x8000u) | half);
-}
-
-uint16_t clip_f32_to_bf16(float value)
-{
-    uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); /* quiet NaN */
-    return (uint16_t)shift_rounded(bits, 16);
 }

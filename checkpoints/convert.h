@@ -1,4 +1,5 @@
-/* Float formats of weight files: float32 to and from IEEE half precision (F16) and bfloat16. */
+/* Float formats of weight files: float32 to and from IEEE half precision (F16). bfloat16 is
+ * kernels/bf16.h. */
 #ifndef CLIP_CHECKPOINTS_CONVERT_H
 #define CLIP_CHECKPOINTS_CONVERT_H
 
@@ -7,8 +8,6 @@
 /* Widening is exact. Narrowing rounds to nearest, ties to even, as IEEE 754 and PyTorch do: values
  * too large become infinite, small ones denormal, a NaN stays a NaN. */
 float clip_f16_to_f32(uint16_t half);
-float clip_bf16_to_f32(uint16_t half);
 uint16_t clip_f32_to_f16(float value);
-uint16_t clip_f32_to_bf16(float value);
 
 #endif

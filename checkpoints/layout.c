@@ -6,6 +6,7 @@
 
 #include "checkpoints/convert.h"
 #include "core/threads.h"
+#include "kernels/bf16.h"
 
 const char *clip_layout_name(enum clip_layout layout)
 {
@@ -351,7 +352,7 @@ static void widen_piece(void *context, int64_t piece)
         for (; i < end; i++) w->to[i] = clip_f16_to_f32(half[i]);
         break;
     default:
-        for (; i < end; i++) w->to[i] = clip_bf16_to_f32(half[i]);
+        for (; i < end; i++) w->to[i] = clip_bf16_widen(half[i]);
     }
 }
 

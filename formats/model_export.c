@@ -8,6 +8,7 @@
 #include "checkpoints/convert.h"
 #include "core/choice.h"
 #include "formats/export_parts.h"
+#include "kernels/bf16.h"
 
 const char *clip_export_format_name(int format)
 {
@@ -43,8 +44,8 @@ static clip_status narrow(struct clip_bundle *bundle, const char *name, struct c
     uint16_t *to = clip_arena_alloc(&bundle->arena, n, sizeof *to, error);
     if (to == NULL) return CLIP_ERR_MEMORY;
     for (int64_t i = 0; i < n; i++) {
-        to[i] = dtype == CLIP_F16 ? clip_f32_to_f16(from[i]) : clip_f32_to_bf16(from[i]);
-        float back = dtype == CLIP_F16 ? clip_f16_to_f32(to[i]) : clip_bf16_to_f32(to[i]);
+        to[i] = dtype == CLIP_F16 ? clip_f32_to_f16(from[i]) : clip_bf16_round(from[i]);
+        float back = dtype == CLIP_F16 ? clip_f16_to_f32(to[i]) : clip_bf16_widen(to[i]);
         if (isinf(back) && !isinf(from[i])) {
             return clip_fail(error, CLIP_ERR_DATA,
                              "the weight \"%s\" holds %g, too large for %s; export as %s", name,

@@ -467,14 +467,7 @@ static inline float add_lanes(vector v)
 
 static inline float widen_f32(float x) { return x; }
 
-static inline float widen_bf16(uint16_t x)
-{
-    union {
-        uint32_t bits;
-        float value;
-    } wide = {.bits = (uint32_t)x << 16};
-    return wide.value;
-}
+static inline float widen_bf16(uint16_t x) { return clip_bf16_widen(x); }
 
 #define SCORES(kind, type)                                                                         \
     static void scores_##kind(float *restrict out, const type *x, const float *restrict q,         \

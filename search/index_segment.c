@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "checkpoints/convert.h"
 #include "core/threads.h"
+#include "kernels/bf16.h"
 #include "search/index.h"
 
 static const char FORMAT[] = "clip.c segment 1";
@@ -58,7 +58,7 @@ static void narrow_block(void *context, int64_t block)
             n->scales[i] = narrow_int8((int8_t *)n->out + i * n->dim, row, n->dim);
         else
             for (int64_t d = 0; d < n->dim; d++)
-                ((uint16_t *)n->out)[i * n->dim + d] = clip_f32_to_bf16(row[d]);
+                ((uint16_t *)n->out)[i * n->dim + d] = clip_bf16_round(row[d]);
     }
 }
 
@@ -73,7 +73,7 @@ void clip_index_row(const struct clip_index *index, int64_t number, float *out)
     }
     for (int64_t d = 0; d < index->dim; d++)
         out[d] = index->precision == CLIP_INDEX_BF16
-                     ? clip_bf16_to_f32(((const uint16_t *)s->rows)[at + d])
+                     ? clip_bf16_widen(((const uint16_t *)s->rows)[at + d])
                      : s->scales[number - s->first] * (float)((const int8_t *)s->rows)[at + d];
 }
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoints/convert.h"
 #include "core/file.h"
 #include "core/rng.h"
 #include "core/threads.h"
+#include "kernels/bf16.h"
 #include "kernels/kernels.h"
 #include "search/query.h"
 #include "search/search.h"
@@ -166,7 +166,7 @@ static void a_score_does_not_depend_on_the_place(void **state)
         whole[d] = (int16_t)(d % 2 ? 32767 : -3 * d);
         for (int i = 0; i < N; i++) {
             row[i][d] = value;
-            half[i][d] = clip_f32_to_bf16(value);
+            half[i][d] = clip_bf16_round(value);
             small[i][d] = (int8_t)(d * 7 - 100);
         }
     }
@@ -178,7 +178,7 @@ static void a_score_does_not_depend_on_the_place(void **state)
             double expected = 0;
             for (int d = 0; d < WIDTH; d++)
                 expected += kind == 0   ? (double)query[d] * (double)row[0][d]
-                            : kind == 1 ? (double)query[d] * (double)clip_bf16_to_f32(half[0][d])
+                            : kind == 1 ? (double)query[d] * (double)clip_bf16_widen(half[0][d])
                                         : (double)whole[d] * small[0][d];
             test_close_f64("score", (double)out[0], expected, 1e-5, 1e-4);
             for (int64_t i = 1; i < n; i++) test_same_f32("place", &out[i], &out[0], 1);
