@@ -57,8 +57,6 @@ uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n)
     return (uint32_t)(product >> 32);
 }
 
-float clip_rng_uniform(struct clip_rng *rng) { return (float)(clip_rng_u32(rng) >> 8) * 0x1p-24f; }
-
 double clip_rng_range(struct clip_rng *rng, double low, double high)
 {
     uint64_t bits = (uint64_t)clip_rng_u32(rng) << 32;

@@ -37,7 +37,6 @@ void clip_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[
 
 uint32_t clip_rng_u32(struct clip_rng *rng);
 uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n); /* uniform in [0, n), unbiased; n > 0 */
-float clip_rng_uniform(struct clip_rng *rng);              /* [0, 1), 24 bits */
 double clip_rng_range(struct clip_rng *rng, double low, double high); /* [low, high), 53 bits */
 /* Mean 0, variance 1 (Box-Muller, cosine branch); two draws each, at most 6.7 from 0. */
 float clip_rng_normal(struct clip_rng *rng);

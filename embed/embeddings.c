@@ -101,31 +101,9 @@ out:
     return status;
 }
 
-clip_status clip_embeddings_write(struct clip_embeddings *embeddings, const char *path,
-                                  const char *const *names, int64_t n, struct clip_error *error)
-{
-    clip_status status;
-    struct clip_buffer list = {0};
-    CLIP_TRY(clip_embeddings_check(path, embeddings->bundle.tensor_count != 1, error));
-    if (names != NULL) CLIP_TRY(clip_names_to_json(names, n, &list, error));
-    if (clip_path_has_suffix(path, ".npy")) {
-        CLIP_TRY(write_npy(embeddings, path, &list, error));
-        goto out;
-    }
-    if (names != NULL)
-        CLIP_TRY(clip_bundle_add_list(&embeddings->bundle, "names", list.data, list.size, error));
-    CLIP_TRY(clip_path_has_suffix(path, ".h5")
-                 ? clip_hdf5_write(path, &embeddings->bundle, error)
-                 : clip_safetensors_write(path, &embeddings->bundle, error));
-out:
-    clip_buffer_release(&list);
-    return status;
-}
-
-/* ---- names ---- */
-
-clip_status clip_names_to_json(const char *const *names, int64_t n, struct clip_buffer *out,
-                               struct clip_error *error)
+/* A list of names as the text of a JSON list, appended. CLIP_ERR_DATA: one is not UTF-8. */
+static clip_status names_to_json(const char *const *names, int64_t n, struct clip_buffer *out,
+                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     json_t *list = json_array();
@@ -143,6 +121,29 @@ out:
     json_decref(list);
     return status;
 }
+
+clip_status clip_embeddings_write(struct clip_embeddings *embeddings, const char *path,
+                                  const char *const *names, int64_t n, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_buffer list = {0};
+    CLIP_TRY(clip_embeddings_check(path, embeddings->bundle.tensor_count != 1, error));
+    if (names != NULL) CLIP_TRY(names_to_json(names, n, &list, error));
+    if (clip_path_has_suffix(path, ".npy")) {
+        CLIP_TRY(write_npy(embeddings, path, &list, error));
+        goto out;
+    }
+    if (names != NULL)
+        CLIP_TRY(clip_bundle_add_list(&embeddings->bundle, "names", list.data, list.size, error));
+    CLIP_TRY(clip_path_has_suffix(path, ".h5")
+                 ? clip_hdf5_write(path, &embeddings->bundle, error)
+                 : clip_safetensors_write(path, &embeddings->bundle, error));
+out:
+    clip_buffer_release(&list);
+    return status;
+}
+
+/* ---- names ---- */
 
 clip_status clip_names_from_json(const char *text, size_t size, const char *path,
                                  struct clip_arena *arena, const char ***names, int64_t *count,

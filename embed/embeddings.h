@@ -82,10 +82,7 @@ clip_status clip_embeddings_check(const char *path, bool several, struct clip_er
 clip_status clip_embeddings_write(struct clip_embeddings *embeddings, const char *path,
                                   const char *const *names, int64_t n, struct clip_error *error);
 
-/* A list of names as the text of a JSON list, appended, and back: *names is an array of `*count`
- * strings in the arena. CLIP_ERR_DATA for a name that is not UTF-8. */
-clip_status clip_names_to_json(const char *const *names, int64_t n, struct clip_buffer *out,
-                               struct clip_error *error);
+/* The text "names" of such a file: *names is an array of `*count` strings in the arena. */
 clip_status clip_names_from_json(const char *text, size_t size, const char *path,
                                  struct clip_arena *arena, const char ***names, int64_t *count,
                                  struct clip_error *error);

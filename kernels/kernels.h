@@ -63,9 +63,6 @@ struct clip_kernels {
     void (*quickgelu)(float *y, const float *x, int64_t n); /* y = x sigmoid(1.702 x) */
     void (*quickgelu_backward)(float *dx, const float *dy, const float *x, int64_t n);
 
-    void (*gelu_tanh)(float *y, const float *x, int64_t n);
-    void (*gelu_tanh_backward)(float *dx, const float *dy, const float *x, int64_t n);
-
     /* y = activation(x), both float32 or both bfloat16.  n elements */
     void (*activate)(void *y, const void *x, bool bf16, enum clip_activation kind, int64_t n);
 

@@ -161,17 +161,6 @@ static void quickgelu_backward(float *restrict dx, const float *restrict dy,
     for (int64_t i = 0; i < n; i++) dx[i] += dy[i] * activation_slope(CLIP_QUICK_GELU, x[i]);
 }
 
-static void gelu_tanh(float *y, const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) y[i] = activate(CLIP_GELU_TANH, x[i]);
-}
-
-static void gelu_tanh_backward(float *restrict dx, const float *restrict dy,
-                               const float *restrict x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) dx[i] += dy[i] * activation_slope(CLIP_GELU_TANH, x[i]);
-}
-
 static void to_bf16(uint16_t *restrict y, const float *restrict x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] = clip_bf16_round(x[i]);
@@ -522,8 +511,6 @@ const struct clip_kernels PASTE(clip_kernels_, CLIP_INSTRUCTION_SET) = {
     .gelu_backward = gelu_backward,
     .quickgelu = quickgelu,
     .quickgelu_backward = quickgelu_backward,
-    .gelu_tanh = gelu_tanh,
-    .gelu_tanh_backward = gelu_tanh_backward,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .finish_row = PASTE(clip_finish_row_, CLIP_INSTRUCTION_SET),

@@ -78,37 +78,59 @@ static void exponential(void **state)
     assert_true(y[0] >= 0 && y[0] < 1e-37f && y[1] < 1e-37f && y[2] > 1e38f && isfinite(y[3]));
 }
 
+static const struct {
+    const char *name;
+    enum clip_activation kind;
+    double (*value)(double), (*slope)(double);
+} kinds[] = {
+    {"gelu", CLIP_GELU, gelu, gelu_slope},
+    {"quickgelu", CLIP_QUICK_GELU, quick, quick_slope},
+    {"gelu_tanh", CLIP_GELU_TANH, by_tanh, by_tanh_slope},
+};
+static const float reach[] = {1, 6, 12, 80};
+enum { KINDS = sizeof kinds / sizeof *kinds, REACHES = sizeof reach / sizeof *reach };
+
 /* Errors of values relative to max(1, |x|), of slopes absolute. */
+static void compare(const struct range *r, int kind)
+{
+    within(kinds[kind].name, largest(r, r->y, kinds[kind].value, at_least_one), 2e-7);
+    within(kinds[kind].name, largest(r, r->slope, kinds[kind].slope, one), 1e-6);
+}
+
+/* As the mlp op has them: on their own, and the slope as a step that follows a product. */
 static void activations(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        size_t forward, backward;
-        double (*value)(double), (*slope)(double);
-    } kinds[] = {
-        {"gelu", offsetof(struct clip_kernels, gelu), offsetof(struct clip_kernels, gelu_backward),
-         gelu, gelu_slope},
-        {"quickgelu", offsetof(struct clip_kernels, quickgelu),
-         offsetof(struct clip_kernels, quickgelu_backward), quick, quick_slope},
-        {"gelu_tanh", offsetof(struct clip_kernels, gelu_tanh),
-         offsetof(struct clip_kernels, gelu_tanh_backward), by_tanh, by_tanh_slope},
-    };
-    const float reach[] = {1, 6, 12, 80};
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        for (size_t i = 0; i < sizeof reach / sizeof *reach; i++) {
+    static float ones[N];
+    for (int i = 0; i < N; i++) ones[i] = 1;
+    for (int k = 0; k < KINDS; k++)
+        for (int i = 0; i < REACHES; i++) {
             struct range *r = between(-reach[i], reach[i]);
-            static float ones[N];
-            for (int j = 0; j < N; j++) ones[j] = 1, r->slope[j] = 0;
-            const char *table = (const char *)clip_kernels();
-            void (*forward)(float *, const float *, int64_t);
-            void (*backward)(float *, const float *, const float *, int64_t);
-            memcpy(&forward, table + kinds[k].forward, sizeof forward);
-            memcpy(&backward, table + kinds[k].backward, sizeof backward);
-            forward(r->y, r->x, N);
-            backward(r->slope, ones, r->x, N);
-            within(kinds[k].name, largest(r, r->y, kinds[k].value, at_least_one), 2e-7);
-            within(kinds[k].name, largest(r, r->slope, kinds[k].slope, one), 1e-6);
+            struct clip_gemm g = {.m = 1,
+                                  .n = N,
+                                  .c = {r->slope, N},
+                                  .derivative_at = {r->x, N},
+                                  .activation = kinds[k].kind};
+            clip_kernels()->activate(r->y, r->x, false, kinds[k].kind, N);
+            clip_kernels()->finish_row(&g, 0, 0, ones, N);
+            compare(r, k);
+            free(r);
+        }
+}
+
+/* As the gelu and quickgelu ops have them; backward adds. */
+static void activations_alone(void **state)
+{
+    (void)state;
+    const struct clip_kernels *table = clip_kernels();
+    static float ones[N];
+    for (int i = 0; i < N; i++) ones[i] = 1;
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < REACHES; i++) {
+            struct range *r = between(-reach[i], reach[i]);
+            (k == 0 ? table->gelu : table->quickgelu)(r->y, r->x, N);
+            (k == 0 ? table->gelu_backward : table->quickgelu_backward)(r->slope, ones, r->x, N);
+            compare(r, k);
             free(r);
         }
 }
@@ -161,9 +183,8 @@ static void bf16_products(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exponential),
-        cmocka_unit_test(activations),
-        cmocka_unit_test(softplus),
+        cmocka_unit_test(exponential),       cmocka_unit_test(activations),
+        cmocka_unit_test(activations_alone), cmocka_unit_test(softplus),
         cmocka_unit_test(bf16_products),
     };
     return cmocka_run_group_tests_name("functions", tests, NULL, NULL);

@@ -10,7 +10,7 @@
 #include "core/markup.h"
 #include "core/progress.h"
 
-const char clip_report_style[] =
+static const char style[] =
     ":root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--fg:#1c2330;--soft:#5c6675;"
     "--edge:#dfe3e8;--good:#1b7a43;--bad:#b3261e}\n"
     "@media(prefers-color-scheme:dark){:root{--bg:#0f1318;--card:#181d24;--fg:#e8ebf0;"
@@ -101,8 +101,7 @@ clip_status clip_page_begin(struct clip_buffer *page, const char *title, int ref
     if (refresh > 0) PAGE("<meta http-equiv=\"refresh\" content=\"%d\">", refresh);
     PAGE("<title>");
     PAGE_TEXT(title);
-    PAGE("</title>\n<style>%s%s</style></head>\n<body><main>\n<h1>", clip_report_style,
-         clip_chart_style);
+    PAGE("</title>\n<style>%s%s</style></head>\n<body><main>\n<h1>", style, clip_chart_style);
     PAGE_TEXT(title);
     PAGE("</h1>\n");
 out:

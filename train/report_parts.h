@@ -8,8 +8,6 @@
 #include "train/history.h"
 #include "train/samples.h"
 
-extern const char clip_report_style[]; /* CSS */
-
 /* A run's logs and configuration, read from its folder. */
 struct clip_report_run { /* start from {0} */
     const char *name;    /* of the folder, as given */

@@ -203,9 +203,10 @@ static int compare_bad(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-clip_status clip_check_measure(struct clip_check_report *report, struct clip_check_fact *facts,
-                               const struct clip_dataset *dataset,
-                               const struct clip_check_options *options, struct clip_error *error)
+/* Reads and measures every sample: facts [dataset->count]. What is bad is added to the report. */
+static clip_status measure(struct clip_check_report *report, struct clip_check_fact *facts,
+                           const struct clip_dataset *dataset,
+                           const struct clip_check_options *options, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct check check = {
@@ -236,7 +237,7 @@ static clip_status compare_with(struct clip_check_report *out, const struct clip
     struct clip_check_report other = {0};
     struct clip_check_fact *others = NULL;
     CLIP_NEW(others, against->count);
-    CLIP_TRY(clip_check_measure(&other, others, against, options, error));
+    CLIP_TRY(measure(&other, others, against, options, error));
     out->against_samples = against->count;
     out->against_bad = other.bad_count;
     CLIP_TRY(clip_check_leaks(out, facts, dataset, against, others, error));
@@ -260,7 +261,7 @@ clip_status clip_check_run(struct clip_check_report *out, const struct clip_data
     out->tiny_below = use.tiny;
     if (use.tokenizer != NULL) out->context_length = use.context_length;
     CLIP_NEW(facts, dataset->count);
-    CLIP_TRY(clip_check_measure(out, facts, dataset, &use, error));
+    CLIP_TRY(measure(out, facts, dataset, &use, error));
     CLIP_TRY(clip_check_count(out, facts, dataset, &use, error));
     if (against != NULL) {
         out->against = clip_arena_string(&out->arena, against_name, strlen(against_name), error);

@@ -37,10 +37,6 @@ struct clip_check_fact {    /* what is kept of a sample; 0 where it was not meas
     struct clip_look look;
 };
 
-/* Reads and measures every sample: facts [dataset->count]. What is bad is added to the report. */
-clip_status clip_check_measure(struct clip_check_report *report, struct clip_check_fact *facts,
-                               const struct clip_dataset *dataset,
-                               const struct clip_check_options *options, struct clip_error *error);
 /* Fills in the report's counts, lists and verdicts. */
 clip_status clip_check_count(struct clip_check_report *report, const struct clip_check_fact *facts,
                              const struct clip_dataset *dataset,
