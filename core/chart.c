@@ -25,10 +25,10 @@ const char clip_chart_style[] =
 /* ---- scales ---- */
 
 struct range {
-    double low, high, step; /* low and high are whole steps on the y axis */
+    double low, high, step; /* low and high are multiples of step on the y axis */
 };
 
-/* A step of 1, 2 or 5 times a power of ten that cuts the range into about `parts`. */
+/* A step of 1, 2 or 5 times a power of ten that cuts the range into about `parts` parts. */
 static double nice_step(double range, int parts)
 {
     double raw = range / parts, power = pow(10, floor(log10(raw))), part = raw / power;
@@ -68,7 +68,7 @@ static double upward(const struct range *y, double value)
     return TOP + INNER_HEIGHT - (value - y->low) / (y->high - y->low) * INNER_HEIGHT;
 }
 
-/* "0.25", "1.5e-05", "2000": enough digits to tell ticks apart. */
+/* A number like "0.25", "1.5e-05" or "2000", with enough digits to tell ticks apart. */
 static void tick_text(char text[32], double value, double step)
 {
     if (fabs(value) < step * 1e-6) value = 0;
@@ -109,7 +109,7 @@ out:
 
 struct pen {
     struct clip_buffer *out;
-    bool down; /* the next point joins the last one */
+    bool down; /* the pen is down: the next point is joined to the last one */
 };
 
 static clip_status draw_to(struct pen *pen, double x, double y, struct clip_error *error)
@@ -120,8 +120,8 @@ static clip_status draw_to(struct pen *pen, double x, double y, struct clip_erro
     return status;
 }
 
-/* One point after the other; or, where several fall into one column of pixels, its first, least,
- * greatest and last. */
+/* Appends the points of a line. Of several points in one column of pixels it draws the first, the
+ * lowest, the highest and the last. */
 static clip_status append_path(struct clip_buffer *out, const struct clip_chart_series *s,
                                const struct range *x, const struct range *y,
                                struct clip_error *error)
@@ -183,7 +183,7 @@ out:
     return status;
 }
 
-/* The names below, each with its last value. */
+/* Appends the names of the series below the chart, each with its last value. */
 static clip_status append_legend(struct clip_buffer *out, const struct clip_chart *chart,
                                  struct clip_error *error)
 {

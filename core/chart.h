@@ -1,8 +1,8 @@
-/* Line charts as SVG, for a page or alone in a file. Plain shapes and text, nothing from outside,
- * readable without script; light and dark follow the reader's setting.
+/* Line charts as SVG, for a page or as a file. They consist of plain shapes and text, load nothing
+ * from outside, and can be read without scripts; light and dark follow the reader's setting.
  *
- * A chart's colours come from clip_chart_style, which a page puts into its <style> once and
- * clip_chart_file puts into the file. */
+ * A chart takes its colours from clip_chart_style, which a page puts into its <style> once and
+ * which clip_chart_file puts into the file. */
 #ifndef CLIP_CORE_CHART_H
 #define CLIP_CORE_CHART_H
 
@@ -11,28 +11,28 @@
 #include "core/memory.h"
 #include "core/status.h"
 
-enum { CLIP_CHART_COLOURS = 8 }; /* series beyond it use them again */
+enum { CLIP_CHART_COLOURS = 8 }; /* further series use the same colours again */
 
 struct clip_chart_series {
     const char *name;
-    const double *x, *y; /* [n]; x rising; a y that is not finite breaks the line */
+    const double *x, *y; /* [n]; x must rise; a y that is not finite interrupts the line */
     int64_t n;
-    int colour; /* 0 to 7; -1: its place in the chart */
+    int colour; /* 0 to 7; -1: by the place of the series in the chart */
 };
 
 struct clip_chart {
     const char *title, *x_label;
     const struct clip_chart_series *series;
     int64_t count;
-    bool points; /* a dot at each value, for few */
+    bool points; /* draws a dot at each value, for charts of few values */
 };
 
 extern const char clip_chart_style[]; /* CSS */
-/* Appends one <svg>. Of more points than the drawing is wide the least and the greatest of each
- * column are drawn, so that no spike is lost. */
+/* Appends one <svg>. If there are more points than columns of pixels, the lowest and the highest of
+ * each column are drawn, so that no spike is lost. */
 clip_status clip_chart_append(struct clip_buffer *out, const struct clip_chart *chart,
                               struct clip_error *error);
-/* The chart alone as an .svg file, atomically. */
+/* Writes the chart alone as an .svg file, atomically. */
 clip_status clip_chart_file(const char *path, const struct clip_chart *chart,
                             struct clip_error *error);
 

@@ -31,7 +31,7 @@ clip_status clip_system_failed(struct clip_error *error, const char *path, const
                      advice);
 }
 
-/* Opens a regular file for reading; its size as it is now in *size. */
+/* Opens a regular file for reading; *size becomes its size at that moment. */
 static clip_status open_regular(const char *path, int *fd, size_t *size, struct clip_error *error)
 {
     struct stat info;
@@ -74,7 +74,7 @@ clip_status clip_file_read(const char *path, size_t limit, struct clip_buffer *o
         goto out;
     }
     CLIP_TRY(clip_buffer_reserve(out, size, error));
-    for (;;) { /* the file may grow or shrink meanwhile, so the end decides and not `size` */
+    for (;;) { /* the file may grow or shrink meanwhile: its end decides, not `size` */
         CLIP_TRY(clip_buffer_reserve(out, 1, error));
         ssize_t n = read(fd, out->data + out->size, out->capacity - out->size - 1);
         if (n < 0 && errno == EINTR) continue;
@@ -129,7 +129,7 @@ static clip_status inflate_member(z_stream *stream, const char *path, size_t lim
     }
 }
 
-/* (zlib's own gzread does not notice every cut.) */
+/* zlib's own gzread does not notice every file that was cut short. */
 clip_status clip_file_read_gzip(const char *path, size_t limit, struct clip_buffer *out,
                                 struct clip_error *error)
 {
@@ -157,7 +157,7 @@ clip_status clip_file_read_gzip(const char *path, size_t limit, struct clip_buff
         status = clip_fail(error, CLIP_ERR_MEMORY, "memory is short for unpacking %s", path);
         goto out;
     }
-    do { /* a gzip file may be several, one after the other */
+    do { /* a gzip file may consist of several members */
         status = inflate_member(&stream, path, limit, out, error);
         if (status == CLIP_OK) inflateReset(&stream);
     } while (status == CLIP_OK && stream.avail_in > 0);
@@ -192,7 +192,8 @@ void clip_file_unmap(struct clip_mapping *mapping)
     *mapping = (struct clip_mapping){0};
 }
 
-/* Where a write to `path` has to end up: the file behind a symbolic link, else `path`. */
+/* The file that a write to `path` must replace: the one behind a symbolic link, or `path`
+ * itself. */
 static char *resolve_target(const char *path, mode_t *mode, struct clip_error *error)
 {
     struct stat info;
@@ -220,7 +221,7 @@ static char *resolve_target(const char *path, mode_t *mode, struct clip_error *e
     return clip_string_copy(path, error);
 }
 
-/* Makes the temporary file: FOLDER/.NAME.tmp-PID-N, N the first that is free. */
+/* Makes the temporary file FOLDER/.NAME.tmp-PID-N, where N is the first number that is free. */
 static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct clip_error *error)
 {
     const char *name = clip_path_name(file->path);
@@ -242,7 +243,7 @@ static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct 
             return clip_system_failed(error, file->path, "written");
         }
         file->temporary = text.data;
-        if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* a file system without modes */
+        if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* the file system has no modes */
         file->stream = fdopen(fd, "w+b");
         if (file->stream != NULL) return CLIP_OK;
         close(fd);
@@ -265,7 +266,7 @@ clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct
     return status;
 }
 
-/* File systems that cannot fsync a folder say EINVAL, which is no fault. */
+/* File systems that cannot fsync a folder return EINVAL, which is not an error here. */
 clip_status clip_sync_folder_of(const char *path, struct clip_error *error)
 {
     char *folder = clip_path_folder(path, error);
@@ -304,7 +305,7 @@ out:
 
 void clip_atomic_abort(struct clip_atomic *file)
 {
-    int kept = errno; /* callers report the failure that led here */
+    int kept = errno; /* callers report the first failure */
     if (file->stream != NULL) fclose(file->stream);
     if (file->temporary != NULL) unlink(file->temporary);
     free(file->temporary);
@@ -338,7 +339,7 @@ bool clip_path_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* One level; there already is fine. */
+/* Makes one level; a folder that exists is fine. */
 static clip_status make_folder(const char *path, struct clip_error *error)
 {
     if (mkdir(path, 0777) == 0) return CLIP_OK;
@@ -471,7 +472,8 @@ clip_status clip_lock_acquire(const char *folder, const char *name, int *lock,
         status = errno == EWOULDBLOCK ? lock_is_taken(fd, folder, error)
                                       : clip_system_failed(error, path, "locked");
     } else {
-        char holder[32]; /* only for the other's message: not being able to write it is no fault */
+        /* only for the other process's message, so failing to write it is no error */
+        char holder[32];
         int n = snprintf(holder, sizeof holder, "%ld\n", (long)getpid());
         if (ftruncate(fd, 0) == 0 && pwrite(fd, holder, (size_t)n, 0) == n) errno = 0;
         *lock = fd;

@@ -4,9 +4,9 @@
 
 #include "core/status.h"
 
-/* "PATH could not be WHAT: reason" with the status that errno calls for. */
+/* Fails with "PATH could not be WHAT: reason" and the status that errno calls for. */
 clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what);
-/* Brings the folder that `path` lies in to the disk, which makes a rename there durable. */
+/* Writes the folder that `path` is in to the disk, which makes a rename there durable. */
 clip_status clip_sync_folder_of(const char *path, struct clip_error *error);
 
 #endif

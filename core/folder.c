@@ -1,4 +1,4 @@
-/* Folders that appear whole or not at all. */
+/* Folders that appear completely or not at all. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "core/file.h"
 #include "core/file_internal.h"
 
-/* Removes a folder of files; what goes wrong leaves rests and is no matter for a sentence. */
+/* Removes a folder of files. If something fails, files are left behind; that is not reported. */
 static void remove_folder(const char *path)
 {
     struct clip_error error;
@@ -28,7 +28,7 @@ static void remove_folder(const char *path)
     errno = kept;
 }
 
-/* `path` without '/' at its end, and where a symbolic link stands there, what it points to. */
+/* `path` without '/' at its end; if it is a symbolic link, what the link points to. */
 static char *resolve_folder(const char *path, struct clip_error *error)
 {
     struct stat info;
@@ -57,7 +57,8 @@ static bool is_among(const char *name, const char *const *known)
     return false;
 }
 
-/* Nothing that is not asked for is lost: every entry there is a file of a known name. */
+/* Makes sure that nothing unexpected is lost: every entry of the folder must be a file of a known
+ * name. */
 static clip_status check_replaceable(const char *path, const char *const *known,
                                      struct clip_error *error)
 {
@@ -86,7 +87,7 @@ out:
     return status;
 }
 
-/* Makes the temporary folder: PARENT/.NAME.tmp-PID-N, N the first that is free. */
+/* Makes the temporary folder PARENT/.NAME.tmp-PID-N, where N is the first number that is free. */
 static clip_status make_temporary(struct clip_atomic_folder *folder, struct clip_error *error)
 {
     const char *name = clip_path_name(folder->path);
@@ -130,8 +131,8 @@ out:
 clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    /* rename replaces an empty folder; two that hold files change places, and the old one, which
-     * has the temporary name then, is removed */
+    /* rename replaces an empty folder. Two folders that hold files change places, and the old one,
+     * which then has the temporary name, is removed. */
     if (rename(folder->temporary, folder->path) == 0) {
         free(folder->temporary);
         folder->temporary = NULL;

@@ -11,7 +11,7 @@
 
 static uint64_t turn(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
 
-/* Little-endian, wherever it lies. */
+/* Reads a little-endian number from any address. */
 static uint64_t word(const unsigned char *p, int bytes)
 {
     uint64_t value = 0;

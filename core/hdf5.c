@@ -1,7 +1,7 @@
-/* libhdf5 as we need it and as its other users in the process left it: one thread at a time, errors
- * told by us, no plug-ins; and what we need of its error stack.
+/* Calls of libhdf5: one thread at a time, errors reported by us, no plug-ins; afterwards the
+ * library is as its other users in the process left it. Also reads the library's error stack.
  *
- * Debian's serial libhdf5 has no locks: one mutex of ours stands before all of it. */
+ * Debian's serial libhdf5 has no locks, so a mutex of ours protects every call. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +29,8 @@ void clip_hdf5_leave(struct clip_hdf5_guard *guard)
     pthread_mutex_unlock(&library);
 }
 
-/* The innermost entry of the library's error stack; of a failed system call its reason alone. */
+/* Takes the innermost entry of the library's error stack; of a failed system call only its
+ * reason. */
 static herr_t take_reason(unsigned number, const H5E_error2_t *entry, void *context)
 {
     char *reason = context;

@@ -8,11 +8,11 @@
 
 enum { FILE_LIMIT = 1 << 20, SECTION_LIMIT = 49 };
 
-/* What inih's two call-backs share: the bytes still to read, and where we are. */
+/* What inih's two callbacks share: the bytes that are still to be read, and the current line. */
 struct reading {
     const char *bytes, *end;
     const char *name;
-    int line; /* the one handed out last */
+    int line; /* the number of the line that was handed out last */
     clip_ini_handler handler;
     void *context;
     clip_status status;
@@ -27,14 +27,14 @@ static void fail_line(struct reading *reading, const char *what)
         clip_fail(reading->error, CLIP_ERR_FORMAT, "%s:%d: %s", reading->name, reading->line, what);
 }
 
-/* White space as inih has it. */
+/* White space as inih defines it. */
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-/* inih cuts a long section name and ignores what stands behind its ']' without a word. */
+/* inih silently cuts a long section name and ignores what follows its ']'. */
 static void check_section(struct reading *reading, const char *text, size_t n)
 {
     const char *close = memchr(text, ']', n);
-    if (close == NULL) return; /* inih reports it */
+    if (close == NULL) return; /* inih reports that itself */
     if (close - text - 1 > SECTION_LIMIT) {
         fail_line(reading, "the section's name is longer than 49 bytes; shorten it");
         return;
@@ -45,8 +45,8 @@ static void check_section(struct reading *reading, const char *text, size_t n)
         fail_line(reading, "something stands behind the section's ']'; give it its own line");
 }
 
-/* Hands inih the next line as fgets would. White space in front is dropped: inih would take an
- * indented line for more of the value above. */
+/* Hands inih the next line, as fgets would. Leading white space is dropped, because inih would take
+ * an indented line for more of the value above. */
 static char *next_line(char *out, int capacity, void *stream)
 {
     struct reading *reading = stream;
@@ -57,7 +57,7 @@ static char *next_line(char *out, int capacity, void *stream)
     reading->bytes = newline != NULL ? newline + 1 : stop;
     reading->line++;
     if (reading->line == 1 && stop - start >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0)
-        start += 3; /* the byte order mark of some editors */
+        start += 3; /* skips the byte order mark that some editors write */
     while (start < stop && is_space(*start)) start++;
     size_t n = (size_t)(stop - start);
     if (memchr(start, '\0', n) != NULL)
@@ -102,7 +102,8 @@ clip_status clip_ini_parse(const char *bytes, size_t n, const char *name, clip_i
     int bad_line = ini_parse_stream(next_line, &reading, take_pair, &reading);
     if (bad_line < 0)
         return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading %s", name);
-    /* inih reads on after a line that it does not understand, and tells of the first at the end. */
+    /* inih goes on after a line that it does not understand, and reports the first such line at the
+     * end. */
     if (bad_line > 0 && (reading.status == CLIP_OK || bad_line < reading.failed_line)) {
         reading.line = bad_line;
         fail_line(&reading, "this line is neither [section], nor key = value, nor a comment");

@@ -80,8 +80,8 @@ clip_status clip_json_add(json_t *list, struct clip_error *error, const char *fo
     return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for a list in JSON");
 }
 
-/* 0.1 as 0.1 and not as 0.10000000000000001; always with a point or an exponent, so that it is
- * read back as a real number. */
+/* Writes 0.1 as 0.1 and not as 0.10000000000000001, and always with a point or an exponent, so that
+ * it is read back as a real number. */
 static clip_status append_real(struct clip_buffer *out, double x, struct clip_error *error)
 {
     char text[40];

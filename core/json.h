@@ -1,4 +1,4 @@
-/* JSON through jansson, with our error sentences. */
+/* JSON, read and written by jansson, with our error sentences. */
 #ifndef CLIP_CORE_JSON_H
 #define CLIP_CORE_JSON_H
 
@@ -8,23 +8,24 @@
 #include "core/memory.h"
 #include "core/status.h"
 
-/* Parses n bytes; `name` is what the sentence calls them (a path). Duplicate keys are refused.
- * json_decref the result; NULL with *error filled. */
+/* Parses n bytes; error sentences call them `name` (a path). Duplicate keys are refused. The caller
+ * must json_decref the result; it is NULL with *error filled after a failure. */
 json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error);
-/* The same with every number as a real, so that integers of any size are read. */
+/* The same, but every number becomes a real number, so that integers of any size can be read. */
 json_t *clip_json_parse_reals(const char *bytes, size_t n, const char *name,
                               struct clip_error *error);
 json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error);
-/* Is the value under `key` this text? */
+/* Is the value of `key` this text? */
 bool clip_json_is(const json_t *object, const char *key, const char *text);
-/* Building: *out = json_pack(format, ...), and `list` with such a value at its end. What fails is
- * said: CLIP_ERR_DATA for a text that is not UTF-8, CLIP_ERR_MEMORY where memory is short or `list`
- * is NULL because it was. An "o" argument is taken over in either case. */
+/* For building JSON: *out = json_pack(format, ...); and adding such a value to the end of `list`.
+ * The failure is CLIP_ERR_DATA for a text that is not UTF-8, and CLIP_ERR_MEMORY if memory is short
+ * or if `list` is NULL because memory was short. An "o" argument is taken over in either case. */
 clip_status clip_json_pack(json_t **out, struct clip_error *error, const char *format, ...);
 clip_status clip_json_add(json_t *list, struct clip_error *error, const char *format, ...);
 
-/* Compact, one line, keys in insertion order, no newline at the end; appended to `out`. Real
- * numbers with as few digits as give the same double back (15 to 17). */
+/* Appends the value to `out` as compact JSON on one line, with keys in the order of insertion and
+ * no newline at the end. Real numbers get the fewest digits (15 to 17) that give the same double
+ * back. */
 clip_status clip_json_append(struct clip_buffer *out, const json_t *value,
                              struct clip_error *error);
 

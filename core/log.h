@@ -1,7 +1,7 @@
-/* News of a call for whoever asked for it: a function of the caller's, else lines on stderr.
+/* Messages of a call to the library: they go to a function of the caller's, or to stderr.
  *
- * A message is a whole sentence, without an end of line. The function is called by the thread that
- * has the news, before the call that it belongs to returns. */
+ * A message is a whole sentence without an end of line. The function is called in the thread that
+ * has the message, before the call that it belongs to returns. */
 #ifndef CLIP_CORE_LOG_H
 #define CLIP_CORE_LOG_H
 
@@ -12,7 +12,8 @@ struct clip_log { /* {0}: stderr */
     void *context;
 };
 
-/* `log` NULL: stderr. There a warning is a line of clip_warn's, and a note one of clip_say's. */
+/* Writes a message. If `log` is NULL or {0}, it goes to stderr: a warning by clip_warn, a note by
+ * clip_say. */
 void clip_log_write(const struct clip_log *log, enum clip_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -15,7 +15,7 @@ bool clip_mul_i64(int64_t a, int64_t b, int64_t *out) { return !__builtin_mul_ov
 
 bool clip_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
-/* *bytes = count * size where that is a size an object may have; fills *error otherwise. */
+/* *bytes = count * size, if an object may be so large; else *error is filled. */
 static clip_status bytes_of(int64_t count, size_t size, size_t *bytes, struct clip_error *error)
 {
     if (count < 0 || !clip_mul_size((size_t)count, size, bytes) || *bytes > PTRDIFF_MAX / 2)
@@ -95,7 +95,8 @@ clip_status clip_array_grow(void *array_pointer, int64_t *capacity, int64_t need
     clip_status status = bytes_of(wanted, size, &bytes, error);
     if (status != CLIP_OK) return status;
 
-    void *array; /* the pointer's type is the caller's: read and write it by its bytes */
+    /* the type of the pointer is the caller's, so it is read and written byte by byte */
+    void *array;
     memcpy(&array, array_pointer, sizeof array);
     char *grown = realloc(array, bytes > 0 ? bytes : 1);
     if (grown == NULL) return out_of_memory(bytes, error);
@@ -163,11 +164,11 @@ enum { ARENA_BLOCK = 64 * 1024, ARENA_ALIGN = 16 };
 
 struct clip_arena_block {
     struct clip_arena_block *next;
-    size_t used, capacity; /* bytes of data */
+    size_t used, capacity; /* in bytes */
     _Alignas(ARENA_ALIGN) unsigned char data[];
 };
 
-/* `bytes` at a multiple of `alignment`, zeroed. */
+/* Takes `bytes` zeroed bytes at a multiple of `alignment`. */
 static void *take(struct clip_arena *arena, size_t bytes, size_t alignment,
                   struct clip_error *error)
 {
@@ -182,7 +183,8 @@ static void *take(struct clip_arena *arena, size_t bytes, size_t alignment,
         }
         block->capacity = capacity;
         gap = 0;
-        if (arena->first != NULL && capacity > ARENA_BLOCK) { /* the half-filled one stays first */
+        /* the half-filled block stays first */
+        if (arena->first != NULL && capacity > ARENA_BLOCK) {
             block->next = arena->first->next;
             arena->first->next = block;
         } else {

@@ -42,7 +42,7 @@ static int columns(void)
     return 79;
 }
 
-/* "8 s", "3 min 20 s", "2 h 05 min" */
+/* Writes a duration as "8 s", "3 min 20 s" or "2 h 05 min". */
 static void write_duration(char *out, size_t capacity, double seconds)
 {
     if (seconds > 3e7) seconds = 3e7;
@@ -94,7 +94,7 @@ void clip_progress_end(struct clip_progress *progress)
 
 void clip_warn(const char *format, ...)
 {
-    char text[2048]; /* one write for the whole line: several threads may warn at once */
+    char text[2048]; /* the whole line is one write, because several threads may warn at once */
     int n = snprintf(text, sizeof text,
                      "%s%s: warning: ", isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "",
                      program_invocation_short_name);

@@ -45,8 +45,8 @@ uint32_t clip_rng_u32(struct clip_rng *rng)
     return rng->block[rng->used++];
 }
 
-/* Lemire 2019, "Fast random integer generation in an interval": the high word of draw * n, where
- * the low word is not among the 2^32 mod n values that would favour some results. */
+/* Lemire 2019, "Fast random integer generation in an interval": the high word of draw * n, unless
+ * the low word is among the 2^32 mod n values that would favour some results. */
 uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n)
 {
     uint64_t product = (uint64_t)clip_rng_u32(rng) * n;
@@ -71,7 +71,8 @@ float clip_rng_normal(struct clip_rng *rng)
     return (float)(sqrt(-2.0 * log(radius)) * cos(6.283185307179586477 * angle));
 }
 
-/* Uniform in [0, n) for n beyond 32 bits, by rejection of the incomplete last interval. */
+/* Uniform in [0, n) for n of more than 32 bits; draws from the incomplete last interval are
+ * rejected. */
 static uint64_t below_64(struct clip_rng *rng, uint64_t n)
 {
     uint64_t limit = UINT64_MAX - UINT64_MAX % n, draw;

@@ -1,15 +1,15 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
  * easy as 1, 2, 3").
  *
- * A stream is a pure function of (seed, purpose, epoch, sample): no state travels between samples,
- * workers or runs, so the draws for a sample are the same whichever thread makes them and after any
- * resume. */
+ * A stream is a pure function of (seed, purpose, epoch, sample). No state is carried from sample to
+ * sample, worker to worker or run to run, so the draws for a sample are the same whichever thread
+ * makes them, and after any resume. */
 #ifndef CLIP_CORE_RNG_H
 #define CLIP_CORE_RNG_H
 
 #include <stdint.h>
 
-/* What a stream is for; the values are part of a checkpoint's meaning, never renumber. */
+/* What a stream is for. The values are part of what a checkpoint means: never renumber them. */
 enum clip_rng_purpose {
     CLIP_RNG_INIT = 1,    /* sample: the parameter's number */
     CLIP_RNG_SHUFFLE = 2, /* sample: 0 */
@@ -29,16 +29,17 @@ struct clip_rng {
     int used; /* of block */
 };
 
-/* Samples below 2^56; 2^34 numbers a stream. */
+/* Samples must be below 2^56. A stream has 2^34 numbers. */
 struct clip_rng clip_rng_at(uint64_t seed, enum clip_rng_purpose purpose, uint32_t epoch,
                             uint64_t sample);
-/* The bare function, for the known-answer test: out = philox4x32-10(counter, key). */
+/* The function itself, for the known-answer test: out = philox4x32-10(counter, key). */
 void clip_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
 uint32_t clip_rng_u32(struct clip_rng *rng);
 uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n); /* uniform in [0, n), unbiased; n > 0 */
 double clip_rng_range(struct clip_rng *rng, double low, double high); /* [low, high), 53 bits */
-/* Mean 0, variance 1 (Box-Muller, cosine branch); two draws each, at most 6.7 from 0. */
+/* Normal with mean 0 and variance 1 (Box-Muller, cosine branch). Each takes two draws and is at
+ * most 6.7 from 0. */
 float clip_rng_normal(struct clip_rng *rng);
 void clip_rng_shuffle(struct clip_rng *rng, int64_t *items, int64_t n); /* Fisher-Yates */
 

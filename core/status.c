@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Copies a message, cutting a longer one where a UTF-8 character begins. */
+/* Copies a message; a long one is cut where a UTF-8 character begins. */
 static void store(char *out, size_t capacity, const char *text)
 {
     size_t n = strlen(text);

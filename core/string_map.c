@@ -21,7 +21,7 @@ void clip_string_map_clear(struct clip_string_map *map)
     map->count = 0;
 }
 
-/* The part of a key's hash that its slot keeps, in the upper half. */
+/* The part of a key's hash that its slot keeps in its upper half. */
 static uint64_t tag_of(const struct clip_string_map *map, const char *key, size_t n)
 {
     return clip_hash_keyed(map->secret, key, n) & UINT64_C(0xFFFFFFFF00000000);
@@ -39,7 +39,7 @@ static uint64_t *slot_of(const struct clip_string_map *map, uint64_t tag, const 
     return &map->slots[at];
 }
 
-/* Room for one more entry. Slots know enough of their hashes to move without the keys. */
+/* Makes room for one more entry. Slots keep enough of their hashes to be moved without the keys. */
 static clip_status make_room(struct clip_string_map *map, struct clip_error *error)
 {
     clip_status status =

@@ -7,7 +7,8 @@
 #include "core/memory.h"
 #include "core/threads.h"
 
-/* A thread's pieces hang on a key whose destructor frees them when the thread ends. */
+/* A thread's pieces of memory are stored under a key whose destructor frees them when the thread
+ * ends. */
 struct piece {
     size_t size;
     char *bytes;

@@ -19,14 +19,16 @@ int clip_threads_count(void)
     return n < CLIP_MAX_THREADS ? n : CLIP_MAX_THREADS;
 }
 
-/* Each thread begins with its own part of [0, n), the same in every loop: what one loop wrote lies
- * in the cache of the thread that wants it in the next. Who is done helps the others. */
+/* Each thread begins with its own part of [0, n), which is the same in every loop, so that what one
+ * loop wrote is in the cache of the thread that needs it in the next loop. A thread that has
+ * finished its part helps the others. */
 struct loop {
     int64_t n;
     void (*fn)(void *context, int64_t i);
     void *context;
     struct {
-        _Alignas(LINE) atomic_llong taken; /* of its part; a cache line each */
+        /* how much of its part is taken; each counter has its own cache line */
+        _Alignas(LINE) atomic_llong taken;
     } thread[CLIP_MAX_THREADS];
 };
 
@@ -36,7 +38,8 @@ static void run(struct loop *loop)
     for (int64_t turn = 0; turn < threads; turn++) {
         int64_t of = (me + turn) % threads;
         int64_t begin = loop->n * of / threads, count = loop->n * (of + 1) / threads - begin;
-        int64_t chunk = count / 16 > 1 ? count / 16 : 1; /* little time spent on asking */
+        /* so that asking for work takes little time */
+        int64_t chunk = count / 16 > 1 ? count / 16 : 1;
         for (;;) {
             int64_t i = atomic_fetch_add(&loop->thread[of].taken, chunk);
             int64_t end = i + chunk < count ? i + chunk : count;

@@ -1,5 +1,5 @@
-/* core/threads.h for a compiler without OpenMP (clang without libomp-dev): one thread. The Makefile
- * takes this file instead of threads.c there, and says so. */
+/* core/threads.h for a compiler without OpenMP (clang without libomp-dev): a single thread. There
+ * the Makefile takes this file instead of threads.c, and says so. */
 #include "core/threads.h"
 
 void clip_threads_set(int n) { (void)n; }

@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "optim/optim.h"
 
-enum { PIECE = 65536 }; /* floats at a time; the cut depends on sizes alone */
+enum { PIECE = 65536 }; /* floats that are updated at a time; pieces depend only on sizes */
 
 const char *clip_moments_name(int moments)
 {

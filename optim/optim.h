@@ -1,7 +1,7 @@
 /* AdamW, learning-rate schedules, gradient clipping, moving average of the weights.
  *
- * The optimizer knows nothing of models: it is given a list of parameters, each a run of floats in
- * one buffer, with its own weight decay and learning-rate factor. */
+ * The optimizer knows nothing of models. It gets a list of parameters, each of which is a run of
+ * floats in one buffer and has its own weight decay and learning-rate factor. */
 #ifndef CLIP_OPTIM_OPTIM_H
 #define CLIP_OPTIM_OPTIM_H
 
@@ -16,11 +16,11 @@ struct clip_optim_param {
                              for what is not trained */
     int64_t count;        /* of floats */
     bool decays, trained;
-    double lr_factor; /* layer-wise decay: the schedule's lr is multiplied by it */
+    double lr_factor; /* the schedule's lr is multiplied by it: layer-wise decay */
 };
 
-/* How the moments are stored. BF16: as bfloat16, rounded at random by (step, element) so that the
- * mean is right; the update itself uses them before they are rounded. */
+/* How the moments are stored. BF16: as bfloat16, rounded at random by (step, element) in a way that
+ * keeps the mean right; the update uses them before they are rounded. */
 enum clip_moments { CLIP_MOMENTS_F32, CLIP_MOMENTS_BF16 };
 const char *clip_moments_name(int moments); /* "f32", "bf16"; core/choice.h */
 
@@ -29,41 +29,41 @@ struct clip_adamw_options {
     enum clip_moments moments;
 };
 
-/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), equal to torch.optim.AdamW step by
- * step. */
+/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019). Each step equals
+ * torch.optim.AdamW's. */
 struct clip_adamw {
     struct clip_adamw_options options;
     struct clip_optim_param *params; /* copied */
     int64_t param_count;
     int64_t size; /* floats in each moment */
-    /* exp_avg and exp_avg_sq, zero at first, same layout as the gradients: float32, or bfloat16
-     * by options.moments */
+    /* exp_avg and exp_avg_sq, which are zero at first and laid out like the gradients; float32, or
+     * bfloat16 by options.moments */
     void *moment1, *moment2;
-    double *sums; /* room for clip_grad_norm */
+    double *sums; /* scratch memory of clip_grad_norm */
     int64_t step; /* updates made so far */
 };
 clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_options *options,
                               const struct clip_optim_param *params, int64_t param_count,
                               int64_t size, struct clip_error *error);
 void clip_adamw_free(struct clip_adamw *adamw);
-/* One update of the trained parameters; gradients are multiplied by grad_scale on the way
- * (clipping). */
+/* Updates the trained parameters once. Gradients are first multiplied by grad_scale (clipping). */
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
                      double grad_scale);
 
-/* The 2-norm of all trained parameters' gradients. The same bits for any number of threads. */
+/* The 2-norm of the gradients of all trained parameters. The bits are the same for any number of
+ * threads. */
 double clip_grad_norm(const struct clip_adamw *adamw, const float *grad);
-/* What gradients are multiplied by so that their norm is at most `limit`: min(1, limit / (norm +
- * 1e-6)), as torch.nn.utils.clip_grad_norm_; 1 when limit is 0. */
+/* The factor for gradients that makes their norm at most `limit`: min(1, limit / (norm + 1e-6)), as
+ * in torch.nn.utils.clip_grad_norm_; 1 if limit is 0. */
 double clip_grad_scale(double norm, double limit);
 
 /* average = decay average + (1 - decay) data, for all floats. */
 void clip_ema_update(float *average, const float *data, double decay, int64_t size);
 
-/* Learning-rate schedules, open_clip's: linear warm-up from lr/warmup to lr in `warmup` steps, then
- *   cosine           lr (1 + cos(pi e / es)) / 2, e = step - warmup, es = total - warmup
- *   const            lr
- *   const-cooldown   lr, and in the last `cooldown` steps (1 - e / cooldown) lr, down to 0 */
+/* open_clip's learning-rate schedules: a linear warmup from lr/warmup to lr in `warmup` steps, then
+ *     cosine           lr (1 + cos(pi e / es)) / 2, e = step - warmup, es = total - warmup
+ *     const            lr
+ *     const-cooldown   lr, and in the last `cooldown` steps (1 - e / cooldown) lr, down to 0 */
 enum clip_schedule_kind { CLIP_SCHEDULE_COSINE, CLIP_SCHEDULE_CONST, CLIP_SCHEDULE_COOLDOWN };
 const char *clip_schedule_name(int kind); /* those words; core/choice.h */
 struct clip_schedule {

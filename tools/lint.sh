@@ -159,7 +159,7 @@ check_rules() {
 }
 
 # One word for one thing: what a person looks at is an image. Other words stay where they are data:
-# the names inside packed sets, the sentences of captions and templates, what older versions called it.
+# the names inside packed sets, the sentences of captions and templates, and older versions' names.
 other_word_for_image='^tools/lint\.sh:
 ^CHANGELOG\.md:
 ^data/sets/(pack|packed_head)\.c:.*"(pictures|samples/picture)
