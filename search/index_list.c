@@ -47,46 +47,57 @@ char *clip_index_folder(const char *path, struct clip_error *error)
 
 /* ---- writing ---- */
 
-static json_t *removed_ranges(const struct clip_index_segment *s)
+static clip_status add_removed(json_t *ranges, const struct clip_index_segment *s,
+                               struct clip_error *error)
 {
-    json_t *ranges = json_array();
-    for (int64_t i = 0; i < s->count; i++) {
+    clip_status status = CLIP_OK;
+    for (int64_t i = 0; i < s->count && status == CLIP_OK; i++) {
         if (!s->removed[i]) continue;
         int64_t begin = i;
         while (i + 1 < s->count && s->removed[i + 1]) i++;
-        json_array_append_new(ranges, json_pack("[I, I]", (json_int_t)begin, (json_int_t)i));
+        status = clip_json_add(ranges, error, "[I, I]", (json_int_t)begin, (json_int_t)i);
     }
-    return ranges;
+    return status;
+}
+
+static clip_status add_segment(json_t *segments, const struct clip_index_segment *s,
+                               struct clip_error *error)
+{
+    clip_status status;
+    json_t *ranges = json_array();
+    CLIP_TRY(add_removed(ranges, s, error));
+    CLIP_TRY(clip_json_add(segments, error, "{s:s, s:I, s:I, s:I, s:O}", "file", s->file, "rows",
+                           (json_int_t)s->count, "bytes", (json_int_t)s->bytes, "time",
+                           (json_int_t)s->time, "removed", ranges));
+out:
+    json_decref(ranges);
+    return status;
 }
 
 clip_status clip_index_list_write(const struct clip_index *index, const char *path,
                                   struct clip_error *error)
 {
-    clip_status status;
+    clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
-    json_t *segments = json_array();
-    for (int64_t i = 0; i < index->segment_count; i++) {
-        const struct clip_index_segment *s = &index->segments[i];
-        json_array_append_new(segments,
-                              json_pack("{s:s, s:I, s:I, s:I, s:o}", "file", s->file, "rows",
-                                        (json_int_t)s->count, "bytes", (json_int_t)s->bytes, "time",
-                                        (json_int_t)s->time, "removed", removed_ranges(s)));
-    }
-    json_t *list = json_pack(
-        "{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:o}", "format", FORMAT, "kind",
-        index->texts ? "texts" : "images", "precision", clip_index_precision_name(index->precision),
-        "exact", (int)index->keeps_exact, "dim", (json_int_t)index->dim, "model", index->model,
-        "model_checksum", index->model_checksum, "base", index->base, "next",
-        (json_int_t)index->next_segment, "segments", segments);
-    CLIP_TRY(list != NULL ? CLIP_OK
-                          : clip_fail(error, CLIP_ERR_DATA,
-                                      "%s: the model's path or this folder's is not UTF-8; rename "
-                                      "what it lies in",
-                                      path));
+    json_t *list = NULL, *segments = json_array();
+    for (int64_t i = 0; i < index->segment_count; i++)
+        CLIP_TRY(add_segment(segments, &index->segments[i], error));
+    status = clip_json_pack(
+        &list, error, "{s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:s, s:I, s:O}", "format", FORMAT,
+        "kind", index->texts ? "texts" : "images", "precision",
+        clip_index_precision_name(index->precision), "exact", (int)index->keeps_exact, "dim",
+        (json_int_t)index->dim, "model", index->model, "model_checksum", index->model_checksum,
+        "base", index->base, "next", (json_int_t)index->next_segment, "segments", segments);
+    if (status == CLIP_ERR_DATA)
+        clip_fail(error, status,
+                  "%s: the model's path or this folder's is not UTF-8; rename what it lies in",
+                  path);
+    CLIP_TRY(status);
     CLIP_TRY(clip_json_append(&text, list, error));
     CLIP_TRY(clip_buffer_append(&text, "\n", 1, error));
     CLIP_TRY(clip_file_write(path, text.data, text.size, error));
 out:
+    json_decref(segments);
     json_decref(list);
     clip_buffer_release(&text);
     return status;

@@ -3,6 +3,7 @@
 #include "tests/support.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -598,6 +599,54 @@ static void hashes_are_xxh64(void **state)
     assert_true(clip_hash64(long_text, strlen(long_text)) == UINT64_C(0x2C8E539A6981B5DD));
 }
 
+static int allocations_left; /* of jansson's, before one fails */
+
+static void *failing_malloc(size_t size) { return allocations_left-- == 0 ? NULL : malloc(size); }
+
+/* Whichever of its allocations fails, a list is written whole or not at all: a shorter one would
+ * lose segments, or bring back removed rows. */
+static void a_list_is_whole_or_an_error(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer whole, text;
+    bool removed[6] = {true, false, true, true, false, true}, none[3] = {false};
+    char first[] = "seg_000001.h5", second[] = "seg_000002.h5";
+    char model[] = "a.h5", checksum[] = "c", base[] = "/";
+    struct clip_index_segment segments[] = {
+        {.file = first, .bytes = 100, .time = 5, .count = 6, .removed = removed},
+        {.file = second, .bytes = 90, .time = 6, .count = 3, .removed = none}};
+    const struct clip_index index = {.dim = 4,
+                                     .next_segment = 3,
+                                     .model = model,
+                                     .model_checksum = checksum,
+                                     .base = base,
+                                     .segments = segments,
+                                     .segment_count = 2};
+    const char *path = test_path(test_folder(), "a.index");
+    test_ok(clip_index_list_write(&index, path, &error), &error);
+    test_ok(clip_file_read(path, 1 << 20, &whole, &error), &error);
+    int failures = 0;
+    for (allocations_left = 0;; failures++) {
+        unlink(path);
+        allocations_left = failures;
+        json_set_alloc_funcs(failing_malloc, free);
+        clip_status status = clip_index_list_write(&index, path, &error);
+        json_set_alloc_funcs(malloc, free);
+        if (status == CLIP_OK) {
+            test_ok(clip_file_read(path, 1 << 20, &text, &error), &error);
+            assert_string_equal(text.data, whole.data);
+            clip_buffer_release(&text);
+            if (allocations_left >= 0) break; /* none has failed */
+        } else {
+            assert_int_equal(status, CLIP_ERR_MEMORY);
+            assert_false(clip_path_exists(path));
+        }
+    }
+    assert_true(failures > 40);
+    clip_buffer_release(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +669,7 @@ int main(void)
         cmocka_unit_test(a_segment_of_another_index_is_refused),
         cmocka_unit_test(lists_that_are_none_are_refused),
         cmocka_unit_test(hashes_are_xxh64),
+        cmocka_unit_test(a_list_is_whole_or_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
