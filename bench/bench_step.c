@@ -69,8 +69,9 @@ static clip_status real_captions(const struct clip_model_config *c, int64_t batc
         int64_t begin = out->ids.count;
         text.size = 0;
         CLIP_TRY(dataset->ops->caption(dataset, b * 7 % dataset->count, &rng, &text, error));
-        CLIP_TRY(clip_tokenizer_encode(tokenizer, text.data, text.size, CLIP_TEXT_OPEN_CLIP,
-                                       c->context_length, &out->ids, NULL, error));
+        const struct clip_encode_options how = {CLIP_TEXT_OPEN_CLIP, c->context_length};
+        CLIP_TRY(
+            clip_tokenizer_encode(tokenizer, text.data, text.size, &how, &out->ids, NULL, error));
         if (c->vocab_size < tokenizer->vocab_size)
             fold(out->ids.ids + begin, out->ids.count - begin, c->vocab_size);
         out->offsets[b] = (int32_t)begin;

@@ -145,8 +145,8 @@ clip_status clip_embedder_encode_text(const struct clip_embedder *e, const char 
     const struct clip_model_file *file = e->file;
     bool was_cut = false;
     ids->count = 0;
-    clip_status status = clip_tokenizer_encode(file->tokenizer, texts[i], strlen(texts[i]),
-                                               file->cleaning, file->model->config.context_length,
+    const struct clip_encode_options how = {file->cleaning, file->model->config.context_length};
+    clip_status status = clip_tokenizer_encode(file->tokenizer, texts[i], strlen(texts[i]), &how,
                                                ids, &was_cut, error);
     if (status != CLIP_OK) return clip_error_prefix(error, "text %lld", (long long)i + 1);
     *cut += was_cut;

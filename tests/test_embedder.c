@@ -279,8 +279,9 @@ static void texts_and_their_ids_agree(void **state)
     struct clip_ids ids = {0};
     float by_text[E], by_ids[E];
     int64_t cut = 0;
-    test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text), file->cleaning, CONTEXT,
-                                  &ids, NULL, &error),
+    test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text),
+                                  &(struct clip_encode_options){file->cleaning, CONTEXT}, &ids,
+                                  NULL, &error),
             &error);
     assert_int_equal(ids.count, CONTEXT);
     test_ok(clip_embedder_texts(e, list, 1, CLIP_UNIT, by_text, &cut, &error), &error);

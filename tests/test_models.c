@@ -458,11 +458,13 @@ static void opens_tokenizers_beside(void **state)
         assert_non_null(back->tokenizer);
         struct clip_ids a = {0}, b = {0};
         const char *text = "two Green squares in the snow's 42!";
-        test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
-                                      &a, NULL, &error),
+        test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text),
+                                      &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE}, &a,
+                                      NULL, &error),
                 &error);
-        test_ok(clip_tokenizer_encode(back->tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 0,
-                                      &b, NULL, &error),
+        test_ok(clip_tokenizer_encode(back->tokenizer, text, strlen(text),
+                                      &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE}, &b,
+                                      NULL, &error),
                 &error);
         assert_int_equal(a.count, b.count);
         test_same_i32("ids", b.ids, a.ids, a.count);

@@ -230,7 +230,8 @@ static clip_status open_tokenizer(const char *path, struct clip_error *error)
     static const char text[] = "The quick \xEF\xAC\x81x, isn't it? e\xCC\x81 \xC3\xA9 12";
     clip_status status = clip_tokenizer_open(&tokenizer, path, NULL, error);
     if (status == CLIP_OK)
-        status = clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_OPEN_CLIP, 0, &ids,
+        status = clip_tokenizer_encode(tokenizer, text, strlen(text),
+                                       &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &ids,
                                        NULL, error);
     clip_ids_release(&ids);
     clip_tokenizer_free(tokenizer);

@@ -462,8 +462,9 @@ static void the_set_is_whole_and_the_same_for_any_threads(void **state)
     assert_int_equal(image.width, 16);
     test_ok(clip_tokenizer_open(&tokenizer, test_path(one, "tokenizer.txt"), NULL, &error), &error);
     struct clip_ids ids = {0};
-    test_ok(clip_tokenizer_encode(tokenizer, "a small red square", 18, CLIP_TEXT_OPEN_CLIP, 0, &ids,
-                                  NULL, &error),
+    test_ok(clip_tokenizer_encode(tokenizer, "a small red square", 18,
+                                  &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &ids, NULL,
+                                  &error),
             &error);
     assert_int_equal(ids.count, 6); /* a token a word, and both ends */
     clip_ids_release(&ids);

@@ -58,8 +58,10 @@ static void siglip_of_open_clip_reads_texts(void **state)
         const char *text = json_string_value(json_object_get(object, "text"));
         const json_t *expected = json_object_get(object, "ids");
         struct clip_ids ids = {0};
-        test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text), file->cleaning,
-                                      file->model->config.context_length, &ids, NULL, &error),
+        test_ok(clip_tokenizer_encode(file->tokenizer, text, strlen(text),
+                                      &(struct clip_encode_options){
+                                          file->cleaning, file->model->config.context_length},
+                                      &ids, NULL, &error),
                 &error);
         assert_int_equal(ids.count, json_array_size(expected));
         for (int64_t i = 0; i < ids.count; i++) {

@@ -45,7 +45,8 @@ static struct clip_ids encode(const struct clip_tokenizer *tokenizer, const char
 {
     struct clip_ids ids = {0};
     struct clip_error error;
-    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), cleaning, 0, &ids, NULL, &error),
+    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text),
+                                  &(struct clip_encode_options){cleaning}, &ids, NULL, &error),
             &error);
     return ids;
 }
@@ -203,7 +204,8 @@ static void compare_cut(const json_t *line, void *context)
         struct clip_ids ids = {0};
         struct clip_error error;
         bool cut = false;
-        test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), cleaning, length, &ids, &cut,
+        test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text),
+                                      &(struct clip_encode_options){cleaning, length}, &ids, &cut,
                                       &error),
                 &error);
         assert_in_range(ids.count, 1, length);
@@ -249,8 +251,9 @@ static void cut_to_few(void **state)
     for (int64_t length = 1; length <= whole.count + 1; length++) {
         bool cut = false;
         int64_t before = ids.count; /* what is there stays: batches are packed */
-        test_ok(clip_tokenizer_encode(tokenizer, "a cat", 5, CLIP_TEXT_OPEN_CLIP, length, &ids,
-                                      &cut, &error),
+        test_ok(clip_tokenizer_encode(tokenizer, "a cat", 5,
+                                      &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP, length},
+                                      &ids, &cut, &error),
                 &error);
         int64_t n = length < whole.count ? length : whole.count;
         assert_int_equal(ids.count, before + n);
@@ -272,14 +275,16 @@ static void text_that_cannot_be_read(void **state)
     struct clip_error error;
     for (int cleaning = 0; cleaning < 2; cleaning++) {
         for (size_t i = 0; i < 3; i++) {
-            test_fails(clip_tokenizer_encode(tokenizer, texts[i], strlen(texts[i]), cleaning, 0,
-                                             &ids, NULL, &error),
+            test_fails(clip_tokenizer_encode(tokenizer, texts[i], strlen(texts[i]),
+                                             &(struct clip_encode_options){cleaning}, &ids, NULL,
+                                             &error),
                        &error, CLIP_ERR_DATA, "not UTF-8 at byte 2");
             assert_int_equal(ids.count, 0);
         }
     }
     const char late[] = "a<|endoftext|>b\xFF";
-    test_fails(clip_tokenizer_encode(tokenizer, late, strlen(late), CLIP_TEXT_HUGGINGFACE, 0, &ids,
+    test_fails(clip_tokenizer_encode(tokenizer, late, strlen(late),
+                                     &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE}, &ids,
                                      NULL, &error),
                &error, CLIP_ERR_DATA, "byte 15");
     assert_int_equal(ids.count, 0);
@@ -405,8 +410,9 @@ static void encode_numbered(void *context, int64_t i)
     char text[96];
     int n = snprintf(text, sizeof text, "the %lld red cats \xE7\x8C\xAB &amp; the harbour %lld",
                      (long long)i % 8, (long long)i % 8);
-    t->status[i] = clip_tokenizer_encode(t->tokenizer, text, (size_t)n, i % 8 < 4, 0, &t->ids[i],
-                                         NULL, &error);
+    t->status[i] = clip_tokenizer_encode(t->tokenizer, text, (size_t)n,
+                                         &(struct clip_encode_options){i % 8 < 4}, &t->ids[i], NULL,
+                                         &error);
 }
 
 static void threads_share_one(void **state)

@@ -327,10 +327,13 @@ static void captions_come_back(void **state)
     for (int64_t i = 0; i < captions->count; i++) {
         const char *text = captions->texts[i];
         size_t n = captions->sizes[i];
-        test_ok(
-            clip_tokenizer_encode(tokenizer, text, n, CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL, &error),
-            &error);
-        test_ok(clip_tokenizer_encode(bytes, text, n, CLIP_TEXT_OPEN_CLIP, 0, &plain, NULL, &error),
+        test_ok(clip_tokenizer_encode(tokenizer, text, n,
+                                      &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &ids,
+                                      NULL, &error),
+                &error);
+        test_ok(clip_tokenizer_encode(bytes, text, n,
+                                      &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &plain,
+                                      NULL, &error),
                 &error);
     }
     assert_true(ids.count * 3 < plain.count);
@@ -373,7 +376,8 @@ static void chinese_captions(void **state)
     for (int64_t i = 0; i < captions->count; i++) {
         bytes += captions->sizes[i];
         test_ok(clip_tokenizer_encode(tokenizer, captions->texts[i], captions->sizes[i],
-                                      CLIP_TEXT_OPEN_CLIP, 0, &ids, NULL, &error),
+                                      &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &ids,
+                                      NULL, &error),
                 &error);
     }
     /* A character has three bytes; each caption has its two ends. */

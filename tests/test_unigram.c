@@ -36,7 +36,8 @@ static struct clip_ids encode(const struct clip_tokenizer *tokenizer, const char
 {
     struct clip_error error;
     struct clip_ids ids = {0};
-    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, context,
+    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text),
+                                  &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE, context},
                                   &ids, cut, &error),
             &error);
     return ids;
@@ -111,8 +112,9 @@ static void canonicalizes_where_it_is_asked_to(void **state)
     const char *text = "Don't_touch a red</s>"; /* of which </s> would be a token */
     struct clip_ids ids = {0}, plain = encode(tokenizer, text, 0, NULL);
     struct clip_ids clean = encode(tokenizer, "dont touch a reds", 0, NULL);
-    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_CANONICALIZE, 0, &ids,
-                                  NULL, &error),
+    test_ok(clip_tokenizer_encode(tokenizer, text, strlen(text),
+                                  &(struct clip_encode_options){CLIP_TEXT_CANONICALIZE}, &ids, NULL,
+                                  &error),
             &error);
     assert_int_equal(ids.count, clean.count);
     assert_memory_equal(ids.ids, clean.ids, (size_t)ids.count * sizeof *ids.ids);
@@ -281,9 +283,10 @@ static void refuses_text_that_is_not_utf8(void **state)
     struct clip_error error;
     struct clip_ids ids = {0};
     struct clip_tokenizer *tokenizer = open_unigram(FOLDER "unigram.json");
-    test_fails(
-        clip_tokenizer_encode(tokenizer, "a\xFF", 2, CLIP_TEXT_HUGGINGFACE, 0, &ids, NULL, &error),
-        &error, CLIP_ERR_DATA, "not UTF-8 at byte 1");
+    test_fails(clip_tokenizer_encode(tokenizer, "a\xFF", 2,
+                                     &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE}, &ids,
+                                     NULL, &error),
+               &error, CLIP_ERR_DATA, "not UTF-8 at byte 1");
     assert_int_equal(ids.count, 0);
     clip_ids_release(&ids);
     clip_tokenizer_free(tokenizer);

@@ -181,8 +181,8 @@ static clip_status tokenize_line(const struct tokenizing *t, const char *line, s
                                  int64_t number, struct clip_ids *ids, struct clip_error *error)
 {
     ids->count = 0;
-    clip_status status = clip_tokenizer_encode(t->tokenizer, line, n, t->cleaning,
-                                               t->context_length, ids, NULL, error);
+    const struct clip_encode_options how = {t->cleaning, t->context_length};
+    clip_status status = clip_tokenizer_encode(t->tokenizer, line, n, &how, ids, NULL, error);
     if (status != CLIP_OK)
         return clip_error_prefix(error, "standard input, line %lld", (long long)number);
     json_t *list = ids_to_json(ids);

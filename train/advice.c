@@ -140,8 +140,9 @@ static clip_status advise_length(const struct clip_setup *s, struct clip_error *
         ids.count = 0;
         if (s->train_data->ops->caption(s->train_data, i, NULL, &caption, error) != CLIP_OK)
             continue;
-        CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, s->cleaning,
-                                       s->model_config.context_length, &ids, &shorter, error));
+        const struct clip_encode_options how = {s->cleaning, s->model_config.context_length};
+        CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, &how, &ids,
+                                       &shorter, error));
         cut += shorter;
         seen++;
     }

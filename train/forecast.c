@@ -31,8 +31,9 @@ static clip_status measure_tokens(const struct clip_setup *s, double *mean, doub
         ids.count = 0;
         if (s->train_data->ops->caption(s->train_data, i, &rng, &caption, error) != CLIP_OK)
             continue; /* a bad sample */
-        CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, s->cleaning,
-                                       s->model_config.context_length, &ids, NULL, error));
+        const struct clip_encode_options how = {s->cleaning, s->model_config.context_length};
+        CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, &how, &ids, NULL,
+                                       error));
         total += (double)ids.count;
         squares += (double)ids.count * (double)ids.count;
         n++;

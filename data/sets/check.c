@@ -52,8 +52,9 @@ static void check_caption(void *context, int64_t place)
     fact->characters = count_characters(caption);
     if (options->tokenizer == NULL) return;
     work->ids.count = 0;
-    work->status = clip_tokenizer_encode(options->tokenizer, caption->data, caption->size,
-                                         options->cleaning, 0, &work->ids, NULL, &work->error);
+    const struct clip_encode_options how = {options->cleaning};
+    work->status = clip_tokenizer_encode(options->tokenizer, caption->data, caption->size, &how,
+                                         &work->ids, NULL, &work->error);
     if (work->status != CLIP_OK) return;
     if (clip_tokenizer_is_empty(options->tokenizer, work->ids.ids, work->ids.count)) {
         fact->empty = true;

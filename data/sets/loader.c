@@ -74,8 +74,9 @@ static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
     if (!options->negatives || dataset->ops->negative == NULL) return CLIP_OK;
     clip_status status = dataset->ops->negative(dataset, slot->sample, room, error);
     if (status != CLIP_OK || room->size == 0) return status;
-    status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, options->cleaning,
-                                   options->context_length, &slot->negative, &cut, error);
+    const struct clip_encode_options how = {options->cleaning, options->context_length};
+    status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, &how, &slot->negative,
+                                   &cut, error);
     if (clip_tokenizer_is_empty(loader->tokenizer, slot->negative.ids, slot->negative.count))
         slot->negative.count = 0; /* nothing is left after cleaning */
     return status;
@@ -112,9 +113,9 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     if (status != CLIP_OK) return status;
 
     CLIP_TRY(clip_buffer_append(&slot->caption, sample->caption.data, sample->caption.size, error));
+    const struct clip_encode_options how = {options->cleaning, options->context_length};
     CLIP_TRY(clip_tokenizer_encode(loader->tokenizer, sample->caption.data, sample->caption.size,
-                                   options->cleaning, options->context_length, &slot->ids,
-                                   &slot->cut, error));
+                                   &how, &slot->ids, &slot->cut, error));
     if (clip_tokenizer_is_empty(loader->tokenizer, slot->ids.ids, slot->ids.count))
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "nothing is left of the caption after cleaning; "

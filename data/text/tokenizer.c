@@ -34,14 +34,13 @@ void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad)
 }
 
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
-                                  size_t n, enum clip_text_cleaning cleaning,
-                                  int64_t context_length, struct clip_ids *out, bool *cut,
-                                  struct clip_error *error)
+                                  size_t n, const struct clip_encode_options *options,
+                                  struct clip_ids *out, bool *cut, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t first = out->count;
+    int64_t first = out->count, context_length = options->context_length;
     if (cut != NULL) *cut = false;
-    CLIP_TRY(tokenizer->ops->encode(tokenizer, text, n, cleaning, out, error));
+    CLIP_TRY(tokenizer->ops->encode(tokenizer, text, n, options->cleaning, out, error));
     if (context_length > 0 && out->count - first > context_length) {
         out->count = first + context_length;
         out->ids[out->count - 1] = tokenizer->end;

@@ -102,11 +102,14 @@ bool clip_tokenizer_is_clip(const struct clip_tokenizer *tokenizer);
  * their padding (SigLIP). */
 void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad);
 
+struct clip_encode_options {
+    enum clip_text_cleaning cleaning;
+    int64_t context_length; /* > 0 cuts as CLIP does: the first context_length - 1 ids, then end */
+};
 /* Appends the text's start where there is one, its tokens, its end; not padded (but see
- * clip_tokenizer_pad). `context_length` > 0 cuts as CLIP does: the first context_length - 1 ids,
- * then end; *cut (may be NULL) tells. 0: no limit. Thread-safe on one tokenizer. Text must be UTF-8
- * (CLIP_ERR_DATA names the byte); text of which nothing is left gives the two ends alone, and
- * whether that is an error is the caller's choice.
+ * clip_tokenizer_pad). *cut (may be NULL) tells whether the text was cut. Thread-safe on one
+ * tokenizer. Text must be UTF-8 (CLIP_ERR_DATA names the byte); text of which nothing is left gives
+ * the two ends alone, and whether that is an error is the caller's choice.
  * Cleaning CLIP_TEXT_HUGGINGFACE gives the ids of transformers' CLIPTokenizer, where the literals
  * <|startoftext|> and <|endoftext|> become the ends; CLIP_TEXT_OPEN_CLIP those of open_clip's
  * SimpleTokenizer with <start_of_text> and <end_of_text> (data/text/text_clean.h says what of ftfy
@@ -114,9 +117,8 @@ void clip_tokenizer_pad(struct clip_tokenizer *tokenizer, int32_t pad);
  * of the tokenizers library, of the text as it is or canonicalized; its own normalizer does the
  * rest, so that the other two cleanings do nothing there. */
 clip_status clip_tokenizer_encode(const struct clip_tokenizer *tokenizer, const char *text,
-                                  size_t n, enum clip_text_cleaning cleaning,
-                                  int64_t context_length, struct clip_ids *out, bool *cut,
-                                  struct clip_error *error);
+                                  size_t n, const struct clip_encode_options *options,
+                                  struct clip_ids *out, bool *cut, struct clip_error *error);
 
 /* Do these ids, which encoding one text gave, say nothing: are they its start and end alone, and
  * padding? */

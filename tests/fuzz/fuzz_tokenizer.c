@@ -18,7 +18,8 @@ static void use(const struct clip_tokenizer *tokenizer, const char *text, size_t
         struct clip_ids ids = {0};
         struct clip_buffer spelling = {0};
         bool cut = false;
-        if (clip_tokenizer_encode(tokenizer, text, n, cleaning, 0, &ids, &cut, &error) == CLIP_OK) {
+        if (clip_tokenizer_encode(tokenizer, text, n, &(struct clip_encode_options){cleaning}, &ids,
+                                  &cut, &error) == CLIP_OK) {
             if (ids.count < 1 || ids.ids[ids.count - 1] != tokenizer->end || cut) abort();
             for (int64_t i = 0; i < ids.count; i++)
                 if (clip_tokenizer_spell(tokenizer, ids.ids[i], &spelling, &error) != CLIP_OK)

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (error.message[0] == '\0' || tokenizer != NULL) abort();
         return 0;
     }
-    if (clip_tokenizer_encode(tokenizer, text, strlen(text), CLIP_TEXT_HUGGINGFACE, 12, &ids, NULL,
+    if (clip_tokenizer_encode(tokenizer, text, strlen(text),
+                              &(struct clip_encode_options){CLIP_TEXT_HUGGINGFACE, 12}, &ids, NULL,
                               &error) != CLIP_OK)
         abort();
     for (int64_t i = 0; i < ids.count; i++) {
