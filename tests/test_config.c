@@ -293,7 +293,7 @@ static void choices_are_their_words_and_no_others(void **state)
     clip_config_release(&config);
 }
 
-/* The words are those of older versions' files and command lines. */
+/* The words of older versions are there, in their order; more may follow. */
 static void words_stay_what_they_were(void **state)
 {
     (void)state;
@@ -318,7 +318,10 @@ static void words_stay_what_they_were(void **state)
     };
     char words[160];
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        assert_string_equal(clip_choice_list(all[i].names, "|", words, sizeof words), all[i].words);
+        size_t n = strlen(all[i].words);
+        clip_choice_list(all[i].names, "|", words, sizeof words);
+        if (strncmp(words, all[i].words, n) != 0 || (words[n] != '\0' && words[n] != '|'))
+            test_fail("%s does not begin with %s", words, all[i].words);
         assert_null(all[i].names(-1));
         assert_null(all[i].names(1000));
     }
