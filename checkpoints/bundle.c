@@ -1,4 +1,4 @@
-/* The bundle itself: two growing lists, the tensors' numbers by name, copying out of it. */
+/* The bundle itself: two growing lists, a map from names to tensors, and copying out of it. */
 #include "checkpoints/bundle.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ clip_status clip_bundle_absorb(struct clip_bundle *bundle, struct clip_bundle *p
         CLIP_TRY(clip_bundle_add(bundle, part->tensors[i].name, &part->tensors[i].tensor, error));
     while (part->mapping_count > 0)
         CLIP_TRY(clip_bundle_keep(bundle, &part->mappings[--part->mapping_count], error));
-out: /* after a failure the tensors may point there too */
+out: /* tensors may point to the memory of `part` even after a failure */
     clip_arena_join(&bundle->arena, &part->arena);
     clip_bundle_release(part);
     return status;

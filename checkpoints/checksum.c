@@ -1,4 +1,4 @@
-/* CRC-32 by zlib: pieces of a fixed size in parallel, joined by crc32_combine. */
+/* CRC-32 by zlib: pieces of a fixed size are summed in parallel and joined by crc32_combine. */
 #include "checkpoints/checksum.h"
 
 #include <errno.h>
@@ -11,15 +11,15 @@
 #include "core/threads.h"
 
 #define PIECE ((int64_t)2 << 20)
-#define PIECES (CLIP_CHECKSUM_BYTES / PIECE) /* a round */
+#define PIECES (CLIP_CHECKSUM_BYTES / PIECE) /* in one round */
 
 struct round {
     int fd;                     /* -1: from memory */
-    const unsigned char *bytes; /* of the round, in memory */
-    unsigned char *buffer;      /* or room for them */
-    int64_t begin, n;           /* where the round begins in the file, its bytes */
+    const unsigned char *bytes; /* the round's bytes, if they are in memory */
+    unsigned char *buffer;      /* or memory to read them into */
+    int64_t begin, n;           /* where the round begins in the file, and its length */
     uint32_t crc[PIECES];
-    int failed[PIECES]; /* errno of a failed read, -1: the file ended */
+    int failed[PIECES]; /* errno of a failed read; -1: the file ended */
 };
 
 static int64_t piece_size(const struct round *round, int64_t i)
@@ -47,7 +47,7 @@ static void take_piece(void *context, int64_t i)
     round->crc[i] = (uint32_t)crc32_z(0, bytes, (size_t)n);
 }
 
-/* Takes the next pieces from what is left (up to `end`) and joins their sums to *crc; 0, or a
+/* Takes the next pieces of what is left (up to `end`) and joins their sums to *crc. Returns 0, or a
  * reason as in round.failed. */
 static int take_round(struct round *round, int64_t end, uint32_t *crc)
 {

@@ -1,4 +1,5 @@
-/* CRC-32 (ISO 3309, as in gzip and PNG), from several threads; the same for any number of them. */
+/* CRC-32 (ISO 3309, as in gzip and PNG), computed by several threads; the result is the same for
+ * any number of them. */
 #ifndef CLIP_CHECKPOINTS_CHECKSUM_H
 #define CLIP_CHECKPOINTS_CHECKSUM_H
 
@@ -7,13 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of n bytes, going on from `crc` (0 at the start). */
+/* The sum of n bytes, continued from `crc` (0 at the start). */
 uint32_t clip_crc32(uint32_t crc, const void *bytes, size_t n);
 
 enum { CLIP_CHECKSUM_BYTES = 32 << 20 };
-/* Of bytes `begin` to `end` of an open file, read piece by piece, so that a large file needs no
- * more memory than CLIP_CHECKSUM_BYTES. `name` is for messages; a file that ends before is
- * CLIP_ERR_FORMAT. */
+/* The sum of bytes `begin` to `end` of an open file, which is read piece by piece, so that a large
+ * file needs no more memory than CLIP_CHECKSUM_BYTES. `name` is for messages; a file that ends
+ * earlier is CLIP_ERR_FORMAT. */
 clip_status clip_crc32_file(uint32_t *out, int fd, int64_t begin, int64_t end, const char *name,
                             struct clip_error *error);
 

@@ -1,4 +1,4 @@
-/* By the bits of IEEE 754-2008 (binary16: 1, 5, 10 bits; binary32: 1, 8, 23). */
+/* Works on the bits of IEEE 754-2008 (binary16: 1, 5, 10 bits; binary32: 1, 8, 23). */
 #include "checkpoints/convert.h"
 
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Widening is exact. Narrowing rounds to nearest, ties to even, as IEEE 754 and PyTorch do: values
- * too large become infinite, small ones denormal, a NaN stays a NaN. */
+ * that are too large become infinite, small ones denormal, and a NaN stays a NaN. */
 float clip_f16_to_f32(uint16_t half);
 uint16_t clip_f32_to_f16(float value);
 

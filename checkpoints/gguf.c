@@ -33,7 +33,7 @@ enum gguf_type {
 enum { GGML_F32 = 0, GGML_F16 = 1, GGML_BF16 = 30 };
 enum { ALIGNMENT = 32, NUMBERS_MAX = 65536, NAME_SIZE = 128 };
 
-/* Bytes of a number; 0 for texts and lists. */
+/* The bytes of a number of this type; 0 for texts and lists. */
 static size_t size_of(uint32_t type)
 {
     static const size_t sizes[GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -58,7 +58,7 @@ static clip_status was_cut(struct reader *r, const char *what)
                   what);
 }
 
-/* `width` bytes as an unsigned number. */
+/* Reads `width` bytes as an unsigned number. */
 static clip_status take(struct reader *r, size_t width, uint64_t *out, const char *what)
 {
     if (r->size - r->at < width) return was_cut(r, what);
@@ -76,7 +76,7 @@ static clip_status take_u32(struct reader *r, uint32_t *out, const char *what)
     return status;
 }
 
-/* A text, pointing into the file. */
+/* Reads a text; *text points into the file. */
 static clip_status take_text(struct reader *r, const char **text, size_t *n, const char *what)
 {
     uint64_t length = 0;
@@ -89,7 +89,7 @@ static clip_status take_text(struct reader *r, const char **text, size_t *n, con
     return CLIP_OK;
 }
 
-/* The name of a value or tensor: text in UTF-8, of a sensible length. */
+/* Reads the name of a value or tensor: text in UTF-8 of a reasonable length. */
 static clip_status take_name(struct reader *r, char name[NAME_SIZE], const char *what)
 {
     const char *text = NULL;
@@ -118,7 +118,7 @@ static double real_of(uint32_t type, uint64_t bits)
     return type == GGUF_F32 ? (double)narrow : wide;
 }
 
-/* A number or truth value; NULL with the error filled. */
+/* Reads a number or truth value; NULL with the error filled. */
 static json_t *take_number(struct reader *r, uint32_t type, const char *key)
 {
     uint64_t bits = 0;
@@ -130,7 +130,7 @@ static json_t *take_number(struct reader *r, uint32_t type, const char *key)
     case GGUF_I32: value = json_integer((int32_t)bits); break;
     case GGUF_BOOL: value = json_boolean(bits != 0); break;
     case GGUF_F32:
-    case GGUF_F64: value = json_real(real_of(type, bits)); break; /* NULL where not finite */
+    case GGUF_F64: value = json_real(real_of(type, bits)); break; /* NULL if it is not finite */
     default: value = bits > INT64_MAX && type != GGUF_I64 ? NULL : json_integer((int64_t)bits);
     }
     if (value == NULL)
@@ -206,7 +206,7 @@ out:
     return status;
 }
 
-/* Dimensions and type; the bytes of the data into *bytes. */
+/* Reads dimensions and type; *bytes becomes the size of the data. */
 static clip_status read_shape(struct reader *r, const char *name, struct clip_tensor *tensor,
                               uint64_t *bytes)
 {
@@ -220,7 +220,7 @@ static clip_status read_shape(struct reader *r, const char *name, struct clip_te
     }
     tensor->ndim = (int)ndim;
     bool fits = true, empty = false;
-    product = 4; /* bytes an element, at most */
+    product = 4; /* at most 4 bytes per element */
     for (uint32_t i = 0; i < ndim; i++) {
         uint64_t n = 0;
         CLIP_TRY(take(r, 8, &n, name));
@@ -245,7 +245,8 @@ out:
     return status;
 }
 
-/* A tensor's entry; its data's offset waits in tensor.data until it is known where data begins. */
+/* Reads a tensor's entry. The offset of its data is kept in tensor.data until it is known where the
+ * data begins. */
 static clip_status read_tensor(struct reader *r, uint64_t alignment)
 {
     char name[NAME_SIZE];
@@ -268,8 +269,8 @@ out:
     return status;
 }
 
-/* Turns the offsets into pointers. No check for overlaps: the format has none, and nothing is
- * written to. */
+/* Turns the offsets into pointers. Overlaps are not checked: the format does not forbid them, and
+ * nothing is written to the data. */
 static clip_status place_data(struct reader *r, uint64_t alignment)
 {
     uint64_t begin = (r->at + alignment - 1) / alignment * alignment;
@@ -308,7 +309,8 @@ static clip_status read_all(struct reader *r, json_t *values)
         return REFUSE(r, "%s: the file is of GGUF's version %u; 2 and 3 can be read", r->path,
                       (unsigned)version);
     }
-    if (count > r->size / 13 || tensors > r->size / 24) { /* their least sizes */
+    /* these are the smallest possible sizes */
+    if (count > r->size / 13 || tensors > r->size / 24) {
         return REFUSE(r,
                       "%s: the file says that it holds %llu values and %llu tensors, and is too "
                       "short for them; it was cut or damaged",

@@ -34,7 +34,7 @@ clip_status clip_hdf5_seal(char block[CLIP_HDF5_BLOCK], int fd, int64_t size, co
     return CLIP_OK;
 }
 
-/* HDF5's signature stands at 0, or behind another's user block at 512, 1024, 2048, ... */
+/* HDF5's signature is at 0, or behind somebody else's user block at 512, 1024, 2048, ... */
 static bool has_signature(int fd, int64_t size)
 {
     unsigned char bytes[sizeof signature];
@@ -50,7 +50,7 @@ static bool has_magic(const void *bytes, size_t n)
     return n >= strlen(MAGIC) && memcmp(bytes, MAGIC, strlen(MAGIC)) == 0;
 }
 
-/* The sentence for a file that does not begin with our magic. */
+/* Fails with the sentence for a file that does not begin with our magic. */
 static clip_status refuse_foreign(int fd, int64_t size, const char *name, struct clip_error *error)
 {
     if (has_signature(fd, size)) {
@@ -65,7 +65,7 @@ static clip_status refuse_foreign(int fd, int64_t size, const char *name, struct
                      name);
 }
 
-/* Reads the first block (a NUL added) and compares the length it tells. */
+/* Reads the first block (and adds a NUL), and compares the length that it says. */
 static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t size,
                               const char *name, struct clip_error *error)
 {

@@ -1,9 +1,10 @@
-/* The native file, read: only what hdf5_write.c writes, each thing checked before it is trusted.
+/* Reads the native file: only what hdf5_write.c writes, and each thing is checked before it is
+ * trusted.
  *
- * The first block's length and checksum have passed before libhdf5 sees the file, so what comes
- * here was written whole; the checks below are for a file that somebody else made to look so. No
- * link leads out of the file, no dataset is compressed, virtual or elsewhere, and all that is read
- * is together no larger than the file. */
+ * The first block's length and checksum are checked before libhdf5 sees the file, so what gets here
+ * was written completely. The checks below are for a file that somebody else made to look like
+ * ours. No link leads out of the file, no dataset is compressed, virtual or external, and all that
+ * is read is together no larger than the file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,23 +16,26 @@
 #include "checkpoints/internal.h"
 #include "core/json.h"
 
-#define MAX_DEPTH 16 /* of groups in groups */
+#define MAX_DEPTH 16 /* of nested groups */
 
 struct reader {
     const char *path;
     hid_t file;
     struct clip_bundle *out;
-    struct clip_names names;  /* of all datasets */
-    struct clip_buffer group; /* the name of the group being walked, "" or with a '/' at its end */
+    struct clip_names names;  /* the names of all datasets */
+    struct clip_buffer group; /* the name of the current group: "", or with a '/' at its end */
     int depth;
     int64_t links;
-    int64_t room; /* bytes of the file not yet read: data is never more than the file */
-    struct clip_mapping mapping; /* not empty: tensors that lie in one piece in it are not read */
+    /* bytes of the file that are not yet read: all data together is no larger than the file */
+    int64_t room;
+    /* if not empty, tensors that lie in it in one piece are not read */
+    struct clip_mapping mapping;
     clip_status status;
     struct clip_error *error;
 };
 
-/* Opens the very file that `fd` is open on: its name may have gone to a newer checkpoint since. */
+/* Opens the very file that `fd` is open on, because its name may meanwhile be that of a newer
+ * checkpoint. */
 static clip_status open_file(struct reader *r, int fd)
 {
     clip_status status = CLIP_OK;
@@ -49,7 +53,7 @@ static clip_status open_file(struct reader *r, int fd)
 
 static clip_status walk_group(struct reader *r, hid_t group);
 
-/* One link of a group: its own groups are walked, datasets noted. */
+/* Visits one link of a group: walks through groups and notes datasets. */
 static clip_status visit_object(struct reader *r, hid_t group, const char *name)
 {
     clip_status status = CLIP_OK;
@@ -111,7 +115,7 @@ static clip_status walk_group(struct reader *r, hid_t group)
     return r->status;
 }
 
-/* Takes n bytes of what the file can still hold. */
+/* Counts n bytes as read; more than the file has is an error. */
 static clip_status take_room(struct reader *r, const char *name, int64_t n)
 {
     if (n > r->room) {
@@ -123,7 +127,7 @@ static clip_status take_room(struct reader *r, const char *name, int64_t n)
     return CLIP_OK;
 }
 
-/* The list of `count` strings of `width` bytes each, NULs behind them, as JSON. */
+/* Adds the list of `count` strings of `width` bytes each, padded with NULs, as JSON. */
 static clip_status add_list(struct reader *r, const char *name, const char *strings, size_t count,
                             size_t width)
 {
@@ -189,8 +193,8 @@ static bool find_dtype(hid_t type, enum clip_dtype *out)
     return found;
 }
 
-/* The dataset is laid out in a way we write: its bytes in the file, nothing but fletcher32 on
- * them, no chunk larger than the file. */
+/* Is the dataset laid out in a way that we write? Its bytes are in the file, fletcher32 is the only
+ * filter, and no chunk is larger than the file. */
 static bool layout_is_ours(hid_t dataset, int64_t file_size)
 {
     hid_t list = H5Dget_create_plist(dataset);
@@ -206,7 +210,7 @@ static bool layout_is_ours(hid_t dataset, int64_t file_size)
     }
     if (fine && layout == H5D_CHUNKED) {
         hsize_t chunk[H5S_MAX_RANK];
-        int64_t bytes = 8; /* the widest type */
+        int64_t bytes = 8; /* of the widest type */
         int ndim = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
         fine = ndim >= 0 && ndim <= CLIP_MAX_DIMS;
         for (int i = 0; i < ndim && fine; i++)
@@ -217,8 +221,8 @@ static bool layout_is_ours(hid_t dataset, int64_t file_size)
     return fine;
 }
 
-/* Where the mapped file holds the dataset's `bytes`, NULL where it has to be read: it lies in
- * several pieces, or not on a multiple of its elements' size. */
+/* Where the mapped file holds the dataset's `bytes`. NULL if it must be read, because it lies in
+ * several pieces, or not at a multiple of its elements' size. */
 static void *find_mapped(const struct reader *r, hid_t dataset, enum clip_dtype dtype,
                          int64_t bytes)
 {
@@ -256,7 +260,7 @@ static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset
     tensor.ndim = ndim;
     bytes = (int64_t)clip_dtype_size(tensor.dtype);
     bool empty = false;
-    for (int i = 0; i < ndim; i++) { /* without the zeros, so that no product can overflow later */
+    for (int i = 0; i < ndim; i++) { /* zeros are left out, so that no product can overflow later */
         int64_t n = shape[i] <= INT64_MAX ? (int64_t)shape[i] : INT64_MAX;
         empty = empty || n == 0;
         if (!clip_mul_i64(bytes, n ? n : 1, &bytes)) bytes = INT64_MAX;
@@ -275,7 +279,7 @@ out:
     return status;
 }
 
-/* Reads a dataset: a text always, a tensor where its name begins with `prefix`. */
+/* Reads a dataset: every text, and a tensor if its name begins with `prefix`. */
 static clip_status read_dataset(struct reader *r, const char *name, const char *prefix,
                                 int64_t file_size)
 {
@@ -309,7 +313,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The number of the first prefix that a name has, -1 for none. */
+/* The number of the first prefix that a name has; -1 if none has any. */
 static int choose_prefix(const struct clip_names *names, const char *const *prefixes, int count)
 {
     for (int p = 0; p < count; p++) {
@@ -331,7 +335,7 @@ static clip_status read_all(struct reader *r, int fd, int64_t size, const char *
     *chosen = choose_prefix(&r->names, prefixes, count);
     for (int64_t i = 0; i < r->names.count; i++) {
         const char *name = r->names.names[i], *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
-        /* Texts stand in the root group: what lies deeper and has another prefix is not opened. */
+        /* Texts are in the root group: what lies deeper and has another prefix is not opened. */
         if (count > 0 && strchr(name, '/') != NULL &&
             (prefix == NULL || strncmp(name, prefix, strlen(prefix)) != 0))
             continue;
@@ -342,7 +346,7 @@ out:
     return status;
 }
 
-/* Opens the file at `path`; its length is in *size. */
+/* Opens the file at `path`; *size becomes its length. */
 static clip_status open_path(const char *path, int *fd, int64_t *size, struct clip_error *error)
 {
     struct stat info = {0};

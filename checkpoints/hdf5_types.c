@@ -1,4 +1,4 @@
-/* Our types as libhdf5's. */
+/* libhdf5's types for ours. */
 #include "checkpoints/hdf5_parts.h"
 
 hid_t clip_hdf5_type(enum clip_dtype dtype)

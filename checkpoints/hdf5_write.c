@@ -1,10 +1,10 @@
-/* The native file, written: HDF5 through libhdf5, in a few forms of its many (hdf5_read.c).
+/* Writes the native file: HDF5 through libhdf5, using few of its many forms (hdf5_read.c).
  *
- * A tensor is a chunked dataset with a fletcher32 checksum a chunk; a scalar is compact (in the
- * object's header, which has a checksum of its own); a tensor without elements has no data. A text
- * is a scalar string dataset of the root group, a list a string dataset [n].
- * Groups follow the '/' in names. The layout is that of HDF5 1.10, times are not kept. The first
- * 512 bytes are ours (hdf5_block.c). */
+ * A tensor is a chunked dataset with a fletcher32 checksum for each chunk. A scalar is compact: it
+ * is in the object's header, which has its own checksum. A tensor without elements has no data. A
+ * text is a scalar string dataset of the root group, a list a string dataset [n]. Groups follow the
+ * '/' in names. The layout is that of HDF5 1.10, and no times are kept. The first 512 bytes are
+ * ours (hdf5_block.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,16 +20,16 @@
 #include "core/json.h"
 
 #define CHUNK_BYTES ((int64_t)4 << 20)
-#define MAPPED_ALIGNMENT 64 /* of tensors in a file that is to be mapped */
+#define MAPPED_ALIGNMENT 64 /* of the tensors in a file for mapping */
 
 struct writer {
     const char *path;
-    hid_t file, dataset_list, group_list; /* the lists: creation properties, no times kept */
-    bool mapped;                          /* tensors in one piece each, for clip_hdf5_map */
+    hid_t file, dataset_list, group_list; /* the lists are creation properties that keep no times */
+    bool mapped;                          /* each tensor in one piece, for clip_hdf5_map */
     struct clip_error *error;
 };
 
-/* Names that HDF5 would take for another: an empty part, or ".". */
+/* False for names that HDF5 would take for others: with an empty part, or ".". */
 static bool name_is_plain(const char *name)
 {
     for (const char *at = name;; at++) {
@@ -59,8 +59,8 @@ out:
     return status;
 }
 
-/* Sets *list up for the tensor: chunks of whole rows, at most CHUNK_BYTES; none for a scalar,
- * where there are no elements or where the file is to be mapped. */
+/* Sets up *list for the tensor: chunks of whole rows, of at most CHUNK_BYTES. There are none for a
+ * scalar, for a tensor without elements, or in a file for mapping. */
 static herr_t set_layout(const struct writer *w, hid_t list, const struct clip_tensor *tensor)
 {
     hsize_t chunk[CLIP_MAX_DIMS];
@@ -110,8 +110,8 @@ out:
     return status;
 }
 
-/* The strings of a list side by side, each filled up with NULs to the longest: *bytes
- * [*count,*width], free it. */
+/* Lays out the strings of a list side by side, each padded with NULs to the longest: *bytes
+ * [*count,*width], which the caller must free(). */
 static clip_status lay_out_list(const struct clip_bundle_text *text, char **bytes, hsize_t *count,
                                 size_t *width, struct clip_error *error)
 {
@@ -138,7 +138,7 @@ out:
     return status;
 }
 
-/* Fixed-length UTF-8 strings, so that their size is known before they are read. */
+/* Texts are fixed-length UTF-8 strings, so that their size is known before they are read. */
 static clip_status write_text(struct writer *w, const struct clip_bundle_text *text)
 {
     clip_status status = CLIP_OK;
@@ -172,7 +172,7 @@ out:
     return status;
 }
 
-/* No fewer bytes than lay_out_list takes. */
+/* At least as many bytes as lay_out_list takes. */
 static int64_t list_estimate(const struct clip_bundle_text *text)
 {
     int64_t count = 1, width = 0, longest = 0;
@@ -180,7 +180,7 @@ static int64_t list_estimate(const struct clip_bundle_text *text)
         bool escaped = text->value[i] == '\\';
         bool end = text->value[i] == '"';
         width += escaped ? 2 : 1;
-        if (escaped) i++; /* what follows is no end; as UTF-8 it is no longer than this */
+        if (escaped) i++; /* the next character ends nothing; in UTF-8 it is no longer than this */
         if (width > longest) longest = width;
         if (end) width = 0;
         if (end) count++;
@@ -188,7 +188,7 @@ static int64_t list_estimate(const struct clip_bundle_text *text)
     return count / 2 * longest;
 }
 
-/* Bytes the file may need: data, and room for headers and indexes. */
+/* The bytes that the file may need: data, and space for headers and indexes. */
 static int64_t size_estimate(const struct clip_bundle *bundle)
 {
     int64_t bytes = 64 << 10;
@@ -203,7 +203,7 @@ static int64_t size_estimate(const struct clip_bundle *bundle)
     return bytes;
 }
 
-/* Bytes that the file system has for us, INT64_MAX where it does not say. */
+/* The bytes that the file system has for us; INT64_MAX if it does not say. */
 static int64_t room_left(int fd)
 {
     struct rlimit limit;
@@ -217,8 +217,8 @@ static int64_t room_left(int fd)
     return room;
 }
 
-/* Asks for room before libhdf5 starts: a library that runs out of disk half-way cannot even close
- * its file. Where the file system promises nothing, what it says is free must do. */
+/* Reserves space before libhdf5 starts, because a library that runs out of disk half-way cannot
+ * even close its file. If the file system cannot reserve, what it says is free must be enough. */
 static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
                            struct clip_error *error)
 {
@@ -234,7 +234,7 @@ static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
                      path, (long long)((bytes + 999999) / 1000000), strerror(reason));
 }
 
-/* Creates the file under `temporary`, truncating it; w->file is open on success. */
+/* Creates or truncates the file `temporary`; w->file is open on success. */
 static clip_status create_file(struct writer *w, const char *temporary, int64_t bytes)
 {
     clip_status status = CLIP_OK;
@@ -277,7 +277,7 @@ out:
     return clip_hdf5_close(w->file, w->path, status, w->error);
 }
 
-/* Puts the first block over the zeros that libhdf5 left for it. */
+/* Writes the first block over the zeros that libhdf5 left for it. */
 static clip_status seal_file(struct clip_atomic *file, struct clip_error *error)
 {
     char block[CLIP_HDF5_BLOCK];

@@ -1,4 +1,4 @@
-/* What the writers share; not for other folders. */
+/* What the writers share; only for this room. */
 #ifndef CLIP_CHECKPOINTS_INTERNAL_H
 #define CLIP_CHECKPOINTS_INTERNAL_H
 
@@ -7,7 +7,7 @@
 /* Appends bytes to the temporary file; a failure names the file and the system's reason. */
 clip_status clip_atomic_put(struct clip_atomic *file, const void *bytes, size_t n,
                             struct clip_error *error);
-/* Bytes of a tensor's data. */
+/* The bytes of a tensor's data. */
 size_t clip_tensor_bytes(const struct clip_tensor *tensor);
 
 #endif

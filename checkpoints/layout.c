@@ -1,4 +1,4 @@
-/* The name tables, and taking a weight out of a bundle by them. */
+/* The tables of names, and taking a weight out of a bundle by them. */
 #include "checkpoints/layout.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ const char *clip_layout_name(enum clip_layout layout)
 
 /* ---- Names ---- */
 
-/* A name, or where it ends in '.' the beginning of names. '?' stands for q, k and v. */
+/* A name, or, if it ends in '.', the beginning of names. '?' stands for q, k and v. */
 struct rename {
     const char *own, *theirs;
     enum clip_fit fit;
@@ -115,7 +115,7 @@ static bool starts(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-/* Writes "BEFORE THEIRS rest" for each of the row's names. */
+/* Writes "BEFORE THEIRS rest" for each name of the row. */
 static bool rename_by(const struct rename *table, const char *before, const char *name,
                       struct clip_place *out)
 {
@@ -137,7 +137,7 @@ static bool rename_by(const struct rename *table, const char *before, const char
     return false;
 }
 
-/* "OWN N.rest" becomes "THEIRS N." and what the block's table makes of the rest. */
+/* Turns "OWN N.rest" into "THEIRS N." and what the block's table makes of the rest. */
 static bool rename_block(const char *own, const char *theirs, const struct rename *table,
                          const char *name, struct clip_place *out)
 {
@@ -189,7 +189,7 @@ static bool has(const struct clip_bundle *bundle, const char *prefix, const char
     return clip_bundle_find(bundle, full) != NULL;
 }
 
-/* A file may be damaged, so any of several names will do. */
+/* A file may be damaged, so that any one of several names is enough. */
 bool clip_layout_find(const struct clip_bundle *bundle, const char *prefix, enum clip_layout *out)
 {
     static const struct {
@@ -239,11 +239,11 @@ bool clip_layout_is_extra(const char *name)
 
 /* ---- Taking a weight ---- */
 
-/* A weight of ours and the tensors that it is made of. */
+/* One of our weights, and the tensors that it is made of. */
 struct parts {
     struct clip_place place;
     const struct clip_tensor *tensors[3];
-    const char *missing; /* the name that is not there, in place.names */
+    const char *missing; /* the name of place.names that is missing */
 };
 
 static bool find_parts(const struct clip_weight_source *source, const char *name, struct parts *out)
@@ -261,7 +261,8 @@ static bool find_parts(const struct clip_weight_source *source, const char *name
     return true;
 }
 
-/* Ours is made of parts of one shape; *fits tells whether they go together at all. */
+/* The shape of our weight, which is made of parts of one shape; *fits tells whether they fit
+ * together. */
 static struct clip_tensor shape_of(const struct parts *parts, bool *fits)
 {
     const struct clip_place *place = &parts->place;
@@ -296,7 +297,7 @@ bool clip_layout_shape(const struct clip_weight_source *source, const char *name
     return fits;
 }
 
-/* Equal but for dimensions of size 1. */
+/* Are the shapes equal except for dimensions of size 1? */
 static bool same_shape(const struct clip_tensor *a, const struct clip_tensor *b)
 {
     int i = 0, k = 0;
@@ -320,7 +321,7 @@ static clip_status misshapen(const struct parts *parts, const struct clip_tensor
         theirs.shape[0] = want->shape[1];
         theirs.shape[1] = want->shape[0];
     }
-    for (int i = 0; i < parts->place.count; i++) { /* the first that is wrong */
+    for (int i = 0; i < parts->place.count; i++) { /* finds the first that is wrong */
         if (same_shape(parts->tensors[i], &theirs)) continue;
         return clip_fail(error, CLIP_ERR_DATA, "\"%s\" has shape %s where %s is expected",
                          parts->place.names[i], clip_shape_text(have, parts->tensors[i]),
@@ -330,7 +331,7 @@ static clip_status misshapen(const struct parts *parts, const struct clip_tensor
                      parts->place.names[0]);
 }
 
-/* Float32 from any float type, in pieces by several threads. */
+/* Widening any float type to float32, in pieces by several threads. */
 struct widening {
     float *to;
     const struct clip_tensor *from;
@@ -362,7 +363,7 @@ static void widen(float *to, const struct clip_tensor *from, int64_t begin, int6
     clip_parallel_for((count + PIECE - 1) / PIECE, widen_piece, &w);
 }
 
-/* to [cols,rows] = from [rows,cols], tile by tile. */
+/* to [cols,rows] = transposed from [rows,cols], tile by tile. */
 static void transpose(float *to, const float *from, int64_t rows, int64_t cols)
 {
     enum { TILE = 32 };
@@ -375,7 +376,7 @@ static void transpose(float *to, const float *from, int64_t rows, int64_t cols)
     }
 }
 
-/* A copy of the weight in `to`, through `room` where it has to be turned. */
+/* Copies the weight to `to`; a transposed one goes through `room`. */
 static void fill(const struct parts *parts, int64_t begin, int64_t count, float *to, float *room)
 {
     const struct clip_tensor *first = parts->tensors[0];

@@ -1,10 +1,10 @@
-/* Our weights as another layout's. */
+/* Turns our weights into those of another layout. */
 #include <string.h>
 
 #include "checkpoints/internal.h"
 #include "checkpoints/layout.h"
 
-/* A matrix turned: [rows,cols] -> [cols,rows], in the arena. */
+/* Transposes a matrix, [rows,cols] -> [cols,rows], into the arena. */
 static clip_status turn(struct clip_bundle *out, struct clip_tensor *tensor,
                         struct clip_error *error)
 {
@@ -20,7 +20,8 @@ static clip_status turn(struct clip_bundle *out, struct clip_tensor *tensor,
     return CLIP_OK;
 }
 
-/* Several of ours are rows of one of theirs: made whole with the first, filled by each. */
+/* Several of our weights are rows of one of theirs, which is created with the first of them and
+ * filled by each. */
 static clip_status put_rows(struct clip_bundle *out, const struct clip_place *place,
                             const struct clip_tensor *tensor, struct clip_error *error)
 {

@@ -1,6 +1,6 @@
-/* ONNX through protobuf-c. The messages live in an arena; weights are borrowed, and are streamed to
- * the file: of the two outer levels, the model and its graph, the framing is written here, so that
- * no message is ever held in memory as bytes. */
+/* ONNX through protobuf-c. The messages are in an arena. Weights are borrowed and streamed to the
+ * file: the framing of the two outer levels, the model and its graph, is written here, so that
+ * these messages never exist in memory as bytes. */
 #include "checkpoints/onnx.h"
 
 #include <stdio.h>
@@ -12,14 +12,15 @@
 #include "checkpoints/internal.h"
 
 enum { IR_VERSION = 8, OPSET = 17, INPUTS_MAX = 8, ATTRIBUTES_MAX = 8, DIMS_MAX = 8 };
-enum { OUTSIDE_LEAST = 1024, OUTSIDE_ALIGN = 4096 }; /* bytes of data in a file of its own */
+/* bytes; smaller data stays in the model's file */
+enum { OUTSIDE_LEAST = 1024, OUTSIDE_ALIGN = 4096 };
 
 struct clip_onnx {
     Onnx__ModelProto model;
     Onnx__GraphProto graph;
     Onnx__OperatorSetIdProto opset, *opsets[1];
     int64_t node_capacity, initializer_capacity, input_capacity, output_capacity, text_capacity;
-    int64_t values; /* that were named by a number */
+    int64_t values; /* how many values were named by a number */
     struct clip_arena arena;
     clip_status status;
     struct clip_error error;
@@ -60,7 +61,7 @@ void clip_onnx_free(struct clip_onnx *o)
 
 /* ---- Building ---- */
 
-/* NULL once anything failed. */
+/* Takes memory from the arena; NULL once anything has failed. */
 static void *take(struct clip_onnx *o, int64_t n, size_t size)
 {
     if (o->status != CLIP_OK) return NULL;
@@ -139,7 +140,7 @@ void clip_onnx_input(struct clip_onnx *o, const char *name, enum clip_dtype dtyp
            value_info(o, name, dtype, shape));
 }
 
-/* A graph's output is an output of a node by its name. */
+/* A node's output is an output of the graph if it has its name. */
 void clip_onnx_output(struct clip_onnx *o, const char *name, const char *value,
                       enum clip_dtype dtype, const char *shape)
 {
@@ -210,7 +211,7 @@ const char *clip_onnx_float(struct clip_onnx *o, float value)
     return name;
 }
 
-/* "axis=1", "epsilon=1e-05" or "perm=[0,2,1]", which is cut up. */
+/* Makes an attribute from "axis=1", "epsilon=1e-05" or "perm=[0,2,1]"; the text is cut up. */
 static Onnx__AttributeProto *make_attribute(struct clip_onnx *o, char *word)
 {
     Onnx__AttributeProto *a = take(o, 1, sizeof *a);
@@ -287,7 +288,7 @@ void clip_onnx_text(struct clip_onnx *o, const char *key, const char *text)
 
 /* ---- Writing ---- */
 
-struct sink { /* protobuf-c's, into a file */
+struct sink { /* protobuf-c's buffer that writes to a file */
     ProtobufCBuffer base;
     struct clip_atomic *file;
     clip_status status;
@@ -300,7 +301,7 @@ static void sink_append(ProtobufCBuffer *buffer, size_t n, const uint8_t *bytes)
     if (sink->status == CLIP_OK) sink->status = clip_atomic_put(sink->file, bytes, n, sink->error);
 }
 
-/* A base-128 number of protobuf: its bytes, and how many they are. */
+/* Writes a base-128 number of protobuf; returns how many bytes it has. */
 static size_t varint(uint8_t out[10], uint64_t value)
 {
     size_t n = 0;
@@ -309,10 +310,10 @@ static size_t varint(uint8_t out[10], uint64_t value)
     return n;
 }
 
-/* What stands before `size` bytes of field number `field`. */
+/* Writes what comes before `size` bytes of field number `field`; returns how many bytes it has. */
 static size_t frame(uint8_t out[20], unsigned field, uint64_t size)
 {
-    size_t n = varint(out, field << 3 | 2); /* wire type 2: a length, then so many bytes */
+    size_t n = varint(out, field << 3 | 2); /* wire type 2: a length, then as many bytes */
     return n + varint(out + n, size);
 }
 
@@ -338,7 +339,7 @@ static size_t tensor_size(const Onnx__TensorProto *tensor)
     return size + frame(bytes, TENSOR_RAW_DATA, tensor->raw_data.len) + tensor->raw_data.len;
 }
 
-/* Model and graph without what is streamed. */
+/* Copies of model and graph without what is streamed. */
 static void heads_of(const struct clip_onnx *o, Onnx__ModelProto *model, Onnx__GraphProto *graph)
 {
     *model = o->model;
@@ -397,13 +398,14 @@ static Onnx__StringStringEntryProto *entry(struct clip_onnx *o, const char *key,
     return e;
 }
 
-/* Where the data of the next tensor begins behind `offset` bytes. */
+/* Where the next tensor's data begins after `offset` bytes. */
 static size_t next_place(size_t offset)
 {
     return (offset + OUTSIDE_ALIGN - 1) / OUTSIDE_ALIGN * OUTSIDE_ALIGN;
 }
 
-/* All but small initializers say that their data is in the file `name` beside the model's. */
+/* Says in all initializers but small ones that their data is in the file `name` beside the
+ * model's. */
 static void point_outside(struct clip_onnx *o, const char *name)
 {
     size_t offset = 0;
@@ -450,7 +452,7 @@ out:
 
 /* ---- Reading back ---- */
 
-/* The same fields, as the bytes that they pack to. */
+/* Do two messages have the same fields, that is, do they pack to the same bytes? */
 static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 {
     size_t n = protobuf_c_message_get_packed_size(a);

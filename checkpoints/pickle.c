@@ -1,4 +1,4 @@
-/* The stack machine. Every instruction makes one value at most, so that memory is bounded by the
+/* The stack machine. Every instruction makes at most one value, so memory is bounded by the
  * pickle's own size. */
 #include "checkpoints/pickle.h"
 
@@ -16,7 +16,8 @@ struct machine {
     int64_t depth, stack_capacity;
     struct clip_pickle_value **memo;
     int64_t memo_count, memo_capacity;
-    struct clip_pickle_value *none, *yes, *no, *empty_tuple; /* shared: nothing changes them */
+    /* shared, since nothing changes them */
+    struct clip_pickle_value *none, *yes, *no, *empty_tuple;
 };
 
 static clip_status damaged(const struct machine *m, const char *what)
@@ -37,7 +38,7 @@ static clip_status take(struct machine *m, size_t n, const unsigned char **out)
     return CLIP_OK;
 }
 
-/* An unsigned little-endian number of 1, 2, 4 or 8 bytes. */
+/* Reads an unsigned little-endian number of 1, 2, 4 or 8 bytes. */
 static clip_status take_number(struct machine *m, size_t bytes, uint64_t *out)
 {
     const unsigned char *at = NULL;
@@ -47,7 +48,7 @@ static clip_status take_number(struct machine *m, size_t bytes, uint64_t *out)
     return status;
 }
 
-/* Up to a line feed, which is left out. */
+/* Reads up to a line feed, which is left out. */
 static clip_status take_line(struct machine *m, const char **text, size_t *n)
 {
     const unsigned char *start = m->bytes + m->at;
@@ -84,7 +85,8 @@ static clip_status top(struct machine *m, struct clip_pickle_value **out)
     return status;
 }
 
-/* The values above the last mark: *items points into the stack, whose depth is the mark's. */
+/* Pops the values above the last mark: *items points into the stack, whose depth is then the
+ * mark's. */
 static clip_status pop_mark(struct machine *m, struct clip_pickle_value ***items, int64_t *count)
 {
     int64_t mark = m->depth - 1;
@@ -160,7 +162,7 @@ static clip_status push_tuple(struct machine *m, struct clip_pickle_value *const
     clip_status status;
     struct clip_pickle_value *tuple = make(m, CLIP_PICKLE_TUPLE);
     if (tuple == NULL) return CLIP_ERR_MEMORY;
-    CLIP_TRY(append(m, tuple, items, count)); /* before the push overwrites them */
+    CLIP_TRY(append(m, tuple, items, count)); /* before push overwrites them */
     CLIP_TRY(push(m, tuple));
 out:
     return status;
@@ -191,7 +193,7 @@ out:
     return status;
 }
 
-/* Adds what lies above the mark (or the top 1 or 2 values) to the collection below it. */
+/* Adds the values above the mark (or the top 1 or 2) to the collection below them. */
 static clip_status extend(struct machine *m, bool marked, bool pairs)
 {
     clip_status status;
@@ -217,8 +219,8 @@ out:
 
 /* ---- The memo ---- */
 
-/* Picklers number their memo from 0 without a gap; so a number asks for no more memory than the
- * instructions before it have paid for. */
+/* Picklers number their memo from 0 without a gap, so a number asks for no more memory than the
+ * instructions before it account for. */
 static clip_status memo_put(struct machine *m, uint64_t number)
 {
     clip_status status;
@@ -330,7 +332,8 @@ out:
 
 /* ---- Instructions ---- */
 
-/* Two's complement, little-endian; at most 8 bytes, which is more than any size has. */
+/* Reads a number in two's complement, little-endian, of at most 8 bytes, which is enough for any
+ * size. */
 static clip_status push_long(struct machine *m, size_t length_bytes)
 {
     clip_status status;
@@ -423,7 +426,7 @@ static clip_status refuse(const struct machine *m, unsigned char code)
                      m->name, code, name, m->at - 1);
 }
 
-/* One instruction; the names are pickletools'. */
+/* Executes one instruction; the names are those of pickletools. */
 static clip_status step(struct machine *m, unsigned char code)
 {
     struct clip_pickle_value *value;

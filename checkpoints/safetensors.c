@@ -32,7 +32,7 @@ struct reader {
     const unsigned char *data; /* the data part */
     int64_t size;              /* of the data part */
     struct clip_bundle *out;
-    struct span *spans; /* one a tensor */
+    struct span *spans; /* one per tensor */
     int64_t count;
     struct clip_error *error;
 };
@@ -59,7 +59,7 @@ static clip_status read_dtype(struct reader *r, const char *name, const json_t *
                   r->path, name, text);
 }
 
-/* The shape into *tensor, the bytes it needs into *bytes. */
+/* Reads the shape into *tensor and the bytes that it needs into *bytes. */
 static clip_status read_shape(struct reader *r, const char *name, const json_t *value,
                               struct clip_tensor *tensor, int64_t *bytes)
 {
@@ -84,7 +84,7 @@ static clip_status read_shape(struct reader *r, const char *name, const json_t *
                           r->path, name);
         }
         tensor->shape[i] = json_integer_value(item);
-        empty = empty || tensor->shape[i] == 0; /* a zero hides no overflow of the others */
+        empty = empty || tensor->shape[i] == 0; /* a zero does not hide an overflow of the others */
         int64_t n = tensor->shape[i] ? tensor->shape[i] : 1;
         fits = fits && clip_mul_i64(product, n, &product);
     }
@@ -134,7 +134,8 @@ static clip_status read_tensor(struct reader *r, const char *name, const json_t 
     CLIP_TRY(read_shape(r, name, json_object_get(entry, "shape"), &tensor, &bytes));
     CLIP_TRY(read_offsets(r, name, json_object_get(entry, "data_offsets"), bytes, span));
     const unsigned char *data = r->data + span->begin;
-    tensor.data = (void *)(uintptr_t)data; /* mapped read-only: nobody writes to what was read */
+    /* the mapping is read-only, and nobody writes to what was read */
+    tensor.data = (void *)(uintptr_t)data;
     if (bytes > 0 && (uintptr_t)data % clip_dtype_size(tensor.dtype) != 0) {
         tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
         if (tensor.data == NULL) return CLIP_ERR_MEMORY;
@@ -176,7 +177,7 @@ static int by_place(const void *a, const void *b)
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-/* The tensors cover the data, each byte once. */
+/* Checks that the tensors cover the data, and each byte once. */
 static clip_status check_cover(struct reader *r)
 {
     int64_t at = 0;
@@ -298,7 +299,7 @@ static int by_key(const void *a, const void *b)
                   (*(const struct clip_bundle_text *const *)b)->key);
 }
 
-/* Puts `value` (its reference is taken, NULL: it could not be made) into the object. */
+/* Puts `value`, whose reference it takes, into the object. NULL: the value could not be made. */
 static clip_status put(json_t *object, const char *key, json_t *value, struct clip_error *error)
 {
     if (json_object_set_new(object, key, value) == 0) return CLIP_OK;
@@ -343,7 +344,8 @@ out:
     return status;
 }
 
-/* The header, its size before it, spaces behind, so that the data starts at a multiple of 8. */
+/* Makes the header, with its size before it and spaces behind it, so that the data starts at a
+ * multiple of 8. */
 static clip_status make_header(const struct clip_bundle *bundle,
                                const struct clip_bundle_tensor *const *order,
                                struct clip_buffer *out, struct clip_error *error)

@@ -19,7 +19,7 @@ struct reader {
     struct clip_error *error;
 };
 
-/* A file beside the index, and nowhere else. */
+/* Is this the name of a file beside the index, and of nothing else? */
 static bool is_plain(const char *name)
 {
     return *name != '\0' && *name != '.' && strlen(name) < 256 && strchr(name, '/') == NULL;
@@ -30,7 +30,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names of the files, each once, in order. */
+/* Lists the names of the files, each once, in order. */
 static clip_status list_shards(struct reader *r)
 {
     clip_status status = CLIP_OK;
@@ -46,7 +46,7 @@ static clip_status list_shards(struct reader *r)
                              "the index is damaged",
                              r->index, tensor);
         }
-        if (strcmp(name, last) == 0) continue; /* neighbours mostly lie in one file */
+        if (strcmp(name, last) == 0) continue; /* neighbours are mostly in one file */
         CLIP_TRY(clip_names_add(&r->shards, name, r->error));
         last = name;
     }

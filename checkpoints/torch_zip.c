@@ -13,11 +13,11 @@
 
 enum {
     DEPTH_LIMIT = 32,        /* modules within modules */
-    STEPS_LIMIT = 1 << 20,   /* values that are looked at: a pickle may refer in circles */
+    STEPS_LIMIT = 1 << 20,   /* values that are visited: a pickle may refer in circles */
     TENSOR_NAME_LIMIT = 512, /* bytes */
 };
 
-/* Storage types; an element size of 0 stands for a type that no weight can have here. */
+/* The types of storages; an element size of 0 is for types that no weight can have here. */
 static const struct storage_type {
     const char *name;
     enum clip_dtype dtype;
@@ -67,8 +67,8 @@ static const struct storage_type *find_type(const struct storage_type *table, si
     return NULL;
 }
 
-/* The classes that weights consist of; a module of TorchScript may have any name below __torch__,
- * for it is nothing but its state here. */
+/* Is this a class that weights consist of? A module of TorchScript may have any name below
+ * __torch__, because only its state is used. */
 static bool known(const char *name)
 {
     const struct clip_pickle_value value = {
@@ -84,7 +84,7 @@ struct reader {
     struct clip_zip zip;
     char root[256]; /* "NAME/" */
     struct clip_bundle *out;
-    struct clip_arena values; /* of the pickle */
+    struct clip_arena values; /* the pickle's values */
     int64_t steps;
     struct clip_error *error;
     /* the storage that was read last, since neighbours often share one */
@@ -119,8 +119,8 @@ static clip_status read_storage(struct reader *r, const char *name, const char *
     return CLIP_OK;
 }
 
-/* The id's parts: type and key; its number of elements, which has to fit into the storage, is
- * compared with what the tensor reaches instead. */
+/* Finds the storage by the id's type and key. The id's number of elements is not used: what must
+ * fit into the storage is what the tensor reaches. */
 static clip_status find_storage(struct reader *r, const char *name,
                                 const struct clip_pickle_value *value,
                                 const struct storage_type **type)
@@ -138,12 +138,13 @@ static clip_status find_storage(struct reader *r, const char *name,
 
 /* ---- Tensors ---- */
 
-struct view {                                     /* of a storage, in elements */
-    int64_t offset, stride[CLIP_MAX_DIMS], reach; /* reach: one behind the last that is read */
+struct view { /* a part of a storage, in elements */
+    /* reach: one more than the last element that is read */
+    int64_t offset, stride[CLIP_MAX_DIMS], reach;
 };
 
-/* Sizes and strides; the last element that they reach must be in the storage, and there may be no
- * more elements than it has, so that a copy is no larger than the file. */
+/* Reads sizes and strides. The last element that they reach must be in the storage, and there may
+ * be no more elements than the storage has, so that a copy is no larger than the file. */
 static clip_status read_view(struct reader *r, const char *name,
                              const struct clip_pickle_value *with, struct clip_tensor *tensor,
                              struct view *view)
@@ -185,7 +186,7 @@ static bool is_contiguous(const struct clip_tensor *tensor, const struct view *v
     return true;
 }
 
-/* The elements one after another, last dimension fastest. */
+/* Copies the elements in order, the last dimension fastest. */
 static void gather(unsigned char *to, const unsigned char *from, const struct clip_tensor *tensor,
                    const struct view *view)
 {
@@ -242,7 +243,7 @@ static bool calls(const struct clip_pickle_value *value, const char *name)
     return value->kind == CLIP_PICKLE_CALL && clip_pickle_is(value->of, CLIP_PICKLE_GLOBAL, name);
 }
 
-/* A TorchScript module's attributes: a dict that is its state. */
+/* The attributes of a TorchScript module: a dict, which is its state. */
 static const struct clip_pickle_value *attributes(const struct clip_pickle_value *value)
 {
     bool module = value->kind == CLIP_PICKLE_CALL && value->of->size > 10 &&
@@ -281,7 +282,7 @@ out:
     return status;
 }
 
-/* Adds the tensors of a value; what is neither tensor nor collection of them is passed over. */
+/* Adds the tensors of a value; what is neither a tensor nor a collection of them is skipped. */
 static clip_status walk(struct reader *r, const struct clip_pickle_value *value, char *name,
                         size_t used, int depth)
 {
@@ -298,7 +299,7 @@ static clip_status walk(struct reader *r, const struct clip_pickle_value *value,
 
 /* ---- The archive ---- */
 
-/* root = "NAME/" of the entry NAME/data.pkl. */
+/* Sets root to "NAME/" by the entry NAME/data.pkl. */
 static clip_status find_root(struct reader *r)
 {
     static const char tail[] = "/data.pkl";

@@ -22,7 +22,7 @@ enum { LOCAL = 30, CENTRAL = 46, END = 22, LOCATOR = 20, END64 = 56 };
 #define END_SIGN 0x06054b50u
 #define LOCATOR_SIGN 0x07064b50u
 #define END64_SIGN 0x06064b50u
-#define DEFLATE_MOST 1032 /* bytes that one byte of deflate can become at most */
+#define DEFLATE_MOST 1032 /* the most bytes that one byte of deflate can become */
 
 static uint64_t number(const unsigned char *at, int bytes)
 {
@@ -50,7 +50,7 @@ struct directory {
     uint64_t offset, size, entries;
 };
 
-/* The end record is the last one whose comment reaches to the end of the file. */
+/* Finds the end record, which is the last one whose comment reaches to the end of the file. */
 static const unsigned char *find_end(const struct clip_zip *zip)
 {
     for (size_t back = END; back <= zip->n && back <= END + 0xFFFFu; back++) {
@@ -98,8 +98,8 @@ static clip_status read_end(const struct clip_zip *zip, struct directory *d,
     return CLIP_OK;
 }
 
-/* Takes sizes and place from the Zip64 extra field, in this order, each only where the 32 bits in
- * the header are all set. */
+/* Takes sizes and position from the Zip64 extra field, in this order, each only if all 32 bits of
+ * it are set in the header. */
 static bool read_extra(const unsigned char *extra, size_t n, struct clip_zip_entry *e)
 {
     uint64_t *const wanted[] = {&e->size, &e->packed_size, &e->header};
@@ -124,7 +124,7 @@ static bool read_extra(const unsigned char *extra, size_t n, struct clip_zip_ent
     return false;
 }
 
-/* Its own header agrees, and its data lies before the directory. */
+/* Checks that the entry's own header agrees, and that its data lies before the directory. */
 static clip_status check_local(const struct clip_zip *zip, const struct directory *d,
                                struct clip_zip_entry *e, struct clip_error *error)
 {
@@ -245,7 +245,8 @@ const struct clip_zip_entry *clip_zip_find(const struct clip_zip *zip, const cha
     return bsearch(&key, zip->entries, (size_t)zip->count, sizeof *zip->entries, by_name);
 }
 
-/* Raw deflate of the whole entry, in steps that zlib's 32-bit counts can take. */
+/* Unpacks the raw deflate stream of the whole entry, in steps that zlib's 32-bit counts can
+ * hold. */
 static clip_status unpack(const struct clip_zip *zip, const struct clip_zip_entry *e,
                           unsigned char *out, struct clip_error *error)
 {
