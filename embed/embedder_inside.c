@@ -141,7 +141,7 @@ static clip_status text_states(const struct job *job, struct worker *w, int64_t 
     if (status == CLIP_OK) status = clip_embedder_start_tape(job->embedder, &w->tape, error);
     if (status != CLIP_OK) return status;
     struct clip_tensor *states = clip_text_states(w->tape, model, &tokens, &offsets,
-                                                  blocks_before(job, model->config.text_layers));
+                                                  blocks_before(job, model->config.text.layers));
     const struct clip_tensor *normed = clip_text_norm(w->tape, model, states);
     return take_states(job, w->tape, i, states, normed, row, error);
 }
@@ -151,6 +151,11 @@ clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32
                                       float *normed, struct clip_error *error)
 {
     const struct clip_model_config *c = &e->file->model->config;
+    if (!c->text.causal && !c->text.whole_rows)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "hidden states run whole rows, padding included, and this model's text "
+                         "tower looks both ways and never at padding: its states would be wrong; "
+                         "take its embeddings");
     if (length < 1 || length > c->context_length)
         return clip_fail(error, CLIP_ERR_DATA,
                          "input_ids has rows of %lld ids; for hidden states, which run whole rows, "
@@ -160,7 +165,7 @@ clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32
         clip_embedder_check_enum((int)layer, CLIP_PENULTIMATE + 1, "clip_layer", error);
     if (status != CLIP_OK) return status;
     struct job job = {.embedder = e,
-                      .width = length * c->text_width,
+                      .width = length * c->text.width,
                       .out = states,
                       .beside = normed,
                       .work = text_states,
@@ -178,7 +183,7 @@ static clip_status image_states(const struct job *job, struct worker *w, int64_t
     clip_status status = clip_embedder_start_tape(job->embedder, &w->tape, error);
     if (status != CLIP_OK) return status;
     struct clip_tensor *states = clip_vision_states(
-        w->tape, model, &x, NULL, blocks_before(job, model->config.vision_layers));
+        w->tape, model, &x, NULL, blocks_before(job, model->config.vision.layers));
     const struct clip_tensor *normed = clip_vision_norm(w->tape, model, states);
     return take_states(job, w->tape, i, states, normed, row, error);
 }
@@ -191,18 +196,18 @@ int64_t clip_embedder_image_tokens(const struct clip_embedder *e)
 
 int64_t clip_embedder_vision_width(const struct clip_embedder *e)
 {
-    return e->file->model->config.vision_width;
+    return e->file->model->config.vision.width;
 }
 int64_t clip_embedder_text_width(const struct clip_embedder *e)
 {
-    return e->file->model->config.text_width;
+    return e->file->model->config.text.width;
 }
 
 clip_status clip_embedder_image_states(const struct clip_embedder *e, const float *pixels,
                                        int64_t n, enum clip_layer layer, float *states,
                                        float *normed, struct clip_error *error)
 {
-    int64_t width = clip_embedder_image_tokens(e) * e->file->model->config.vision_width;
+    int64_t width = clip_embedder_image_tokens(e) * e->file->model->config.vision.width;
     clip_status status =
         clip_embedder_check_enum((int)layer, CLIP_PENULTIMATE + 1, "clip_layer", error);
     if (status != CLIP_OK) return status;

@@ -312,12 +312,12 @@ clip_status clip_embedder_texts(const struct clip_embedder *e, const char *const
     return run(&job, n, cut, error);
 }
 
-/* Where a padded row ends: SigLIP reads its padding too. */
+/* Where a padded row ends; where padding is read like any token, at its last. */
 static int64_t end_of_row(const struct clip_model_file *file, const int32_t *ids, int64_t length)
 {
     const struct clip_text_ids *rule = &file->ids;
     int64_t end = 0;
-    if (file->model->config.siglip) return length - 1;
+    if (file->model->config.text.whole_rows) return length - 1;
     for (int64_t t = 0; t < length; t++) {
         if (rule->end > 0 && ids[t] == rule->end) return t;
         if (rule->end == 0 && ids[t] > ids[end]) end = t;

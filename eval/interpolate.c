@@ -52,6 +52,16 @@ static bool same_preprocess(const struct clip_preprocess *a, const struct clip_p
            memcmp(a->std, b->std, sizeof a->std) == 0;
 }
 
+/* What two towers whose parameters have the same names and shapes differ in; NULL: nothing. */
+static const char *tower_differs(const struct clip_tower *a, const struct clip_tower *b)
+{
+    const struct clip_tower_property *property = clip_tower_differs(a, b);
+    if (a->heads != b->heads) return "attention heads";
+    if (a->activation != b->activation) return "activation";
+    if (fabs(a->norm_eps - b->norm_eps) > 0) return "LayerNorm's epsilon";
+    return property != NULL ? property->name : NULL;
+}
+
 clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_model_file *b,
                            struct clip_error *error)
 {
@@ -62,16 +72,8 @@ clip_status clip_mix_check(const struct clip_model_file *a, const struct clip_mo
         if (strcmp(x->params[i].name, y->params[i].name) != 0 ||
             !same_shape(&x->params[i].tensor, &y->params[i].tensor))
             differs = x->params[i].name;
-    if (differs == NULL && (x->config.vision_heads != y->config.vision_heads ||
-                            x->config.text_heads != y->config.text_heads))
-        differs = "attention heads";
-    if (differs == NULL &&
-        (clip_vision_activation(&x->config) != clip_vision_activation(&y->config) ||
-         clip_text_activation(&x->config) != clip_text_activation(&y->config)))
-        differs = "activation";
-    if (differs == NULL &&
-        fabs(clip_model_norm_eps(&x->config) - clip_model_norm_eps(&y->config)) > 0)
-        differs = "LayerNorm's epsilon";
+    if (differs == NULL) differs = tower_differs(&x->config.vision, &y->config.vision);
+    if (differs == NULL) differs = tower_differs(&x->config.text, &y->config.text);
     if (differs == NULL && !same_preprocess(&a->preprocess, &b->preprocess))
         differs = "preprocessing";
     if (differs == NULL && !same_tokenizer(a->tokenizer, b->tokenizer)) differs = "tokenizer";

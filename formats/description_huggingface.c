@@ -3,73 +3,74 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/description_parser.h"
+#include "formats/architectures.h"
 #include "formats/model_description.h"
 #include "model/loss.h"
 
-/* What both towers of the model say by the same keys, and has to be the same. */
-struct tower {
-    int64_t mlp;
-    int activation; /* number in activations */
-    double eps;
-};
-static const char *const activations[] = {"quick_gelu", "gelu", "gelu_pytorch_tanh", NULL};
-enum { QUICK_GELU, GELU, GELU_TANH };
-
-struct towers {
+/* What is being read. */
+struct reading {
     struct clip_model_description d;
-    struct tower vision, text;
+    int64_t vision_mlp, text_mlp; /* hidden widths */
 };
+/* By clip_activation, from CLIP_GELU on. */
+static const char *const activations[] = {"gelu", "quick_gelu", "gelu_pytorch_tanh", NULL};
+
+static void start(struct reading *r, enum clip_architecture architecture,
+                  enum clip_activation activation, double eps)
+{
+    struct clip_model_config *c = &r->d.config;
+    *r = (struct reading){.d = clip_model_description_default()};
+    clip_architecture_apply(c, architecture);
+    c->vision.activation = c->text.activation = activation;
+    c->vision.norm_eps = c->text.norm_eps = eps;
+    r->vision_mlp = 3072;
+    r->d.cleaning = CLIP_TEXT_HUGGINGFACE;
+}
 
 /* transformers' defaults where a key is missing (CLIPTextConfig, CLIPVisionConfig). */
-static struct towers clip_defaults(void)
+static void start_clip(struct reading *r)
 {
-    struct towers t = {.d = clip_model_description_default(),
-                       .vision = {3072, QUICK_GELU, 1e-5},
-                       .text = {2048, QUICK_GELU, 1e-5}};
-    t.d.config.embed_dim = 512;
-    t.d.config.patch_size = 32;
-    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
-    t.d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
-    t.d.ids.end = 49407;
-    return t;
+    start(r, CLIP_ARCHITECTURE_CLIP, CLIP_QUICK_GELU, 1e-5);
+    r->text_mlp = 2048;
+    r->d.config.embed_dim = 512;
+    r->d.config.patch_size = 32;
+    r->d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
+    r->d.ids.end = 49407;
 }
 
 /* (SiglipTextConfig, SiglipVisionConfig, SiglipImageProcessor) */
-static struct towers siglip_defaults(void)
+static void start_siglip(struct reading *r)
 {
-    struct towers t = {.d = clip_model_description_default(),
-                       .vision = {3072, GELU_TANH, 1e-6},
-                       .text = {3072, GELU_TANH, 1e-6}};
-    struct clip_model_config *c = &t.d.config;
-    c->siglip = c->logit_bias = true;
-    c->text_width = 768;
-    c->text_heads = 12;
+    struct clip_model_config *c = &r->d.config;
+    start(r, CLIP_ARCHITECTURE_SIGLIP, CLIP_GELU_TANH, 1e-6);
+    r->text_mlp = 3072;
+    c->logit_bias = true;
+    c->text.width = 768;
+    c->text.heads = 12;
     c->context_length = 64;
     c->vocab_size = 32000;
-    clip_model_description_siglip(&t.d);
-    t.d.cleaning = CLIP_TEXT_HUGGINGFACE;
-    t.d.ids.pad = 1;
-    return t;
+    clip_model_description_siglip(&r->d);
+    r->d.ids.pad = 1;
 }
 
-static void parse_tower(struct clip_json_parser *p, int64_t *width, int64_t *layers, int64_t *heads,
-                        struct tower *tower)
+static void parse_tower(struct clip_json_parser *p, struct clip_tower *tower, int64_t *mlp)
 {
-    clip_json_integer(p, "hidden_size", width);
-    clip_json_integer(p, "num_hidden_layers", layers);
-    clip_json_integer(p, "num_attention_heads", heads);
-    clip_json_integer(p, "intermediate_size", &tower->mlp);
-    clip_json_real(p, "layer_norm_eps", &tower->eps);
-    tower->activation = clip_json_choice(p, "hidden_act", activations, tower->activation);
+    clip_json_integer(p, "hidden_size", &tower->width);
+    clip_json_integer(p, "num_hidden_layers", &tower->layers);
+    clip_json_integer(p, "num_attention_heads", &tower->heads);
+    clip_json_integer(p, "intermediate_size", mlp);
+    clip_json_real(p, "layer_norm_eps", &tower->norm_eps);
+    tower->activation =
+        (enum clip_activation)(CLIP_GELU + clip_json_choice(p, "hidden_act", activations,
+                                                            (int)tower->activation - CLIP_GELU));
 }
 
-static void parse_vision(struct clip_json_parser *p, struct towers *t)
+static void parse_vision(struct clip_json_parser *p, struct reading *r)
 {
-    struct clip_model_config *c = &t->d.config;
+    struct clip_model_config *c = &r->d.config;
     int64_t channels = 3;
     bool head = true;
-    parse_tower(p, &c->vision_width, &c->vision_layers, &c->vision_heads, &t->vision);
+    parse_tower(p, &c->vision, &r->vision_mlp);
     clip_json_side(p, "image_size", &c->image_size);
     clip_json_side(p, "patch_size", &c->patch_size);
     clip_json_integer(p, "num_channels", &channels);
@@ -78,78 +79,58 @@ static void parse_vision(struct clip_json_parser *p, struct towers *t)
     if (!head) clip_json_refuse(p, "vision_use_head", "true");
 }
 
-/* CLIP's early uploads say eos_token_id 2, which no text holds: there the largest id ends a text.
- */
-static void parse_text(struct clip_json_parser *p, struct towers *t)
+/* Whole rows have no end and say what fills them. CLIP's early uploads say eos_token_id 2, which no
+ * text holds: there the largest id ends a text. */
+static void parse_text(struct clip_json_parser *p, struct reading *r)
 {
-    struct clip_model_config *c = &t->d.config;
-    parse_tower(p, &c->text_width, &c->text_layers, &c->text_heads, &t->text);
+    struct clip_model_config *c = &r->d.config;
+    parse_tower(p, &c->text, &r->text_mlp);
     clip_json_integer(p, "max_position_embeddings", &c->context_length);
     clip_json_integer(p, "vocab_size", &c->vocab_size);
-    if (c->siglip) {
-        clip_json_id(p, "pad_token_id", &t->d.ids.pad);
+    if (c->text.whole_rows) {
+        clip_json_id(p, "pad_token_id", &r->d.ids.pad);
         return;
     }
-    int64_t end = t->d.ids.end == 0 ? 2 : t->d.ids.end;
+    int64_t end = r->d.ids.end == 0 ? 2 : r->d.ids.end;
     clip_json_id(p, "eos_token_id", &end);
-    t->d.ids.end = end == 2 ? 0 : end;
-    t->d.ids.pad = end == 2 ? c->vocab_size - 1 : end; /* until a tokenizer says otherwise */
+    r->d.ids.end = end == 2 ? 0 : end;
+    r->d.ids.pad = end == 2 ? c->vocab_size - 1 : end; /* until a tokenizer says otherwise */
 }
 
 static double ratio(struct clip_json_parser *p, int64_t width, int64_t mlp)
 {
     if ((mlp - 1) / 64 >= width)
         clip_json_refuse(p, "intermediate_size", "at most 64 times hidden_size");
-    return *p->status == CLIP_OK ? clip_model_mlp_ratio(width, mlp) : 4;
-}
-
-static void unite(struct clip_json_parser *top, struct towers *t)
-{
-    struct clip_model_config *c = &t->d.config;
-    c->quick_gelu = t->vision.activation == QUICK_GELU;
-    c->gelu_tanh = t->vision.activation == GELU_TANH;
-    c->norm_eps = t->vision.eps == 1e-5 ? 0 : t->vision.eps;
-    c->text_gelu_tanh = t->vision.activation == GELU && t->text.activation == GELU_TANH;
-    if (t->vision.activation != t->text.activation && !c->text_gelu_tanh) {
-        clip_json_complain(top,
-                           "the two towers have different \"hidden_act\" (%s and %s); of such "
-                           "models only those with gelu and gelu_pytorch_tanh can be read",
-                           activations[t->vision.activation], activations[t->text.activation]);
-    }
-    if (t->vision.eps != t->text.eps) {
-        clip_json_complain(top, "the two towers have different \"layer_norm_eps\"; only models "
-                                "with one can be read");
-    }
+    return *p->status == CLIP_OK ? clip_tower_mlp_ratio(width, mlp) : 4;
 }
 
 /* What text_config_dict says counts more than text_config, as in transformers; there the two differ
  * in nothing that we read, so that keys one has not are taken from the other. */
-static void parse_model(struct clip_json_parser *top, struct towers *t)
+static void parse_model(struct clip_json_parser *top, struct reading *r)
 {
     static const char *const sections[][2] = {
         {"vision_config", "vision_config_dict"},
         {"text_config", "text_config_dict"},
     };
-    struct clip_model_config *c = &t->d.config;
+    struct clip_model_config *c = &r->d.config;
     struct clip_json_parser p;
     for (int i = 0; i < 2; i++) {
         p = clip_json_enter(top, sections[0][i], sections[0][i]);
-        parse_vision(&p, t);
+        parse_vision(&p, r);
     }
-    c->vision_mlp_ratio = ratio(&p, c->vision_width, t->vision.mlp);
+    c->vision.mlp_ratio = ratio(&p, c->vision.width, r->vision_mlp);
     for (int i = 0; i < 2; i++) {
         p = clip_json_enter(top, sections[1][i], sections[1][i]);
-        parse_text(&p, t);
+        parse_text(&p, r);
     }
-    c->text_mlp_ratio = ratio(&p, c->text_width, t->text.mlp);
-    if (c->siglip) {
+    c->text.mlp_ratio = ratio(&p, c->text.width, r->text_mlp);
+    if (c->vision.projection == CLIP_PROJECT_NONE) { /* the text tower's alone has a size */
         struct clip_json_parser text = clip_json_enter(top, "text_config", "text_config");
-        c->embed_dim = c->text_width;
+        c->embed_dim = c->text.width;
         clip_json_integer(&text, "projection_size", &c->embed_dim);
     } else {
         clip_json_integer(top, "projection_dim", &c->embed_dim);
     }
-    unite(top, t);
 }
 
 /* What clip_export notes of a model that follows other rules than transformers': how it was trained
@@ -182,9 +163,12 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
                                    .status = &status,
                                    .error = error};
     const char *type = json_string_value(json_object_get(root, "model_type"));
-    bool siglip = type != NULL && strcmp(type, "siglip") == 0;
-    struct towers t = siglip ? siglip_defaults() : clip_defaults();
-    if (!siglip && (type == NULL || strcmp(type, "clip") != 0)) {
+    struct reading r;
+    if (type != NULL && strcmp(type, "siglip") == 0)
+        start_siglip(&r);
+    else
+        start_clip(&r);
+    if (type == NULL || (strcmp(type, "siglip") != 0 && strcmp(type, "clip") != 0)) {
         clip_json_complain(&top,
                            "the \"model_type\" is %.60s%s; models of type clip and siglip "
                            "can be read",
@@ -193,15 +177,15 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
                                         : " (is this a "
                                           "config.json of transformers?)");
     }
-    if (status == CLIP_OK) parse_model(&top, &t);
-    if (status == CLIP_OK) parse_own(&top, &t.d);
+    if (status == CLIP_OK) parse_model(&top, &r);
+    if (status == CLIP_OK) parse_own(&top, &r.d);
     json_decref(root);
-    clip_model_description_unify(&t.d);
+    clip_model_description_unify(&r.d);
     if (status == CLIP_OK) {
-        status = clip_model_config_check(&t.d.config, error);
+        status = clip_model_config_check(&r.d.config, error);
         if (status != CLIP_OK) clip_error_prefix(error, "%s", name);
     }
-    if (status == CLIP_OK) *out = t.d;
+    if (status == CLIP_OK) *out = r.d;
     return status;
 }
 

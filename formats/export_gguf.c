@@ -6,29 +6,28 @@
 #include <string.h>
 
 #include "checkpoints/gguf.h"
+#include "formats/architectures.h"
 #include "formats/export_parts.h"
 #include "formats/model_description.h"
 
-static void put_tower(json_t *values, const char *tower, int64_t width, int64_t layers,
-                      int64_t heads, double mlp_ratio, double eps, int64_t embed_dim)
+static void put_tower(json_t *values, const char *name, const struct clip_tower *tower,
+                      int64_t embed_dim)
 {
     const struct {
         const char *key;
         int64_t value;
     } sizes[] = {
-        {"embedding_length", width},
-        {"feed_forward_length", (int64_t)((double)width * mlp_ratio)},
-        {"projection_dim", embed_dim},
-        {"attention.head_count", heads},
-        {"block_count", layers},
+        {"embedding_length", tower->width}, {"feed_forward_length", clip_tower_hidden(tower)},
+        {"projection_dim", embed_dim},      {"attention.head_count", tower->heads},
+        {"block_count", tower->layers},
     };
     char key[64];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        snprintf(key, sizeof key, "clip.%s.%s", tower, sizes[i].key);
+        snprintf(key, sizeof key, "clip.%s.%s", name, sizes[i].key);
         json_object_set_new(values, key, json_integer(sizes[i].value));
     }
-    snprintf(key, sizeof key, "clip.%s.attention.layer_norm_epsilon", tower);
-    json_object_set_new(values, key, json_real((double)(float)eps));
+    snprintf(key, sizeof key, "clip.%s.attention.layer_norm_epsilon", name);
+    json_object_set_new(values, key, json_real((double)(float)tower->norm_eps));
 }
 
 static json_t *floats(const float *values, int n)
@@ -42,15 +41,14 @@ static void put_sizes(json_t *values, const struct clip_model *model)
 {
     const struct clip_model_config *c = &model->config;
     json_object_set_new(values, "clip.text.context_length", json_integer(c->context_length));
-    put_tower(values, "text", c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
-              clip_model_norm_eps(c), c->embed_dim);
+    put_tower(values, "text", &c->text, c->embed_dim);
     json_object_set_new(values, "clip.vision.image_size", json_integer(c->image_size));
     json_object_set_new(values, "clip.vision.patch_size", json_integer(c->patch_size));
-    put_tower(values, "vision", c->vision_width, c->vision_layers, c->vision_heads,
-              c->vision_mlp_ratio, clip_model_norm_eps(c), c->embed_dim);
+    put_tower(values, "vision", &c->vision, c->embed_dim);
     json_object_set_new(values, "clip.vision.image_mean", floats(c->image_mean, 3));
     json_object_set_new(values, "clip.vision.image_std", floats(c->image_std, 3));
-    json_object_set_new(values, "clip.use_gelu", json_boolean(!c->quick_gelu));
+    json_object_set_new(values, "clip.use_gelu",
+                        json_boolean(c->vision.activation != CLIP_QUICK_GELU));
 }
 
 /* "tokenizer.ggml.tokens", by their ids, and the merges. */
@@ -133,10 +131,19 @@ clip_status clip_export_gguf(const struct clip_export *export, struct clip_error
     clip_status status = CLIP_OK;
     struct clip_bundle wide = {0}, written = {0}, read = {0};
     json_t *values = NULL, *again = NULL;
-    if (export->file->model->config.siglip) {
+    const struct clip_model_config *c = &export->file->model->config;
+    enum clip_architecture architecture = clip_architecture_of(c);
+    if (architecture != CLIP_ARCHITECTURE_CLIP) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the model is a SigLIP, which clip.cpp does not "
-                         "know; export it as huggingface, safetensors or hdf5");
+                         "the model is a %s, which clip.cpp does not "
+                         "know; export it as huggingface, safetensors or hdf5",
+                         clip_architecture_title(architecture));
+    }
+    if ((c->vision.activation == CLIP_QUICK_GELU) != (c->text.activation == CLIP_QUICK_GELU)) {
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "one of the model's towers has QuickGELU, and clip.cpp knows models that "
+                         "have it in both or in none; export it as huggingface, safetensors or "
+                         "hdf5");
     }
     if (export->file->tokenizer != NULL && !export->file->tokenizer->merges) {
         return clip_fail(error, CLIP_ERR_DATA,

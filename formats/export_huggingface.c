@@ -4,14 +4,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/architectures.h"
 #include "formats/export_parts.h"
 #include "formats/model_description.h"
 #include "model/loss.h"
 
+/* transformers' names for an architecture. */
+static const struct names {
+    const char *model, *type, *text, *vision, *processor;
+} names[] = {
+    [CLIP_ARCHITECTURE_CLIP] = {"CLIPModel", "clip", "clip_text_model", "clip_vision_model",
+                                "CLIPImageProcessor"},
+    [CLIP_ARCHITECTURE_SIGLIP] = {"SiglipModel", "siglip", "siglip_text_model",
+                                  "siglip_vision_model", "SiglipImageProcessor"},
+};
+
+static bool is_siglip(const struct clip_model_config *c)
+{
+    return clip_architecture_of(c) == CLIP_ARCHITECTURE_SIGLIP;
+}
+
+static const struct names *names_of(const struct clip_model_config *c)
+{
+    return &names[clip_architecture_of(c)];
+}
+
 /* What CLIPModel and CLIPImageProcessor have no words for. */
 static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
 {
-    if (file->model->logit_bias != NULL && !file->model->config.siglip) {
+    clip_status status = clip_export_check_architecture(file, error);
+    if (status != CLIP_OK) return status;
+    if (file->model->logit_bias != NULL && !is_siglip(&file->model->config)) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the model has a logit_bias, which transformers' "
                          "CLIPModel does not know; export it as open_clip, onnx or safetensors");
@@ -34,54 +57,50 @@ static json_int_t end_of(const struct clip_model_file *file)
 }
 
 /* What both towers say alike. */
-static json_t *tower_config(const struct clip_model_config *c, const char *type, int64_t width,
-                            int64_t layers, int64_t heads, double mlp_ratio,
-                            enum clip_activation activation)
+static json_t *tower_config(const struct clip_model_config *c, const struct clip_tower *tower,
+                            const char *type)
 {
-    static const char *const names[] = {
+    static const char *const activations[] = {
         [CLIP_GELU] = "gelu",
         [CLIP_QUICK_GELU] = "quick_gelu",
         [CLIP_GELU_TANH] = "gelu_pytorch_tanh",
     };
-    json_t *tower = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:f}", "model_type", type,
-                              "hidden_size", (json_int_t)width, "intermediate_size",
-                              (json_int_t)((double)width * mlp_ratio), "num_hidden_layers",
-                              (json_int_t)layers, "num_attention_heads", (json_int_t)heads,
-                              "hidden_act", names[activation], "layer_norm_eps",
-                              clip_model_norm_eps(c), "attention_dropout", 0.0);
-    if (c->siglip || tower == NULL) return tower;
-    json_object_set_new(tower, "projection_dim", json_integer(c->embed_dim));
-    json_object_set_new(tower, "initializer_factor", json_real(1.0));
-    return tower;
+    json_t *object = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:f}", "model_type", type, "hidden_size",
+        (json_int_t)tower->width, "intermediate_size", (json_int_t)clip_tower_hidden(tower),
+        "num_hidden_layers", (json_int_t)tower->layers, "num_attention_heads",
+        (json_int_t)tower->heads, "hidden_act", activations[tower->activation], "layer_norm_eps",
+        tower->norm_eps, "attention_dropout", 0.0);
+    if (is_siglip(c) || object == NULL) return object;
+    json_object_set_new(object, "projection_dim", json_integer(c->embed_dim));
+    json_object_set_new(object, "initializer_factor", json_real(1.0));
+    return object;
 }
 
 static json_t *text_config(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
-    json_int_t end = end_of(file), pad = c->siglip || end == 2 ? file->ids.pad : end;
+    bool siglip = is_siglip(c);
+    json_int_t end = end_of(file), pad = siglip || end == 2 ? file->ids.pad : end;
     json_int_t start = file->tokenizer != NULL ? file->tokenizer->start : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
-    json_t *tower = tower_config(c, c->siglip ? "siglip_text_model" : "clip_text_model",
-                                 c->text_width, c->text_layers, c->text_heads, c->text_mlp_ratio,
-                                 clip_text_activation(c));
+    json_t *tower = tower_config(c, &c->text, names_of(c)->text);
     json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));
     json_object_set_new(tower, "max_position_embeddings", json_integer(c->context_length));
     json_object_set_new(tower, "bos_token_id", json_integer(start));
-    json_object_set_new(tower, "eos_token_id", json_integer(c->siglip ? file->ids.pad : end));
+    json_object_set_new(tower, "eos_token_id", json_integer(siglip ? file->ids.pad : end));
     json_object_set_new(tower, "pad_token_id", json_integer(pad));
-    if (c->siglip) json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
+    if (siglip) json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
     return tower;
 }
 
 static json_t *vision_config(const struct clip_model_config *c)
 {
-    json_t *tower = tower_config(c, c->siglip ? "siglip_vision_model" : "clip_vision_model",
-                                 c->vision_width, c->vision_layers, c->vision_heads,
-                                 c->vision_mlp_ratio, clip_vision_activation(c));
+    json_t *tower = tower_config(c, &c->vision, names_of(c)->vision);
     json_object_set_new(tower, "image_size", json_integer(c->image_size));
     json_object_set_new(tower, "patch_size", json_integer(c->patch_size));
     json_object_set_new(tower, "num_channels", json_integer(3));
-    if (c->siglip) json_object_set_new(tower, "vision_use_head", json_true());
+    if (is_siglip(c)) json_object_set_new(tower, "vision_use_head", json_true());
     return tower;
 }
 
@@ -93,9 +112,9 @@ static json_t *own_rules(const struct clip_model_file *file)
     json_int_t end = end_of(file);
     bool same_ids = file->ids.end == (end == 2 ? 0 : end) &&
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
-    bool floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE,
-         same_crop = floor_crop == !c->siglip;
-    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->siglip) &&
+    bool siglip = is_siglip(c), floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE;
+    bool same_crop = floor_crop == !siglip;
+    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || siglip) &&
         c->loss == NULL)
         return NULL;
     json_t *rules = json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
@@ -114,11 +133,10 @@ static clip_status write_config(const struct clip_export *export, struct clip_er
                         : export->dtype == CLIP_F16 ? "float16"
                                                     : "bfloat16";
     json_t *config = json_pack("{s:[s], s:s, s:s, s:f, s:o, s:o}", "architectures",
-                               c->siglip ? "SiglipModel" : "CLIPModel", "model_type",
-                               c->siglip ? "siglip" : "clip", "torch_dtype", dtype,
-                               "initializer_factor", 1.0, "text_config", text_config(file),
+                               names_of(c)->model, "model_type", names_of(c)->type, "torch_dtype",
+                               dtype, "initializer_factor", 1.0, "text_config", text_config(file),
                                "vision_config", vision_config(c));
-    if (!c->siglip) {
+    if (!is_siglip(c)) {
         json_object_set_new(config, "projection_dim", json_integer(c->embed_dim));
         json_object_set_new(config, "logit_scale_init_value", json_real(2.6592));
     }
@@ -136,13 +154,12 @@ static clip_status write_preprocessor(const struct clip_export *export, struct c
                        : json_pack("{s:I}", "shortest_edge", shortest);
     json_t *value = json_pack(
         "{s:s, s:b, s:o, s:i, s:b, s:{s:I, s:I}, s:b, s:f, s:b, s:o, s:o, s:b}",
-        "image_processor_type",
-        export->file->model->config.siglip ? "SiglipImageProcessor" : "CLIPImageProcessor",
-        "do_resize", 1, "size", size, "resample", p->interpolation == CLIP_BICUBIC ? 3 : 2,
-        "do_center_crop", p->resize_mode != CLIP_RESIZE_SQUASH, "crop_size", "height", side,
-        "width", side, "do_rescale", 1, "rescale_factor", 1.0 / 255, "do_normalize", 1,
-        "image_mean", clip_floats_json(p->mean, 3), "image_std", clip_floats_json(p->std, 3),
-        "do_convert_rgb", 1);
+        "image_processor_type", names_of(&export->file->model->config)->processor, "do_resize", 1,
+        "size", size, "resample", p->interpolation == CLIP_BICUBIC ? 3 : 2, "do_center_crop",
+        p->resize_mode != CLIP_RESIZE_SQUASH, "crop_size", "height", side, "width", side,
+        "do_rescale", 1, "rescale_factor", 1.0 / 255, "do_normalize", 1, "image_mean",
+        clip_floats_json(p->mean, 3), "image_std", clip_floats_json(p->std, 3), "do_convert_rgb",
+        1);
     return clip_export_json(export->path, "preprocessor_config.json", value, error);
 }
 
@@ -169,7 +186,7 @@ clip_status clip_export_huggingface(const struct clip_export *export, struct cli
     if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_TRY(check_expressible(export->file, error));
     CLIP_TRY(clip_export_layout(export, CLIP_LAYOUT_HUGGINGFACE, &written, error));
-    if (export->file->model->config.siglip) shape_as_siglip(&written);
+    if (is_siglip(&export->file->model->config)) shape_as_siglip(&written);
     CLIP_TRY(clip_bundle_add_text(&written, "format", "pt", 2, error));
     CLIP_TRY(clip_export_safetensors(path, &written, error));
     CLIP_TRY(write_config(export, error));

@@ -28,11 +28,10 @@ struct graph {
 };
 
 struct tower {
-    const char *prefix; /* of its blocks' names */
-    int64_t width, layers, heads;
+    const struct clip_tower *is;
+    const char *prefix;         /* of its blocks' names */
     const char *batch, *length; /* I64 [1] each */
     const char *mask;           /* added to the scores, F32 [T,T]; NULL: none */
-    enum clip_activation activation;
 };
 
 static const char *weight(struct graph *g, const char *name)
@@ -43,8 +42,6 @@ static const char *weight(struct graph *g, const char *name)
     if (g->status != CLIP_OK) return "";
     return clip_onnx_weight(g->o, name, clip_bundle_find(&g->narrow, name));
 }
-
-static bool is_siglip(const struct graph *g) { return g->export->file->model->config.siglip; }
 
 static const char *part(struct graph *g, const struct tower *t, int64_t layer, const char *name)
 {
@@ -69,11 +66,11 @@ static const char *linear(struct graph *g, const char *x, const char *w, const c
     return NODE(g->o, "Gemm", "transB=1", x, w, b);
 }
 
-static const char *norm(struct graph *g, const char *x, const char *w, const char *b)
+static const char *norm(struct graph *g, const struct tower *t, const char *x, const char *w,
+                        const char *b)
 {
     char attributes[64];
-    snprintf(attributes, sizeof attributes, "axis=-1 epsilon=%.9e",
-             clip_model_norm_eps(&g->export->file->model->config));
+    snprintf(attributes, sizeof attributes, "axis=-1 epsilon=%.9e", t->is->norm_eps);
     return NODE(g->o, "LayerNormalization", attributes, x, w, b);
 }
 
@@ -91,13 +88,13 @@ static const char *one_and_tanh(struct graph *g, const char *x)
 /* x sigmoid(1.702 x), or x (1 + erf(x / sqrt 2)) / 2, or its tanh form */
 static const char *activation(struct graph *g, const struct tower *t, const char *x)
 {
-    if (t->activation == CLIP_QUICK_GELU) {
+    if (t->is->activation == CLIP_QUICK_GELU) {
         const char *inner = NODE(g->o, "Mul", "", x, clip_onnx_float(g->o, 1.702f));
         return NODE(g->o, "Mul", "", x, NODE(g->o, "Sigmoid", "", inner));
     }
     const char *inner = NODE(g->o, "Div", "", x, clip_onnx_float(g->o, (float)sqrt(2.0)));
     const char *sum =
-        t->activation == CLIP_GELU_TANH
+        t->is->activation == CLIP_GELU_TANH
             ? one_and_tanh(g, x)
             : NODE(g->o, "Add", "", NODE(g->o, "Erf", "", inner), clip_onnx_float(g->o, 1.0f));
     return NODE(g->o, "Mul", "", NODE(g->o, "Mul", "", x, sum), clip_onnx_float(g->o, 0.5f));
@@ -106,11 +103,11 @@ static const char *activation(struct graph *g, const struct tower *t, const char
 /* x [B*T, D] -> softmax(q k^T / sqrt(head) + mask) v, projected, [B*T, D] */
 static const char *attention(struct graph *g, const struct tower *t, int64_t layer, const char *x)
 {
-    int64_t head = t->width / t->heads;
+    int64_t head = t->is->width / t->is->heads;
     const char *qkv = linear(g, x, part(g, t, layer, "attn.in_proj_weight"),
                              part(g, t, layer, "attn.in_proj_bias")); /* [B*T, 3D] */
     const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
-                             clip_onnx_ints(g->o, (const int64_t[]){3, t->heads, head}, 3));
+                             clip_onnx_ints(g->o, (const int64_t[]){3, t->is->heads, head}, 3));
     qkv = NODE(g->o, "Reshape", "", qkv, shape);            /* [B, T, 3, H, head] */
     qkv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", qkv); /* [3, B, H, T, head] */
     const char *zero = one_int(g, 0);
@@ -126,16 +123,16 @@ static const char *attention(struct graph *g, const struct tower *t, int64_t lay
     if (t->mask != NULL) scores = NODE(g->o, "Add", "", scores, t->mask);
     const char *y = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
     y = NODE(g->o, "Transpose", "perm=[0,2,1,3]", y); /* [B, T, H, head] */
-    y = NODE(g->o, "Reshape", "", y, ints(g, -1, t->width));
+    y = NODE(g->o, "Reshape", "", y, ints(g, -1, t->is->width));
     return linear(g, y, part(g, t, layer, "attn.out_proj.weight"),
                   part(g, t, layer, "attn.out_proj.bias"));
 }
 
 static const char *block(struct graph *g, const struct tower *t, int64_t layer, const char *x)
 {
-    const char *y = norm(g, x, part(g, t, layer, "ln_1.weight"), part(g, t, layer, "ln_1.bias"));
+    const char *y = norm(g, t, x, part(g, t, layer, "ln_1.weight"), part(g, t, layer, "ln_1.bias"));
     x = NODE(g->o, "Add", "", x, attention(g, t, layer, y));
-    y = norm(g, x, part(g, t, layer, "ln_2.weight"), part(g, t, layer, "ln_2.bias"));
+    y = norm(g, t, x, part(g, t, layer, "ln_2.weight"), part(g, t, layer, "ln_2.bias"));
     y = linear(g, y, part(g, t, layer, "mlp.c_fc.weight"), part(g, t, layer, "mlp.c_fc.bias"));
     y = linear(g, activation(g, t, y), part(g, t, layer, "mlp.c_proj.weight"),
                part(g, t, layer, "mlp.c_proj.bias"));
@@ -145,8 +142,8 @@ static const char *block(struct graph *g, const struct tower *t, int64_t layer, 
 /* x [B, T, D] -> [B*T, D] */
 static const char *blocks(struct graph *g, const struct tower *t, const char *x)
 {
-    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->width));
-    for (int64_t i = 0; i < t->layers && g->status == CLIP_OK; i++) x = block(g, t, i, x);
+    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->is->width));
+    for (int64_t i = 0; i < t->is->layers && g->status == CLIP_OK; i++) x = block(g, t, i, x);
     return x;
 }
 
@@ -174,14 +171,14 @@ static const char *head_part(struct graph *g, const char *name)
  * x [B*T, D], normalised -> [B, D] */
 static const char *attention_pool(struct graph *g, const struct tower *t, const char *x)
 {
-    int64_t head = t->width / t->heads;
+    int64_t head = t->is->width / t->is->heads;
     const char *q = linear(g, head_part(g, "probe"), head_part(g, "q.weight"),
                            head_part(g, "q.bias")); /* [1, D] */
     q = NODE(g->o, "Mul", "", q, clip_onnx_float(g->o, (float)(1 / sqrt((double)head))));
-    q = NODE(g->o, "Reshape", "", q, clip_onnx_ints(g->o, (int64_t[]){t->heads, 1, head}, 3));
+    q = NODE(g->o, "Reshape", "", q, clip_onnx_ints(g->o, (int64_t[]){t->is->heads, 1, head}, 3));
     const char *kv = linear(g, x, head_part(g, "kv.weight"), head_part(g, "kv.bias"));
     const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, t->length,
-                             clip_onnx_ints(g->o, (const int64_t[]){2, t->heads, head}, 3));
+                             clip_onnx_ints(g->o, (const int64_t[]){2, t->is->heads, head}, 3));
     kv = NODE(g->o, "Reshape", "", kv, shape);            /* [B, T, 2, H, head] */
     kv = NODE(g->o, "Transpose", "perm=[2,0,3,1,4]", kv); /* [2, B, H, T, head] */
     kv = NODE(g->o, "Split", "axis=0 outputs=2", kv);
@@ -192,23 +189,33 @@ static const char *attention_pool(struct graph *g, const struct tower *t, const 
     const char *scores = NODE(g->o, "MatMul", "", q,
                               NODE(g->o, "Transpose", "perm=[0,1,3,2]", k)); /* [B, H, 1, T] */
     x = NODE(g->o, "MatMul", "", NODE(g->o, "Softmax", "axis=-1", scores), v);
-    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->width));
+    x = NODE(g->o, "Reshape", "", x, ints(g, -1, t->is->width));
     x = linear(g, x, head_part(g, "proj.weight"), head_part(g, "proj.bias"));
-    const char *y = norm(g, x, head_part(g, "norm.weight"), head_part(g, "norm.bias"));
+    const char *y = norm(g, t, x, head_part(g, "norm.weight"), head_part(g, "norm.bias"));
     y = linear(g, y, head_part(g, "mlp.fc1.weight"), head_part(g, "mlp.fc1.bias"));
     y = linear(g, activation(g, t, y), head_part(g, "mlp.fc2.weight"),
                head_part(g, "mlp.fc2.bias"));
     return NODE(g->o, "Add", "", x, y);
 }
 
-/* A CLIP's class row in front of an image's patches x [B, N, D], and ln_pre: [B, N + 1, D] */
+/* A class row in front of an image's patches x [B, N, D]: [B, N + 1, D] */
 static const char *with_class(struct graph *g, const struct tower *t, const char *x)
 {
-    const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, ints(g, 1, t->width));
+    const char *shape = NODE(g->o, "Concat", "axis=0", t->batch, ints(g, 1, t->is->width));
     const char *first = NODE(g->o, "Expand", "", weight(g, "visual.class_embedding"), shape);
-    x = NODE(g->o, "Concat", "axis=1", first, x);
-    x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
-    return norm(g, x, weight(g, "visual.ln_pre.weight"), weight(g, "visual.ln_pre.bias"));
+    return NODE(g->o, "Concat", "axis=1", first, x);
+}
+
+/* Rows x [B, D] -> [B, E] by the tower's projection, whose weights begin with `name`. */
+static const char *project(struct graph *g, const struct tower *t, const char *x, const char *name)
+{
+    char w[64], b[64];
+    if (t->is->projection == CLIP_PROJECT_NONE) return x;
+    if (t->is->projection == CLIP_PROJECT_MATRIX)
+        return NODE(g->o, "MatMul", "", x, weight(g, name));
+    snprintf(w, sizeof w, "%s.weight", name);
+    snprintf(b, sizeof b, "%s.bias", name);
+    return linear(g, x, weight(g, w), weight(g, b));
 }
 
 /* pixel_values -> [B, E] */
@@ -217,35 +224,30 @@ static const char *vision(struct graph *g)
     const struct clip_model_config *c = &g->export->file->model->config;
     int64_t grid = c->image_size / c->patch_size, rows = clip_model_image_rows(c);
     char attributes[128];
-    struct tower t = {"visual.transformer.resblocks.",
-                      c->vision_width,
-                      c->vision_layers,
-                      c->vision_heads,
-                      NODE(g->o, "Shape", "start=0 end=1", "pixel_values"),
-                      one_int(g, rows),
-                      NULL,
-                      clip_vision_activation(c)};
+    struct tower t = {&c->vision, "visual.transformer.resblocks.",
+                      NODE(g->o, "Shape", "start=0 end=1", "pixel_values"), one_int(g, rows), NULL};
     snprintf(attributes, sizeof attributes, "kernel_shape=[%d,%d] strides=[%d,%d]",
              (int)c->patch_size, (int)c->patch_size, (int)c->patch_size, (int)c->patch_size);
     const char *x =
         NODE(g->o, "Conv", attributes, "pixel_values", weight(g, "visual.conv1.weight"));
-    const int64_t flat[] = {0, c->vision_width, grid * grid}; /* 0: as it is */
+    const int64_t flat[] = {0, c->vision.width, grid * grid}; /* 0: as it is */
     x = NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, flat, 3));
     x = NODE(g->o, "Transpose", "perm=[0,2,1]", x); /* [B, N, D] */
-    if (is_siglip(g)) {
-        x = NODE(g->o, "Add", "", x, weight(g, "visual.conv1.bias"));
-        x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
-    } else {
-        x = with_class(g, &t, x);
-    }
+    if (c->vision.patch_bias) x = NODE(g->o, "Add", "", x, weight(g, "visual.conv1.bias"));
+    if (c->vision.class_row) x = with_class(g, &t, x);
+    x = NODE(g->o, "Add", "", x, weight(g, "visual.positional_embedding"));
+    if (c->vision.embed_norm)
+        x = norm(g, &t, x, weight(g, "visual.ln_pre.weight"), weight(g, "visual.ln_pre.bias"));
     x = blocks(g, &t, x);
     const char *post_w = weight(g, "visual.ln_post.weight");
     const char *post_b = weight(g, "visual.ln_post.bias");
-    if (is_siglip(g)) return unit(g, attention_pool(g, &t, norm(g, x, post_w, post_b)));
-    const int64_t shape[] = {-1, rows, c->vision_width};
-    x = row(g, NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, shape, 3)), 0); /* class rows */
-    x = norm(g, x, post_w, post_b);
-    return unit(g, NODE(g->o, "MatMul", "", x, weight(g, "visual.proj")));
+    if (c->vision.pooling == CLIP_POOL_FIRST) {
+        const int64_t shape[] = {-1, rows, c->vision.width};
+        x = row(g, NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, shape, 3)), 0);
+    }
+    x = norm(g, &t, x, post_w, post_b);
+    if (c->vision.pooling == CLIP_POOL_ATTENTION) x = attention_pool(g, &t, x);
+    return unit(g, project(g, &t, x, "visual.proj"));
 }
 
 /* [T, T]: 0 on and below the diagonal, -infinity above. */
@@ -275,31 +277,23 @@ static const char *pool(struct graph *g, const struct tower *t, const char *x)
 static const char *text(struct graph *g)
 {
     const struct clip_model_config *c = &g->export->file->model->config;
-    struct tower t = {"transformer.resblocks.",
-                      c->text_width,
-                      c->text_layers,
-                      c->text_heads,
+    struct tower t = {&c->text, "transformer.resblocks.",
                       NODE(g->o, "Shape", "start=0 end=1", "input_ids"),
-                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"),
-                      NULL,
-                      clip_text_activation(c)};
-    if (!is_siglip(g)) t.mask = causal_mask(g, t.length);
+                      NODE(g->o, "Shape", "start=1 end=2", "input_ids"), NULL};
+    if (c->text.causal) t.mask = causal_mask(g, t.length);
     const char *x =
         NODE(g->o, "Gather", "axis=0", weight(g, "token_embedding.weight"), "input_ids");
     const char *positions =
         NODE(g->o, "Slice", "", weight(g, "positional_embedding"), one_int(g, 0), t.length);
     x = blocks(g, &t, NODE(g->o, "Add", "", x, positions));
-    if (is_siglip(g)) {
-        const int64_t shape[] = {-1, c->context_length, c->text_width};
+    if (c->text.pooling == CLIP_POOL_LAST) {
+        const int64_t shape[] = {-1, c->context_length, c->text.width};
         x = row(g, NODE(g->o, "Reshape", "", x, clip_onnx_ints(g->o, shape, 3)), -1);
     } else {
         x = pool(g, &t, x);
     }
-    x = norm(g, x, weight(g, "ln_final.weight"), weight(g, "ln_final.bias"));
-    if (is_siglip(g))
-        return unit(g, linear(g, x, weight(g, "text_projection.weight"),
-                              weight(g, "text_projection.bias")));
-    return unit(g, NODE(g->o, "MatMul", "", x, weight(g, "text_projection")));
+    x = norm(g, &t, x, weight(g, "ln_final.weight"), weight(g, "ln_final.bias"));
+    return unit(g, project(g, &t, x, "text_projection"));
 }
 
 static void build(struct graph *g)
@@ -308,7 +302,7 @@ static void build(struct graph *g)
     char pixels[96], ids[64] = "text_batch_size,sequence_length", rows[64];
     snprintf(pixels, sizeof pixels, "image_batch_size,3,%d,%d", (int)model->config.image_size,
              (int)model->config.image_size);
-    if (is_siglip(g))
+    if (model->config.text.whole_rows)
         snprintf(ids, sizeof ids, "text_batch_size,%d", (int)model->config.context_length);
     clip_onnx_input(g->o, "input_ids", CLIP_I64, ids);
     clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
@@ -333,6 +327,7 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     struct clip_buffer description = {0};
     struct graph g = {.export = export, .error = error};
     struct clip_model_description d = clip_model_file_description(export->file);
+    CLIP_TRY(clip_export_check_architecture(export->file, error));
     CLIP_TRY(clip_onnx_create(&g.o, error));
     build(&g);
     CLIP_TRY(g.status);

@@ -3,16 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/architectures.h"
 #include "formats/export_parts.h"
 #include "formats/model_description.h"
 #include "formats/timm.h"
 
-/* A tower's arguments of nn.GELU and nn.LayerNorm, where they are not PyTorch's defaults. */
-static void put_layers(json_t *tower, enum clip_activation activation, double eps)
+/* A tower's arguments of nn.GELU and nn.LayerNorm, where they are not PyTorch's defaults, in place of
+ * keys of ours. */
+static void put_layers(json_t *object, const struct clip_tower *tower)
 {
-    if (activation == CLIP_GELU_TANH)
-        json_object_set_new(tower, "act_kwargs", json_pack("{s:s}", "approximate", "tanh"));
-    if (eps > 0) json_object_set_new(tower, "norm_kwargs", json_pack("{s:f}", "eps", eps));
+    json_object_del(object, "activation");
+    json_object_del(object, "norm_eps");
+    if (tower->activation == CLIP_GELU_TANH)
+        json_object_set_new(object, "act_kwargs", json_pack("{s:s}", "approximate", "tanh"));
+    if (tower->norm_eps != 1e-5)
+        json_object_set_new(object, "norm_kwargs", json_pack("{s:f}", "eps", tower->norm_eps));
+}
+
+static bool is_siglip(const struct clip_model_file *file)
+{
+    return clip_architecture_of(&file->model->config) == CLIP_ARCHITECTURE_SIGLIP;
 }
 
 /* A SigLIP's vision tower is timm's of that name; what sets its text tower apart has keys there. */
@@ -38,11 +48,11 @@ static void translate(json_t *model, const struct clip_model_file *file, bool ow
     const struct clip_model_config *c = &file->model->config;
     json_t *text = json_object_get(model, "text_cfg");
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) json_object_del(model, ours[i]);
-    if (c->siglip)
+    if (is_siglip(file))
         put_siglip(model, clip_timm_same(c));
     else
-        put_layers(json_object_get(model, "vision_cfg"), clip_vision_activation(c), c->norm_eps);
-    put_layers(text, clip_text_activation(c), c->norm_eps);
+        put_layers(json_object_get(model, "vision_cfg"), &c->vision);
+    put_layers(text, &c->text);
     if (own_tokenizer) json_object_set_new(text, "hf_tokenizer_name", json_string("clip"));
     if (file->cleaning == CLIP_TEXT_CANONICALIZE)
         json_object_set_new(text, "tokenizer_kwargs", json_pack("{s:s}", "clean", "canonicalize"));
@@ -58,7 +68,7 @@ static clip_status write_config(const struct clip_export *export, bool own_token
     json_t *root = clip_json_parse(text.data, text.size, "the description", error);
     if (root == NULL) CLIP_TRY(error->status);
     translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
-    if (export->file->model->config.siglip) /* 0 too: what is not said is 1 there */
+    if (is_siglip(export->file)) /* 0 too: what is not said is 1 there */
         json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
     CLIP_TRY(clip_export_json(export->path, "open_clip_config.json", root, error));
 out:
@@ -87,14 +97,24 @@ static clip_status check_siglip(const struct clip_model_config *c, struct clip_e
 
 static clip_status check_expressible(const struct clip_model_file *file, struct clip_error *error)
 {
+    clip_status status = CLIP_OK;
     const struct clip_model_config *c = &file->model->config;
-    if (c->siglip) return check_siglip(c, error);
+    CLIP_TRY(clip_export_check_architecture(file, error));
+    if ((c->vision.activation == CLIP_QUICK_GELU) != (c->text.activation == CLIP_QUICK_GELU)) {
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                           "one of the model's towers has QuickGELU, and open_clip knows models "
+                           "that have it in both or in none; export it as huggingface, safetensors "
+                           "or hdf5"));
+    }
+    if (is_siglip(file)) return check_siglip(c, error);
     if (file->tokenizer == NULL || file->tokenizer->merges) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
                      "the model has a %s tokenizer, whose end of a text "
                      "open_clip's CLIP would not find; export it as huggingface, safetensors or "
                      "hdf5",
                      file->tokenizer->ops->kind);
+out:
+    return status;
 }
 
 /* timm's shapes where they have a dimension more or less than ours. */
@@ -119,7 +139,7 @@ clip_status clip_export_open_clip(const struct clip_export *export, struct clip_
     clip_status status = check_expressible(export->file, error);
     if (status != CLIP_OK) return status;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
-    bool siglip = export->file->model->config.siglip;
+    bool siglip = is_siglip(export->file);
     bool own_tokenizer = tokenizer != NULL && (siglip || !clip_tokenizer_is_clip(tokenizer));
     struct clip_bundle written = {0};
     char *path = clip_path_join(export->path, "open_clip_model.safetensors", error);

@@ -14,6 +14,10 @@ struct clip_export {
     enum clip_dtype dtype;
 };
 
+/* The model's towers are of an architecture that other projects have a name for; else a sentence. */
+clip_status clip_export_check_architecture(const struct clip_model_file *file,
+                                           struct clip_error *error);
+
 /* Adds a float32 tensor to `out`, in `dtype` (a copy in the bundle's arena unless F32). */
 clip_status clip_export_add(struct clip_bundle *out, const char *name,
                             const struct clip_tensor *tensor, enum clip_dtype dtype,

@@ -123,8 +123,8 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     if (tokenizer == NULL) return CLIP_OK;
     if (!tokenizer->merges) return export_json(export, error);
     CLIP_TRY(make_vocabulary(tokenizer, &vocabulary, error));
-    int32_t filler = tokenizer->end; /* only a SigLIP reads it */
-    if (file->model->config.siglip) filler = (int32_t)file->ids.pad;
+    int32_t filler = tokenizer->end; /* only whole rows have it read */
+    if (file->model->config.text.whole_rows) filler = (int32_t)file->ids.pad;
     CLIP_TRY(clip_tokenizer_spell(tokenizer, filler, &pad, error));
     CLIP_TRY(clip_export_json(export->path, "tokenizer.json", fast_tokenizer(tokenizer, vocabulary),
                               error));

@@ -6,32 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/description_parser.h"
+#include "formats/architectures.h"
 #include "formats/timm.h"
 #include "model/loss.h"
 
 /* The values of open_clip's CLIPVisionCfg and CLIPTextCfg where a key is missing, and CLIP's
  * preprocessing. */
-static const struct clip_model_description defaults = {
-    .config = {.image_size = 224,
-               .patch_size = 16,
-               .vision_width = 768,
-               .vision_layers = 12,
-               .vision_heads = 12,
-               .vision_mlp_ratio = 4,
-               .context_length = 77,
-               .vocab_size = 49408,
-               .text_width = 512,
-               .text_layers = 12,
-               .text_heads = 8,
-               .text_mlp_ratio = 4,
-               .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
-               .image_std = {0.26862954f, 0.26130258f, 0.27577711f}},
-    .preprocess = {.interpolation = CLIP_BICUBIC, .resize_mode = CLIP_RESIZE_SHORTEST},
-};
+struct clip_model_description clip_model_description_default(void)
+{
+    struct clip_model_description d = {
+        .config = {.image_size = 224,
+                   .patch_size = 16,
+                   .vision = clip_vision_tower,
+                   .context_length = 77,
+                   .vocab_size = 49408,
+                   .text = clip_text_tower,
+                   .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
+                   .image_std = {0.26862954f, 0.26130258f, 0.27577711f}},
+        .preprocess = {.interpolation = CLIP_BICUBIC, .resize_mode = CLIP_RESIZE_SHORTEST},
+    };
+    d.config.vision.width = 768;
+    d.config.text.width = 512;
+    d.config.vision.layers = d.config.vision.heads = d.config.text.layers = 12;
+    d.config.text.heads = 8;
+    d.config.vision.mlp_ratio = d.config.text.mlp_ratio = 4;
+    return d;
+}
 #define HEAD_WIDTH 64 /* open_clip's default */
-
-struct clip_model_description clip_model_description_default(void) { return defaults; }
 
 void clip_model_description_unify(struct clip_model_description *d)
 {
@@ -72,24 +73,40 @@ json_t *clip_floats_json(const float *values, int n)
     return list;
 }
 
+/* The keys of model_cfg are open_clip's, and of ours those that say the architecture; what a tower
+ * has otherwise than these say stands in its own part. */
 static json_t *model_json(const struct clip_model_config *c)
 {
+    enum clip_architecture architecture = clip_architecture_of(c);
+    struct clip_activation_keys keys = clip_activation_keys(c);
+    double eps = c->vision.norm_eps;
+    struct clip_model_config usual = *c;
+    struct clip_error unused;
+    if (architecture == CLIP_ARCHITECTURE_OTHER) architecture = CLIP_ARCHITECTURE_CLIP;
+    clip_architecture_apply(&usual, architecture);
+    clip_activation_apply(&usual, keys, &unused);
+    usual.vision.norm_eps = usual.text.norm_eps = eps;
     json_t *vision = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "image_size",
-                               (json_int_t)c->image_size, "layers", (json_int_t)c->vision_layers,
-                               "width", (json_int_t)c->vision_width, "head_width",
-                               (json_int_t)(c->vision_width / c->vision_heads), "patch_size",
-                               (json_int_t)c->patch_size, "mlp_ratio", c->vision_mlp_ratio);
+                               (json_int_t)c->image_size, "layers", (json_int_t)c->vision.layers,
+                               "width", (json_int_t)c->vision.width, "head_width",
+                               (json_int_t)(c->vision.width / c->vision.heads), "patch_size",
+                               (json_int_t)c->patch_size, "mlp_ratio", c->vision.mlp_ratio);
     json_t *text = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "context_length",
                              (json_int_t)c->context_length, "vocab_size", (json_int_t)c->vocab_size,
-                             "width", (json_int_t)c->text_width, "heads", (json_int_t)c->text_heads,
-                             "layers", (json_int_t)c->text_layers, "mlp_ratio", c->text_mlp_ratio);
+                             "width", (json_int_t)c->text.width, "heads", (json_int_t)c->text.heads,
+                             "layers", (json_int_t)c->text.layers, "mlp_ratio", c->text.mlp_ratio);
+    clip_tower_write(vision, &c->vision, &usual.vision);
+    clip_tower_write(text, &c->text, &usual.text);
     json_t *model = json_pack("{s:I, s:b, s:o, s:o}", "embed_dim", (json_int_t)c->embed_dim,
-                              "quick_gelu", c->quick_gelu, "vision_cfg", vision, "text_cfg", text);
+                              "quick_gelu", keys.quick_gelu, "vision_cfg", vision, "text_cfg",
+                              text);
     if (c->logit_bias) json_object_set_new(model, "init_logit_bias", json_integer(-10));
-    if (c->siglip) json_object_set_new(model, "architecture", json_string("siglip"));
-    if (c->gelu_tanh) json_object_set_new(model, "gelu_tanh", json_true());
-    if (c->text_gelu_tanh) json_object_set_new(model, "text_gelu_tanh", json_true());
-    if (c->norm_eps > 0) json_object_set_new(model, "norm_eps", json_real(c->norm_eps));
+    if (architecture != CLIP_ARCHITECTURE_CLIP)
+        json_object_set_new(model, "architecture",
+                            json_string(clip_architecture_name(architecture)));
+    if (keys.gelu_tanh) json_object_set_new(model, "gelu_tanh", json_true());
+    if (keys.text_gelu_tanh) json_object_set_new(model, "text_gelu_tanh", json_true());
+    if (eps != 1e-5) json_object_set_new(model, "norm_eps", json_real(eps));
     return model;
 }
 
@@ -127,14 +144,8 @@ clip_status clip_model_description_format(const struct clip_model_description *d
 
 /* ---- Reading ---- */
 
-/* What each tower says of itself and both have to agree on, or nearly. */
-struct tower {
-    bool gelu_tanh;
-    double eps;
-};
-
 /* The arguments of nn.GELU and nn.LayerNorm, as open_clip passes them on. */
-static void parse_layers(struct clip_json_parser *p, struct tower *tower)
+static void parse_layers(struct clip_json_parser *p, struct clip_tower *tower)
 {
     static const char *const act_known[] = {"approximate", NULL};
     static const char *const norm_known[] = {"eps", NULL};
@@ -143,8 +154,11 @@ static void parse_layers(struct clip_json_parser *p, struct tower *tower)
     struct clip_json_parser norm = clip_json_enter(p, "norm_kwargs", "norm_kwargs");
     clip_json_known(&act, act_known);
     clip_json_known(&norm, norm_known);
-    tower->gelu_tanh = clip_json_choice(&act, "approximate", forms, tower->gelu_tanh) == 1;
-    clip_json_real(&norm, "eps", &tower->eps);
+    bool tanh = clip_json_choice(&act, "approximate", forms, tower->activation == CLIP_GELU_TANH);
+    if (tower->activation == CLIP_QUICK_GELU && tanh)
+        clip_json_refuse(&act, "approximate", "\"none\" where \"quick_gelu\" is true");
+    if (tower->activation != CLIP_QUICK_GELU) tower->activation = tanh ? CLIP_GELU_TANH : CLIP_GELU;
+    clip_json_real(&norm, "eps", &tower->norm_eps);
 }
 
 static bool says(const struct clip_json_parser *p, const char *key, const char *text)
@@ -154,13 +168,12 @@ static bool says(const struct clip_json_parser *p, const char *key, const char *
 }
 
 /* A SigLIP's tower by timm's name. Names that we do not know are fine where sizes stand beside. */
-static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, const char *name,
-                       struct tower *tower)
+static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, const char *name)
 {
     static const char *const sizes[] = {"layers", "width", "patch_size"};
     const struct clip_timm_tower *t = clip_timm_find(name);
-    c->siglip = true;
-    tower->eps = 1e-6;
+    clip_architecture_apply(c, CLIP_ARCHITECTURE_SIGLIP);
+    c->vision.norm_eps = 1e-6;
     if (!says(p, "timm_pool", "map")) clip_json_refuse(p, "timm_pool", "\"map\"");
     if (!says(p, "timm_proj", "none")) clip_json_refuse(p, "timm_proj", "\"none\"");
     for (int i = 0; t == NULL && i < 3; i++) {
@@ -173,15 +186,14 @@ static void parse_timm(struct clip_json_parser *p, struct clip_model_config *c, 
     if (t == NULL) return;
     c->image_size = t->image_size;
     c->patch_size = t->patch_size;
-    c->vision_width = t->width;
-    c->vision_layers = t->layers;
-    c->vision_heads = t->heads;
-    c->vision_mlp_ratio = t->mlp_ratio;
-    tower->gelu_tanh = t->gelu_tanh;
+    c->vision.width = t->width;
+    c->vision.layers = t->layers;
+    c->vision.heads = t->heads;
+    c->vision.mlp_ratio = t->mlp_ratio;
+    c->vision.activation = t->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
 }
 
-static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c,
-                         struct tower *tower)
+static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c)
 {
     static const char *const known[] = {
         "image_size",
@@ -204,45 +216,46 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
     };
     int64_t head_width = HEAD_WIDTH;
     const char *timm = json_string_value(clip_json_get(p, "timm_model_name"));
-    clip_json_known(p, known);
-    if (timm != NULL) parse_timm(p, c, timm, tower);
+    clip_tower_known(p, known);
+    if (timm != NULL) parse_timm(p, c, timm);
     clip_json_side(p, "image_size", &c->image_size);
     if (timm != NULL && clip_timm_find(timm) != NULL)
         return; /* its name counts more than sizes, as in open_clip */
-    clip_json_integer(p, "layers", &c->vision_layers);
-    clip_json_integer(p, "width", &c->vision_width);
+    clip_json_integer(p, "layers", &c->vision.layers);
+    clip_json_integer(p, "width", &c->vision.width);
     clip_json_integer(p, "head_width", &head_width);
     clip_json_integer(p, "patch_size", &c->patch_size);
-    clip_json_real(p, "mlp_ratio", &c->vision_mlp_ratio);
-    if (c->vision_width % head_width != 0)
+    clip_json_real(p, "mlp_ratio", &c->vision.mlp_ratio);
+    if (c->vision.width % head_width != 0)
         clip_json_refuse(p, "head_width", "a divisor of \"width\"");
-    c->vision_heads = c->vision_width / head_width;
-    parse_layers(p, tower);
+    c->vision.heads = c->vision.width / head_width;
+    parse_layers(p, &c->vision);
+    clip_tower_read(p, &c->vision);
 }
 
-/* open_clip's words for what sets a SigLIP's text tower apart; `ours`: "architecture" has said so
- * already. */
-static void parse_text_kind(struct clip_json_parser *p, bool siglip, bool ours)
+/* open_clip's words for what sets a SigLIP's text tower apart, which have to say what it is. `usual`
+ * is the tower that open_clip builds where they are missing. */
+static void parse_text_kind(struct clip_json_parser *p, const struct clip_tower *text,
+                            const struct clip_tower *usual)
 {
     static const char *const pools[] = {"argmax", "last", NULL};
     static const char *const projections[] = {"linear", NULL};
-    bool unmasked = ours, biased = ours;
+    bool causal = text->causal, last = text->pooling == CLIP_POOL_LAST;
+    bool linear = text->projection == CLIP_PROJECT_LINEAR;
+    bool unmasked = !usual->causal, biased = usual->projection == CLIP_PROJECT_LINEAR;
     clip_json_bool(p, "no_causal_mask", &unmasked);
     clip_json_bool(p, "proj_bias", &biased);
-    if (unmasked != siglip) {
+    if (unmasked == causal)
         clip_json_refuse(p, "no_causal_mask",
-                         siglip ? "true, as every SigLIP has it" : "false, unless it is a SigLIP");
-    }
-    if ((clip_json_choice(p, "pool_type", pools, ours) == 1) != siglip) {
+                         causal ? "false, unless it is a SigLIP" : "true, as every SigLIP has it");
+    if (clip_json_choice(p, "pool_type", pools, usual->pooling == CLIP_POOL_LAST) != last)
         clip_json_refuse(p, "pool_type",
-                         siglip ? "\"last\", as every SigLIP has it"
-                                : "\"argmax\", unless it is a SigLIP");
-    }
+                         last ? "\"last\", as every SigLIP has it"
+                              : "\"argmax\", unless it is a SigLIP");
     clip_json_choice(p, "proj_type", projections, 0);
-    if (biased != siglip) {
+    if (biased != linear)
         clip_json_refuse(p, "proj_bias",
-                         siglip ? "true, as every SigLIP has it" : "false, unless it is a SigLIP");
-    }
+                         linear ? "true, as every SigLIP has it" : "false, unless it is a SigLIP");
 }
 
 /* How open_clip's tokenizer cleans: "whitespace" leaves the rest to the tokenizer's own rules,
@@ -256,7 +269,7 @@ static void parse_cleaning(struct clip_json_parser *p, enum clip_text_cleaning *
     if (clip_json_choice(&kwargs, "clean", cleans, 0) == 2) *cleaning = CLIP_TEXT_CANONICALIZE;
 }
 
-static void parse_text(struct clip_json_parser *p, struct clip_model_config *c, struct tower *tower)
+static void parse_text(struct clip_json_parser *p, struct clip_model_config *c)
 {
     static const char *const known[] = {
         "context_length",
@@ -275,32 +288,14 @@ static void parse_text(struct clip_json_parser *p, struct clip_model_config *c, 
         "proj_bias",
         NULL,
     };
-    clip_json_known(p, known);
+    clip_tower_known(p, known);
     clip_json_integer(p, "context_length", &c->context_length);
     clip_json_integer(p, "vocab_size", &c->vocab_size);
-    clip_json_integer(p, "width", &c->text_width);
-    clip_json_integer(p, "heads", &c->text_heads);
-    clip_json_integer(p, "layers", &c->text_layers);
-    clip_json_real(p, "mlp_ratio", &c->text_mlp_ratio);
-    parse_layers(p, tower);
-}
-
-static void unite(struct clip_json_parser *p, struct clip_model_config *c,
-                  const struct tower *vision, const struct tower *text)
-{
-    c->gelu_tanh = vision->gelu_tanh;
-    c->text_gelu_tanh = text->gelu_tanh && !vision->gelu_tanh;
-    c->norm_eps = text->eps == 1e-5 ? 0 : text->eps;
-    if (vision->gelu_tanh && !text->gelu_tanh) {
-        clip_json_complain(p, "the vision tower alone has GELU in its tanh form; only models with "
-                              "it in both towers or in the text tower can be read");
-    }
-    if (vision->eps != text->eps) {
-        clip_json_complain(p,
-                           "LayerNorm's epsilon is %g in the vision tower and %g in the text "
-                           "tower (\"norm_kwargs\"); only models with one can be read",
-                           vision->eps, text->eps);
-    }
+    clip_json_integer(p, "width", &c->text.width);
+    clip_json_integer(p, "heads", &c->text.heads);
+    clip_json_integer(p, "layers", &c->text.layers);
+    clip_json_real(p, "mlp_ratio", &c->text.mlp_ratio);
+    parse_layers(p, &c->text);
 }
 
 static void parse_model(struct clip_json_parser *p, struct clip_model_description *d)
@@ -320,33 +315,36 @@ static void parse_model(struct clip_json_parser *p, struct clip_model_descriptio
         "norm_eps",
         NULL,
     };
-    static const char *const architectures[] = {"clip", "siglip", NULL};
     struct clip_model_config *c = &d->config;
-    struct tower vision_tower = {.eps = 1e-5}, text_tower;
-    bool text_tanh = false;
+    struct clip_activation_keys keys = {0};
+    double eps = 1e-5;
     if (p->object == NULL) clip_json_refuse(p, "model_cfg", "an object with the model's sizes");
     clip_json_known(p, known);
     clip_json_integer(p, "embed_dim", &c->embed_dim);
     if (c->embed_dim == 0) clip_json_refuse(p, "embed_dim", "a whole number above 0");
-    clip_json_bool(p, "quick_gelu", &c->quick_gelu);
-    clip_json_bool(p, "gelu_tanh", &vision_tower.gelu_tanh);
-    clip_json_bool(p, "text_gelu_tanh", &text_tanh);
-    clip_json_real(p, "norm_eps", &vision_tower.eps);
-    bool ours = clip_json_choice(p, "architecture", architectures, 0) == 1;
-    c->siglip = ours;
+    clip_json_bool(p, "quick_gelu", &keys.quick_gelu);
+    clip_json_bool(p, "gelu_tanh", &keys.gelu_tanh);
+    clip_json_bool(p, "text_gelu_tanh", &keys.text_gelu_tanh);
+    clip_json_real(p, "norm_eps", &eps);
+    clip_architecture_apply(
+        c, (enum clip_architecture)clip_json_name(p, "architecture", clip_architecture_name, 0));
+    if (*p->status == CLIP_OK && clip_activation_apply(c, keys, p->error) != CLIP_OK) {
+        clip_error_prefix(p->error, "%s", p->name);
+        *p->status = p->error->status;
+    }
+    c->vision.norm_eps = c->text.norm_eps = eps;
     c->logit_bias = clip_json_get(p, "init_logit_bias") != NULL;
     struct clip_json_parser vision = clip_json_enter(p, "vision_cfg", "model_cfg.vision_cfg");
     struct clip_json_parser text = clip_json_enter(p, "text_cfg", "model_cfg.text_cfg");
-    text_tower = vision_tower;
-    text_tower.gelu_tanh |= text_tanh;
-    parse_vision(&vision, c, &vision_tower);
-    parse_text(&text, c, &text_tower);
-    parse_text_kind(&text, c->siglip, ours);
+    bool timm = json_is_string(clip_json_get(&vision, "timm_model_name"));
+    parse_vision(&vision, c);
+    parse_text(&text, c);
+    parse_text_kind(&text, &c->text, timm ? &clip_text_tower : &c->text);
+    clip_tower_read(&text, &c->text);
     parse_cleaning(&text, &d->cleaning);
-    unite(p, c, &vision_tower, &text_tower);
-    if (c->siglip && !ours && c->quick_gelu)
+    if (timm && keys.quick_gelu)
         clip_json_refuse(p, "quick_gelu", "false, as timm's vision towers do not have it");
-    if (c->siglip && !ours) d->ids.pad = 1; /* </s> of its tokenizer, unless that says otherwise */
+    if (timm) d->ids.pad = 1; /* </s> of its tokenizer, unless that says otherwise */
 }
 
 static void parse_preprocess(struct clip_json_parser *p, struct clip_model_description *out)
@@ -367,7 +365,7 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
                                          struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_model_description d = defaults;
+    struct clip_model_description d = clip_model_description_default();
     json_t *root = clip_json_parse(json, n, name, error);
     if (root == NULL) return error->status;
     struct clip_json_parser top = {.name = name,
@@ -382,7 +380,8 @@ clip_status clip_model_description_parse(const char *json, size_t n, const char 
     if (bare) model.object = root;
     struct clip_json_parser preprocess = clip_json_enter(&top, "preprocess_cfg", "preprocess_cfg");
     parse_model(&model, &d);
-    if (bare && d.config.siglip) clip_model_description_siglip(&d);
+    if (bare && clip_architecture_of(&d.config) == CLIP_ARCHITECTURE_SIGLIP)
+        clip_model_description_siglip(&d);
     parse_preprocess(&preprocess, &d);
     d.cleaning = (enum clip_text_cleaning)clip_json_name(&top, "text_cleaning",
                                                          clip_text_cleaning_name, (int)d.cleaning);

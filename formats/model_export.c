@@ -7,6 +7,7 @@
 
 #include "checkpoints/convert.h"
 #include "core/choice.h"
+#include "formats/architectures.h"
 #include "formats/export_parts.h"
 #include "kernels/bf16.h"
 
@@ -34,6 +35,15 @@ const char *clip_export_dtype_name(int dtype)
 }
 
 /* ---- Common parts ---- */
+
+clip_status clip_export_check_architecture(const struct clip_model_file *file,
+                                           struct clip_error *error)
+{
+    if (clip_architecture_of(&file->model->config) != CLIP_ARCHITECTURE_OTHER) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "the model's towers are neither a CLIP's nor a SigLIP's, and this format has "
+                     "no name for others; export it as safetensors or hdf5");
+}
 
 /* A copy of a float32 tensor as F16 or BF16, in the bundle's arena. */
 static clip_status narrow(struct clip_bundle *bundle, const char *name, struct clip_tensor *tensor,

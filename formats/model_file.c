@@ -7,6 +7,7 @@
 
 #include "checkpoints/checksum.h"
 #include "core/choice.h"
+#include "formats/architectures.h"
 #include "formats/model_adapter.h"
 #include "formats/model_source.h"
 #include "kernels/kernels.h"
@@ -180,7 +181,8 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
             clip_tokenizer_parse(&file->tokenizer, own->value, own->size, file->source, error));
     } else {
         status = clip_tokenizer_open_folder(&file->tokenizer, folder, error);
-        if (status == CLIP_ERR_DATA && file->model->config.siglip) { /* Unigram, Gemma's */
+        if (status == CLIP_ERR_DATA && clip_architecture_of(&file->model->config) !=
+                                           CLIP_ARCHITECTURE_CLIP) { /* of a kind of its own */
             clip_log_write(reading->log, CLIP_LOG_WARNING,
                            "%s; texts can be given as --tensors only", error->message);
             status = CLIP_OK;
@@ -241,7 +243,7 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
             "%s: texts are to be filled up with id %lld, and the model's vocabulary has %lld",
             file->source, (long long)file->ids.pad, (long long)file->model->config.vocab_size));
     }
-    if (file->tokenizer != NULL && file->model->config.siglip)
+    if (file->tokenizer != NULL && file->model->config.text.whole_rows)
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);
     file->weights = reading.bundle; /* which the model's parameters point into */
     reading.bundle = (struct clip_bundle){0};

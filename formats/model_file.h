@@ -55,8 +55,10 @@ clip_status clip_model_file_add(struct clip_bundle *bundle, const struct clip_mo
 clip_status clip_model_file_load(struct clip_model *model, const struct clip_weight_source *from,
                                  enum clip_towers towers, const char *name,
                                  struct clip_arena *arena, struct clip_error *error);
-/* A model's activation, for a person to read: "GELU by tanh". */
-const char *clip_model_activation(const struct clip_model_config *config);
+/* A model's activation, for a person to read: "GELU by tanh"; in `text`, which is given back. */
+enum { CLIP_ACTIVATION_TEXT = 48 };
+const char *clip_model_activation(const struct clip_model_config *config,
+                                  char text[CLIP_ACTIVATION_TEXT]);
 /* Appends what was found out about a model that was opened, for a person to read: whose format and
  * type of numbers, activation, sizes of both towers. */
 clip_status clip_model_file_found(const struct clip_model_file *file, struct clip_buffer *out,

@@ -1,13 +1,18 @@
 /* What was found out about a model, in a line. */
+#include <stdio.h>
 
+#include "formats/architectures.h"
 #include "formats/model_file.h"
 
-const char *clip_model_activation(const struct clip_model_config *c)
+const char *clip_model_activation(const struct clip_model_config *c,
+                                  char text[CLIP_ACTIVATION_TEXT])
 {
-    return c->quick_gelu       ? "QuickGELU"
-           : c->gelu_tanh      ? "GELU by tanh"
-           : c->text_gelu_tanh ? "GELU (for texts by tanh)"
-                               : "GELU";
+    static const char *const names[] = {
+        [CLIP_GELU] = "GELU", [CLIP_QUICK_GELU] = "QuickGELU", [CLIP_GELU_TANH] = "GELU by tanh"};
+    const char *vision = names[c->vision.activation], *of_text = names[c->text.activation];
+    bool same = c->vision.activation == c->text.activation;
+    snprintf(text, CLIP_ACTIVATION_TEXT, same ? "%s" : "%s (for texts %s)", vision, of_text);
+    return text;
 }
 
 /* The type that most of the weights have: that of the largest. */
@@ -25,19 +30,20 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
                                   struct clip_error *error)
 {
     const struct clip_model_config *c = &file->model->config;
+    char activation[CLIP_ACTIVATION_TEXT];
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_buffer_printf(out, error, "%s: %s as %s writes it, %s, %s", file->source,
-                                c->siglip ? "SigLIP" : "CLIP",
+                                clip_architecture_title(clip_architecture_of(c)),
                                 file->format != NULL ? file->format : "clip.c",
-                                clip_model_activation(c), type_of(&file->weights)));
+                                clip_model_activation(c, activation), type_of(&file->weights)));
     CLIP_TRY(clip_buffer_printf(
         out, error, "; images of %lld in patches of %lld, %lld blocks of width %lld, %lld heads",
-        (long long)c->image_size, (long long)c->patch_size, (long long)c->vision_layers,
-        (long long)c->vision_width, (long long)c->vision_heads));
+        (long long)c->image_size, (long long)c->patch_size, (long long)c->vision.layers,
+        (long long)c->vision.width, (long long)c->vision.heads));
     CLIP_TRY(clip_buffer_printf(
         out, error, "; texts of %lld tokens among %lld, %lld blocks of width %lld, %lld heads",
-        (long long)c->context_length, (long long)c->vocab_size, (long long)c->text_layers,
-        (long long)c->text_width, (long long)c->text_heads));
+        (long long)c->context_length, (long long)c->vocab_size, (long long)c->text.layers,
+        (long long)c->text.width, (long long)c->text.heads));
     CLIP_TRY(clip_buffer_printf(
         out, error, "; embeddings of %lld%s", (long long)c->embed_dim,
         file->towers == CLIP_TOWERS_IMAGE || file->tokenizer != NULL ? "" : "; no tokenizer"));

@@ -8,23 +8,22 @@
 
 #define LOGIT_SCALE 4.6051702f /* ln 100, what CLIPs are trained to; clip.cpp's files keep none */
 
-static void take_tower(struct clip_json_parser *p, const char *tower, int64_t *width,
-                       int64_t *layers, int64_t *heads, double *mlp_ratio)
+static void take_tower(struct clip_json_parser *p, const char *tower, struct clip_tower *out)
 {
     int64_t mlp = 0;
     char key[64];
     snprintf(key, sizeof key, "clip.%s.embedding_length", tower);
-    clip_json_integer(p, key, width);
+    clip_json_integer(p, key, &out->width);
     snprintf(key, sizeof key, "clip.%s.block_count", tower);
-    clip_json_integer(p, key, layers);
+    clip_json_integer(p, key, &out->layers);
     snprintf(key, sizeof key, "clip.%s.attention.head_count", tower);
-    clip_json_integer(p, key, heads);
+    clip_json_integer(p, key, &out->heads);
     snprintf(key, sizeof key, "clip.%s.feed_forward_length", tower);
     clip_json_integer(p, key, &mlp);
-    if (mlp < 1 || mlp / 64 > *width)
+    if (mlp < 1 || mlp / 64 > out->width)
         clip_json_refuse(p, key, "the width of the hidden layer");
     else
-        *mlp_ratio = clip_model_mlp_ratio(*width, mlp);
+        out->mlp_ratio = clip_tower_mlp_ratio(out->width, mlp);
 }
 
 /* The description that clip.cpp's own keys give. */
@@ -39,14 +38,12 @@ static clip_status describe(const json_t *values, const struct clip_bundle *bund
     clip_json_integer(&p, "clip.text.context_length", &d.config.context_length);
     clip_json_integer(&p, "clip.vision.image_size", &d.config.image_size);
     clip_json_integer(&p, "clip.vision.patch_size", &d.config.patch_size);
-    take_tower(&p, "text", &d.config.text_width, &d.config.text_layers, &d.config.text_heads,
-               &d.config.text_mlp_ratio);
-    take_tower(&p, "vision", &d.config.vision_width, &d.config.vision_layers,
-               &d.config.vision_heads, &d.config.vision_mlp_ratio);
+    take_tower(&p, "text", &d.config.text);
+    take_tower(&p, "vision", &d.config.vision);
     clip_json_three(&p, "clip.vision.image_mean", d.config.image_mean);
     clip_json_three(&p, "clip.vision.image_std", d.config.image_std);
     clip_json_bool(&p, "clip.use_gelu", &gelu);
-    d.config.quick_gelu = !gelu;
+    d.config.vision.activation = d.config.text.activation = gelu ? CLIP_GELU : CLIP_QUICK_GELU;
     const struct clip_tensor *tokens = clip_bundle_find(bundle, "t.token_embd.weight");
     if (tokens != NULL && tokens->ndim == 2) d.config.vocab_size = tokens->shape[0];
     clip_model_description_unify(&d);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checkpoints/gguf.h"
+#include "formats/architectures.h"
 #include "formats/model_file.h"
 #include "formats/model_source.h"
 #include "formats/timm.h"
@@ -145,9 +146,11 @@ static void assume_siglip(struct clip_model_description *d, enum clip_layout lay
     struct clip_model_config *c = &d->config;
     const struct clip_timm_tower *known = clip_timm_like(c);
     bool timm = layout == CLIP_LAYOUT_TIMM_SIGLIP;
-    c->gelu_tanh = !timm || (known != NULL && known->gelu_tanh);
-    c->text_gelu_tanh = !c->gelu_tanh && c->vocab_size == 256000; /* SigLIP 2 */
-    c->norm_eps = 1e-6;
+    bool tanh = !timm || (known != NULL && known->gelu_tanh),
+         second = c->vocab_size == 256000; /* SigLIP 2 */
+    c->vision.activation = tanh ? CLIP_GELU_TANH : CLIP_GELU;
+    c->text.activation = tanh || second ? CLIP_GELU_TANH : CLIP_GELU;
+    c->vision.norm_eps = c->text.norm_eps = 1e-6;
     clip_model_description_siglip(d);
     clip_model_description_unify(d);
     d->ids.pad = 1;
@@ -161,16 +164,18 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
     struct clip_model_description *d = &out->description;
     bool theirs = out->from.layout == CLIP_LAYOUT_HUGGINGFACE;
     const char *beside = theirs ? "config.json" : "open_clip_config.json";
+    char activation[CLIP_ACTIVATION_TEXT];
     clip_status status = clip_model_description_infer(&out->from, path, d, error);
     if (status != CLIP_OK) return status;
-    if (d->config.vision_width % 64 != 0 || d->config.text_width % 64 != 0) {
+    if (d->config.vision.width % 64 != 0 || d->config.text.width % 64 != 0) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: the file does not say how many attention heads the model has; put "
                          "its %s beside it",
                          path, beside);
     }
-    bool siglip = d->config.siglip;
-    d->config.quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
+    bool siglip = clip_architecture_of(&d->config) == CLIP_ARCHITECTURE_SIGLIP;
+    bool quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
+    if (quick_gelu) d->config.vision.activation = d->config.text.activation = CLIP_QUICK_GELU;
     if (siglip) assume_siglip(d, out->from.layout);
     if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
@@ -182,11 +187,11 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
         out->log, CLIP_LOG_WARNING,
         "%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
         "beside it would say",
-        path, (long long)d->config.vision_heads, (long long)d->config.text_heads,
-        clip_model_activation(&d->config),
-        siglip                 ? ""
-        : d->config.quick_gelu ? " (not GELU)"
-                               : " (not QuickGELU)",
+        path, (long long)d->config.vision.heads, (long long)d->config.text.heads,
+        clip_model_activation(&d->config, activation),
+        siglip       ? ""
+        : quick_gelu ? " (not GELU)"
+                     : " (not QuickGELU)",
         siglip ? "SigLIP's" : "CLIP's", beside);
     return CLIP_OK;
 }
@@ -196,9 +201,9 @@ static void correct_activation(const char *weights, const char *config,
                                struct clip_model_reading *out)
 {
     struct clip_model_description *d = &out->description;
-    if (d->config.quick_gelu) return;
-    d->config.quick_gelu = true;
-    d->config.gelu_tanh = d->config.text_gelu_tanh = false;
+    enum clip_activation *vision = &d->config.vision.activation, *text = &d->config.text.activation;
+    if (*vision == CLIP_QUICK_GELU && *text == CLIP_QUICK_GELU) return;
+    *vision = *text = CLIP_QUICK_GELU;
     clip_log_write(
         out->log, CLIP_LOG_WARNING,
         "%s says GELU, but %s is an archive of OpenAI's, whose weights were trained with "

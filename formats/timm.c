@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "formats/architectures.h"
+
 static const struct clip_timm_tower towers[] = {
     {"vit_base_patch32_siglip_256", 256, 32, 768, 12, 12, 4, true},
     {"vit_base_patch16_siglip_224", 224, 16, 768, 12, 12, 4, false},
@@ -32,10 +34,10 @@ const struct clip_timm_tower *clip_timm_find(const char *name)
 
 static bool is_like(const struct clip_timm_tower *t, const struct clip_model_config *c)
 {
-    int64_t hidden = (int64_t)((double)c->vision_width * c->vision_mlp_ratio);
-    return c->siglip && t->image_size == c->image_size && t->patch_size == c->patch_size &&
-           t->width == c->vision_width && t->layers == c->vision_layers &&
-           (int64_t)((double)t->width * t->mlp_ratio) == hidden;
+    int64_t hidden = clip_tower_hidden(&c->vision);
+    return clip_architecture_of(c) == CLIP_ARCHITECTURE_SIGLIP && t->image_size == c->image_size &&
+           t->patch_size == c->patch_size && t->width == c->vision.width &&
+           t->layers == c->vision.layers && (int64_t)((double)t->width * t->mlp_ratio) == hidden;
 }
 
 const struct clip_timm_tower *clip_timm_like(const struct clip_model_config *config)
@@ -49,7 +51,7 @@ const struct clip_timm_tower *clip_timm_same(const struct clip_model_config *con
 {
     const struct clip_timm_tower *t = clip_timm_like(config);
     enum clip_activation activation = t != NULL && t->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
-    bool same = t != NULL && t->heads == config->vision_heads && config->norm_eps == 1e-6 &&
-                clip_vision_activation(config) == activation;
+    bool same = t != NULL && t->heads == config->vision.heads && config->vision.norm_eps == 1e-6 &&
+                config->vision.activation == activation;
     return same ? t : NULL;
 }

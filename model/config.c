@@ -34,6 +34,14 @@ const char *clip_model_preset_name(int preset)
                                                                            : NULL;
 }
 
+static void set_size(struct clip_tower *tower, int64_t width, int64_t layers, int64_t heads)
+{
+    tower->width = width;
+    tower->layers = layers;
+    tower->heads = heads;
+    tower->mlp_ratio = 4;
+}
+
 clip_status clip_model_preset(struct clip_model_config *config, const char *name,
                               struct clip_error *error)
 {
@@ -44,17 +52,13 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
             .embed_dim = p->embed_dim,
             .image_size = 224,
             .patch_size = p->patch_size,
-            .vision_width = p->vision_width,
-            .vision_layers = p->vision_layers,
-            .vision_heads = p->vision_width / 64,
-            .vision_mlp_ratio = 4,
+            .vision = clip_vision_tower,
             .context_length = 77,
             .vocab_size = 49408,
-            .text_width = p->text_width,
-            .text_layers = 12,
-            .text_heads = p->text_heads,
-            .text_mlp_ratio = 4,
+            .text = clip_text_tower,
         };
+        set_size(&config->vision, p->vision_width, p->vision_layers, p->vision_width / 64);
+        set_size(&config->text, p->text_width, 12, p->text_heads);
         memcpy(config->image_mean, clip_mean, sizeof clip_mean);
         memcpy(config->image_std, clip_std, sizeof clip_std);
         return CLIP_OK;
@@ -64,33 +68,10 @@ clip_status clip_model_preset(struct clip_model_config *config, const char *name
                      clip_choice_list(clip_model_preset_name, "|", all, sizeof all));
 }
 
-enum clip_activation clip_vision_activation(const struct clip_model_config *c)
-{
-    return c->quick_gelu ? CLIP_QUICK_GELU : c->gelu_tanh ? CLIP_GELU_TANH : CLIP_GELU;
-}
-
-enum clip_activation clip_text_activation(const struct clip_model_config *c)
-{
-    return c->text_gelu_tanh && !c->quick_gelu ? CLIP_GELU_TANH : clip_vision_activation(c);
-}
-
-double clip_model_norm_eps(const struct clip_model_config *c)
-{
-    return c->norm_eps > 0 ? c->norm_eps : 1e-5;
-}
-
 int64_t clip_model_image_rows(const struct clip_model_config *c)
 {
     int64_t grid = c->image_size / c->patch_size;
-    return grid * grid + (c->siglip ? 0 : 1);
-}
-
-double clip_model_mlp_ratio(int64_t width, int64_t hidden)
-{
-    double ratio = (double)hidden / (double)width;
-    while ((int64_t)((double)width * ratio) < hidden)
-        ratio = nextafter(ratio, INFINITY); /* the product was rounded down */
-    return ratio;
+    return grid * grid + (c->vision.class_row ? 1 : 0);
 }
 
 static clip_status check_range(const char *what, int64_t value, int64_t most,
@@ -101,17 +82,51 @@ static clip_status check_range(const char *what, int64_t value, int64_t most,
                      (long long)value, (long long)most);
 }
 
-static clip_status check_tower(const char *tower, int64_t width, int64_t heads, double ratio,
+static clip_status check_tower(const char *name, const struct clip_tower *t, int64_t embed_dim,
                                struct clip_error *error)
 {
-    if (heads < 1 || width % heads != 0)
+    if (t->heads < 1 || t->width % t->heads != 0)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the %s width %lld is not a multiple of its %lld heads", tower,
-                         (long long)width, (long long)heads);
-    if (!(ratio > 0 && ratio <= 64) || (int64_t)((double)width * ratio) < 1)
+                         "the %s width %lld is not a multiple of its %lld heads", name,
+                         (long long)t->width, (long long)t->heads);
+    if (!(t->mlp_ratio > 0 && t->mlp_ratio <= 64) || clip_tower_hidden(t) < 1)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "the %s mlp_ratio %g is not usable; expected a number such as 4", tower,
-                         ratio);
+                         "the %s mlp_ratio %g is not usable; expected a number such as 4", name,
+                         t->mlp_ratio);
+    if (!(t->norm_eps > 0 && t->norm_eps <= 0.1))
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "the %s norm_eps is %g; expected a small number, as 1e-5", name,
+                         t->norm_eps);
+    if (t->activation == CLIP_NO_ACTIVATION)
+        return clip_fail(error, CLIP_ERR_DATA, "the %s tower's activation is not said", name);
+    if (t->projection == CLIP_PROJECT_NONE && t->width != embed_dim)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "a %s tower without a projection has the width of embed_dim, but they are "
+                         "%lld and %lld",
+                         name, (long long)t->width, (long long)embed_dim);
+    return CLIP_OK;
+}
+
+/* Kinds of towers that make no sense. */
+static clip_status check_kinds(const struct clip_tower *vision, const struct clip_tower *text,
+                               struct clip_error *error)
+{
+    const struct {
+        bool is;
+        const char *what;
+    } cases[] = {
+        {vision->pooling == CLIP_POOL_END,
+         "a vision tower cannot be pooled at the end token, which images have not"},
+        {vision->pooling == CLIP_POOL_FIRST && !vision->class_row,
+         "a vision tower is pooled at its first row and has no class row there"},
+        {vision->whole_rows, "whole_rows is of text towers, and a vision tower has it"},
+        {text->pooling == CLIP_POOL_END && text->whole_rows,
+         "a text tower of whole rows, whose padding is read, is not pooled at the end token"},
+        {text->class_row || text->patch_bias || text->uneven,
+         "class_row, patch_bias and uneven are of vision towers, and a text tower has one of them"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (cases[i].is) return clip_fail(error, CLIP_ERR_DATA, "%s", cases[i].what);
     return CLIP_OK;
 }
 
@@ -123,24 +138,14 @@ clip_status clip_model_config_check(const struct clip_model_config *c, struct cl
         int64_t value, most;
     } ranges[] = {
         {"embed_dim", c->embed_dim, 65536},        {"image_size", c->image_size, 4096},
-        {"patch_size", c->patch_size, 4096},       {"vision_width", c->vision_width, 65536},
-        {"vision_layers", c->vision_layers, 1024}, {"context_length", c->context_length, 65536},
-        {"vocab_size", c->vocab_size, 16777216},   {"text_width", c->text_width, 65536},
-        {"text_layers", c->text_layers, 1024},
+        {"patch_size", c->patch_size, 4096},       {"vision_width", c->vision.width, 65536},
+        {"vision_layers", c->vision.layers, 1024}, {"context_length", c->context_length, 65536},
+        {"vocab_size", c->vocab_size, 16777216},   {"text_width", c->text.width, 65536},
+        {"text_layers", c->text.layers, 1024},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         CLIP_TRY(check_range(ranges[i].what, ranges[i].value, ranges[i].most, error));
-    if (c->siglip && c->embed_dim != c->vision_width)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "a SigLIP's embed_dim is its vision width, but they are %lld and %lld",
-                         (long long)c->embed_dim, (long long)c->vision_width);
-    if (c->quick_gelu && (c->gelu_tanh || c->text_gelu_tanh))
-        return clip_fail(error, CLIP_ERR_DATA, "quick_gelu and %sgelu_tanh exclude each other",
-                         c->gelu_tanh ? "" : "text_");
-    if (!(c->norm_eps >= 0 && c->norm_eps <= 0.1))
-        return clip_fail(error, CLIP_ERR_DATA, "norm_eps is %g; expected a small number, as 1e-5",
-                         c->norm_eps);
-    if (c->image_size < c->patch_size || (!c->siglip && c->image_size % c->patch_size != 0))
+    if (c->image_size < c->patch_size || (!c->vision.uneven && c->image_size % c->patch_size != 0))
         return clip_fail(error, CLIP_ERR_DATA,
                          "image_size %lld is not a multiple of patch_size %lld",
                          (long long)c->image_size, (long long)c->patch_size);
@@ -150,34 +155,36 @@ clip_status clip_model_config_check(const struct clip_model_config *c, struct cl
             "context_length %lld leaves no room for a word between start and end of text",
             (long long)c->context_length);
     CLIP_TRY(clip_loss_check(clip_loss_of(c), c, error));
-    CLIP_TRY(check_tower("vision", c->vision_width, c->vision_heads, c->vision_mlp_ratio, error));
-    CLIP_TRY(check_tower("text", c->text_width, c->text_heads, c->text_mlp_ratio, error));
+    CLIP_TRY(check_tower("vision", &c->vision, c->embed_dim, error));
+    CLIP_TRY(check_tower("text", &c->text, c->embed_dim, error));
+    CLIP_TRY(check_kinds(&c->vision, &c->text, error));
 out:
     return status;
 }
 
-/* Multiply-adds of the blocks of one tower over `rows` rows in all, `pairs` query-key pairs a head.
- */
-static double tower_macs(int64_t width, int64_t layers, double ratio, double rows, double pairs)
+/* Multiply-adds of a tower of `sequences` sequences with `rows` rows in all, of the mean length
+ * `length`: its blocks, what pools their rows and the projection. */
+static double tower_macs(const struct clip_tower *t, double sequences, double rows, double length,
+                         int64_t embed_dim)
 {
-    double w = (double)width;
-    return (double)layers * (rows * w * w * (4 + 2 * ratio) + 2 * pairs * w);
+    double w = (double)t->width,
+           pairs = sequences * length * (t->causal ? (length + 1) / 2 : length);
+    double macs = (double)t->layers * (rows * w * w * (4 + 2 * t->mlp_ratio) + 2 * pairs * w);
+    if (t->pooling == CLIP_POOL_ATTENTION)
+        macs += rows * (2 * w * w + 2 * w) + sequences * w * w * (1 + 2 * t->mlp_ratio);
+    if (t->projection != CLIP_PROJECT_NONE) macs += sequences * w * (double)embed_dim;
+    return macs;
 }
 
 double clip_model_flops(const struct clip_model_config *c, int64_t batch, int64_t tokens,
                         bool backward)
 {
     double grid = (double)(c->image_size / c->patch_size), patches = grid * grid, b = (double)batch;
-    double rows = (double)clip_model_image_rows(c), w = (double)c->vision_width;
-    double t = (double)tokens, mean = batch > 0 ? t / b : 0;
-    double macs = tower_macs(c->vision_width, c->vision_layers, c->vision_mlp_ratio, b * rows,
-                             b * rows * rows);
-    if (c->siglip)
-        macs += b * rows * (2 * w * w + 2 * w) + b * w * w * (1 + 2 * c->vision_mlp_ratio);
-    macs += b * patches * 3 * (double)(c->patch_size * c->patch_size) * (double)c->vision_width;
-    macs += tower_macs(c->text_width, c->text_layers, c->text_mlp_ratio, t,
-                       b * mean * (c->siglip ? mean : (mean + 1) / 2));
-    macs += b * (double)c->embed_dim * (double)((c->siglip ? 0 : c->vision_width) + c->text_width);
-    macs += b * b * (double)c->embed_dim;
+    double rows = (double)clip_model_image_rows(c), t = (double)tokens;
+    double macs = b * patches * 3 * (double)(c->patch_size * c->patch_size) *
+                  (double)c->vision.width;
+    macs += tower_macs(&c->vision, b, b * rows, rows, c->embed_dim);
+    macs += tower_macs(&c->text, b, t, batch > 0 ? t / b : 0, c->embed_dim);
+    macs += b * b * (double)c->embed_dim; /* the logits */
     return 2 * macs * (backward ? 3 : 1);
 }

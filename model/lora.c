@@ -108,9 +108,9 @@ void clip_lora_merge(struct clip_model *out, const struct clip_model *m, float *
         memcpy(clip_model_param(out, p->name)->tensor.data, clip_param_in(p, buffer),
                (size_t)clip_tensor_count(&p->tensor) * sizeof(float));
     }
-    for (int64_t i = 0; i < c->vision_layers + c->text_layers; i++) {
-        const struct clip_block *b = i < c->vision_layers ? &m->vision_blocks[i]
-                                                          : &m->text_blocks[i - c->vision_layers];
+    for (int64_t i = 0; i < c->vision.layers + c->text.layers; i++) {
+        const struct clip_block *b = i < c->vision.layers ? &m->vision.blocks[i]
+                                                          : &m->text.blocks[i - c->vision.layers];
         const struct path paths[] = {
             {b->in_proj_w, b->in_proj_lora.a, b->in_proj_lora.b, 3, c->lora.targets & 7},
             {b->out_proj_w, b->out_proj_lora.a, b->out_proj_lora.b, 1, 1},

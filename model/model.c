@@ -1,14 +1,11 @@
-/* The parameters: their list, buffers, initial values, locks. */
+/* The parameters: their list, buffers, locks. */
 #include "model/model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/rng.h"
-#include "model/lora.h"
 
 enum { ALIGN = 16 }; /* floats: 64 bytes */
 
@@ -74,13 +71,25 @@ static struct clip_lora_pair list_lora(struct listing *l, int depth, const char 
     return pair;
 }
 
-static void list_block(struct listing *l, const char *tower, int64_t i, int64_t layers, int64_t w,
-                       double ratio, const struct clip_lora_config *lora, struct clip_block *block)
+/* A list's tower, as its parameters are named: by open_clip's names, and where it has none, by
+ * such as it would give. */
+struct tower_list {
+    struct listing *l;
+    const char *prefix; /* of the tower's names */
+    const struct clip_tower *tower;
+    struct clip_tower_params *params;
+    const struct clip_lora_config *lora;
+    int64_t embed_dim;
+};
+
+static void list_block(const struct tower_list *t, int64_t i, struct clip_block *block)
 {
     char prefix[64];
-    int64_t hidden = (int64_t)((double)w * ratio);
-    int depth = (int)(layers - i);
-    snprintf(prefix, sizeof prefix, "%stransformer.resblocks.%lld.", tower, (long long)i);
+    struct listing *l = t->l;
+    const struct clip_lora_config *lora = t->lora;
+    int64_t w = t->tower->width, hidden = clip_tower_hidden(t->tower);
+    int depth = (int)(t->tower->layers - i);
+    snprintf(prefix, sizeof prefix, "%stransformer.resblocks.%lld.", t->prefix, (long long)i);
     struct clip_block made;
     made.ln_1_w = list(l, depth, SHAPE(w), prefix, "ln_1.weight");
     made.ln_1_b = list(l, depth, SHAPE(w), prefix, "ln_1.bias");
@@ -106,10 +115,49 @@ static void list_block(struct listing *l, const char *tower, int64_t i, int64_t 
     if (block != NULL) *block = made;
 }
 
-static void list_pool(struct listing *l, const struct clip_model_config *c, struct clip_pool *pool)
+static void list_blocks(const struct tower_list *t)
 {
-    static const char at[] = "visual.attn_pool.";
-    int64_t w = c->vision_width, hidden = (int64_t)((double)w * c->vision_mlp_ratio);
+    for (int64_t i = 0; i < t->tower->layers; i++)
+        list_block(t, i, t->params->blocks != NULL ? &t->params->blocks[i] : NULL);
+}
+
+static void list_embed_norm(const struct tower_list *t)
+{
+    int depth = (int)t->tower->layers + 1;
+    if (!t->tower->embed_norm) return;
+    t->params->embed_norm_w = list(t->l, depth, SHAPE(t->tower->width), t->prefix, "ln_pre.weight");
+    t->params->embed_norm_b = list(t->l, depth, SHAPE(t->tower->width), t->prefix, "ln_pre.bias");
+}
+
+static void list_final_norm(const struct tower_list *t, const char *weight, const char *bias)
+{
+    if (!t->tower->final_norm) return;
+    t->params->final_norm_w = list(t->l, 0, SHAPE(t->tower->width), t->prefix, weight);
+    t->params->final_norm_b = list(t->l, 0, SHAPE(t->tower->width), t->prefix, bias);
+}
+
+/* A matrix is named "NAME", a linear layer's two "NAME.weight" and "NAME.bias". */
+static void list_projection(const struct tower_list *t, const char *name)
+{
+    char full[64];
+    int64_t w = t->tower->width, e = t->embed_dim;
+    if (t->tower->projection == CLIP_PROJECT_MATRIX)
+        t->params->proj = list(t->l, 0, SHAPE(w, e), t->prefix, name);
+    if (t->tower->projection != CLIP_PROJECT_LINEAR) return;
+    snprintf(full, sizeof full, "%s.weight", name);
+    t->params->proj = list(t->l, 0, SHAPE(e, w), t->prefix, full);
+    snprintf(full, sizeof full, "%s.bias", name);
+    t->params->proj_b = list(t->l, 0, SHAPE(e), t->prefix, full);
+}
+
+static void list_pool(const struct tower_list *t)
+{
+    char at[64];
+    struct listing *l = t->l;
+    struct clip_pool *pool = &t->params->pool;
+    int64_t w = t->tower->width, hidden = clip_tower_hidden(t->tower);
+    if (t->tower->pooling != CLIP_POOL_ATTENTION) return;
+    snprintf(at, sizeof at, "%sattn_pool.", t->prefix);
     pool->probe = list(l, 0, SHAPE(1, w), at, "probe");
     pool->q_w = list(l, 0, SHAPE(w, w), at, "q.weight");
     pool->q_b = list(l, 0, SHAPE(w), at, "q.bias");
@@ -128,47 +176,42 @@ static void list_pool(struct listing *l, const struct clip_model_config *c, stru
 static void list_vision(struct listing *l, struct clip_model *m)
 {
     const struct clip_model_config *c = &m->config;
-    int64_t w = c->vision_width, p = c->patch_size, e = c->embed_dim;
-    int depth = (int)c->vision_layers + 1;
+    const struct tower_list t = {l, "visual.", &c->vision, &m->vision, &c->lora, c->embed_dim};
+    int64_t w = c->vision.width, p = c->patch_size;
+    int depth = (int)c->vision.layers + 1;
+    struct clip_tower_params *v = &m->vision;
     l->tower = CLIP_TOWERS_IMAGE;
-    bool siglip = c->siglip;
-    if (!siglip) m->class_embedding = list(l, depth, SHAPE(w), "visual.", "class_embedding");
-    m->vision_pos =
-        list(l, depth, SHAPE(clip_model_image_rows(c), w), "visual.", "positional_embedding");
-    if (!siglip) m->vision_proj = list(l, 0, SHAPE(w, e), "visual.", "proj");
-    m->conv1_w = list(l, depth, SHAPE(w, 3, p, p), "visual.", "conv1.weight");
-    if (siglip) m->conv1_b = list(l, depth, SHAPE(1, w), "visual.", "conv1.bias");
-    if (!siglip) m->ln_pre_w = list(l, depth, SHAPE(w), "visual.", "ln_pre.weight");
-    if (!siglip) m->ln_pre_b = list(l, depth, SHAPE(w), "visual.", "ln_pre.bias");
-    for (int64_t i = 0; i < c->vision_layers; i++)
-        list_block(l, "visual.", i, c->vision_layers, w, c->vision_mlp_ratio, &c->lora,
-                   m->params != NULL ? &m->vision_blocks[i] : NULL);
-    m->ln_post_w = list(l, 0, SHAPE(w), "visual.", "ln_post.weight");
-    m->ln_post_b = list(l, 0, SHAPE(w), "visual.", "ln_post.bias");
-    if (siglip) list_pool(l, c, &m->pool);
+    if (c->vision.class_row) v->class_row = list(l, depth, SHAPE(w), t.prefix, "class_embedding");
+    v->positions =
+        list(l, depth, SHAPE(clip_model_image_rows(c), w), t.prefix, "positional_embedding");
+    list_projection(&t, "proj");
+    v->patch_w = list(l, depth, SHAPE(w, 3, p, p), t.prefix, "conv1.weight");
+    if (c->vision.patch_bias) v->patch_b = list(l, depth, SHAPE(1, w), t.prefix, "conv1.bias");
+    list_embed_norm(&t);
+    list_blocks(&t);
+    list_final_norm(&t, "ln_post.weight", "ln_post.bias");
+    list_pool(&t);
 }
 
 static void list_parameters(struct listing *l, struct clip_model *m)
 {
     const struct clip_model_config *c = &m->config;
-    int64_t w = c->text_width, e = c->embed_dim;
-    int depth = (int)c->text_layers + 1;
+    const struct tower_list t = {l, "", &c->text, &m->text, &c->lora, c->embed_dim};
+    int64_t w = c->text.width;
+    int depth = (int)c->text.layers + 1;
     l->tower = CLIP_TOWERS_TEXT;
-    m->text_pos = list(l, depth, SHAPE(c->context_length, w), "", "positional_embedding");
-    m->text_proj = c->siglip ? list(l, 0, SHAPE(e, w), "", "text_projection.weight")
-                             : list(l, 0, SHAPE(w, e), "", "text_projection");
-    m->text_proj_b = c->siglip ? list(l, 0, SHAPE(e), "", "text_projection.bias") : NULL;
+    m->text.positions = list(l, depth, SHAPE(c->context_length, w), "", "positional_embedding");
+    list_projection(&t, "text_projection");
     l->tower = CLIP_TOWERS_BOTH;
     m->logit_scale = list(l, 0, 0, NULL, "", "logit_scale");
     m->logit_bias = c->logit_bias ? list(l, 0, 0, NULL, "", "logit_bias") : NULL;
     list_vision(l, m);
     l->tower = CLIP_TOWERS_TEXT;
-    for (int64_t i = 0; i < c->text_layers; i++)
-        list_block(l, "", i, c->text_layers, w, c->text_mlp_ratio, &c->lora,
-                   m->params != NULL ? &m->text_blocks[i] : NULL);
-    m->token_embedding = list(l, depth, SHAPE(c->vocab_size, w), "", "token_embedding.weight");
-    m->ln_final_w = list(l, 0, SHAPE(w), "", "ln_final.weight");
-    m->ln_final_b = list(l, 0, SHAPE(w), "", "ln_final.bias");
+    list_blocks(&t);
+    m->text.tokens = list(l, depth, SHAPE(c->vocab_size, w), "", "token_embedding.weight");
+    list_embed_norm(&t);
+    list_final_norm(&t, "ln_final.weight", "ln_final.bias");
+    list_pool(&t);
 }
 
 clip_status clip_model_create_bare(struct clip_model **out, const struct clip_model_config *config,
@@ -182,8 +225,8 @@ clip_status clip_model_create_bare(struct clip_model **out, const struct clip_mo
     model->config = *config;
     list_parameters(&count, model);
     CLIP_NEW(model->params, count.count);
-    CLIP_NEW(model->vision_blocks, config->vision_layers);
-    CLIP_NEW(model->text_blocks, config->text_layers);
+    CLIP_NEW(model->vision.blocks, config->vision.layers);
+    CLIP_NEW(model->text.blocks, config->text.layers);
     fill.params = model->params;
     list_parameters(&fill, model);
     model->param_count = fill.count;
@@ -215,8 +258,8 @@ void clip_model_free(struct clip_model *model)
 {
     if (model == NULL) return;
     free(model->params);
-    free(model->vision_blocks);
-    free(model->text_blocks);
+    free(model->vision.blocks);
+    free(model->text.blocks);
     free(model->data);
     free(model->grad);
     free(model->panels);
@@ -275,122 +318,6 @@ int64_t clip_model_parameters(const struct clip_model *model)
     for (int64_t i = 0; i < model->param_count; i++)
         total += clip_tensor_count(&model->params[i].tensor);
     return total;
-}
-
-/* ---- initial values ---- */
-
-static void fill_normal(struct clip_model *m, const struct clip_tensor *tensor, uint64_t seed,
-                        double std)
-{
-    int64_t number = ((const char *)tensor - (const char *)&m->params[0].tensor) /
-                     (int64_t)sizeof m->params[0];
-    struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_INIT, 0, (uint64_t)number);
-    float *x = tensor->data;
-    for (int64_t i = 0; i < clip_tensor_count(tensor); i++)
-        x[i] = (float)std * clip_rng_normal(&rng);
-}
-
-static void fill_uniform(struct clip_model *m, const struct clip_tensor *tensor, uint64_t seed,
-                         double bound)
-{
-    int64_t number = ((const char *)tensor - (const char *)&m->params[0].tensor) /
-                     (int64_t)sizeof m->params[0];
-    struct clip_rng rng = clip_rng_at(seed, CLIP_RNG_INIT, 0, (uint64_t)number);
-    float *x = tensor->data;
-    for (int64_t i = 0; i < clip_tensor_count(tensor); i++)
-        x[i] = (float)clip_rng_range(&rng, -bound, bound);
-}
-
-static void fill_ones(const struct clip_tensor *tensor)
-{
-    for (int64_t i = 0; i < clip_tensor_count(tensor); i++) ((float *)tensor->data)[i] = 1;
-}
-
-/* The text tower draws its own standard deviations; the vision tower keeps what torch's layers
- * start from. */
-static void init_text_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
-{
-    double width = (double)m->config.text_width, layers = (double)m->config.text_layers;
-    double attention = pow(width, -0.5), residual = attention * pow(2 * layers, -0.5);
-    fill_normal(m, b->in_proj_w, seed, attention);
-    fill_normal(m, b->out_proj_w, seed, residual);
-    fill_normal(m, b->c_fc_w, seed, pow(2 * width, -0.5));
-    fill_normal(m, b->c_proj_w, seed, residual);
-    /* biases of c_fc and c_proj: torch's Linear, uniform by fan-in */
-    fill_uniform(m, b->c_fc_b, seed, pow(width, -0.5));
-    fill_uniform(m, b->c_proj_b, seed, pow((double)b->c_proj_w->shape[1], -0.5));
-}
-
-static void init_vision_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
-{
-    double width = (double)m->config.vision_width, hidden = (double)b->c_fc_w->shape[0];
-    fill_uniform(m, b->in_proj_w, seed, sqrt(6.0 / (4 * width))); /* xavier_uniform of [3W,W] */
-    fill_uniform(m, b->out_proj_w, seed, pow(width, -0.5));       /* kaiming_uniform, a = sqrt 5 */
-    fill_uniform(m, b->c_fc_w, seed, pow(width, -0.5));
-    fill_uniform(m, b->c_fc_b, seed, pow(width, -0.5));
-    fill_uniform(m, b->c_proj_w, seed, pow(hidden, -0.5));
-    fill_uniform(m, b->c_proj_b, seed, pow(hidden, -0.5));
-}
-
-static void init_norms(const struct clip_block *b)
-{
-    fill_ones(b->ln_1_w);
-    fill_ones(b->ln_2_w);
-}
-
-/* CLIP's rows before and behind the blocks, or SigLIP's head: torch's Linear and MultiheadAttention
- * as they start, which is near enough to what big_vision draws. */
-static void init_ends(struct clip_model *m, uint64_t seed)
-{
-    const struct clip_model_config *c = &m->config;
-    const struct clip_pool *p = &m->pool;
-    double width = (double)c->vision_width, vision = pow(width, -0.5);
-    double text = pow((double)c->text_width, -0.5);
-    if (!c->siglip) {
-        fill_normal(m, m->text_proj, seed, text);
-        fill_normal(m, m->class_embedding, seed, vision);
-        fill_normal(m, m->vision_proj, seed, vision);
-        fill_ones(m->ln_pre_w);
-        return;
-    }
-    fill_uniform(m, m->text_proj, seed, text);
-    fill_uniform(m, m->text_proj_b, seed, text);
-    fill_uniform(m, m->conv1_b, seed, pow(3.0 * (double)(c->patch_size * c->patch_size), -0.5));
-    fill_normal(m, p->probe, seed, vision);
-    fill_uniform(m, p->q_w, seed, sqrt(6.0 / (4 * width)));
-    fill_uniform(m, p->kv_w, seed, sqrt(6.0 / (4 * width)));
-    fill_uniform(m, p->proj_w, seed, vision);
-    fill_ones(p->norm_w);
-    fill_uniform(m, p->fc1_w, seed, vision);
-    fill_uniform(m, p->fc1_b, seed, vision);
-    fill_uniform(m, p->fc2_w, seed, pow((double)p->fc1_w->shape[0], -0.5));
-    fill_uniform(m, p->fc2_b, seed, pow((double)p->fc1_w->shape[0], -0.5));
-}
-
-void clip_model_init(struct clip_model *m, uint64_t seed)
-{
-    const struct clip_model_config *c = &m->config;
-    memset(m->data, 0, (size_t)m->size * sizeof *m->data);
-    fill_normal(m, m->token_embedding, seed, 0.02);
-    fill_normal(m, m->text_pos, seed, 0.01);
-    fill_normal(m, m->vision_pos, seed, pow((double)c->vision_width, -0.5));
-    fill_uniform(m, m->conv1_w, seed, pow(3.0 * (double)(c->patch_size * c->patch_size), -0.5));
-    init_ends(m, seed);
-    for (int64_t i = 0; i < c->vision_layers; i++) {
-        init_vision_block(m, &m->vision_blocks[i], seed);
-        init_norms(&m->vision_blocks[i]);
-    }
-    for (int64_t i = 0; i < c->text_layers; i++) {
-        init_text_block(m, &m->text_blocks[i], seed);
-        init_norms(&m->text_blocks[i]);
-    }
-    fill_ones(m->ln_post_w);
-    fill_ones(m->ln_final_w);
-    /* Temperature 0.07 (Radford et al., section 2.5); SigLIP starts at t = 10, b = -10 (Zhai et
-     * al., section 4.1). */
-    *(float *)m->logit_scale->data = (float)(m->logit_bias != NULL ? log(10.0) : log(1 / 0.07));
-    if (m->logit_bias != NULL) *(float *)m->logit_bias->data = -10.0f;
-    clip_lora_init(m, seed);
 }
 
 /* ---- locks ---- */

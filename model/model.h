@@ -8,7 +8,7 @@
 #define CLIP_MODEL_MODEL_H
 
 #include "autograd/tape.h"
-#include "kernels/kernels.h"
+#include "model/tower.h"
 
 /* Which linear layers have a low-rank path beside them (model/lora.h). */
 enum {
@@ -30,25 +30,13 @@ static inline double clip_lora_scale(const struct clip_lora_config *lora)
     return lora->alpha / (double)lora->rank;
 }
 
-/* SigLIP (Zhai et al. 2023; transformers' SiglipModel) differs from CLIP in this: patches have a
- * bias, there is no class row and no ln_pre; ln_post goes over all rows, and an attention with one
- * learned query, a LayerNorm and an MLP make one row of them (visual.attn_pool...), which is the
- * embedding, so that embed_dim is vision_width; no text row is hidden from an earlier one, a text's
- * last row is taken, and its projection has a bias (text_projection.weight [E,W], .bias). Texts are
- * whole rows: padding is read like any other word. image_size need not be a multiple of the
- * patch. */
 struct clip_model_config {
     int64_t embed_dim;
-    int64_t image_size, patch_size, vision_width, vision_layers, vision_heads;
-    double vision_mlp_ratio; /* hidden width = (int64_t)(width * ratio) */
-    int64_t context_length, vocab_size, text_width, text_layers, text_heads;
-    double text_mlp_ratio;
-    bool quick_gelu;     /* x sigmoid(1.702 x) in place of GELU */
-    bool gelu_tanh;      /* GELU's tanh form in place of it; not both */
-    bool text_gelu_tanh; /* the same in the text tower alone (SigLIP 2 as open_clip builds some) */
-    double norm_eps;     /* of every LayerNorm; 0: 1e-5 */
-    bool siglip;         /* SigLIP's towers, see below */
-    bool logit_bias;     /* one more scalar parameter, for the sigmoid loss */
+    int64_t image_size, patch_size;
+    struct clip_tower vision;
+    int64_t context_length, vocab_size;
+    struct clip_tower text;
+    bool logit_bias;                   /* one more scalar parameter, for the sigmoid loss */
     const struct clip_loss *loss;      /* it is trained with (model/loss.h); NULL: by logit_bias */
     float image_mean[3], image_std[3]; /* what pixels [0,1] are normalised with */
     struct clip_lora_config lora;      /* while training alone: files hold merged weights */
@@ -59,18 +47,12 @@ const char *clip_model_preset_name(int preset); /* "vit-b-32", ...; core/choice.
 clip_status clip_model_preset(struct clip_model_config *config, const char *name,
                               struct clip_error *error);
 /* Heads divide widths, the patch divides the image, all sizes at least 1 and small enough to
- * multiply. */
+ * multiply, towers of a kind that makes sense. */
 clip_status clip_model_config_check(const struct clip_model_config *config,
                                     struct clip_error *error);
 
-enum clip_activation clip_vision_activation(const struct clip_model_config *config);
-enum clip_activation clip_text_activation(const struct clip_model_config *config);
-/* norm_eps, or 1e-5 where that is 0 (torch's LayerNorm). */
-double clip_model_norm_eps(const struct clip_model_config *config);
 /* Rows of an image in the vision tower: its patches, and the class row where there is one. */
 int64_t clip_model_image_rows(const struct clip_model_config *config);
-/* The ratio that gives an MLP just this hidden width: (int64_t)(width * ratio) = hidden. */
-double clip_model_mlp_ratio(int64_t width, int64_t hidden);
 
 enum clip_towers { CLIP_TOWERS_BOTH, CLIP_TOWERS_IMAGE, CLIP_TOWERS_TEXT };
 
@@ -101,9 +83,20 @@ struct clip_block { /* a residual attention block; every pointer into model->par
 enum clip_recompute { CLIP_RECOMPUTE_NONE, CLIP_RECOMPUTE_MLP, CLIP_RECOMPUTE_BLOCK };
 const char *clip_recompute_name(int recompute); /* "none", "mlp", "block"; core/choice.h */
 
-struct clip_pool { /* SigLIP's head; every pointer into model->params */
+struct clip_pool { /* pools by attention; every pointer into model->params */
     struct clip_tensor *probe, *q_w, *q_b, *kv_w, *kv_b, *proj_w, *proj_b, *norm_w, *norm_b;
     struct clip_tensor *fc1_w, *fc1_b, *fc2_w, *fc2_b;
+};
+
+/* A tower's parameters, each NULL where its description has none; pointers into model->params. */
+struct clip_tower_params {
+    struct clip_tensor *patch_w, *patch_b, *class_row; /* of images */
+    struct clip_tensor *tokens;                        /* of texts */
+    struct clip_tensor *positions, *embed_norm_w, *embed_norm_b;
+    struct clip_block *blocks;
+    struct clip_tensor *final_norm_w, *final_norm_b;
+    struct clip_pool pool;
+    struct clip_tensor *proj, *proj_b;
 };
 
 struct clip_model {
@@ -115,15 +108,7 @@ struct clip_model {
     float *data, *grad;
     struct clip_panels *panels; /* clip_model_pack's, and their memory; NULL */
     void *packed;
-    /* vision; NULL is what the kind of model has not */
-    struct clip_tensor *class_embedding, *conv1_w, *conv1_b, *vision_pos, *ln_pre_w, *ln_pre_b,
-        *ln_post_w, *ln_post_b, *vision_proj;
-    struct clip_pool pool;
-    struct clip_block *vision_blocks;
-    /* text */
-    struct clip_tensor *token_embedding, *text_pos, *ln_final_w, *ln_final_b, *text_proj,
-        *text_proj_b;
-    struct clip_block *text_blocks;
+    struct clip_tower_params vision, text;
     struct clip_tensor *logit_scale, *logit_bias; /* logit_bias NULL unless config.logit_bias */
 };
 

@@ -31,25 +31,25 @@ static void add(struct packing *p, struct clip_tensor *w, bool transpose)
     p->used += (clip_gemm_panels_bytes(n, k, p->bf16) + 63) / 64 * 64;
 }
 
-static void add_blocks(struct packing *p, const struct clip_block *blocks, int64_t layers)
+static void add_tower(struct packing *p, const struct clip_tower *tower,
+                      const struct clip_tower_params *params)
 {
-    for (int64_t i = 0; i < layers; i++) {
-        add(p, blocks[i].in_proj_w, true);
-        add(p, blocks[i].out_proj_w, true);
-        add(p, blocks[i].c_fc_w, true);
-        add(p, blocks[i].c_proj_w, true);
+    for (int64_t i = 0; i < tower->layers; i++) {
+        add(p, params->blocks[i].in_proj_w, true);
+        add(p, params->blocks[i].out_proj_w, true);
+        add(p, params->blocks[i].c_fc_w, true);
+        add(p, params->blocks[i].c_proj_w, true);
     }
+    add(p, params->proj, tower->projection == CLIP_PROJECT_LINEAR);
 }
 
 static void walk(struct packing *p, const struct clip_model *m)
 {
     p->count = 0;
     p->used = 0;
-    add(p, m->conv1_w, true);
-    add_blocks(p, m->vision_blocks, m->config.vision_layers);
-    add(p, m->vision_proj, false);
-    add_blocks(p, m->text_blocks, m->config.text_layers);
-    add(p, m->text_proj, m->text_proj_b != NULL);
+    add(p, m->vision.patch_w, true);
+    add_tower(p, &m->config.vision, &m->vision);
+    add_tower(p, &m->config.text, &m->text);
 }
 
 clip_status clip_model_pack(struct clip_model *m, bool bf16, struct clip_error *error)

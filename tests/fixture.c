@@ -126,20 +126,24 @@ struct clip_model *fixture_model(const json_t *cfg, bool logit_bias)
         .embed_dim = whole(cfg, "embed_dim"),
         .image_size = whole(v, "image_size"),
         .patch_size = whole(v, "patch_size"),
-        .vision_width = whole(v, "width"),
-        .vision_layers = whole(v, "layers"),
-        .vision_heads = whole(v, "width") / (int64_t)number_or(v, "head_width", 64),
-        .vision_mlp_ratio = number_or(v, "mlp_ratio", 4),
+        .vision = clip_vision_tower,
         .context_length = whole(t, "context_length"),
         .vocab_size = whole(t, "vocab_size"),
-        .text_width = whole(t, "width"),
-        .text_layers = whole(t, "layers"),
-        .text_heads = whole(t, "heads"),
-        .text_mlp_ratio = number_or(t, "mlp_ratio", 4),
-        .quick_gelu = json_is_true(json_object_get(cfg, "quick_gelu")),
+        .text = clip_text_tower,
         .logit_bias = logit_bias,
         .image_std = {1, 1, 1},
     };
+    struct clip_tower *towers[] = {&config.vision, &config.text};
+    for (int i = 0; i < 2; i++) {
+        const json_t *of = i == 0 ? v : t;
+        towers[i]->width = whole(of, "width");
+        towers[i]->layers = whole(of, "layers");
+        towers[i]->mlp_ratio = number_or(of, "mlp_ratio", 4);
+        if (json_is_true(json_object_get(cfg, "quick_gelu")))
+            towers[i]->activation = CLIP_QUICK_GELU;
+    }
+    config.vision.heads = config.vision.width / (int64_t)number_or(v, "head_width", 64);
+    config.text.heads = whole(t, "heads");
     if (clip_model_create(&model, &config, &error) != CLIP_OK) test_fail("%s", error.message);
     return model;
 }

@@ -41,13 +41,13 @@ struct clip_model_file *small_model(uint64_t seed)
     config.embed_dim = 24;
     config.image_size = 32;
     config.patch_size = 8;
-    config.vision_width = 48;
-    config.vision_layers = config.text_layers = 2;
-    config.vision_heads = 4;
+    config.vision.width = 48;
+    config.vision.layers = config.text.layers = 2;
+    config.vision.heads = 4;
     config.context_length = 12;
     config.vocab_size = file->tokenizer->vocab_size;
-    config.text_width = 40;
-    config.text_heads = 2;
+    config.text.width = 40;
+    config.text.heads = 2;
     test_ok(clip_model_create(&file->model, &config, &error), &error);
     clip_model_init(file->model, seed);
     file->preprocess.image_size = config.image_size;

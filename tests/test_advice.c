@@ -16,8 +16,8 @@
  * again: nothing changes for the one, and all images look alike to the other. */
 static void depend_on_gelu(struct clip_model *m)
 {
-    struct clip_block *b = &m->vision_blocks[m->config.vision_layers - 1];
-    int64_t width = m->config.vision_width, hidden = b->c_fc_w->shape[0];
+    struct clip_block *b = &m->vision.blocks[m->config.vision.layers - 1];
+    int64_t width = m->config.vision.width, hidden = b->c_fc_w->shape[0];
     const double at = -2.2, gelu = at * 0.5 * erfc(-at / sqrt(2)), behind = 40;
     memset(b->c_fc_w->data, 0, (size_t)(hidden * width) * sizeof(float));
     for (int64_t h = 0; h < hidden; h++) ((float *)b->c_fc_b->data)[h] = (float)at;
@@ -29,14 +29,20 @@ static void depend_on_gelu(struct clip_model *m)
     }
 }
 
+static bool is_quick(const struct clip_model *m)
+{
+    assert_int_equal(m->config.vision.activation, m->config.text.activation);
+    return m->config.vision.activation == CLIP_QUICK_GELU;
+}
+
 static void check_activation(struct training *r, const struct clip_batch *batch, bool expected)
 {
     double losses[2];
-    bool suspect, before = r->model->config.quick_gelu;
+    bool suspect, before = is_quick(r->model);
     struct clip_error error = {0};
     test_ok(clip_activation_check(r->model, NULL, batch, losses, &suspect, &error), &error);
     assert_int_equal(suspect, expected);
-    assert_int_equal(r->model->config.quick_gelu, before);
+    assert_int_equal(is_quick(r->model), before);
     assert_true(isfinite(losses[0]) && isfinite(losses[1]));
 }
 
@@ -46,7 +52,7 @@ static void wrong_activation_is_seen(void **state)
     for (int i = 0; test_root(i) != NULL; i++) {
         struct training r;
         training_open(&r, test_root(i), 1);
-        if (r.model->config.quick_gelu) {
+        if (is_quick(r.model)) {
             training_close(&r);
             continue;
         }
@@ -58,7 +64,7 @@ static void wrong_activation_is_seen(void **state)
         double loss = INFINITY, learned = 0.6 * log((double)batch->count);
         for (int64_t s = 0; s < 300 && loss > learned; s++) loss = training_step(step, batch).loss;
         check_activation(&r, batch, false);
-        r.model->config.quick_gelu = true;
+        r.model->config.vision.activation = r.model->config.text.activation = CLIP_QUICK_GELU;
         check_activation(&r, batch, true);
         clip_step_free(step);
         training_close(&r);

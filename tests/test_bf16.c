@@ -434,7 +434,7 @@ static void features_are_near(void **state)
             tapes[k]->record = false;
             out[k] = clip_vision_features(tapes[k], run.model, &pixels, NULL);
         }
-        check_features("image features", out[1], out[0], run.model->config.vision_layers);
+        check_features("image features", out[1], out[0], run.model->config.vision.layers);
         clip_tape_free(tapes[0]);
         clip_tape_free(tapes[1]);
         training_close(&run);

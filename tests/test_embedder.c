@@ -118,8 +118,8 @@ static void packing_changes_nothing(void **state)
             const struct clip_embedder_options use = {.bf16 = bf16};
             test_ok(clip_embedder_create(&e, file, &options, &error), &error);
             bool packed = i > 0 && clip_gemm_rows_independent();
-            assert_true((file->model->vision_blocks[0].c_fc_w->panels != NULL) == packed);
-            assert_true((file->model->text_proj->panels != NULL) == packed);
+            assert_true((file->model->vision.blocks[0].c_fc_w->panels != NULL) == packed);
+            assert_true((file->model->text.proj->panels != NULL) == packed);
             clip_embedder_free(e);
             test_ok(clip_embedder_create(&e, file, &use, &error), &error);
             test_ok(clip_embedder_pixels(e, pixels, N, CLIP_UNIT, images[i], &error), &error);

@@ -11,6 +11,7 @@
 #include "checkpoints/onnx.h"
 #include "core/choice.h"
 #include "core/json.h"
+#include "formats/architectures.h"
 #include "formats/model_export.h"
 #include "kernels/bf16.h"
 #include "tests/small_model.h"
@@ -302,12 +303,14 @@ static struct clip_model_file *a_siglip_of_timm(void)
     struct clip_error error;
     struct clip_model_file *file = small_model(17);
     struct clip_model_config c = file->model->config;
-    c.siglip = c.logit_bias = c.text_gelu_tanh = true;
-    c.embed_dim = c.vision_width = 768;
-    c.vision_layers = c.vision_heads = 12;
+    clip_architecture_apply(&c, CLIP_ARCHITECTURE_SIGLIP);
+    c.text.activation = CLIP_GELU_TANH;
+    c.logit_bias = true;
+    c.embed_dim = c.vision.width = 768;
+    c.vision.layers = c.vision.heads = 12;
     c.image_size = file->preprocess.image_size = 224;
     c.patch_size = 16;
-    c.norm_eps = 1e-6;
+    c.vision.norm_eps = c.text.norm_eps = 1e-6;
     clip_model_free(file->model);
     file->model = NULL;
     test_ok(clip_model_create(&file->model, &c, &error), &error); /* zeros, mostly */
@@ -350,7 +353,7 @@ static void a_siglip_of_timms_sizes_goes_to_open_clip(void **state)
     test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
     assert_int_equal(back->ids.pad, 0);
     clip_model_file_free(back);
-    file->model->config.vision_heads = 6;
+    file->model->config.vision.heads = 6;
     test_fails(export_as(file, "open_clip", test_path(test_folder(), "b"), CLIP_F32, &error),
                &error, CLIP_ERR_DATA, "vit_base_patch16_siglip_224");
     clip_model_file_free(file);
@@ -363,16 +366,76 @@ static void gelu_by_tanh_comes_back_from_open_clip(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(5), *back = NULL;
     const char *path = test_path(test_folder(), "a");
-    file->model->config.text_gelu_tanh = true;
-    file->model->config.norm_eps = 1e-6;
-    for (int i = 0; i < 2; i++, path = test_path(test_folder(), "b")) {
+    struct clip_model_config *c = &file->model->config;
+    c->text.activation = CLIP_GELU_TANH;
+    c->vision.norm_eps = c->text.norm_eps = 1e-6;
+    for (int i = 0; i < 3; i++, path = test_path(test_folder(), i == 1 ? "b" : "c")) {
         test_ok(export_as(file, "open_clip", path, CLIP_F32, &error), &error);
         test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
-        assert_memory_equal(&back->model->config, &file->model->config, sizeof file->model->config);
+        assert_memory_equal(&back->model->config, c, sizeof *c);
         clip_model_file_free(back);
-        file->model->config.gelu_tanh = true;
-        file->model->config.text_gelu_tanh = false;
+        c->vision.activation = CLIP_GELU_TANH; /* now in both, then in the vision tower alone */
+        if (i == 1) c->text.activation = CLIP_GELU;
+        if (i == 1) c->text.norm_eps = 1e-5;
     }
+    clip_model_file_free(file);
+}
+
+/* Each format either says what each tower has or refuses. */
+static void towers_that_differ_come_back(void **state)
+{
+    (void)state;
+    static const char *const say[] = {"hdf5", "safetensors", "huggingface"};
+    static const char *const refuse[] = {"open_clip", "gguf"};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(5), *back = NULL;
+    struct clip_model_config *c = &file->model->config;
+    c->text.activation = CLIP_QUICK_GELU;
+    c->text.norm_eps = 1e-12;
+    for (int i = 0; i < 3; i++) {
+        const char *path = test_path(test_folder(), i == 1 ? "a.safetensors" : say[i]);
+        test_ok(export_as(file, say[i], path, CLIP_F32, &error), &error);
+        test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+        assert_memory_equal(&back->model->config, c, sizeof *c);
+        clip_model_file_free(back);
+    }
+    for (int i = 0; i < 2; i++)
+        test_fails(
+            export_as(file, refuse[i], test_path(test_folder(), refuse[i]), CLIP_F32, &error),
+            &error, CLIP_ERR_DATA, "QuickGELU");
+    clip_model_file_free(file);
+}
+
+/* A text tower as BERT's: only what describes each tower can hold it. */
+static void towers_of_their_own_are_described(void **state)
+{
+    (void)state;
+    static const char *const say[] = {"hdf5", "safetensors"};
+    static const char *const refuse[] = {"open_clip", "gguf", "huggingface", "onnx"};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(5), *back = NULL;
+    struct clip_model_config c = file->model->config;
+    c.text.post_norm = c.text.embed_norm = true;
+    c.text.causal = c.text.final_norm = false;
+    c.text.pooling = CLIP_POOL_FIRST;
+    c.text.projection = CLIP_PROJECT_LINEAR;
+    c.text.norm_eps = 1e-12;
+    clip_model_free(file->model);
+    file->model = NULL;
+    test_ok(clip_model_create(&file->model, &c, &error), &error);
+    clip_model_init(file->model, 8);
+    for (int i = 0; i < 2; i++) {
+        const char *path = test_path(test_folder(), i == 1 ? "a.safetensors" : say[i]);
+        test_ok(export_as(file, say[i], path, CLIP_F32, &error), &error);
+        test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
+        assert_memory_equal(&back->model->config, &c, sizeof c);
+        check_weights(back->model, file->model, CLIP_F32, say[i]);
+        clip_model_file_free(back);
+    }
+    for (int i = 0; i < 4; i++)
+        test_fails(
+            export_as(file, refuse[i], test_path(test_folder(), refuse[i]), CLIP_F32, &error),
+            &error, CLIP_ERR_DATA, i == 1 ? "clip.cpp does not know" : "neither a CLIP's");
     clip_model_file_free(file);
 }
 
@@ -417,7 +480,7 @@ static void refuses_to_export(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(13);
     const char *path = test_path(test_folder(), "a.h5");
-    ((float *)file->model->vision_proj->data)[3] = 65520;
+    ((float *)file->model->vision.proj->data)[3] = 65520;
     for (int i = 0; i < 2; i++) {
         test_fails(export_as(file, i ? "open_clip" : "hdf5", path, CLIP_F16, &error), &error,
                    CLIP_ERR_DATA, "visual.proj\" holds 65520, too large for F16");
@@ -445,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_siglip_comes_back),
         cmocka_unit_test(a_siglip_of_timms_sizes_goes_to_open_clip),
         cmocka_unit_test(gelu_by_tanh_comes_back_from_open_clip),
+        cmocka_unit_test(towers_that_differ_come_back),
+        cmocka_unit_test(towers_of_their_own_are_described),
         cmocka_unit_test(a_large_graph_keeps_its_weights_beside),
         cmocka_unit_test(refuses_to_export),
     };

@@ -189,6 +189,26 @@ check "another context than the model's" says 2 'leave the key out' $tune \
     --set model.context_length=5 --output none
 check "another activation than the model's" says 2 'quick_gelu' $tune --set model.quick_gelu=true \
     --output none
+# Towers that the configuration's keys cannot say are told from others, and nothing is trained.
+run 0 clip_export --model good --format open_clip --output towers
+towers() { # FROM TO: as open_clip describes them
+    sed "s/$1/$2/" "$folder/towers/open_clip_config.json" >"$folder/edited.json" || return 1
+    ! cmp -s "$folder/edited.json" "$folder/towers/open_clip_config.json" &&
+        cp "$folder/edited.json" "$folder/towers/open_clip_config.json"
+}
+check "towers of two epsilons" towers '"text_cfg": {' \
+    '"text_cfg": {"norm_kwargs": {"eps": 1e-6},'
+check "... are described" run 0 clip_embed --model towers --texts texts.txt --output e.npy
+check "... and cannot be trained on" says 1 'say its two norm_eps' $(train) --init towers --output none
+check "towers of two activations" towers '"norm_kwargs": {"eps": 1e-6}' \
+    '"activation": "quick_gelu"'
+check "... cannot be trained on either" says 1 'say its activations' $(train) --init towers \
+    --output none
+check "a text tower that looks both ways" towers '"activation": "quick_gelu"' '"causal": false'
+check "... cannot be trained on yet" says 1 'say its architecture' $(train) --init towers --output none
+check "... it embeds texts" run 0 clip_embed --model towers --texts texts.txt --output e.npy
+check "... and has no states of padding" says 1 'looks both ways' clip_embed --model towers \
+    --texts texts.txt --hidden-states last --output h.safetensors
 check "a batch larger than the data" says 2 'smaller batch_size' $tune --set train.batch_size=99 \
     --output none
 check "validation too small to stop by" says 0 'only 10 pairs validate' $tune $still \

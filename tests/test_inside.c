@@ -184,7 +184,7 @@ static void the_end_tokens_state_gives_the_embedding(void **state)
     struct clip_error error;
     struct clip_model_file *file = small_model(2);
     struct clip_embedder *e = embedder_over(file);
-    const float *projection = file->model->text_proj->data; /* [W,E] */
+    const float *projection = file->model->text.proj->data; /* [W,E] */
     int32_t ids[TEXTS * CONTEXT];
     static float states[STATES], normed[STATES];
     float rows[TEXTS * E], projected[E];

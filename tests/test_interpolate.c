@@ -12,9 +12,9 @@ static struct clip_model_config small_config(void)
     struct clip_error error = {0};
     struct clip_model_config config;
     test_ok(clip_model_preset(&config, "vit-b-32", &error), &error);
-    config.vision_width = config.text_width = 16;
-    config.vision_heads = config.text_heads = 2;
-    config.vision_layers = config.text_layers = 1;
+    config.vision.width = config.text.width = 16;
+    config.vision.heads = config.text.heads = 2;
+    config.vision.layers = config.text.layers = 1;
     config.vocab_size = 40;
     config.embed_dim = 8;
     return config;
@@ -84,11 +84,19 @@ static void models_that_differ_are_refused(void **state)
     test_ok(clip_model_create(&a.model, &config, &error), &error);
     test_ok(clip_model_create(&b.model, &config, &error), &error);
     test_ok(clip_mix_check(&a, &b, &error), &error);
-    b.model->config.norm_eps = 1e-5; /* what 0 stands for */
-    test_ok(clip_mix_check(&a, &b, &error), &error);
-    b.model->config.norm_eps = 1e-6;
+    struct clip_model_config *other = &b.model->config;
+    other->text.norm_eps = 1e-6;
     refused(&a, &b, "LayerNorm's epsilon");
-    b.model->config.norm_eps = 0;
+    *other = config;
+    other->vision.activation = CLIP_QUICK_GELU;
+    refused(&a, &b, "activation");
+    *other = config;
+    other->text.heads = 1;
+    refused(&a, &b, "attention heads");
+    *other = config;
+    other->text.causal = false; /* which no weight shows */
+    refused(&a, &b, "causal");
+    *other = config;
     b.preprocess.std[2] = 0.5f;
     refused(&a, &b, "preprocessing");
     b.preprocess.std[2] = 0;

@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "core/threads.h"
+#include "formats/architectures.h"
 #include "model/loss.h"
 #include "tests/fixture.h"
 #include "tests/gradcheck.h"
@@ -134,18 +135,20 @@ static struct clip_model *small_model(enum kind kind)
     config.embed_dim = 12;
     config.image_size = 24;
     config.patch_size = 8;
-    config.vision_width = 24;
-    config.vision_layers = config.text_layers = 2;
-    config.vision_heads = config.text_heads = 2;
-    config.vision_mlp_ratio = 2.5;
+    config.vision.width = 24;
+    config.vision.layers = config.text.layers = 2;
+    config.vision.heads = config.text.heads = 2;
+    config.vision.mlp_ratio = 2.5;
     config.context_length = 20;
     config.vocab_size = 50;
-    config.text_width = 16;
-    config.quick_gelu = kind == QUICK_GELU;
+    config.text.width = 16;
+    if (kind == QUICK_GELU) config.vision.activation = config.text.activation = CLIP_QUICK_GELU;
     if (kind == SIGLIP) { /* three patches across, two pixels left over */
-        config.siglip = config.gelu_tanh = config.logit_bias = true;
-        config.norm_eps = 1e-6;
-        config.embed_dim = config.vision_width;
+        clip_architecture_apply(&config, CLIP_ARCHITECTURE_SIGLIP);
+        config.vision.activation = config.text.activation = CLIP_GELU_TANH;
+        config.vision.norm_eps = config.text.norm_eps = 1e-6;
+        config.logit_bias = true;
+        config.embed_dim = config.vision.width;
         config.image_size = 26;
     }
     test_ok(clip_model_create(&model, &config, &error), &error);
@@ -422,12 +425,12 @@ static void initial_values_spread_as_open_clips(void **state)
     struct clip_error error = {0};
     struct clip_model_config config;
     test_ok(clip_model_preset(&config, "vit-b-32", &error), &error);
-    config.vision_width = 128;
-    config.vision_layers = 2;
-    config.vision_heads = 2;
-    config.text_width = 96;
-    config.text_layers = 3;
-    config.text_heads = 3;
+    config.vision.width = 128;
+    config.vision.layers = 2;
+    config.vision.heads = 2;
+    config.text.width = 96;
+    config.text.layers = 3;
+    config.text.heads = 3;
     config.vocab_size = 3000;
     config.embed_dim = 64;
     test_ok(clip_model_create(&m, &config, &error), &error);
@@ -470,7 +473,7 @@ static void initial_values_are_keyed_by_seed(void **state)
     clip_model_init(b, 6);
     assert_true(test_distance(a->data, b->data, a->size) > 0.1);
     /* two parameters of one shape do not draw the same numbers */
-    const struct clip_block *blocks = a->text_blocks;
+    const struct clip_block *blocks = a->text.blocks;
     assert_true(test_distance(blocks[0].in_proj_w->data, blocks[1].in_proj_w->data, 16 * 48) > 0.1);
     clip_model_free(a);
     clip_model_free(b);
@@ -483,8 +486,8 @@ static int64_t count_parameters(struct clip_model_config config, int64_t vision_
 {
     struct clip_model *model = NULL;
     struct clip_error error = {0};
-    config.vision_layers = vision_layers;
-    config.text_layers = text_layers;
+    config.vision.layers = vision_layers;
+    config.text.layers = text_layers;
     config.vocab_size = vocab_size;
     test_ok(clip_model_create(&model, &config, &error), &error);
     int64_t n = clip_model_parameters(model);
@@ -506,8 +509,8 @@ static void presets_have_their_parameter_counts(void **state)
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         test_ok(clip_model_preset(&config, presets[i].name, &error), &error);
         int64_t one = count_parameters(config, 1, 1, 1), total = one;
-        total += (config.vision_layers - 1) * (count_parameters(config, 2, 1, 1) - one);
-        total += (config.text_layers - 1) * (count_parameters(config, 1, 2, 1) - one);
+        total += (config.vision.layers - 1) * (count_parameters(config, 2, 1, 1) - one);
+        total += (config.text.layers - 1) * (count_parameters(config, 1, 2, 1) - one);
         total += (config.vocab_size - 1) * (count_parameters(config, 1, 1, 2) - one);
         assert_int_equal(total, presets[i].parameters);
     }
@@ -529,10 +532,10 @@ static void impossible_sizes_are_refused(void **state)
         {offsetof(struct clip_model_config, embed_dim), 0, "embed_dim"},
         {offsetof(struct clip_model_config, image_size), 225, "patch_size"},
         {offsetof(struct clip_model_config, patch_size), -1, "patch_size"},
-        {offsetof(struct clip_model_config, vision_width), 769, "heads"},
-        {offsetof(struct clip_model_config, vision_heads), 0, "heads"},
-        {offsetof(struct clip_model_config, text_heads), 7, "heads"},
-        {offsetof(struct clip_model_config, text_layers), 0, "text_layers"},
+        {offsetof(struct clip_model_config, vision.width), 769, "heads"},
+        {offsetof(struct clip_model_config, vision.heads), 0, "heads"},
+        {offsetof(struct clip_model_config, text.heads), 7, "heads"},
+        {offsetof(struct clip_model_config, text.layers), 0, "text_layers"},
         {offsetof(struct clip_model_config, context_length), (int64_t)1 << 40, "context_length"},
         {offsetof(struct clip_model_config, vocab_size), INT64_MAX, "vocab_size"},
     };
@@ -545,7 +548,7 @@ static void impossible_sizes_are_refused(void **state)
         assert_null(model);
     }
     bad = good;
-    bad.text_mlp_ratio = NAN;
+    bad.text.mlp_ratio = NAN;
     test_fails(clip_model_config_check(&bad, &error), &error, CLIP_ERR_DATA, "mlp_ratio");
 }
 
@@ -607,7 +610,7 @@ static void locks(void **state)
     assert_int_equal(model->trained, model->size);
     clip_model_lock_image(model, 0);
     assert_int_equal(count_trained(model, "visual."), 0);
-    assert_true(model->logit_scale->needs_grad && model->text_proj->needs_grad);
+    assert_true(model->logit_scale->needs_grad && model->text.proj->needs_grad);
     check_train_offsets(model);
     assert_in_range(model->trained, 1, model->size - 1);
     clip_model_train(model);
@@ -619,9 +622,9 @@ static void locks(void **state)
     clip_model_lock_text(model, 2);
     /* both blocks, ln_final's two, text_projection; not the embeddings */
     assert_int_equal(count_trained(model, "transformer."), 24);
-    assert_false(model->token_embedding->needs_grad || model->text_pos->needs_grad);
-    assert_true(model->ln_final_w->needs_grad && model->text_proj->needs_grad &&
-                model->conv1_w->needs_grad);
+    assert_false(model->text.tokens->needs_grad || model->text.positions->needs_grad);
+    assert_true(model->text.final_norm_w->needs_grad && model->text.proj->needs_grad &&
+                model->vision.patch_w->needs_grad);
     clip_model_free(model);
 }
 
@@ -632,7 +635,7 @@ static void flops_are_counted(void **state)
     struct clip_error error = {0};
     struct clip_model_config c;
     test_ok(clip_model_preset(&c, "vit-b-32", &error), &error);
-    c.vision_layers = c.text_layers = 1;
+    c.vision.layers = c.text.layers = 1;
     double rows = 2 * 50.0, w = 768, tokens = 20, t = 512;
     double macs = 2 * 49.0 * 3 * 32 * 32 * w + rows * w * w * 12 +
                   2 * 2 * 50.0 * 50 * w;                       /* vision */

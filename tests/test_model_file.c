@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/rng.h"
+#include "formats/architectures.h"
 #include "formats/model_description.h"
 #include "formats/model_export.h"
 #include "formats/model_file.h"
@@ -17,19 +19,18 @@ static struct clip_model_config tiny_config(void)
         .embed_dim = 8,
         .image_size = 16,
         .patch_size = 8,
-        .vision_width = 64,
-        .vision_layers = 2,
-        .vision_heads = 1,
-        .vision_mlp_ratio = 1.3,
+        .vision = clip_vision_tower,
         .context_length = 9,
         .vocab_size = 520,
-        .text_width = 64,
-        .text_layers = 1,
-        .text_heads = 1,
-        .text_mlp_ratio = 2,
+        .text = clip_text_tower,
         .image_mean = {0.48145466f, 0.4578275f, 0.40821073f},
         .image_std = {0.26862954f, 0.26130258f, 0.27577711f},
     };
+    c.vision.width = c.text.width = 64;
+    c.vision.layers = 2;
+    c.vision.heads = c.text.layers = c.text.heads = 1;
+    c.vision.mlp_ratio = 1.3;
+    c.text.mlp_ratio = 2;
     return c;
 }
 
@@ -79,6 +80,12 @@ static const char tiny_json[] =
     "0.26862954,0.26130258,0.27577711],\"interpolation\":\"bicubic\",\"resize_mode\":"
     "\"shortest\"}}";
 
+static bool is_quick(const struct clip_model_config *c)
+{
+    assert_int_equal(c->vision.activation, c->text.activation);
+    return c->vision.activation == CLIP_QUICK_GELU;
+}
+
 static void describes_in_open_clips_schema(void **state)
 {
     (void)state;
@@ -90,20 +97,21 @@ static void describes_in_open_clips_schema(void **state)
     assert_string_equal(text.data, tiny_json);
     test_ok(clip_model_description_parse(text.data, text.size, "a", &back, &error), &error);
     assert_memory_equal(back.config.image_std, d.config.image_std, sizeof d.config.image_std);
-    assert_int_equal(back.config.text_width, 64);
+    assert_int_equal(back.config.text.width, 64);
     assert_int_equal(back.preprocess.image_size, 16);
     test_ok(clip_model_description_format(&back, &again, &error), &error);
     assert_string_equal(again.data, tiny_json);
     clip_buffer_release(&text);
     clip_buffer_release(&again);
-    d.config.quick_gelu = d.config.logit_bias = true;
+    d.config.vision.activation = d.config.text.activation = CLIP_QUICK_GELU;
+    d.config.logit_bias = true;
     d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
     d.preprocess.interpolation = CLIP_BILINEAR;
     d.preprocess.resize_mode = CLIP_RESIZE_SQUASH;
     d.cleaning = CLIP_TEXT_HUGGINGFACE;
     test_ok(clip_model_description_format(&d, &text, &error), &error);
     test_ok(clip_model_description_parse(text.data, text.size, "a", &back, &error), &error);
-    assert_true(back.config.quick_gelu && back.config.logit_bias);
+    assert_true(is_quick(&back.config) && back.config.logit_bias);
     assert_int_equal(back.preprocess.crop, CLIP_CROP_HUGGINGFACE);
     assert_int_equal(back.preprocess.interpolation, CLIP_BILINEAR);
     assert_int_equal(back.preprocess.resize_mode, CLIP_RESIZE_SQUASH);
@@ -122,8 +130,8 @@ static void takes_open_clips_defaults(void **state)
                        "\"text_cfg\":{}}}";
     test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
     assert_int_equal(d.config.image_size, 224);
-    assert_int_equal(d.config.vision_heads, 12);
-    assert_int_equal(d.config.text_heads, 8);
+    assert_int_equal(d.config.vision.heads, 12);
+    assert_int_equal(d.config.text.heads, 8);
     assert_int_equal(d.config.vocab_size, 49408);
     assert_true(d.config.image_mean[0] == 0.48145466f && d.preprocess.std[2] == 0.27577711f);
     assert_false(d.config.logit_bias);
@@ -148,12 +156,13 @@ static void takes_open_clips_siglip(void **state)
     struct clip_model_description d;
     const char *json = SIGLIP("vit_base_patch16_siglip_224.webli", "map", LAST EPS CANONICALIZE);
     test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
-    assert_true(d.config.siglip && d.config.logit_bias);
-    assert_int_equal(d.config.vision_layers, 12);
+    assert_int_equal(clip_architecture_of(&d.config), CLIP_ARCHITECTURE_SIGLIP);
+    assert_true(d.config.logit_bias);
+    assert_int_equal(d.config.vision.layers, 12);
     assert_int_equal(d.config.patch_size, 16);
-    assert_true(d.config.norm_eps == 1e-6);
-    assert_int_equal(clip_vision_activation(&d.config), CLIP_GELU);
-    assert_int_equal(clip_text_activation(&d.config), CLIP_GELU);
+    assert_true(d.config.vision.norm_eps == 1e-6 && d.config.text.norm_eps == 1e-6);
+    assert_int_equal(d.config.vision.activation, CLIP_GELU);
+    assert_int_equal(d.config.text.activation, CLIP_GELU);
     assert_int_equal(d.cleaning, CLIP_TEXT_CANONICALIZE);
     assert_int_equal(d.ids.pad, 1);
     assert_int_equal(d.preprocess.resize_mode, CLIP_RESIZE_SQUASH); /* which no key says there */
@@ -161,14 +170,67 @@ static void takes_open_clips_siglip(void **state)
     json = SIGLIP("vit_base_patch16_siglip_224", "map",
                   LAST EPS CANONICALIZE ",\"act_kwargs\":{\"approximate\":\"tanh\"}");
     test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
-    assert_int_equal(clip_vision_activation(&d.config), CLIP_GELU);
-    assert_int_equal(clip_text_activation(&d.config), CLIP_GELU_TANH);
+    assert_int_equal(d.config.vision.activation, CLIP_GELU);
+    assert_int_equal(d.config.text.activation, CLIP_GELU_TANH);
     struct clip_buffer text = {0};
     struct clip_model_description back;
     test_ok(clip_model_description_format(&d, &text, &error), &error); /* in our own words */
     test_ok(clip_model_description_parse(text.data, text.size, "b", &back, &error), &error);
     assert_memory_equal(&back, &d, sizeof d);
     clip_buffer_release(&text);
+}
+
+/* Towers that differ in activation and epsilon, as open_clip says it and in our own words. */
+static void each_tower_has_its_own_layers(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer text = {0};
+    struct clip_model_description d, back;
+    const char *json = SIGLIP("vit_base_patch32_siglip_256", "map", LAST);
+    test_ok(clip_model_description_parse(json, strlen(json), "a", &d, &error), &error);
+    assert_int_equal(d.config.vision.activation, CLIP_GELU_TANH);
+    assert_int_equal(d.config.text.activation, CLIP_GELU);
+    assert_true(d.config.vision.norm_eps == 1e-6 && d.config.text.norm_eps == 1e-5);
+    test_ok(clip_model_description_format(&d, &text, &error), &error);
+    test_ok(clip_model_description_parse(text.data, text.size, "b", &back, &error), &error);
+    assert_memory_equal(&back, &d, sizeof d);
+    clip_buffer_release(&text);
+}
+
+/* Whatever the kinds of the towers are, what is written gives them back; those of an architecture
+ * that has a name take no key of their own. */
+static void every_kind_of_tower_is_described(void **state)
+{
+    (void)state;
+    static const enum clip_activation activations[] = {CLIP_GELU, CLIP_QUICK_GELU, CLIP_GELU_TANH};
+    struct clip_error error;
+    struct clip_rng rng = clip_rng_at(7, CLIP_RNG_TEST, 0, 0);
+    for (int i = 0; i < 400; i++) {
+        struct clip_model_description d = clip_model_description_default(), back;
+        struct clip_buffer text = {0};
+        d.config.embed_dim = d.config.vision.width = d.config.text.width = 768;
+        clip_model_description_unify(&d);
+        if (i % 4 == 1) clip_architecture_apply(&d.config, CLIP_ARCHITECTURE_SIGLIP);
+        for (int t = 0; t < 2; t++) {
+            struct clip_tower *tower = t == 0 ? &d.config.vision : &d.config.text;
+            tower->activation = activations[i % 4 > 1 ? clip_rng_below(&rng, 3) : 0];
+            if (i % 4 > 1) tower->norm_eps = clip_rng_below(&rng, 2) ? 1e-12 : 1e-5;
+            for (int k = 0; i % 4 > 1 && k < CLIP_TOWER_PROPERTIES; k++) {
+                const struct clip_tower_property *p = &clip_tower_properties[k];
+                uint32_t values = 2;
+                while (p->choices != NULL && p->choices((int)values) != NULL) values++;
+                clip_tower_set(tower, p, (int)clip_rng_below(&rng, values));
+            }
+        }
+        if (clip_model_config_check(&d.config, &error) != CLIP_OK) continue; /* makes no sense */
+        test_ok(clip_model_description_format(&d, &text, &error), &error);
+        for (int k = 0; i % 4 < 2 && k < CLIP_TOWER_PROPERTIES; k++)
+            assert_null(strstr(text.data, clip_tower_properties[k].name));
+        test_ok(clip_model_description_parse(text.data, text.size, "a", &back, &error), &error);
+        assert_memory_equal(&back, &d, sizeof d);
+        clip_buffer_release(&text);
+    }
 }
 
 static void refuses_descriptions(void **state)
@@ -189,10 +251,8 @@ static void refuses_descriptions(void **state)
         {SIGLIP("vit_base_patch16_siglip_gap_224", "avg", LAST EPS), "\"map\""},
         {SIGLIP("vit_base_patch16_siglip_224", "map", LAST EPS ",\"proj_type\":\"none\""),
          "proj_type"},
-        {SIGLIP("vit_base_patch16_siglip_224", "map", LAST), "epsilon"},
         {SIGLIP("vit_base_patch16_siglip_224", "map", LAST EPS "},\"quick_gelu\":true,\"a\":{"),
          "quick_gelu"},
-        {SIGLIP("vit_base_patch32_siglip_256", "map", LAST EPS), "the vision tower alone"},
         {SIGLIP("vit_base_patch16_siglip_224", "map", EPS), "pool_type"},
         {SIGLIP("vit_base_patch16_siglip_224", "map",
                 LAST EPS ",\"tokenizer_kwargs\":{\"strip_sep_token\":true}"),
@@ -442,13 +502,13 @@ static void describes_bare_weights_by_shape_or_neighbour(void **state)
     test_ok(clip_model_file_open(&back, path, NULL, &error), &error); /* warns */
     same_weights(file.model, back->model);
     assert_null(back->tokenizer);
-    assert_int_equal(back->model->config.vision_heads, 1);
-    assert_false(back->model->config.quick_gelu);
+    assert_int_equal(back->model->config.vision.heads, 1);
+    assert_false(is_quick(&back->model->config));
     clip_model_file_free(back);
     test_write_text(folder, "open_clip_config.json",
                     changed_json("\"quick_gelu\":false", "\"quick_gelu\":true"));
     test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
-    assert_true(back->model->config.quick_gelu);
+    assert_true(is_quick(&back->model->config));
     clip_model_file_free(back);
     test_write_text(folder, "open_clip_config.json", changed_json("\"width\":64", "\"width\":128"));
     test_fails(clip_model_file_open(&back, path, NULL, &error), &error, CLIP_ERR_DATA,
@@ -501,8 +561,8 @@ static void opens_reference_models(void **state)
             test_ok(clip_safetensors_read(path, &bundle, &error), &error);
             const struct clip_weight_source from = {&bundle, CLIP_LAYOUT_OPEN_CLIP, ""};
             test_ok(clip_model_description_infer(&from, path, &d, &error), &error);
-            assert_int_equal(file->model->config.quick_gelu, k);
-            assert_int_equal(d.config.vision_layers, file->model->config.vision_layers);
+            assert_int_equal(is_quick(&file->model->config), k);
+            assert_int_equal(d.config.vision.layers, file->model->config.vision.layers);
             assert_int_equal(d.config.image_size, file->model->config.image_size);
             for (int64_t i = 0; i < file->model->param_count; i++) {
                 const struct clip_param *p = &file->model->params[i];
@@ -527,7 +587,7 @@ static void says_what_was_found(void **state)
     struct clip_buffer text = {0};
     struct clip_export_options options = {CLIP_EXPORT_HUGGINGFACE, CLIP_F16, false};
     const char *path = test_path(test_folder(), "theirs");
-    file.model->config.quick_gelu = true;
+    file.model->config.vision.activation = file.model->config.text.activation = CLIP_QUICK_GELU;
     test_ok(clip_model_export(&file, path, &options, &error), &error);
     test_ok(clip_model_file_open(&back, path, NULL, &error), &error);
     assert_string_equal(back->format, "Hugging Face");
@@ -560,16 +620,16 @@ static void openais_weights_are_quickgelu_whatever_the_preset(void **state)
         test_ok(clip_model_file_open(&file, path, NULL, &error), &error);
         assert_string_equal(file->format, "OpenAI");
         struct clip_model_description d = clip_model_file_description(file);
-        assert_true(d.config.quick_gelu);
-        d.config.quick_gelu = false;
-        d.config.text_gelu_tanh = true;
+        assert_true(is_quick(&d.config));
+        d.config.vision.activation = CLIP_GELU;
+        d.config.text.activation = CLIP_GELU_TANH;
         test_ok(clip_model_description_format(&d, &text, &error), &error);
         test_write(folder, "open_clip_config.json", text.data, text.size);
         test_ok(clip_file_read(path, 1 << 28, &bytes, &error), &error);
         test_write(folder, "open_clip_pytorch_model.bin", bytes.data, bytes.size);
         clip_model_file_free(file);
         test_ok(clip_model_file_open(&file, folder, NULL, &error), &error); /* warns */
-        assert_true(file->model->config.quick_gelu);
+        assert_true(is_quick(&file->model->config));
         clip_model_file_free(file);
         clip_buffer_release(&bytes);
         clip_buffer_release(&text);
@@ -584,6 +644,8 @@ int main(void)
         cmocka_unit_test(describes_in_open_clips_schema),
         cmocka_unit_test(takes_open_clips_defaults),
         cmocka_unit_test(takes_open_clips_siglip),
+        cmocka_unit_test(each_tower_has_its_own_layers),
+        cmocka_unit_test(every_kind_of_tower_is_described),
         cmocka_unit_test(refuses_descriptions),
         cmocka_unit_test(opens_what_a_person_names),
         cmocka_unit_test(takes_the_named_tokenizer),

@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "embed/embeddings.h"
+#include "formats/architectures.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"
 
@@ -87,8 +88,10 @@ static void siglip_opens_beside_its_tokenizer(void **state)
     clip_tokenizer_free(file->tokenizer);
     clip_model_free(file->model);
     file->tokenizer = NULL;
-    config.siglip = config.gelu_tanh = config.logit_bias = true;
-    config.embed_dim = config.vision_width;
+    clip_architecture_apply(&config, CLIP_ARCHITECTURE_SIGLIP);
+    config.vision.activation = config.text.activation = CLIP_GELU_TANH;
+    config.logit_bias = true;
+    config.embed_dim = config.vision.width;
     test_ok(clip_model_create(&file->model, &config, &error), &error);
     clip_model_init(file->model, 13);
     test_ok(clip_model_file_add(&bundle, file, "", &error), &error);
@@ -96,7 +99,7 @@ static void siglip_opens_beside_its_tokenizer(void **state)
     test_write_text(folder, "tokenizer.json", "{\"model\": {\"type\": \"Unigram\"}}");
     test_ok(clip_model_file_open(&back, path, NULL, &error), &error); /* warns */
     assert_null(back->tokenizer);
-    assert_true(back->model->config.siglip);
+    assert_int_equal(clip_architecture_of(&back->model->config), CLIP_ARCHITECTURE_SIGLIP);
     clip_model_file_free(back);
     clip_bundle_release(&bundle);
     clip_model_file_free(file);

@@ -94,8 +94,8 @@ static void recompute_saves_memory(void **state)
     struct clip_model *model;
     size_t planned[3];
     test_ok(clip_model_preset(&config, "vit-b-32", &error), &error);
-    config.vision_width = config.text_width = 128;
-    config.vision_heads = config.text_heads = 2;
+    config.vision.width = config.text.width = 128;
+    config.vision.heads = config.text.heads = 2;
     config.vocab_size = 100;
     test_ok(clip_model_create(&model, &config, &error), &error);
     clip_model_train(model);
@@ -189,7 +189,7 @@ static void check_lock(struct training *r, bool image, int64_t unlocked)
     memcpy(before, r->model->data, (size_t)r->model->size * sizeof *before);
     struct clip_step *step = training_step_new(r);
     training_step(step, training_batch(r, 0, r->capacity));
-    int64_t layers = image ? r->model->config.vision_layers : r->model->config.text_layers;
+    int64_t layers = image ? r->model->config.vision.layers : r->model->config.text.layers;
     for (int64_t i = 0; i < r->model->param_count; i++) {
         struct clip_param *p = &r->model->params[i];
         size_t bytes = (size_t)clip_tensor_count(&p->tensor) * sizeof(float);

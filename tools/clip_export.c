@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/progress.h"
+#include "formats/architectures.h"
 #include "formats/model_export.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
@@ -52,16 +53,17 @@ int main(int argc, char **argv)
     CLIP_TRY(clip_model_export(file, output, &export, &error));
     if (cli.json) {
         const struct clip_model_config *c = &file->model->config;
+        const char *vision = clip_activation_key(c->vision.activation);
+        const char *of_text = clip_activation_key(c->text.activation);
+        char activation[64];
+        snprintf(activation, sizeof activation, vision == of_text ? "%s" : "%s, text %s", vision,
+                 of_text);
         json_t *result = json_pack(
             "{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output, "format",
             clip_export_format_name(export.format), "dtype", clip_export_dtype_name(export.dtype),
             "parameters", (json_int_t)clip_model_parameters(file->model), "checksum",
             file->checksum, "tokenizer", file->tokenizer != NULL, "source_format",
-            file->format != NULL ? file->format : "clip.c", "activation",
-            c->quick_gelu       ? "quick_gelu"
-            : c->gelu_tanh      ? "gelu_tanh"
-            : c->text_gelu_tanh ? "gelu, text gelu_tanh"
-                                : "gelu");
+            file->format != NULL ? file->format : "clip.c", "activation", activation);
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {

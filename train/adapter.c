@@ -103,10 +103,10 @@ clip_status clip_adapter_write(const struct clip_setup *s, const char *folder, c
     config = clip_path_join(place, "adapter_config.json", error);
     CLIP_TRY(config != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     CLIP_TRY(clip_folder_create(place, error));
-    for (int64_t i = 0; i < m->config.vision_layers; i++)
-        CLIP_TRY(add_block(&w, "vision_model", i, &m->vision_blocks[i], error));
-    for (int64_t i = 0; i < m->config.text_layers; i++)
-        CLIP_TRY(add_block(&w, "text_model", i, &m->text_blocks[i], error));
+    for (int64_t i = 0; i < m->config.vision.layers; i++)
+        CLIP_TRY(add_block(&w, "vision_model", i, &m->vision.blocks[i], error));
+    for (int64_t i = 0; i < m->config.text.layers; i++)
+        CLIP_TRY(add_block(&w, "text_model", i, &m->text.blocks[i], error));
     CLIP_TRY(clip_bundle_add_text(&bundle, "format", "pt", 2, error));
     CLIP_TRY(clip_safetensors_write(path, &bundle, error));
     CLIP_TRY(write_config(s, config, base, error));

@@ -65,9 +65,13 @@ clip_status clip_activation_check(struct clip_model *model, const struct clip_lo
         loss = clip_loss_of(&model->config);
     clip_status status = batch_loss(model, batch, loss, &losses[0], error);
     if (status != CLIP_OK) return status;
-    model->config.quick_gelu = !model->config.quick_gelu;
+    struct clip_model_config *c = &model->config;
+    enum clip_activation vision = c->vision.activation, text = c->text.activation;
+    c->vision.activation = c->text.activation = vision == CLIP_QUICK_GELU ? CLIP_GELU
+                                                                          : CLIP_QUICK_GELU;
     status = batch_loss(model, batch, loss, &losses[1], error);
-    model->config.quick_gelu = !model->config.quick_gelu;
+    c->vision.activation = vision;
+    c->text.activation = text;
     *suspect = losses[1] < 0.8 * loss->chance(batch->count) && 1.1 * losses[1] < losses[0];
     return status;
 }
@@ -100,12 +104,13 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
         goto out;
     }
     CLIP_TRY(clip_activation_check(s->model, s->init_loss, &batch, losses, &suspect, error));
+    bool quick = s->model->config.vision.activation == CLIP_QUICK_GELU;
     if (suspect)
         clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %lld "
                   "pairs is %.2f with it and %.2f without; set [model] quick_gelu = %s, or see "
                   "what the model's own description says",
-                  s->model->config.quick_gelu ? "true" : "false", (long long)batch.count, losses[0],
-                  losses[1], s->model->config.quick_gelu ? "false" : "true");
+                  quick ? "true" : "false", (long long)batch.count, losses[0], losses[1],
+                  quick ? "false" : "true");
 out:
     clip_loader_free(loader);
     return status;

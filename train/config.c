@@ -12,15 +12,6 @@
 
 enum { LONGEST_VALUE = 160 }; /* so that config.ini's lines stay under inih's 200 bytes */
 
-const char *clip_architecture_name(int architecture)
-{
-    static const char *const names[] = {
-        [CLIP_ARCHITECTURE_CLIP] = "clip",
-        [CLIP_ARCHITECTURE_SIGLIP] = "siglip",
-    };
-    return CLIP_NAME_OF(names, architecture);
-}
-
 /* ---- keys ---- */
 
 static const struct clip_key *find_key(const char *section, const char *key, int *index)
@@ -339,28 +330,29 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
                               struct clip_error *error)
 {
     clip_status status;
+    const struct clip_activation_keys keys = {config->model.quick_gelu, config->model.gelu_tanh,
+                                              config->model.text_gelu_tanh};
     CLIP_TRY(clip_model_preset(out, clip_model_preset_name(config->model.preset), error));
-#define TAKE(key)                                                                                  \
-    if (clip_config_is_set(config, "model", #key)) out->key = config->model.key
+#define TAKE_AS(key, field)                                                                        \
+    if (clip_config_is_set(config, "model", #key)) out->field = config->model.key
+#define TAKE(key) TAKE_AS(key, key)
     TAKE(embed_dim);
     TAKE(image_size);
     TAKE(patch_size);
-    TAKE(vision_width);
-    TAKE(vision_layers);
-    TAKE(vision_heads);
-    TAKE(vision_mlp_ratio);
+    TAKE_AS(vision_width, vision.width);
+    TAKE_AS(vision_layers, vision.layers);
+    TAKE_AS(vision_heads, vision.heads);
+    TAKE_AS(vision_mlp_ratio, vision.mlp_ratio);
     TAKE(context_length);
     TAKE(vocab_size);
-    TAKE(text_width);
-    TAKE(text_layers);
-    TAKE(text_heads);
-    TAKE(text_mlp_ratio);
-    TAKE(quick_gelu);
-    TAKE(gelu_tanh);
-    TAKE(text_gelu_tanh);
+    TAKE_AS(text_width, text.width);
+    TAKE_AS(text_layers, text.layers);
+    TAKE_AS(text_heads, text.heads);
+    TAKE_AS(text_mlp_ratio, text.mlp_ratio);
 #undef TAKE
-    out->siglip = config->model.architecture == CLIP_ARCHITECTURE_SIGLIP;
-    out->norm_eps = config->model.norm_eps == 1e-5 ? 0 : config->model.norm_eps;
+#undef TAKE_AS
+    clip_architecture_apply(out, config->model.architecture);
+    out->vision.norm_eps = out->text.norm_eps = config->model.norm_eps;
     out->logit_bias = clip_losses[config->train.loss].needs_bias;
     clip_loss_choose(out, config->train.loss);
     if (config->model.image_mean[0] != '\0')
@@ -371,7 +363,8 @@ clip_status clip_config_model(const struct clip_config *config, struct clip_mode
             return clip_fail(error, CLIP_ERR_USAGE,
                              "[model] image_std = %s holds a number that is not above 0",
                              config->model.image_std);
-    status = clip_model_config_check(out, error);
+    status = clip_activation_apply(out, keys, error);
+    if (status == CLIP_OK) status = clip_model_config_check(out, error);
     if (status != CLIP_OK) status = clip_fail(error, CLIP_ERR_USAGE, "[model] %s", error->message);
 out:
     return status;
@@ -400,9 +393,9 @@ static const char *value_text(const struct clip_config *config, int i, char *roo
         int64_t value;
     } sizes[] = {
         {"embed_dim", preset.embed_dim},       {"patch_size", preset.patch_size},
-        {"vision_width", preset.vision_width}, {"vision_layers", preset.vision_layers},
-        {"vision_heads", preset.vision_heads}, {"text_width", preset.text_width},
-        {"text_layers", preset.text_layers},   {"text_heads", preset.text_heads},
+        {"vision_width", preset.vision.width}, {"vision_layers", preset.vision.layers},
+        {"vision_heads", preset.vision.heads}, {"text_width", preset.text.width},
+        {"text_layers", preset.text.layers},   {"text_heads", preset.text.heads},
     };
     for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++)
         if (strcmp(sizes[j].key, k->key) == 0) {

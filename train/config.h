@@ -12,12 +12,10 @@
 #include "core/memory.h"
 #include "data/image/image.h"
 #include "data/text/tokenizer.h"
+#include "formats/architectures.h"
 #include "model/loss.h"
 #include "optim/optim.h"
 #include "train/locked.h"
-
-enum clip_architecture { CLIP_ARCHITECTURE_CLIP, CLIP_ARCHITECTURE_SIGLIP };
-const char *clip_architecture_name(int architecture); /* "clip", "siglip"; core/choice.h */
 
 /* What best.h5 is chosen by: of the figures that a validation finds (train/validate.h). */
 enum clip_metric {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/progress.h"
+#include "formats/architectures.h"
 #include "formats/model_file.h"
 #include "model/lora.h"
 #include "train/run.h"
@@ -79,6 +80,23 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
 
 /* ---- model ---- */
 
+/* A run that goes on has its model's description from the configuration alone. */
+static clip_status check_nameable(const struct clip_model_config *from, const char *init,
+                                  struct clip_error *error)
+{
+    struct clip_model_config said = *from;
+    clip_status status = clip_activation_apply(&said, clip_activation_keys(from), error);
+    const char *what = clip_architecture_of(from) == CLIP_ARCHITECTURE_OTHER ? "architecture"
+                       : said.text.activation != from->text.activation       ? "activations"
+                       : from->text.norm_eps != from->vision.norm_eps        ? "two norm_eps"
+                                                                             : NULL;
+    if (status != CLIP_OK || what == NULL) return status;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s cannot be trained on: no keys of the configuration's [model] say its %s; "
+                     "use it as it is",
+                     init, what);
+}
+
 /* The description of --init's model becomes the configuration's; a key that was set and says
  * otherwise is an error, but for image_size, to which the positions are interpolated. */
 static clip_status adopt_description(struct clip_setup *s, const struct clip_model_config *from,
@@ -86,6 +104,9 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
 {
     clip_status status = CLIP_OK;
     const struct clip_model_config *mine = &s->model_config;
+    enum clip_architecture architecture = clip_architecture_of(from);
+    const struct clip_activation_keys theirs = clip_activation_keys(from),
+                                      ours = clip_activation_keys(mine);
     const struct {
         const char *key;
         double theirs, ours;
@@ -94,28 +115,30 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
         {"embed_dim", (double)from->embed_dim, (double)mine->embed_dim},
         {"image_size", (double)from->image_size, (double)mine->image_size},
         {"patch_size", (double)from->patch_size, (double)mine->patch_size},
-        {"vision_width", (double)from->vision_width, (double)mine->vision_width},
-        {"vision_layers", (double)from->vision_layers, (double)mine->vision_layers},
-        {"vision_heads", (double)from->vision_heads, (double)mine->vision_heads},
-        {"vision_mlp_ratio", from->vision_mlp_ratio, mine->vision_mlp_ratio},
+        {"vision_width", (double)from->vision.width, (double)mine->vision.width},
+        {"vision_layers", (double)from->vision.layers, (double)mine->vision.layers},
+        {"vision_heads", (double)from->vision.heads, (double)mine->vision.heads},
+        {"vision_mlp_ratio", from->vision.mlp_ratio, mine->vision.mlp_ratio},
         {"context_length", (double)from->context_length, (double)mine->context_length},
         {"vocab_size", (double)from->vocab_size, (double)mine->vocab_size},
-        {"text_width", (double)from->text_width, (double)mine->text_width},
-        {"text_layers", (double)from->text_layers, (double)mine->text_layers},
-        {"text_heads", (double)from->text_heads, (double)mine->text_heads},
-        {"text_mlp_ratio", from->text_mlp_ratio, mine->text_mlp_ratio},
-        {"norm_eps", clip_model_norm_eps(from), clip_model_norm_eps(mine), SMALL},
-        {"quick_gelu", from->quick_gelu, mine->quick_gelu, FLAG},
-        {"gelu_tanh", from->gelu_tanh, mine->gelu_tanh, FLAG},
-        {"text_gelu_tanh", from->text_gelu_tanh, mine->text_gelu_tanh, FLAG},
+        {"text_width", (double)from->text.width, (double)mine->text.width},
+        {"text_layers", (double)from->text.layers, (double)mine->text.layers},
+        {"text_heads", (double)from->text.heads, (double)mine->text.heads},
+        {"text_mlp_ratio", from->text.mlp_ratio, mine->text.mlp_ratio},
+        {"norm_eps", from->vision.norm_eps, mine->vision.norm_eps, SMALL},
+        {"quick_gelu", theirs.quick_gelu, ours.quick_gelu, FLAG},
+        {"gelu_tanh", theirs.gelu_tanh, ours.gelu_tanh, FLAG},
+        {"text_gelu_tanh", theirs.text_gelu_tanh, ours.text_gelu_tanh, FLAG},
     };
     size_t count = sizeof keys / sizeof keys[0];
     char value[128];
-    if (clip_config_is_set(s->config, "model", "architecture") && from->siglip != mine->siglip)
+    CLIP_TRY(check_nameable(from, init, error));
+    if (clip_config_is_set(s->config, "model", "architecture") &&
+        architecture != clip_architecture_of(mine))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s is a %s, but the configuration says architecture = %s; leave the key "
                          "out to take the model's",
-                         init, from->siglip ? "SigLIP" : "CLIP",
+                         init, clip_architecture_title(architecture),
                          clip_architecture_name(s->config->model.architecture));
     for (size_t i = 0; i < count; i++) {
         bool set = clip_config_is_set(s->config, "model", keys[i].key);
@@ -131,10 +154,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
             snprintf(value, sizeof value, keys[i].kind == SMALL ? "%.9g" : "%.17g", keys[i].theirs);
         CLIP_TRY(clip_config_put(s->config, "model", keys[i].key, value, error));
     }
-    CLIP_TRY(clip_config_put(
-        s->config, "model", "architecture",
-        clip_architecture_name(from->siglip ? CLIP_ARCHITECTURE_SIGLIP : CLIP_ARCHITECTURE_CLIP),
-        error));
+    CLIP_TRY(clip_config_put(s->config, "model", "architecture",
+                             clip_architecture_name(architecture), error));
     for (int i = 0; i < 2; i++) {
         const float *three = i == 0 ? from->image_mean : from->image_std;
         const char *key = i == 0 ? "image_mean" : "image_std";
@@ -144,7 +165,8 @@ static clip_status adopt_description(struct clip_setup *s, const struct clip_mod
             CLIP_TRY(clip_config_put(s->config, "model", key, value, error));
     }
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
-    s->model_config.norm_eps = from->norm_eps; /* to its last bit */
+    s->model_config.vision.norm_eps = from->vision.norm_eps; /* to its last bit */
+    s->model_config.text.norm_eps = from->text.norm_eps;
 out:
     return status;
 }
@@ -191,15 +213,15 @@ static clip_status copy_weights(struct clip_model *to, struct clip_model *from,
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t first = to->class_embedding != NULL ? 1 : 0, patch = to->config.patch_size;
+    int64_t first = to->config.vision.class_row ? 1 : 0, patch = to->config.patch_size;
     int64_t grid = to->config.image_size / patch, theirs = from->config.image_size / patch;
     for (int64_t i = 0; i < to->param_count; i++) {
         struct clip_tensor *mine = &to->params[i].tensor;
         const struct clip_param *source = clip_model_param(from, to->params[i].name);
         if (source == NULL) continue; /* logit_bias, which training with InfoNCE does not make */
-        if (mine == to->vision_pos && grid != theirs)
+        if (mine == to->vision.positions && grid != theirs)
             CLIP_TRY(clip_resize_positions(mine->data, grid, source->tensor.data, theirs, first,
-                                           to->config.vision_width, error));
+                                           to->config.vision.width, error));
         else
             memcpy(mine->data, source->tensor.data,
                    (size_t)clip_tensor_count(mine) * sizeof(float));
@@ -221,7 +243,8 @@ static clip_status read_lora(struct clip_setup *s, bool tuning, struct clip_erro
                          (long long)c->lora.rank);
     *lora = (struct clip_lora_config){.rank = c->lora.rank, .alpha = c->lora.alpha};
     CLIP_TRY(clip_lora_targets(c->lora.targets, &lora->targets, error));
-    if ((s->model_config.gelu_tanh || s->model_config.text_gelu_tanh) &&
+    if ((s->model_config.vision.activation == CLIP_GELU_TANH ||
+         s->model_config.text.activation == CLIP_GELU_TANH) &&
         (lora->targets & (CLIP_LORA_C_FC | CLIP_LORA_C_PROJ)) != 0)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[lora] targets = %s: the MLP of a model whose GELU is tanh's has no "
@@ -281,7 +304,8 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
                            "vocabulary of %lld",
                            (long long)s->config->model.pad_id,
                            (long long)s->model_config.vocab_size));
-    if (s->model_config.siglip) clip_tokenizer_pad(s->tokenizer, (int32_t)s->config->model.pad_id);
+    if (s->model_config.text.whole_rows)
+        clip_tokenizer_pad(s->tokenizer, (int32_t)s->config->model.pad_id);
 out:
     clip_model_file_free(file);
     clip_memory_trim(); /* of --init's weights */

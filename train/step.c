@@ -35,7 +35,7 @@ static int64_t most_texts(const struct clip_step *s)
 static double width_factor(const struct clip_step *s, const struct clip_param *p)
 {
     const struct clip_model_config *c = &s->model->config;
-    int64_t width = p->tower == CLIP_TOWERS_IMAGE ? c->vision_width : c->text_width;
+    int64_t width = p->tower == CLIP_TOWERS_IMAGE ? c->vision.width : c->text.width;
     return s->options.lr_width > 0 ? (double)s->options.lr_width / (double)width : 1;
 }
 
