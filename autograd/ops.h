@@ -117,6 +117,12 @@ struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor 
 struct clip_tensor *clip_gather(struct clip_tape *t, struct clip_tensor *x,
                                 struct clip_tensor *rows);
 
+/* y[s] = the mean of the rows of sequence s
+ *   x [T,D]   y [B,D]
+ *   offsets i32 [B+1]: sequence s has rows offsets[s] to offsets[s+1], at least one */
+struct clip_tensor *clip_mean_rows(struct clip_tape *t, struct clip_tensor *x,
+                                   struct clip_tensor *offsets);
+
 /* y = x / max(|x|, 1e-12), row by row
  *   x, y [R,D] */
 struct clip_tensor *clip_l2norm(struct clip_tape *t, struct clip_tensor *x);

@@ -165,6 +165,7 @@ static struct clip_tensor *feature(struct clip_tape *t, const struct clip_tower 
 {
     if (rows != NULL) x = clip_gather(t, x, rows); /* [B,W] */
     x = norm(t, tower, x, p->final_norm_w, p->final_norm_b);
+    if (tower->pooling == CLIP_POOL_MEAN) x = clip_mean_rows(t, x, offsets); /* [B,W] */
     if (tower->pooling == CLIP_POOL_ATTENTION)
         x = pool_by_attention(t, tower, &p->pool, x, offsets);
     if (tower->projection == CLIP_PROJECT_NONE) return x;

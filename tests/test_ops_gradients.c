@@ -218,6 +218,22 @@ static void test_attention_pool(void **state)
                  LEAVES(NORMAL(1, 1, 1, 12), NORMAL(1, 2, 90, 24)), 0);
 }
 
+static struct clip_tensor *mean_rows(struct clip_tape *t, struct clip_tensor *const *l,
+                                     const void *context)
+{
+    return clip_mean_rows(t, l[0], ((const struct with *)context)->ints);
+}
+
+static void test_mean_rows(void **state)
+{
+    (void)state;
+    int32_t at[] = {0, 1, 8, 90}, one[] = {0, 7};
+    struct clip_tensor three = clip_tensor_i32(at, 4), single = clip_tensor_i32(one, 2);
+    struct with a = {.ints = &three}, b = {.ints = &single};
+    gradcheck_op("mean_rows", mean_rows, &a, LEAVES(NORMAL(1, 1, 90, 37)), 0);
+    gradcheck_op("mean_rows", mean_rows, &b, LEAVES(NORMAL(1, 1, 7, 5)), 0);
+}
+
 static struct clip_tensor *gather(struct clip_tape *t, struct clip_tensor *const *l,
                                   const void *context)
 {
@@ -574,15 +590,25 @@ static void test_every_op_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),        cmocka_unit_test(test_linear_residual_of_itself),
-        cmocka_unit_test(test_mlp),           cmocka_unit_test(test_mlp_residual_of_itself),
-        cmocka_unit_test(test_project),       cmocka_unit_test(test_rows_by_number),
-        cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_l2norm),
-        cmocka_unit_test(test_elementwise),   cmocka_unit_test(test_attention_pool),
-        cmocka_unit_test(test_patch_embed),   cmocka_unit_test(test_prepend_class),
-        cmocka_unit_test(test_attention),     cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_losses),        cmocka_unit_test(test_distill),
-        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_every_op_is_checked),
+        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_linear_residual_of_itself),
+        cmocka_unit_test(test_mlp),
+        cmocka_unit_test(test_mlp_residual_of_itself),
+        cmocka_unit_test(test_project),
+        cmocka_unit_test(test_rows_by_number),
+        cmocka_unit_test(test_layernorm),
+        cmocka_unit_test(test_l2norm),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_attention_pool),
+        cmocka_unit_test(test_patch_embed),
+        cmocka_unit_test(test_prepend_class),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_distill),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_mean_rows),
+        cmocka_unit_test(test_every_op_is_checked),
     };
     return cmocka_run_group_tests_name("ops_gradients", tests, NULL, NULL);
 }
