@@ -8,9 +8,9 @@
 #include "model/model.h"
 
 /*   CLIP    Radford et al. 2021; transformers' CLIPModel, open_clip's CLIP
- *   SIGLIP  Zhai et al. 2023; transformers' SiglipModel: patches have a bias and no class row before
- *           them, attention pools them and no projection follows; texts are whole rows without a
- *           causal mask, pooled at the last, and their projection has a bias
+ *   SIGLIP  Zhai et al. 2023; transformers' SiglipModel: patches have a bias and no class row
+ *           before them, attention pools them and no projection follows; texts are whole rows
+ *           without a causal mask, pooled at the last, and their projection has a bias
  *   OTHER   towers that no project's name stands for */
 enum clip_architecture {
     CLIP_ARCHITECTURE_CLIP,

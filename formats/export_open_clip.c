@@ -8,8 +8,8 @@
 #include "formats/model_description.h"
 #include "formats/timm.h"
 
-/* A tower's arguments of nn.GELU and nn.LayerNorm, where they are not PyTorch's defaults, in place of
- * keys of ours. */
+/* A tower's arguments of nn.GELU and nn.LayerNorm where they are not PyTorch's defaults, in place
+ * of keys of ours. */
 static void put_layers(json_t *object, const struct clip_tower *tower)
 {
     json_object_del(object, "activation");

@@ -14,7 +14,7 @@ struct clip_export {
     enum clip_dtype dtype;
 };
 
-/* The model's towers are of an architecture that other projects have a name for; else a sentence. */
+/* The model's towers are of an architecture that has a name; else a sentence. */
 clip_status clip_export_check_architecture(const struct clip_model_file *file,
                                            struct clip_error *error);
 

@@ -233,8 +233,8 @@ static void parse_vision(struct clip_json_parser *p, struct clip_model_config *c
     clip_tower_read(p, &c->vision);
 }
 
-/* open_clip's words for what sets a SigLIP's text tower apart, which have to say what it is. `usual`
- * is the tower that open_clip builds where they are missing. */
+/* open_clip's words for what sets a SigLIP's text tower apart, which have to say what it is.
+ * `usual` is the tower that open_clip builds where they are missing. */
 static void parse_text_kind(struct clip_json_parser *p, const struct clip_tower *text,
                             const struct clip_tower *usual)
 {

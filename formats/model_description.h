@@ -9,10 +9,10 @@
  *                  "init_logit_bias": -10 (where the model has a logit_bias)},
  *    "preprocess_cfg": {"mean", "std", "interpolation", "resize_mode"}}
  * and keys of ours, each only where it is not the default: in model_cfg "architecture": "siglip",
- * "gelu_tanh": true, "text_gelu_tanh": true, "norm_eps", for both towers; in a tower's own part what
- * it has otherwise (formats/architectures.h); behind, "text_cleaning": "huggingface", "floor_crop":
- * true, "resize_to" (the short side before the crop), "end_id", "pad_id", and "loss", which the model
- * is trained with, where its logit_bias does not say so.
+ * "gelu_tanh": true, "text_gelu_tanh": true, "norm_eps", for both towers; in a tower's own part
+ * what it has otherwise (formats/architectures.h); behind, "text_cleaning": "huggingface",
+ * "floor_crop": true, "resize_to" (the short side before the crop), "end_id", "pad_id", and "loss",
+ * which the model is trained with, where its logit_bias does not say so.
  *
  * What open_clip says in other words is read as well: act_kwargs and norm_kwargs of a tower, a
  * SigLIP by timm_model_name (formats/timm.h) and its text tower's no_causal_mask, proj_bias,

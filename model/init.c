@@ -36,8 +36,8 @@ static void fill_ones(const struct clip_tensor *tensor)
     for (int64_t i = 0; i < clip_tensor_count(tensor); i++) ((float *)tensor->data)[i] = 1;
 }
 
-/* Each tower's blocks as open_clip draws them: the text tower by standard deviations of its own, the
- * vision tower as torch's layers start. */
+/* Each tower's blocks as open_clip draws them: the text tower by standard deviations of its own,
+ * the vision tower as torch's layers start. */
 static void init_text_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
 {
     double width = (double)m->config.text.width, layers = (double)m->config.text.layers;

@@ -199,13 +199,15 @@ towers() { # FROM TO: as open_clip describes them
 check "towers of two epsilons" towers '"text_cfg": {' \
     '"text_cfg": {"norm_kwargs": {"eps": 1e-6},'
 check "... are described" run 0 clip_embed --model towers --texts texts.txt --output e.npy
-check "... and cannot be trained on" says 1 'say its two norm_eps' $(train) --init towers --output none
+check "... and cannot be trained on" says 1 'say its two norm_eps' $(train) --init towers \
+    --output none
 check "towers of two activations" towers '"norm_kwargs": {"eps": 1e-6}' \
     '"activation": "quick_gelu"'
 check "... cannot be trained on either" says 1 'say its activations' $(train) --init towers \
     --output none
 check "a text tower that looks both ways" towers '"activation": "quick_gelu"' '"causal": false'
-check "... cannot be trained on yet" says 1 'say its architecture' $(train) --init towers --output none
+check "... cannot be trained on yet" says 1 'say its architecture' $(train) --init towers \
+    --output none
 check "... it embeds texts" run 0 clip_embed --model towers --texts texts.txt --output e.npy
 check "... and has no states of padding" says 1 'looks both ways' clip_embed --model towers \
     --texts texts.txt --hidden-states last --output h.safetensors

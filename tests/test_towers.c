@@ -1,6 +1,6 @@
 /* Towers of every kind, from nothing but their description: PyTorch's own layers of a BERT and of
- * images without a class row (tests/reference/towers, made by tests/make_tower_reference.py), forward
- * and backward; gradients against differences; kinds that make no sense. */
+ * images without a class row (tests/reference/towers, made by tests/make_tower_reference.py),
+ * forward and backward; gradients against differences; kinds that make no sense. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +30,8 @@ static struct clip_bundle read_case(const char *name)
     return fixture_read("tests/reference", path);
 }
 
-/* A model as the file describes it, with the weights of its tower. Every parameter of that tower has
- * to be there, and nothing else. */
+/* A model as the file describes it, with the weights of its tower. Every parameter of that tower
+ * has to be there, and nothing else. */
 static struct clip_model *open_case(const struct clip_bundle *f, enum clip_towers tower)
 {
     struct clip_error error = {0};
@@ -59,9 +59,9 @@ static struct clip_model *open_case(const struct clip_bundle *f, enum clip_tower
     return model;
 }
 
-/* Computed in float64 there. Values of about 1 behind two blocks differ by 1e-6 at most, gradients by
- * more the larger the sums behind them are; five times that is allowed, and where a gradient is
- * nothing but rounding (a key's bias, which no score depends on), some 1e-6. */
+/* Computed in float64 there. Features differ by a 2e-6th of the largest at most, and so do
+ * gradients; some times that is allowed, and where a gradient is nothing but rounding (a key's
+ * bias, which no score depends on), 1e-6. */
 static void compare_gradients(const struct clip_bundle *f, const struct clip_model *model)
 {
     char name[128];
@@ -371,7 +371,7 @@ static void kinds_without_sense_are_refused(void **state)
         test_fails(clip_model_config_check(&bad[i], &error), &error, CLIP_ERR_DATA, words[i]);
 }
 
-/* What makes up a kind is what clip_tower_properties lists; sizes, activation and epsilon are not. */
+/* What makes up a kind is what clip_tower_properties lists; size, activation and epsilon do not. */
 static void a_tower_becomes_of_another_kind(void **state)
 {
     (void)state;
