@@ -206,8 +206,8 @@ static void a_missing_description_is_a_warning(void **state)
     const char *path = test_path(test_folder(), "weights.safetensors");
     test_ok(clip_model_preset(&config, "vit-b-32", &error), &error);
     config.image_size = 32, config.patch_size = 16, config.embed_dim = 8;
-    config.vision_width = config.text_width = 64, config.vision_heads = config.text_heads = 1;
-    config.vision_layers = config.text_layers = 1, config.vocab_size = 520;
+    config.vision.width = config.text.width = 64, config.vision.heads = config.text.heads = 1;
+    config.vision.layers = config.text.layers = 1, config.vocab_size = 520;
     test_ok(clip_model_create(&model, &config, &error), &error);
     clip_model_init(model, 6);
     for (int64_t i = 0; i < model->param_count; i++)

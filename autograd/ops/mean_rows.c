@@ -1,14 +1,14 @@
+/* y[s] = the mean of x[r] over the rows r of sequence s
+ *   x [T,D]   y [B,D]
+ *   offsets i32 [B+1]: sequence s has rows offsets[s] to offsets[s+1], at least one
+ *   dx[r] += dy[s] / rows of s
+ * Backward reads only offsets. */
 #include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
 
-/* y[s] = the mean of x[r] over the rows r of sequence s
- *   x [T,D]   y [B,D]
- *   offsets i32 [B+1]: sequence s holds rows offsets[s] to offsets[s+1], one or more
- *   dx[r] += dy[s] / rows of s
- * Backward reads offsets alone. */
 enum { X, OFFSETS };
 
 static void mean_rows_forward_range(struct clip_node *n, int64_t begin, int64_t end)
