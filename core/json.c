@@ -7,11 +7,92 @@
 
 #include "core/file.h"
 
+/* ---- JSON as Python writes it ---- */
+/* json.dumps writes a float that is no number as a bare NaN, Infinity or -Infinity. The length of
+ * such a word at `at`, 0 for anything else. */
+static size_t constant_at(const char *at, const char *end)
+{
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t n = strlen(words[i]);
+        if ((size_t)(end - at) >= n && memcmp(at, words[i], n) == 0) return n;
+    }
+    return 0;
+}
+
+/* The string that begins at `at`, its quotes included. */
+static size_t string_size(const char *at, const char *end)
+{
+    const char *p = at + 1;
+    while (p < end && *p != '"') p += *p == '\\' && p + 1 < end ? 2 : 1;
+    return (size_t)((p < end ? p + 1 : end) - at);
+}
+
+/* The first value's bytes: a list or an object to its last bracket, a string, or one word. */
+static size_t value_size(const char *bytes, size_t n)
+{
+    const char *p = bytes, *end = bytes + n;
+    int64_t depth = 0;
+    do {
+        if (p == end) break;
+        if (*p == '"')
+            p += string_size(p, end);
+        else if (depth == 0 && strchr("[{", *p) == NULL)
+            while (p < end && strchr(",]} \t\r\n", *p) == NULL) p++;
+        else {
+            depth += *p == '[' || *p == '{';
+            depth -= *p == ']' || *p == '}';
+            p++;
+        }
+    } while (depth > 0);
+    return (size_t)(p - bytes);
+}
+
+/* out = the n bytes with null for each of Python's constants outside strings; *any: there were. */
+static clip_status replace_constants(const char *bytes, size_t n, struct clip_buffer *out,
+                                     bool *any)
+{
+    clip_status status = CLIP_OK;
+    struct clip_error error;
+    const char *kept = bytes, *end = bytes + n;
+    *any = false;
+    for (const char *p = bytes; p < end;) {
+        size_t word = constant_at(p, end);
+        if (word > 0) {
+            CLIP_TRY(clip_buffer_append(out, kept, (size_t)(p - kept), &error));
+            CLIP_TRY(clip_buffer_append(out, "null", 4, &error));
+            kept = p + word;
+            *any = true;
+        }
+        p += word > 0 ? word : *p == '"' ? string_size(p, end) : 1;
+    }
+    CLIP_TRY(clip_buffer_append(out, kept, (size_t)(end - kept), &error));
+out:
+    return status;
+}
+
+json_t *clip_json_load(const char *bytes, size_t n, size_t flags, json_error_t *fault)
+{
+    struct clip_buffer replaced = {0};
+    json_error_t second;
+    bool any;
+    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, flags, fault);
+    if (value != NULL || bytes == NULL) return value;
+    if (flags & JSON_DISABLE_EOF_CHECK) n = value_size(bytes, n);
+    if (replace_constants(bytes, n, &replaced, &any) == CLIP_OK && any) {
+        value = json_loadb(replaced.data, replaced.size, flags, &second);
+        *fault = second;
+        if (value != NULL) fault->position = (int)n;
+    }
+    clip_buffer_release(&replaced);
+    return value;
+}
+
 static json_t *parse(const char *bytes, size_t n, size_t flags, const char *name,
                      struct clip_error *error)
 {
     json_error_t fault;
-    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, flags, &fault);
+    json_t *value = clip_json_load(bytes, n, flags, &fault);
     for (char *c = fault.text; value == NULL && *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 127) *c = ' '; /* a sentence is one line */
     if (value == NULL)

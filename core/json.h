@@ -1,4 +1,5 @@
-/* JSON, read and written by jansson, with our error sentences. */
+/* JSON, read and written by jansson, with our error sentences. What Python writes is read too: a bare
+ * NaN, Infinity or -Infinity is null. */
 #ifndef CLIP_CORE_JSON_H
 #define CLIP_CORE_JSON_H
 
@@ -8,6 +9,8 @@
 #include "core/memory.h"
 #include "core/status.h"
 
+/* jansson's json_loadb, with Python's constants. `bytes` may be NULL: there are none. */
+json_t *clip_json_load(const char *bytes, size_t n, size_t flags, json_error_t *fault);
 /* Parses n bytes; error sentences call them `name` (a path). Duplicate keys are refused. The caller
  * must json_decref the result; it is NULL with *error filled after a failure. */
 json_t *clip_json_parse(const char *bytes, size_t n, const char *name, struct clip_error *error);

@@ -357,6 +357,44 @@ static void a_wrong_json_is_one_line(void **state)
 }
 
 /* A list that could not be built is never one that is shorter. */
+/* json.dumps of Python writes NaN and Infinity bare; in a text they are letters. */
+static void json_as_python_writes_it(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\": NaN, \"b\": [-Infinity, Infinity, 1],\n"
+                               " \"NaN\": \"NaN, \\\"Infinity\"}";
+    static const char *const wrong[] = {"[-NaN]", "[NaNNaN]", "[1NaN]",
+                                        "[NaN",   "{NaN: 1}", "[nan]"};
+    struct clip_error error;
+    json_t *value = clip_json_parse(text, strlen(text), "a.json", &error);
+    assert_non_null(value);
+    assert_true(json_is_null(json_object_get(value, "a")));
+    assert_true(json_is_null(json_array_get(json_object_get(value, "b"), 0)));
+    assert_true(json_is_null(json_array_get(json_object_get(value, "b"), 1)));
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(value, "b"), 2)), 1);
+    assert_true(clip_json_is(value, "NaN", "NaN, \"Infinity"));
+    json_decref(value);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_null(clip_json_parse(wrong[i], strlen(wrong[i]), "a.json", &error));
+}
+
+/* A value at the beginning of more bytes: `position` is behind it in those bytes. */
+static void json_value_of_many(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\": [NaN, \"]}\"]}, {\"b\": 1}";
+    json_error_t fault;
+    json_t *value =
+        clip_json_load(text, strlen(text), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &fault);
+    assert_non_null(value);
+    assert_string_equal(text + fault.position, ", {\"b\": 1}");
+    json_decref(value);
+    value = clip_json_load("NaN, 2", 6, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &fault);
+    assert_true(json_is_null(value));
+    assert_int_equal(fault.position, 3);
+    json_decref(value);
+}
+
 static void json_that_cannot_be_built_is_told(void **state)
 {
     (void)state;
@@ -399,6 +437,8 @@ int main(void)
         cmocka_unit_test(every_index_is_visited_once),
         cmocka_unit_test(base64_goes_there_and_back),
         cmocka_unit_test(a_wrong_json_is_one_line),
+        cmocka_unit_test(json_as_python_writes_it),
+        cmocka_unit_test(json_value_of_many),
         cmocka_unit_test(json_that_cannot_be_built_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

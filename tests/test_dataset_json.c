@@ -190,6 +190,31 @@ static void a_cut_coco_is_refused(void **state)
     }
 }
 
+/* json.dumps of Python writes a float that is no number as a bare NaN. */
+static void python_constants(void **state)
+{
+    (void)state;
+    struct clip_dataset *set =
+        set_of("pairs.jsonl",
+               "{\"filepath\": \"a.jpg\", \"title\": \"NaN, a bread\", \"width\": NaN}\n"
+               "{\"filepath\": \"b.jpg\", \"score\": -Infinity, \"title\": \"two\"}\n",
+               &plain);
+    assert_int_equal(set->count, 2);
+    test_set_sample(set, 0, "A", "NaN, a bread");
+    test_set_sample(set, 1, "BB", "two");
+    clip_dataset_free(set);
+    set = set_of("coco.json",
+                 "{\"info\": NaN, \"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"x\": NaN},\n"
+                 "{\"id\": 2, \"file_name\": \"b.jpg\"}], \"annotations\": [\n"
+                 "{\"image_id\": 2, \"area\": Infinity, \"caption\": \"two\"},\n"
+                 "{\"image_id\": 1, \"caption\": \"one\", \"area\": NaN}]}",
+                 &plain);
+    assert_int_equal(set->count, 2);
+    test_set_sample(set, 0, "A", "one");
+    test_set_sample(set, 1, "BB", "two");
+    clip_dataset_free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +226,7 @@ int main(void)
         cmocka_unit_test(coco_groups_by_image),
         cmocka_unit_test(coco_refusals),
         cmocka_unit_test(a_cut_coco_is_refused),
+        cmocka_unit_test(python_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

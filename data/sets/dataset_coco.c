@@ -4,10 +4,10 @@
  *
  * The file is walked through element by element, so that its hundreds of megabytes never stand in
  * memory as a tree. A .json that is an array of pairs is read here too, by jsonl's rules. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
 struct cursor { /* where the walk stands in the file */
@@ -66,8 +66,8 @@ static clip_status read_value(struct cursor *cursor, json_t **out, struct clip_e
 {
     json_error_t fault;
     peek(cursor);
-    *out = json_loadb(cursor->at, (size_t)(cursor->end - cursor->at),
-                      JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &fault);
+    *out = clip_json_load(cursor->at, (size_t)(cursor->end - cursor->at),
+                          JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &fault);
     if (*out == NULL) {
         cursor->line += fault.line > 1 ? fault.line - 1 : 0;
         return fail_at(cursor, fault.text, error);

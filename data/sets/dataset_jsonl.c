@@ -1,9 +1,9 @@
 /* jsonl (a JSON object a line), and a .json file that is one array of such objects. A row names its
  * image and its caption by the keys people use; where the caption is a list of texts, each is a
  * sample. */
-#include <jansson.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
 /* Looked for in this order where no key is asked for: open_clip's, Hugging Face's, BLIP's. */
@@ -84,7 +84,7 @@ static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n,
 {
     json_error_t fault;
     char problem[256];
-    json_t *object = json_loadb(bytes, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
+    json_t *object = clip_json_load(bytes, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
     if (object == NULL) {
         snprintf(problem, sizeof problem, "the line is not valid JSON: %s", fault.text);
         return add_problem(rows, problem, line, error);
