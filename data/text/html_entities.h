@@ -6,11 +6,11 @@
 
 struct clip_html_entity {
     char name[32];     /* without & and ; */
-    uint8_t bare;      /* also known without the semicolon, as &amp is */
-    int32_t points[2]; /* the one or two characters it stands for; [1] is 0 where it is one */
+    uint8_t bare;      /* may be written without the semicolon, as &amp may */
+    int32_t points[2]; /* the one or two characters that it stands for; [1] is 0 if it is one */
 };
 
-/* Sorted by strcmp of the names. */
+/* Sorted by name with strcmp. */
 extern const struct clip_html_entity clip_html_entities[];
 extern const int clip_html_entity_count;
 

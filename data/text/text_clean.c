@@ -15,7 +15,7 @@ const char *clip_text_cleaning_name(int cleaning)
     return CLIP_NAME_OF(names, cleaning);
 }
 
-/* Printable ASCII without & needs no repair and holds no character reference. */
+/* Is it printable ASCII without &? Such text needs no repair and has no character references. */
 static bool is_plain(const struct clip_points *text)
 {
     for (int64_t i = 0; i < text->count; i++) {
@@ -25,7 +25,7 @@ static bool is_plain(const struct clip_points *text)
     return true;
 }
 
-/* Python's string.punctuation goes, but "_" becomes a space. */
+/* Drops Python's string.punctuation, except that "_" becomes a space. */
 static void drop_punctuation(struct clip_points *text)
 {
     int64_t kept = 0;

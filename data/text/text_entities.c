@@ -13,7 +13,7 @@ static int compare_names(const void *name, const void *entity)
     return strcmp(name, ((const struct clip_html_entity *)entity)->name);
 }
 
-/* The entity of that name, NULL where there is none. */
+/* The entity of that name; NULL if there is none. */
 static const struct clip_html_entity *find_entity(const int32_t *name, int64_t n)
 {
     char text[NAME_MAX_POINTS];
@@ -44,7 +44,7 @@ int32_t clip_text_windows_1252(int32_t byte)
     return byte >= 0x80 && byte <= 0x9F ? table[byte - 0x80] : byte;
 }
 
-/* The character that a numeric reference stands for; -1: none, it vanishes. */
+/* The character that a numeric reference stands for; -1 if it stands for none and vanishes. */
 static int32_t numbered(int32_t number)
 {
     if (number == 0 || number > 0x10FFFF || (number >= 0xD800 && number < 0xE000)) return 0xFFFD;
@@ -64,8 +64,8 @@ static int digit_value(int32_t point, int base)
     return value < base ? value : -1;
 }
 
-/* Reads &#10; or &#xA at text[0], text[n] being the end: the points it takes, 0 where it is no
- * such reference. The semicolon is optional. */
+/* Reads &#10; or &#xA at text[0], with the end at text[n]. Returns how many code points it takes, 0
+ * if there is no such reference. The semicolon is optional. */
 static int64_t read_number(const int32_t *text, int64_t n, int32_t *number)
 {
     if (n < 3 || text[0] != '&' || text[1] != '#') return 0;
@@ -86,8 +86,8 @@ static bool ends_name(int32_t point)
            point == '&' || point == '#' || point == ';';
 }
 
-/* Reads &name; or &name at text[0]: adds what it stands for to `out` and gives the points it took,
- * 0 where no prefix of it is known (nothing added). */
+/* Reads &name; or &name at text[0] and adds what it stands for to `out`. Returns how many code
+ * points it takes; 0 if no prefix of it is known, and then nothing is added. */
 static int64_t read_name(struct clip_points *out, const int32_t *text, int64_t n,
                          clip_status *status, struct clip_error *error)
 {
@@ -145,8 +145,8 @@ static bool is_alnum(int32_t point)
            (point >= 'A' && point <= 'Z');
 }
 
-/* A name in capitals whose small form is an entity, where html.unescape would find nothing in the
- * capitals themselves: the small form's characters in capitals. false: no such name. */
+/* Adds the character of a name in capitals that html.unescape does not know but whose small form it
+ * does: the small form's characters as capitals. false: there is no such name. */
 static bool add_capital_entity(struct clip_points *out, const int32_t *name, int64_t n,
                                clip_status *status, struct clip_error *error)
 {
@@ -165,7 +165,7 @@ static bool add_capital_entity(struct clip_points *out, const int32_t *name, int
     for (int k = 0; k < 2 && *status == CLIP_OK; k++) {
         int32_t point = entity->points[k];
         if (k == 1 && point == 0) break;
-        if (point == 0xDF) { /* sharp s: two capitals */
+        if (point == 0xDF) { /* sharp s becomes two capitals */
             *status = clip_points_add(out, 'S', error);
             if (*status == CLIP_OK) *status = clip_points_add(out, 'S', error);
         } else {
@@ -175,7 +175,7 @@ static bool add_capital_entity(struct clip_points *out, const int32_t *name, int
     return true;
 }
 
-/* Replaces one reference of `length` points, & and ; among them; false: it stays. */
+/* Replaces one reference of `length` points, with & and ;. false: it stays. */
 static bool add_strict(struct clip_points *out, const int32_t *text, int64_t length,
                        clip_status *status, struct clip_error *error)
 {

@@ -28,7 +28,7 @@ void clip_points_swap(struct clip_points *a, struct clip_points *b)
     *b = keep;
 }
 
-/* The code point at text[0], its length in *used; -1 when the bytes are not UTF-8 (RFC 3629). */
+/* The code point at text[0]; *used becomes its length. -1: the bytes are not UTF-8 (RFC 3629). */
 static int32_t decode_one(const unsigned char *text, size_t n, int *used)
 {
     static const int32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -87,8 +87,9 @@ clip_status clip_points_encode(const struct clip_points *points, struct clip_buf
     return CLIP_OK;
 }
 
-/* Sorts a run of combining marks by combining class, keeping the order within a class (UAX 15,
- * canonical ordering). Counting, not comparing: a text may be one long run of marks. */
+/* Sorts a run of combining marks by their combining class and keeps the order within a class (UAX
+ * 15, canonical ordering). It counts instead of comparing, because a text may be one long run of
+ * marks. */
 static void sort_marks(int32_t *run, int64_t n, int32_t *scratch)
 {
     int64_t start[256] = {0};
@@ -121,7 +122,7 @@ clip_status clip_points_compose(struct clip_points *points, struct clip_error *e
 {
     struct clip_points parts = {0};
     clip_status status = CLIP_OK;
-    int64_t plain = 0; /* below U+0300 nothing composes or moves */
+    int64_t plain = 0; /* nothing below U+0300 composes or moves */
     while (plain < points->count && points->at[plain] < 0x300) plain++;
     if (plain == points->count) return CLIP_OK;
     for (int64_t i = 0; i < points->count; i++) {
@@ -145,8 +146,8 @@ out:
     return status;
 }
 
-/* Unicode's Case_Ignorable: marks, format and modifier characters, and what a word may hold inside
- * (Word_Break MidLetter, MidNumLet, Single_Quote). */
+/* Unicode's Case_Ignorable: marks, format and modifier characters, and characters that are allowed
+ * inside a word (Word_Break MidLetter, MidNumLet, Single_Quote). */
 static bool is_case_ignorable(int32_t point)
 {
     static const int32_t inside[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,
@@ -164,8 +165,8 @@ static bool is_case_ignorable(int32_t point)
     }
 }
 
-/* Unicode's Cased, for what is not Case_Ignorable: letters with case, the two ordinals, Roman
- * numerals, and circled, squared and negative letters. */
+/* Unicode's Cased, for characters that are not Case_Ignorable: letters with case, the two ordinals,
+ * Roman numerals, and circled, squared and negative letters. */
 static bool is_cased(int32_t point)
 {
     switch (utf8proc_category(point)) {
@@ -179,7 +180,8 @@ static bool is_cased(int32_t point)
     }
 }
 
-/* SpecialCasing.txt, Final_Sigma: a cased letter before, none after, ignorable ones passed over. */
+/* SpecialCasing.txt, Final_Sigma: there is a cased letter before and none after; ignorable
+ * characters between are skipped. */
 static bool ends_word(const struct clip_points *points, int64_t at)
 {
     int64_t i = at - 1;
@@ -200,7 +202,7 @@ clip_status clip_points_lower(struct clip_points *points, bool final_sigma,
         int32_t point = points->at[i];
         if (point < 0x80) {
             if (point >= 'A' && point <= 'Z') point += 'a' - 'A';
-        } else if (point == 0x130) { /* capital I with dot: i and the dot */
+        } else if (point == 0x130) { /* capital I with a dot becomes i and the dot */
             CLIP_TRY(clip_points_add(&lower, 'i', error));
             point = 0x307;
         } else if (point == 0x3A3) {

@@ -3,11 +3,13 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* Repairs feed each other (&amp;quot;), so they run until nothing changes. Real text needs three
- * rounds; the bound keeps an endless &amp;amp;amp;... from costing the square of its length. */
+/* One repair may allow another (&amp;quot;), so they run until nothing changes. Real text needs
+ * three rounds. The bound prevents an endless &amp;amp;amp;... from costing the square of its
+ * length. */
 enum { ROUNDS_MAX = 64 };
 
-/* Latin ligatures and digraphs, which stand for letters in a row, and forms of other width. */
+/* Is it a Latin ligature or digraph, which stands for several letters, or a form of another
+ * width? */
 static bool is_compatibility_form(int32_t point)
 {
     return point == 0x132 || point == 0x133 || point == 0x149 ||
@@ -23,7 +25,7 @@ static int32_t straighten(int32_t point)
     return point;
 }
 
-/* C1 codes, ligatures, widths, quotes and line breaks: each looks at one character alone. */
+/* Repairs C1 codes, ligatures, widths, quotes and line breaks: each character by itself. */
 static clip_status repair_characters(struct clip_points *text, struct clip_error *error)
 {
     struct clip_points out = {0};
@@ -35,7 +37,8 @@ static clip_status repair_characters(struct clip_points *text, struct clip_error
         utf8proc_ssize_t n = 1;
         if (point == 0x3000) {
             parts[0] = ' ';
-        } else if (point == 0xFB05) { /* long s and t, not the s that compatibility makes of it */
+            /* long s and t, where compatibility would make a round s of it */
+        } else if (point == 0xFB05) {
             parts[0] = 0x17F;
             parts[1] = 't';
             n = 2;
@@ -53,7 +56,8 @@ out:
     return status;
 }
 
-/* The length of a terminal escape ESC [ digits and semicolons, letter at text[0]; 0: none. */
+/* The length of a terminal escape (ESC [ digits and semicolons, letter) at text[0]; 0 if there is
+ * none. */
 static int64_t escape_length(const int32_t *text, int64_t n)
 {
     if (n < 3 || text[0] != 0x1B || text[1] != '[') return 0;
@@ -63,7 +67,8 @@ static int64_t escape_length(const int32_t *text, int64_t n)
     return (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ? i + 1 : 0;
 }
 
-/* Control characters that are not white space, and others unfit for text (UTR 20). */
+/* Is it a control character other than white space, or another one that is unfit for text (UTR
+ * 20)? */
 static bool is_unwanted(int32_t point)
 {
     return point <= 8 || point == 0xB || (point >= 0xE && point < 0x20) || point == 0x7F ||
@@ -94,7 +99,7 @@ static clip_status copy_points(struct clip_points *out, const int32_t *from, int
     return status;
 }
 
-/* One line, until nothing changes. */
+/* Repairs one line until nothing changes. */
 static clip_status repair_line(struct clip_points *line, bool unescape, struct clip_error *error)
 {
     struct clip_points before = {0};
@@ -120,14 +125,14 @@ clip_status clip_text_repair(struct clip_points *text, struct clip_error *error)
 {
     struct clip_points line = {0}, out = {0};
     clip_status status = CLIP_OK;
-    bool unescape = true; /* a '<' means markup: from that line on references stay */
+    bool unescape = true; /* a '<' means markup: references stay from that line on */
     for (int64_t start = 0; start < text->count;) {
         int64_t end = start;
         while (end < text->count && text->at[end] != '\n') {
             if (text->at[end] == '<') unescape = false;
             end++;
         }
-        if (end < text->count) end++; /* the line holds its line feed */
+        if (end < text->count) end++; /* the line includes its line feed */
         line.count = 0;
         CLIP_TRY(copy_points(&line, text->at + start, end - start, error));
         CLIP_TRY(repair_line(&line, unescape, error));

@@ -1,4 +1,4 @@
-/* What every tokenizer does, whatever its kind. */
+/* What tokenizers of all kinds do. */
 #include "data/text/tokenizer.h"
 
 #include <stdlib.h>
@@ -79,7 +79,7 @@ int64_t clip_tokenizer_id(const struct clip_tokenizer *tokenizer, const char *sp
 {
     struct clip_buffer mine = {0};
     struct clip_error ignored;
-    int64_t id = tokenizer->vocab_size - 1; /* the ends are asked for most */
+    int64_t id = tokenizer->vocab_size - 1; /* the ends are asked for most often */
     for (; id >= 0; id--) {
         mine.size = 0;
         if (clip_tokenizer_spell(tokenizer, (int32_t)id, &mine, &ignored) != CLIP_OK)

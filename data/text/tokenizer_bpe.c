@@ -1,4 +1,4 @@
-/* Byte-level BPE as CLIP's (Sennrich et al. 2016; the byte alphabet of GPT-2; CLIP's
+/* CLIP's byte-level BPE (Sennrich et al. 2016; the byte alphabet of GPT-2; CLIP's
  * simple_tokenizer). */
 #include <stdlib.h>
 #include <string.h>
@@ -31,26 +31,27 @@ void clip_alphabet_init(struct clip_alphabet *alphabet)
 
 /* ---- encoding ---- */
 
-/* A piece while it is merged: its symbols are a doubly linked list, -1 at both ends. */
+/* A piece of text that is being merged: its symbols are a doubly linked list, with -1 at both
+ * ends. */
 struct node {
     int32_t symbol; /* -1: merged into its left neighbour */
     int32_t prev, next;
 };
 
-/* Two neighbours that a merge joins, waiting for their turn. It is void when one of them has
+/* Two neighbours that a merge would join, waiting for their turn. It is void if one of them has
  * changed since. */
 struct candidate {
-    int32_t merge; /* the lower goes first */
+    int32_t merge; /* the lower number goes first */
     int32_t at;    /* the left node; among equal merges the leftmost goes first */
     int32_t left, right;
 };
 
-struct encoding { /* of one text */
+struct encoding { /* the encoding of one text */
     const struct clip_bpe *bpe;
     struct clip_ids *out;
     struct node *nodes;
     struct candidate *heap;
-    int32_t *joined; /* nodes that took in their right neighbour in this round */
+    int32_t *joined; /* nodes that were joined with their right neighbour in this round */
     int64_t node_capacity, heap_capacity, joined_capacity, heap_count;
 };
 
@@ -89,7 +90,7 @@ static struct candidate pop(struct encoding *e)
     return top;
 }
 
-/* Joins a candidate's two nodes where they are still what it says. */
+/* Joins a candidate's two nodes if they have not changed since. */
 static bool join(struct encoding *e, const struct candidate *c)
 {
     struct node *left = &e->nodes[c->at];
@@ -103,8 +104,9 @@ static bool join(struct encoding *e, const struct candidate *c)
     return true;
 }
 
-/* Byte pair encoding as CLIP's bpe(): the lowest merge present, everywhere in the piece from left
- * to right, and again until none applies. A heap of the neighbours makes it n log n. */
+/* Byte pair encoding as in CLIP's bpe(): applies the lowest merge present everywhere in the piece,
+ * from left to right, and starts again until none applies. A heap of neighbours makes the time n
+ * log n. */
 static clip_status merge_nodes(struct encoding *e, int32_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -119,7 +121,8 @@ static clip_status merge_nodes(struct encoding *e, int32_t n, struct clip_error 
         }
         for (int64_t k = 0; k < joined; k++) {
             int32_t at = e->joined[k], before = e->nodes[at].prev;
-            /* A neighbour joined in this round too has pushed the pair between them. */
+            /* If the left neighbour was joined in this round too, it has already pushed the pair
+             * between them. */
             if (k == 0 || before != e->joined[k - 1]) CLIP_TRY(push(e, before, error));
             CLIP_TRY(push(e, at, error));
         }

@@ -1,4 +1,4 @@
-/* CLIP's text format: a header line, then one merge a line, two symbols with a space between. */
+/* CLIP's text format: a header line, then one merge per line, two symbols with a space between. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,19 +19,21 @@ struct line {
     int64_t number; /* from 1 */
 };
 
-/* What reading keeps until the tables stand. */
+/* What reading keeps until the tables are complete. */
 struct parser {
     struct clip_bpe *bpe;
-    struct clip_string_map symbols; /* spelling -> symbol; a later merge of the same text wins */
-    int32_t *left, *right;          /* [merge] as the symbols stood when the line was read */
+    /* spelling -> symbol; a later merge of the same text replaces an earlier one */
+    struct clip_string_map symbols;
+    int32_t *left, *right; /* [merge] the two symbols, as they were when the line was read */
     int64_t left_capacity, right_capacity;
-    int32_t *again; /* [symbol] the later symbol of the same text, or itself */
+    int32_t *again; /* [symbol] the later symbol with the same text, or itself */
     int64_t again_capacity, offset_capacity, end_capacity, made_capacity;
     struct clip_buffer spelling;
     const char *name;
 };
 
-/* The next line without its end; false behind the last. An empty one at the very end is none. */
+/* The next line without its end; false after the last one. An empty line at the very end does not
+ * count. */
 static bool next_line(const char *bytes, size_t n, size_t *at, struct line *line)
 {
     if (*at >= n) return false;
@@ -45,7 +47,7 @@ static bool next_line(const char *bytes, size_t n, size_t *at, struct line *line
     return true;
 }
 
-/* Up to 40 characters of a line for a sentence; what is not printable ASCII becomes '?'. */
+/* Up to 40 characters of a line, for a sentence; what is not printable ASCII becomes '?'. */
 static const char *shown(char out[48], const char *text, size_t n)
 {
     size_t used = 0;
@@ -63,7 +65,7 @@ static clip_status refuse(const struct parser *parser, const struct line *line, 
                      (long long)line->number, shown(text, line->text, line->n), why);
 }
 
-/* Appends a symbol: its bytes are those of `left`, then those of `right`. */
+/* Appends a symbol: its bytes are those of `left` and then those of `right`. */
 static clip_status add_bytes(struct parser *parser, int32_t left, int32_t right,
                              struct clip_error *error)
 {
@@ -122,7 +124,8 @@ out:
     return status;
 }
 
-/* The two symbols of a merge line, -1 where a side is no symbol; false: not two words. */
+/* Reads the two symbols of a merge line; -1 if one is no symbol. false: the line is not two
+ * words. */
 static bool read_pair(const struct parser *parser, const struct line *line, int32_t pair[2])
 {
     const char *space = memchr(line->text, ' ', line->n);
@@ -189,8 +192,8 @@ static clip_status build_tables(struct parser *parser, struct clip_error *error)
     clip_status status = CLIP_OK;
     CLIP_TRY(clip_array_grow(&bpe->made, &parser->made_capacity, bpe->merge_count,
                              sizeof *bpe->made, error));
-    /* The symbol that has a text in the end, as open_clip's dictionary keeps the last of equal
-     * ones. Backwards, so that what again[s] points to is final already. */
+    /* Finds the symbol that finally has a text: like open_clip's dictionary, the last of equal
+     * ones. It goes backwards, so that what again[s] points to is already final. */
     for (int64_t s = CLIP_BPE_BASE + bpe->merge_count - 1; s >= 0; s--)
         parser->again[s] = parser->again[parser->again[s]];
     for (int64_t m = 0; m < bpe->merge_count; m++) {
@@ -234,7 +237,8 @@ static clip_status check_header(const struct parser *parser, const struct line *
     return CLIP_OK;
 }
 
-/* Reads "clip.c, N merges" in a header of ours. false: the header is another's; -1: it is cut. */
+/* Reads "clip.c, N merges" in a header that this program wrote. false: somebody else wrote it; -1:
+ * it is incomplete. */
 static bool read_promise(const struct line *header, int64_t *merges)
 {
     static const char before[] = "clip.c, ", behind[] = " merges";
@@ -250,8 +254,8 @@ static bool read_promise(const struct line *header, int64_t *merges)
     return true;
 }
 
-/* A header of ours says how many merges follow, and then so many must. With another's any number
- * but none will do. */
+/* A header of this program says how many merges follow, and there must be as many. After another
+ * header there may be any number but none. */
 static clip_status check_count(const struct parser *parser, const struct line *header,
                                struct clip_error *error)
 {

@@ -1,5 +1,5 @@
-/* CLIP's byte-level BPE in a tokenizer.json (github.com/huggingface/tokenizers), which describes a
- * whole pipeline: each of its parts must be just CLIP's. */
+/* CLIP's byte-level BPE in a tokenizer.json (github.com/huggingface/tokenizers). Such a file
+ * describes a whole pipeline, and each of its parts must be exactly CLIP's. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static clip_status unknown(const char *name, const char *what, const json_t *val
                      name, what, text != NULL ? text : "another value");
 }
 
-/* A sequence of steps of these types. */
+/* Is it a sequence of steps of these types? */
 static bool is_sequence(const json_t *object, const char *key, const char *const *types, size_t n)
 {
     const json_t *steps = json_object_get(object, key);
@@ -26,7 +26,7 @@ static bool is_sequence(const json_t *object, const char *key, const char *const
     return true;
 }
 
-/* The pattern is CLIP's, with or without the two literals before it. */
+/* Is the pattern CLIP's, with or without the two literals before it? */
 static bool is_clip_pattern(const json_t *split)
 {
     static const char tail[] = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
@@ -66,7 +66,7 @@ static clip_status check_clip(const json_t *root, const json_t *model, const cha
     return CLIP_OK;
 }
 
-/* "a b" or ["a", "b"], a line each, as CLIP's text format. */
+/* Turns merges, "a b" or ["a", "b"], into lines of CLIP's text format. */
 static clip_status merge_lines(const json_t *merges, const char *name, struct clip_buffer *out,
                                struct clip_error *error)
 {
@@ -99,7 +99,7 @@ static bool has_id(const json_t *vocabulary, const char *spelling, int64_t id)
     return json_is_integer(value) && json_integer_value(value) == id;
 }
 
-/* The ids that added tokens have, by their texts: of equal ones the last counts. */
+/* Lists the ids of added tokens by their texts; of equal texts the last one counts. */
 static clip_status list_added(struct clip_string_map *ids, const json_t *added,
                               struct clip_error *error)
 {
@@ -118,8 +118,8 @@ out:
     return status;
 }
 
-/* Is `spelling`, an id's, in the vocabulary (or among the added tokens) with that id, or is it
- * spelled twice and the later one is meant? `spelling` keeps its text. */
+/* Checks that an id's `spelling` is in the vocabulary (or among the added tokens) with that id. If
+ * a text is spelled twice, the later one is meant. `spelling` keeps its text. */
 static clip_status check_id(const struct clip_tokenizer *t, const json_t *vocabulary,
                             const struct clip_string_map *added, int32_t id,
                             struct clip_buffer *spelling, bool *fine, struct clip_error *error)

@@ -1,14 +1,15 @@
-/* SentencePiece's precompiled table of characters, by which a T5's or SigLIP's tokenizer.json
- * normalizes (NFKC and more): what a few characters become.
+/* SentencePiece's precompiled table of characters, by which the tokenizer.json of a T5 or SigLIP
+ * normalizes (NFKC and more): it says what a few characters become.
  *
  *     bytes 0..3   size of the trie in bytes, least significant first
  *     the trie     units of 32 bits: a double array (Aoe 1989) as darts-clone writes it
  *     the texts    in UTF-8, each with a NUL behind it
  *
- * A unit holds the byte that leads to it (bits 0..7, and bit 31 as 0), whether a text belongs to
- * the bytes so far (bit 8) and an offset (bits 10..30, times 256 where bit 9 is set): the unit that
- * byte b leads to is number (its own ^ offset ^ b), and the text's place is in unit (own ^ offset),
- * beneath bit 31 as 1. Everything is checked when it is read, so that looking up checks nothing. */
+ * A unit has the byte that leads to it (bits 0..7, with bit 31 being 0), whether the bytes so far
+ * have a text (bit 8), and an offset (bits 10..30, times 256 if bit 9 is set). Byte b leads to the
+ * unit with the number (own number ^ offset ^ b), and the place of the text is in the unit (own
+ * number ^ offset), whose bit 31 is 1. Everything is checked when the table is read, so that
+ * looking up checks nothing. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -17,7 +18,7 @@
 #include "data/text/tokenizer_internal.h"
 
 #define VALUE ((uint32_t)1 << 31)
-enum { WHOLE = 5 }; /* bytes: graphemes up to here are looked up as one (spm_precompiled) */
+enum { WHOLE = 5 }; /* bytes: graphemes of up to so many are looked up whole (spm_precompiled) */
 
 static uint32_t unit_at(const struct clip_charsmap *map, size_t i)
 {
@@ -40,11 +41,12 @@ void clip_charsmap_release(struct clip_charsmap *map)
 
 /* ---- Reading ---- */
 
-/* Where unit i leads to is there, and the text that ends there begins with a character. */
+/* Does unit i lead to units that exist, and does a text that belongs to it begin with a
+ * character? */
 static bool unit_is_sound(const struct clip_charsmap *map, size_t i)
 {
     uint32_t unit = unit_at(map, i);
-    if (unit & VALUE) return true; /* nothing leads on from it */
+    if (unit & VALUE) return true; /* nothing follows it */
     size_t next = i ^ offset_of(unit);
     if ((next | 0xFF) >= map->count) return false;
     if (!is_leaf(unit)) return true;
@@ -85,7 +87,7 @@ out:
 
 /* ---- Running ---- */
 
-/* The text of the shortest beginning of the key that has one; NULL: none has. */
+/* The text of the shortest beginning of the key that has one; NULL if none has. */
 static const char *look_up(const struct clip_charsmap *map, const char *key, size_t n)
 {
     size_t at = offset_of(unit_at(map, 0));
@@ -100,7 +102,7 @@ static const char *look_up(const struct clip_charsmap *map, const char *key, siz
     return NULL;
 }
 
-/* Appends what the characters become as one; false: the table has nothing for them. */
+/* Appends what these characters together become; false if the table has nothing for them. */
 static bool add_text(const struct clip_charsmap *map, const int32_t *at, int64_t n,
                      struct clip_points *out, clip_status *status, struct clip_error *error)
 {
@@ -114,8 +116,9 @@ static bool add_text(const struct clip_charsmap *map, const int32_t *at, int64_t
     return true;
 }
 
-/* As the tokenizers library does it: a grapheme of up to 5 bytes is replaced as a whole by the text
- * of its beginning; of a longer one, or where there is no such text, each character by its own. */
+/* Works as the tokenizers library does: a grapheme of up to 5 bytes is replaced as a whole by the
+ * text of its beginning. In a longer one, or if there is no such text, each character is replaced
+ * by its own text. */
 clip_status clip_charsmap_run(const struct clip_charsmap *map, struct clip_points *text,
                               struct clip_error *error)
 {

@@ -1,5 +1,5 @@
 /* Tokenizers in files: which kind a file holds, where CLIP's own is looked for, what transformers
- * keeps beside weights, writing. */
+ * keeps beside weights, and writing. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static const char clip_file[] = "bpe_simple_vocab_16e6.txt.gz";
 
 /* ---- which kind? ---- */
 
-/* Those that a tokenizer.json may hold. A new kind is a file of its own and a row here. */
+/* The readers of the kinds that a tokenizer.json may hold. A new kind is a file and a row here. */
 static clip_tokenizer_reader *const readers[] = {clip_bpe_read_json, clip_unigram_read_json};
 
 clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
@@ -62,7 +62,7 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
 
 /* ---- TOKENIZER ---- */
 
-/* folder/name where that is there; NULL otherwise, *status telling whether memory was short. */
+/* folder/name if it exists, else NULL; *status tells whether memory was short. */
 static char *find_in(const char *folder, clip_status *status, struct clip_error *error)
 {
     char *path = clip_path_join(folder, clip_file, error);
@@ -75,7 +75,7 @@ static char *find_in(const char *folder, clip_status *status, struct clip_error 
     return path;
 }
 
-/* The path of CLIP's own vocabulary. free() it; NULL with *error filled. */
+/* The path of CLIP's own vocabulary, which the caller must free(); NULL with *error filled. */
 static char *find_clip(const char *beside, struct clip_error *error)
 {
     static const char share[] = CLIP_PREFIX "/share/clip";
@@ -138,7 +138,7 @@ out:
 
 /* ---- folders ---- */
 
-/* folder/name read whole; out->data is NULL where it is not there. */
+/* Reads folder/name; out->data is NULL if it does not exist. */
 static clip_status read_beside(const char *folder, const char *name, char **path,
                                struct clip_buffer *out, struct clip_error *error)
 {
@@ -191,7 +191,7 @@ clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *
     return status;
 }
 
-/* The token's text under `key`: a text, or an object with "content". */
+/* The token's text under `key`, which is a text, or an object with "content". */
 static const char *token_text(const json_t *root, const char *key)
 {
     const json_t *value = json_object_get(root, key);
@@ -209,7 +209,8 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *
         char *path;
         struct clip_buffer text;
         status = read_beside(folder, names[i], &path, &text, error);
-        /* transformers writes model_max_length = 1e30 without an exponent where there is none */
+        /* if there is no maximum, transformers writes model_max_length as 1e30 without an
+         * exponent */
         json_t *root = status == CLIP_OK && text.data != NULL
                            ? clip_json_parse_reals(text.data, text.size, path, error)
                            : NULL;
@@ -227,7 +228,7 @@ clip_status clip_tokenizer_read_pad(const struct clip_tokenizer *t, const char *
 
 /* ---- writing ---- */
 
-/* All of `text` as one gzip member without name or time. */
+/* Packs all of `text` as one gzip member without name or time. */
 static clip_status pack(struct clip_buffer *out, const char *text, size_t size,
                         struct clip_error *error)
 {

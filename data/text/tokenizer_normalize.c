@@ -1,8 +1,8 @@
 /* The normalizers of a Unigram tokenizer.json: steps on a text's code points, one after another.
  *
- * Lowercase, Strip, Precompiled (tokenizer_charsmap.c) and Replace are read, and Replace with a
- * regex where that is one character, \s or a class of characters ([...]), alone or with + or {n,}
- * behind it, which is what SigLIP's ask for; everything else is refused by name. */
+ * It reads Lowercase, Strip, Precompiled (tokenizer_charsmap.c) and Replace. The regex of a Replace
+ * may be one character, \s or a class of characters ([...]), alone or followed by + or {n,}, which
+ * is what SigLIP's files use. Everything else is refused by name. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +14,12 @@ enum step_kind { STEP_LOWERCASE, STEP_STRIP, STEP_STRING, STEP_RUN, STEP_CHARSMA
 
 struct clip_normalizer_step {
     enum step_kind kind;
-    bool left, right;           /* STRIP: which ends */
-    struct clip_points pattern; /* STRING: what is looked for; RUN: the class */
-    bool space;                 /* RUN: white space is in the class too */
-    bool many;                  /* RUN: as long as it goes, else one character */
-    int64_t least;              /* RUN: shorter ones stay */
-    struct clip_points content; /* what comes instead */
+    bool left, right;           /* STRIP: at which ends */
+    struct clip_points pattern; /* STRING: what is searched; RUN: the class */
+    bool space;                 /* RUN: the class includes white space */
+    bool many;                  /* RUN: a run of any length, else one character */
+    int64_t least;              /* RUN: shorter runs stay */
+    struct clip_points content; /* what replaces it */
     struct clip_charsmap map;   /* CHARSMAP */
 };
 
@@ -36,7 +36,7 @@ void clip_normalizer_release(struct clip_normalizer *n)
 
 /* ---- Reading ---- */
 
-/* Whether a character of a regex stands for itself, in a class or outside. */
+/* Does a character of a regex stand for itself, in a class or outside? */
 static bool is_plain(int32_t point, bool in_class)
 {
     return point > 0x7F || point == ' ' || (point >= '0' && point <= '9') ||
@@ -45,7 +45,7 @@ static bool is_plain(int32_t point, bool in_class)
                NULL;
 }
 
-/* One character, an escaped one or \s. */
+/* Reads one character, an escaped one, or \s. */
 static bool read_atom(const struct clip_points *regex, int64_t *at, bool in_class,
                       struct clip_normalizer_step *step, clip_status *status,
                       struct clip_error *error)
@@ -69,7 +69,7 @@ static bool read_atom(const struct clip_points *regex, int64_t *at, bool in_clas
     return *status == CLIP_OK;
 }
 
-/* false: the regex is none of ours, or memory is short (*status). */
+/* Reads a regex. false: it is not of a known form, or memory is short (*status). */
 static bool read_regex(const struct clip_points *regex, struct clip_normalizer_step *step,
                        clip_status *status, struct clip_error *error)
 {
@@ -137,7 +137,7 @@ static clip_status read_step(struct clip_normalizer *n, const json_t *json, cons
     const json_t *table = json_object_get(json, "precompiled_charsmap");
     CLIP_TRY(clip_array_grow(&n->steps, &n->capacity, n->count + 1, sizeof *n->steps, error));
     struct clip_normalizer_step *step = &n->steps[n->count];
-    n->count++; /* released with the others, whatever comes */
+    n->count++; /* it is released with the others, whatever happens */
     if (clip_json_is(json, "type", "Lowercase")) {
         step->kind = STEP_LOWERCASE;
     } else if (clip_json_is(json, "type", "Strip")) {
@@ -194,7 +194,7 @@ static bool in_class(const struct clip_normalizer_step *step, int32_t point)
     return false;
 }
 
-/* How many characters the step replaces at `at`; 0: none. */
+/* How many characters the step replaces at `at`; 0 if none. */
 static int64_t match(const struct clip_normalizer_step *step, const struct clip_points *text,
                      int64_t at)
 {

@@ -105,7 +105,7 @@ static clip_status clean_and_split(const struct clip_splitter *splitter, const c
     return status;
 }
 
-/* The first of transformers' two literals in text[0..n); NULL where there is none. */
+/* The first of transformers' two literals in text[0..n); NULL if there is none. */
 static const char *find_literal(const char *text, size_t n, size_t *length,
                                 enum clip_piece_kind *kind)
 {
@@ -135,7 +135,8 @@ clip_status clip_splitter_run(const struct clip_splitter *splitter, const char *
         enum clip_piece_kind kind = CLIP_PIECE_WORD;
         const char *literal = find_literal(text, n, &length, &kind);
         if (literal == NULL) break;
-        if (!checked) { /* whole, so that the byte named counts from the text's beginning */
+        /* the whole text, so that the byte in the error counts from its beginning */
+        if (!checked) {
             CLIP_TRY(clip_points_decode(&points, text, n, error));
             checked = true;
         }

@@ -1,10 +1,10 @@
-/* Learning merges (Sennrich et al. 2016, algorithm 1), incrementally.
+/* Learns merges (Sennrich et al. 2016, algorithm 1), incrementally.
  *
- * All different words stand one after another as nodes of doubly linked lists. Every pair of
- * neighbours has a record: how often it occurs (a word counts as often as it was seen) and at which
- * nodes. A heap gives the pair to merge; merging visits that pair's nodes alone and corrects the
- * counts of the neighbours. The work is about the number of nodes, however long the words are:
- * Chinese captions, whose words are whole clauses, cost no more than others. */
+ * All different words are stored one after another as nodes of doubly linked lists. Every pair of
+ * neighbours has a record of how often it occurs (a word counts as often as it was seen) and at
+ * which nodes. A heap gives the next pair to merge. Merging visits only that pair's nodes and
+ * corrects the counts of the neighbours. The work is about the number of nodes, however long the
+ * words are: Chinese captions, whose words are whole clauses, cost no more than others. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,11 +19,11 @@ struct word_node {
 struct pair {
     int32_t left, right;
     int64_t count;
-    int32_t *at; /* nodes where it began at some time, ascending */
+    int32_t *at; /* the nodes where it ever began, ascending */
     int64_t at_count, at_capacity;
 };
 
-struct choice { /* a pair in the heap, with its count when it was put there */
+struct choice { /* a pair in the heap, with the count that it had when it was put there */
     int64_t count;
     int32_t left, right;
     int32_t pair;
@@ -31,8 +31,8 @@ struct choice { /* a pair in the heap, with its count when it was put there */
 
 struct training {
     struct clip_alphabet alphabet;
-    struct clip_string_map words; /* -> times seen */
-    struct clip_string_map texts; /* symbols' spellings -> symbol */
+    struct clip_string_map words; /* word -> how often it was seen */
+    struct clip_string_map texts; /* spelling -> symbol */
     const char **spelling;        /* [symbol], owned by `texts` */
     struct word_node *nodes;
     int64_t *seen; /* [word] */
@@ -73,7 +73,8 @@ out:
     return status;
 }
 
-/* The record of a pair, made where it is new; NULL with *error filled. Moves with the next one. */
+/* The record of a pair, which is made if it is new; NULL with *error filled. The next new record
+ * may move it. */
 static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
                             struct clip_error *error)
 {
@@ -91,7 +92,7 @@ static struct pair *pair_of(struct training *t, int32_t left, int32_t right,
     return &t->pairs[t->pair_count++];
 }
 
-/* The pair that begins at a node occurs there from now on. */
+/* Notes that the pair that begins at a node now occurs there. */
 static clip_status note(struct training *t, int32_t at, struct clip_error *error)
 {
     const struct word_node *node = &t->nodes[at];
@@ -105,7 +106,7 @@ static clip_status note(struct training *t, int32_t at, struct clip_error *error
     return CLIP_OK;
 }
 
-/* The pair that begins at a node occurs there no more; its list keeps the node. */
+/* Notes that the pair that begins at a node no longer occurs there; its list keeps the node. */
 static void forget(struct training *t, int32_t at)
 {
     const struct word_node *node = &t->nodes[at];
@@ -146,7 +147,7 @@ static struct choice pop(struct training *t)
     return top;
 }
 
-/* In the order of their bytes, so that the captions' order does not count. */
+/* Sorts words by their bytes, so that the order of the captions does not matter. */
 static int compare_words(const void *left, const void *right)
 {
     const struct clip_string_entry *a = left, *b = right;
@@ -191,7 +192,7 @@ out:
     return status;
 }
 
-/* Gives the next symbol this spelling; *taken where another symbol has it already. */
+/* Gives the next symbol this spelling; *taken becomes true if another symbol has it already. */
 static clip_status add_symbol(struct training *t, const char *spelling, size_t n, bool *taken,
                               struct clip_error *error)
 {
@@ -225,7 +226,7 @@ static clip_status merge(struct training *t, int32_t number, struct clip_error *
     clip_status status = CLIP_OK;
     int64_t first_new = t->pair_count;
     int32_t left = t->pairs[number].left, right = t->pairs[number].right;
-    int32_t *at = t->pairs[number].at; /* taken out: new pairs move the records */
+    int32_t *at = t->pairs[number].at; /* kept here, because new pairs move the records */
     int64_t count = t->pairs[number].at_count;
     t->pairs[number].at = NULL;
     t->pairs[number].at_count = t->pairs[number].at_capacity = 0;
@@ -260,7 +261,7 @@ static clip_status learn(struct training *t, int64_t wanted, struct clip_buffer 
         struct choice best = pop(t);
         int64_t count = t->pairs[best.pair].count;
         if (count < 2) continue;
-        if (count != best.count) { /* it has become rarer since */
+        if (count != best.count) { /* it has become less frequent since */
             CLIP_TRY(push(t, best.pair, error));
             continue;
         }

@@ -1,7 +1,7 @@
 /* Unigram (Kudo 2018), as SigLIP's tokenizer.json describes it for the tokenizers library: of all
- * the ways to cut a word into pieces of the vocabulary the one whose log-probabilities sum up to
- * most. A character that is no piece costs the least probability and 10 more, and neighbouring ones
- * of these are one unknown piece, or its bytes (byte_fallback). */
+ * ways to cut a word into pieces of the vocabulary, it takes the one with the largest sum of
+ * log-probabilities. A character that is no piece costs the least probability and 10 more.
+ * Neighbouring ones of these become one unknown piece, or its bytes (byte_fallback). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,11 @@
 
 enum { UNKNOWN_PENALTY = 10 };
 
-struct added_token { /* </s>, <unk>: found in a text before it is cut */
+struct added_token { /* </s>, <unk>: they are found in a text before it is cut */
     struct clip_points content;
     int32_t id;
-    bool normalized;     /* looked for behind the normalizer, not before */
-    bool lstrip, rstrip; /* takes in the white space beside it */
+    bool normalized;     /* looked for after the normalizer, not before it */
+    bool lstrip, rstrip; /* includes the white space beside it */
 };
 
 struct clip_unigram {
@@ -26,17 +26,17 @@ struct clip_unigram {
     struct clip_normalizer normalizer;
     struct added_token *added;
     int64_t added_count, added_capacity;
-    bool at_space;       /* WhitespaceSplit: words are cut at white space, which is left out */
-    bool prepend, split; /* Metaspace: begin with `space`, and cut before each */
-    int32_t space;       /* ...what a space becomes */
+    bool at_space;       /* WhitespaceSplit: words are cut at white space, which is dropped */
+    bool prepend, split; /* Metaspace: a word begins with `space`; cut before each one */
+    int32_t space;       /* what a space becomes */
     int32_t unknown;
-    int32_t bytes[256]; /* the ids of <0x00>..<0xFF>; -1 without byte_fallback */
+    int32_t bytes[256]; /* the ids of <0x00>..<0xFF>; -1 if there is no byte_fallback */
     double unknown_score;
-    int64_t count;            /* pieces; added tokens may follow, up to base.vocab_size */
-    const char **names;       /* [base.vocab_size] in `memory` */
-    double *scores;           /* [count] */
-    struct clip_int_map trie; /* a node and a byte -> the next node; 0 is the root */
-    int32_t *id_at;           /* [nodes] the piece that ends there; -1: none */
+    int64_t count;      /* the number of pieces; added tokens may follow, up to base.vocab_size */
+    const char **names; /* [base.vocab_size] in `memory` */
+    double *scores;     /* [count] */
+    struct clip_int_map trie; /* a node and a byte -> the next node; node 0 is the root */
+    int32_t *id_at;           /* [nodes] the piece that ends at this node; -1 if none does */
     int64_t nodes, node_capacity;
     struct clip_arena memory;
 };
@@ -55,13 +55,13 @@ static clip_status unread(const char *name, const char *what, const json_t *valu
                      name, what, text != NULL ? text : "another value");
 }
 
-/* The node behind this one by a byte; -1: none. */
+/* The node that follows this one by a byte; -1 if there is none. */
 static int32_t step(const struct clip_unigram *u, int32_t node, char byte)
 {
     return (int32_t)clip_int_map_find(&u->trie, clip_pair_key(node, (unsigned char)byte));
 }
 
-/* The piece of these bytes; -1: none. */
+/* The piece with these bytes; -1 if there is none. */
 static int32_t find_piece(const struct clip_unigram *u, const char *bytes, size_t n)
 {
     int32_t node = 0;
@@ -79,7 +79,7 @@ static clip_status add_node(struct clip_unigram *u, struct clip_error *error)
     return status;
 }
 
-/* Of equal pieces the last one's id counts, as in tokenizers. */
+/* Of equal pieces the last one's id counts, as in the tokenizers library. */
 static clip_status add_piece(struct clip_unigram *u, const char *piece, int32_t id,
                              struct clip_error *error)
 {
@@ -225,7 +225,7 @@ out:
     return status;
 }
 
-/* The template is the text and one special token behind it. */
+/* The template must be the text followed by one special token. */
 static clip_status read_end(struct clip_unigram *u, const json_t *json, const char *name,
                             struct clip_error *error)
 {
@@ -286,19 +286,19 @@ out:
 
 /* ---- Encoding ---- */
 
-struct best { /* the best way to an end */
+struct best { /* the best way to cut up to an end */
     double score;
-    int64_t from; /* where its last piece begins; -1: none ends here */
+    int64_t from; /* where its last piece begins; -1 if no piece ends here */
     int32_t id;
 };
 
-struct encoding { /* of one text */
+struct encoding { /* the encoding of one text */
     const struct clip_unigram *unigram;
     struct clip_ids *out;
     struct clip_buffer word;
     struct best *best; /* [word.size + 1] */
     int64_t best_capacity;
-    bool normalized; /* the normalizer was behind us */
+    bool normalized; /* the normalizer has been applied */
 };
 
 static void offer(struct best *best, double score, int64_t from, int32_t id)
@@ -306,7 +306,7 @@ static void offer(struct best *best, double score, int64_t from, int32_t id)
     if (best->from < 0 || score > best->score) *best = (struct best){score, from, id};
 }
 
-/* A run of unknown characters: the piece that they make together after all, its bytes, or the
+/* A run of unknown characters: if together they are a piece, that piece; else its bytes, or the
  * unknown piece. */
 static clip_status add_unknown(struct encoding *e, const char *bytes, size_t n,
                                struct clip_error *error)
@@ -323,7 +323,7 @@ out:
     return status;
 }
 
-/* Walks back along the best way and turns it round: best[i].from becomes the end of the piece that
+/* Walks back along the best way and reverses it: best[i].from becomes the end of the piece that
  * begins at i. */
 static void turn(struct best *best, int64_t size)
 {
@@ -339,7 +339,7 @@ static void turn(struct best *best, int64_t size)
     }
 }
 
-/* Viterbi over the word's bytes, then its pieces from the left. */
+/* Viterbi's algorithm over the word's bytes, and then its pieces from the left. */
 static clip_status encode_word(struct encoding *e, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -381,7 +381,8 @@ out:
     return status;
 }
 
-/* Metaspace: spaces become another character, one stands in front, and each begins a word. */
+/* Metaspace: each space becomes another character, one more is put in front, and each of them
+ * begins a word. */
 static clip_status encode_spaced(struct encoding *e, const int32_t *at, int64_t n,
                                  struct clip_error *error)
 {
@@ -436,7 +437,7 @@ static const struct added_token *find_added(const struct encoding *e, const int3
 static clip_status encode_between(struct encoding *e, const int32_t *at, int64_t n,
                                   struct clip_error *error);
 
-/* Added tokens give their ids, what lies between them goes on. */
+/* Added tokens become their ids, and what lies between them goes on. */
 static clip_status encode_added(struct encoding *e, const int32_t *at, int64_t n,
                                 struct clip_error *error)
 {
@@ -449,7 +450,7 @@ static clip_status encode_added(struct encoding *e, const int32_t *at, int64_t n
             continue;
         }
         int64_t from = i, to = i + token->content.count;
-        i = to; /* the next one is looked for here, wherever the white space ends */
+        i = to; /* the next one is looked for from here, wherever the white space ends */
         while (token->lstrip && from > done && clip_point_is_space(at[from - 1], false)) from--;
         while (token->rstrip && to < n && clip_point_is_space(at[to], false)) to++;
         if (from > done) CLIP_TRY(encode_between(e, at + done, from - done, error));
@@ -461,7 +462,7 @@ out:
     return status;
 }
 
-/* Through the normalizer, and then cut at the tokens that are looked for behind it. */
+/* Applies the normalizer, and then cuts at the tokens that are looked for after it. */
 static clip_status encode_between(struct encoding *e, const int32_t *at, int64_t n,
                                   struct clip_error *error)
 {
@@ -486,7 +487,8 @@ static clip_status encode(const struct clip_tokenizer *tokenizer, const char *te
     struct encoding e = {.unigram = (const struct clip_unigram *)tokenizer, .out = out};
     struct clip_points points = {0};
     struct clip_buffer clean = {0};
-    if (cleaning == CLIP_TEXT_CANONICALIZE) { /* the normalizer does what the others would do */
+    /* for the other cleanings, the normalizer does the same */
+    if (cleaning == CLIP_TEXT_CANONICALIZE) {
         CLIP_TRY(clip_text_clean(text, n, cleaning, &clean, error));
         text = clean.data, n = clean.size;
     }
