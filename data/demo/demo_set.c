@@ -11,9 +11,9 @@
 
 struct job {
     const struct clip_demo_images *images;
-    int64_t first;             /* number of the portion's first image */
-    int64_t *failed;           /* a thread: the lowest image that failed, or -1 */
-    struct clip_error *errors; /* its sentence */
+    int64_t first;             /* the number of the portion's first image */
+    int64_t *failed;           /* per thread: the lowest number of an image that failed, or -1 */
+    struct clip_error *errors; /* per thread: its error */
 };
 
 static clip_status write_plainly(const char *path, const struct clip_buffer *bytes,
@@ -66,7 +66,7 @@ static void run_job(void *context, int64_t i)
     job->errors[thread] = error;
 }
 
-/* Makes the folders of n images from `first`. */
+/* Makes the folders of n images from number `first` on. */
 static clip_status make_folders(const struct clip_demo_images *p, int64_t first, int64_t n,
                                 struct clip_error *error)
 {

@@ -1,4 +1,4 @@
-/* The ideas, their captions, and writing the set. */
+/* The ideas, their captions, and writing of the set. */
 #include "data/demo/emoji.h"
 
 #include <ctype.h>
@@ -13,7 +13,7 @@
 enum {
     TOKENIZER_VOCAB = 4096,
     VAL_VARIANTS = 2,
-    /* The mix of captions, of 100; the rest are keywords alone. */
+    /* The mix of captions, in percent; the rest are only keywords. */
     NAME = 45,
     NAME_AND_KEYWORDS = 25,
     SHORT_NAME = 15,
@@ -24,7 +24,8 @@ static const char *const phrases[] = {
 
 /* ---- Ideas ---- */
 
-/* Country flags and skin tones; those with a tone hold one of the code points 1F3FB to 1F3FF. */
+/* Is it a country flag or has it a skin tone? Code points with a tone include one of 1F3FB to
+ * 1F3FF. */
 static bool left_out(const char *category, const char *code)
 {
     if (strcmp(category, "flags") == 0 || strcmp(category, "modifier") == 0) return true;
@@ -38,7 +39,7 @@ static int compare_name(const void *key, const void *file)
     return strcmp(key, ((const struct clip_emoji_file *)file)->name);
 }
 
-/* The number of the file that lies beside `beside` in the package and is called `name`, or -1. */
+/* The number of the file called `name` in the folder of file `beside` in the package, or -1. */
 static int64_t find_beside(const struct clip_emoji_package *package, const char *beside,
                            const char *name)
 {
@@ -52,8 +53,8 @@ static int64_t find_beside(const struct clip_emoji_package *package, const char 
     return file != NULL ? file - package->files : -1;
 }
 
-/* EmojiOne calls an image 0023-20E3.png, Noto emoji_u0023_20e3.png, without the variation selector
- * FE0F. */
+/* Noto's file name: where EmojiOne calls an image 0023-20E3.png, Noto calls it
+ * emoji_u0023_20e3.png, without the variation selector FE0F. */
 static void noto_name(char *out, size_t n, const char *code)
 {
     size_t at = (size_t)snprintf(out, n, "emoji_u");
@@ -67,14 +68,15 @@ static void noto_name(char *out, size_t n, const char *code)
     memcpy(out + at, ".png", 5);
 }
 
-/* A code point list in hexadecimal: nothing else may become part of a path. */
+/* Is it a list of code points in hexadecimal? Nothing else may become part of a path. */
 static bool is_code(const char *code)
 {
     size_t n = strspn(code, "0123456789ABCDEF-");
     return n > 0 && n < 64 && code[n] == '\0';
 }
 
-/* A name or keyword without what would break a csv row, and with spaces for '_'. */
+/* A copy of a name or keyword without characters that would break a csv row, and with spaces for
+ * '_'. */
 static char *clean_text(struct clip_arena *arena, const char *text, struct clip_error *error)
 {
     char *copy = clip_arena_string(arena, text, strlen(text), error);
@@ -108,12 +110,12 @@ static bool has_name(const struct clip_emoji_ideas *ideas, const char *name)
     return false;
 }
 
-struct artists { /* one image of each, to find the others beside */
+struct artists { /* one image of each artist, beside which the others are found */
     const struct clip_emoji_package *first, *second;
     const char *first_beside, *second_beside;
 };
 
-/* The second artist's image: by the index's code points or by one of the other spellings. */
+/* Finds the second artist's image by the index's code points or by one of the other spellings. */
 static int64_t find_second(const struct artists *artists, const char *code,
                            const json_t *alternates)
 {
@@ -129,7 +131,7 @@ static int64_t find_second(const struct artists *artists, const char *code,
     return found;
 }
 
-/* Adds the index's entry `key` when it is wanted and both have drawn it. */
+/* Adds the index's entry `key` if it is wanted and both artists have drawn it. */
 static clip_status add_idea(struct clip_emoji_ideas *out, const struct artists *artists,
                             const char *key, json_t *entry, struct clip_error *error)
 {
@@ -201,7 +203,7 @@ void clip_emoji_ideas_release(struct clip_emoji_ideas *ideas)
     *ideas = (struct clip_emoji_ideas){0};
 }
 
-/* `first`, or NULL, then one to `most` different keywords, joined by commas. */
+/* Appends `first` (or nothing if NULL), then one to `most` different keywords, joined by commas. */
 static clip_status add_keywords(const struct clip_emoji_idea *idea, const char *first,
                                 uint32_t most, struct clip_rng *rng, struct clip_buffer *out,
                                 struct clip_error *error)
@@ -240,9 +242,9 @@ clip_status clip_emoji_caption(const struct clip_emoji_idea *idea, struct clip_r
 struct part {
     const struct clip_emoji_options *options;
     const struct clip_emoji_ideas *ideas;
-    const struct clip_emoji_image *images; /* [ideas] by the part's artist */
+    const struct clip_emoji_image *images; /* [ideas] drawn by the part's artist */
     const char *folder;                    /* "train", "val", "test" */
-    int64_t first, variants;               /* variant numbers; -1: the test's image as it is */
+    int64_t first, variants;               /* numbers of variants; -1: the test's image as it is */
 };
 
 static void name_image(const void *context, int64_t number, char out[CLIP_DEMO_NAME])
@@ -253,7 +255,7 @@ static void name_image(const void *context, int64_t number, char out[CLIP_DEMO_N
              (long long)(number % part->variants));
 }
 
-/* Variant 0 is the image as it is. */
+/* Variant 0 is the unchanged image. */
 static clip_status draw_image(const void *context, int64_t number, uint8_t *rgb,
                               struct clip_error *error)
 {
@@ -266,8 +268,8 @@ static clip_status draw_image(const void *context, int64_t number, uint8_t *rgb,
     return clip_emoji_image_vary(&part->images[idea], &rng, size, rgb, error);
 }
 
-/* The csv of one part; the training part's captions vary and are kept for the tokenizer, the
- * others' are the names. */
+/* Writes the csv of one part. The training part's captions vary and are kept for the tokenizer; the
+ * others' captions are the names. */
 static clip_status write_csv(const struct part *part, const char *file, struct clip_names *captions,
                              struct clip_error *error)
 {
@@ -297,7 +299,7 @@ out:
     return status;
 }
 
-/* classes.txt and templates.txt, and each package's terms. */
+/* Writes classes.txt and templates.txt, and each package's terms. */
 static clip_status write_lists(const struct clip_emoji_options *options,
                                const struct clip_emoji_ideas *ideas,
                                const struct clip_emoji_package packages[2],
@@ -324,8 +326,8 @@ out:
     return status;
 }
 
-/* Makes the folders of the set as they are needed; where the packages cannot be had, none that was
- * not there before is left. */
+/* Makes the folders of the set as they are needed. If the packages cannot be had, no folder is left
+ * that did not exist before. */
 static clip_status read_packages(const struct clip_emoji_options *options,
                                  struct clip_emoji_package packages[2], struct clip_error *error)
 {
@@ -348,7 +350,7 @@ static clip_status read_packages(const struct clip_emoji_options *options,
     }
     CLIP_TRY(clip_folder_create(options->output, error));
 out:
-    if (status != CLIP_OK && folder != NULL) rmdir(folder); /* where it is empty */
+    if (status != CLIP_OK && folder != NULL) rmdir(folder); /* only removes it if it is empty */
     if (status != CLIP_OK && !had_output) rmdir(options->output);
     free(folder);
     free(path);

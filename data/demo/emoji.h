@@ -2,12 +2,12 @@
  * keywords.
  *
  * The images come from Debian's packages ruby-gemojione (EmojiOne 3 and its index of names and
- * keywords) and ruby-tanuki-emoji (Noto Emoji). Training sees the first artist alone; the test asks
- * whether what was learnt holds for the other's hand. Flags and skin tones are left out.
+ * keywords) and ruby-tanuki-emoji (Noto Emoji). Training uses only the first artist; the test asks
+ * whether what was learnt holds for the other one. Flags and skin tones are left out.
  *
- * One drawing an idea is little to learn from, so each is written in many variants: turned, scaled,
- * bent, recoloured, on white and on other backgrounds. A variant is a pure function of (seed, idea,
- * variant). */
+ * One drawing per idea is little to learn from, so each is written in many variants: turned,
+ * scaled, bent, recoloured, on white and on other backgrounds. A variant is a pure function of
+ * (seed, idea, variant). */
 #ifndef CLIP_DATA_DEMO_EMOJI_H
 #define CLIP_DATA_DEMO_EMOJI_H
 
@@ -21,8 +21,8 @@
 
 /* ---- Packages ---- */
 
-struct clip_emoji_file { /* a file out of a package */
-    char *name;          /* its path there, "./usr/share/..." */
+struct clip_emoji_file { /* a file from a package */
+    char *name;          /* its path in the package, "./usr/share/..." */
     struct clip_buffer bytes;
 };
 
@@ -31,8 +31,8 @@ struct clip_emoji_package {
     int64_t count, capacity;
 };
 
-/* Reads the .deb at `path` into memory: of its data archive, the images, index.json and copyright
- * files. Nothing is installed and no file of the package is written anywhere. Damaged, foreign or
+/* Reads the .deb at `path` into memory: the images, index.json and copyright files of its data
+ * archive. Nothing is installed, and no file of the package is written to disk. Damaged, foreign or
  * absurdly large packages are refused with a sentence. */
 clip_status clip_emoji_package_read(const char *path, struct clip_emoji_package *out,
                                     struct clip_error *error);
@@ -40,31 +40,33 @@ clip_status clip_emoji_package_read(const char *path, struct clip_emoji_package 
 clip_status clip_emoji_package_parse(const void *bytes, size_t n, const char *name,
                                      struct clip_emoji_package *out, struct clip_error *error);
 void clip_emoji_package_release(struct clip_emoji_package *package);
-/* The one file whose path ends with `suffix`, or NULL. */
+/* The file whose path ends with `suffix`, or NULL. */
 const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_package *package,
                                                       const char *suffix);
-/* The package file NAME_*.deb in `folder`; where there is none and `fetch`, `apt-get download NAME`
- * is run in that folder first. free() it; NULL with *error filled. */
+/* Finds the package file NAME_*.deb in `folder`. If there is none and `fetch` is set, `apt-get
+ * download NAME` is first run in that folder. The caller must free() the path; NULL with *error
+ * filled. */
 char *clip_emoji_package_get(const char *folder, const char *name, bool fetch, bool quiet,
                              struct clip_error *error);
 
 /* ---- Images ---- */
 
-enum { CLIP_EMOJI_MAX_SIZE = 512 }; /* largest side that is drawn */
+enum { CLIP_EMOJI_MAX_SIZE = 512 }; /* the largest side that is drawn */
 
 struct clip_emoji_image { /* 8-bit RGBA, not premultiplied */
     int64_t width, height;
     uint8_t *rgba;
 };
-/* Decodes a PNG with its transparency (clip_image_decode drops that). `name` is for messages. Sides
- * up to 1024. */
+/* Decodes a PNG with its transparency, which clip_image_decode drops. `name` is for messages. Sides
+ * may be up to 1024. */
 clip_status clip_emoji_image_decode(const struct clip_buffer *png, const char *name,
                                     struct clip_emoji_image *out, struct clip_error *error);
 void clip_emoji_image_release(struct clip_emoji_image *image);
-/* The image over white, scaled to size x size as Pillow would (bicubic): rgb [size,size,3]. */
+/* Puts the image on white and scales it to size x size as Pillow would (bicubic): rgb
+ * [size,size,3]. */
 clip_status clip_emoji_image_plain(const struct clip_emoji_image *image, int64_t size, uint8_t *rgb,
                                    struct clip_error *error);
-/* A variant: turned, scaled, stretched, shifted and bent, its colours changed, over white or
+/* Draws a variant: turned, scaled, stretched, shifted and bent, with changed colours, on white or
  * another colour. */
 clip_status clip_emoji_image_vary(const struct clip_emoji_image *image, struct clip_rng *rng,
                                   int64_t size, uint8_t *rgb, struct clip_error *error);
@@ -72,8 +74,8 @@ clip_status clip_emoji_image_vary(const struct clip_emoji_image *image, struct c
 /* ---- The set ---- */
 
 struct clip_emoji_idea {
-    const char *name; /* "dog face"; no two ideas have one */
-    const char *key;  /* the short name, with spaces: "dog" */
+    const char *name; /* "dog face"; each idea has another one */
+    const char *key;  /* the short name, with spaces for '_': "dog" */
     const char *code; /* "1F436": code points in upper-case hexadecimal, joined by '-' */
     const char **keywords;
     int64_t keyword_count;
@@ -85,21 +87,21 @@ struct clip_emoji_ideas {
     int64_t count, capacity;
     struct clip_arena arena;
 };
-/* The ideas of which both packages have an image, in the index's order. */
+/* Lists the ideas that both packages have an image of, in the index's order. */
 clip_status clip_emoji_ideas_read(const struct clip_emoji_package *first,
                                   const struct clip_emoji_package *second,
                                   struct clip_emoji_ideas *out, struct clip_error *error);
 void clip_emoji_ideas_release(struct clip_emoji_ideas *ideas);
-/* Appends one caption: the name, the name with keywords, the short name, or keywords alone. */
+/* Appends one caption: the name, the name with keywords, the short name, or only keywords. */
 clip_status clip_emoji_caption(const struct clip_emoji_idea *idea, struct clip_rng *rng,
                                struct clip_buffer *out, struct clip_error *error);
 
 struct clip_emoji_options {
     const char *output;
-    const char *
-        debs; /* a folder that holds the two .deb files, or NULL: fetch them into output/packages */
+    const char
+        *debs; /* a folder with the two .deb files, or NULL: fetch them into output/packages */
     int64_t image_size; /* side in pixels, 16 to CLIP_EMOJI_MAX_SIZE */
-    int64_t variants;   /* training images an idea, 1 to 1000 */
+    int64_t variants;   /* training images per idea, 1 to 1000 */
     uint64_t seed;
     bool quiet;
 };

@@ -12,14 +12,14 @@
 static const double max_turn = 0.35;               /* radians either way */
 static const double scale_range[2] = {0.72, 1.06}; /* 1: as in the original */
 static const double stretch_range[2] = {0.84,
-                                        1.19}; /* of the axes against each other, log-uniform */
+                                        1.19}; /* the ratio of the axes' scales, log-uniform */
 static const double max_shift = 0.08;          /* parts of the side */
 static const double max_bend = 0.045;          /* amplitude of the two waves that bend each axis */
 static const double max_hue = 0.30;            /* radians around the grey axis */
 static const double saturation_range[2] = {0.5, 1.35};
 static const double contrast_range[2] = {0.7, 1.2};
 static const double brightness_range[2] = {-0.10, 0.12};
-enum { GREY = 8, WHITE = 65 }; /* of 100 variants: grey ones, ones on white */
+enum { GREY = 8, WHITE = 65 }; /* percent of the variants that are grey, and that are on white */
 
 clip_status clip_emoji_image_decode(const struct clip_buffer *png, const char *name,
                                     struct clip_emoji_image *out, struct clip_error *error)
@@ -73,10 +73,10 @@ out:
     return status;
 }
 
-enum { FINE = 2 }; /* samples a pixel along each axis */
+enum { FINE = 2 }; /* samples per pixel along each axis */
 
-/* Where a variant's point (u, v), both -0.5 to 0.5 from its middle, lies in the original: a linear
- * map, and each axis bent by two waves that run along the other. */
+/* Where a variant's point (u, v), each -0.5 to 0.5 from its middle, lies in the original: a linear
+ * map, and then each axis is bent by two waves that run along the other one. */
 struct warp {
     float matrix[4], shift[2];
     float amplitude[2][2], frequency[2][2], phase[2][2]; /* [axis][wave] */
@@ -113,10 +113,10 @@ static float bend(const struct warp *w, int axis, float along)
     return sum;
 }
 
-/* The original made ready for sampling: red, green and blue times alpha, and alpha, all 0 to 255,
- * within a border of empty pixels, so that sampling near the edge needs no questions. */
+/* The original, prepared for sampling: red, green and blue times alpha, and alpha, all 0 to 255,
+ * within a border of empty pixels, so that sampling near the edge needs no checks. */
 struct canvas {
-    int64_t width, height; /* border included */
+    int64_t width, height; /* with the border */
     float (*pixels)[4];
 };
 
@@ -136,7 +136,7 @@ static clip_status canvas_init(struct canvas *canvas, const struct clip_emoji_im
     return CLIP_OK;
 }
 
-/* Adds the original at (x, y), in pixels, to sum (bilinear). */
+/* Adds the original's value at (x, y), in pixels, to sum (bilinear). */
 static void sample(const struct canvas *canvas, float x, float y, float sum[4])
 {
     x += 0.5f; /* from pixel edges without the border to pixel centres with it */
@@ -154,7 +154,7 @@ static void sample(const struct canvas *canvas, float x, float y, float sum[4])
     }
 }
 
-/* A linear map of colours, 0 to 255: a turn around the grey axis, saturation, contrast around the
+/* A linear map of colours, 0 to 255: rotation around the grey axis, saturation, contrast around the
  * middle, brightness. */
 struct tint {
     float matrix[3][3], offset;
@@ -177,7 +177,7 @@ static void make_tint(struct tint *t, struct clip_rng *rng)
     t->offset = 255 * brightness + 127.5f * (1 - contrast);
 }
 
-/* White mostly, else light or any colour. */
+/* Mostly white, else a light or any colour. */
 static void make_background(float rgb[3], struct clip_rng *rng)
 {
     bool white = clip_rng_below(rng, 100) < WHITE;
@@ -185,8 +185,8 @@ static void make_background(float rgb[3], struct clip_rng *rng)
     for (int c = 0; c < 3; c++) rgb[c] = white ? 255 : (float)clip_rng_range(rng, low, 255);
 }
 
-/* One row of fine samples: where each lies in the original, in parts of its side. x and y hold
- * size * FINE; bent is the second axis' bend at each column. */
+/* Maps one row of fine samples: where each lies in the original, in parts of its side. x and y hold
+ * size * FINE values; `bent` is the bend of the second axis at each column. */
 static void map_row(const struct warp *w, int64_t row, int64_t size, const float *bent, float *x,
                     float *y)
 {
@@ -204,7 +204,7 @@ static float between(float low, float value, float high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* sum: a pixel's FINE * FINE samples. */
+/* Paints a pixel; sum is that of its FINE * FINE samples. */
 static void paint_pixel(const struct tint *tint, const float back[3], const float sum[4],
                         uint8_t rgb[3])
 {

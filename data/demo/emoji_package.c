@@ -1,4 +1,4 @@
-/* Getting the packages and reading what is inside: a .deb is an ar archive that holds a compressed
+/* Getting the packages and reading their content: a .deb is an ar archive that holds a compressed
  * tar. */
 #include <archive.h>
 #include <archive_entry.h>
@@ -16,7 +16,7 @@ static const size_t max_package = (size_t)64 << 20, max_data = (size_t)256 << 20
                     max_file = (size_t)8 << 20;
 enum { MAX_FILES = 20000 };
 
-/* Appends the current entry's bytes to `out`; at most `limit`. */
+/* Appends the current entry's bytes to `out`; more than `limit` is an error. */
 static clip_status read_entry(struct archive *archive, size_t limit, const char *name,
                               struct clip_buffer *out, struct clip_error *error)
 {
@@ -43,7 +43,7 @@ static bool wanted(const char *path)
            strcmp(clip_path_name(path), "copyright") == 0;
 }
 
-/* The next entry's header: 1 there is one, 0 the end, -1 with *error filled. */
+/* Reads the next entry's header. Returns 1 if there is one, 0 at the end, -1 with *error filled. */
 static int next_entry(struct archive *archive, struct archive_entry **entry, const char *name,
                       struct clip_error *error)
 {
@@ -61,7 +61,7 @@ static int by_name(const void *a, const void *b)
                   ((const struct clip_emoji_file *)b)->name);
 }
 
-/* The wanted files of data.tar.*. */
+/* Reads the wanted files of data.tar.*. */
 static clip_status read_data(const struct clip_buffer *data, const char *name,
                              struct clip_emoji_package *out, struct clip_error *error)
 {
@@ -164,7 +164,7 @@ const struct clip_emoji_file *clip_emoji_package_find(const struct clip_emoji_pa
     return NULL;
 }
 
-/* Runs `apt-get download NAME` in `folder`; what it says goes to stderr. No shell is involved. */
+/* Runs `apt-get download NAME` in `folder`, without a shell; its output goes to stderr. */
 static clip_status download(const char *folder, const char *name, bool quiet,
                             struct clip_error *error)
 {
@@ -202,7 +202,7 @@ static clip_status download(const char *folder, const char *name, bool quiet,
                      name);
 }
 
-/* NAME_*.deb in `folder`, the last by bytes; NULL and status CLIP_OK when there is none. */
+/* Finds NAME_*.deb in `folder`, the last one by bytes; NULL and status CLIP_OK if there is none. */
 static clip_status find_package(const char *folder, const char *name, char **path,
                                 struct clip_error *error)
 {

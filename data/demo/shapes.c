@@ -1,4 +1,4 @@
-/* Scenes by number, and writing the set. */
+/* Scenes by number, and writing of the set. */
 #include "data/demo/shapes.h"
 
 #include <math.h>
@@ -9,24 +9,25 @@
 
 #define PI 3.14159265358979f
 
-/* What the set is made of. */
+/* What the set consists of. */
 enum {
-    CAPTIONS_PER_IMAGE = 4, /* rows of train.csv an image, of different kinds where it can be */
-    OUTLINED = 30,          /* of 100 objects */
+    /* rows of train.csv per image, with captions of different kinds if possible */
+    CAPTIONS_PER_IMAGE = 4,
+    OUTLINED = 30,          /* percent of the objects */
     VAL_IMAGES = 1000,      /* one caption each */
     SEEN_PER_CLASS = 60,    /* zero-shot images: 36 classes x 60 */
     UNSEEN_PER_CLASS = 180, /* 12 classes x 180 */
-    TOKENIZER_VOCAB = 1024, /* at most: every word of the captions becomes one token well before */
+    TOKENIZER_VOCAB = 1024, /* at most; long before that every word of the captions is one token */
     IMAGES_PER_FOLDER = 1000,
     PAIRS = CLIP_SHAPES_COLOURS * CLIP_SHAPES_FORMS,
 };
-/* Radii in parts of the side. Two objects share the room, so large is smaller there. */
+/* Radii in parts of the image's side. Two objects share the space, so large is smaller there. */
 static const double small_radius[2] = {0.200, 0.240}, large_radius[2] = {0.310, 0.375};
 static const double pair_small[2] = {0.120, 0.150}, pair_large[2] = {0.180, 0.210};
-static const float stray[2] = {0.06f, 0.94f}; /* how far a single object may go */
+static const float stray[2] = {0.06f, 0.94f}; /* how far from the middle a single object may be */
 static const double max_turn = 0.30;          /* radians either way */
 
-/* Ranges of hue (degrees), saturation and value, wide enough that no shade gives a form away. */
+/* Ranges of hue (degrees), saturation and value, so wide that no shade tells the form. */
 static const struct {
     float hue[2], saturation[2], value[2];
 } shades[CLIP_SHAPES_COLOURS] = {
@@ -45,7 +46,7 @@ static float between(struct clip_rng *rng, const float range[2])
     return (float)clip_rng_range(rng, range[0], range[1]);
 }
 
-/* Hue in degrees, saturation and value to red, green and blue, all 0 to 1 (Smith 1978). */
+/* Converts hue in degrees, saturation and value to red, green and blue, all 0 to 1 (Smith 1978). */
 static void hsv_to_rgb(float rgb[3], float hue, float saturation, float value)
 {
     for (int c = 0; c < 3; c++) {
@@ -58,13 +59,13 @@ static void make_background(struct clip_shapes_scene *s, struct clip_rng *rng, i
 {
     s->background = kind;
     float hue = (float)clip_rng_range(rng, 0, 360), value = (float)clip_rng_range(rng, 0.40, 0.66);
-    for (int i = 0; i < 2; i++) /* two shades near each other */
+    for (int i = 0; i < 2; i++) /* two similar shades */
         hsv_to_rgb(s->rgb[i], hue + (float)clip_rng_range(rng, 0, 40),
                    (float)clip_rng_range(rng, 0, 0.28),
                    value + (float)(i == 0 ? -1 : 1) * (float)clip_rng_range(rng, 0.02, 0.07));
     s->angle = (float)clip_rng_range(rng, 0, 2 * PI);
     s->period = (float)clip_rng_range(rng, 0.12, 0.40);
-    s->noise = *rng; /* drawn on while drawing */
+    s->noise = *rng; /* drawing continues to draw from it */
 }
 
 static void make_object(struct clip_shapes_object *o, struct clip_rng *rng, int colour, int form,
@@ -82,7 +83,7 @@ static void make_object(struct clip_shapes_object *o, struct clip_rng *rng, int 
     o->outline = clip_rng_below(rng, 100) < OUTLINED ? (float)clip_rng_range(rng, 0.08, 0.16) : 0;
 }
 
-/* A place where the whole object is inside the image: from low to high along one axis. */
+/* A position along one axis, from low to high, at which the whole object is inside the image. */
 static float place(struct clip_rng *rng, float low, float high, float radius)
 {
     float reach = 1.16f * radius;
@@ -108,8 +109,8 @@ static void make_two(struct clip_shapes_scene *s, struct clip_rng *rng)
         make_object(&s->object[i], rng, pair[i] / CLIP_SHAPES_FORMS, pair[i] % CLIP_SHAPES_FORMS,
                     large, large ? pair_large : pair_small);
     }
-    /* The border between the two halves moves with the room they need; along the other axis they
-     * may differ by less. */
+    /* The border between the two halves moves with the space that they need. Along the other axis
+     * the objects may differ by less. */
     float a = 1.16f * s->object[0].radius, b = 1.16f * s->object[1].radius;
     float border = (float)clip_rng_range(rng, 2 * a, 1 - 2 * b);
     float first = place(rng, 0, border, s->object[0].radius);
@@ -163,12 +164,12 @@ void clip_shapes_scene_single(struct clip_shapes_scene *scene, uint64_t seed,
 
 /* ---- Writing ---- */
 
-struct part { /* one split of the set */
+struct part { /* one part of the set */
     const struct clip_shapes_options *options;
     enum clip_shapes_split split;
     int64_t count;
-    int pairs[PAIRS], classes; /* zero-shot splits: their classes; 0 for the others */
-    int64_t per_class;         /* images of each */
+    int pairs[PAIRS], classes; /* the classes of zero-shot splits; 0 for the others */
+    int64_t per_class;         /* images per class */
 };
 
 static void scene_of(const struct part *part, int64_t number, struct clip_shapes_scene *scene)
@@ -179,7 +180,7 @@ static void scene_of(const struct part *part, int64_t number, struct clip_shapes
         return;
     }
     int pair = part->pairs[number / part->per_class];
-    int64_t i = number % part->per_class; /* both sizes and all backgrounds in turn */
+    int64_t i = number % part->per_class; /* takes both sizes and all backgrounds in turn */
     const struct clip_shapes_look look = {.colour = pair / CLIP_SHAPES_FORMS,
                                           .form = pair % CLIP_SHAPES_FORMS,
                                           .large = i % 2 == 1,
@@ -221,9 +222,9 @@ static clip_status draw_image(const void *context, int64_t number, uint8_t *rgb,
     return CLIP_OK;
 }
 
-/* Appends the csv rows of one split (tab between the columns, open_clip's default; no caption of
- * ours needs quotes) and the captions, for the tokenizer. The captions of an image are of kinds
- * spread evenly over the mix. */
+/* Appends the csv rows of one split (with a tab between columns, open_clip's default; none of these
+ * captions needs quotes) and the captions, for the tokenizer. The captions of one image are of
+ * kinds that are spread evenly over the mix. */
 static clip_status add_rows(const struct part *part, int captions, struct clip_buffer *csv,
                             struct clip_names *texts, struct clip_error *error)
 {
@@ -251,7 +252,7 @@ out:
     return status;
 }
 
-/* classes_48.txt, classes_12.txt, templates.txt. */
+/* Writes classes_48.txt, classes_12.txt and templates.txt. */
 static clip_status write_lists(const char *output, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -290,7 +291,7 @@ static void make_part(struct part *part, const struct clip_shapes_options *optio
     part->count = part->classes * part->per_class;
 }
 
-/* Everything that rests on captions, and the csv files at the very end. */
+/* Writes everything that depends on captions, and the csv files at the very end. */
 static clip_status write_texts(const struct part *parts, struct clip_error *error)
 {
     const char *output = parts[0].options->output;

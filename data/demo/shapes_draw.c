@@ -12,16 +12,16 @@ static float box(float x, float y, float half_width, float half_height)
     return fmaxf(fabsf(x) - half_width, fabsf(y) - half_height);
 }
 
-/* Equilateral, one corner up, corners at 1.15: the largest of three half-planes, each 0.575 from
- * the centre. */
+/* The triangle: equilateral, one corner up, corners at 1.15: the largest of the distances to three
+ * lines, each 0.575 from the centre. */
 static float triangle(float x, float y)
 {
     const float c = 0.8660254f;
     return fmaxf(y, fmaxf(c * x, -c * x) - 0.5f * y) - 0.575f;
 }
 
-/* Five points, one up: outer corners at 1.12, inner at 0.5. The plane is folded to half a point,
- * where the edge is one line. */
+/* The star: five points, one up, outer corners at 1.12, inner ones at 0.5. The plane is folded to
+ * half a point, where the edge is one line. */
 static float star(float x, float y)
 {
     const float outer = 1.12f, inner = 0.5f, wedge = PI / 5;
@@ -34,8 +34,8 @@ static float star(float x, float y)
     return (py * -ex + px * ey) / sqrtf(ex * ex + ey * ey);
 }
 
-/* Signed distance to the form's edge, negative inside, for a form of radius 1 around the origin (y
- * downwards). Exact near the edges, which is where smoothing needs it. */
+/* The signed distance to the form's edge, negative inside, for a form of radius 1 around the origin
+ * (y downwards). It is exact near the edges, where smoothing needs it. */
 static float form_distance(int form, float x, float y)
 {
     switch (form) {
@@ -48,7 +48,7 @@ static float form_distance(int form, float x, float y)
     }
 }
 
-/* Paints one object over rgb. `pixel` is a pixel's side in parts of the image's. */
+/* Paints one object over rgb. `pixel` is the side of a pixel in parts of the image's side. */
 static void draw_object(const struct clip_shapes_object *o, int64_t size, uint8_t *rgb)
 {
     float pixel = 1.0f / (float)size, ca = cosf(o->angle), sa = sinf(o->angle);
@@ -80,15 +80,15 @@ static void draw_object(const struct clip_shapes_object *o, int64_t size, uint8_
         }
 }
 
-/* 1 in the middle of a period's first half, 0 in the other, with edges `soft` periods wide. */
+/* 1 in the middle of a period's first half, 0 in that of the other, with edges `soft` periods
+ * wide. */
 static float wave(float periods, float soft)
 {
     return clamp01(0.5f + (fabsf(periods - floorf(periods) - 0.5f) - 0.25f) / soft);
 }
 
-/* How much of the second colour stands at a place: 0 to 1. u and v run along and across the
- * pattern's direction from the image's middle, in parts of its side; `pixel` is a pixel's side.
- */
+/* How much of the second colour a place has, 0 to 1. u and v run along and across the pattern's
+ * direction from the image's middle, in parts of its side; `pixel` is the side of a pixel. */
 static float background_mix(const struct clip_shapes_scene *s, float u, float v, float pixel)
 {
     switch (s->background) {

@@ -1,21 +1,21 @@
 /* Captions: which things of a scene they name, and in which words.
  *
- * What makes never-seen pairs work is that the text tower cannot get by with learning "red circle"
- * as one thing: many captions name the colour alone or the form alone, and those that name both put
- * them in both orders and apart. */
+ * Pairs that were never seen work because the text tower cannot succeed by learning "red circle" as
+ * one thing: many captions name only the colour or only the form, and those that name both put them
+ * in both orders and apart. */
 #include <string.h>
 
 #include "data/demo/shapes.h"
 
-/* The mix of captions: shares of 100, one row for images of one object, one for two. WHOLE names
- * colour and form. */
+/* The mix of captions in percent: one row for images of one object, one for images of two. WHOLE
+ * names colour and form. */
 enum {
     ONE_WHOLE = 76,
     ONE_COLOUR = 6,
-    ONE_FORM = 14, /* the rest: size, place and background alone */
+    ONE_FORM = 14, /* the rest name only size, place and background */
     TWO_WHOLE = 55,
     TWO_COLOURS = 15,
-    TWO_FORMS = 15, /* the rest: one of the two objects */
+    TWO_FORMS = 15, /* the rest name one of the two objects */
 };
 
 static const char *const colours[CLIP_SHAPES_COLOURS] = {
@@ -24,10 +24,10 @@ static const char *const colours[CLIP_SHAPES_COLOURS] = {
 static const char *const forms[CLIP_SHAPES_FORMS] = {"circle", "square", "triangle",
                                                      "star",   "cross",  "ring"};
 
-/* In the phrasings a capital stands for the first object, a small letter for the second:
+/* In these phrasings a capital stands for the first object, a small letter for the second:
  *   O o  colour and form, half of the time with the size     C c  colour     F f  form     S s size
- *   P    its place in the image      R  how the first stands to the second      B  the background
- */
+ *   P    its place in the image      R  where the first is, seen from the second
+ *   B    the background */
 static const char *const one_whole[] = {
     "a O",
     "a O",
@@ -155,7 +155,7 @@ static const char *place(const struct clip_shapes_scene *scene, const struct cli
               : o->y > 0.58f ? 2
                              : 1;
     if (scene->count == 2 && scene->vertical)
-        column = 1; /* of two objects, where it stands to the other */
+        column = 1; /* of two objects, where it is relative to the other */
     if (scene->count == 2 && !scene->vertical) row = 1;
     return places[row][column];
 }
@@ -172,8 +172,8 @@ static clip_status add(struct clip_buffer *out, const char *text, struct clip_er
     return clip_buffer_append(out, text, strlen(text), error);
 }
 
-/* What one letter of a phrasing stands for. `first` may be object 1 (swapped): the relation is then
- * the other one. */
+/* Appends what one letter of a phrasing stands for. `first` may be object 1 (swapped): then the
+ * relation is the opposite one. */
 static clip_status expand(char letter, const struct clip_shapes_scene *scene, int first,
                           struct clip_rng *rng, struct clip_buffer *out, struct clip_error *error)
 {
@@ -202,7 +202,7 @@ out:
     return status;
 }
 
-/* A letter that stands alone, as no word of ours but "a" does. */
+/* Is this a letter by itself? No word of the phrasings is a single letter except "a". */
 static bool is_slot(const char *phrase, const char *at)
 {
     bool starts = at == phrase || at[-1] == ' ',

@@ -1,4 +1,4 @@
-/* Images: which format it is, the limits that hold for all of them, EXIF's orientation. */
+/* Images: recognising formats, the limits that all formats share, EXIF's orientation. */
 #include "data/image/image.h"
 
 #include <stdlib.h>
@@ -77,7 +77,8 @@ static bool has(struct clip_image_bytes bytes, size_t at, const char *text, size
     return bytes.size >= at + n && memcmp(bytes.data + at, text, n) == 0;
 }
 
-/* The format by its first bytes; NULL and *name set where it is not one that can be read here. */
+/* Finds the format by the first bytes; NULL with *name set if it is not one that can be read
+ * here. */
 static clip_image_decoder *find_decoder(struct clip_image_bytes bytes, const char **name)
 {
     *name = NULL;

@@ -1,5 +1,5 @@
-/* BMP: uncompressed images of 1, 4, 8, 16, 24 or 32 bits a pixel (Microsoft's BITMAPCOREHEADER,
- * BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER). Run lengths are not read. */
+/* BMP: uncompressed images of 1, 4, 8, 16, 24 or 32 bits per pixel (Microsoft's BITMAPCOREHEADER,
+ * BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER). Run-length compression is not read. */
 #include "data/image/image_formats.h"
 
 struct bmp {
@@ -7,9 +7,9 @@ struct bmp {
     bool top_down;
     size_t header_size, pixels_at, stride;
     int bits, compression;
-    size_t colours; /* entries in the palette, and how many bytes each has */
+    size_t colours; /* entries of the palette, and bytes of each of them */
     size_t colour_size;
-    uint32_t masks[3]; /* of red, green, blue at 16 and 32 bits */
+    uint32_t masks[3]; /* of red, green and blue, for 16 and 32 bits */
 };
 
 static uint32_t u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
@@ -23,7 +23,8 @@ static clip_status fail_kind(const char *what, uint32_t value, struct clip_error
                      (unsigned long)value);
 }
 
-/* The colour masks of 16- and 32-bit pixels: given (compression 3 or 6) or the usual ones. */
+/* Reads the colour masks of 16- and 32-bit pixels: those of the file (compression 3 or 6) or the
+ * usual ones. */
 static void read_masks(struct clip_image_bytes bytes, struct bmp *bmp)
 {
     static const uint32_t usual[2][3] = {{0x7c00, 0x3e0, 0x1f}, {0xff0000, 0xff00, 0xff}};
@@ -74,7 +75,8 @@ static clip_status read_header(struct clip_image_bytes bytes, struct bmp *bmp,
     if (bmp->bits <= 8) {
         bmp->colours = (size_t)1 << bmp->bits;
         if (used != 0 && used < bmp->colours) bmp->colours = used;
-        if (bmp->pixels_at == 14 + bmp->header_size) /* no room for the palette: Pillow mends it */
+        /* there is no space for the palette, which Pillow corrects */
+        if (bmp->pixels_at == 14 + bmp->header_size)
             bmp->pixels_at += bmp->colours * bmp->colour_size;
         if (bytes.size < 14 + bmp->header_size + bmp->colours * bmp->colour_size)
             return clip_image_fail_cut("BMP", bytes.size, error);
@@ -84,7 +86,7 @@ static clip_status read_header(struct clip_image_bytes bytes, struct bmp *bmp,
     return CLIP_OK;
 }
 
-/* A masked part of a pixel, stretched to 0..255 as Pillow does: value * 255 / largest, rounded
+/* The masked part of a pixel, scaled to 0..255 as in Pillow: value * 255 / largest, rounded
  * down. */
 static uint8_t masked_part(uint32_t pixel, uint32_t mask)
 {

@@ -1,8 +1,8 @@
 /* GIF's first frame, through giflib (GIF89a specification).
  *
- * As Pillow: the image is as large as the screen, or larger where the frame reaches past it;
- * outside the frame lies the transparent colour where there is one, else colour 0; colours are
- * the frame's own or the screen's, and greys 0 to 255 where there are none. */
+ * As in Pillow, the image is as large as the screen, or larger if the frame extends beyond it.
+ * Outside the frame is the transparent colour if there is one, else colour 0. The colours are the
+ * frame's or the screen's, or greys 0 to 255 if neither has any. */
 #include <gif_lib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +34,8 @@ static clip_status fail_gif(const struct source *source, int code, struct clip_e
                      reason != NULL ? reason : "unknown");
 }
 
-/* Reads up to the first frame's pixels; *transparent is the number of the transparent colour or
- * -1. */
+/* Reads up to the first frame's pixels; *transparent becomes the number of the transparent colour,
+ * or -1. */
 static clip_status find_frame(GifFileType *gif, const struct source *source, int *transparent,
                               struct clip_error *error)
 {
@@ -71,8 +71,8 @@ static void put_colour(uint8_t *rgb, int index, const ColorMapObject *colours)
     }
 }
 
-/* An interlaced frame's rows come in four passes: every 8th from 0, from 4, every 4th from 2, every
- * 2nd from 1 (appendix E). */
+/* Reads the frame. The rows of an interlaced one come in four passes: every 8th from 0, every 8th
+ * from 4, every 4th from 2, every 2nd from 1 (appendix E). */
 static clip_status read_frame(GifFileType *gif, const struct source *source,
                               const ColorMapObject *colours, uint8_t *row, struct clip_image *out,
                               struct clip_error *error)
@@ -94,7 +94,7 @@ static clip_status read_frame(GifFileType *gif, const struct source *source,
     return CLIP_OK;
 }
 
-/* A code of 12 bits stands for at most 4096 pixels. */
+/* Can n bytes hold the frame? A code of 12 bits stands for at most 4096 pixels. */
 static bool frame_fits(const GifImageDesc *frame, size_t n)
 {
     return (uint64_t)frame->Width * (uint64_t)frame->Height / 4096 <= (uint64_t)n * 8 / 12 + 1;

@@ -1,6 +1,6 @@
-/* JPEG (ITU-T T.81): the structure is checked here from the first marker to the last; then
- * clip_jpeg_pixels, libjpeg-turbo's or stb_image's, decodes. What lies between segments is stepped
- * over, as libjpeg does. */
+/* JPEG (ITU-T T.81). The structure is checked here from the first marker to the last; then
+ * clip_jpeg_pixels, which is libjpeg-turbo's or stb_image's, decodes. Bytes between segments are
+ * skipped, as libjpeg does. */
 #include <limits.h>
 #include <string.h>
 
@@ -39,7 +39,7 @@ struct jpeg {
     bool progressive;
     int component_count;
     struct component components[4];
-    unsigned quantisers; /* a bit for each table that is defined */
+    unsigned quantisers; /* one bit for each table that is defined */
     int scans, orientation;
 };
 
@@ -51,8 +51,8 @@ clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error)
 
 static int64_t u16(const uint8_t *p) { return (int64_t)p[0] << 8 | p[1]; }
 
-/* The next marker that begins a segment or ends the image, at or after *at, which then lies
- * behind it; 0 at the end of the bytes. */
+/* The next marker at or after *at that begins a segment or ends the image; *at moves behind it. 0
+ * at the end of the bytes. */
 static int next_marker(struct clip_image_bytes bytes, size_t *at)
 {
     const uint8_t *p = bytes.data + *at, *end = bytes.data + bytes.size;
@@ -69,8 +69,8 @@ static int next_marker(struct clip_image_bytes bytes, size_t *at)
     return 0;
 }
 
-/* Where the entropy-coded data that begins at `at` ends: at a marker that is no restart and no
- * stuffed 0. */
+/* Where the entropy-coded data that begins at `at` ends: at a marker that is neither a restart nor
+ * a stuffed 0. */
 static size_t end_of_scan(struct clip_image_bytes bytes, size_t at)
 {
     const uint8_t *p = bytes.data + at, *end = bytes.data + bytes.size;
@@ -104,7 +104,7 @@ clip_status clip_jpeg_next(struct clip_image_bytes bytes, size_t *at, struct cli
     return CLIP_OK;
 }
 
-/* Frame header (B.2.2). */
+/* Reads the frame header (B.2.2). */
 static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, int64_t n,
                               struct clip_error *error)
 {
@@ -137,7 +137,7 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
     return CLIP_OK;
 }
 
-/* Quantisation tables (B.2.4.1): precision and number, 64 values of one or two bytes. */
+/* Reads quantisation tables (B.2.4.1): precision and number, 64 values of one or two bytes. */
 static clip_status read_quantisers(struct jpeg *jpeg, const uint8_t *p, int64_t n,
                                    struct clip_error *error)
 {
@@ -153,7 +153,8 @@ static clip_status read_quantisers(struct jpeg *jpeg, const uint8_t *p, int64_t 
     return CLIP_OK;
 }
 
-/* Scan header (B.2.3): every component and its quantisation table must have been defined. */
+/* Reads a scan header (B.2.3): every component and its quantisation table must have been
+ * defined. */
 static clip_status read_scan(struct jpeg *jpeg, const uint8_t *p, int64_t n,
                              struct clip_error *error)
 {
@@ -183,7 +184,7 @@ static clip_status read_segment(struct jpeg *jpeg, const struct clip_jpeg_segmen
     int64_t n = segment->n;
 
     switch (marker) {
-    case DHT: return CLIP_OK; /* the decoders' matter */
+    case DHT: return CLIP_OK; /* the decoders check these */
     case DQT: return read_quantisers(jpeg, p, n, error);
     case SOS: return read_scan(jpeg, p, n, error);
     case DRI:
@@ -218,7 +219,8 @@ static clip_status read_structure(struct jpeg *jpeg, struct clip_image_bytes byt
     return jpeg->scans > 0 ? CLIP_OK : clip_jpeg_fail_broken("no pixels", error);
 }
 
-/* Every block of 8 x 8 samples takes at least one bit, two where it is not progressive. */
+/* Can `size` bytes hold the image? Every block of 8 x 8 samples takes at least one bit, and two if
+ * the image is not progressive. */
 static bool size_is_possible(const struct jpeg *jpeg, size_t size)
 {
     int64_t blocks = 0, h_max = 1, v_max = 1;

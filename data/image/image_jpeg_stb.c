@@ -1,6 +1,6 @@
-/* JPEG's pixels by stb_image, where there is no libjpeg-turbo. stb trusts a file's tables, and
- * stb_image.c says what that leads to: it is given a copy with only the segments that it needs,
- * each checked. */
+/* JPEG's pixels by stb_image, for builds without libjpeg-turbo. stb trusts a file's tables, and
+ * stb_image.c says what that leads to. So stb gets a copy with only the segments that it needs,
+ * each of them checked. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,12 +23,12 @@ const char *const clip_jpeg_decoder = "stb_image";
 
 struct reader {
     bool progressive, adobe;
-    unsigned huffman[2]; /* a bit for each table that is defined; DC and AC */
-    uint8_t *copy;       /* what stb is given, at most 16 bytes longer than the file */
+    unsigned huffman[2]; /* one bit for each table that is defined; DC and AC */
+    uint8_t *copy;       /* what stb gets, at most 16 bytes longer than the file */
     size_t copied;
 };
 
-/* Huffman tables (B.2.4.2): class and number, 16 counts, the symbols. */
+/* Reads Huffman tables (B.2.4.2): class and number, 16 counts, the symbols. */
 static clip_status read_huffman(struct reader *reader, const uint8_t *p, int64_t n,
                                 struct clip_error *error)
 {
@@ -47,8 +47,8 @@ static clip_status read_huffman(struct reader *reader, const uint8_t *p, int64_t
     return CLIP_OK;
 }
 
-/* The tables that a scan names must be there (B.2.3). Those for AC are used by baseline scans and
- * by progressive ones that do not start at coefficient 0, the ones for DC else. */
+/* Checks that the tables that a scan names exist (B.2.3). AC tables are used by baseline scans and
+ * by progressive ones that do not start at coefficient 0; DC tables by the others. */
 static clip_status check_scan(const struct reader *reader, const uint8_t *p, int64_t n,
                               struct clip_error *error)
 {
@@ -86,8 +86,8 @@ static void copy_bytes(struct reader *reader, const void *bytes, size_t n)
     reader->copied += n;
 }
 
-/* Four components without Adobe's marker are CMYK too (as libjpeg has it), stored inverted (as
- * Pillow has it); stb needs to be told by that marker. */
+/* Four components without Adobe's marker are CMYK, too (as in libjpeg), stored inverted (as in
+ * Pillow). The marker is added so that stb knows. */
 static void finish_copy(struct reader *reader, int components)
 {
     static const uint8_t adobe[14] = {0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0};
@@ -132,7 +132,7 @@ clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,
     int width = 0, height = 0;
     const char *reason = NULL;
 
-    (void)limits; /* there is no faster way */
+    (void)limits; /* stb has no faster way */
     CLIP_NEW(reader.copy, (int64_t)bytes.size + 16);
     CLIP_TRY(copy_segments(&reader, bytes, components, error));
     out->rgb = clip_stb_decode(reader.copy, (int)reader.copied, &width, &height, &reason);

@@ -1,10 +1,11 @@
-/* JPEG's pixels by libjpeg-turbo: the decoder that Pillow has, in Pillow's ways of using it, so
- * that the same bits come out. (JpegDecode.c and JpegImagePlugin.py of Pillow 13: slow integer
- * transform, fancy upsampling, four components as inverted CMYK. What the library only warns of, as
- * codes that make no sense, is passed over; the end of the bytes before the image's is an error.)
+/* JPEG's pixels by libjpeg-turbo: Pillow's decoder, used in Pillow's way, so that the bits are the
+ * same. (JpegDecode.c and JpegImagePlugin.py of Pillow 13: slow integer transform, fancy
+ * upsampling, four components as inverted CMYK. What the library only warns of, such as codes that
+ * make no sense, is ignored; if the bytes end before the image does, that is an error.)
  *
- * fast: the transform itself gives a half, a quarter or an eighth of the size, which saves most of
- * the time; the smallest of them is taken whose sides are both still at least limits->enough. */
+ * Fast decoding: the transform itself can give a half, a quarter or an eighth of the size, which
+ * saves most of the time. The smallest of them is taken whose sides are both still at least
+ * limits->enough. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct session {
     uint8_t *row; /* [width,4] of a CMYK image */
 };
 
-/* libjpeg's way out: it must not come back. */
+/* Called by libjpeg on an error; it must not return. */
 static void on_error(j_common_ptr info)
 {
     struct session *session = info->client_data;
@@ -52,7 +53,7 @@ static void on_message(j_common_ptr info, int level)
     longjmp(session->failed, 1);
 }
 
-/* The larger the divisor, the faster. */
+/* Chooses the largest allowed divisor, which is the fastest. */
 static void choose_scale(struct jpeg_decompress_struct *info, int64_t enough)
 {
     int64_t least = info->image_width < info->image_height ? info->image_width : info->image_height;
@@ -63,7 +64,8 @@ static void choose_scale(struct jpeg_decompress_struct *info, int64_t enough)
         info->scale_denom *= 2;
 }
 
-/* Pillow's CMYK, inverted as Adobe stores it, to RGB: (255 - k) (255 - c) / 255, rounded. */
+/* Converts Pillow's CMYK, inverted as Adobe stores it, to RGB: (255 - k) (255 - c) / 255,
+ * rounded. */
 static void convert_row(uint8_t *rgb, const uint8_t *stored, int64_t n)
 {
     for (int64_t i = 0; i < n; i++, rgb += 3, stored += 4)
@@ -74,7 +76,7 @@ static void convert_row(uint8_t *rgb, const uint8_t *stored, int64_t n)
         }
 }
 
-/* Everything that libjpeg may leave by its way out. */
+/* All calls of libjpeg that may end in on_error. */
 static void read_pixels(struct session *session, struct clip_image_bytes bytes, int components,
                         const struct clip_image_limits *limits, struct clip_image *out)
 {

@@ -1,4 +1,4 @@
-/* PNG (W3C Portable Network Graphics, 2nd edition): read through libpng, written through zlib. */
+/* PNG (W3C Portable Network Graphics, 2nd edition): read by libpng, written by way of zlib. */
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,8 @@
 #include "core/file.h"
 #include "data/image/image_formats.h"
 
-/* Reading: libpng leaves by longjmp, so what must survive that lives in here, not in locals. */
+/* The state of reading. libpng leaves by longjmp, so what must survive that is kept here and not in
+ * local variables. */
 struct reader {
     struct clip_image_bytes bytes;
     size_t at;
@@ -19,7 +20,7 @@ struct reader {
     png_infop info;
     png_bytep *rows;
     uint8_t *grey16;    /* [H,W] of two bytes, the high one first */
-    clip_status status; /* of our own refusals; CLIP_OK when libpng found the fault */
+    clip_status status; /* of our own refusals; CLIP_OK if libpng found the fault */
     struct clip_error *error;
     char reason[128];
 };
@@ -50,9 +51,9 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
-/* Asks libpng for rows of RGB, or of 16-bit grey: Pillow's "I;16", which it cuts off at 255 on the
- * way to RGB, where every other 16-bit sample becomes its high byte. Gamma and transparency are
- * left out of account. */
+/* Asks libpng for rows of RGB, or of 16-bit grey: that is Pillow's "I;16", which it cuts off at 255
+ * on the way to RGB, whereas every other 16-bit sample becomes its high byte. Gamma and
+ * transparency are ignored. */
 static void set_conversion(struct reader *reader, bool grey16)
 {
     png_structp png = reader->png;
@@ -69,7 +70,7 @@ static void set_conversion(struct reader *reader, bool grey16)
     png_read_update_info(png, reader->info);
 }
 
-/* Checks the header and takes memory; false after a refusal of ours. */
+/* Checks the header and takes memory; false after one of our refusals. */
 static bool prepare(struct reader *reader, bool *grey16)
 {
     png_structp png = reader->png;
@@ -104,7 +105,7 @@ static bool prepare(struct reader *reader, bool *grey16)
 
 static void read_all(struct reader *reader)
 {
-    /* not looked at, so not read: colour management, histograms, texts */
+    /* chunks that are not used and so not read: colour management, histograms, texts */
     static const png_byte skipped[] = "iCCP\0gAMA\0cHRM\0sRGB\0sPLT\0hIST\0tEXt\0zTXt\0iTXt";
     png_structp png = reader->png;
     png_bytep exif;
@@ -128,7 +129,7 @@ static void read_all(struct reader *reader)
         reader->orientation = clip_exif_orientation(exif, n);
 }
 
-/* True when libpng got through, or a refusal of ours is in reader->status. */
+/* True if libpng succeeded, or if one of our refusals is in reader->status. */
 static bool guarded_read(struct reader *reader)
 {
     if (setjmp(png_jmpbuf(reader->png)) != 0) return false;
@@ -190,8 +191,9 @@ out:
     return status;
 }
 
-/* Filters 0 none, 1 left, 2 above (9.2); `above` is NULL for the first row. Returns the sum of the
- * differences as signed bytes: the smaller, the better it packs (12.8). */
+/* Applies a filter: 0 none, 1 left, 2 above (9.2); `above` is NULL for the first row. Returns the
+ * sum of the absolute differences as signed bytes: the smaller it is, the better the row packs
+ * (12.8). */
 static int64_t filter_row(uint8_t *to, int filter, const uint8_t *row, const uint8_t *above,
                           size_t n)
 {
@@ -210,7 +212,7 @@ static int64_t filter_row(uint8_t *to, int filter, const uint8_t *row, const uin
     return sum;
 }
 
-/* raw [height, 1 + 3 width]: each row by the filter that suits it best. */
+/* Filters raw [height, 1 + 3 width]: each row by the filter that suits it best. */
 static clip_status filter_rows(uint8_t *raw, const struct clip_image *image,
                                struct clip_error *error)
 {

@@ -1,4 +1,4 @@
-/* What is done to an image before the model sees it: torchvision's and open_clip's transforms. */
+/* What is done to an image before the model gets it: torchvision's and open_clip's transforms. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ const char *clip_crop_name(int crop)
     return CLIP_NAME_OF(names, crop);
 }
 
-/* Python's round(): halves to even, which is what the processor's rounding does too. */
+/* Python's round(): halves are rounded to even, as the processor does it. */
 static int64_t round_even(double x) { return (int64_t)nearbyint(x); }
 
 /* Where a centre crop of `size` begins in `whole` >= size samples. */
@@ -61,8 +61,8 @@ static struct clip_resize whole_image(const struct clip_preprocess *preprocess,
     };
 }
 
-/* The short side becomes S (or `shortest`), the long one int(S long / short), and S x S pixels of
- * the middle are kept. Only those are computed. */
+/* The short side becomes S (or `shortest`), the long one int(S long / short), and the S x S pixels
+ * in the middle are kept. Only those are computed. */
 static clip_status shortest(const struct clip_preprocess *preprocess,
                             const struct clip_image *image, uint8_t *out, struct clip_error *error)
 {
@@ -80,7 +80,8 @@ static clip_status shortest(const struct clip_preprocess *preprocess,
     return clip_resize_part(out, &resize, error);
 }
 
-/* The long side becomes S; black bars beside the short one, the smaller half left and above. */
+/* The long side becomes S; there are black bars beside the short one, of which the smaller is at
+ * the left or the top. */
 static clip_status longest(const struct clip_preprocess *preprocess, const struct clip_image *image,
                            uint8_t *out, struct clip_error *error)
 {
@@ -112,7 +113,7 @@ out:
     return status;
 }
 
-/* The sizes that the arithmetic here and in the resizing stands for. */
+/* Checks that sizes are within the limits of the arithmetic here and in the resizing. */
 static clip_status check_sizes(const struct clip_preprocess *preprocess,
                                const struct clip_image *image, struct clip_error *error)
 {
@@ -196,7 +197,7 @@ static struct crop draw_crop(double scale_min, struct clip_rng *rng, int64_t wid
     return crop;
 }
 
-/* The narrowest crop has the share scale_min of a square and sides of 3 to 4: its short one is
+/* The narrowest crop has the share scale_min of a square and sides of 3 to 4, so its short side is
  * sqrt(3/4 scale_min) of the square's. */
 int64_t clip_augment_enough(const struct clip_preprocess *preprocess,
                             const struct clip_augment *augment)
@@ -207,7 +208,7 @@ int64_t clip_augment_enough(const struct clip_preprocess *preprocess,
                          (crops ? sqrt(0.75 * augment->scale_min) : 1));
 }
 
-/* The crop stands for itself: what lies outside it has no weight at its edges. */
+/* The crop is resized as an image by itself: what lies outside it has no weight at its edges. */
 static clip_status random_resized_crop(const struct clip_preprocess *preprocess, double scale_min,
                                        struct clip_rng *rng, const struct clip_image *image,
                                        uint8_t *out, struct clip_error *error)
@@ -223,8 +224,8 @@ static clip_status random_resized_crop(const struct clip_preprocess *preprocess,
     return clip_resize_part(out, &resize, error);
 }
 
-/* The preprocessed image with `pad` black pixels around it, cut back to S x S at a random
- * place. */
+/* Crops S x S pixels at a random place out of the preprocessed image with `pad` black pixels around
+ * it. */
 static clip_status padded_crop(const struct clip_preprocess *preprocess, int64_t pad,
                                struct clip_rng *rng, const struct clip_image *image, uint8_t *out,
                                struct clip_error *error)

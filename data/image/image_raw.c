@@ -1,5 +1,5 @@
-/* Pixels as they are, which packed data sets hold: 8 bytes that no other format begins with, width
- * and height (32 bits, little-endian), then rows of RGB. */
+/* Pixels as they are, for packed data sets: 8 bytes that no other format begins with, width and
+ * height (32 bits, little-endian), then rows of RGB. */
 #include <string.h>
 
 #include "data/image/image_formats.h"

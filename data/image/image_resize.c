@@ -1,15 +1,15 @@
 /* Resizing, equal to Pillow 13's Image.resize to the bit (libImaging/Resample.c, 8-bit samples).
  *
- * Two passes, along rows and then along columns; the other way round where the height shrinks by
- * more than twice as many pixels as the width does (in Pillow 13; it shows in the last bit).
- * An output sample is the weighted sum of the input samples within the filter's support around
- * its centre, where the support widens with the reduction, so that nothing aliases. Weights are
- * real numbers that sum to 1, rounded to whole multiples of 2^-22; a sum starts at one half and
- * is shifted down and cut off to 0..255 after each pass.
+ * There are two passes, along rows and then along columns; the order is reversed if the height
+ * shrinks by more than twice as many pixels as the width does (in Pillow 13; it shows in the last
+ * bit). An output sample is the weighted sum of the input samples within the filter's support
+ * around its centre. The support widens with the reduction, so that nothing aliases. Weights are
+ * real numbers that add up to 1, rounded to multiples of 2^-22. A sum starts at one half, and after
+ * each pass it is shifted down and limited to 0..255.
  *
- * Both passes come down to one inner loop (kernels/pixels.c): a row of neighbouring bytes, all
- * times the same weight, added up over the support. For the pass along rows, rows are turned on
- * their side first. */
+ * Both passes use one inner loop (kernels/pixels.c): rows of neighbouring bytes, each multiplied by
+ * one weight, are added up over the support. For the pass along rows, rows are first transposed
+ * into columns. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,24 +17,25 @@
 #include "data/image/image_formats.h"
 #include "kernels/kernels.h"
 
-#ifdef __clang__ /* gcc does not fuse multiply and add under -std=c11; the weights must not be */
+/* gcc does not fuse multiply and add under -std=c11; for the weights that is not allowed */
+#ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
 #endif
 
-#define PRECISION 22 /* 32 bits, less 8 for the sample and 2 for sums above 1 */
-#define TURNED 64    /* rows turned on their side together */
+#define PRECISION 22 /* 32 bits, minus 8 for the sample and 2 for sums above 1 */
+#define TURNED 64    /* how many rows are transposed together */
 
-/* One side of an image and what becomes of it: the output samples from .. from + n - 1 of
- * `out_size`, made from `in_size` samples, of which [low, high) is the part that counts. Box edges
- * are single precision, as in Pillow. */
+/* One side of an image and its new size: the output samples from .. from + n - 1 of `out_size` are
+ * made from `in_size` samples, of which only the part [low, high) counts. The box's edges are
+ * single precision, as in Pillow. */
 struct axis {
     int64_t in_size, out_size, from, n;
     float low, high;
 };
 
-/* The weights of each of n output samples of a pass. */
+/* The weights of each of the n output samples of a pass. */
 struct weights {
-    int64_t n, taps;        /* taps: at most, for one sample */
+    int64_t n, taps;        /* taps: the most weights that a sample has */
     int64_t *first, *count; /* [n] */
     int32_t *fixed;         /* [n, taps] in units of 2^-22 */
 };
@@ -46,7 +47,7 @@ static void weights_release(struct weights *weights)
     free(weights->fixed);
 }
 
-/* Keys' cubic with a = -0.5, support 2. */
+/* Keys' cubic filter with a = -0.5; its support is 2. */
 static double bicubic(double x)
 {
     const double a = -0.5;
@@ -57,14 +58,14 @@ static double bicubic(double x)
     return 0;
 }
 
-/* The triangle, support 1. */
+/* The triangle filter; its support is 1. */
 static double bilinear(double x)
 {
     if (x < 0) x = -x;
     return x < 1 ? 1 - x : 0;
 }
 
-/* Input samples that have a weight: they begin at weights->first[0]. */
+/* How many input samples have a weight; they begin at weights->first[0]. */
 static int64_t samples_used(const struct weights *weights)
 {
     int64_t last = weights->n - 1;
@@ -115,8 +116,8 @@ out:
     return status;
 }
 
-/* Along rows: src [rows,?,C] at `stride`, its first column the first that has a weight -> dst
- * [rows,n,C]. A group of rows is turned on its side, so that a sample's neighbours lie below each
+/* The pass along rows: src [rows,?,C] at `stride`, whose first column is the first with a weight ->
+ * dst [rows,n,C]. A group of rows is transposed, so that a sample's neighbours are below each
  * other: `turned` holds the source columns in use [columns,C,group], `result` the new ones. */
 static clip_status resize_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t rows,
                                int channels, const struct weights *weights,
@@ -149,8 +150,8 @@ out:
     return status;
 }
 
-/* Along columns: src [?,bytes] at `stride`, its first row the first that has a weight -> dst
- * [n,bytes]. */
+/* The pass along columns: src [?,bytes] at `stride`, whose first row is the first with a weight ->
+ * dst [n,bytes]. */
 static void resize_columns(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t bytes,
                            const struct weights *weights)
 {
@@ -165,7 +166,7 @@ static void copy_rows(uint8_t *dst, const uint8_t *src, int64_t stride, int64_t 
     for (int64_t y = 0; y < rows; y++) memcpy(dst + y * bytes, src + y * stride, (size_t)bytes);
 }
 
-/* Both passes. src begins at the first row and column in use. */
+/* Runs both passes. src begins at the first row and column in use. */
 static clip_status resize_both(uint8_t *dst, const struct clip_resize *resize, const uint8_t *src,
                                const struct weights *across, const struct weights *down,
                                struct clip_error *error)
@@ -199,7 +200,7 @@ clip_status clip_resize_part(uint8_t *dst, const struct clip_resize *resize,
     struct weights across = {0}, down = {0};
     const double *box = resize->box;
     int64_t w = resize->w, h = resize->h, stride = resize->stride;
-    int64_t x = resize->x, y = resize->y; /* where the source's part in use begins */
+    int64_t x = resize->x, y = resize->y; /* where the part of the source that is used begins */
     bool need_across = resize->width != resize->src_width || box[0] != 0 ||
                        box[2] != (double)resize->width;
     bool need_down = resize->height != resize->src_height || box[1] != 0 ||

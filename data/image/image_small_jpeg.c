@@ -1,4 +1,5 @@
-/* Thumbnails as JPEG, by libjpeg. data/image/image_small_png.c stands in where it is not there. */
+/* Thumbnails as JPEG, by libjpeg. Without it, data/image/image_small_png.c takes this file's
+ * place. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,12 @@ struct session {
     struct jpeg_compress_struct info;
     struct jpeg_error_mgr manager;
     jmp_buf failed;
-    unsigned char *bytes; /* libjpeg's, by malloc */
+    unsigned char *bytes; /* allocated by libjpeg with malloc */
     unsigned long size;
     struct clip_error *error;
 };
 
-/* libjpeg's way out: it must not come back. */
+/* Called by libjpeg on an error; it must not return. */
 static void on_error(j_common_ptr info)
 {
     struct session *session = info->client_data;

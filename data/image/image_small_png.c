@@ -1,4 +1,4 @@
-/* Thumbnails as PNG, where there is no libjpeg: larger, and as good. */
+/* Thumbnails as PNG, for builds without libjpeg: larger, and as good. */
 #include "data/image/image.h"
 
 const char *const clip_image_small_type = "image/png";

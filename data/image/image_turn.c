@@ -1,4 +1,5 @@
-/* EXIF's orientation (tag 0x0112): read from its TIFF structure, and the image turned by it. */
+/* EXIF's orientation (tag 0x0112): reading it from its TIFF structure, and turning the image by
+ * it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,9 +39,10 @@ int clip_exif_orientation(const uint8_t *exif, size_t n)
     return 0;
 }
 
-/* What is to be done for each orientation: 2 mirror left-right, 3 turn by 180 degrees, 4 mirror
- * top-bottom, 5 transpose, 6 turn clockwise, 7 transpose the other way, 8 turn counter-clockwise.
- * With `swap`, the new pixel (x, y) is the old (y, x), counted from the far side where flipped. */
+/* What each orientation asks for: 2 mirror left-right, 3 turn by 180 degrees, 4 mirror top-bottom,
+ * 5 transpose, 6 turn clockwise, 7 transpose along the other diagonal, 8 turn counter-clockwise.
+ * With `swap` the new pixel (x, y) is the old (y, x); a flipped coordinate counts from the far
+ * side. */
 clip_status clip_image_turn(struct clip_image *image, int orientation, struct clip_error *error)
 {
     static const struct {

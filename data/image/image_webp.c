@@ -1,6 +1,6 @@
-/* WebP by libwebp, as Pillow has it: alpha is dropped, of an animation the first frame is taken, on
- * its canvas. How well WebP packs has no bound (an image of one colour takes a few bytes), so that
- * of a header's claim only max_pixels can be checked. */
+/* WebP by libwebp, as in Pillow: alpha is dropped, and of an animation the first frame is taken, on
+ * its canvas. There is no bound on how well WebP packs (an image of one colour takes a few bytes),
+ * so a header's size can only be checked against max_pixels. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ static clip_status fail_broken(struct clip_error *error)
                      "out");
 }
 
-/* The first frame, on transparent black where it is smaller than the canvas. */
+/* The first frame of an animation, on transparent black if it is smaller than the canvas. */
 static clip_status decode_animation(struct clip_image_bytes bytes, struct clip_image *out,
                                     struct clip_error *error)
 {
@@ -27,7 +27,7 @@ static clip_status decode_animation(struct clip_image_bytes bytes, struct clip_i
     WebPAnimDecoder *decoder = NULL;
     WebPAnimDecoderOptions options;
     WebPAnimInfo info;
-    uint8_t *canvas; /* the decoder's, [height,width,4] */
+    uint8_t *canvas; /* belongs to the decoder; [height,width,4] */
     int time;
 
     if (!WebPAnimDecoderOptionsInit(&options)) return fail_broken(error);
@@ -54,7 +54,7 @@ static void read_orientation(struct clip_image_bytes bytes, int *orientation)
 
     if (demuxer == NULL) return;
     if (WebPDemuxGetChunk(demuxer, "EXIF", 1, &chunk)) {
-        /* Some writers put JPEG's six bytes before it. */
+        /* some writers put JPEG's six bytes before it */
         head = chunk.chunk.size > 6 && memcmp(chunk.chunk.bytes, "Exif\0", 6) == 0 ? 6 : 0;
         *orientation = clip_exif_orientation(chunk.chunk.bytes + head, chunk.chunk.size - head);
     }

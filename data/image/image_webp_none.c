@@ -1,4 +1,4 @@
-/* WebP where the build found no libwebp: named, with what to do. */
+/* WebP in a build without libwebp: an error that says what to do. */
 #include "data/image/image_formats.h"
 
 const bool clip_webp_decoder = false;

@@ -1,22 +1,22 @@
-/* The one file that compiles Debian's stb_image.h, and of it the JPEG decoder alone.
+/* The only file that compiles Debian's stb_image.h, and of that only the JPEG decoder.
  *
- * PNG, GIF and BMP have readers of their own: stb 2.27 does not check PNG's checksums, and its
- * GIF, BMP, HDR, PIC, PNM, PSD and TGA readers have known memory errors. What is known of its
- * JPEG decoder, and how it is met:
- *   - a Huffman table with more than 256 codes overruns its arrays, one with exactly 256 takes the
- *     number 255 for "not in the fast table": image_jpeg_stb.c refuses both, and hands over a copy
- *     with nothing but the segments that it has checked;
- *   - tables that a scan uses but no segment defines are read uninitialised: refused likewise, and
- *     all of stb's memory is zeroed, so that the same bytes always give the same image;
+ * PNG, GIF and BMP have their own readers: stb 2.27 does not check PNG's checksums, and its GIF,
+ * BMP, HDR, PIC, PNM, PSD and TGA readers have known memory errors. What is known of its JPEG
+ * decoder, and what is done about it:
+ *   - a Huffman table with more than 256 codes overruns its arrays, and one with exactly 256 takes
+ *     the number 255 for "not in the fast table": image_jpeg_stb.c refuses both, and passes a copy
+ *     with only the segments that it has checked;
+ *   - tables that a scan uses but no segment defines are read uninitialised: that is refused, too,
+ *     and all of stb's memory is zeroed, so that the same bytes always give the same image;
  *   - sums of damaged coefficients wrap around: this file is compiled with -fwrapv (see Makefile);
  *   - thousands of scans of a large image take forever: image_jpeg.c limits their number;
- *   - the last column but one of a 4:2:2 image mixes its two neighbours the wrong way round:
- *     left as it is, a little chroma in one column. */
+ *   - the last column but one of a 4:2:2 image mixes its two neighbours the wrong way round: it is
+ *     left so, a little chroma in one column. */
 #include <stdlib.h>
 
 #include "data/image/image_formats.h"
 
-#if defined(__GNUC__) /* not popped: some of these are said at the end of the file */
+#if defined(__GNUC__) /* this is not popped, because some warnings come at the end of the file */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wunused-but-set-variable"
