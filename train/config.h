@@ -1,8 +1,8 @@
 /* A run's configuration: one table of keys (section, type, default, range, help), read from INI and
  * --set.
  *
- * The table writes the help, the docs and the run's config.ini; adding a key is adding a row in
- * config_table.c and a field here. Values are checked when they are set, and the sentence names
+ * The table writes the help, the docs and the run's config.ini; adding a key is adding a row to
+ * config_keys.h. Values are checked when they are set, and the sentence names
  * file, line, section, key and what is expected; a choice is an enum from then on. */
 #ifndef CLIP_TRAIN_CONFIG_H
 #define CLIP_TRAIN_CONFIG_H
@@ -26,79 +26,23 @@ enum clip_metric {
 };
 const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall@1", ... */
 
+#define SECTION(s) struct {
+#define END(s)                                                                                     \
+    }                                                                                              \
+    s;
+#define INT(s, k, ...) int64_t k;
+#define REAL(s, k, ...) double k;
+#define BOOL(s, k, ...) bool k;
+#define TEXT(s, k, ...) const char *k;
+#define SHARE(s, k, ...) const char *k;
+#define TRIPLE(s, k, ...) const char *k;
+#define CHOICE(type, s, k, ...)                                                                    \
+    type k;                                                                                        \
+    _Static_assert(sizeof(type) == sizeof(int), #k " is set as an int");
+
+/* config.train.batch_size and so on: a struct for each section, a field for each key. */
 struct clip_config {
-    struct {
-        int preset; /* of clip_model_preset_name */
-        int64_t embed_dim, image_size, patch_size, vision_width, vision_layers, vision_heads;
-        double vision_mlp_ratio;
-        int64_t context_length, vocab_size, text_width, text_layers, text_heads;
-        double text_mlp_ratio;
-        bool quick_gelu, gelu_tanh, text_gelu_tanh;
-        enum clip_architecture architecture;
-        double norm_eps;
-        int64_t end_id, pad_id;
-        const char *image_mean, *image_std; /* three numbers with commas; "": CLIP's */
-    } model;
-    struct {
-        const char *train_data, *val_data;
-        double val_share;
-        const char *images_root, *csv_separator, *csv_img_key, *csv_caption_key, *csv_negative_key,
-            *tokenizer;
-        int64_t workers;
-        double aug_scale_min;
-        bool aug_flip;
-        int64_t aug_pad;
-        const char *class_templates;
-        double max_bad_fraction;
-        int64_t max_pixels;
-        bool fast_decode;
-        enum clip_interpolation interpolation;
-        enum clip_resize_mode resize_mode;
-        enum clip_crop center_crop;
-        enum clip_text_cleaning text_cleaning;
-        int64_t resize_to;
-    } data;
-    struct {
-        int64_t epochs, steps, batch_size, micro_batch;
-        enum clip_precision precision;
-        int64_t seed;
-        const char *output;
-        const char *val_every, *save_every; /* steps, or a share of the run as in 5% */
-        int64_t keep, log_every;
-        bool report, tensorboard;
-        int loss; /* a row of clip_losses */
-        bool multi_positive;
-        const char *teacher_embeddings;
-        double distill_weight;
-        int64_t early_stop;
-        enum clip_metric best_metric;
-        enum clip_recompute recompute;
-        double patch_dropout;
-        bool lock_image, lock_text;
-        int64_t unlocked_image_blocks, unlocked_text_blocks;
-        enum clip_cache_locked cache_locked;
-    } train;
-    struct {
-        double lr, beta1, beta2, eps, wd;
-        const char *warmup; /* steps, or a share of the run as in 5% */
-        enum clip_schedule_kind lr_scheduler;
-        const char *cooldown; /* as warmup */
-        double grad_clip_norm, layer_decay;
-        int64_t lr_width;
-        double ema_decay;
-        enum clip_moments moments;
-    } optim;
-    struct {
-        const char *images, *classes, *templates;
-    } zeroshot;
-    struct {
-        const char *images, *classes, *templates, *data;
-    } probe;
-    struct {
-        int64_t rank;
-        double alpha;
-        const char *targets;
-    } lora;
+#include "train/config_keys.h"
 
     const char **values; /* one a row of the table, as written; NULL: the default */
     struct clip_arena arena;

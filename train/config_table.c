@@ -2,214 +2,23 @@
 
 #include "train/config.h"
 
-/* A row: section and key, which name the field of struct clip_config too, the default, the range or
- * the words, the help, and where the key has any, .flags = KEY_... | KEY_...
- * Its type is the field's: each macro takes fields of one type. */
-#define FIELD(s, k) (((struct clip_config *)NULL)->s.k)
-#define AT(type, s, k)                                                                             \
-    (offsetof(struct clip_config, s.k) + 0 * sizeof((type *)NULL == &FIELD(s, k)))
-#define ROW(kind, where, s, k, usual)                                                              \
-    .section = #s, .key = #k, .type = kind, .offset = (where), .standard = (usual)
+#define ROW(kind, s, k, usual)                                                                     \
+    .section = #s, .key = #k, .type = kind, .offset = offsetof(struct clip_config, s.k),           \
+    .standard = usual
+#define SECTION(s)
+#define END(s)
 #define INT(s, k, usual, from, to, ...)                                                            \
-    {                                                                                              \
-        ROW(KEY_INT, AT(int64_t, s, k), s, k, usual), .least = (from), .most = (to),               \
-                                                      .help = __VA_ARGS__                          \
-    }
+    {ROW(KEY_INT, s, k, usual), .least = from, .most = to, .help = __VA_ARGS__},
 #define REAL(s, k, usual, from, to, ...)                                                           \
-    {                                                                                              \
-        ROW(KEY_REAL, AT(double, s, k), s, k, usual), .least = (from), .most = (to),               \
-                                                      .help = __VA_ARGS__                          \
-    }
-#define BOOL(s, k, usual, ...)                                                                     \
-    {                                                                                              \
-        ROW(KEY_BOOL, AT(bool, s, k), s, k, usual), .help = __VA_ARGS__                            \
-    }
-#define TEXT(s, k, usual, ...)                                                                     \
-    {                                                                                              \
-        ROW(KEY_TEXT, AT(const char *, s, k), s, k, usual), .help = __VA_ARGS__                    \
-    }
-#define SHARE(s, k, usual, ...)                                                                    \
-    {                                                                                              \
-        ROW(KEY_SHARE, AT(const char *, s, k), s, k, usual), .help = __VA_ARGS__                   \
-    }
-#define TRIPLE(s, k, usual, ...)                                                                   \
-    {                                                                                              \
-        ROW(KEY_TRIPLE, AT(const char *, s, k), s, k, usual), .help = __VA_ARGS__                  \
-    }
-/* The field is an enum, or an int. */
-#define CHOICE(s, k, usual, words, ...)                                                            \
-    {                                                                                              \
-        ROW(KEY_CHOICE,                                                                            \
-            offsetof(struct clip_config, s.k) +                                                    \
-                0 * sizeof(char[sizeof FIELD(s, k) == sizeof(int) ? 1 : -1]),                      \
-            s, k, usual),                                                                          \
-            .names = (words), .help = __VA_ARGS__                                                  \
-    }
+    {ROW(KEY_REAL, s, k, usual), .least = from, .most = to, .help = __VA_ARGS__},
+#define BOOL(s, k, usual, ...) {ROW(KEY_BOOL, s, k, usual), .help = __VA_ARGS__},
+#define TEXT(s, k, usual, ...) {ROW(KEY_TEXT, s, k, usual), .help = __VA_ARGS__},
+#define SHARE(s, k, usual, ...) {ROW(KEY_SHARE, s, k, usual), .help = __VA_ARGS__},
+#define TRIPLE(s, k, usual, ...) {ROW(KEY_TRIPLE, s, k, usual), .help = __VA_ARGS__},
+#define CHOICE(kind, s, k, usual, words, ...)                                                      \
+    {ROW(KEY_CHOICE, s, k, usual), .names = words, .help = __VA_ARGS__},
 
 const struct clip_key clip_config_keys[] = {
-    CHOICE(model, preset, "vit-b-32", clip_model_preset_name,
-           "sizes to start from; other keys override them"),
-    INT(model, embed_dim, "512", 1, 65536, "width of an embedding"),
-    INT(model, image_size, "224", 1, 4096, "side of the square image in pixels"),
-    INT(model, patch_size, "32", 1, 4096, "side of a patch in pixels; must divide image_size"),
-    INT(model, vision_width, "768", 1, 65536, "width of the vision tower"),
-    INT(model, vision_layers, "12", 1, 1024, "blocks of the vision tower"),
-    INT(model, vision_heads, "12", 1, 1024, "attention heads; must divide vision_width"),
-    REAL(model, vision_mlp_ratio, "4", 0, 64, "hidden width of an MLP, divided by vision_width",
-         .flags = KEY_ABOVE_LEAST),
-    INT(model, context_length, "77", 3, 65536, "most tokens of a caption, with start and end"),
-    INT(model, vocab_size, "49408", 3, 16777216,
-        "tokens of the vocabulary; at least as many as the tokenizer has"),
-    INT(model, text_width, "512", 1, 65536, "width of the text tower"),
-    INT(model, text_layers, "12", 1, 1024, "blocks of the text tower"),
-    INT(model, text_heads, "8", 1, 1024, "attention heads; must divide text_width"),
-    REAL(model, text_mlp_ratio, "4", 0, 64, "hidden width of an MLP, divided by text_width",
-         .flags = KEY_ABOVE_LEAST),
-    BOOL(model, quick_gelu, "false", "x sigmoid(1.702 x) instead of the exact GELU"),
-    CHOICE(model, architecture, "clip", clip_architecture_name,
-           "siglip: attention pooling, no causal mask, padded texts (SigLIP)"),
-    BOOL(model, gelu_tanh, "false", "GELU in its tanh form, as in SigLIP"),
-    BOOL(model, text_gelu_tanh, "false", "the same in the text tower only"),
-    REAL(model, norm_eps, "1e-5", 0, 0.1, "epsilon of every LayerNorm", .flags = KEY_ABOVE_LEAST),
-    INT(model, end_id, "0", 0, 16777215,
-        "token at which rows of ids end; 0: they end at the largest id"),
-    INT(model, pad_id, "0", 0, 16777215, "token that fills rows of ids; siglip attends to it"),
-    TRIPLE(model, image_mean, "",
-           "mean of pixels in [0,1] as red,green,blue, which is subtracted; empty: CLIP's"),
-    TRIPLE(model, image_std, "",
-           "standard deviation as red,green,blue, by which they are divided; empty: CLIP's"),
-
-    TEXT(data, train_data, "",
-         "pairs to train on: csv, tsv, jsonl, COCO json, tar shards, class folders, packed h5"),
-    TEXT(data, val_data, "", "pairs to validate on; empty: none", .flags = KEY_MAY_CHANGE),
-    REAL(data, val_share, "0", 0, 0.5,
-         "share of train_data's images used for validation if val_data is empty"),
-    TEXT(data, images_root, "",
-         "folder where relative image paths start; empty: the data file's folder"),
-    TEXT(data, csv_separator, "auto",
-         "what separates the columns of a csv: auto, comma, tab, or one character"),
-    TEXT(data, csv_img_key, "filepath", "column (in jsonl: key) of image paths"),
-    TEXT(data, csv_caption_key, "title", "column (in jsonl: key) of captions"),
-    TEXT(data, csv_negative_key, "",
-         "column (in jsonl: key) of hard negative captions (NegCLIP); empty: none"),
-    TEXT(data, tokenizer, "clip",
-         "clip, a file in CLIP's text format, or model (the tokenizer of --init's model)"),
-    INT(data, workers, "1", 0, 256, "threads that prepare batches; 0: the training thread does it",
-        .flags = KEY_MAY_CHANGE),
-    REAL(data, aug_scale_min, "0.9", 0, 1,
-         "random resized crop: smallest share of the image's area", .flags = KEY_ABOVE_LEAST),
-    BOOL(data, aug_flip, "false",
-         "mirror half of the images; do not use it if captions say left or right"),
-    INT(data, aug_pad, "0", 0, 1024,
-        "instead of the resized crop: pad by so many pixels and crop at random"),
-    TEXT(data, class_templates, "",
-         "file of templates with {} for the class name; for class folders"),
-    REAL(data, max_bad_fraction, "0.01", 0, 1, "share of bad samples that ends the run",
-         .flags = KEY_MAY_CHANGE),
-    INT(data, max_pixels, "100000000", 1, 1e12,
-        "an image with more pixels is a bad sample; it is not decoded"),
-    BOOL(data, fast_decode, "false",
-         "decode large JPEGs for training at 1/2, 1/4 or 1/8: faster, pixels differ a little"),
-    CHOICE(data, interpolation, "bicubic", clip_interpolation_name, "filter for resizing images"),
-    CHOICE(data, resize_mode, "shortest", clip_resize_mode_name,
-           "which side of an image becomes image_size"),
-    CHOICE(data, center_crop, "open_clip", clip_crop_name,
-           "how the position of the centre crop is rounded: halves to even, or down"),
-    INT(data, resize_to, "0", 0, 16384,
-        "short side before the crop, with resize_mode = shortest; 0: image_size"),
-    CHOICE(data, text_cleaning, "open_clip", clip_text_cleaning_name,
-           "how captions are cleaned; canonicalize: as open_clip does for SigLIP"),
-
-    INT(train, epochs, "10", 1, 1e9, "passes over the data"),
-    INT(train, steps, "0", 0, 1e12, "optimizer steps of the run, instead of epochs; 0: by epochs"),
-    INT(train, batch_size, "128", 1, 1e7, "pairs per step"),
-    INT(train, micro_batch, "0", 0, 1e7,
-        "pairs in memory at once; the gradient is the same; 0: batch_size",
-        .flags = KEY_MAY_CHANGE),
-    CHOICE(train, precision, "fp32", clip_precision_name,
-           "precision of the products; sums and weights are always fp32"),
-    INT(train, seed, "0", 0, 9e15, "seed of initial weights, order and augmentation"),
-    TEXT(train, output, "", "folder of the run; empty: runs/NAME, by the configuration's file name",
-         .flags = KEY_MAY_CHANGE),
-    SHARE(train, val_every, "500",
-          "steps between validations, or a share of the run as in 5%; 0: only at the end",
-          .flags = KEY_MAY_CHANGE),
-    SHARE(train, save_every, "500",
-          "steps between checkpoints, or a share of the run as in 5%; 0: only at the end",
-          .flags = KEY_MAY_CHANGE),
-    INT(train, keep, "3", 1, 1e6, "how many of checkpoints/step_N.h5 to keep",
-        .flags = KEY_MAY_CHANGE),
-    INT(train, log_every, "10", 1, 1e12, "steps between lines of log.jsonl",
-        .flags = KEY_MAY_CHANGE),
-    BOOL(train, report, "true", "write report.html into the run's folder and keep it up to date",
-         .flags = KEY_MAY_CHANGE),
-    BOOL(train, tensorboard, "false", "write an event file for TensorBoard into the run's folder",
-         .flags = KEY_MAY_CHANGE),
-    CHOICE(train, loss, "infonce", clip_loss_name,
-           "infonce: softmax over the batch; siglip: sigmoid for each pair"),
-    BOOL(train, multi_positive, "false",
-         "pairs with the same image, class or caption are positives of each other"),
-    TEXT(train, teacher_embeddings, "",
-         "teacher's embeddings of train_data to distill, from clip_embed --pairs; empty: none"),
-    REAL(train, distill_weight, "1", 0, 1e6, "loss = contrastive + weight x distillation"),
-    CHOICE(train, best_metric, "val_loss", clip_metric_name,
-           "what chooses best.h5; among equal values, val_loss does", .flags = KEY_MAY_CHANGE),
-    INT(train, early_stop, "0", 0, 1e6,
-        "validations without a better best_metric after which the run ends; 0: never",
-        .flags = KEY_MAY_CHANGE),
-    CHOICE(train, recompute, "none", clip_recompute_name,
-           "what backward computes a second time to save memory; the result is the same",
-           .flags = KEY_MAY_CHANGE),
-    REAL(train, patch_dropout, "0", 0, 0.95,
-         "share of the patches to leave out in training (FLIP)"),
-    BOOL(train, lock_image, "false", "do not train the image tower (LiT)"),
-    INT(train, unlocked_image_blocks, "0", 0, 1024,
-        "how many of its last blocks are trained all the same"),
-    BOOL(train, lock_text, "false", "do not train the text tower"),
-    INT(train, unlocked_text_blocks, "0", 0, 1024,
-        "how many of its last blocks are trained all the same"),
-    CHOICE(train, cache_locked, "auto", clip_cache_locked_name,
-           "compute the embeddings of a completely locked tower once (images: if not augmented)"),
-
-    REAL(optim, lr, "5e-4", 0, 1e3, "peak learning rate", .flags = KEY_ABOVE_LEAST),
-    REAL(optim, beta1, "0.9", 0, 0.999999, "AdamW's decay of the mean gradient"),
-    REAL(optim, beta2, "0.98", 0, 0.999999, "AdamW's decay of the mean squared gradient"),
-    REAL(optim, eps, "1e-6", 0, 1, "AdamW's epsilon", .flags = KEY_ABOVE_LEAST),
-    REAL(optim, wd, "0.2", 0, 1e3, "decoupled weight decay, applied to matrices"),
-    SHARE(optim, warmup, "500", "steps of linear warmup, or a share of the run as in 5%"),
-    CHOICE(optim, lr_scheduler, "cosine", clip_schedule_name, "the learning rate after warmup"),
-    SHARE(optim, cooldown, "10%",
-          "with const-cooldown: steps at the end in which lr falls to 0, or a share of the run"),
-    REAL(optim, grad_clip_norm, "1.0", 0, 1e9, "largest norm of the gradient; 0: no limit"),
-    REAL(optim, layer_decay, "1.0", 0, 1,
-         "learning rate of a block, divided by that of the block above it",
-         .flags = KEY_ABOVE_LEAST),
-    INT(optim, lr_width, "0", 0, 65536,
-        "tower width that lr is meant for: a tower half as wide learns twice as fast; 0: any "
-        "width"),
-    REAL(optim, ema_decay, "0", 0, 0.9999999,
-         "decay of the moving average of the weights, saved beside them; 0: off"),
-    CHOICE(optim, moments, "f32", clip_moments_name,
-           "how AdamW's moments are stored; bf16: half the memory, rounded at random"),
-
-    TEXT(zeroshot, images, "", "class folders (or a tar of them) to classify at each validation",
-         .flags = KEY_MAY_CHANGE),
-    TEXT(zeroshot, classes, "",
-         "class file: one name per line, then after a tab the folder if it differs",
-         .flags = KEY_MAY_CHANGE),
-    TEXT(zeroshot, templates, "", "template file: one text per line, with {} for the class name",
-         .flags = KEY_MAY_CHANGE),
-
-    TEXT(probe, images, "", "class folders of an older task, to measure what is forgotten",
-         .flags = KEY_MAY_CHANGE),
-    TEXT(probe, classes, "", "class file of the older task", .flags = KEY_MAY_CHANGE),
-    TEXT(probe, templates, "", "template file of the older task", .flags = KEY_MAY_CHANGE),
-    TEXT(probe, data, "", "pairs of an older task, for retrieval", .flags = KEY_MAY_CHANGE),
-
-    INT(lora, rank, "0", 0, 4096,
-        "with --init: rank of paths that are trained beside frozen weights; 0: train the weights"),
-    REAL(lora, alpha, "16", 0, 1e6, "a path is multiplied by alpha / rank",
-         .flags = KEY_ABOVE_LEAST),
-    TEXT(lora, targets, "q,v", "layers that get a path: q, k, v, out_proj, c_fc, c_proj, or all"),
+#include "train/config_keys.h"
 };
 const int clip_config_key_count = (int)(sizeof clip_config_keys / sizeof clip_config_keys[0]);
