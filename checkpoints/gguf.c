@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "checkpoints/internal.h"
+#include "core/file.h"
 
 enum gguf_type {
     GGUF_U8,
@@ -364,7 +365,7 @@ clip_status clip_gguf_read(const char *path, json_t **values, struct clip_bundle
 bool clip_gguf_is(const char *path)
 {
     char begin[4] = "";
-    FILE *file = fopen(path, "rb");
+    FILE *file = clip_path_is_special(path) ? NULL : fopen(path, "rb");
     if (file == NULL) return false;
     size_t n = fread(begin, 1, sizeof begin, file);
     fclose(file);

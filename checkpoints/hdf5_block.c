@@ -16,6 +16,7 @@
 
 #include "checkpoints/checksum.h"
 #include "checkpoints/hdf5_parts.h"
+#include "core/file.h"
 
 #define MAGIC "clip.c checkpoint "
 #define VERSION 1
@@ -121,7 +122,7 @@ clip_status clip_hdf5_check(int fd, int64_t size, const char *name, struct clip_
 bool clip_hdf5_is(const char *path)
 {
     char start[sizeof MAGIC];
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe does not block */
+    int fd = clip_path_is_special(path) ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return false;
     ssize_t n = pread(fd, start, sizeof start, 0);
     bool is = n > 0 && (has_magic(start, (size_t)n) || has_signature(fd, CLIP_HDF5_BLOCK));

@@ -14,6 +14,7 @@
 
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
+#include "core/file.h"
 #include "core/json.h"
 
 #define MAX_DEPTH 16 /* of nested groups */
@@ -350,8 +351,9 @@ out:
 static clip_status open_path(const char *path, int *fd, int64_t *size, struct clip_error *error)
 {
     struct stat info = {0};
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int reason = *fd < 0 ? errno : 0;
+    bool special = clip_path_is_special(path);
+    *fd = special ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int reason = *fd < 0 && !special ? errno : 0;
     if (reason == 0 && fstat(*fd, &info) != 0) reason = errno;
     *size = info.st_size;
     if (reason == 0 && S_ISREG(info.st_mode)) return CLIP_OK;

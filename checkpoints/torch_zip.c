@@ -10,6 +10,7 @@
 #include "checkpoints/bundle.h"
 #include "checkpoints/pickle.h"
 #include "checkpoints/zip.h"
+#include "core/file.h"
 
 enum {
     DEPTH_LIMIT = 32,        /* modules within modules */
@@ -398,7 +399,7 @@ clip_status clip_torch_read(const char *path, struct clip_bundle *out, struct cl
 bool clip_torch_is(const char *path)
 {
     unsigned char start[4] = {0};
-    FILE *file = fopen(path, "rb");
+    FILE *file = clip_path_is_special(path) ? NULL : fopen(path, "rb");
     size_t n = file != NULL ? fread(start, 1, sizeof start, file) : 0;
     if (file != NULL) fclose(file);
     return clip_zip_is(start, n) || (n >= 2 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5);

@@ -36,6 +36,10 @@ static clip_status open_regular(const char *path, int *fd, size_t *size, struct 
 {
     struct stat info;
     *size = 0;
+    *fd = -1;
+    if (clip_path_is_special(path))
+        return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file; a file is needed here",
+                         path);
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return clip_system_failed(error, path, "opened");
     clip_status status = CLIP_OK;
@@ -337,6 +341,12 @@ bool clip_path_is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool clip_path_is_special(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
 /* Makes one level; a folder that exists is fine. */

@@ -68,6 +68,8 @@ void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
 
 bool clip_path_exists(const char *path);
 bool clip_path_is_folder(const char *path);
+/* Is it a pipe, a socket or a device? Opening one may wait or do something; readers refuse it. */
+bool clip_path_is_special(const char *path);
 /* Creates a folder and its parents; a folder that exists is fine. */
 clip_status clip_folder_create(const char *path, struct clip_error *error);
 /* Returns folder/name, or only name if it is absolute or if folder is NULL or "". NULL with *error

@@ -60,7 +60,7 @@ clip_status clip_embeddings_from_images(struct clip_embeddings *out,
         if (out->names[kept++] == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     }
     out->count = kept;
-    out->skipped = count - kept;
+    out->skipped = count - kept + images->unread.count;
     if (kept == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
                            (long long)count));

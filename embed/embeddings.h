@@ -18,7 +18,7 @@ struct clip_embeddings { /* start from {0} */
     /* Of clip_embeddings_from_images and _from_pairs: */
     const char **names; /* [count] the images of the rows */
     int64_t count;      /* rows */
-    int64_t skipped;    /* images or pairs that could not be used, and have no row */
+    int64_t skipped;    /* images, folders or pairs that could not be used, and have no row */
 };
 void clip_embeddings_release(struct clip_embeddings *embeddings);
 

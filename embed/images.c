@@ -54,14 +54,24 @@ static clip_status add_set(struct clip_images *p, struct clip_images_part *sourc
         if (source->names[i] == NULL) return CLIP_ERR_MEMORY;
     }
     p->count += source->dataset->count;
+    for (int64_t i = 0; i < source->dataset->unread.count; i++) {
+        clip_status status = clip_names_add(&p->unread, source->dataset->unread.names[i], error);
+        if (status != CLIP_OK) return status;
+    }
     return CLIP_OK;
 }
 
 clip_status clip_images_open(struct clip_images *p, const char *const *arguments, int64_t n,
                              struct clip_error *error)
 {
+    return clip_images_open_until(p, arguments, n, NULL, error);
+}
+
+clip_status clip_images_open_until(struct clip_images *p, const char *const *arguments, int64_t n,
+                                   const volatile sig_atomic_t *stop, struct clip_error *error)
+{
     clip_status status;
-    const struct clip_dataset_options options = {.images_only = true};
+    const struct clip_dataset_options options = {.images_only = true, .stop = stop};
     CLIP_NEW(p->sources, n);
     for (int64_t i = 0; i < n; i++) {
         struct clip_images_part *source = &p->sources[p->source_count++];
@@ -98,6 +108,7 @@ void clip_images_release(struct clip_images *p)
 {
     for (int64_t i = 0; i < p->source_count; i++) clip_dataset_free(p->sources[i].owned);
     free(p->sources);
+    clip_names_release(&p->unread);
     clip_arena_release(&p->arena);
     *p = (struct clip_images){0};
 }

@@ -15,6 +15,7 @@
 struct clip_images { /* start from {0} */
     struct clip_images_part *sources;
     int64_t source_count, count;
+    struct clip_names unread; /* folders and files that had to be passed over: named on stderr */
     struct clip_arena arena;
 };
 
@@ -22,6 +23,9 @@ struct clip_images { /* start from {0} */
  * read later whether that is one. Opening a data set may fail, and says why. */
 clip_status clip_images_open(struct clip_images *out, const char *const *arguments, int64_t n,
                              struct clip_error *error);
+/* The same, which ends with CLIP_ERR_INTERRUPTED once *stop is not 0 (NULL: never). */
+clip_status clip_images_open_until(struct clip_images *out, const char *const *arguments, int64_t n,
+                                   const volatile sig_atomic_t *stop, struct clip_error *error);
 /* One data set, which stays the caller's: image i is that of sample i. */
 clip_status clip_images_over(struct clip_images *out, const struct clip_dataset *dataset,
                              struct clip_error *error);

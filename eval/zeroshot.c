@@ -256,7 +256,7 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
                                               .classes = classes->count,
                                               .dim = dim};
     CLIP_TRY(clip_zeroshot_score(&scored, predictions, result, error));
-    result->skipped = bad;
+    result->skipped = bad + images.unread.count;
     result->labels = labels;
     result->predictions = predictions;
     labels = predictions = NULL;

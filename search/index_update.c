@@ -168,6 +168,17 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     return false;
 }
 
+/* Does the name lie in a folder that could not be looked into? */
+static bool is_unread(const struct clip_images *images, const char *name)
+{
+    for (int64_t i = 0; i < images->unread.count; i++) {
+        size_t n = strlen(images->unread.names[i]);
+        if (strncmp(name, images->unread.names[i], n) == 0 && (name[n] == '/' || name[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 /* Marks the rows of images that were in the listed places and are not there any more. */
 static clip_status mark_gone(struct clip_index_run *u, const struct clip_images *images,
                              const char *const *arguments, int64_t n, struct clip_error *error)
@@ -185,7 +196,7 @@ static clip_status mark_gone(struct clip_index_run *u, const struct clip_images 
         for (int64_t i = 0; i < s->count; i++) {
             const char *name = s->names[i];
             if (s->removed[i] || clip_string_map_find(&listed, name, strlen(name)) >= 0) continue;
-            if (!is_covered(name, arguments, n)) continue;
+            if (!is_covered(name, arguments, n) || is_unread(images, name)) continue;
             clip_index_mark_removed(&u->index, s->first + i);
             u->changes->removed++;
         }
@@ -259,10 +270,11 @@ clip_status clip_index_update_images(const char *path, const struct clip_embedde
     struct clip_index_run u = {
         .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     *changes = (struct clip_index_changes){0};
-    CLIP_TRY(clip_images_open(&images, arguments, n, error));
+    CLIP_TRY(clip_images_open_until(&images, arguments, n, options->stop, error));
     CLIP_TRY(clip_index_run_open(&u, false, error));
     status = update_images(&u, &images, error);
     if (status == CLIP_OK) status = mark_gone(&u, &images, arguments, n, error);
+    changes->skipped += images.unread.count;
     clip_index_run_finish(&u);
     if (status == CLIP_OK) status = clip_index_run_not_empty(&u, error);
 out:

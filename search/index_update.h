@@ -36,7 +36,7 @@ struct clip_index_changes {
     int64_t unchanged; /* of what was given, the rest */
     int64_t embedded;  /* images or texts that went through the model: not those whose content was
                         * known already under another name or with another time */
-    int64_t skipped;   /* images that cannot be read; named on stderr, and not in the index */
+    int64_t skipped;   /* images, and folders of them, that cannot be read; named on stderr */
     int64_t segments;  /* in the index, afterwards */
 };
 

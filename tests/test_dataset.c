@@ -5,8 +5,11 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct clip_dataset_options plain = {0};
@@ -213,20 +216,79 @@ static void images_of_a_folder(void **state)
     test_no_set(test_folder(), &options, CLIP_ERR_DATA, "no image");
 }
 
+/* Two links that point up make 2^64 paths of one folder; each image is there once, under the name
+ * that holds no link. */
 static void folder_that_links_to_itself(void **state)
 {
     (void)state;
-    const char *folder = test_folder();
-    struct clip_dataset_options options = {.images_only = true};
-    test_write_text(folder, "a.jpg", "a");
-    assert_int_equal(symlink(folder, test_path(folder, "again")), 0);
-    struct clip_dataset *set = NULL;
     struct clip_error error;
-    /* The system's own limit on links or ours: a sentence or a set, never a hang. */
-    if (clip_dataset_open(&set, folder, &options, &error) != CLIP_OK)
-        assert_non_null(strstr(error.message, folder));
+    const struct clip_dataset_options options = {.images_only = true};
+    char *folder = strdup(test_path(test_folder(), "loop"));
+    test_ok(clip_folder_create(test_path(folder, "z/inner"), &error), &error);
+    test_write_text(folder, "a.jpg", "a");
+    test_write_text(folder, "z/inner/b.jpg", "b");
+    assert_int_equal(symlink(".", test_path(folder, "again")), 0);
+    assert_int_equal(symlink("..", test_path(folder, "z/up")), 0);
+    assert_int_equal(symlink("../..", test_path(folder, "z/inner/up")), 0);
+    assert_int_equal(symlink("z/inner", test_path(folder, "before")), 0);
+    assert_int_equal(symlink("self", test_path(folder, "self")), 0);
+    struct clip_dataset *set = test_open_set(folder, &options);
+    assert_int_equal(set->count, 2);
+    assert_string_equal(set->ops->image_name(set, 0), test_path(folder, "a.jpg"));
+    assert_string_equal(set->ops->image_name(set, 1), test_path(folder, "z/inner/b.jpg"));
+    assert_int_equal(set->unread.count, 0);
     clip_dataset_free(set);
-    assert_int_equal(unlink(test_path(folder, "again")), 0);
+    free(folder);
+}
+
+/* What cannot be walked into is named and passed over; the rest is there. */
+static void folder_that_cannot_be_read_whole(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_dataset_options options = {.images_only = true};
+    char *folder = strdup(test_path(test_folder(), "parts"));
+    char *closed = strdup(test_path(folder, "closed"));
+    struct clip_buffer deep = {0};
+    test_ok(clip_folder_create(closed, &error), &error);
+    test_ok(clip_folder_create(test_path(folder, "album.jpg"), &error), &error);
+    test_write_text(folder, "a.jpg", "a");
+    test_write_text(folder, "album.jpg/b.jpg", "b");
+    assert_int_equal(mkfifo(test_path(folder, "pipe.jpg"), 0666), 0);
+    for (int i = 0; i < 66; i++) test_ok(clip_buffer_printf(&deep, &error, "d/"), &error);
+    test_ok(clip_folder_create(test_path(folder, deep.data), &error), &error);
+    assert_int_equal(chmod(closed, 0), 0);
+    bool is_root = access(closed, R_OK) == 0; /* whom nothing is closed to */
+    struct clip_dataset *set = test_open_set(folder, &options);
+    assert_int_equal(set->count, 2);
+    assert_string_equal(set->ops->image_name(set, 1), test_path(folder, "album.jpg/b.jpg"));
+    assert_int_equal(set->unread.count, is_root ? 2 : 3);
+    clip_dataset_free(set);
+    assert_int_equal(chmod(closed, 0755), 0);
+    volatile sig_atomic_t stop = SIGTERM;
+    options.stop = &stop;
+    test_no_set(folder, &options, CLIP_ERR_INTERRUPTED, "signal");
+    clip_buffer_release(&deep);
+    free(closed);
+    free(folder);
+}
+
+/* No reader opens a pipe: nobody writes into this one, so opening would wait for ever. */
+static void pipes_are_never_opened(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"pipe.tar", "pipe.csv", "pipe.jsonl", "pipe.json",
+                                        "pipe.h5",  "pipe.tsv", "pipe"};
+    const struct clip_dataset_options options = {.images_only = true};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *path = test_path(test_folder(), names[i]);
+        struct clip_dataset *set = NULL;
+        struct clip_error error;
+        assert_int_equal(mkfifo(path, 0666), 0);
+        assert_int_not_equal(clip_dataset_open(&set, path, &options, &error), CLIP_OK);
+        assert_null(set);
+        unlink(path);
+    }
 }
 
 static void class_lists(void **state)
@@ -425,6 +487,8 @@ int main(void)
         cmocka_unit_test(tar_that_changes),
         cmocka_unit_test(images_of_a_folder),
         cmocka_unit_test(folder_that_links_to_itself),
+        cmocka_unit_test(folder_that_cannot_be_read_whole),
+        cmocka_unit_test(pipes_are_never_opened),
         cmocka_unit_test(class_lists),
         cmocka_unit_test(class_list_refusals),
         cmocka_unit_test(templates_are_filled),

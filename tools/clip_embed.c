@@ -170,7 +170,8 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
     if (status == CLIP_OK && outcome->bad > 0)
         status = clip_fail(error, CLIP_ERR_DATA,
                            "%lld %s could not be read and were skipped; the other %lld are in %s",
-                           (long long)outcome->bad, job->pairs != NULL ? "pairs" : "images",
+                           (long long)outcome->bad,
+                           job->pairs != NULL ? "pairs" : "images or folders",
                            (long long)outcome->rows, job->output);
     return status;
 }

@@ -111,7 +111,8 @@ static int run_index(int argc, char **argv)
     CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
     if (changes.skipped > 0)
         status = clip_fail(&error, CLIP_ERR_DATA,
-                           "%lld images could not be read and were skipped; the others are in %s",
+                           "%lld images or folders could not be read and were skipped; the "
+                           "others are in %s",
                            (long long)changes.skipped, job.output);
 out:
     clip_index_release(&index);

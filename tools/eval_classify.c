@@ -48,8 +48,8 @@ out:
 clip_status clip_eval_skipped(int64_t bad, struct clip_error *error)
 {
     if (bad == 0) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_DATA, "%lld images could not be read and were skipped",
-                     (long long)bad);
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%lld images or folders could not be read and were skipped", (long long)bad);
 }
 
 struct classifying {
@@ -160,7 +160,7 @@ static clip_status embed(struct classifying *c, const struct clip_embedder *e, b
     if (many > 0)
         CLIP_TRY(clip_images_embed(&c->images, e, &(struct clip_images_options){.quiet = quiet},
                                    c->rows + few * dim, good, &bad, error));
-    c->bad += bad;
+    c->bad += bad + c->images.unread.count;
     for (int64_t i = 0; i < many; i++) {
         if (!good[i]) continue;
         memmove(c->rows + c->n * dim, c->rows + (few + i) * dim, (size_t)dim * sizeof *c->rows);

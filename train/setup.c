@@ -26,6 +26,7 @@ static clip_status open_data(const struct clip_setup *s, const char *path, bool 
         .csv_caption_key = c->data.csv_caption_key,
         .csv_negative_key = training ? or_null(c->data.csv_negative_key) : NULL,
         .class_templates = or_null(c->data.class_templates),
+        .stop = s->stop,
     };
     return clip_dataset_open(out, path, &options, error);
 }
@@ -420,7 +421,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error)
 {
     clip_status status;
-    *s = (struct clip_setup){.config = config};
+    *s = (struct clip_setup){.config = config, .stop = options->stop};
     if (config->data.train_data[0] == '\0')
         return clip_fail(
             error, CLIP_ERR_USAGE,

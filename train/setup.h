@@ -2,6 +2,8 @@
 #ifndef CLIP_TRAIN_SETUP_H
 #define CLIP_TRAIN_SETUP_H
 
+#include <signal.h>
+
 #include "data/sets/loader.h"
 #include "formats/model_description.h"
 #include "model/loss.h"
@@ -24,6 +26,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_teacher teacher;       /* empty without [train] teacher_embeddings */
     struct clip_model *model;
     struct clip_step *step;
+    const volatile sig_atomic_t *stop; /* the options': opening data ends when it is not 0 */
     int64_t steps_per_epoch, steps, val_every, save_every;
 };
 

@@ -71,6 +71,8 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
     clip_status status = CLIP_OK;
     struct stat info;
     out->size = 0;
+    if (clip_path_is_special(path))
+        return clip_fail(error, CLIP_ERR_DATA, "%s is not a regular file", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return clip_fail(error, CLIP_ERR_NOT_FOUND,

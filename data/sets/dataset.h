@@ -14,6 +14,7 @@
 #ifndef CLIP_DATA_SETS_DATASET_H
 #define CLIP_DATA_SETS_DATASET_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,7 +38,9 @@ struct clip_dataset {
     int64_t *group;
     const struct clip_class_list *classes;  /* class folders': group[i] is a number in it */
     const struct clip_templates *templates; /* their captions'; count 0: captions are empty */
-    bool paths; /* image_name is a path by which any program can open the image */
+    bool paths;               /* image_name is a path by which any program can open the image */
+    struct clip_names unread; /* folders and files below a folder that had to be passed over; they
+                               * were named on stderr */
 };
 
 struct clip_dataset_ops {
@@ -70,6 +73,7 @@ struct clip_dataset_options { /* the [data] keys that matter here; strings may b
     const char *class_templates;  /* a template file; needed for class folders' captions */
     const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
     bool names_are_captions; /* without class_templates, a class's name is its images' caption */
+    const volatile sig_atomic_t *stop; /* not 0: opening ends with CLIP_ERR_INTERRUPTED; or NULL */
     bool images_only; /* captions are not wanted: class folders need no templates, csv no caption
                             column, and a folder is searched for images at any depth */
 };

@@ -10,8 +10,6 @@
 #include "core/progress.h"
 #include "data/sets/dataset_internal.h"
 
-enum { DEPTH_MOST = 64 };
-
 struct item {
     const char *name; /* below the folder or in the tar; once `finish` is through, as it opens */
     int64_t entry;    /* in tar.entries */
@@ -81,6 +79,7 @@ static void folder_free(struct clip_dataset *dataset)
     free(folder->path);
     free(folder->items);
     free(folder->base.group);
+    clip_names_release(&folder->base.unread);
     free(folder);
 }
 
@@ -116,44 +115,15 @@ static clip_status add_item(struct folder *folder, const char *name, int64_t ent
     return CLIP_OK;
 }
 
-/* Adds every image below FOLDER/`below`; a name that ends like an image is taken for one. */
-static clip_status walk(struct folder *folder, const char *below, int depth,
-                        struct clip_error *error)
+/* A name that ends like an image is taken for one. */
+static clip_status take_file(void *context, const char *name, bool *taken, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
-    struct clip_names names = {0};
-    char *path = clip_path_join(folder->path, below, error), *inner = NULL, *outer = NULL;
-    if (path == NULL) return error->status;
-    if (depth > DEPTH_MOST)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s lies more than %d folders deep; is a link leading back up?", path,
-                           DEPTH_MOST));
-    CLIP_TRY(clip_folder_list(path, &names, error));
-    for (int64_t i = 0; i < names.count; i++) {
-        const char *name = names.names[i];
-        if (name[0] == '.') continue;
-        inner = clip_path_join(below, name, error);
-        if (inner == NULL) CLIP_TRY(error->status);
-        if (clip_dataset_is_image(name)) {
-            char *kept = clip_arena_string(&folder->arena, inner, strlen(inner), error);
-            if (kept == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-            CLIP_TRY(add_item(folder, kept, -1, error));
-        } else {
-            outer = clip_path_join(folder->path, inner, error);
-            if (outer == NULL) CLIP_TRY(error->status);
-            if (clip_path_is_folder(outer)) CLIP_TRY(walk(folder, inner, depth + 1, error));
-            free(outer);
-            outer = NULL;
-        }
-        free(inner);
-        inner = NULL;
-    }
-out:
-    free(path);
-    free(inner);
-    free(outer);
-    clip_names_release(&names);
-    return status;
+    struct folder *folder = context;
+    *taken = clip_dataset_is_image(name);
+    if (!*taken) return CLIP_OK;
+    char *kept = clip_arena_string(&folder->arena, name, strlen(name), error);
+    if (kept == NULL) return CLIP_ERR_MEMORY;
+    return add_item(folder, kept, -1, error);
 }
 
 /* A file or folder whose name begins with a dot is nobody's image. */
@@ -173,9 +143,11 @@ static int compare_items(const void *a, const void *b)
 
 /* All images of the folder, or of *tar (then taken over), in order. */
 static clip_status collect(struct folder *folder, const char *path, struct clip_tar *tar,
-                           struct clip_error *error)
+                           const volatile sig_atomic_t *stop, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    const struct clip_folder_walk how = {
+        .found = take_file, .context = folder, .stop = stop, .unread = &folder->base.unread};
     if (tar != NULL) {
         folder->tar = *tar;
         *tar = (struct clip_tar){0};
@@ -183,7 +155,7 @@ static clip_status collect(struct folder *folder, const char *path, struct clip_
     }
     folder->path = clip_string_copy(path, error);
     if (folder->path == NULL) return CLIP_ERR_MEMORY;
-    if (tar == NULL) CLIP_TRY(walk(folder, "", 0, error));
+    if (tar == NULL) CLIP_TRY(clip_folder_walk(path, &how, error));
     for (int64_t i = 0; i < folder->tar.count; i++) {
         const char *name = folder->tar.entries[i].name;
         if (clip_dataset_is_image(name) && !is_hidden(name))
@@ -391,7 +363,7 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
     *out = NULL;
     CLIP_NEW(folder, 1);
     folder->base.ops = options->images_only ? &image_ops : &class_ops;
-    CLIP_TRY(collect(folder, path, tar, error));
+    CLIP_TRY(collect(folder, path, tar, options->stop, error));
     if (!options->images_only) {
         if (has_classes) CLIP_TRY(clip_class_list_read(classes, &folder->classes, error));
         CLIP_TRY(prepare_classes(folder, has_classes ? classes : folder->path, error));
@@ -466,7 +438,7 @@ clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *ima
     if (!is_folder) CLIP_TRY(clip_tar_open(&tar, images, error));
     CLIP_NEW(folder, 1);
     folder->base.ops = &class_ops;
-    CLIP_TRY(collect(folder, images, is_folder ? NULL : &tar, error));
+    CLIP_TRY(collect(folder, images, is_folder ? NULL : &tar, NULL, error));
     CLIP_TRY(copy_classes(&folder->classes, classes, error));
     if (templates != NULL) CLIP_TRY(copy_templates(&folder->templates, templates, error));
     CLIP_TRY(prepare_classes(folder, "the class list", error));

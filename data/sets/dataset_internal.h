@@ -3,6 +3,8 @@
 #ifndef CLIP_DATA_SETS_DATASET_INTERNAL_H
 #define CLIP_DATA_SETS_DATASET_INTERNAL_H
 
+#include <signal.h>
+
 #include <jansson.h>
 
 #include "core/string_map.h"
@@ -24,6 +26,22 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
                                    struct clip_error *error);
 /* out = the n bytes. */
 clip_status clip_dataset_set(struct clip_buffer *out, const void *bytes, size_t n,
+                             struct clip_error *error);
+
+/* Every file below a folder. Names that begin with a dot are left out. A folder is visited once,
+ * whatever links lead to it, and under its own name rather than a link's. What is no regular file
+ * (a pipe, a device) is never opened. A folder below that cannot be listed or lies too deep, and
+ * what is named like an image and is no file, is named on stderr and passed over; files that nobody
+ * took are counted on stderr by suffix. */
+struct clip_folder_walk {
+    /* `name` counts from the folder; folder by folder, in the order of names. *taken (false when it
+     * is called): the file is of use. A link that points nowhere is a file here. */
+    clip_status (*found)(void *context, const char *name, bool *taken, struct clip_error *error);
+    void *context;
+    const volatile sig_atomic_t *stop; /* not 0: end with CLIP_ERR_INTERRUPTED; or NULL */
+    struct clip_names *unread;         /* gets the paths that were passed over; or NULL */
+};
+clip_status clip_folder_walk(const char *path, const struct clip_folder_walk *how,
                              struct clip_error *error);
 
 /* An uncompressed tar, scanned once; entries are read later, from any thread, each with a file

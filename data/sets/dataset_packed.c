@@ -162,6 +162,8 @@ static clip_status read_head(struct packed *packed, struct clip_error *error)
 {
     struct stat info;
     char block[CLIP_PACKED_BLOCK];
+    if (clip_path_is_special(packed->path))
+        return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file", packed->path);
     packed->fd = open(packed->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (packed->fd < 0)
         return clip_fail(error, errno == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,

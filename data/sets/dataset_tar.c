@@ -74,6 +74,9 @@ static clip_status source_open(struct source *source, const char *path, int64_t 
                                size_t block, struct clip_error *error)
 {
     struct stat info;
+    if (clip_path_is_special(path))
+        return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file; a tar is needed here",
+                         path);
     source->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source->fd < 0)
         return clip_fail(error, errno == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
