@@ -168,7 +168,7 @@ static clip_status find_padding(const struct clip_embedder *e, int32_t padding, 
                                 struct clip_error *error)
 {
     int64_t vocabulary = e->file->model->config.vocab_size;
-    *id = padding == CLIP_PAD_MODEL ? (int32_t)e->file->ids.pad
+    *id = padding == CLIP_PAD_MODEL ? (int32_t)e->file->filler
           : padding == CLIP_PAD_END ? e->file->tokenizer->end
                                     : padding;
     if (*id >= 0 && *id < vocabulary) return CLIP_OK;

@@ -1,5 +1,5 @@
-/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, preprocessor_config.json.
- */
+/* transformers' descriptions: config.json of a CLIPModel or SiglipModel, and
+ * how images are prepared: preprocessor_config.json, processor_config.json. */
 #include <math.h>
 #include <string.h>
 
@@ -133,6 +133,21 @@ static void parse_model(struct clip_json_parser *top, struct reading *r)
     }
 }
 
+/* The config is still what clip_export wrote "clip_c" for: nobody has added tokens behind the end
+ * token since. Before "clip_c" said what it was written for, its end_id 0 (the largest id ends a
+ * row) went with an eos_token_id that is the largest id; with another one, ending a row at
+ * eos_token_id gives the same for every text of the tokenizer. */
+static bool ids_still_hold(struct clip_json_parser *own, const struct clip_model_description *d,
+                           int64_t eos)
+{
+    int64_t vocab_size = 0, end = 0, for_eos = -1;
+    clip_json_integer(own, "vocab_size", &vocab_size);
+    clip_json_id(own, "eos_token_id", &for_eos);
+    if (vocab_size > 0) return vocab_size == d->config.vocab_size && for_eos == eos;
+    clip_json_id(own, "end_id", &end);
+    return end > 0 ? end == eos : eos == 2 || eos == d->config.vocab_size - 1;
+}
+
 /* What clip_export notes of a model that follows other rules than transformers': how it was trained
  * counts more than where it is kept. */
 static void parse_own(struct clip_json_parser *top, struct clip_model_description *d)
@@ -143,9 +158,12 @@ static void parse_own(struct clip_json_parser *top, struct clip_model_descriptio
     bool floor_crop = d->preprocess.crop == CLIP_CROP_HUGGINGFACE;
     clip_json_bool(&p, "floor_crop", &floor_crop);
     d->preprocess.crop = floor_crop ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP;
-    clip_json_id(&p, "end_id", &d->ids.end);
-    clip_json_id(&p, "pad_id", &d->ids.pad);
-    d->pad_said = clip_json_get(&p, "pad_id") != NULL;
+    int64_t eos = d->ids.end == 0 ? 2 : d->ids.end;
+    if (d->config.text.whole_rows || ids_still_hold(&p, d, eos)) {
+        clip_json_id(&p, "end_id", &d->ids.end);
+        clip_json_id(&p, "pad_id", &d->ids.pad);
+        d->pad_said = clip_json_get(&p, "pad_id") != NULL;
+    }
     int loss = clip_json_name(&p, "loss", clip_loss_name, -1);
     if (loss >= 0) clip_loss_choose(&d->config, loss);
 }
@@ -189,7 +207,7 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
     return status;
 }
 
-/* ---- preprocessor_config.json ---- */
+/* ---- preprocessor_config.json, processor_config.json ---- */
 
 /* A size is S, {"shortest_edge": S} or {"height": H, "width": W}. */
 struct size {
@@ -255,29 +273,52 @@ static void take_values(struct clip_json_parser *p, struct clip_model_config *ou
     }
 }
 
-clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name,
-                                    struct clip_model_description *description,
-                                    struct clip_error *error)
+static clip_status take_preprocessing(const json_t *object, const char *name,
+                                      struct clip_model_description *description,
+                                      struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    json_t *root = clip_json_parse(json, n, name, error);
-    if (root == NULL) return error->status;
     struct clip_model_description d = *description;
     struct clip_json_parser p = {.name = name,
                                  .section = "the preprocessing",
-                                 .object = root,
+                                 .object = object,
                                  .status = &status,
                                  .error = error};
     int64_t resample = d.preprocess.interpolation == CLIP_BICUBIC ? 3 : 2; /* Pillow's numbers */
-    if (!json_is_object(root)) clip_json_complain(&p, "this is no JSON object");
+    if (!json_is_object(object)) clip_json_complain(&p, "this is no JSON object");
     take_resize(&p, &d.preprocess);
     clip_json_id(&p, "resample", &resample);
     if (resample != 2 && resample != 3)
         clip_json_refuse(&p, "resample", "2 (bilinear) or 3 (bicubic)");
     d.preprocess.interpolation = resample == 3 ? CLIP_BICUBIC : CLIP_BILINEAR;
     take_values(&p, &d.config);
-    json_decref(root);
     clip_model_description_unify(&d);
     if (status == CLIP_OK) *description = d;
+    return status;
+}
+
+clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name,
+                                    struct clip_model_description *description, bool *found,
+                                    struct clip_error *error)
+{
+    json_t *root = clip_json_parse(json, n, name, error);
+    if (root == NULL) return error->status;
+    clip_status status = take_preprocessing(root, name, description, error);
+    *found = true;
+    json_decref(root);
+    return status;
+}
+
+clip_status clip_processor_parse(const char *json, size_t n, const char *name,
+                                 struct clip_model_description *description, bool *found,
+                                 struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    json_t *root = clip_json_parse(json, n, name, error);
+    if (root == NULL) return error->status;
+    const json_t *inner = json_object_get(root, "image_processor");
+    *found = inner != NULL && !json_is_null(inner);
+    if (*found) status = take_preprocessing(inner, name, description, error);
+    json_decref(root);
     return status;
 }

@@ -105,7 +105,9 @@ static json_t *vision_config(const struct clip_model_config *c)
 }
 
 /* Our reader's rules where they are not transformers' own: a model that was trained here keeps its
- * cleaning, its crop and its loss when it comes back. NULL: they are the same. */
+ * cleaning, its crop and its loss when it comes back. The ids hold while vocab_size and
+ * eos_token_id are those of the config around them: tokens may be added later. NULL: they are the
+ * same. */
 static json_t *own_rules(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
@@ -117,10 +119,11 @@ static json_t *own_rules(const struct clip_model_file *file)
     if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || siglip) &&
         c->loss == NULL)
         return NULL;
-    json_t *rules = json_pack("{s:s, s:b, s:I, s:I}", "text_cleaning",
+    json_t *rules = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "text_cleaning",
                               clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop,
                               "end_id", (json_int_t)file->ids.end, "pad_id",
-                              (json_int_t)file->ids.pad);
+                              (json_int_t)file->ids.pad, "vocab_size", (json_int_t)c->vocab_size,
+                              "eos_token_id", siglip ? file->ids.pad : end);
     if (c->loss != NULL) json_object_set_new(rules, "loss", json_string(c->loss->name));
     return rules;
 }

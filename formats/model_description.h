@@ -56,10 +56,15 @@ clip_status clip_model_description_parse_huggingface(const char *json, size_t n,
                                                      struct clip_model_description *out,
                                                      struct clip_error *error);
 /* transformers' preprocessor_config.json: resizing, crop, mean and std, into a description that is
- * parsed already. What this program does not do is refused by name. */
+ * parsed already. What this program does not do is refused by name. *found becomes true. */
 clip_status clip_preprocessor_parse(const char *json, size_t n, const char *name,
-                                    struct clip_model_description *description,
+                                    struct clip_model_description *description, bool *found,
                                     struct clip_error *error);
+/* The same from "image_processor" in processor_config.json, which transformers writes instead since
+ * version 5. Where there is none, *found is false and nothing changes. */
+clip_status clip_processor_parse(const char *json, size_t n, const char *name,
+                                 struct clip_model_description *description, bool *found,
+                                 struct clip_error *error);
 
 /* The sizes that the weights' shapes tell: all of config but heads (those of the released models
  * of that width), quick_gelu (false), mean and std (CLIP's). */

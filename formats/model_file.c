@@ -190,8 +190,9 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
         if (status != CLIP_OK) goto out;
         bool theirs = reading->from.layout == CLIP_LAYOUT_HUGGINGFACE ||
                       reading->from.layout == CLIP_LAYOUT_TIMM_SIGLIP; /* a CLIP's pads with 0 */
-        if (file->tokenizer != NULL && theirs && !reading->description.pad_said)
-            CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->ids.pad, error));
+        if (file->tokenizer != NULL && theirs)
+            CLIP_TRY(clip_tokenizer_read_pad(file->tokenizer, folder, &file->filler, error));
+        if (!reading->description.pad_said) file->ids.pad = file->filler;
     }
     if (file->tokenizer == NULL && vocab == 49408) {
         status = clip_tokenizer_open(&file->tokenizer, "clip", folder, error);
@@ -230,6 +231,7 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
     file->preprocess = reading.description.preprocess;
     file->cleaning = reading.description.cleaning;
     file->ids = reading.description.ids;
+    file->filler = file->ids.pad;
     file->format = reading.format;
     file->towers = options->towers;
     CLIP_TRY(clip_model_create_bare(&file->model, &reading.description.config, error));
@@ -237,11 +239,12 @@ static clip_status open_whole(struct clip_model_file **out, const char *model,
                                   &reading.bundle.arena, error));
     if (options->towers != CLIP_TOWERS_IMAGE)
         CLIP_TRY(open_tokenizer(file, options->tokenizer, source.folder, &reading, error));
-    if (file->ids.pad >= file->model->config.vocab_size) {
+    int64_t most = file->ids.pad > file->filler ? file->ids.pad : file->filler;
+    if (most >= file->model->config.vocab_size) {
         CLIP_TRY(clip_fail(
             error, CLIP_ERR_DATA,
             "%s: texts are to be filled up with id %lld, and the model's vocabulary has %lld",
-            file->source, (long long)file->ids.pad, (long long)file->model->config.vocab_size));
+            file->source, (long long)most, (long long)file->model->config.vocab_size));
     }
     if (file->tokenizer != NULL && file->model->config.text.whole_rows)
         clip_tokenizer_pad(file->tokenizer, (int32_t)file->ids.pad);

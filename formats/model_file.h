@@ -20,6 +20,8 @@ struct clip_model_file {
     struct clip_preprocess preprocess;
     enum clip_text_cleaning cleaning;
     struct clip_text_ids ids;
+    int64_t
+        filler; /* of whole rows: ids.pad, or the pad_token of a Hugging Face folder's tokenizer */
     char *source;               /* the file read; NULL for a model from memory */
     const char *format;         /* whose it is ("Hugging Face", "OpenAI"); NULL: ours */
     enum clip_towers towers;    /* the other one's parameters have no data */

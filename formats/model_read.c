@@ -99,20 +99,52 @@ static clip_status parse_config(const char *path, enum clip_model_config_kind ki
     return status;
 }
 
-/* folder/preprocessor_config.json, where it is there. */
-static clip_status read_preprocessor(const char *folder, struct clip_model_description *d,
-                                     struct clip_error *error)
+typedef clip_status preprocessing_parse_fn(const char *json, size_t n, const char *name,
+                                           struct clip_model_description *description, bool *found,
+                                           struct clip_error *error);
+
+/* folder/name, where it is there; *found: it says how images are prepared. */
+static clip_status read_preprocessing_file(const char *folder, const char *name,
+                                           preprocessing_parse_fn *parse,
+                                           struct clip_model_description *d, bool *found,
+                                           struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
-    char *path = clip_path_join(folder, "preprocessor_config.json", error);
+    char *path = clip_path_join(folder, name, error);
     if (path == NULL) return error->status;
     if (!clip_path_exists(path)) goto out;
     CLIP_TRY(clip_file_read(path, CONFIG_LIMIT, &text, error));
-    CLIP_TRY(clip_preprocessor_parse(text.data, text.size, path, d, error));
+    CLIP_TRY(parse(text.data, text.size, path, d, found, error));
 out:
     clip_buffer_release(&text);
     free(path);
+    return status;
+}
+
+/* processor_config.json counts more than preprocessor_config.json, as in transformers, which wrote
+ * the latter alone before its version 5. */
+static clip_status read_preprocessing(const char *folder, struct clip_model_reading *out,
+                                      struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    bool found = false;
+    struct clip_model_description *d = &out->description;
+    CLIP_TRY(read_preprocessing_file(folder, "processor_config.json", clip_processor_parse, d,
+                                     &found, error));
+    if (found) goto out;
+    CLIP_TRY(read_preprocessing_file(folder, "preprocessor_config.json", clip_preprocessor_parse, d,
+                                     &found, error));
+    if (found) goto out;
+    bool siglip = d->preprocess.resize_mode == CLIP_RESIZE_SQUASH;
+    clip_log_write(
+        out->log, CLIP_LOG_WARNING,
+        "%s has neither a preprocessor_config.json nor a processor_config.json that says "
+        "how images are prepared; assuming %s mean and std, bicubic, %s; images are "
+        "embedded wrongly if the model was trained otherwise",
+        folder, siglip ? "SigLIP's" : "CLIP's",
+        siglip ? "both sides resized" : "the shortest side resized, centre cropped");
+out:
     return status;
 }
 
@@ -232,8 +264,7 @@ static clip_status describe(const struct clip_model_source *source, struct clip_
         CLIP_TRY(parse_config(config, kind, &out->description, error));
         if (is_openai(out)) correct_activation(source->weights, config, out);
     }
-    if (kind == CLIP_CONFIG_HUGGINGFACE)
-        CLIP_TRY(read_preprocessor(source->folder, &out->description, error));
+    if (kind == CLIP_CONFIG_HUGGINGFACE) CLIP_TRY(read_preprocessing(source->folder, out, error));
 out:
     free(beside);
     return status;

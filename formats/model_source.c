@@ -103,14 +103,69 @@ out:
     return status;
 }
 
+/* A module's folder inside a model of sentence-transformers: a plain name; "": the model's own. */
+static bool is_plain_name(const char *path)
+{
+    return path != NULL && *path != '.' && strchr(path, '/') == NULL;
+}
+
+/* The parts of sentence-transformers' modules.json: a CLIP, and behind it nothing that changes unit
+ * rows. *inside = its folder (free() it), NULL where that is `folder` itself. */
+static clip_status read_modules(const json_t *modules, const char *folder, char **inside,
+                                struct clip_error *error)
+{
+    for (size_t i = 0; i < json_array_size(modules); i++) {
+        const json_t *module = json_array_get(modules, i);
+        const char *type = json_string_value(json_object_get(module, "type"));
+        const char *path = json_string_value(json_object_get(module, "path"));
+        const char *last = type != NULL ? strrchr(type, '.') : NULL;
+        const char *name = last != NULL ? last + 1 : type;
+        bool fits = name != NULL && strcmp(name, i == 0 ? "CLIPModel" : "Normalize") == 0;
+        if (!fits || !is_plain_name(path)) {
+            return clip_fail(
+                error, CLIP_ERR_DATA,
+                "%s/modules.json: part %d of this sentence-transformers model is a "
+                "%.60s in \"%.60s\"; a CLIPModel alone, or with a Normalize behind it, "
+                "can be read",
+                folder, (int)i + 1, name != NULL ? name : "part without a type",
+                path != NULL ? path : "");
+        }
+        if (i > 0 || *path == '\0') continue;
+        *inside = clip_path_join(folder, path, error);
+        if (*inside == NULL) return error->status;
+    }
+    return CLIP_OK;
+}
+
+/* sentence-transformers' folder: modules.json names the one that holds the model, "0_CLIPModel". */
+static clip_status find_sentence_transformers(struct clip_model_source *out, const char *folder,
+                                              char **inside, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char *path = NULL;
+    json_t *modules = NULL;
+    CLIP_TRY(look(folder, "modules.json", &path, error));
+    if (path == NULL) goto out;
+    modules = clip_json_read(path, CONFIG_LIMIT, error);
+    if (modules == NULL) CLIP_TRY(error->status);
+    CLIP_TRY(read_modules(modules, folder, inside, error));
+    if (*inside != NULL) CLIP_TRY(find_huggingface(out, *inside, error));
+out:
+    json_decref(modules);
+    free(path);
+    return status;
+}
+
 static clip_status find_in_folder(struct clip_model_source *out, const char *folder,
                                   struct clip_error *error)
 {
     static const char *const native[] = {"best.h5", "last.h5", NULL};
     clip_status status = CLIP_OK;
+    char *inside = NULL;
     CLIP_TRY(look_for_any(folder, native, &out->weights, error));
     if (out->weights == NULL) CLIP_TRY(find_huggingface(out, folder, error));
     if (out->weights == NULL) CLIP_TRY(find_open_clip(out, folder, error));
+    if (out->weights == NULL) CLIP_TRY(find_sentence_transformers(out, folder, &inside, error));
     if (out->weights == NULL) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: the folder holds no model: neither best.h5 nor last.h5 of a run, "
@@ -119,9 +174,10 @@ static clip_status find_in_folder(struct clip_model_source *out, const char *fol
                            "of weights itself if it is called otherwise",
                            folder));
     }
-    out->folder = clip_string_copy(folder, error);
+    out->folder = clip_string_copy(inside != NULL ? inside : folder, error);
     if (out->folder == NULL) status = CLIP_ERR_MEMORY;
 out:
+    free(inside);
     return status;
 }
 
@@ -198,7 +254,7 @@ static clip_status find_snapshot(const char *id, const char *cache, char **out,
     if (!clip_path_is_folder(path.data)) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: the cache names this snapshot of %s, but it is not there; fetch "
-                           "the model again (huggingface-cli download %s)",
+                           "the model again (hf download %s)",
                            path.data, id, id));
     }
     *out = clip_string_copy(path.data, error);
@@ -225,8 +281,7 @@ static clip_status find_by_id(struct clip_model_source *out, const char *model,
     if (snapshot == NULL) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_NOT_FOUND,
                            "%s: there is no such file or folder, and the Hugging Face cache (%s) "
-                           "holds no model of this name; fetch it first (huggingface-cli download "
-                           "%s)",
+                           "holds no model of this name; fetch it first (hf download %s)",
                            model, cache, model));
     }
     CLIP_TRY(find_in_folder(out, snapshot, error));

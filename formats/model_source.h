@@ -26,7 +26,8 @@ void clip_model_source_release(struct clip_model_source *source);
  *              config.json of a model_type that we know and model.safetensors, its
  *              .index.json, pytorch_model.bin or its .index.json;
  *              open_clip_config.json and open_clip_model.safetensors, its .index.json,
- *              open_clip_pytorch_model.safetensors or .bin
+ *              open_clip_pytorch_model.safetensors or .bin;
+ *              modules.json of sentence-transformers: the folder of its CLIPModel, 0_CLIPModel
  *   a file     of weights; what describes it is looked for beside it once its names are known
  *   else       a Hugging Face id ("openai/clip-vit-base-patch32") that the local cache holds:
  *              $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else

@@ -42,7 +42,7 @@ check "a tokenizer is trained" run 0 clip_data tokenizer train --input val.tsv -
     --output tokenizer.txt
 check "a model is trained" run 0 clip_train --config tiny.ini --output runs/small
 
-# The model that --init names, as huggingface-cli leaves it.
+# The model that --init names, as hf download leaves it.
 export HF_HOME=$folder/huggingface
 hub=$HF_HOME/hub/models--openai--clip-vit-base-patch32
 mkdir -p "$hub/refs" "$hub/snapshots"

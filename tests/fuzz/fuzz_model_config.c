@@ -30,10 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     d.config.embed_dim = 8;
     clip_model_description_unify(&d);
+    bool found = false;
     clip_status status =
         data[0] % 4 == 0
             ? clip_model_description_parse_huggingface(json, size - 1, "fuzz", &d, &error)
-        : data[0] % 4 == 1 ? clip_preprocessor_parse(json, size - 1, "fuzz", &d, &error)
+        : data[0] % 8 == 1 ? clip_preprocessor_parse(json, size - 1, "fuzz", &d, &found, &error)
+        : data[0] % 8 == 5 ? clip_processor_parse(json, size - 1, "fuzz", &d, &found, &error)
                            : clip_model_description_parse(json, size - 1, "fuzz", &d, &error);
     if (status != CLIP_OK) {
         if (error.message[0] == '\0') abort();
