@@ -29,11 +29,12 @@ struct clip_api_call { /* one request */
 
 /* ---- parameters (api_parameters.c) ---- */
 
-enum clip_api_request_kind { /* those that take parameters */
-                             CLIP_API_IMAGES = 1,
-                             CLIP_API_SEARCH = 2,
-                             CLIP_API_CLASSIFY = 4,
-                             CLIP_API_DETAIL = 8,
+/* Those that take parameters. */
+enum clip_api_request_kind {
+    CLIP_API_IMAGES = 1,
+    CLIP_API_SEARCH = 2,
+    CLIP_API_CLASSIFY = 4,
+    CLIP_API_DETAIL = 8,
 };
 enum clip_api_order { CLIP_API_FIRST_ORDER, CLIP_API_NEWEST, CLIP_API_OLDEST };
 

@@ -26,11 +26,12 @@ enum {
     CLIP_SHAPES_TWO_OBJECTS = 15, /* percent of the training images, by default */
 };
 
-enum clip_shapes_split { /* part of an image's key */
-                         CLIP_SHAPES_TRAIN,
-                         CLIP_SHAPES_VAL,
-                         CLIP_SHAPES_SEEN,
-                         CLIP_SHAPES_UNSEEN,
+/* Part of an image's key. */
+enum clip_shapes_split {
+    CLIP_SHAPES_TRAIN,
+    CLIP_SHAPES_VAL,
+    CLIP_SHAPES_SEEN,
+    CLIP_SHAPES_UNSEEN,
 };
 
 struct clip_shapes_object {

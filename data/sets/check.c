@@ -10,7 +10,7 @@
 
 enum { PIECE = 512 };
 
-struct work { /* one place of a piece, reused from piece to piece */
+struct work { /* the work on one sample of a piece, reused from piece to piece */
     struct clip_sample sample;
     struct clip_buffer caption;
     struct clip_ids ids;
@@ -24,12 +24,12 @@ struct check {
     struct clip_check_report *report;
     struct clip_check_fact *facts; /* [count] */
     struct work *works;            /* [PIECE] */
-    int64_t *todo;                 /* [count] the samples that a pass looks at */
-    int64_t first;                 /* of the piece, in todo */
+    int64_t *todo;                 /* [count] the samples that a pass works on */
+    int64_t first;                 /* where the piece begins in todo */
 };
 
 /* ---- One sample ---- */
-/* UTF-8 code points: the bytes that continue none. */
+/* Counts UTF-8 code points: the bytes that do not continue one. */
 static int32_t count_characters(const struct clip_buffer *text)
 {
     int64_t n = 0;
@@ -110,7 +110,7 @@ static clip_status add_bad(struct check *check, int64_t index, const struct clip
     return CLIP_OK;
 }
 
-/* Looks at todo[0, n) by `look`, a piece at a time; what fails is added to the report. */
+/* Calls `look` for todo[0, n), piece by piece; failures are added to the report. */
 static clip_status run_pass(struct check *check, int64_t n, void (*look)(void *, int64_t),
                             struct clip_progress *progress, struct clip_error *error)
 {
@@ -145,7 +145,8 @@ static int compare_pairs(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-/* Chooses for each image the first sample with a good caption as its reader; counts images. */
+/* Chooses for each image the first sample with a good caption, which will read it, and counts
+ * images. */
 static clip_status choose_readers(struct check *check, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -171,7 +172,7 @@ out:
     return status;
 }
 
-/* First every caption, then every image once, then the other samples of bad images. */
+/* Visits first every caption, then every image once, then the other samples of bad images. */
 static clip_status run_passes(struct check *check, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -228,7 +229,7 @@ out:
     return status;
 }
 
-/* Measures the other set, and keeps of it what it shares with this one. */
+/* Measures the other set, and keeps what it shares with this one. */
 static clip_status compare_with(struct clip_check_report *out, const struct clip_check_fact *facts,
                                 const struct clip_dataset *dataset,
                                 const struct clip_dataset *against,

@@ -1,9 +1,10 @@
-/* `clip_data check`: what a data set holds and what is wrong with it, before hours go into it.
+/* `clip_data check`: what a data set holds and what is wrong with it, before hours of training go
+ * into it.
  *
- * Every image is read and decoded once (several captions of one image share it), every caption
- * is read and, where there is a tokenizer, tokenized. Samples go through clip_parallel_for; the
- * report does not depend on the number of threads. The report is shown as text, JSON or one HTML
- * file, and the samples that it finds nothing wrong with can be written as a clean list. */
+ * Every image is read and decoded once (several captions of one image share it). Every caption is
+ * read and, if there is a tokenizer, tokenized. Samples go through clip_parallel_for; the report
+ * does not depend on the number of threads. It is shown as text, JSON or one HTML file, and the
+ * samples without faults can be written as a clean list. */
 #ifndef CLIP_DATA_SETS_CHECK_H
 #define CLIP_DATA_SETS_CHECK_H
 
@@ -19,22 +20,23 @@
 #include "data/text/tokenizer.h"
 
 struct clip_check_options {
-    const struct clip_tokenizer *tokenizer; /* NULL: lengths in characters alone */
+    const struct clip_tokenizer *tokenizer; /* NULL: lengths are counted only in characters */
     enum clip_text_cleaning cleaning;
     int64_t context_length;          /* captions with more tokens are counted; 0: 77 */
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
-    int64_t tiny;                    /* an image whose short side is below is tiny; 0: 32 */
-    bool images_only;                /* captions are not looked at */
+    int64_t tiny;                    /* an image is tiny if its short side is below this; 0: 32 */
+    bool images_only;                /* captions are not read */
     bool quiet;                      /* no progress on stderr */
 };
 
-struct clip_check_range { /* 0 where nothing was measured */
+struct clip_check_range { /* all 0 if nothing was measured */
     int64_t min, median, max;
 };
 
 enum { CLIP_CHECK_BINS = 12 };
-struct clip_check_histogram { /* bin b counts values in [b * width, (b + 1) * width), the last one
-                                 everything from there on */
+/* bin b counts values in [b * width, (b + 1) * width); the last one also counts all larger
+ * values */
+struct clip_check_histogram {
     int64_t width, bins[CLIP_CHECK_BINS];
     int64_t measured;
     struct clip_check_range range;
@@ -47,24 +49,25 @@ struct clip_check_bad {
 };
 
 struct clip_check_pair {
-    const char *name, *first; /* an image, and the earlier one (or the other set's) it is like */
+    /* an image, and an earlier one (or one of the other set) that it is like */
+    const char *name, *first;
     int64_t sample, first_sample;
-    bool near; /* it looks like it; false: it has its bytes */
+    bool near; /* it looks like the other; false: it has the same bytes */
 };
 struct clip_check_pairs {
     struct clip_check_pair *items;
     int64_t count, capacity;
 };
 
-enum clip_check_verdict {                      /* what is wrong with a sample; bits */
-                          CLIP_CHECK_BAD = 1,  /* it cannot be read */
-                          CLIP_CHECK_TINY = 2, /* its image's short side is below `tiny` */
-                          CLIP_CHECK_COPY = 4, /* another name has its image's bytes, earlier */
-                          CLIP_CHECK_NEAR = 8, /* an earlier image looks like its own */
-                          CLIP_CHECK_REPEAT =
-                              16, /* an earlier sample has its image and its caption */
-                          CLIP_CHECK_LEAK =
-                              32, /* its image, or one that looks like it, is in the other set */
+/* What is wrong with a sample; bits. */
+enum clip_check_verdict {
+    CLIP_CHECK_BAD = 1,  /* it cannot be read */
+    CLIP_CHECK_TINY = 2, /* its image's short side is below `tiny` */
+    /* an earlier image with another name has the same bytes */
+    CLIP_CHECK_COPY = 4,
+    CLIP_CHECK_NEAR = 8,    /* an earlier image looks like this one */
+    CLIP_CHECK_REPEAT = 16, /* an earlier sample has the same image and caption */
+    CLIP_CHECK_LEAK = 32,   /* the other set has this image, or one that looks like it */
 };
 
 struct clip_check_report {
@@ -73,63 +76,66 @@ struct clip_check_report {
     unsigned char *verdicts;    /* [samples] bits of enum clip_check_verdict */
     struct clip_check_bad *bad; /* [bad_count] in the samples' order */
     int64_t bad_count, bad_capacity;
-    int64_t images;                     /* different ones by name, bad ones too */
-    int64_t tiny, tiny_below;           /* images with a short side below tiny_below */
-    struct clip_check_pairs duplicates; /* same bytes, another name; a pair each beyond the first */
-    struct clip_check_pairs near;       /* other bytes, but it looks like an earlier one */
-    int64_t empty_captions;             /* nothing or only spaces: these samples are bad too */
-    int64_t captions;                   /* different texts among the captions that can be read */
-    int64_t repeated_captions; /* samples whose caption an earlier sample has, byte for byte */
-    int64_t repeated_pairs;    /* samples whose caption and image an earlier sample has */
-    int64_t over_context;      /* captions longer than context_length tokens, both ends counted */
-    int64_t context_length;    /* what was counted against; 0 without a tokenizer */
-    struct clip_check_histogram characters, tokens;    /* tokens with both ends */
-    struct clip_check_histogram short_side, kilobytes; /* of good images; bytes / 1024 */
-    struct clip_check_range width, height;             /* of good images, pixels */
-    /* against another set */
-    const char *against; /* its name; NULL: there was none */
+    int64_t images;           /* how many different names; bad images included */
+    int64_t tiny, tiny_below; /* images with a short side below tiny_below */
+    /* same bytes under another name: one pair for each image beyond the first */
+    struct clip_check_pairs duplicates;
+    struct clip_check_pairs near; /* other bytes, but they look like an earlier image */
+    int64_t empty_captions; /* captions that are empty or only spaces: these samples are bad, too */
+    int64_t captions;       /* how many different texts the readable captions have */
+    int64_t repeated_captions; /* samples whose caption equals an earlier one's to the byte */
+    int64_t repeated_pairs;    /* samples whose caption equals an earlier sample's to the byte */
+    int64_t over_context;      /* captions of more than context_length tokens, both ends counted */
+    int64_t context_length;    /* the limit for over_context; 0 without a tokenizer */
+    struct clip_check_histogram characters, tokens; /* tokens count both ends */
+    /* of good images; kilobytes are bytes / 1024 */
+    struct clip_check_histogram short_side, kilobytes;
+    struct clip_check_range width, height; /* of good images, pixels */
+    /* compared with another set */
+    const char *against; /* the other set's name; NULL: there was none */
     int64_t against_samples, against_bad;
-    struct clip_check_pairs leaks; /* images of this set that are, or look like, one of that */
-    int64_t leaked_captions;       /* samples whose caption is there too */
-    struct clip_arena arena;       /* names and reasons */
+    /* images of this set that are in the other set, or look like one there */
+    struct clip_check_pairs leaks;
+    int64_t leaked_captions; /* samples whose caption the other set has */
+    struct clip_arena arena; /* holds names and reasons */
 };
 
-/* Fails only when memory is short: what is wrong with samples is the report. `against`, with its
- * name, may be NULL: another set, of which nothing should be in this one. Borrows names from both
- * sets: release the report first. Start from {0}. */
+/* Checks a data set. It fails only if memory is short: what is wrong with samples is in the report.
+ * `against`, with its name, may be NULL; it is another set, of which nothing should be in this one.
+ * The report borrows names from both sets: release it before them. Start from {0}. */
 clip_status clip_check_run(struct clip_check_report *out, const struct clip_dataset *dataset,
                            const struct clip_dataset *against, const char *against_name,
                            const struct clip_check_options *options, struct clip_error *error);
 void clip_check_release(struct clip_check_report *report);
 
-/* One object: samples, good, bad_count, bad [{sample, name, reason}], images, tiny, tiny_below,
- * duplicate_images, duplicates [[name, first]], near_duplicate_images, near_duplicates,
+/* The report as one object: samples, good, bad_count, bad [{sample, name, reason}], images, tiny,
+ * tiny_below, duplicate_images, duplicates [[name, first]], near_duplicate_images, near_duplicates,
  * empty_captions, captions, repeated_captions, repeated_pairs, caption_characters, caption_tokens,
  * short_side and kilobytes {min, median, max, bin_width, bins}, width and height {min, median,
- * max}, over_context, context_length; with another set `against` {name, samples, bad_count,
- * leak_count, leaks [{name, other, near}], leaked_captions}. json_decref it; NULL with *error
- * filled. */
+ * max}, over_context, context_length; with another set also `against` {name, samples, bad_count,
+ * leak_count, leaks [{name, other, near}], leaked_captions}. The caller must json_decref it; NULL
+ * with *error filled. */
 json_t *clip_check_to_json(const struct clip_check_report *report, struct clip_error *error);
-/* For a person to read. Write errors stay in ferror(stream). */
+/* Prints the report for people. Write errors stay in ferror(stream). */
 void clip_check_print(const struct clip_check_report *report, FILE *stream);
-/* The same as one HTML file, with small copies of the images that are alike. `name` is the data
- * set's as the person calls it. */
+/* Writes the same as one HTML file, with small copies of the images that are alike. `name` is what
+ * the person calls the data set. */
 clip_status clip_check_write_html(const char *path, const struct clip_check_report *report,
                                   const char *name, const struct clip_dataset *dataset,
                                   const struct clip_dataset *against, struct clip_error *error);
 
 struct clip_check_fixed {
     int64_t kept;
-    int64_t bad, tiny, copies, near, repeats, leaks; /* left out; each sample under its first
-                                                        reason, in this order */
+    /* how many are left out; each sample counts under its first reason, in this order */
+    int64_t bad, tiny, copies, near, repeats, leaks;
 };
-/* Can a clean list of the set be written to `path`? Another suffix than .csv and .tsv, and a set
+/* Can a clean list of the set be written to `path`? A suffix other than .csv and .tsv, and a set
  * whose images have no paths (a tar, a packed file), are CLIP_ERR_USAGE with what to do instead.
  * `data` is the set's name. Ask before the pass over all images. */
 clip_status clip_check_can_fix(const char *path, const struct clip_dataset *dataset,
                                const char *data, struct clip_error *error);
-/* Writes the samples without a verdict as a csv or, by its suffix, tsv, atomically. Paths in it are
- * as they were where they are absolute, else relative to the new file's folder. */
+/* Writes the samples without a verdict as a csv or, by its suffix, a tsv, atomically. Absolute
+ * paths stay as they were; others become relative to the new file's folder. */
 clip_status clip_check_fix(const char *path, const struct clip_check_report *report,
                            const struct clip_dataset *dataset, bool images_only,
                            struct clip_check_fixed *out, struct clip_error *error);

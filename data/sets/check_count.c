@@ -1,5 +1,5 @@
-/* What a check counts once every sample is measured: lengths and sizes, repeated captions, images
- * that are there twice, and what two sets share. */
+/* What a check counts when every sample is measured: lengths and sizes, repeated captions, repeated
+ * images, and what two sets share. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static int compare_values(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* Sorts the values; the median is the lower of the two in the middle. */
+/* The range of the values, which it sorts; the median is the lower of the two in the middle. */
 static struct clip_check_range range_of(int64_t *values, int64_t n)
 {
     if (n == 0) return (struct clip_check_range){0};
@@ -22,7 +22,8 @@ static struct clip_check_range range_of(int64_t *values, int64_t n)
     return (struct clip_check_range){values[0], values[(n - 1) / 2], values[n - 1]};
 }
 
-/* Bins of 1, 2, 5, 10, 20, ... so that they reach the largest value or four times the median. */
+/* Makes bins of 1, 2, 5, 10, 20, ... so that they reach the largest value or four times the
+ * median. */
 static struct clip_check_histogram histogram_of(int64_t *values, int64_t n)
 {
     struct clip_check_histogram histogram = {.width = 1, .measured = n};
@@ -60,7 +61,7 @@ static int64_t short_side(const struct clip_check_fact *fact)
 
 enum measure { CHARACTERS, TOKENS, WIDTH, HEIGHT, SHORT_SIDE, KILOBYTES };
 
-/* The measure of each sample that has one; gives how many. */
+/* Collects the measure of each sample that has one; returns how many there are. */
 static int64_t collect(const struct clip_check_fact *facts, int64_t n, enum measure measure,
                        int64_t *values)
 {
@@ -116,7 +117,8 @@ static int compare_keyed(const void *a, const void *b)
 
 enum kind { TEXT, CONTENT, PAIR };
 
-/* first[i] = the first sample with i's caption, image's bytes, or both; -1: it has none. */
+/* first[i] = the first sample with the same caption as i, the same image bytes, or both; -1 if i
+ * has none. */
 static clip_status find_equal(const struct clip_check_fact *facts, int64_t n, enum kind kind,
                               int64_t *first, struct clip_error *error)
 {
@@ -162,7 +164,7 @@ static clip_status add_pair(struct clip_check_pairs *pairs, const struct clip_da
     return CLIP_OK;
 }
 
-/* The looks of different images, one for each content: looks and whose they are [count]. */
+/* The looks of different images, one for each content: looks, and whose they are [count]. */
 struct gallery {
     struct clip_look *looks;
     int64_t *samples, count;
@@ -276,7 +278,7 @@ static int compare_hashes(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
-/* The hashes of the set's captions or images, sorted; gives how many. */
+/* Sorts the hashes of the set's captions or images; returns how many there are. */
 static int64_t sort_hashes(const struct clip_check_fact *facts, int64_t n, enum kind kind,
                            struct keyed *out)
 {
@@ -288,7 +290,7 @@ static int64_t sort_hashes(const struct clip_check_fact *facts, int64_t n, enum 
     return m;
 }
 
-/* The first of the sorted hashes that equals `hash`; NULL: there is none. */
+/* The first of the sorted hashes that equals `hash`; NULL if there is none. */
 static const struct keyed *find_hash(const struct keyed *sorted, int64_t n, uint64_t hash)
 {
     const struct keyed wanted = {.key = hash};
@@ -314,7 +316,7 @@ leaked_images(struct clip_check_report *report, const struct clip_check_fact *fa
     CLIP_TRY(gallery_fill(&mine, facts, n, same, error));
     CLIP_NEW(near, mine.count);
     CLIP_TRY(clip_looks_find(mine.looks, mine.count, theirs.looks, theirs.count, near, error));
-    for (int64_t i = 0; i < n; i++) { /* those with equal bytes share a look */
+    for (int64_t i = 0; i < n; i++) { /* images with equal bytes share a look */
         if (!has_image(&facts[i])) continue;
         const struct keyed *equal = find_hash(sorted, m, facts[i].content);
         at = 0;

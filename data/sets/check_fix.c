@@ -1,4 +1,4 @@
-/* The clean list: what a check found nothing wrong with, as csv or tsv. */
+/* The clean list: the samples with which a check found nothing wrong, as csv or tsv. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -10,18 +10,18 @@
 struct writer {
     FILE *stream;
     char separator;
-    char here[PATH_MAX]; /* the new file's folder, without links */
+    char here[PATH_MAX]; /* the new file's folder, with links resolved */
     struct clip_buffer path, folder;
-    char real[PATH_MAX]; /* of `folder`, the last one asked for */
+    char real[PATH_MAX]; /* `folder` with links resolved, for the last folder that was asked for */
 };
 
-/* out = the way from folder `here` to folder `there`, both absolute and without links: "" or with a
- * slash at the end. */
+/* out = the relative path from folder `here` to folder `there`, both absolute and without links:
+ * "", or with a slash at the end. */
 static clip_status way_between(struct clip_buffer *out, const char *here, const char *there,
                                struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    size_t common = 0; /* up to and with the last slash that both have */
+    size_t common = 0; /* up to and including the last slash that both have */
     if (strcmp(here, "/") == 0) here = "";
     if (strcmp(there, "/") == 0) there = "";
     for (size_t i = 0;; i++) {
@@ -40,7 +40,7 @@ out:
     return status;
 }
 
-/* writer->path = the image's path, for a list that lies in `here`. */
+/* writer->path = the image's path, for a list in folder `here`. */
 static clip_status make_path(struct writer *writer, const char *image, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -61,7 +61,7 @@ out:
     return status;
 }
 
-/* As Python's csv module writes it. */
+/* Writes a field as Python's csv module does. */
 static void write_field(const struct writer *writer, const char *text, size_t n)
 {
     bool quote = memchr(text, writer->separator, n) != NULL || memchr(text, '"', n) != NULL ||
@@ -78,7 +78,7 @@ static void write_field(const struct writer *writer, const char *text, size_t n)
     putc('"', writer->stream);
 }
 
-/* Counts the sample; true where it is kept. */
+/* Counts the sample; true if it is kept. */
 static bool keep(unsigned char verdicts, struct clip_check_fixed *out)
 {
     int64_t *count = &out->kept;

@@ -1,4 +1,4 @@
-/* A check's report as one HTML file that needs nothing from outside: figures, histograms as bars,
+/* A check's report as one HTML file that needs nothing from outside: numbers, histograms as bars,
  * and small copies of images that are alike. */
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +29,15 @@ static const char style[] =
     "figure img{max-width:7rem;max-height:7rem}figcaption{font-size:.8rem;color:var(--soft);"
     "overflow-wrap:anywhere}\n";
 
-/* The page as it is written. What goes wrong on the way is told at its end. */
+/* The page while it is written. Failures on the way are reported at its end. */
 struct page {
     FILE *stream;
-    struct clip_buffer room; /* for text that is being escaped, and images */
+    struct clip_buffer room; /* memory for text that is being escaped, and for images */
     clip_status status;
     struct clip_error *error;
 };
 
-/* Writes what `status` says is in page->room now. */
+/* Writes what is in page->room, if `status` says that it could be made. */
 static void put_room(struct page *page, clip_status status)
 {
     if (status == CLIP_OK)
@@ -81,7 +81,7 @@ static void put_histogram(FILE *stream, const char *what,
     fputs("</table>\n", stream);
 }
 
-/* The sample's image, small; false: it cannot be shown, which here is no fault. */
+/* Makes a small copy of the sample's image; false: it cannot be shown, which is no error here. */
 static bool make_thumbnail(const struct clip_dataset *dataset, int64_t sample,
                            struct clip_buffer *png)
 {

@@ -1,14 +1,14 @@
-/* Images that look alike. The comparison is a difference hash (N. Krawetz, "Kind of like that",
- * 2013) of 256 bits instead of 64, with a margin that keeps noise on plain areas out, and coarse
- * colours beside it, which a hash of brightness does not see.
+/* Images that look alike. They are compared by a difference hash (N. Krawetz, "Kind of like that",
+ * 2013) of 256 bits instead of 64, with a margin that suppresses noise on plain areas, and by
+ * coarse colours, which a hash of brightness does not see.
  *
- * Near pairs are found without comparing all pairs: of 25 parts of the bits one must agree where at
- * most 24 bits differ.
+ * Near pairs are found without comparing all pairs: if at most 24 bits differ, one of 25 parts of
+ * the bits must agree.
  *
- * Measured on Flickr8k (7,000 photographs of 128 x 128): encoded again at quality 50, scaled to
- * three quarters or made 5 % brighter, at most 12 bits and 11 of 255 differ; with 2 % cut off each
- * side, 10 to 28 bits and 15. Of the 24 million pairs of different photographs the nearest have 28
- * bits and 85. */
+ * Measured on Flickr8k (7,000 photographs of 128 x 128): images that are encoded again at quality
+ * 50, scaled to three quarters or made 5 % brighter differ in at most 12 bits and by 11 of 255;
+ * with 2 % cut off at each side, in 10 to 28 bits and by 15. Of the 24 million pairs of different
+ * photographs the nearest differ in 28 bits and by 85. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,8 +48,8 @@ bool clip_look_near(const struct clip_look *a, const struct clip_look *b)
     return different <= CLIP_LOOK_BITS;
 }
 
-/* 64 bits from number `from` on, around the end: a part first, and then what tells those apart
- * whose part agrees. */
+/* 64 bits from number `from` on, wrapping around the end: first a part, and then bits that tell
+ * those apart whose part agrees. */
 static uint64_t bits_from(const struct clip_look *look, int from)
 {
     int word = from / 64, shift = from % 64;
@@ -71,8 +71,8 @@ static int compare_keys(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* Looks 0..n-1 are `looks`, those from n on `others`; with others only pairs of one and one count.
- */
+/* Looks 0..n-1 are `looks`, those from n on are `others`. If there are others, only pairs of one
+ * look and one other count. */
 struct search {
     const struct clip_look *looks, *others;
     int64_t n, m;
@@ -99,7 +99,8 @@ static void note(const struct search *search, int64_t i, int64_t j)
     if (clip_look_near(&search->looks[later], &with[earlier])) search->found[later] = earlier;
 }
 
-/* Compares those whose part begins at bit `from` and has `width` bits, sorted into `keys`. */
+/* Compares those that agree in the part that begins at bit `from` and has `width` bits; they are
+ * sorted into `keys`. */
 static void search_part(const struct search *search, struct key *keys, int from, int width)
 {
     int64_t total = search->n + search->m;

@@ -5,7 +5,8 @@
 
 enum { PRINTED_BAD = 200, PRINTED_PAIRS = 20, BAR = 40 };
 
-/* Names may hold any bytes, JSON holds UTF-8: what is none becomes '?'. NULL: memory is short. */
+/* A JSON text of a name. Names may hold any bytes and JSON holds UTF-8, so other bytes become '?'.
+ * NULL: memory is short. */
 static json_t *text_of(const char *bytes)
 {
     json_t *text = json_string(bytes);

@@ -106,7 +106,7 @@ enum { SHARDS_MOST = 100000 };
 
 /* "{000..012}", from `open` to its `close`. */
 struct shard_range {
-    int first, last, digits; /* of the first number: the others get as many */
+    int first, last, digits; /* of the first number; the others get as many digits */
 };
 
 static bool read_range(const char *open, const char *close, struct shard_range *out)
@@ -118,7 +118,7 @@ static bool read_range(const char *open, const char *close, struct shard_range *
     return range && end == (int)(close + 1 - open) && out->first >= 0;
 }
 
-/* The first braces of `pattern` that stand for several names: they count, or they hold a comma. */
+/* The first braces of `pattern` that stand for several names: they count, or they have a comma. */
 static bool find_braces(const char *pattern, const char **open, const char **close)
 {
     struct shard_range range;
@@ -134,7 +134,7 @@ static bool find_braces(const char *pattern, const char **open, const char **clo
 static clip_status expand_braces(const char *pattern, struct clip_names *names,
                                  struct clip_error *error);
 
-/* Adds what `pattern` stands for with `item` in place of the braces from `open` to `close`. */
+/* Adds the names of `pattern` with `item` in place of the braces from `open` to `close`. */
 static clip_status expand_item(const char *pattern, const char *open, const char *close,
                                const char *item, size_t n, struct clip_names *names,
                                struct clip_error *error)
@@ -153,8 +153,8 @@ out:
     return status;
 }
 
-/* Appends to `names` what `pattern` stands for: each {000..012} counts (with the zeros of its first
- * number), each {a,b} lists; braces that do neither stay as they are. */
+/* Appends to `names` what `pattern` stands for: each {000..012} counts (with as many digits as its
+ * first number), and each {a,b} lists. Braces that do neither stay as they are. */
 static clip_status expand_braces(const char *pattern, struct clip_names *names,
                                  struct clip_error *error)
 {

@@ -1,4 +1,4 @@
-/* Class names and caption templates: small text files, a line each. */
+/* Class names and caption templates: small text files with one entry per line. */
 #include <string.h>
 
 #include "data/sets/dataset_internal.h"
@@ -8,10 +8,10 @@ enum { LINES_BYTES = 1 << 24 };
 struct lines {
     const char *path;
     const char *at, *end;
-    int64_t number; /* of the line last read, from 1 */
+    int64_t number; /* number of the last line that was read, from 1 */
 };
 
-/* The next line that is not blank, without its end; false after the last. */
+/* The next line that is not blank, without its end; false after the last one. */
 static bool next_line(struct lines *lines, const char **line, size_t *n)
 {
     while (lines->at < lines->end) {
@@ -27,7 +27,7 @@ static bool next_line(struct lines *lines, const char **line, size_t *n)
     return false;
 }
 
-/* Reads the file and counts its lines for the arrays that will hold them. */
+/* Reads the file, and counts its lines for the arrays that will hold them. */
 static clip_status open_lines(struct lines *lines, struct clip_buffer *text, int64_t *most,
                               const char *path, struct clip_error *error)
 {

@@ -1,33 +1,33 @@
-/* COCO's captions JSON (https://cocodataset.org/#format-data, 4 and 1): an object with "images", of
- * "id" and "file_name", and "annotations", of "image_id" and "caption". A caption is a sample;
- * samples are ordered as the images are, an image's captions together.
+/* COCO's captions JSON (https://cocodataset.org/#format-data, 4 and 1): an object with "images",
+ * which have "id" and "file_name", and "annotations", which have "image_id" and "caption". Each
+ * caption is a sample. Samples are in the order of the images, with an image's captions together.
  *
- * The file is walked through element by element, so that its hundreds of megabytes never stand in
- * memory as a tree. A .json that is an array of pairs is read here too, by jsonl's rules. */
+ * The file is read element by element, so its hundreds of megabytes are never in memory as a tree.
+ * A .json that is an array of pairs is read here, too, by the rules of jsonl. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
-struct cursor { /* where the walk stands in the file */
+struct cursor { /* where the reading is in the file */
     const char *at, *end;
     const char *name; /* for messages */
-    int64_t line;     /* of `at`, from 1 */
+    int64_t line;     /* line number of `at`, from 1 */
 };
 
 struct caption {
-    int64_t image; /* its number among `ids` */
-    size_t end;    /* in texts */
-    bool good;     /* false: it is no text */
+    int64_t image; /* the image's number among `ids` */
+    size_t end;    /* where it ends in `texts` */
+    bool good;     /* false: the caption is no text */
 };
 
 struct coco {
-    struct clip_string_map ids; /* of images, numbers written out */
-    struct clip_buffer names;   /* file names, one behind the other, each with a NUL */
-    size_t *starts;             /* [images] where an image's begins in names */
+    struct clip_string_map ids; /* ids of images; numbers are written out */
+    struct clip_buffer names;   /* file names, one after another, each with a NUL */
+    size_t *starts;             /* [images] where an image's name begins in `names` */
     bool *known;                /* [images] is it in "images"? */
-    int64_t *listed;            /* [listed_count] those, as "images" has them */
+    int64_t *listed;            /* [listed_count] the images in "images", in that order */
     struct clip_buffer texts;
     struct caption *captions;
     int64_t image_capacity[3], listed_count, count, capacity;
@@ -61,7 +61,7 @@ static clip_status expect(struct cursor *cursor, char wanted, struct clip_error 
     return CLIP_OK;
 }
 
-/* Reads one value; json_decref it. */
+/* Reads one value, which the caller must json_decref. */
 static clip_status read_value(struct cursor *cursor, json_t **out, struct clip_error *error)
 {
     json_error_t fault;
@@ -77,7 +77,7 @@ static clip_status read_value(struct cursor *cursor, json_t **out, struct clip_e
     return CLIP_OK;
 }
 
-/* After a member of an object or array: *more, or the bracket that closes it. */
+/* Reads what follows a member of an object or array: *more, or the bracket that closes it. */
 static clip_status next_member(struct cursor *cursor, char closing, bool *more,
                                struct clip_error *error)
 {
@@ -87,7 +87,7 @@ static clip_status next_member(struct cursor *cursor, char closing, bool *more,
     return CLIP_OK;
 }
 
-/* Calls `use` with each element of the array and the line where it begins. */
+/* Called with each element of the array and the line where it begins. */
 typedef clip_status element_user(void *context, const json_t *element, int64_t line,
                                  struct clip_error *error);
 static clip_status walk_array(struct cursor *cursor, element_user *use, void *context,
@@ -113,7 +113,7 @@ out:
 }
 
 /* ---- COCO's two lists ---- */
-/* The number of the image that has this id, a number or a text; -1 where it is neither. */
+/* The number of the image with this id, which is a number or a text; -1 if it is neither. */
 static clip_status number_of(struct coco *coco, const json_t *id, int64_t *number,
                              struct clip_error *error)
 {
@@ -229,8 +229,8 @@ static clip_status add_row(struct clip_rows *rows, const struct coco *coco, int6
     return clip_rows_add(rows, &row, error);
 }
 
-/* Captions by image, in the images' order; first[image] begins a chain through next[caption]. Those
- * of no known image come last. */
+/* Adds the captions image by image, in the images' order: first[image] begins a chain through
+ * next[caption]. Captions of unknown images come last. */
 static clip_status add_rows(struct clip_rows *rows, const struct coco *coco, bool images_only,
                             struct clip_error *error)
 {
@@ -275,7 +275,8 @@ static clip_status read_coco(struct cursor *cursor, struct clip_rows *rows,
 {
     clip_status status = CLIP_OK;
     struct coco coco = {0};
-    CLIP_TRY(clip_buffer_append(&coco.texts, "", 0, error)); /* not NULL: all may be empty */
+    /* so that it is not NULL if all are empty */
+    CLIP_TRY(clip_buffer_append(&coco.texts, "", 0, error));
     CLIP_TRY(walk_object(cursor, &coco, error));
     if (!coco.has_images || !(coco.has_annotations || options->images_only))
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,

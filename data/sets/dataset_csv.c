@@ -1,7 +1,7 @@
-/* csv and tsv files, one sample a row, read as Python's csv module and pandas read them: a field
- * that begins with a quote runs to the closing quote, separators and line ends included, "" in it
- * is one quote; a quote elsewhere is a quote; rows end at LF, CR or CRLF; blank lines are passed
- * over. */
+/* csv and tsv files with one sample per row, read as by Python's csv module and pandas: a field
+ * that begins with a quote ends at the closing quote, and separators and line ends in between
+ * belong to it; "" in it is one quote. A quote elsewhere is a quote. Rows end at LF, CR or CRLF;
+ * blank lines are skipped. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +11,15 @@
 struct row_reader {
     const char *at, *end;
     const char *name; /* for messages */
-    int64_t line;     /* where `at` stands, from 1 */
+    int64_t line;     /* the line number of `at`, from 1 */
     char separator;
 };
 
 struct row {
-    struct clip_buffer text; /* the fields, one after the other */
-    size_t *ends;            /* [fields] where field i ends in text */
+    struct clip_buffer text; /* the fields, one after another */
+    size_t *ends;            /* [fields] where each field ends in text */
     int64_t fields, capacity;
-    int64_t line; /* where it began */
+    int64_t line; /* the line where the row begins */
 };
 
 static const char *row_field(const struct row *row, int64_t i, size_t *n)
@@ -48,7 +48,8 @@ static void skip_blank_lines(struct row_reader *reader)
     }
 }
 
-/* The quoted beginning of a field, the opening quote already read; ends behind the closing one. */
+/* Reads the quoted beginning of a field, after its opening quote, up to and with the closing
+ * one. */
 static clip_status read_quoted(struct row_reader *reader, struct row *row, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -72,7 +73,7 @@ out:
     return status;
 }
 
-/* Reads the next row; *more false at the end of the file. */
+/* Reads the next row; *more becomes false at the end of the file. */
 static clip_status read_row(struct row_reader *reader, struct row *row, bool *more,
                             struct clip_error *error)
 {
@@ -110,7 +111,7 @@ static const char *or_default(const char *value, const char *fallback)
     return value != NULL && value[0] != '\0' ? value : fallback;
 }
 
-/* auto: a tab for .tsv or where the header's line holds one, else a comma. */
+/* "auto" means a tab for .tsv or if the header's line has one, else a comma. */
 static clip_status find_separator(const struct row_reader *reader, const char *path,
                                   const char *asked, char *separator, struct clip_error *error)
 {
@@ -179,7 +180,7 @@ static clip_status find_column(const struct row *header, const struct row_reader
 }
 
 /* ---- Opening ---- */
-/* How many columns the header has, and where those that matter stand; -1: not wanted. */
+/* How many columns the header has, and which ones are needed; -1: not wanted. */
 struct columns {
     int64_t count, image, caption, negative;
 };

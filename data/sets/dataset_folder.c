@@ -1,9 +1,9 @@
 /* Images in a folder or an uncompressed tar.
  *
- * As class folders: an image's class is the name of the folder that holds it, its caption a
- * template filled with the class's name. As plain images (images_only): whatever lies at any
- * depth. Samples are ordered by their path below the folder (by bytes), so a folder and its tar
- * give one order. */
+ * As class folders: an image's class is the name of the folder that it is in, and its caption is a
+ * template filled with the class's name. As plain images (images_only): images at any depth.
+ * Samples are ordered by their path below the folder (by bytes), so a folder and a tar of it give
+ * the same order. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +11,17 @@
 #include "data/sets/dataset_internal.h"
 
 struct item {
-    const char *name; /* below the folder or in the tar; once `finish` is through, as it opens */
-    int64_t entry;    /* in tar.entries */
+    /* its path below the folder or in the tar; after `finish`, the path by which it can be
+     * opened */
+    const char *name;
+    int64_t entry; /* in tar.entries */
     int64_t label;
 };
 
 struct folder {
     struct clip_dataset base;
-    char *path;          /* of the folder or the tar */
-    struct clip_tar tar; /* path NULL: a folder */
+    char *path;          /* path of the folder or the tar */
+    struct clip_tar tar; /* its path is NULL for a folder */
     struct item *items;  /* [base.count] */
     int64_t capacity;
     struct clip_class_list classes;
@@ -126,7 +128,7 @@ static clip_status take_file(void *context, const char *name, bool *taken, struc
     return add_item(folder, kept, -1, error);
 }
 
-/* A file or folder whose name begins with a dot is nobody's image. */
+/* Files and folders whose names begin with a dot are skipped. */
 static bool is_hidden(const char *name)
 {
     for (; name != NULL; name = strchr(name, '/') != NULL ? strchr(name, '/') + 1 : NULL)
@@ -141,7 +143,7 @@ static int compare_items(const void *a, const void *b)
     return order != 0 ? order : (x->entry > y->entry) - (x->entry < y->entry);
 }
 
-/* All images of the folder, or of *tar (then taken over), in order. */
+/* Collects all images of the folder, or of *tar (which it then takes over), in order. */
 static clip_status collect(struct folder *folder, const char *path, struct clip_tar *tar,
                            const volatile sig_atomic_t *stop, struct clip_error *error)
 {
@@ -173,7 +175,7 @@ out:
 }
 
 /* ---- Classes ---- */
-/* The name of the folder that holds the image, *n bytes; 0 for an image in none. */
+/* The name of the folder that the image is in, of *n bytes; *n is 0 for an image in none. */
 static const char *class_of(const char *name, size_t *n)
 {
     const char *end = strrchr(name, '/');
@@ -183,7 +185,7 @@ static const char *class_of(const char *name, size_t *n)
     return start;
 }
 
-/* Images that lie in no class folder are left out, with a warning. */
+/* Leaves out images that are in no class folder, with a warning. */
 static clip_status leave_out_loose(struct folder *folder, struct clip_error *error)
 {
     int64_t kept = 0, all = folder->base.count;
@@ -204,7 +206,7 @@ static clip_status leave_out_loose(struct folder *folder, struct clip_error *err
     return CLIP_OK;
 }
 
-/* The class list of a set without one: its folders by name, '_' shown as space. */
+/* Makes the class list of a set without one: its folders by name, with '_' shown as space. */
 static clip_status list_folders(struct folder *folder, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -244,8 +246,8 @@ static clip_status intern_folders(struct clip_string_map *folders,
     return status;
 }
 
-/* An image's label: its folder's number in the list, else that of the folder's name with '_' read
- * as space. `path` is the set's, `source` names the list. */
+/* Finds an image's label: its folder's number in the list, else that of the folder's name with '_'
+ * read as space. `path` is the set's, `source` is the list's name. */
 static clip_status find_label(const struct clip_string_map *folders, const char *image,
                               const char *path, const char *source, int64_t *label,
                               struct clip_error *error)
@@ -312,7 +314,7 @@ static clip_status copy_templates(struct clip_templates *to, const struct clip_t
 }
 
 /* ---- Opening ---- */
-/* Groups, and names that open. */
+/* Makes the groups, and turns names into paths that can be opened. */
 static clip_status finish(struct folder *folder, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -401,7 +403,7 @@ clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *
     return open_either(out, NULL, tar, options, error);
 }
 
-/* A packed set of class folders: its images' names have kept their folders. */
+/* Opens a packed set of class folders, whose images' names still have their folders. */
 static clip_status open_packed_classes(struct clip_dataset **out, const char *path,
                                        const struct clip_class_list *classes,
                                        struct clip_error *error)

@@ -1,5 +1,5 @@
-/* What the dataset_*.c files, the loader and the checker share: one opener a source, and the pieces
- * that several need. */
+/* What the dataset_*.c files, the loader and the checker share: one function per source format that
+ * opens it, and parts that several of them need. */
 #ifndef CLIP_DATA_SETS_DATASET_INTERNAL_H
 #define CLIP_DATA_SETS_DATASET_INTERNAL_H
 
@@ -10,18 +10,19 @@
 #include "core/string_map.h"
 #include "data/sets/dataset.h"
 
-/* An image file larger than this, or a caption file larger than that, is a bad sample. */
+/* A larger image file, or a larger caption file, makes a bad sample. */
 enum { CLIP_IMAGE_BYTES = 1 << 29, CLIP_CAPTION_BYTES = 1 << 20 };
 
-/* Is `name` an image by its suffix (jpg jpeg png gif bmp webp, in any case) and no dot file? */
+/* Has `name` the suffix of an image (jpg jpeg png gif bmp webp, in any case), and does it not begin
+ * with a dot? */
 bool clip_dataset_is_image(const char *name);
-bool clip_dataset_is_blank(const char *text, size_t n); /* nothing, or ASCII white space alone */
+bool clip_dataset_is_blank(const char *text, size_t n); /* empty, or only ASCII white space? */
 
-/* Is the caption (already in `caption`) of use: UTF-8 without NUL bytes and not blank? The sentence
+/* Is the caption (already in `caption`) usable: UTF-8 without NUL bytes and not blank? The sentence
  * begins with `name`. */
 clip_status clip_dataset_caption_check(const struct clip_buffer *caption, const char *name,
                                        struct clip_error *error);
-/* out = the file's bytes, its memory reused. The sentence names no sample: prefix it. */
+/* out = the file's bytes; its memory is reused. The sentence names no sample: prefix it. */
 clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
                                    struct clip_error *error);
 /* out = the n bytes. */
@@ -44,50 +45,51 @@ struct clip_folder_walk {
 clip_status clip_folder_walk(const char *path, const struct clip_folder_walk *how,
                              struct clip_error *error);
 
-/* An uncompressed tar, scanned once; entries are read later, from any thread, each with a file
- * descriptor of its own, so that thousands of shards need not stay open. */
+/* An uncompressed tar, scanned once. Entries are read later, from any thread, each through its own
+ * file descriptor, so that thousands of shards need not stay open. */
 struct clip_tar_entry {
     char *name;       /* without leading "./" */
-    char *link;       /* a hard link's target until the scan is over; NULL */
-    int64_t position; /* of the entry's first header in the file */
-    int64_t size;     /* as the header tells */
+    char *link;       /* a hard link's target until the scan is over, then NULL */
+    int64_t position; /* position of the entry's first header in the file */
+    int64_t size;     /* as the header says */
 };
 struct clip_tar {
     char *path;
-    struct clip_tar_entry *entries; /* regular files in the tar's order, hard links resolved */
+    struct clip_tar_entry *entries; /* regular files in the tar's order; hard links are resolved */
     int64_t count, capacity;
     struct clip_arena arena;
 };
 clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_error *error);
-/* out = the entry's bytes; more than `limit` is an error. Thread-safe. */
+/* out = the entry's bytes; more than `limit` bytes are an error. Thread-safe. */
 clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entry *entry,
                           size_t limit, struct clip_buffer *out, struct clip_error *error);
 void clip_tar_close(struct clip_tar *tar);
 
-/* A list of images and captions in one text file, built row by row (dataset_rows.c). */
+/* A list of images and captions in one text file, which is built row by row (dataset_rows.c). */
 struct clip_rows;
 struct clip_row {
-    const char *image, *caption; /* as the file has them; caption NULL: none is wanted */
+    const char *image, *caption; /* as in the file; caption NULL: none is wanted */
     const char *negative;        /* a hard negative caption; NULL: none */
     size_t image_size, caption_size, negative_size;
-    int64_t line;        /* where the row begins, from 1; 0: not told */
-    const char *problem; /* NULL, or what makes it a bad sample, for behind "FILE:LINE: " */
+    int64_t line;        /* the line where the row begins, from 1; 0: it is not reported */
+    const char *problem; /* NULL, or what makes it a bad sample, to follow "FILE:LINE: " */
 };
 clip_status clip_rows_create(struct clip_rows **out, const char *format, const char *path,
                              const struct clip_dataset_options *options, struct clip_error *error);
 clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
                           struct clip_error *error);
-/* A jsonl row: its captions are one sample each. */
+/* Adds a row of jsonl; each of its captions is a sample. */
 clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
                                const struct clip_dataset_options *options,
                                struct clip_error *error);
 int64_t clip_rows_count(const struct clip_rows *rows);
-/* The first row's problem where every row has one, else NULL. */
+/* The first row's problem if every row has one, else NULL. */
 const char *clip_rows_problem(const struct clip_rows *rows);
-struct clip_dataset *clip_rows_finish(struct clip_rows **rows); /* takes *rows over */
-void clip_rows_free(struct clip_rows *rows);                    /* NULL is fine */
+struct clip_dataset *clip_rows_finish(struct clip_rows **rows); /* takes over *rows */
+void clip_rows_free(struct clip_rows *rows);                    /* accepts NULL */
 
-/* Openers. Those of tars take over the tars (also on failure) and leave them {0}. */
+/* These open one source each. Those of tars take over the tars, also after a failure, and leave
+ * them {0}. */
 clip_status clip_dataset_csv_open(struct clip_dataset **out, const char *path,
                                   const struct clip_dataset_options *options,
                                   struct clip_error *error);
@@ -100,7 +102,7 @@ clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
 clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path,
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error);
-/* The same from memory: `path` is for messages and for what image paths are relative to. */
+/* The same from memory: `path` is for messages, and relative image paths are relative to it. */
 typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
                                         const char *path,
                                         const struct clip_dataset_options *options,
@@ -116,7 +118,7 @@ clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path
 clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *tar,
                                     const struct clip_dataset_options *options,
                                     struct clip_error *error);
-/* Does the tar hold captions (a .txt or .json of an image's key)? */
+/* Does the tar have captions (a .txt or .json with an image's key)? */
 bool clip_dataset_webdataset_is(const struct clip_tar *tar);
 clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_tar *tars,
                                          int64_t count, const struct clip_dataset_options *options,

@@ -1,18 +1,19 @@
-/* jsonl (a JSON object a line), and a .json file that is one array of such objects. A row names its
- * image and its caption by the keys people use; where the caption is a list of texts, each is a
+/* jsonl (one JSON object per line), and a .json file that is one array of such objects. A row names
+ * its image and its caption by the usual keys; if the caption is a list of texts, each of them is a
  * sample. */
 #include <string.h>
 
 #include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
-/* Looked for in this order where no key is asked for: open_clip's, Hugging Face's, BLIP's. */
+/* These keys are tried in this order if no key is asked for: open_clip's, Hugging Face's,
+ * BLIP's. */
 static const char *const image_keys[] = {"filepath", "image", "file_name", "filename", "path"};
 static const char *const caption_keys[] = {"title", "caption", "text", "captions"};
 enum { IMAGE_KEYS = 5, CAPTION_KEYS = 4 };
 
-/* The value by `asked`, or by the first of the usual keys where that is NULL, "" or the first of
- * them, csv's default. NULL: there is none. */
+/* The value of key `asked`, or of the first of the usual keys that is there if `asked` is NULL, ""
+ * or the first of them, which is csv's default. NULL: there is none. */
 static const json_t *find_value(const json_t *object, const char *asked, const char *const *usual,
                                 int count)
 {

@@ -1,5 +1,5 @@
-/* Reading a packed data set (packed.h): its tables are held in memory, its images read where they
- * lie. */
+/* Reads a packed data set (packed.h): its tables are kept in memory, and its images are read from
+ * where they are in the file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@ struct packed {
     bool images_only;
     struct clip_packed_head head;
     void *tables[CLIP_PACKED_TABLES];
-    struct clip_templates templates; /* a class set's, as asked for; count 0: those in the file */
+    /* a class set's templates, as asked for; count 0: those in the file */
+    struct clip_templates templates;
 };
 
 static const struct packed *packed_of(const struct clip_dataset *dataset)
@@ -37,7 +38,7 @@ static int64_t number(const struct packed *packed, enum clip_packed_table table,
     return ((const int64_t *)packed->tables[table])[i];
 }
 
-/* Text i of the table behind `ends`, and its length. */
+/* Text i of the table after `ends`, and its length. */
 static const char *text(const struct packed *packed, enum clip_packed_table ends, int64_t i,
                         size_t *n)
 {
@@ -200,8 +201,8 @@ out:
     return status;
 }
 
-/* `count` ends that never go back, up to the whole of the bytes behind them; with `nul` each text
- * ends with one. */
+/* Checks the ends of `count` texts: they never decrease, and the last is the number of the bytes;
+ * with `nul` each text ends with a NUL. */
 static clip_status check_texts(const struct packed *packed, enum clip_packed_table ends,
                                int64_t count, bool nul, struct clip_error *error)
 {
@@ -226,7 +227,7 @@ static clip_status check_numbers(const struct packed *packed, enum clip_packed_t
     return good ? CLIP_OK : fail_inconsistent(packed, table, error);
 }
 
-/* Whatever is asked for later lies where it should. */
+/* Checks that everything that is read later is in its place. */
 static clip_status check_tables(const struct packed *packed, struct clip_error *error)
 {
     clip_status status = CLIP_OK;

@@ -1,4 +1,4 @@
-/* What repeats within a data set and between two: asked before training. */
+/* What repeats within a data set, and between two of them; asked before training. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The chance that two different ones of n keys are equal; sorts them. */
+/* The chance that two different ones of n keys are equal; the keys get sorted. */
 static double chance_of_equal(uint64_t *keys, int64_t n)
 {
     double pairs = 0;
@@ -29,14 +29,14 @@ clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *cha
     enum { SAMPLE = 20000 };
     clip_status status;
     int64_t stride = (dataset->count + SAMPLE - 1) / SAMPLE, n = 0;
-    uint64_t *keys[3] = {NULL}; /* images (or classes), captions, both at once */
+    uint64_t *keys[3] = {NULL}; /* images (or classes), captions, and both at once */
     struct clip_buffer caption = {0};
     for (int k = 0; k < 3; k++) CLIP_NEW(keys[k], SAMPLE);
     for (int64_t i = 0; i < dataset->count; i += stride) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         status = dataset->ops->caption(dataset, i, &rng, &caption, error);
         if (status == CLIP_ERR_MEMORY) goto out;
-        if (status != CLIP_OK) continue; /* a bad sample is the loader's to name */
+        if (status != CLIP_OK) continue; /* the loader will name bad samples */
         keys[0][n] = (uint64_t)dataset->group[i];
         keys[1][n] = clip_hash64(caption.data, caption.size);
         const uint64_t both[] = {keys[0][n], keys[1][n]};
@@ -51,7 +51,7 @@ out:
     return status;
 }
 
-/* Are the images of two samples the same bytes? Unreadable ones are not. */
+/* Do the images of two samples have the same bytes? Unreadable ones do not. */
 static bool same_bytes(const struct clip_dataset *a, int64_t i, const struct clip_dataset *b,
                        int64_t j, struct clip_sample samples[2])
 {
@@ -70,7 +70,7 @@ clip_status clip_dataset_shared(const struct clip_dataset *a, const struct clip_
     clip_status status = CLIP_OK;
     struct clip_string_map names = {0};
     struct clip_sample samples[2] = {{.name = ""}, {.name = ""}};
-    int64_t *sample = NULL, number; /* a sample of a that has the name */
+    int64_t *sample = NULL, number; /* a sample of `a` with this name */
     *shared = 0;
     CLIP_NEW(sample, a->count);
     for (int64_t i = 0; i < a->count; i++) {

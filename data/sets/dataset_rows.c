@@ -1,6 +1,6 @@
-/* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row is an image's path
- * and a caption. The file is indexed at once: captions in one byte string, paths in a map, each
- * path once. About 30 bytes per row come on top of the texts, and about 45 per path. */
+/* Data sets that are a list in one text file (csv, jsonl, COCO captions): a row has an image's path
+ * and a caption. The whole file is indexed: captions in one byte string, paths in a map, each path
+ * once. Beside the texts this takes about 30 bytes per row and about 45 per path. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +11,17 @@ struct clip_rows {
     struct clip_dataset_ops ops;
     char *path;
     bool images_only;
-    struct clip_string_map images;   /* paths as they can be opened; base.group[i] is row i's */
-    struct clip_string_map problems; /* what is wrong with rows */
-    char *root;                      /* what was put before a relative path: "" or "FOLDER/" */
-    struct clip_buffer captions;     /* with negatives: 2i row i's caption, 2i + 1 its negative */
-    struct clip_buffer scratch;      /* a row's path while it is added */
-    size_t *ends;                    /* [count], or [2 count], where text i ends in captions */
+    /* paths by which images can be opened; base.group[i] is the number of row i's */
+    struct clip_string_map images;
+    struct clip_string_map problems; /* what is wrong with rows, each text once */
+    char *root;                      /* what is put before a relative path: "" or "FOLDER/" */
+    /* with negatives: text 2i is row i's caption, 2i + 1 its negative */
+    struct clip_buffer captions;
+    struct clip_buffer scratch; /* a row's path while it is added */
+    size_t *ends; /* [count], or [2 count] with negatives: where text i ends in captions */
     bool negatives;
-    int64_t *lines;   /* [count] where row i stands in the file; 0: not told */
-    int32_t *problem; /* [count] number in problems, or NONE */
+    int64_t *lines;   /* [count] the line of row i in the file; 0: it is not reported */
+    int32_t *problem; /* [count] its number in problems, or NONE */
     int64_t capacity[4];
 };
 enum { NONE = -1 };
@@ -35,7 +37,7 @@ static const char *image_name(const struct clip_dataset *dataset, int64_t index)
     return rows_of(dataset)->images.entries[dataset->group[index]].key;
 }
 
-/* The image's path as the row has it. */
+/* The image's path as in the row. */
 static const char *image_of(const struct clip_rows *rows, int64_t index)
 {
     const char *path = image_name(&rows->base, index);
@@ -43,7 +45,7 @@ static const char *image_of(const struct clip_rows *rows, int64_t index)
     return strncmp(path, rows->root, root) == 0 ? path + root : path;
 }
 
-/* "pairs.csv:14 (a/b.jpg)" */
+/* Writes the row's name: "pairs.csv:14 (a/b.jpg)". */
 static void name_row(const struct clip_rows *rows, int64_t index, char *name, size_t size)
 {
     const char *image = image_of(rows, index);
@@ -118,7 +120,8 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
 static void free_rows(struct clip_dataset *dataset) { clip_rows_free((struct clip_rows *)dataset); }
 
 /* ---- Building ---- */
-/* What stands before a relative image path: "" or "FOLDER/". free() it; NULL: *error filled. */
+/* What is put before a relative image path, "" or "FOLDER/", which the caller must free(); NULL
+ * with *error filled. */
 static char *root_of(const char *list, const char *images_root, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -160,7 +163,8 @@ clip_status clip_rows_create(struct clip_rows **out, const char *format, const c
     CLIP_TRY((rows->path = clip_string_copy(path, error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     rows->root = root_of(path, options->images_root, error);
     if (rows->root == NULL) CLIP_TRY(error->status);
-    CLIP_TRY(clip_buffer_append(&rows->captions, "", 0, error)); /* not NULL: all may be empty */
+    /* so that it is not NULL if all are empty */
+    CLIP_TRY(clip_buffer_append(&rows->captions, "", 0, error));
     *out = rows;
     rows = NULL;
 out:
@@ -173,7 +177,8 @@ static clip_status make_path(struct clip_rows *rows, const char *image, size_t n
                              struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    size_t whole = strnlen(image, n); /* a NUL ends the path: what follows cannot be opened */
+    /* a NUL ends the path: with what follows it cannot be opened */
+    size_t whole = strnlen(image, n);
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
     if (whole == 0 || image[0] != '/')
         CLIP_TRY(clip_buffer_append(&rows->scratch, rows->root, strlen(rows->root), error));

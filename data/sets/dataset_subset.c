@@ -8,7 +8,7 @@ struct subset {
     struct clip_dataset base;
     struct clip_dataset_ops ops;
     const struct clip_dataset *whole; /* borrowed */
-    int64_t *samples;                 /* [count] numbers in `whole` */
+    int64_t *samples;                 /* [count] their numbers in `whole` */
 };
 
 static const struct subset *subset_of(const struct clip_dataset *dataset)
@@ -53,7 +53,7 @@ static void subset_free(struct clip_dataset *dataset)
     free(s);
 }
 
-/* Groups are numbered anew, in order of appearance, so that they lie in [0, count). */
+/* Numbers the groups anew, in the order of appearance, so that they are in [0, count). */
 static clip_status number_groups(struct subset *s, struct clip_error *error)
 {
     clip_status status;
@@ -70,8 +70,8 @@ out:
     return status;
 }
 
-/* FNV-1a, 64 bits (Fowler, Noll, Vo), and a multiplication that spreads it. Which samples a split
- * holds out hangs on it, in every run that goes on: it stays as it is. */
+/* FNV-1a, 64 bits (Fowler, Noll, Vo), and a multiplication that spreads it. It decides which
+ * samples a split holds out, also in every run that is resumed, so it must not change. */
 static uint64_t hash_name(const char *name)
 {
     uint64_t hash = UINT64_C(0xCBF29CE484222325);
@@ -79,8 +79,8 @@ static uint64_t hash_name(const char *name)
     return (hash ^ hash >> 32) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-/* Is the image of that name among the `share` that is held out? By its name alone, so that rows
- * that are added move none of the others. */
+/* Is the image with this name among the `share` that is held out? It depends only on the name, so
+ * that added rows move none of the others. */
 static bool is_held(const char *name, double share)
 {
     return (double)(hash_name(name) >> 11) / 9007199254740992.0 < share; /* 2^53 */

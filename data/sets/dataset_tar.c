@@ -1,5 +1,5 @@
-/* Uncompressed tars through libarchive: one scan remembers where each entry's headers begin;
- * reading an entry later is a small archive of its own that starts at that place. */
+/* Uncompressed tars through libarchive. One scan notes where each entry's headers begin; to read an
+ * entry later, a small archive is opened that starts there. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -11,10 +11,10 @@
 
 #include "data/sets/dataset_internal.h"
 
-/* Bytes a read: when scanning; at most and beyond an entry's size when reading one. */
+/* Bytes per read: when scanning; at most, and beyond an entry's size, when reading one. */
 enum { SCAN = 16 * 1024, BLOCK = 256 * 1024, HEADERS = 4096 };
 
-struct source { /* what libarchive's callbacks read: a file from `position` on */
+struct source { /* what libarchive's callbacks read: a file, from `position` on */
     int fd;
     int64_t position, end;
     size_t block;
@@ -47,7 +47,7 @@ static la_int64_t source_skip(struct archive *archive, void *context, la_int64_t
     return request;
 }
 
-/* An archive that reads tar, uncompressed, from the source; NULL with *error filled. */
+/* Opens an archive that reads an uncompressed tar from the source; NULL with *error filled. */
 static struct archive *archive_begin(struct source *source, const char *path,
                                      struct clip_error *error)
 {
@@ -97,7 +97,7 @@ static void source_close(struct source *source)
     free(source->bytes);
 }
 
-/* The next entry: *more false at the end. */
+/* Reads the next entry; *more becomes false at the end. */
 static clip_status next_entry(struct archive *archive, struct archive_entry **entry, bool *more,
                               const char *path, struct clip_error *error)
 {
@@ -110,7 +110,7 @@ static clip_status next_entry(struct archive *archive, struct archive_entry **en
                      path, reason != NULL ? reason : "its tar headers make no sense");
 }
 
-/* Names as the tar has them: bytes, or UTF-8 where the locale cannot hold them. */
+/* The name as in the tar: bytes, or UTF-8 if the locale cannot represent them. */
 static const char *entry_name(const char *bytes, const char *utf8)
 {
     const char *name = bytes != NULL ? bytes : utf8;
@@ -147,12 +147,13 @@ out:
     return status;
 }
 
-/* tar stores a file with two names once, the second as a link to the first: same bytes. */
+/* A tar stores a file with two names once, and the second name as a link to the first. This gives
+ * both the same bytes. */
 static clip_status resolve_links(struct clip_tar *tar, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_string_map names = {.borrows = true};
-    int64_t *holder = NULL; /* by name: the last entry with bytes before here */
+    int64_t *holder = NULL; /* by name: the last earlier entry that has bytes */
     int64_t kept = 0, number;
     bool any = false;
     for (int64_t i = 0; i < tar->count; i++) any = any || tar->entries[i].link != NULL;
@@ -190,7 +191,8 @@ static clip_status refuse_gzip(const char *path, const struct source *source,
                     "packed by xz", "unxz"},
                    {"\x28\xb5\x2f\xfd", "packed by zstd", "unzstd"}};
     char head[8] = "";
-    if (pread(source->fd, head, sizeof head - 1, 0) < 0) return CLIP_OK; /* the scan will tell */
+    /* the scan will report it */
+    if (pread(source->fd, head, sizeof head - 1, 0) < 0) return CLIP_OK;
     for (size_t i = 0; i < sizeof packers / sizeof *packers; i++)
         if (strncmp(head, packers[i].magic, strlen(packers[i].magic)) == 0)
             return clip_fail(error, CLIP_ERR_DATA,
@@ -226,7 +228,7 @@ out:
     return status;
 }
 
-/* out = the data of the archive's present entry; holes of a sparse file are zeros. */
+/* out = the data of the archive's current entry; holes of a sparse file are zeros. */
 static clip_status read_data(struct archive *archive, const char *path,
                              const struct clip_tar_entry *entry, size_t limit,
                              struct clip_buffer *out, struct clip_error *error)

@@ -1,8 +1,8 @@
-/* webdataset: uncompressed tars in which files beside each other with one key are one sample, as in
- * 000123.jpg, 000123.txt, 000123.json. The key is the folder and the file's name up to its first
- * dot, what follows tells the field (https://github.com/webdataset/webdataset, "The WebDataset
- * Format").
- * Here: an image by its suffix; the caption is .txt, else "caption" in .json. */
+/* webdataset: uncompressed tars in which neighbouring files with the same key are one sample, such
+ * as 000123.jpg, 000123.txt, 000123.json. The key is the folder and the file's name up to its first
+ * dot; what follows is the field (https://github.com/webdataset/webdataset, "The WebDataset
+ * Format"). Here, an image is recognised by its suffix; the caption is .txt, else "caption" in
+ * .json. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,7 +15,7 @@ enum { NONE = -1 };
 struct item {
     int32_t shard;
     bool json;       /* the caption is in a .json */
-    int64_t image;   /* in the shard's entries; NONE: bad sample */
+    int64_t image;   /* index in the shard's entries; NONE: bad sample */
     int64_t caption; /* the same */
 };
 
@@ -33,7 +33,7 @@ static const struct webdataset *webdataset_of(const struct clip_dataset *dataset
     return (const struct webdataset *)dataset;
 }
 
-/* "shards/000.tar (000123.jpg)" */
+/* Writes the sample's name: "shards/000.tar (000123.jpg)". */
 static void item_name(const struct webdataset *set, int64_t index, char *name, size_t size)
 {
     const struct item *item = &set->items[index];
@@ -42,7 +42,7 @@ static void item_name(const struct webdataset *set, int64_t index, char *name, s
     snprintf(name, size, "%s (%s)", tar->path, tar->entries[entry].name);
 }
 
-/* out = "caption" of the JSON object that it holds. */
+/* out = the "caption" of the JSON object that `out` holds. */
 static clip_status caption_of_json(struct clip_buffer *out, const char *name,
                                    struct clip_error *error)
 {
@@ -138,7 +138,7 @@ static const struct clip_dataset_ops webdataset_ops = {
 /* ---- Keys ---- */
 enum field { FIELD_OTHER, FIELD_IMAGE, FIELD_TEXT, FIELD_JSON };
 
-/* The key's length and the field; 0 for names without a key or a field. */
+/* The length of the key, and the field; 0 for names without a key or a field. */
 static size_t split_name(const char *name, enum field *field)
 {
     const char *base = clip_path_name(name);
@@ -183,7 +183,7 @@ static clip_status keep_item(struct webdataset *set, const struct item *item,
     return status;
 }
 
-/* Adds the samples of one shard: runs of entries with one key. */
+/* Adds the samples of one shard: each is a run of entries with the same key. */
 static clip_status add_shard(struct webdataset *set, int32_t shard, struct clip_error *error)
 {
     clip_status status = CLIP_OK;

@@ -9,14 +9,14 @@
 #include "core/threads.h"
 #include "data/sets/dataset_internal.h"
 
-/* One sample on its way: a worker fills it, the consumer takes it. */
+/* One sample in preparation: a worker fills it, the consumer takes it. */
 struct slot {
     bool ready;
     int64_t epoch, index, sample;
-    clip_status status; /* not CLIP_OK: a bad sample, why is in `error` */
+    clip_status status; /* not CLIP_OK: a bad sample, and `error` says why */
     struct clip_error error;
-    struct clip_buffer caption;    /* its text, for equal captions */
-    struct clip_ids ids, negative; /* negative: empty where there is none */
+    struct clip_buffer caption;    /* its text, to find equal captions */
+    struct clip_ids ids, negative; /* negative: empty if there is none */
     bool cut;
     uint8_t *pixels; /* [S,S,3] */
 };
@@ -30,41 +30,44 @@ struct clip_loader {
     int64_t pixel_count; /* 3 * S * S */
     const bool *usable;  /* NULL: images are read; else see clip_loader_skip_images */
 
-    /* The order of `order_epoch`, made when the first sample of that epoch is handed out. */
+    /* The order of the samples in `order_epoch`, made when the first sample of that epoch is handed
+     * out. */
     int64_t *order; /* [dataset->count] */
     int64_t order_epoch;
 
-    /* The ring: slots [taken, given) modulo slot_count are being prepared or wait. Positions count
-     * samples from the seek on. Guarded by `mutex` while threads run. */
+    /* The ring: slots [taken, given) modulo slot_count are being prepared or are waiting. Positions
+     * count samples from the seek on. Guarded by `mutex` while threads run. */
     struct slot *slots;
     int64_t slot_count, taken, given;
-    struct clip_position head; /* of the next sample to give out */
-    bool finished;             /* unshuffled: all is given out */
+    struct clip_position head; /* position of the next sample to hand out */
+    bool finished;             /* unshuffled: all samples are handed out */
     bool stop;
     pthread_mutex_t mutex;
     pthread_cond_t space, arrival;
     pthread_t *threads;
     int running;
 
-    /* The consumer's own. */
-    struct clip_sample scratch;    /* for samples that it prepares itself */
-    struct clip_position position; /* of the next batch */
+    /* Used only by the consumer. */
+    struct clip_sample scratch;    /* for samples that the consumer prepares itself */
+    struct clip_position position; /* position of the next batch */
     struct clip_loader_counts counts;
     unsigned char *flags; /* [dataset->count] */
     struct clip_error failure, first_reason;
-    struct clip_names bad;       /* what is wrong with the first of them */
-    struct clip_buffer captions; /* the batch's caption texts, and where each ends */
+    struct clip_names bad;       /* what is wrong with the first of the bad samples */
+    struct clip_buffer captions; /* the batch's caption texts, and where each one ends */
     size_t *caption_ends;
-    struct clip_buffer negatives; /* the batch's as int32, until its captions are whole */
+    /* the batch's hard negatives as int32, until its captions are complete */
+    struct clip_buffer negatives;
     int32_t *negative_ends;
-    int32_t *parent;             /* [batch_size] for joining positives */
-    struct clip_string_map seen; /* the batch's captions, or its groups, and who had each first */
-    uint8_t **images;            /* [batch_size] of [S,S,3], before normalisation */
+    int32_t *parent; /* [batch_size] for joining positives */
+    /* the batch's captions, or its groups, and which sample had each first */
+    struct clip_string_map seen;
+    uint8_t **images; /* [batch_size] of [S,S,3], before normalisation */
     struct clip_batch batch;
 };
 
 /* ---- Preparing one sample ---- */
-/* The sample's hard negative as tokens; `room` is any buffer. */
+/* Reads the sample's hard negative as tokens; `room` is any buffer. */
 static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
                                  struct clip_buffer *room, struct clip_error *error)
 {
@@ -78,11 +81,11 @@ static clip_status read_negative(struct clip_loader *loader, struct slot *slot,
     status = clip_tokenizer_encode(loader->tokenizer, room->data, room->size, &how, &slot->negative,
                                    &cut, error);
     if (clip_tokenizer_is_empty(loader->tokenizer, slot->negative.ids, slot->negative.count))
-        slot->negative.count = 0; /* nothing is left after cleaning */
+        slot->negative.count = 0; /* if nothing is left after cleaning */
     return status;
 }
 
-/* The caption alone, of an image that somebody has read before. */
+/* Reads only the caption, if the image's embedding is already known. */
 static clip_status read_without_image(struct clip_loader *loader, struct slot *slot,
                                       struct clip_rng *rng, struct clip_sample *sample,
                                       struct clip_error *error)
@@ -137,7 +140,7 @@ out:
     return status;
 }
 
-/* `sample` is the thread's own, reused from sample to sample. */
+/* `sample` belongs to the thread and is reused from sample to sample. */
 static void prepare(struct clip_loader *loader, struct slot *slot, struct clip_sample *sample)
 {
     slot->caption.size = 0;
@@ -159,7 +162,8 @@ static void make_order(struct clip_loader *loader, int64_t epoch)
     loader->order_epoch = epoch;
 }
 
-/* The next sample's slot, or NULL when the ring is full or the pass is over. Under the mutex. */
+/* The next sample's slot, or NULL if the ring is full or the pass is over. To be called with the
+ * mutex held. */
 static struct slot *give_slot(struct clip_loader *loader)
 {
     if (loader->finished || loader->given - loader->taken == loader->slot_count) return NULL;
@@ -215,7 +219,7 @@ static void stop_workers(struct clip_loader *loader)
     loader->stop = false;
 }
 
-/* Signals are the main thread's: workers block them all. */
+/* Only the main thread gets signals: workers block them all. */
 static clip_status start_workers(struct clip_loader *loader, struct clip_error *error)
 {
     sigset_t all, before;
@@ -235,8 +239,8 @@ static clip_status start_workers(struct clip_loader *loader, struct clip_error *
                      loader->options.workers, strerror(code));
 }
 
-/* The next sample in order, prepared; NULL at the end of an unshuffled pass. The consumer hands it
- * back by release_slot. */
+/* Takes the next sample in order, prepared; NULL at the end of an unshuffled pass. The consumer
+ * gives it back with release_slot. */
 static struct slot *take_slot(struct clip_loader *loader)
 {
     struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
@@ -268,7 +272,7 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
 {
     unsigned char *flags = &loader->flags[slot->sample];
     if (slot->status == CLIP_ERR_MEMORY) {
-        *error = slot->error; /* the machine's fault, not the sample's */
+        *error = slot->error; /* the machine failed, not the sample */
         return slot->status;
     }
     if (*flags & FLAG_BAD) return CLIP_OK;
@@ -314,7 +318,8 @@ static const char *caption_of(const struct clip_loader *loader, int64_t i, size_
     return loader->captions.data + start;
 }
 
-/* Joins each sample of the batch to the first one that has the same caption, or the same image. */
+/* Joins each sample of the batch with the first one that has the same caption, or the same
+ * image. */
 static clip_status join_equal(struct clip_loader *loader, bool by_caption, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -356,7 +361,8 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     loader->caption_ends[i] = loader->captions.size;
     memcpy(batch->tokens + at, slot->ids.ids, (size_t)slot->ids.count * sizeof *batch->tokens);
     batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
-    uint8_t *spare = loader->images[i]; /* the slot gets another's memory: nothing is copied */
+    /* the slot gets other memory in exchange, so nothing is copied */
+    uint8_t *spare = loader->images[i];
     loader->images[i] = slot->pixels;
     slot->pixels = spare;
     batch->samples[i] = slot->sample;
@@ -372,7 +378,7 @@ out:
     return status;
 }
 
-/* Puts the hard negatives behind the captions. */
+/* Puts the hard negatives after the captions. */
 static void add_negatives(struct clip_loader *loader)
 {
     struct clip_batch *batch = &loader->batch;
@@ -407,14 +413,14 @@ static clip_status no_batch_in_epoch(const struct clip_loader *loader, struct cl
                      (long long)loader->options.batch_size, loader->first_reason.message);
 }
 
-/* Fills the batch from `position` on: skips bad samples, and the end of an epoch that is too short.
- * Samples that lie before `position` are what the last batch's epoch left over. */
+/* Fills the batch from `position` on: skips bad samples, and the end of an epoch that is too short
+ * for a batch. Samples before `position` were left over in the last batch's epoch. */
 static clip_status fill_batch(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     const int64_t wanted = loader->options.batch_size, n = loader->dataset->count;
     struct clip_position at = loader->position;
-    bool whole = at.index == 0; /* this epoch is seen from its first sample on */
+    bool whole = at.index == 0; /* this batch begins with the epoch's first sample */
     empty_batch(loader, at.epoch);
     while (loader->batch.count < wanted) {
         struct slot *slot = take_slot(loader);
@@ -543,7 +549,7 @@ out:
     return status;
 }
 
-/* Two batches ahead; without workers one slot is enough. */
+/* Slots for two batches ahead; without workers one slot is enough. */
 static clip_status allocate_slots(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;

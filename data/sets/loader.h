@@ -1,13 +1,13 @@
-/* The loader: batches in a shuffled order, prepared ahead by worker threads.
+/* The loader: batches in a shuffled order, prepared in advance by worker threads.
  *
- * What a batch holds depends on (seed, epoch, position) alone, not on the number of workers. The
- * order of an epoch is a permutation keyed by (seed, epoch); a batch takes samples from it,
- * skipping bad ones, until it has batch_size good ones; what is left at the end of an epoch and
- * does not fill a batch is dropped (as open_clip does). Then the next epoch begins.
+ * What a batch holds depends only on (seed, epoch, position), not on the number of workers. The
+ * order of an epoch is a permutation keyed by (seed, epoch). A batch takes samples in this order
+ * and skips bad ones, until it has batch_size good ones. What is left at the end of an epoch and
+ * does not fill a batch is dropped (as in open_clip). Then the next epoch begins.
  *
- * A bad sample is one whose image cannot be read or decoded, or whose caption is missing, empty
- * or not UTF-8. It is named once on stderr, counted, and ends the run only past
- * max_bad_fraction. */
+ * A bad sample is one whose image cannot be read or decoded, or whose caption is missing, empty or
+ * not UTF-8. It is named once on stderr and counted; it ends the run only when there are more than
+ * max_bad_fraction of them. */
 #ifndef CLIP_DATA_SETS_LOADER_H
 #define CLIP_DATA_SETS_LOADER_H
 
@@ -18,63 +18,69 @@
 struct clip_loader_options {
     int64_t batch_size;
     int64_t context_length;
-    int64_t vocab_size; /* the model's; the tokenizer's must not be larger. 0: not checked */
-    int workers;        /* 0: in the caller's thread */
+    /* the model's vocabulary, which the tokenizer's must not exceed. 0: not checked */
+    int64_t vocab_size;
+    int workers; /* 0: samples are prepared in the caller's thread */
     uint64_t seed;
-    bool shuffle; /* false: in order, and the last batch of the (single) epoch may be smaller */
+    bool shuffle; /* false: in order; the last batch of the only epoch may be smaller */
     bool augment; /* training augmentation; false: evaluation's preprocessing */
     struct clip_preprocess preprocess;
     struct clip_augment augmentation;
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
     enum clip_text_cleaning cleaning;
-    double max_bad_fraction; /* of the data set, by distinct samples; past it next() fails */
-    bool quiet;              /* do not name each bad sample on stderr */
-    bool negatives;          /* hard negatives behind the captions, where the data has them */
+    double max_bad_fraction; /* share of the data set that may be bad; above it next() fails */
+    bool quiet;              /* bad samples are not named on stderr */
+    bool negatives;          /* hard negatives follow the captions, if the data has them */
 };
 
-struct clip_position { /* where the next batch begins; what a checkpoint stores */
+struct clip_position { /* where the next batch begins; a checkpoint stores it */
     int64_t epoch, index;
 };
 
-struct clip_batch { /* the loader's memory, valid until the next call of next() */
+struct clip_batch { /* in the loader's memory; valid until the next call of next() */
     int64_t count;
-    int64_t negatives; /* hard negatives, in the order of their samples; 0 to count */
-    float *pixels;     /* [count,3,S,S] normalised */
-    int32_t *tokens;   /* packed captions, then hard negatives, each with start and end */
-    int32_t *offsets;  /* [count+negatives+1] */
-    int32_t *ids;     /* [count] equal for positives of each other: same group or same caption text,
-                         joined transitively; the number of the first of them in the batch */
-    int64_t *samples; /* [count] numbers in the data set */
+    /* the number of hard negatives, which are in the order of their samples; 0 to count */
+    int64_t negatives;
+    float *pixels;    /* [count,3,S,S] normalised */
+    int32_t *tokens;  /* packed captions, then hard negatives, each with its start and end */
+    int32_t *offsets; /* [count+negatives+1] */
+    /* [count] equal for positives of each other: samples with the same group or the same caption
+     * text, joined transitively. It is the number of the first of them in the batch */
+    int32_t *ids;
+    int64_t *samples; /* [count] the samples' numbers in the data set */
     int64_t epoch;
-    struct clip_position next; /* resume here after this batch; shuffled, an epoch's rest that is
-                                  too short for a batch is already passed over: {epoch + 1, 0} */
+    /* where to resume after this batch. Shuffled, the rest of an epoch that is too short for a
+     * batch is already skipped: {epoch + 1, 0} */
+    struct clip_position next;
 };
 
 struct clip_loader_counts {
-    int64_t bad, cut; /* samples skipped (distinct), captions cut to the context (every time), since
-                         the start or the seek */
+    /* since the start or the seek: samples skipped (each counted once), and captions cut to the
+     * context (each time) */
+    int64_t bad, cut;
 };
 
 struct clip_loader;
-/* Borrows dataset and tokenizer. Fails when the set is smaller than one batch (shuffle) or the
- * tokenizer's vocabulary is larger than vocab_size. Threads start with the first next(). */
+/* Creates a loader that borrows dataset and tokenizer. It fails if the set is smaller than one
+ * batch (shuffle) or if the tokenizer's vocabulary is larger than vocab_size. Threads start with
+ * the first next(). */
 clip_status clip_loader_create(struct clip_loader **out, const struct clip_dataset *dataset,
                                const struct clip_tokenizer *tokenizer,
                                const struct clip_loader_options *options, struct clip_error *error);
-void clip_loader_free(struct clip_loader *loader); /* NULL is fine */
-/* From now on no image is read or decoded, and a batch's pixels mean nothing: somebody has their
- * embeddings. usable [dataset's count], borrowed: samples that are not are bad. Before the first
- * next(). */
+void clip_loader_free(struct clip_loader *loader); /* accepts NULL */
+/* From now on no image is read or decoded, and a batch's pixels mean nothing, because the caller
+ * has the embeddings. usable [dataset's count] is borrowed: samples for which it is false are bad.
+ * Call it before the first next(). */
 void clip_loader_skip_images(struct clip_loader *loader, const bool *usable);
-/* Goes to a position; drops what was prefetched and sets the counts to 0. Also for another pass of
- * an unshuffled loader: seek to {0, 0}. */
+/* Goes to a position; drops what was prepared in advance and sets the counts to 0. For another pass
+ * of an unshuffled loader, seek to {0, 0}. */
 void clip_loader_seek(struct clip_loader *loader, struct clip_position position);
-/* CLIP_OK and *batch filled; batch->count 0 at the end of an unshuffled pass. *waited (may be
- * NULL): seconds it blocked. An error stays: every further call gives it again, until a seek. */
+/* Fills *batch; its count is 0 at the end of an unshuffled pass. *waited (may be NULL) becomes the
+ * seconds that it blocked. An error stays: every further call returns it again, until a seek. */
 clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batch, double *waited,
                              struct clip_error *error);
 struct clip_loader_counts clip_loader_counts(const struct clip_loader *loader);
-/* What is wrong with the first bad samples, a sentence each that names it. */
+/* What is wrong with the first bad samples: one sentence each, which names the sample. */
 enum { CLIP_LOADER_NAMED_BAD = 20 };
 const struct clip_names *clip_loader_bad(const struct clip_loader *loader);
 

@@ -1,6 +1,6 @@
-/* Writing a packed data set (packed.h). libhdf5 lays the file out and writes its own records; the
- * data goes into the places that it has set aside by our own hand, so that a full disk is an error
- * here and not inside the library. */
+/* Writes a packed data set (packed.h). libhdf5 lays the file out and writes its own records; the
+ * data is written by this file into the places that libhdf5 has set aside, so that a full disk is
+ * an error here and not inside the library. */
 #include "data/sets/packed.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 enum { PIECE = 64, BLOCK_BYTES = 64 << 20, ROOM = 1 << 20 };
 
-struct work { /* one image of a piece */
+struct work { /* the work on one image of a piece */
     struct clip_sample sample;
     struct clip_buffer pixels;
     struct clip_error error;
@@ -36,22 +36,23 @@ struct pack {
     hid_t file, dataset_list;
     int fd;
     int64_t blocks;
-    int64_t end;              /* of what is written, in the file */
-    struct clip_buffer block; /* images that wait to be written */
-    int64_t waiting;          /* how many of the last ones those are */
+    int64_t end;              /* where the written part of the file ends */
+    struct clip_buffer block; /* images that are still to be written */
+    int64_t waiting;          /* how many of the last images those are */
     struct clip_buffer tables[CLIP_PACKED_TABLES];
     struct clip_packed_head head;
 
-    int64_t *reader, *image; /* [count] the sample that reads i's image; the number it got */
-    int64_t *todo;           /* the readers, in order */
-    int64_t first;           /* of the piece, in todo */
+    /* [count] the sample that reads i's image, and the number of that image */
+    int64_t *reader, *image;
+    int64_t *todo; /* the samples that read images, in order */
+    int64_t first; /* where the piece begins in todo */
     struct work works[PIECE];
 };
 
 /* ---- The file ---- */
-/* Sets room aside for the file up to `n` bytes behind pack->end, and for libhdf5's own records:
- * once a disk is full, it can neither go on with a file nor let go of it. Where the file system
- * cannot set room aside, clip_hdf5_close does what it can. */
+/* Reserves space for n bytes behind pack->end and for libhdf5's own records, because once a disk is
+ * full, libhdf5 can neither continue nor close a file. If the file system cannot reserve space,
+ * clip_hdf5_close does what it can. */
 static clip_status reserve(const struct pack *pack, int64_t n)
 {
     if (fallocate(pack->fd, 0, 0, (off_t)(pack->end + n + ROOM)) == 0) return CLIP_OK;
@@ -109,7 +110,7 @@ static clip_status put(const struct pack *pack, const void *bytes, size_t n, int
     return CLIP_OK;
 }
 
-/* A dataset of n elements, written; *position is where in the file they lie. */
+/* Writes a dataset of n elements; *position becomes its place in the file. */
 static clip_status write_dataset(struct pack *pack, const char *name, bool is_bytes,
                                  const struct clip_buffer *data, int64_t *position)
 {
@@ -146,7 +147,7 @@ static clip_status add_number(struct pack *pack, enum clip_packed_table table, i
     return clip_buffer_append(&pack->tables[table], &value, sizeof value, pack->error);
 }
 
-/* Adds the n bytes to the table behind `ends`, and their end to `ends`. */
+/* Adds n bytes to the table after `ends`, and their end to `ends`. */
 static clip_status add_text(struct pack *pack, enum clip_packed_table ends, const char *bytes,
                             size_t n)
 {
@@ -171,7 +172,8 @@ static clip_status flush_block(struct pack *pack)
 }
 
 /* ---- Images ---- */
-/* The image with its short side at most image_size, as the preprocessing's `shortest` scales. */
+/* Scales the image down so that its short side is at most image_size, as the preprocessing's
+ * `shortest` does. */
 static clip_status scale_down(struct clip_image *image, int64_t most, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -201,7 +203,7 @@ static clip_status to_pixels(const struct pack *pack, struct work *work)
                                &image, error);
     if (status != CLIP_OK) clip_error_prefix(error, "%s", work->sample.name);
     CLIP_TRY(status);
-    if (pack->options.image_size == 0) goto out; /* it was only to see whether it can be decoded */
+    if (pack->options.image_size == 0) goto out; /* it was only decoded to see whether it can be */
     CLIP_TRY(scale_down(&image, pack->options.image_size, error));
     CLIP_TRY(clip_raw_encode(&image, &work->pixels, error));
 out:
@@ -281,8 +283,8 @@ static int compare_named(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-/* reader[i] = the first sample with a good caption of i's image, -1 where i's own caption is bad;
- * lists the readers, gives how many. */
+/* reader[i] = the first sample with a good caption of i's image, -1 if i's own caption is bad.
+ * Lists the readers and returns how many they are. */
 static clip_status choose_readers(struct pack *pack, int64_t *readers)
 {
     clip_status status = CLIP_OK;
@@ -331,8 +333,8 @@ out:
     return status;
 }
 
-/* Groups are numbered anew in order of appearance, since samples may have been left out; classes
- * keep their numbers. */
+/* Groups are numbered anew in the order of appearance, since samples may have been left out;
+ * classes keep their numbers. */
 static clip_status add_samples(struct pack *pack)
 {
     clip_status status = CLIP_OK;
@@ -431,7 +433,8 @@ out:
     return status;
 }
 
-/* Once libhdf5 is done: the room that was not needed goes, and the first block is put before it. */
+/* After libhdf5 is done: cuts off the reserved space that was not needed, and writes the first
+ * block. */
 static clip_status seal(struct pack *pack)
 {
     char block[CLIP_PACKED_BLOCK];

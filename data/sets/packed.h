@@ -1,12 +1,13 @@
 /* A packed data set: images, captions and their index in one HDF5 file, FILE.h5.
  *
- * Any program that knows HDF5 can read it (docs/data.md has the layout). We read it without
- * libhdf5: the first block, which HDF5 calls the user block, says where each table lies and what
- * its checksum is, and the table of images says where in the file each begins. So opening trusts
- * nothing that a checksum has not covered, and any number of threads read images at once.
+ * Any program that knows HDF5 can read it (docs/data.md has the layout). This program reads it
+ * without libhdf5: the first block, which HDF5 calls the user block, says where each table is and
+ * what its checksum is, and the table of images says where in the file each image begins. So
+ * opening trusts nothing that no checksum covers, and any number of threads can read images at
+ * once.
  *
- * An image is the bytes of its file as they were or, packed with an image size, pixels: nothing is
- * decoded any more. */
+ * An image is either the bytes of its file or, in a set packed with an image size, its pixels,
+ * which need no decoding. */
 #ifndef CLIP_DATA_SETS_PACKED_H
 #define CLIP_DATA_SETS_PACKED_H
 
@@ -14,58 +15,62 @@
 #include "data/sets/dataset.h"
 
 struct clip_pack_options {
-    int64_t image_size; /* > 0: pixels are stored, of images whose short side is longer scaled to
-                         * this one by bicubic, nothing cut off; 0: the files' bytes */
+    /* > 0: pixels are stored; an image whose short side is longer is scaled to this one by bicubic,
+     * and nothing is cut off. 0: the files' bytes are stored */
+    int64_t image_size;
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
     bool images_only;                /* captions are not stored */
-    bool quiet;                      /* no progress, and bad samples are not named */
+    bool quiet;                      /* no progress is shown, and bad samples are not named */
 };
 
 struct clip_pack_counts {
-    int64_t samples, images; /* stored */
+    int64_t samples, images; /* how many are stored */
     int64_t bad;             /* samples left out */
-    int64_t bytes;           /* of the file */
+    int64_t bytes;           /* bytes of the file */
 };
 
-/* Packs the data set; the file is replaced atomically, and its bytes depend on the data alone. Bad
- * samples are named on stderr and left out; none left is CLIP_ERR_DATA. */
+/* Packs the data set. The file is replaced atomically, and its bytes depend only on the data. Bad
+ * samples are named on stderr and left out; if none is left, that is CLIP_ERR_DATA. */
 clip_status clip_pack_write(const char *path, const struct clip_dataset *dataset,
                             const struct clip_pack_options *options, struct clip_pack_counts *out,
                             struct clip_error *error);
 
-/* The first block and what it says of the file's tables; for pack.c and dataset_packed.c. */
+/* The first block, and what it says of the file's tables; for pack.c and dataset_packed.c. The
+ * names of the datasets are in packed_head.c: P images, N samples, C classes, T templates. */
 enum clip_packed_table {
-    CLIP_PACKED_POSITION, /* images/position i64 [P] of its first byte in the file */
-    CLIP_PACKED_SIZE,     /* images/size i64 [P] bytes */
-    CLIP_PACKED_CRC,      /* images/crc32 i64 [P] */
+    CLIP_PACKED_POSITION, /* i64 [P] where the image's first byte is in the file */
+    CLIP_PACKED_SIZE,     /* i64 [P] its bytes */
+    CLIP_PACKED_CRC,      /* i64 [P] their CRC-32 */
     CLIP_PACKED_NAME_ENDS,
-    CLIP_PACKED_NAMES, /* i64 [P] where each ends, NUL included; u8 */
-    CLIP_PACKED_IMAGE, /* samples/image i64 [N] */
-    CLIP_PACKED_GROUP, /* samples/group i64 [N]; a class set: the class */
+    CLIP_PACKED_NAMES, /* i64 [P] where each name ends, NUL included; and u8, the names */
+    CLIP_PACKED_IMAGE, /* i64 [N] the sample's image */
+    CLIP_PACKED_GROUP, /* i64 [N] the sample's group; in a class set, its class */
     CLIP_PACKED_CAPTION_ENDS,
-    CLIP_PACKED_CAPTIONS, /* i64 [N], u8; absent in a class set */
+    CLIP_PACKED_CAPTIONS, /* i64 [N] and u8, as for names, without NULs; not in a class set */
     CLIP_PACKED_NEGATIVE_ENDS,
-    CLIP_PACKED_NEGATIVES, /* i64 [N], u8; absent where there are none */
+    CLIP_PACKED_NEGATIVES, /* the same; only if there are hard negatives */
     CLIP_PACKED_CLASS_ENDS,
-    CLIP_PACKED_CLASSES, /* i64 [C], u8 with NULs; a class set's */
+    CLIP_PACKED_CLASSES, /* i64 [C] and u8, with NULs; in a class set */
     CLIP_PACKED_TEMPLATE_ENDS,
-    CLIP_PACKED_TEMPLATES, /* i64 [T], u8 with NULs */
+    CLIP_PACKED_TEMPLATES, /* i64 [T] and u8, with NULs */
     CLIP_PACKED_TABLES
 };
-extern const char *const clip_packed_names[CLIP_PACKED_TABLES]; /* of the datasets */
-bool clip_packed_is_bytes(enum clip_packed_table table);        /* u8; else i64 */
+extern const char *const clip_packed_names[CLIP_PACKED_TABLES]; /* names of the datasets */
+bool clip_packed_is_bytes(enum clip_packed_table table);        /* true: u8; false: i64 */
 
 struct clip_packed_head {
-    int64_t bytes;      /* of the whole file */
+    int64_t bytes;      /* bytes of the whole file */
     int64_t image_size; /* as packed */
     struct clip_packed_place {
-        int64_t position, count; /* elements, where they begin; both 0: absent */
+        /* where the elements begin, and how many they are; both 0: there is no such table */
+        int64_t position, count;
         uint32_t crc;
     } tables[CLIP_PACKED_TABLES];
 };
 #define CLIP_PACKED_BLOCK 4096
 void clip_packed_head_write(char block[CLIP_PACKED_BLOCK], const struct clip_packed_head *head);
-/* `name` stands in the sentence: not ours, of another version, damaged, or of another size. */
+/* Reads the first block. The error names the file `name`: it is not ours, of another version,
+ * damaged, or of another size. */
 clip_status clip_packed_head_read(struct clip_packed_head *out, const char block[CLIP_PACKED_BLOCK],
                                   size_t n, int64_t file_size, const char *name,
                                   struct clip_error *error);

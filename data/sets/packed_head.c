@@ -1,5 +1,5 @@
-/* A packed file's first block: lines of text, the last one the checksum of those before, then zeros
- * up to 4096 bytes. */
+/* A packed file's first block: lines of text, of which the last has the checksum of the others,
+ * then zeros up to 4096 bytes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static clip_status fail_damaged(const char *name, struct clip_error *error)
                      name);
 }
 
-/* A table lies behind the first block and before the file's end. */
+/* Does a table lie behind the first block and before the end of the file? */
 static bool place_is_possible(const struct clip_packed_head *head, enum clip_packed_table table)
 {
     const struct clip_packed_place *place = &head->tables[table];
@@ -102,7 +102,8 @@ clip_status clip_packed_head_read(struct clip_packed_head *out, const char block
             return fail_damaged(name, error);
         at += named + (size_t)length;
     }
-    clip_packed_head_write(text, out); /* with its checksum: what was read is what was written */
+    /* with its checksum: what was read must be what would be written */
+    clip_packed_head_write(text, out);
     if (n < CLIP_PACKED_BLOCK || memcmp(text, block, CLIP_PACKED_BLOCK) != 0)
         return fail_damaged(name, error);
     if (out->bytes != file_size)
