@@ -1,4 +1,5 @@
-/* Both towers as one ONNX graph, with the names of transformers' own exports:
+/* Both towers as one ONNX graph, or each as one of its own, with the names of transformers' own
+ * exports:
  *
  *   input_ids     I64 [text_batch_size, sequence_length], padded
  *   pixel_values  F32 [image_batch_size, 3, S, S]
@@ -12,6 +13,7 @@
  * PyTorch's [out, in] weights as they are. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "checkpoints/onnx.h"
 #include "formats/export_parts.h"
@@ -296,16 +298,35 @@ static const char *text(struct graph *g)
     return unit(g, project(g, &t, x, "text_projection"));
 }
 
-static void build(struct graph *g)
+static void add_text_input(struct graph *g)
+{
+    const struct clip_model_config *c = &g->export->file->model->config;
+    char ids[64] = "text_batch_size,sequence_length";
+    if (c->text.whole_rows) snprintf(ids, sizeof ids, "text_batch_size,%d", (int)c->context_length);
+    clip_onnx_input(g->o, "input_ids", CLIP_I64, ids);
+}
+
+static void add_image_input(struct graph *g)
+{
+    int side = (int)g->export->file->model->config.image_size;
+    char pixels[96];
+    snprintf(pixels, sizeof pixels, "image_batch_size,3,%d,%d", side, side);
+    clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
+}
+
+/* Makes `value` [batch, E] the output `name`. */
+static void add_rows(struct graph *g, const char *name, const char *value, const char *batch)
+{
+    char rows[64];
+    snprintf(rows, sizeof rows, "%s,%d", batch, (int)g->export->file->model->config.embed_dim);
+    clip_onnx_output(g->o, name, value, CLIP_F32, rows);
+}
+
+static void build_both(struct graph *g)
 {
     const struct clip_model *model = g->export->file->model;
-    char pixels[96], ids[64] = "text_batch_size,sequence_length", rows[64];
-    snprintf(pixels, sizeof pixels, "image_batch_size,3,%d,%d", (int)model->config.image_size,
-             (int)model->config.image_size);
-    if (model->config.text.whole_rows)
-        snprintf(ids, sizeof ids, "text_batch_size,%d", (int)model->config.context_length);
-    clip_onnx_input(g->o, "input_ids", CLIP_I64, ids);
-    clip_onnx_input(g->o, "pixel_values", CLIP_F32, pixels);
+    add_text_input(g);
+    add_image_input(g);
     const char *texts = text(g), *images = vision(g);
     const char *scale = NODE(g->o, "Exp", "", weight(g, "logit_scale"));
     const char *logits =
@@ -315,13 +336,37 @@ static void build(struct graph *g)
     clip_onnx_output(g->o, "logits_per_image", NODE(g->o, "Transpose", "perm=[1,0]", logits),
                      CLIP_F32, "image_batch_size,text_batch_size");
     clip_onnx_output(g->o, "logits_per_text", logits, CLIP_F32, "text_batch_size,image_batch_size");
-    snprintf(rows, sizeof rows, "text_batch_size,%d", (int)model->config.embed_dim);
-    clip_onnx_output(g->o, "text_embeds", texts, CLIP_F32, rows);
-    snprintf(rows, sizeof rows, "image_batch_size,%d", (int)model->config.embed_dim);
-    clip_onnx_output(g->o, "image_embeds", images, CLIP_F32, rows);
+    add_rows(g, "text_embeds", texts, "text_batch_size");
+    add_rows(g, "image_embeds", images, "image_batch_size");
 }
 
-clip_status clip_export_onnx(const struct clip_export *export, struct clip_error *error)
+static void build_vision(struct graph *g)
+{
+    add_image_input(g);
+    add_rows(g, "image_embeds", vision(g), "image_batch_size");
+}
+
+static void build_text(struct graph *g)
+{
+    add_text_input(g);
+    add_rows(g, "text_embeds", text(g), "text_batch_size");
+}
+
+/* What turns cosines into logits, for those who multiply the rows of two graphs themselves. */
+static void add_scale(struct graph *g)
+{
+    const struct clip_model *model = g->export->file->model;
+    char text[40];
+    snprintf(text, sizeof text, "%.9g", (double)*(const float *)model->logit_scale->data);
+    clip_onnx_text(g->o, "logit_scale", text);
+    if (model->logit_bias == NULL) return;
+    snprintf(text, sizeof text, "%.9g", (double)*(const float *)model->logit_bias->data);
+    clip_onnx_text(g->o, "logit_bias", text);
+}
+
+/* One graph as the file `path`. */
+static clip_status write_graph(const struct clip_export *export, const char *path,
+                               void (*build)(struct graph *g), struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer description = {0};
@@ -333,12 +378,32 @@ clip_status clip_export_onnx(const struct clip_export *export, struct clip_error
     CLIP_TRY(g.status);
     CLIP_TRY(clip_model_description_format(&d, &description, error));
     clip_onnx_text(g.o, "config", description.data);
-    if (export->file->tokenizer != NULL)
+    if (export->file->tokenizer != NULL && build != build_vision)
         clip_onnx_text(g.o, "tokenizer", export->file->tokenizer->text.data);
-    CLIP_TRY(clip_onnx_write(g.o, export->path, CLIP_ONNX_LIMIT, error));
+    if (build != build_both) add_scale(&g);
+    CLIP_TRY(clip_onnx_write(g.o, path, CLIP_ONNX_LIMIT, error));
 out:
     clip_onnx_free(g.o);
     clip_bundle_release(&g.narrow);
     clip_buffer_release(&description);
+    return status;
+}
+
+clip_status clip_export_onnx(const struct clip_export *export, struct clip_error *error)
+{
+    return write_graph(export, export->path, build_both, error);
+}
+
+clip_status clip_export_onnx_split(const struct clip_export *export, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char *images = clip_path_join(export->path, "vision_model.onnx", error);
+    char *texts = clip_path_join(export->path, "text_model.onnx", error);
+    if (images == NULL || texts == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    CLIP_TRY(write_graph(export, images, build_vision, error));
+    CLIP_TRY(write_graph(export, texts, build_text, error));
+out:
+    free(images);
+    free(texts);
     return status;
 }

@@ -48,6 +48,8 @@ json_t *clip_export_merges(const struct clip_tokenizer *tokenizer);
 clip_status clip_export_huggingface(const struct clip_export *export, struct clip_error *error);
 clip_status clip_export_open_clip(const struct clip_export *export, struct clip_error *error);
 clip_status clip_export_onnx(const struct clip_export *export, struct clip_error *error);
+/* vision_model.onnx and text_model.onnx in a folder. */
+clip_status clip_export_onnx_split(const struct clip_export *export, struct clip_error *error);
 clip_status clip_export_gguf(const struct clip_export *export, struct clip_error *error);
 
 #endif

@@ -252,6 +252,10 @@ static const char *const folder_files[] = {
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "vision_model.onnx",
+    "vision_model.onnx.data",
+    "text_model.onnx",
+    "text_model.onnx.data",
     NULL,
 };
 
@@ -272,7 +276,8 @@ clip_status clip_model_export(const struct clip_model_file *file, const char *pa
 {
     clip_status status = CLIP_OK;
     struct clip_atomic_folder folder = {0};
-    const struct writer *writer = &writers[options->format];
+    static const struct writer onnx_split = {clip_export_onnx_split, true};
+    const struct writer *writer = options->split ? &onnx_split : &writers[options->format];
     struct clip_export export = {file, path, options->dtype};
     enum clip_dtype dtype = options->dtype;
     if (dtype != CLIP_F32 && dtype != CLIP_F16 && dtype != CLIP_BF16) {
@@ -280,6 +285,11 @@ clip_status clip_model_export(const struct clip_model_file *file, const char *pa
                          "weights cannot be exported as %s; expected f32, "
                          "f16 or bf16",
                          clip_dtype_name(dtype));
+    }
+    if (options->split && options->format != CLIP_EXPORT_ONNX) {
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "a model in format %s is not split; --split goes with --format onnx",
+                         clip_export_format_name(options->format));
     }
     if (!writer->folder) return writer->write(&export, error);
     CLIP_TRY(

@@ -26,12 +26,13 @@ struct clip_export_options {
     enum clip_dtype dtype; /* F32, F16 or BF16, rounded to nearest; a weight that F16 cannot hold is
                             * refused by name */
     bool replace;          /* a folder with an earlier export; a file is always replaced */
+    bool split;            /* ONNX: vision_model.onnx and text_model.onnx in a folder */
 };
 
 const char *clip_export_dtype_name(int dtype); /* "f32", ...; core/choice.h */
 
-/* Writes to `path`, a file or (HUGGINGFACE, OPEN_CLIP) a folder. A model without a tokenizer is
- * written without one, which the caller should say. What the format cannot express is refused by
+/* Writes to `path`, a file or (HUGGINGFACE, OPEN_CLIP, ONNX in two) a folder. A model without a
+ * tokenizer is written without one, which the caller should say. What the format cannot express is refused by
  * name (CLIP_ERR_DATA). */
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
                               const struct clip_export_options *options, struct clip_error *error);

@@ -370,6 +370,24 @@ def check_onnx(ours):
         assert session.run(["image_embeds"], feeds)[0].shape == (1, 40)
 
 
+def check_onnx_split(ours):
+    """Each tower as a graph of its own gives the rows that we compute."""
+    numpy, onnx, onnxruntime = need("numpy", "onnx", "onnxruntime")
+    path, _, pixels, ids, expected = model_of(ours)
+    folder = ours.path("split")
+    ours.run("clip_export", "--model", path, "--format", "onnx", "--split", "--output", folder,
+             "--tokenizer", ours.tokenizer())
+    for name, feeds, output in (("vision_model", {"pixel_values": pixels}, "image_embeds"),
+                                ("text_model", {"input_ids": ids.astype("i8")}, "text_embeds")):
+        file = f"{folder}/{name}.onnx"
+        onnx.checker.check_model(onnx.load(file), full_check=True)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        assert [value.name for value in session.get_inputs()] == list(feeds)
+        assert [value.name for value in session.get_outputs()] == [output]
+        close(output, session.run(None, feeds)[0], expected[output], 2e-6)
+        assert float(session.get_modelmeta().custom_metadata_map["logit_scale"]) > 0
+
+
 def check_onnx_outside(ours):
     """What protobuf does not hold in one file: a vocabulary of 2.2 GB, whose rows stand beside.
     Needs 5 GB of room and 6 GB of memory."""

@@ -474,6 +474,46 @@ static void a_large_graph_keeps_its_weights_beside(void **state)
 
 /* ---- Refusals ---- */
 
+/* The file folder/name holds the text `word`. */
+static bool holds(const char *folder, const char *name, const char *word)
+{
+    struct clip_error error;
+    struct clip_buffer bytes = {0};
+    test_ok(clip_file_read(test_path(folder, name), 1 << 26, &bytes, &error), &error);
+    bool found = memmem(bytes.data, bytes.size, word, strlen(word)) != NULL;
+    clip_buffer_release(&bytes);
+    return found;
+}
+
+static void each_tower_is_a_graph_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const vision = "vision_model.onnx", *const text = "text_model.onnx";
+    struct clip_error error;
+    struct clip_model_file *file = small_model(9);
+    struct clip_export_options split = {CLIP_EXPORT_ONNX, CLIP_F16, .split = true};
+    const char *parent = test_folder(), *a = test_path(parent, "a"), *b = test_path(parent, "b");
+    split.format = CLIP_EXPORT_GGUF;
+    test_fails(clip_model_export(file, a, &split, &error), &error, CLIP_ERR_USAGE,
+               "format gguf is not split");
+    split.format = CLIP_EXPORT_ONNX;
+    if (!is_built(file, "onnx")) test_skip("built without ONNX");
+    test_ok(clip_model_export(file, a, &split, &error), &error);
+    test_ok(clip_model_export(file, b, &split, &error), &error);
+    same_folder(a, b);
+    assert_int_equal(names_in(a), 2);
+    assert_true(holds(a, vision, "pixel_values") && holds(a, vision, "image_embeds"));
+    assert_true(holds(a, text, "input_ids") && holds(a, text, "text_embeds"));
+    assert_false(holds(a, vision, "input_ids") || holds(a, vision, "token_embedding.weight"));
+    assert_false(holds(a, text, "pixel_values") || holds(a, text, "visual."));
+    assert_true(holds(a, vision, "visual.conv1.weight") && holds(a, vision, "logit_scale"));
+    test_fails(clip_model_export(file, a, &split, &error), &error, error.status, "a");
+    split.replace = true;
+    test_ok(clip_model_export(file, a, &split, &error), &error);
+    assert_int_equal(names_in(parent), 2);
+    clip_model_file_free(file);
+}
+
 static void refuses_to_export(void **state)
 {
     (void)state;
@@ -511,6 +551,7 @@ int main(void)
         cmocka_unit_test(towers_that_differ_come_back),
         cmocka_unit_test(towers_of_their_own_are_described),
         cmocka_unit_test(a_large_graph_keeps_its_weights_beside),
+        cmocka_unit_test(each_tower_is_a_graph_of_its_own),
         cmocka_unit_test(refuses_to_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,8 @@ int main(int argc, char **argv)
         {"dtype", NULL, CLIP_CLI_CHOICE, &export.dtype, .names = clip_export_dtype_name,
          .help = "type of the weights (default f32)"},
         WEIGHTS_OPTION(model),
+        {"split", NULL, CLIP_CLI_FLAG, &export.split,
+         .help = "onnx: a folder with vision_model.onnx and text_model.onnx"},
         {"force", NULL, CLIP_CLI_FLAG, &export.replace,
          .help = "replace a folder that holds an earlier export"},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &model.tokenizer,
