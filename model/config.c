@@ -107,7 +107,7 @@ static clip_status check_tower(const char *name, const struct clip_tower *t, int
     return CLIP_OK;
 }
 
-/* Kinds of towers that make no sense. */
+/* Refuses kinds of towers that make no sense. */
 static clip_status check_kinds(const struct clip_tower *vision, const struct clip_tower *text,
                                struct clip_error *error)
 {
@@ -162,8 +162,8 @@ out:
     return status;
 }
 
-/* Multiply-adds of a tower of `sequences` sequences with `rows` rows in all, of the mean length
- * `length`: its blocks, what pools their rows and the projection. */
+/* The multiply-adds of a tower over `sequences` sequences with `rows` rows in all, of mean length
+ * `length`: its blocks, its pooling and its projection. */
 static double tower_macs(const struct clip_tower *t, double sequences, double rows, double length,
                          int64_t embed_dim)
 {

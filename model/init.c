@@ -36,8 +36,8 @@ static void fill_ones(const struct clip_tensor *tensor)
     for (int64_t i = 0; i < clip_tensor_count(tensor); i++) ((float *)tensor->data)[i] = 1;
 }
 
-/* Each tower's blocks as open_clip draws them: the text tower by standard deviations of its own,
- * the vision tower as torch's layers start. */
+/* Blocks are initialised as open_clip does it: the text tower's with its own standard deviations,
+ * the vision tower's as torch's layers are. */
 static void init_text_block(struct clip_model *m, const struct clip_block *b, uint64_t seed)
 {
     double width = (double)m->config.text.width, layers = (double)m->config.text.layers;
@@ -62,7 +62,7 @@ static void init_vision_block(struct clip_model *m, const struct clip_block *b, 
     fill_uniform(m, b->c_proj_b, seed, pow(hidden, -0.5));
 }
 
-/* torch's Linear and MultiheadAttention as they start, which is near enough to what big_vision
+/* As torch's Linear and MultiheadAttention are initialised, which is close to what big_vision
  * draws. */
 static void init_pool(struct clip_model *m, const struct clip_pool *p, double width, uint64_t seed)
 {
@@ -78,7 +78,7 @@ static void init_pool(struct clip_model *m, const struct clip_pool *p, double wi
     fill_uniform(m, p->fc2_b, seed, pow(hidden, -0.5));
 }
 
-/* What both towers start alike: norms, pool and projection. */
+/* What both towers initialise alike: norms, pooling and projection. */
 static void init_tower(struct clip_model *m, const struct clip_tower *tower,
                        const struct clip_tower_params *p, uint64_t seed)
 {

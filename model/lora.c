@@ -70,7 +70,8 @@ void clip_lora_freeze(struct clip_model *m)
 
 /* ---- merging ---- */
 
-/* A linear layer with its path: the weight has `parts` parts of rows, those in `which` adapted. */
+/* A linear layer with its path: the weight has `parts` parts of rows, of which those in `which` are
+ * adapted. */
 struct path {
     const struct clip_tensor *w, *a, *b;
     int parts;

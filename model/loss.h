@@ -23,22 +23,24 @@ struct clip_loss {
 extern const struct clip_loss clip_losses[];
 const char *clip_loss_name(int loss); /* "infonce", "siglip", by their rows; core/choice.h */
 
-/* The loss that a model is trained with and measured by: config->loss, or where that is NULL, the
- * first row that needs a logit_bias just as the model has one. */
+/* The loss that a model is trained and measured with: config->loss; if that is NULL, the first row
+ * whose needs_bias equals whether the model has a logit_bias. */
 const struct clip_loss *clip_loss_of(const struct clip_model_config *config);
-/* Notes row `loss` as the model's; config->logit_bias is set already. */
+/* Makes row `loss` the model's; config->logit_bias must be set already. */
 void clip_loss_choose(struct clip_model_config *config, int loss);
-/* CLIP_ERR_DATA where the model lacks what the loss needs. */
+/* CLIP_ERR_DATA if the model lacks what the loss needs. */
 clip_status clip_loss_check(const struct clip_loss *loss, const struct clip_model_config *config,
                             struct clip_error *error);
 
-/* What a batch's loss is made of beside the embeddings. NULL or {0}: a text is the positive of its
- * own image alone, and there is no teacher. */
+/* What a batch's loss is computed from beside the embeddings. NULL or {0}: each text is the
+ * positive of only its own image, and there is no teacher. */
 struct clip_loss_inputs {
     const struct clip_loss *loss; /* NULL: the model's */
-    struct clip_tensor *ids;      /* i32 [B]: pairs with one id are positives of each other; NULL */
-    struct clip_tensor *teacher_image, *teacher_text; /* [B,D] unit rows to distill; NULL */
-    float teacher_scale;                              /* exp of the teacher's logit_scale */
+    /* i32 [B]: pairs with the same id are positives of each other; or NULL */
+    struct clip_tensor *ids;
+    /* [B,D] unit rows of a teacher to distill; or NULL */
+    struct clip_tensor *teacher_image, *teacher_text;
+    float teacher_scale;  /* exp of the teacher's logit_scale */
     float distill_weight; /* the value is contrastive + distill_weight * distillation */
 };
 /* image [B,E], text [B+H,E] unit rows, the last H of them hard negatives -> scalar */

@@ -1,4 +1,4 @@
-/* The parameters: their list, buffers, locks. */
+/* The parameters: their list, their buffers, their locks. */
 #include "model/model.h"
 
 #include <stdio.h>
@@ -9,12 +9,12 @@
 
 enum { ALIGN = 16 }; /* floats: 64 bytes */
 
-/* Lists parameters in open_clip's order. The first walk counts (params NULL), the second fills in.
- */
+/* Lists parameters in open_clip's order. The first walk counts them (params is NULL), the second
+ * fills the list. */
 struct listing {
     struct clip_param *params;
     int64_t count, size;
-    enum clip_towers tower; /* that parameters belong to from here on */
+    enum clip_towers tower; /* the tower that the next parameters belong to */
 };
 
 static bool is_decayed(const char *name, int ndim)
@@ -23,7 +23,7 @@ static bool is_decayed(const char *name, int ndim)
            strstr(name, "bias") == NULL && strstr(name, "logit_scale") == NULL;
 }
 
-/* What a parameter takes in a buffer: the next one is aligned too. */
+/* The floats that a parameter takes in a buffer, so that the next one is aligned too. */
 static int64_t padded(const struct clip_tensor *tensor)
 {
     return (clip_tensor_count(tensor) + ALIGN - 1) / ALIGN * ALIGN;
@@ -50,8 +50,8 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
 #define SHAPE(...)                                                                                 \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
-/* A and B beside the weight w [N,D] of the layer `name`, where bits of `which` are wanted: of one
- * part each, all parts of N / parts rows. */
+/* Lists A and B beside the weight w [N,D] of the layer `name`, if bits of `which` are set: one bit
+ * for each part, and each part has N / parts rows. */
 static struct clip_lora_pair list_lora(struct listing *l, int depth, const char *prefix,
                                        const char *name, struct clip_tensor *w,
                                        const int64_t shape[2], const struct clip_lora_config *lora,
@@ -71,8 +71,8 @@ static struct clip_lora_pair list_lora(struct listing *l, int depth, const char 
     return pair;
 }
 
-/* A list's tower, as its parameters are named: by open_clip's names, and where it has none, by
- * such as it would give. */
+/* A tower as its parameters are listed: by open_clip's names, and where it has none, by names that
+ * it might give. */
 struct tower_list {
     struct listing *l;
     const char *prefix; /* of the tower's names */
@@ -326,7 +326,7 @@ static void lock_tower(struct clip_model *m, enum clip_towers tower, int64_t unl
 {
     for (int64_t i = 0; i < m->param_count; i++) {
         struct clip_param *p = &m->params[i];
-        if (p->tower != tower) continue; /* logit_scale is of both */
+        if (p->tower != tower) continue; /* logit_scale belongs to both */
         if (unlocked <= 0 || p->depth > unlocked) p->tensor.needs_grad = false;
     }
 }

@@ -1,4 +1,4 @@
-/* The weights packed once for the products that they are in (kernels/gemm.h). */
+/* Prepacks the weights for the products that they are in (kernels/gemm.h). */
 #include <stdlib.h>
 
 #include "core/memory.h"
@@ -14,8 +14,8 @@ struct packing {
     int64_t count;
 };
 
-/* A weight that rows are multiplied by: [N,...] by its transpose, or [D,N]. NULL, or without data
- * where its tower was not read: nothing. */
+/* Packs a weight that rows are multiplied by: [N,...] by its transpose, or [D,N]. Does nothing for
+ * NULL, and without data because its tower was not read. */
 static void add(struct packing *p, struct clip_tensor *w, bool transpose)
 {
     if (w == NULL || w->data == NULL) return;

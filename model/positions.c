@@ -1,11 +1,11 @@
-/* Positions of another grid: bicubic interpolation with antialiasing, in float32 as PyTorch. */
+/* Positions for another grid: bicubic interpolation with antialiasing, in float32 as in PyTorch. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "core/memory.h"
 #include "model/model.h"
 
-/* Keys' cubic with a = -1/2, as PyTorch's and Pillow's antialiased resizing have it. */
+/* Keys' cubic filter with a = -1/2, as in PyTorch's and Pillow's antialiased resizing. */
 static float cubic(float x)
 {
     float t = fabsf(x);
@@ -14,8 +14,8 @@ static float cubic(float x)
     return 0;
 }
 
-/* weights [to,from]: how much each of `from` places counts for each of `to`, half-pixel centres;
- * the filter is as much wider as the grid becomes smaller. */
+/* weights [to,from]: how much each of `from` places counts for each of `to`, with half-pixel
+ * centres. The filter widens as the grid becomes smaller. */
 static void line_weights(float *weights, int64_t to, int64_t from)
 {
     float scale = (float)from / (float)to, wide = scale > 1 ? scale : 1, support = 2 * wide;
@@ -36,7 +36,8 @@ clip_status clip_resize_positions(float *to, int64_t to_grid, const float *from,
                                   int64_t first, int64_t width, struct clip_error *error)
 {
     clip_status status;
-    float *weights = NULL, *rows = NULL; /* rows: across resized, [from_grid, to_grid, width] */
+    /* rows: resized in one direction, [from_grid, to_grid, width] */
+    float *weights = NULL, *rows = NULL;
     CLIP_NEW(weights, to_grid * from_grid);
     CLIP_NEW(rows, from_grid * to_grid * width);
     line_weights(weights, to_grid, from_grid);

@@ -1,4 +1,4 @@
-/* The matrix products of a training step: what a step's time and memory are reckoned from. */
+/* The matrix products of a training step, from which its time and memory are estimated. */
 #include <string.h>
 
 #include "model/model.h"

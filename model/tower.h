@@ -1,17 +1,17 @@
-/* A transformer, described: what it computes, told by numbers and choices, never by the name of the
- * project that it comes from. Both towers of a model have such a description, and whoever needs to
- * know something asks it (tower->causal). A new family of models is a new description; an op is
- * added only where its arithmetic is new.
+/* A transformer, described: numbers and choices say what it computes, never the name of the project
+ * that it comes from. Both towers of a model have such a description, and code that needs to know
+ * something asks it (tower->causal). A new family of models is a new description; an op is added
+ * only if its arithmetic is new.
  *
- * A tower's rows go through it like this, what the description does not have being left out:
+ * A tower's rows go through it like this; parts that the description lacks are left out:
  *
  *   images   patches (+ patch_bias), a class row in front, + positions     [B*(K+1),W]
  *   texts    token embeddings + positions, packed without padding          [T,W]
  *   then     embed_norm -> blocks -> pooling with final_norm [B,W] -> projection [B,E]
  *
- * What a later family adds to its rows (a row for each kind of segment, positions that begin at
- * another number) or to a branch (a learned scale) is a field more here, a parameter more in the
- * list of model.c, and a line in transformer.c. */
+ * If a later family adds something to its rows (a row for each kind of segment, positions that
+ * begin at another number) or to a branch (a learned scale), that is one more field here, one more
+ * parameter in the list of model.c, and one line in transformer.c. */
 #ifndef CLIP_MODEL_TOWER_H
 #define CLIP_MODEL_TOWER_H
 
@@ -24,11 +24,12 @@
 
 /* Which of a sequence's rows becomes its feature. */
 enum clip_pooling {
-    CLIP_POOL_FIRST,     /* an image's class row; a text's first token ([CLS]) */
-    CLIP_POOL_END,       /* a text's end token: the last row, since texts are packed */
-    CLIP_POOL_LAST,      /* the last row, whatever stands there */
-    CLIP_POOL_MEAN,      /* the mean of all */
-    CLIP_POOL_ATTENTION, /* one learned query's attention to all, then x + mlp(LN(x)) (SigLIP) */
+    CLIP_POOL_FIRST, /* an image's class row; a text's first token ([CLS]) */
+    CLIP_POOL_END,   /* a text's end token: the last row, since texts are packed */
+    CLIP_POOL_LAST,  /* the last row, whatever it is */
+    CLIP_POOL_MEAN,  /* the mean of all rows */
+    /* attention of one learned query to all rows, then x + mlp(LN(x)) (SigLIP) */
+    CLIP_POOL_ATTENTION,
 };
 
 enum clip_projection {
@@ -44,24 +45,26 @@ struct clip_tower {
     double norm_eps; /* of every LayerNorm */
     /* Its kind, which clip_tower_properties lists. */
     bool post_norm;  /* a branch of a block is y = LN(x + branch(x)); else y = x + branch(LN(x)) */
-    bool causal;     /* no row looks at a later one */
+    bool causal;     /* no row sees a later one */
     bool embed_norm; /* a LayerNorm over the embeddings (ln_pre) */
-    bool final_norm; /* one behind the blocks (ln_post, ln_final) */
+    bool final_norm; /* a LayerNorm after the blocks (ln_post, ln_final) */
     enum clip_pooling pooling;
     enum clip_projection projection;
-    /* of images alone */
+    /* only for images */
     bool class_row;  /* a learned row in front of the patches */
     bool patch_bias; /* patches are embedded with a bias */
-    bool uneven;     /* image_size need not be a multiple of patch_size: what is left at the right
-                        and below is not looked at */
-    /* of texts alone */
-    bool whole_rows; /* texts are filled up to context_length, and padding is read like any token */
+    /* image_size need not be a multiple of patch_size: pixels left over at the right and at the
+     * bottom are not read */
+    bool uneven;
+    /* only for texts */
+    bool whole_rows; /* texts are padded to context_length, and padding is read like any token */
 };
 
-/* The towers of CLIP (Radford et al. 2021), of no size yet. */
+/* The towers of CLIP (Radford et al. 2021), without sizes. */
 extern const struct clip_tower clip_vision_tower, clip_text_tower;
 
-/* What makes up a tower's kind, by name: "causal". A bool, or the number of one of `choices`. */
+/* The properties that make up a tower's kind, by name ("causal"): each is a bool, or the number of
+ * one of `choices`. */
 struct clip_tower_property {
     const char *name;
     size_t offset;
@@ -73,9 +76,9 @@ int clip_tower_get(const struct clip_tower *tower, const struct clip_tower_prope
 void clip_tower_set(struct clip_tower *tower, const struct clip_tower_property *property,
                     int value);
 
-/* Makes `tower` of the same kind as another; size, activation and norm_eps stay its own. */
+/* Makes `tower` the same kind as another; its size, activation and norm_eps stay. */
 void clip_tower_become(struct clip_tower *tower, const struct clip_tower *kind);
-/* The first property of their kinds that differs; NULL: none does. */
+/* The first property in which their kinds differ; NULL if they are of the same kind. */
 const struct clip_tower_property *clip_tower_differs(const struct clip_tower *a,
                                                      const struct clip_tower *b);
 
@@ -84,7 +87,7 @@ static inline int64_t clip_tower_hidden(const struct clip_tower *tower)
 {
     return (int64_t)((double)tower->width * tower->mlp_ratio);
 }
-/* The ratio that gives an MLP just this hidden width. */
+/* The ratio that gives an MLP exactly this hidden width. */
 double clip_tower_mlp_ratio(int64_t width, int64_t hidden);
 
 #endif

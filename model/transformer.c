@@ -1,10 +1,10 @@
-/* The two towers, forward. Shapes stand at the right. */
+/* The two towers, forward. Shapes are noted at the right. */
 #include <string.h>
 
 #include "autograd/ops.h"
 #include "model/model.h"
 
-/* What a block is built from, beside its input. */
+/* What a block needs beside its input. */
 struct block_args {
     const struct clip_tower *tower;
     const struct clip_block *block;
@@ -13,7 +13,8 @@ struct block_args {
     const struct clip_lora_config *lora;
 };
 
-/* A block's LayerNorm stands before its branch or behind the sum, the other one is x as it is. */
+/* A block's LayerNorm is either before its branch or after the sum; the other of these two
+ * functions returns x as it is. */
 static struct clip_tensor *norm_before(struct clip_tape *t, struct clip_tensor *x,
                                        struct clip_tensor *w, struct clip_tensor *b,
                                        const struct clip_tower *tower)
@@ -28,8 +29,8 @@ static struct clip_tensor *norm_behind(struct clip_tape *t, struct clip_tensor *
     return tower->post_norm ? clip_layernorm(t, x, w, b, (float)tower->norm_eps) : x;
 }
 
-/* residual + the low-rank path of x, or the residual as it is where there is no path. The weight
- * that the path stands beside has `parts` parts, the path's those in `which`. */
+/* residual + the low-rank path of x, or the residual as it is if there is no path. The weight
+ * beside the path has `parts` parts, of which the path has those in `which`. */
 static struct clip_tensor *low_rank(struct clip_tape *t, struct clip_tensor *x,
                                     const struct clip_lora_pair *pair, struct clip_tensor *residual,
                                     int parts, unsigned which, const struct block_args *args)
@@ -39,7 +40,7 @@ static struct clip_tensor *low_rank(struct clip_tape *t, struct clip_tensor *x,
     return clip_lora(t, x, pair->a, pair->b, residual, &lora);
 }
 
-/* x + attention(ln_1(x)), or with the norm behind ln_1(x + attention(x)) */
+/* x + attention(ln_1(x)), or, with the norm after the sum, ln_1(x + attention(x)) */
 static struct clip_tensor *attention_part(struct clip_tape *t, struct clip_tensor *x,
                                           const struct block_args *a)
 {
@@ -121,14 +122,14 @@ static struct clip_tensor *norm(struct clip_tape *t, const struct clip_tower *to
 
 /* ---- from rows to a feature ---- */
 
-/* An i32 tensor in the tape's memory to fill; its data is NULL while planning or when memory is
- * out. */
+/* An i32 tensor in the tape's memory, to be filled; its data is NULL while planning or when memory
+ * is out. */
 static struct clip_tensor *indices(struct clip_tape *t, int64_t n)
 {
     return clip_tape_input(t, CLIP_I32, 1, (const int64_t[]){n});
 }
 
-/* The one row that is taken of each sequence, or NULL where all count. */
+/* The one row that is taken of each sequence; NULL if all rows count. */
 static struct clip_tensor *pooled_rows(struct clip_tape *t, const struct clip_tower *tower,
                                        struct clip_tensor *offsets)
 {
@@ -143,7 +144,7 @@ static struct clip_tensor *pooled_rows(struct clip_tape *t, const struct clip_to
     return rows;
 }
 
-/* One learned query's attention to each sequence's rows x [T,W], then an MLP (SigLIP) -> [B,W] */
+/* Attention of one learned query to each sequence's rows x [T,W], then an MLP (SigLIP) -> [B,W] */
 static struct clip_tensor *pool_by_attention(struct clip_tape *t, const struct clip_tower *tower,
                                              const struct clip_pool *p, struct clip_tensor *x,
                                              struct clip_tensor *offsets)
@@ -157,8 +158,8 @@ static struct clip_tensor *pool_by_attention(struct clip_tape *t, const struct c
     return clip_mlp(t, h, &w, tower->activation, true, x); /* [B,W] */
 }
 
-/* What stands behind the blocks, x [T,W] -> [B,E]. A row that is taken alone is normalised alone,
- * which is the same. */
+/* What follows the blocks, x [T,W] -> [B,E]. If one row per sequence is taken, only that row is
+ * normalised, which gives the same. */
 static struct clip_tensor *feature(struct clip_tape *t, const struct clip_tower *tower,
                                    const struct clip_tower_params *p, struct clip_tensor *x,
                                    struct clip_tensor *offsets, struct clip_tensor *rows)
@@ -184,7 +185,7 @@ static struct clip_tensor *even_offsets(struct clip_tape *t, int64_t batch, int6
     return offsets;
 }
 
-/* Rows in front of an image's patches. */
+/* How many rows are in front of an image's patches. */
 static int64_t rows_before(const struct clip_model *m)
 {
     return m->config.vision.class_row ? 1 : 0;

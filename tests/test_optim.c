@@ -188,13 +188,13 @@ static void schedules(void **state)
     const double pi = 3.14159265358979323846;
     struct clip_schedule s = {CLIP_SCHEDULE_COSINE, 2e-3, 10, 110, 0};
     for (int64_t step = 0; step < 10; step++)
-        test_close_f64("warm-up", clip_schedule_lr(&s, step), 2e-3 * (double)(step + 1) / 10, 1e-12,
+        test_close_f64("warmup", clip_schedule_lr(&s, step), 2e-3 * (double)(step + 1) / 10, 1e-12,
                        0);
     test_close_f64("top", clip_schedule_lr(&s, 10), 2e-3, 1e-12, 0);
     test_close_f64("middle", clip_schedule_lr(&s, 60), 1e-3, 1e-12, 0);
     test_close_f64("last", clip_schedule_lr(&s, 109), 1e-3 * (1 + cos(pi * 0.99)), 1e-12, 0);
     s.kind = CLIP_SCHEDULE_CONST;
-    test_close_f64("const, warm-up", clip_schedule_lr(&s, 4), 1e-3, 1e-12, 0);
+    test_close_f64("const, warmup", clip_schedule_lr(&s, 4), 1e-3, 1e-12, 0);
     test_close_f64("const", clip_schedule_lr(&s, 109), 2e-3, 1e-12, 0);
     s.kind = CLIP_SCHEDULE_COOLDOWN;
     s.cooldown = 20;
@@ -204,7 +204,7 @@ static void schedules(void **state)
     test_close_f64("last of the cooldown", clip_schedule_lr(&s, 109), 2e-3 / 20, 1e-9, 0);
 }
 
-/* Nothing to warm up, a warm-up as long as the run, and one step in all: no division by zero
+/* Nothing to warm up, a warmup as long as the run, and one step in all: no division by zero
  * anywhere. */
 static void schedules_at_their_ends(void **state)
 {

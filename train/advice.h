@@ -6,7 +6,7 @@
 #include "train/setup.h"
 
 /* `tuning`: the weights are those of another model (--init), still as they came.
- *   schedule     a warm-up longer than the run; a moving average slower than the run
+ *   schedule     a warmup longer than the run; a moving average slower than the run
  *   lr           one for training from scratch while tuning
  *   activation   the other GELU fits the weights better, by the loss of a batch
  *   repeats      images or captions that repeat within batches, without multi_positive
