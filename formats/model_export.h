@@ -32,8 +32,8 @@ struct clip_export_options {
 const char *clip_export_dtype_name(int dtype); /* "f32", ...; core/choice.h */
 
 /* Writes to `path`, a file or (HUGGINGFACE, OPEN_CLIP, ONNX in two) a folder. A model without a
- * tokenizer is written without one, which the caller should say. What the format cannot express is refused by
- * name (CLIP_ERR_DATA). */
+ * tokenizer is written without one, which the caller should say. What the format cannot express is
+ * refused by name (CLIP_ERR_DATA). */
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
                               const struct clip_export_options *options, struct clip_error *error);
 

@@ -4,6 +4,7 @@
 
 #include "checkpoints/gguf.h"
 #include "formats/architectures.h"
+#include "formats/families.h"
 #include "formats/model_file.h"
 #include "formats/model_source.h"
 #include "formats/timm.h"
@@ -270,6 +271,19 @@ out:
     return status;
 }
 
+/* A family that is not read is named by its config, before its weights are looked at. */
+static clip_status refuse_family(const struct clip_model_source *source, struct clip_error *error)
+{
+    if (source->kind == CLIP_CONFIG_NONE) return CLIP_OK;
+    json_t *root = clip_json_read(source->config, CONFIG_LIMIT, error);
+    if (root == NULL) return error->status;
+    const char *family = source->kind == CLIP_CONFIG_HUGGINGFACE ? clip_family_of_huggingface(root)
+                                                                 : clip_family_of_open_clip(root);
+    clip_status status = clip_family_refuse(family, source->config, error);
+    json_decref(root);
+    return status;
+}
+
 clip_status clip_model_source_read(const struct clip_model_source *source, bool raw,
                                    const struct clip_log *log, struct clip_model_reading *out,
                                    struct clip_error *error)
@@ -277,6 +291,7 @@ clip_status clip_model_source_read(const struct clip_model_source *source, bool 
     clip_status status = CLIP_OK;
     const char *path = source->weights;
     *out = (struct clip_model_reading){.from = {.bundle = &out->bundle, .prefix = ""}, .log = log};
+    CLIP_TRY(refuse_family(source, error));
     if (clip_path_has_suffix(path, ".index.json"))
         CLIP_TRY(clip_shards_read(path, read_file, &out->bundle, error));
     else if (!clip_path_has_suffix(path, ".safetensors") &&
@@ -287,6 +302,7 @@ clip_status clip_model_source_read(const struct clip_model_source *source, bool 
     else
         CLIP_TRY(read_file(path, &out->bundle, error));
     if (*out->from.prefix == '\0') { /* not a native file */
+        CLIP_TRY(clip_family_refuse(clip_family_of_weights(&out->bundle), path, error));
         CLIP_TRY(find_names(path, out, error));
         out->format = is_openai(out) ? "OpenAI" : clip_layout_name(out->from.layout);
         CLIP_TRY(describe(source, out, error));

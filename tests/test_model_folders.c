@@ -1,5 +1,5 @@
 /* Folders as transformers and sentence-transformers write them: what counts for preprocessing and
- * for the ends of texts, and where the model lies. */
+ * for the ends of texts, and where the model lies; which families are refused by name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +255,96 @@ static void says_how_to_fetch_a_model(void **state)
                CLIP_ERR_NOT_FOUND, "(hf download openai/clip-vit-tiny)");
 }
 
+/* ---- Families that are not read ---- */
+
+/* A safetensors file folder/name with tensors of these names, each of one number. */
+static const char *write_names(const char *folder, const char *name, const char *const *names)
+{
+    struct clip_error error;
+    struct clip_bundle bundle = {0};
+    float one = 1;
+    struct clip_tensor t = clip_tensor_f32(&one, 1, 1);
+    const char *path = test_path(folder, name);
+    for (int i = 0; names[i] != NULL; i++)
+        test_ok(clip_bundle_add(&bundle, names[i], &t, &error), &error);
+    test_ok(clip_safetensors_write(path, &bundle, &error), &error);
+    clip_bundle_release(&bundle);
+    return path;
+}
+
+static void refused_by_name(const char *path, const char *family)
+{
+    struct clip_error error;
+    struct clip_model_file *back = NULL;
+    char sentence[200];
+    snprintf(sentence, sizeof sentence, "this is a model of the family %s: not read yet", family);
+    clip_status status = clip_model_file_open(&back, path, NULL, &error);
+    if (status == CLIP_OK) test_fail("%s was accepted", path);
+    test_fails(status, &error, CLIP_ERR_DATA, sentence);
+}
+
+static void families_are_told_by_their_configs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *family;
+    } cases[] = {
+        {"{\"model_type\": \"blip\", \"architectures\": [\"BlipModel\"]}", "BLIP"},
+        {"{\"model_type\": \"clipseg\"}", "CLIPSeg"},
+        {"{\"model_type\": \"llava\"}", "LLaVA"},
+        {"{\"model_type\": \"llava_qwen\", \"architectures\": [\"LlavaQwenForCausalLM\"]}",
+         "LLaVA"},
+        {"{\"model_type\": \"align\"}", "ALIGN"},
+        {"{\"model_type\": \"clip\", \"architectures\": [\"EvaCLIPModel\"]}", "EVA-CLIP"},
+        {"{\"model_cfg\": {\"embed_dim\": 1024, \"vision_cfg\": {\"layers\": [3, 4, 6, 3]}}}",
+         "ResNet CLIP (RN50)"},
+        {"{\"vision_cfg\": {\"layers\": [4, 6, 10, 6]}}", "ResNet CLIP (RN50x4)"},
+        {"{\"vision_cfg\": {\"timm_model_name\": \"convnext_base\"}}", "ConvNeXt CLIP"},
+        {"{\"vision_cfg\": {\"timm_model_name\": \"eva02_base_patch16_clip_224\"}}", "EVA02 CLIP"},
+        {"{\"vision_cfg\": {\"timm_model_name\": \"fastvit_mci2\"}}", "MobileCLIP"},
+        {"{\"vision_cfg\": {\"timm_model_name\": \"vitamin_large_224\"}}", "ViTamin CLIP"},
+        {"{\"vision_cfg\": {\"timm_model_name\": \"vit_pe_core_base_patch16_224\"}}",
+         "Perception Encoder (PE)"},
+        {"{\"multimodal_cfg\": {\"width\": 768}, \"vision_cfg\": {\"layers\": 12}}", "CoCa"},
+    };
+    static const char *const names[] = {"some.weight", NULL};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool theirs = strstr(cases[i].json, "model_type") != NULL;
+        const char *folder = test_folder();
+        write_names(folder, theirs ? "model.safetensors" : "open_clip_model.safetensors", names);
+        test_write_text(folder, theirs ? "config.json" : "open_clip_config.json", cases[i].json);
+        refused_by_name(folder, cases[i].family);
+    }
+}
+
+static void families_are_told_by_bare_weights(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names[6];
+        const char *family;
+    } cases[] = {
+        {{"visual.conv1.weight", "visual.layer3.0.conv1.weight", "visual.layer3.5.conv1.weight",
+          "visual.layer1.2.conv1.weight", "positional_embedding"},
+         "ResNet CLIP (RN50)"},
+        {{"visual.layer3.22.bn1.weight"}, "ResNet CLIP (RN101)"},
+        {{"module.visual.layer3.1.bn1.weight"}, "ResNet CLIP"},
+        {{"visual.trunk.stages.0.blocks.0.conv_dw.weight", "positional_embedding"},
+         "ConvNeXt CLIP"},
+        {{"visual.trunk.blocks.0.mlp.fc1_g.weight"}, "EVA02 CLIP"},
+        {{"visual.conv1.weight", "visual.attn_pool.attn.in_proj_weight"},
+         "Perception Encoder (PE)"},
+        {{"visual.conv1.weight", "visual.attn_pool.attn.in_proj_weight",
+          "text_decoder.resblocks.0.ln_1.weight"},
+         "CoCa"},
+        {{"image_encoder.model.conv_exp.se.weight"}, "MobileCLIP"},
+        {{"vision_tower.vision_model.x", "multi_modal_projector.linear_1.weight"}, "LLaVA"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused_by_name(write_names(test_folder(), "a.safetensors", cases[i].names),
+                        cases[i].family);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +355,8 @@ int main(void)
         cmocka_unit_test(fills_up_with_the_folders_pad_token),
         cmocka_unit_test(opens_a_folder_of_sentence_transformers),
         cmocka_unit_test(says_how_to_fetch_a_model),
+        cmocka_unit_test(families_are_told_by_their_configs),
+        cmocka_unit_test(families_are_told_by_bare_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
