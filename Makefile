@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 OPT ?= -O3
 FUZZ_SECONDS ?= 60
+FAULTS ?= 20
 COUNT ?= 10000
 VERSION := $(shell cat VERSION)
 export BUILD
@@ -217,6 +218,13 @@ check: test
 test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
+# Every call may fail: FAULTS places per kind of call (0: all of them), in each scenario or in SOME.
+faults: all $(BUILD)/faults/shim.so
+	@FAULTS='$(FAULTS)' tests/faults/run.sh $(SOME)
+$(BUILD)/faults/shim.so: tests/faults/shim.c
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	$(Q)$(CC) -std=c11 -O1 -g $(WARN) -shared -fPIC $< -o $@ -ldl
 test-kill: all
 	@KILLS=100 tests/run.sh tests/test_search_kill.sh
 test-page: all
@@ -272,6 +280,7 @@ help:
 	@echo 'make test           install what is missing, build, run all tests (also: make check)'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
 	@echo 'make test-kill      kill the indexer 100 times at random: nothing may be lost'
+	@echo 'make faults       the FAULTS ($(FAULTS)) calls of each kind that fail, one by one  (SOME="train")'
 	@echo 'make test-page      drive the page of clip_search serve in headless Chromium'
 	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
 	@echo 'make asan           the tests under AddressSanitizer and UBSan'
@@ -290,7 +299,7 @@ help:
 	@echo 'ONNX=protobuf-c|none: clip_export --format onnx (now: $(ONNX))'
 
 FORCE:
-.PHONY: all setup setup-tests demo test check test-fixtures test-kill test-page tests lint asan \
+.PHONY: all setup setup-tests demo test check test-fixtures test-kill faults test-page tests lint asan \
 	valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

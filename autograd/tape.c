@@ -476,6 +476,6 @@ void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const f
 
 void clip_tape_backward(struct clip_tape *t, struct clip_tensor *loss)
 {
-    assert(clip_tensor_count(loss) == 1);
+    CLIP_OP_ASSERT(t, clip_tensor_count(loss) == 1);
     clip_tape_backward_from(t, loss, &(const float){1.0f});
 }

@@ -21,6 +21,8 @@
 #ifndef CLIP_AUTOGRAD_TAPE_H
 #define CLIP_AUTOGRAD_TAPE_H
 
+#include <assert.h>
+
 #include "autograd/tensor.h"
 #include "core/status.h"
 
@@ -87,6 +89,11 @@ struct clip_tape {
     struct clip_profile *profile; /* NULL: not measured */
     clip_status status;
 };
+
+/* What an op's caller holds to. A tape on which memory has run out hands out one tensor in place of
+ * all, whose shape and type are those of the last op: nothing computes with it any more, and its
+ * shape is nobody's mistake. */
+#define CLIP_OP_ASSERT(tape, condition) assert((tape)->status != CLIP_OK || (condition))
 
 clip_status clip_tape_create(struct clip_tape **out, struct clip_error *error);
 void clip_tape_free(struct clip_tape *tape);

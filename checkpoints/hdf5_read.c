@@ -108,7 +108,7 @@ static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *info, 
 
 static clip_status walk_group(struct reader *r, hid_t group)
 {
-    herr_t done = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, r);
+    herr_t done = H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit_link, r);
     if (done < 0 && r->status == CLIP_OK) {
         r->status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read",
                                    r->group.size ? r->group.data : "the list of tensors");

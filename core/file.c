@@ -225,38 +225,17 @@ static char *resolve_target(const char *path, mode_t *mode, struct clip_error *e
     return clip_string_copy(path, error);
 }
 
-/* Makes the temporary file FOLDER/.NAME.tmp-PID-N, where N is the first number that is free. */
+/* The temporary file, with the permissions of what it will replace (0: there is none). */
 static clip_status make_temporary(struct clip_atomic *file, mode_t mode, struct clip_error *error)
 {
-    const char *name = clip_path_name(file->path);
-    int folder = (int)(name - file->path);
-    if (*name == '\0')
-        return clip_fail(error, CLIP_ERR_IO, "\"%s\" names no file; add a name", file->path);
-    for (int n = 0; n < 1000000; n++) {
-        struct clip_buffer text = {0};
-        clip_status status = clip_buffer_printf(&text, error, "%.*s.%.200s.tmp-%ld-%d", folder,
-                                                file->path, name, (long)getpid(), n);
-        if (status != CLIP_OK) return status;
-        int fd = open(text.data, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno == EEXIST) {
-            clip_buffer_release(&text);
-            continue;
-        }
-        if (fd < 0) {
-            clip_buffer_release(&text);
-            return clip_system_failed(error, file->path, "written");
-        }
-        file->temporary = text.data;
-        if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* the file system has no modes */
-        file->stream = fdopen(fd, "w+b");
-        if (file->stream != NULL) return CLIP_OK;
-        close(fd);
-        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for writing %s", file->path);
-    }
-    return clip_fail(error, CLIP_ERR_IO,
-                     "%s: a million temporary files stand beside it; remove "
-                     "those named .%s.tmp-*",
-                     file->path, name);
+    int fd;
+    clip_status status = clip_temporary_create(file->path, false, &file->temporary, &fd, error);
+    if (status != CLIP_OK) return status;
+    if (mode != 0 && fchmod(fd, mode) != 0) mode = 0; /* the file system has no modes */
+    file->stream = fdopen(fd, "w+b");
+    if (file->stream != NULL) return CLIP_OK;
+    close(fd);
+    return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for writing %s", file->path);
 }
 
 clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct clip_error *error)

@@ -59,12 +59,18 @@ clip_status clip_file_write(const char *path, const void *bytes, size_t n,
  * change places and the old one is removed. */
 struct clip_atomic_folder {
     char *path, *temporary;
+    int lock; /* holds the temporary folder's */
     bool may_replace;
 };
 clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const char *path,
                                      const char *const *known, struct clip_error *error);
 clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error);
 void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
+
+/* Removes the temporary files and folders of atomic writes whose process is gone, and no other:
+ * those of `path` alone (`of_one`; a begin does it), or all that stand in the folder `path`, which
+ * should be the program's own. What cannot be removed stays. */
+void clip_temporaries_remove(const char *path, bool of_one);
 
 bool clip_path_exists(const char *path);
 bool clip_path_is_folder(const char *path);

@@ -10,24 +10,6 @@
 #include "core/file.h"
 #include "core/file_internal.h"
 
-/* Removes a folder of files. If something fails, files are left behind; that is not reported. */
-static void remove_folder(const char *path)
-{
-    struct clip_error error;
-    struct clip_names names;
-    int kept = errno;
-    if (clip_folder_list(path, &names, &error) == CLIP_OK) {
-        for (int64_t i = 0; i < names.count; i++) {
-            char *file = clip_path_join(path, names.names[i], &error);
-            if (file != NULL) unlink(file);
-            free(file);
-        }
-        clip_names_release(&names);
-    }
-    rmdir(path);
-    errno = kept;
-}
-
 /* `path` without '/' at its end; if it is a symbolic link, what the link points to. */
 static char *resolve_folder(const char *path, struct clip_error *error)
 {
@@ -87,41 +69,16 @@ out:
     return status;
 }
 
-/* Makes the temporary folder PARENT/.NAME.tmp-PID-N, where N is the first number that is free. */
-static clip_status make_temporary(struct clip_atomic_folder *folder, struct clip_error *error)
-{
-    const char *name = clip_path_name(folder->path);
-    if (*name == '\0')
-        return clip_fail(error, CLIP_ERR_IO, "\"%s\" names no folder; add a name", folder->path);
-    for (int n = 0; n < 1000; n++) {
-        struct clip_buffer text = {0};
-        clip_status status = clip_buffer_printf(&text, error, "%.*s.%.200s.tmp-%ld-%d",
-                                                (int)(name - folder->path), folder->path, name,
-                                                (long)getpid(), n);
-        if (status != CLIP_OK) return status;
-        if (mkdir(text.data, 0777) == 0) {
-            folder->temporary = text.data;
-            return CLIP_OK;
-        }
-        clip_buffer_release(&text);
-        if (errno != EEXIST) return clip_system_failed(error, folder->path, "written");
-    }
-    return clip_fail(error, CLIP_ERR_IO,
-                     "%s: a thousand temporary folders stand beside it; remove "
-                     "those named .%s.tmp-*",
-                     folder->path, name);
-}
-
 clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const char *path,
                                      const char *const *known, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    *folder = (struct clip_atomic_folder){0};
+    *folder = (struct clip_atomic_folder){.lock = -1};
     folder->path = resolve_folder(path, error);
     if (folder->path == NULL) return error->status;
     folder->may_replace = known != NULL;
     CLIP_TRY(check_replaceable(folder->path, known, error));
-    CLIP_TRY(make_temporary(folder, error));
+    CLIP_TRY(clip_temporary_create(folder->path, true, &folder->temporary, &folder->lock, error));
     return CLIP_OK;
 out:
     clip_atomic_folder_abort(folder);
@@ -149,8 +106,9 @@ out:
 
 void clip_atomic_folder_abort(struct clip_atomic_folder *folder)
 {
-    if (folder->temporary != NULL) remove_folder(folder->temporary);
+    if (folder->temporary != NULL) clip_folder_remove(folder->temporary);
+    if (folder->path != NULL && folder->lock >= 0) close(folder->lock);
     free(folder->temporary);
     free(folder->path);
-    *folder = (struct clip_atomic_folder){0};
+    *folder = (struct clip_atomic_folder){.lock = -1};
 }

@@ -12,6 +12,8 @@
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
+void clip_hdf5_leave_at_exit(void) { H5dont_atexit(); }
+
 void clip_hdf5_enter(struct clip_hdf5_guard *guard)
 {
     pthread_mutex_lock(&library);

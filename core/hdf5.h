@@ -16,6 +16,10 @@ struct clip_hdf5_guard {
 };
 void clip_hdf5_enter(struct clip_hdf5_guard *guard);
 void clip_hdf5_leave(struct clip_hdf5_guard *guard);
+/* For programs, before their first use of the library: nothing of it runs when the process exits.
+ * Its clean-up there frees wild pointers after a failed close; our files are all closed by then. A
+ * library must not ask for this: other users of libhdf5 in the process may count on it. */
+void clip_hdf5_leave_at_exit(void);
 
 /* Fails with "PATH: WHAT cannot be VERB (the library's reason); what to do". Call it before any
  * other function of the library, because each call clears the reason of the one before. */

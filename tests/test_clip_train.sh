@@ -127,6 +127,14 @@ cp "$folder/a/run/last.h5" "$folder/before.h5"
 check "a finished run is told by --resume" train_prints 0 'was finished already' a --resume
 check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
 check "... with its log" log_is_whole a 12
+# As a kill between writing a checkpoint and naming it leaves a run: the names are made again.
+mv "$folder/a/run/best.h5" "$folder/best.h5"
+ln -f "$folder/a/run/checkpoints/step_4.h5" "$folder/a/run/last.h5"
+printf x >"$folder/a/run/.last.h5.tmp-1-0"
+check "--resume makes the names that a killed run did not" train 0 a --resume
+check "... last.h5" cmp "$folder/a/run/last.h5" "$folder/before.h5"
+check "... best.h5" cmp "$folder/a/run/best.h5" "$folder/best.h5"
+check "... and removes what it left behind" test ! -e "$folder/a/run/.last.h5.tmp-1-0"
 check "a run that is there is not overwritten" train_says 2 'give --resume' a
 check "... and stays as it is" cmp "$folder/a/run/last.h5" "$folder/before.h5"
 check "--force starts it anew" train 0 a --force

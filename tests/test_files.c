@@ -151,6 +151,47 @@ static void atomic_write_replaces_whole_or_not_at_all(void **state)
     assert_int_equal(info.st_mode & 0777, 0640);
 }
 
+/* A process that writes `path`, a file or a folder, and is killed in the middle of it. */
+static void write_and_be_killed(const char *path, bool folder)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct clip_error error;
+        struct clip_atomic file;
+        struct clip_atomic_folder whole;
+        clip_status status = folder ? clip_atomic_folder_begin(&whole, path, NULL, &error)
+                                    : clip_atomic_begin(&file, path, &error);
+        if (status == CLIP_OK && folder) clip_file_write(whole.temporary, "", 0, &error);
+        raise(SIGKILL);
+    }
+    int how;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFSIGNALED(how));
+}
+
+static void what_a_killed_process_left_is_removed_and_nothing_else(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_atomic alive;
+    const char *folder = test_folder(), *path = test_path(folder, "a.txt");
+    test_write_text(folder, ".a.txt.tmp-mine", "of a user");
+    test_write_text(folder, ".other.txt.tmp-1-0", "left behind of another file");
+    write_and_be_killed(path, false);
+    write_and_be_killed(test_path(folder, "whole"), true);
+    assert_int_equal(names_in(folder), 4);
+    test_ok(clip_atomic_begin(&alive, path, &error), &error);
+    assert_int_equal(names_in(folder), 4); /* the killed one's is gone, and this one's is there */
+    test_ok(clip_file_write(path, "new", 3, &error), &error);
+    assert_true(clip_path_exists(alive.temporary));
+    clip_temporaries_remove(folder, false);
+    assert_true(clip_path_exists(alive.temporary)); /* its process lives */
+    assert_false(clip_path_exists(test_path(folder, ".other.txt.tmp-1-0")));
+    assert_true(clip_path_exists(test_path(folder, ".a.txt.tmp-mine")));
+    test_ok(clip_atomic_commit(&alive, &error), &error);
+    assert_int_equal(names_in(folder), 2);
+}
+
 static void atomic_write_keeps_links_and_refuses_what_is_no_file(void **state)
 {
     (void)state;
@@ -478,6 +519,7 @@ int main(void)
         cmocka_unit_test(file_maps),
         cmocka_unit_test(gzip_is_read_plain_or_packed_and_never_cut),
         cmocka_unit_test(atomic_write_replaces_whole_or_not_at_all),
+        cmocka_unit_test(what_a_killed_process_left_is_removed_and_nothing_else),
         cmocka_unit_test(atomic_write_keeps_links_and_refuses_what_is_no_file),
         cmocka_unit_test(full_disk_keeps_the_old_file),
         cmocka_unit_test(folders_are_made_and_listed_in_order),

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "core/hdf5.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/threads.h"
@@ -196,6 +197,14 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* past the largest size, writing fails with EFBIG: a sentence */
     wait_asleep(argv);
+    void *some = malloc(1 << 16); /* without a little memory libhdf5 does not even fail */
+    if (some == NULL) {
+        fprintf(stderr, "%s: memory is short; close other programs or raise the limit\n",
+                cli->name);
+        exit(1);
+    }
+    free(some);
+    clip_hdf5_leave_at_exit();
     /* For pkill and top: started again it would be "exe". */
     prctl(PR_SET_NAME, program_invocation_short_name);
     struct argp_option options[MOST_OPTIONS + COMMON + 1] = {0};

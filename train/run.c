@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -31,6 +32,8 @@ clip_status clip_run_open(struct clip_run *run, const char *folder, int64_t keep
     RUN_PATH(checkpoints, run, "checkpoints");
     CLIP_TRY(clip_folder_create(checkpoints, error));
     CLIP_TRY(clip_lock_acquire(folder, ".lock", &run->lock, error));
+    clip_temporaries_remove(folder, false); /* of a run that was killed */
+    clip_temporaries_remove(checkpoints, false);
 out:
     free(checkpoints);
     if (status != CLIP_OK) clip_run_close(run);
@@ -218,18 +221,32 @@ clip_status clip_run_rewind_logs(const struct clip_run *run, int64_t step, struc
 
 /* ---- saving and reading ---- */
 
+/* The checkpoint's bytes under another name, where the file system has no hard links. `bundle` NULL:
+ * what `path` holds. */
+static clip_status copy_as(const char *path, const char *target, const struct clip_bundle *bundle,
+                           struct clip_error *error)
+{
+    struct clip_bundle own = {0};
+    clip_status status = CLIP_OK;
+    if (bundle == NULL) CLIP_TRY(clip_hdf5_read(path, NULL, &own, error));
+    CLIP_TRY(clip_hdf5_write(target, bundle != NULL ? bundle : &own, error));
+out:
+    clip_bundle_release(&own);
+    return status;
+}
+
 /* FOLDER/name becomes another name of the file `path`, in one rename. */
 static clip_status link_as(const struct clip_run *run, const char *path, const char *name,
                            const struct clip_bundle *bundle, struct clip_error *error)
 {
     clip_status status;
     char temporary[64], *target = NULL, *link_path = NULL;
-    snprintf(temporary, sizeof temporary, ".%s.link-%ld", name, (long)getpid());
+    snprintf(temporary, sizeof temporary, ".%s.tmp-%ld-0", name, (long)getpid());
     RUN_PATH(target, run, name);
     RUN_PATH(link_path, run, temporary);
     unlink(link_path);
     if (link(path, link_path) != 0) { /* no hard links here */
-        CLIP_TRY(clip_hdf5_write(target, bundle, error));
+        CLIP_TRY(copy_as(path, target, bundle, error));
         goto out;
     }
     if (rename(link_path, target) != 0) {
@@ -247,6 +264,36 @@ static clip_status link_as(const struct clip_run *run, const char *path, const c
 out:
     free(target);
     free(link_path);
+    return status;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* FOLDER/name is the checkpoint of `step`, where that is still there. */
+static clip_status mend_link(const struct clip_run *run, int64_t step, const char *name,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char *target = NULL, *path = step_path(run, step, error);
+    CLIP_TRY(path != NULL ? CLIP_OK : error->status);
+    RUN_PATH(target, run, name);
+    if (clip_path_exists(path) && !is_same_file(path, target))
+        CLIP_TRY(link_as(run, path, name, NULL, error));
+out:
+    free(path);
+    free(target);
+    return status;
+}
+
+clip_status clip_run_mend(const struct clip_run *run, int64_t step, int64_t best_step,
+                          struct clip_error *error)
+{
+    clip_status status = mend_link(run, step, "last.h5", error);
+    if (status == CLIP_OK && best_step > 0) status = mend_link(run, best_step, "best.h5", error);
     return status;
 }
 

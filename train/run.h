@@ -47,6 +47,11 @@ clip_status clip_run_rewind_logs(const struct clip_run *run, int64_t step,
  * `keep`. */
 clip_status clip_run_save(const struct clip_run *run, const struct clip_bundle *bundle,
                           int64_t step, bool best, struct clip_error *error);
+/* last.h5 and best.h5 follow from what the newest checkpoint says: that of `step`, whose best was
+ * that of `best_step` (0: none). A run that was killed between writing a checkpoint and naming it
+ * gets the names that it was about to get. */
+clip_status clip_run_mend(const struct clip_run *run, int64_t step, int64_t best_step,
+                          struct clip_error *error);
 /* Reads the newest checkpoint that is whole, trying older ones in turn and naming the broken ones
  * on stderr. CLIP_ERR_NOT_FOUND when there is none. */
 clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out, char *name,

@@ -166,6 +166,7 @@ static clip_status resume(struct trainer *t, struct clip_error *error)
     if (!t->options->force) CLIP_TRY(compare_configs(t, &bundle, name, error));
     CLIP_TRY(clip_checkpoint_restore(&t->setup, &bundle, error));
     CLIP_TRY(restore_state(t, &bundle, name, error));
+    CLIP_TRY(clip_run_mend(&t->run, steps_done(t), t->best_step, error));
     CLIP_TRY(clip_run_rewind_logs(&t->run, steps_done(t), error));
     t->saved_step = steps_done(t);
 out:

@@ -2,7 +2,6 @@
  *   a, b, y of one shape
  *   da += dy    db += dy
  * Backward reads nothing. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
@@ -36,7 +35,7 @@ static const struct clip_op add = {
 
 struct clip_tensor *clip_add(struct clip_tape *t, struct clip_tensor *a, struct clip_tensor *b)
 {
-    assert(clip_tensor_count(a) == clip_tensor_count(b));
+    CLIP_OP_ASSERT(t, clip_tensor_count(a) == clip_tensor_count(b));
     const struct clip_op_call call = {.ndim = a->ndim, .shape = a->shape, .inputs = {a, b}};
     return clip_tape_record(t, &add, &call);
 }

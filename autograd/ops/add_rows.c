@@ -3,7 +3,6 @@
  *   dx += dy    dw[ids[r]] += dy[r]
  * Positional embeddings. Backward reads only ids. It cuts dw into columns, so that rows with the
  * same id are added in order. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
@@ -51,8 +50,8 @@ static const struct clip_op add_rows = {
 struct clip_tensor *clip_add_rows(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w,
                                   struct clip_tensor *ids)
 {
-    assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
-    assert(ids->dtype == CLIP_I32 && clip_tensor_count(ids) == clip_tensor_rows(x));
+    CLIP_OP_ASSERT(t, w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
+    CLIP_OP_ASSERT(t, ids->dtype == CLIP_I32 && clip_tensor_count(ids) == clip_tensor_rows(x));
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, w, ids}};
     return clip_tape_record(t, &add_rows, &call);

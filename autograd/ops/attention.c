@@ -4,7 +4,6 @@
  *   causal: row i sees rows up to i
  * Vaswani et al. 2017, equation 1. kernels/attention.h has the gradients' formulas. Backward reads
  * qkv and offsets. */
-#include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
@@ -142,8 +141,8 @@ struct clip_tensor *clip_attention(struct clip_tape *t, struct clip_tensor *qkv,
                                    struct clip_tensor *offsets, int64_t heads, bool causal)
 {
     int64_t d = clip_tensor_width(qkv) / 3;
-    assert(clip_tensor_width(qkv) == 3 * d && heads > 0 && d % heads == 0 &&
-           offsets->dtype == CLIP_I32);
+    CLIP_OP_ASSERT(t, clip_tensor_width(qkv) == 3 * d && heads > 0 && d % heads == 0 &&
+                          offsets->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_rows(qkv), d};
     struct attention_args args = {heads, longest_sequence(t, offsets, shape[0]), causal, false};
     const struct clip_op_call call = {.dtype = t->dtype,

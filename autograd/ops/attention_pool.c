@@ -5,7 +5,6 @@
  * Lee et al. 2019, "Set Transformer": pooling by multihead attention with one seed vector; SigLIP.
  * Backward reads q, kv and offsets, and computes the scores again. dq gathers over all sequences:
  * each (sequence, head) keeps its ds, and then each head adds up its part of dq in order. */
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -141,9 +140,9 @@ struct clip_tensor *clip_attention_pool(struct clip_tape *t, struct clip_tensor 
                                         int64_t heads)
 {
     int64_t d = clip_tensor_width(q);
-    assert(q->dtype == CLIP_F32 && kv->dtype == CLIP_F32 && offsets->dtype == CLIP_I32);
-    assert(clip_tensor_rows(q) == 1 && clip_tensor_width(kv) == 2 * d);
-    assert(heads > 0 && d % heads == 0);
+    CLIP_OP_ASSERT(t, q->dtype == CLIP_F32 && kv->dtype == CLIP_F32 && offsets->dtype == CLIP_I32);
+    CLIP_OP_ASSERT(t, clip_tensor_rows(q) == 1 && clip_tensor_width(kv) == 2 * d);
+    CLIP_OP_ASSERT(t, heads > 0 && d % heads == 0);
     int64_t shape[2] = {clip_tensor_count(offsets) - 1, d};
     struct attention_pool_args args = {heads};
     const struct clip_op_call call = {.ndim = 2,

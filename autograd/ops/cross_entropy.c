@@ -3,7 +3,6 @@
  *   dlogits[r][j] += (softmax(logits[r])[j] - [j = labels[r]]) dy / R
  * torch.nn.functional.cross_entropy. Backward reads logits and labels, and logsumexp [R] kept from
  * forward. */
-#include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
@@ -76,7 +75,8 @@ static const struct clip_op cross_entropy = {
 struct clip_tensor *clip_cross_entropy(struct clip_tape *t, struct clip_tensor *logits,
                                        struct clip_tensor *labels)
 {
-    assert(labels->dtype == CLIP_I32 && clip_tensor_count(labels) == clip_tensor_rows(logits));
+    CLIP_OP_ASSERT(t, labels->dtype == CLIP_I32 &&
+                          clip_tensor_count(labels) == clip_tensor_rows(logits));
     const struct clip_op_call call = {.inputs = {logits, labels}};
     return clip_tape_record(t, &cross_entropy, &call);
 }

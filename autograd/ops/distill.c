@@ -12,7 +12,6 @@
  * for a student that agrees. Blocks of ROWS rows are computed three times: for statistics, value
  * and backward. Backward reads everything, and the maximum and the log of the sum of exponentials
  * of each row and column of S and T, kept from forward. */
-#include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
@@ -221,11 +220,12 @@ struct clip_tensor *clip_distill(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *teacher_image,
                                  struct clip_tensor *teacher_text, float teacher_scale)
 {
-    assert(image->ndim == 2 && text->ndim == 2 && image->shape[1] == text->shape[1]);
-    assert(image->shape[0] <= text->shape[0]);
-    assert(teacher_image->shape[0] == image->shape[0] && teacher_text->shape[0] == image->shape[0]);
-    assert(teacher_image->shape[1] == teacher_text->shape[1]);
-    assert(!teacher_image->needs_grad && !teacher_text->needs_grad);
+    CLIP_OP_ASSERT(t, image->ndim == 2 && text->ndim == 2 && image->shape[1] == text->shape[1]);
+    CLIP_OP_ASSERT(t, image->shape[0] <= text->shape[0]);
+    CLIP_OP_ASSERT(t, teacher_image->shape[0] == image->shape[0] &&
+                          teacher_text->shape[0] == image->shape[0]);
+    CLIP_OP_ASSERT(t, teacher_image->shape[1] == teacher_text->shape[1]);
+    CLIP_OP_ASSERT(t, !teacher_image->needs_grad && !teacher_text->needs_grad);
     const struct clip_op_call call = {
         .inputs = {image, text, logit_scale, teacher_image, teacher_text},
         .args = &teacher_scale,

@@ -3,7 +3,6 @@
  *   dw[ids[r]] += dy[r]
  * Backward reads only ids. It cuts dw into columns, so that rows with the same id are added in
  * order. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -50,7 +49,7 @@ static const struct clip_op embedding = {
 struct clip_tensor *clip_embedding(struct clip_tape *t, struct clip_tensor *w,
                                    struct clip_tensor *ids)
 {
-    assert(w->ndim == 2 && ids->dtype == CLIP_I32);
+    CLIP_OP_ASSERT(t, w->ndim == 2 && ids->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_count(ids), w->shape[1]};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {w, ids}};
     return clip_tape_record(t, &embedding, &call);

@@ -2,7 +2,6 @@
  *   x [T,D]   rows i32 [R]   y [R,D]
  *   dx[rows[r]] += dy[r]
  * The rows of end-of-text tokens and classes. Backward reads only rows. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -40,7 +39,7 @@ static const struct clip_op gather = {
 struct clip_tensor *clip_gather(struct clip_tape *t, struct clip_tensor *x,
                                 struct clip_tensor *rows)
 {
-    assert(rows->dtype == CLIP_I32);
+    CLIP_OP_ASSERT(t, rows->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_count(rows), clip_tensor_width(x)};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, rows}};
     return clip_tape_record(t, &gather, &call);

@@ -12,7 +12,6 @@
  * Yuksekgonul et al. 2023, section 4). S is computed tile by tile, in forward and again in
  * backward. Backward reads image, text, logit_scale and ids, and what forward kept: of rows and of
  * columns the maximum [N] and the log of the sum of exponentials [N], and 1/|P(i)| [N]. */
-#include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
@@ -204,9 +203,10 @@ struct clip_tensor *clip_infonce(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *text, struct clip_tensor *logit_scale,
                                  struct clip_tensor *ids)
 {
-    assert(image->ndim == 2 && text->ndim == 2);
-    assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
-    assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
+    CLIP_OP_ASSERT(t, image->ndim == 2 && text->ndim == 2);
+    CLIP_OP_ASSERT(t, image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
+    CLIP_OP_ASSERT(t, ids == NULL ||
+                          (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
     const struct clip_op_call call = {.inputs = {image, text, logit_scale, NULL, ids}};
     return clip_tape_record(t, &infonce, &call);
 }

@@ -3,7 +3,6 @@
  *   dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd
  *   dw += sum over rows of dy xhat    db += sum over rows of dy
  * Ba, Kiros, Hinton 2016. Backward reads x and w, and mean, rstd [R] kept from forward. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/parallel.h"
@@ -76,10 +75,10 @@ static const struct clip_op layernorm = {
 static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, struct clip_tensor *x,
                                   struct clip_tensor *w, struct clip_tensor *b, float eps)
 {
-    assert(x->dtype == CLIP_F32);
-    assert(clip_tensor_count(w) == clip_tensor_width(x) &&
-           clip_tensor_count(b) == clip_tensor_width(x));
-    assert(w->needs_grad == b->needs_grad); /* they are locked or trained together */
+    CLIP_OP_ASSERT(t, x->dtype == CLIP_F32);
+    CLIP_OP_ASSERT(t, clip_tensor_count(w) == clip_tensor_width(x) &&
+                          clip_tensor_count(b) == clip_tensor_width(x));
+    CLIP_OP_ASSERT(t, w->needs_grad == b->needs_grad); /* they are locked or trained together */
     int64_t shape[2] = {clip_tensor_rows(x), clip_tensor_width(x)};
     struct layernorm_args args = {eps};
     const struct clip_op_call call = {.dtype = dtype,

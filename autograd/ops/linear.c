@@ -2,7 +2,6 @@
  *   x [R,D]   w [N,D]   b [N]   residual, y [R,N]
  *   dx += dy w    dw += dy^T x    db += column sums of dy    dresidual += dy
  * Backward reads x and w. The residual's gradient is y's, as it is. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
@@ -69,10 +68,10 @@ static struct clip_tensor *record(struct clip_tape *t, enum clip_dtype dtype, st
                                   struct clip_tensor *w, struct clip_tensor *b,
                                   struct clip_tensor *residual)
 {
-    assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
-    assert(b == NULL || clip_tensor_count(b) == w->shape[0]);
+    CLIP_OP_ASSERT(t, w->ndim == 2 && clip_tensor_width(x) == w->shape[1]);
+    CLIP_OP_ASSERT(t, b == NULL || clip_tensor_count(b) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[0]};
-    assert(residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
+    CLIP_OP_ASSERT(t, residual == NULL || clip_tensor_count(residual) == shape[0] * shape[1]);
     const struct clip_op_call call = {
         .dtype = dtype, .ndim = 2, .shape = shape, .inputs = {x, w, b, residual}};
     return clip_tape_record(t, &linear, &call);

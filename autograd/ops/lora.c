@@ -7,7 +7,6 @@
  *   dresidual += dy
  * The low-rank path beside a linear layer whose weight is frozen, as that layer's residual input
  * (LoRA, Hu et al. 2021, equation 3). Backward reads x, a and b, and u kept from forward. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -146,11 +145,12 @@ struct clip_tensor *clip_lora(struct clip_tape *t, struct clip_tensor *x, struct
 {
     int64_t n = __builtin_popcount(args->which), parts = args->parts;
     int64_t r = b->shape[1], w = n > 0 ? b->shape[0] / n : 0;
-    assert(parts > 0 && n > 0 && args->which >> parts == 0);
-    assert(clip_tensor_width(x) == a->shape[1] && a->shape[0] == n * r && b->shape[0] == n * w);
+    CLIP_OP_ASSERT(t, parts > 0 && n > 0 && args->which >> parts == 0);
+    CLIP_OP_ASSERT(t, clip_tensor_width(x) == a->shape[1] && a->shape[0] == n * r &&
+                          b->shape[0] == n * w);
     int64_t shape[2] = {clip_tensor_rows(x), parts * w};
-    assert(residual == NULL ||
-           (residual->dtype == CLIP_F32 && clip_tensor_count(residual) == shape[0] * shape[1]));
+    CLIP_OP_ASSERT(t, residual == NULL || (residual->dtype == CLIP_F32 &&
+                                           clip_tensor_count(residual) == shape[0] * shape[1]));
     const struct clip_op_call call = {.ndim = 2,
                                       .shape = shape,
                                       .inputs = {x, a, b, residual},

@@ -3,7 +3,6 @@
  *   offsets i32 [B+1]: sequence s has rows offsets[s] to offsets[s+1], at least one
  *   dx[r] += dy[s] / rows of s
  * Backward reads only offsets. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -57,7 +56,7 @@ static const struct clip_op mean_rows = {
 struct clip_tensor *clip_mean_rows(struct clip_tape *t, struct clip_tensor *x,
                                    struct clip_tensor *offsets)
 {
-    assert(x->dtype == CLIP_F32 && offsets->dtype == CLIP_I32);
+    CLIP_OP_ASSERT(t, x->dtype == CLIP_F32 && offsets->dtype == CLIP_I32);
     int64_t shape[2] = {clip_tensor_count(offsets) - 1, clip_tensor_width(x)};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, offsets}};
     return clip_tape_record(t, &mean_rows, &call);

@@ -5,7 +5,6 @@
  * Vaswani et al. 2017, section 3.3. Backward reads x, w1, b1 and w2, and h kept from forward; with
  * `keep` false nothing is kept and h is computed again. The residual's gradient is y's, as it
  * is. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
@@ -169,10 +168,10 @@ struct clip_tensor *clip_mlp(struct clip_tape *t, struct clip_tensor *x,
                              bool keep, struct clip_tensor *residual)
 {
     int64_t d = clip_tensor_width(x), f = w->w1->shape[0], width = w->w2->shape[0];
-    assert(w->w1->shape[1] == d && w->w2->shape[1] == f);
-    assert(clip_tensor_count(w->b1) == f && clip_tensor_count(w->b2) == width);
+    CLIP_OP_ASSERT(t, w->w1->shape[1] == d && w->w2->shape[1] == f);
+    CLIP_OP_ASSERT(t, clip_tensor_count(w->b1) == f && clip_tensor_count(w->b2) == width);
     int64_t shape[2] = {clip_tensor_rows(x), width};
-    assert(residual == NULL || clip_tensor_count(residual) == shape[0] * width);
+    CLIP_OP_ASSERT(t, residual == NULL || clip_tensor_count(residual) == shape[0] * width);
     struct mlp_args args = {activation, keep};
     const struct clip_op_call call = {.ndim = 2,
                                       .shape = shape,

@@ -5,7 +5,6 @@
  *   not divide H or W, is not read. `keep` lists the patches of each image that are embedded.
  * Dosovitskiy et al. 2021, equation 1. Backward reads image, w and keep; the flattened patches are
  * scratch memory that backward fills again. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -115,11 +114,11 @@ static const struct clip_op patch_embed = {
 struct clip_tensor *clip_patch_embed(struct clip_tape *t, struct clip_tensor *image,
                                      struct clip_tensor *w, struct clip_tensor *keep)
 {
-    assert(image->ndim == 4 && w->ndim == 4 && image->shape[1] == w->shape[1] &&
-           w->shape[2] == w->shape[3]);
+    CLIP_OP_ASSERT(t, image->ndim == 4 && w->ndim == 4 && image->shape[1] == w->shape[1] &&
+                          w->shape[2] == w->shape[3]);
     int64_t p = w->shape[2];
-    assert(keep == NULL ||
-           (keep->dtype == CLIP_I32 && keep->ndim == 2 && keep->shape[0] == image->shape[0]));
+    CLIP_OP_ASSERT(t, keep == NULL || (keep->dtype == CLIP_I32 && keep->ndim == 2 &&
+                                       keep->shape[0] == image->shape[0]));
     int64_t patches = keep != NULL ? keep->shape[1] : image->shape[2] / p * (image->shape[3] / p);
     int64_t shape[2] = {image->shape[0] * patches, w->shape[0]};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {image, w, keep}};

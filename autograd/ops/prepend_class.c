@@ -2,7 +2,6 @@
  *   x [B*K,D]   c [D]   y [B*(K+1),D]
  *   dx[b,k] += dy[b,1+k]    dc += sum over b of dy[b,0]
  * Dosovitskiy et al. 2021, the class token. Backward reads nothing. */
-#include <assert.h>
 #include <string.h>
 
 #include "autograd/ops.h"
@@ -60,7 +59,7 @@ struct clip_tensor *clip_prepend_class(struct clip_tape *t, struct clip_tensor *
                                        struct clip_tensor *c, int64_t batch)
 {
     int64_t rows = clip_tensor_rows(x), d = clip_tensor_width(x);
-    assert(batch > 0 && rows % batch == 0 && clip_tensor_count(c) == d);
+    CLIP_OP_ASSERT(t, batch > 0 && rows % batch == 0 && clip_tensor_count(c) == d);
     int64_t shape[2] = {rows + batch, d};
     struct prepend_args args = {batch};
     const struct clip_op_call call = {

@@ -2,7 +2,6 @@
  *   x [R,D]   w [D,N]   y [R,N]
  *   dx += dy w^T    dw += x^T dy
  * CLIP stores its two projections this way round. Backward reads x and w. */
-#include <assert.h>
 
 #include "autograd/ops.h"
 #include "autograd/ops/operand.h"
@@ -61,7 +60,7 @@ static const struct clip_op project = {
 
 struct clip_tensor *clip_project(struct clip_tape *t, struct clip_tensor *x, struct clip_tensor *w)
 {
-    assert(w->ndim == 2 && clip_tensor_width(x) == w->shape[0]);
+    CLIP_OP_ASSERT(t, w->ndim == 2 && clip_tensor_width(x) == w->shape[0]);
     int64_t shape[2] = {clip_tensor_rows(x), w->shape[1]};
     const struct clip_op_call call = {.ndim = 2, .shape = shape, .inputs = {x, w}};
     return clip_tape_record(t, &project, &call);

@@ -8,7 +8,6 @@
  *   where e = exp(logit_scale)
  * SigLIP's loss (Zhai et al. 2023, algorithm 1). S is computed tile by tile, in forward and again
  * in backward. Backward reads all inputs. */
-#include <assert.h>
 #include <math.h>
 
 #include "autograd/ops.h"
@@ -124,9 +123,10 @@ struct clip_tensor *clip_sigmoid_loss(struct clip_tape *t, struct clip_tensor *i
                                       struct clip_tensor *text, struct clip_tensor *logit_scale,
                                       struct clip_tensor *logit_bias, struct clip_tensor *ids)
 {
-    assert(image->ndim == 2 && text->ndim == 2 && logit_bias != NULL);
-    assert(image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
-    assert(ids == NULL || (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
+    CLIP_OP_ASSERT(t, image->ndim == 2 && text->ndim == 2 && logit_bias != NULL);
+    CLIP_OP_ASSERT(t, image->shape[0] <= text->shape[0] && image->shape[1] == text->shape[1]);
+    CLIP_OP_ASSERT(t, ids == NULL ||
+                          (ids->dtype == CLIP_I32 && clip_tensor_count(ids) == image->shape[0]));
     const struct clip_op_call call = {.inputs = {image, text, logit_scale, logit_bias, ids}};
     return clip_tape_record(t, &sigmoid_loss, &call);
 }
