@@ -280,7 +280,7 @@ help:
 	@echo 'make test           install what is missing, build, run all tests (also: make check)'
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
 	@echo 'make test-kill      kill the indexer 100 times at random: nothing may be lost'
-	@echo 'make faults       the FAULTS ($(FAULTS)) calls of each kind that fail, one by one  (SOME="train")'
+	@echo 'make faults       FAULTS ($(FAULTS)) calls of each kind fail, one by one    (SOME="train")'
 	@echo 'make test-page      drive the page of clip_search serve in headless Chromium'
 	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
 	@echo 'make asan           the tests under AddressSanitizer and UBSan'
@@ -299,7 +299,7 @@ help:
 	@echo 'ONNX=protobuf-c|none: clip_export --format onnx (now: $(ONNX))'
 
 FORCE:
-.PHONY: all setup setup-tests demo test check test-fixtures test-kill faults test-page tests lint asan \
-	valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
+.PHONY: all setup setup-tests demo test check test-fixtures test-kill faults test-page tests \
+	lint asan valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

@@ -10,8 +10,8 @@
 clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what);
 /* Writes the folder that `path` is in to the disk, which makes a rename there durable. */
 clip_status clip_sync_folder_of(const char *path, struct clip_error *error);
-/* Makes the empty temporary file or folder of `path` and locks it; *out is its name, the caller's to
- * free, *fd holds the lock. What a killed process left behind of `path` is removed first. */
+/* Makes the empty temporary file or folder of `path` and locks it; *out is its name, the caller's
+ * to free, *fd holds the lock. What a killed process left behind of `path` is removed first. */
 clip_status clip_temporary_create(const char *path, bool folder, char **out, int *fd,
                                   struct clip_error *error);
 /* Removes a folder of files; what cannot be removed stays, and errno is as it was. */

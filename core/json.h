@@ -1,5 +1,5 @@
-/* JSON, read and written by jansson, with our error sentences. What Python writes is read too: a bare
- * NaN, Infinity or -Infinity is null. */
+/* JSON, read and written by jansson, with our error sentences. What Python writes is read too: a
+ * bare NaN, Infinity or -Infinity is null. */
 #ifndef CLIP_CORE_JSON_H
 #define CLIP_CORE_JSON_H
 

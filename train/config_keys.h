@@ -6,9 +6,10 @@
  *   REAL(section, key, default, least, most, help)    double
  *   BOOL(section, key, default, help)                 bool
  *   TEXT(section, key, default, help)                 const char *
- *   SHARE(section, key, default, help)                const char *: steps, or a share of the run as in
- *                                                     "5%" (clip_config_share)
- *   TRIPLE(section, key, default, help)               const char *: three numbers with commas, or ""
+ *   SHARE(section, key, default, help)                const char *: steps, or a share of the run as
+ *                                                     in "5%" (clip_config_share)
+ *   TRIPLE(section, key, default, help)               const char *: three numbers with commas, or
+ *                                                     ""
  *   CHOICE(type, section, key, default, names, help)  an enum or int, by its words (core/choice.h)
  *
  * Behind the help, where a key has any: .flags = KEY_... (train/config_table.h). A key without

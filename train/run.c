@@ -221,8 +221,8 @@ clip_status clip_run_rewind_logs(const struct clip_run *run, int64_t step, struc
 
 /* ---- saving and reading ---- */
 
-/* The checkpoint's bytes under another name, where the file system has no hard links. `bundle` NULL:
- * what `path` holds. */
+/* The checkpoint's bytes under another name, where the file system has no hard links. `bundle` is
+ * NULL: what `path` holds. */
 static clip_status copy_as(const char *path, const char *target, const struct clip_bundle *bundle,
                            struct clip_error *error)
 {

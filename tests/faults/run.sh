@@ -19,7 +19,7 @@ kinds='alloc open read write fsync rename link unlink ftruncate mmap close fopen
 disk='open read write fsync rename link unlink ftruncate close fopen fwrite mkdir'
 cases=0 kills=0 findings=0
 
-# ---- what the scenarios stand on: $folder/base, copied for each case ------------------------------
+# ---- what the scenarios stand on: $folder/base, copied for each case ----
 base=$folder/base
 mkdir "$base" && photos "$base/photos"
 cd "$here" || exit 1

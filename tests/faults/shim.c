@@ -1,5 +1,5 @@
-/* A machine that fails on purpose: preloaded before a program (LD_PRELOAD), it makes the n-th call of
- * one kind fail, once or from then on, or kills the program there.
+/* A machine that fails on purpose: preloaded before a program (LD_PRELOAD), it makes the n-th call
+ * of one kind fail, once or from then on, or kills the program there.
  *
  *     CLIP_FAULT=CALL:N:MODE   CALL: a name of `kinds` below; N from 1; MODE: once, always, kill
  *     CLIP_FAULT_COUNTS=FILE   at exit, one line "CALL COUNT" per kind is appended to FILE
@@ -101,7 +101,7 @@ __attribute__((constructor)) static void start(void)
     atomic_store(&counting, true);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static void *early_alloc(size_t size)
 {
@@ -175,7 +175,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     return fails(MMAP) ? MAP_FAILED : real_mmap(address, size, protection, flags, file, offset);
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static mode_t mode_of(int flags, va_list more)
 {
