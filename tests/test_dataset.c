@@ -467,6 +467,157 @@ static void webdataset_shards(void **state)
     test_no_set(test_path(folder, "s-{}.tar"), &plain, CLIP_ERR_NOT_FOUND, "s-{}.tar");
 }
 
+/* What macOS and pax put between the files of a key belongs to nobody and parts nothing. */
+static const struct member with_litter[] = {
+    {"train/._000.jpg", "mac", NULL},      {"train/000.jpg", "A", NULL},
+    {"train/._000.txt", "mac", NULL},      {"PaxHeader/000.txt", "pax", NULL},
+    {"train/000.txt", "first", NULL},      {"train/README", "no key", NULL},
+    {"train/001.jpg", "B", NULL},          {"__MACOSX/train/001.jpg", "mac", NULL},
+    {"train/001.caption", "second", NULL},
+};
+static const struct member not_neighbours[] = {
+    {"train/0.jpg", "A", NULL},   {"train/1.jpg", "B", NULL},   {"train/2.jpg", "C", NULL},
+    {"train/0.txt", "one", NULL}, {"train/1.txt", "two", NULL},
+};
+
+static void webdataset_names_without_a_key(void **state)
+{
+    (void)state;
+    struct clip_dataset_options options = {.names_are_captions = true};
+    struct clip_dataset *set =
+        test_open_set(write_tar("a.tar", MEMBERS(with_litter), ustar), &options);
+    assert_string_equal(set->ops->name, "webdataset");
+    assert_int_equal(set->count, 2);
+    test_set_sample(set, 0, "A", "first");
+    test_set_sample(set, 1, "B", "second");
+    clip_dataset_free(set);
+}
+
+static void webdataset_keys_apart(void **state)
+{
+    (void)state;
+    struct clip_dataset_options options = {.names_are_captions = true};
+    struct clip_dataset *set =
+        test_open_set(write_tar("a.tar", MEMBERS(not_neighbours), ustar), &options);
+    assert_string_equal(set->ops->name, "webdataset");
+    assert_int_equal(set->count, 5);
+    test_set_bad(set, 0, CLIP_ERR_NOT_FOUND, "elsewhere in the tar");
+    test_set_bad(set, 0, CLIP_ERR_NOT_FOUND, "tar --sort=name");
+    test_set_bad(set, 2, CLIP_ERR_NOT_FOUND, "add a .txt");
+    test_set_bad(set, 3, CLIP_ERR_NOT_FOUND, "tar --sort=name");
+    clip_dataset_free(set);
+}
+
+static const struct member json_captions[] = {
+    {"0.jpg", "A", NULL},
+    {"0.json", "{\"caption\": \"not this\", \"text\": [\"one\", \"two\"], \"alt\": \"three\"}",
+     NULL},
+    {"0.txt", "plain", NULL},
+    {"1.jpg", "B", NULL},
+    {"1.json", "{\"text\": \"four\", \"size\": NaN}", NULL},
+};
+
+static void webdataset_caption_keys(void **state)
+{
+    (void)state;
+    const char *path = write_tar("a.tar", MEMBERS(json_captions), ustar);
+    struct clip_dataset *set = test_open_set(path, &plain);
+    assert_int_equal(set->count, 2);
+    test_set_sample(set, 0, "A", "plain");
+    test_set_sample(set, 1, "B", "four");
+    clip_dataset_free(set);
+    struct clip_dataset_options options = {.csv_caption_key = "text"};
+    set = test_open_set(path, &options);
+    assert_int_equal(set->count, 3);
+    test_set_sample(set, 0, "A", "one");
+    test_set_sample(set, 1, "A", "two");
+    test_set_sample(set, 2, "B", "four");
+    assert_int_equal(set->group[0], set->group[1]);
+    assert_int_not_equal(set->group[0], set->group[2]);
+    assert_ptr_equal(set->ops->image_name(set, 0), set->ops->image_name(set, 1));
+    clip_dataset_free(set);
+    options.csv_caption_key = "alt, text";
+    set = test_open_set(path, &options);
+    assert_int_equal(set->count, 4);
+    test_set_sample(set, 0, "A", "three");
+    test_set_sample(set, 2, "A", "two");
+    test_set_sample(set, 3, "B", "four");
+    clip_dataset_free(set);
+    options.csv_caption_key = "nothing";
+    set = test_open_set(path, &options);
+    test_set_bad(set, 0, CLIP_ERR_FORMAT, "csv_caption_key");
+    clip_dataset_free(set);
+}
+
+/* CLIP_benchmark's form: KEY.cls is a line number of classnames.txt, from 0. */
+static const struct member labelled[] = {
+    {"s0.jpg", "A", NULL}, {"s0.cls", "1", NULL}, {"s1.cls", "0\n", NULL}, {"s1.jpg", "B", NULL},
+    {"s2.jpg", "C", NULL}, {"s3.jpg", "D", NULL}, {"s3.cls", "1", NULL},
+};
+
+static void webdataset_labels(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_class_list list = {0};
+    struct clip_dataset *set = NULL;
+    const char *path = write_tar("0.tar", MEMBERS(labelled), ustar);
+    const char *few = test_write_text(test_folder(), "few.txt", "cat\n");
+    struct clip_dataset_options options = {.names_are_captions = true};
+    test_no_set(path, &options, CLIP_ERR_DATA, "classnames.txt");
+    options.classes = test_write_text(test_folder(), "classes.txt", "cat\ndog\n");
+    test_ok(clip_class_list_read(options.classes, &list, &error), &error);
+    test_ok(clip_dataset_open_classes(&set, path, &list, NULL, &error), &error);
+    assert_int_equal(set->count, 3);
+    assert_int_equal(clip_dataset_label(set, 0), 1);
+    assert_int_equal(clip_dataset_label(set, 1), 0);
+    assert_int_equal(clip_dataset_label(set, 2), 1);
+    test_set_sample(set, 2, "D", "");
+    clip_dataset_free(set);
+    set = test_open_set(path, &options);
+    assert_string_equal(set->ops->name, "webdataset with labels");
+    test_set_sample(set, 0, "A", "dog");
+    assert_int_equal(set->group[0], set->group[2]);
+    clip_dataset_free(set);
+    clip_class_list_release(&list);
+    test_ok(clip_class_list_read(few, &list, &error), &error);
+    test_fails(clip_dataset_open_classes(&set, path, &list, NULL, &error), &error, CLIP_ERR_DATA,
+               "label 1");
+    clip_class_list_release(&list);
+}
+
+/* Shards by a pattern, a folder, and lists of both. */
+static void shards_by_other_names(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    const char *folder = test_folder(), *one, *list;
+    char both[1024];
+    for (int i = 0; i < 2; i++) {
+        struct clip_buffer bytes = {0};
+        const char *tar = i == 0 ? write_tar("x.tar", MEMBERS(shard_a), ustar)
+                                 : write_tar("x.tar", MEMBERS(with_litter), ustar);
+        test_ok(clip_file_read(tar, 1 << 20, &bytes, &error), &error);
+        test_write(folder, i == 0 ? "s0.tar" : "s1.tar", bytes.data, bytes.size);
+        clip_buffer_release(&bytes);
+    }
+    one = test_path(folder, "s1.tar");
+    snprintf(both, sizeof both, "%s::%s", one, folder);
+    list = test_path(folder, "s*.tar");
+    const struct {
+        const char *data;
+        int64_t count;
+    } cases[] = {{folder, 4}, {list, 4}, {both, 6}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct clip_dataset *set = test_open_set(cases[i].data, &plain);
+        assert_int_equal(set->count, cases[i].count);
+        test_set_sample(set, i == 2 ? 2 : 0, "A", "first");
+        clip_dataset_free(set);
+    }
+    test_no_set(test_path(folder, "t*.tar"), &plain, CLIP_ERR_NOT_FOUND, "pattern");
+    test_no_set("a.tar::", &plain, CLIP_ERR_USAGE, "\"::\"");
+}
+
 static void unknown_data(void **state)
 {
     (void)state;
@@ -495,6 +646,11 @@ int main(void)
         cmocka_unit_test(webdataset_reads),
         cmocka_unit_test(webdataset_bad_samples),
         cmocka_unit_test(webdataset_shards),
+        cmocka_unit_test(webdataset_names_without_a_key),
+        cmocka_unit_test(webdataset_keys_apart),
+        cmocka_unit_test(webdataset_caption_keys),
+        cmocka_unit_test(webdataset_labels),
+        cmocka_unit_test(shards_by_other_names),
         cmocka_unit_test(unknown_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,6 +166,24 @@ static clip_status print_json(const struct clip_class_list *classes,
     return status;
 }
 
+/* The files that CLIP_benchmark writes beside its shards, where none is named. */
+static clip_status find_files(const char *images, const char **classes, const char **templates,
+                              char *found[2], struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    if (*classes == NULL) {
+        CLIP_TRY(clip_dataset_companion(images, "classnames.txt", &found[0], error));
+        *classes = found[0];
+    }
+    if (templates != NULL && *templates == NULL) {
+        CLIP_TRY(clip_dataset_companion(images, "zeroshot_classification_templates.txt", &found[1],
+                                        error));
+        *templates = found[1];
+    }
+out:
+    return status;
+}
+
 int clip_eval_zeroshot(int argc, char **argv)
 {
     struct clip_model_options model = {0};
@@ -175,13 +193,14 @@ int clip_eval_zeroshot(int argc, char **argv)
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
         {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &images,
-         .help = "class folders: a folder, a tar of them, or packed", .required = true},
-        {"classes", "FILE", CLIP_CLI_TEXT, &class_file, .required = true,
+         .help = "class folders: a folder, a tar of them, or packed; or shards with KEY.cls",
+         .required = true},
+        {"classes", "FILE", CLIP_CLI_TEXT, &class_file,
          .help = "one class per line: its name (or several: cat|kitten), then after a tab its "
-                 "folder if "
-                 "that differs"},
+                 "folder if that differs (default: classnames.txt beside the shards)"},
         {"templates", "FILE", CLIP_CLI_TEXT, &template_file,
-         .help = "one template per line, as in: a photo of a {}"},
+         .help = "one template per line, as in: a photo of a {} (default: "
+                 "zeroshot_classification_templates.txt beside the shards)"},
         {"template-set", NULL, CLIP_CLI_CHOICE, &template_set, .names = clip_template_set_name,
          .help = "built-in templates instead of a file"},
         {"confusion", NULL, CLIP_CLI_FLAG, &confusion,
@@ -197,15 +216,19 @@ int clip_eval_zeroshot(int argc, char **argv)
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    if ((template_file != NULL) == (template_set >= 0))
-        clip_cli_wrong_usage(&cli, "give --templates FILE or --template-set NAME");
     struct clip_error error = {0};
+    char *found[2] = {NULL, NULL};
     struct clip_embedder *e = NULL;
     struct clip_class_list classes = {0};
     struct clip_templates templates = {0};
     struct clip_zeroshot_result result = {0};
     struct confusions all = {0};
     clip_status status;
+    CLIP_TRY(
+        find_files(images, &class_file, template_set >= 0 ? NULL : &template_file, found, &error));
+    if ((template_file != NULL) == (template_set >= 0))
+        clip_cli_wrong_usage(&cli, "give --templates FILE or --template-set NAME");
+    if (class_file == NULL) clip_cli_wrong_usage(&cli, "give --classes FILE");
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_class_list_read(class_file, &classes, &error));
     CLIP_TRY(template_file != NULL ? clip_templates_read(template_file, &templates, &error)
@@ -219,6 +242,8 @@ int clip_eval_zeroshot(int argc, char **argv)
         if (confusion) print_confusions(&classes, &result, &all);
     }
 out:
+    free(found[0]);
+    free(found[1]);
     free(all.items);
     clip_zeroshot_release(&result);
     clip_templates_release(&templates);

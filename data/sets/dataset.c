@@ -102,108 +102,16 @@ out:
 }
 
 /* ---- DATA: which source is it? ---- */
-enum { SHARDS_MOST = 100000 };
-
-/* "{000..012}", from `open` to its `close`. */
-struct shard_range {
-    int first, last, digits; /* of the first number; the others get as many digits */
-};
-
-static bool read_range(const char *open, const char *close, struct shard_range *out)
-{
-    int begin = 0, middle = 0, end = 0;
-    bool range = sscanf(open, "{%n%9d..%n%9d}%n", &begin, &out->first, &middle, &out->last, &end) ==
-                 2;
-    out->digits = middle - 2 - begin;
-    return range && end == (int)(close + 1 - open) && out->first >= 0;
-}
-
-/* The first braces of `pattern` that stand for several names: they count, or they have a comma. */
-static bool find_braces(const char *pattern, const char **open, const char **close)
-{
-    struct shard_range range;
-    for (*open = strchr(pattern, '{'); *open != NULL; *open = strchr(*open + 1, '{')) {
-        *close = strchr(*open, '}');
-        if (*close == NULL) return false;
-        if (read_range(*open, *close, &range)) return true;
-        if (memchr(*open, ',', (size_t)(*close - *open)) != NULL) return true;
-    }
-    return false;
-}
-
-static clip_status expand_braces(const char *pattern, struct clip_names *names,
-                                 struct clip_error *error);
-
-/* Adds the names of `pattern` with `item` in place of the braces from `open` to `close`. */
-static clip_status expand_item(const char *pattern, const char *open, const char *close,
-                               const char *item, size_t n, struct clip_names *names,
-                               struct clip_error *error)
-{
-    clip_status status;
-    struct clip_buffer name = {0};
-    CLIP_TRY(clip_buffer_append(&name, pattern, (size_t)(open - pattern), error));
-    CLIP_TRY(clip_buffer_append(&name, item, n, error));
-    CLIP_TRY(clip_buffer_append(&name, close + 1, strlen(close + 1), error));
-    CLIP_TRY(expand_braces(name.data, names, error));
-    if (names->count > SHARDS_MOST)
-        status = clip_fail(error, CLIP_ERR_USAGE, "%s: these are more than %d shards", pattern,
-                           SHARDS_MOST);
-out:
-    clip_buffer_release(&name);
-    return status;
-}
-
-/* Appends to `names` what `pattern` stands for: each {000..012} counts (with as many digits as its
- * first number), and each {a,b} lists. Braces that do neither stay as they are. */
-static clip_status expand_braces(const char *pattern, struct clip_names *names,
-                                 struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct shard_range range;
-    const char *open, *close;
-    char number[32];
-    if (!find_braces(pattern, &open, &close)) return clip_names_add(names, pattern, error);
-    if (!read_range(open, close, &range)) {
-        for (const char *item = open + 1; item <= close && status == CLIP_OK;) {
-            size_t n = strcspn(item, ",}");
-            status = expand_item(pattern, open, close, item, n, names, error);
-            item += n + 1;
-        }
-        return status;
-    }
-    if (range.last < range.first)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "%s counts down; shards are named from the first to the last, as in "
-                         "{000..012}",
-                         pattern);
-    for (int i = range.first; i <= range.last && status == CLIP_OK; i++) {
-        int n = snprintf(number, sizeof number, "%0*d", range.digits, i);
-        status = expand_item(pattern, open, close, number, (size_t)n, names, error);
-    }
-    return status;
-}
-
 static clip_status open_tars(struct clip_dataset **out, const char *data,
                              const struct clip_dataset_options *options, struct clip_error *error)
 {
-    clip_status status = CLIP_OK;
-    struct clip_names names = {0};
+    clip_status status;
     struct clip_tar *tars = NULL;
-    if (clip_path_exists(data))
-        CLIP_TRY(clip_names_add(&names, data, error));
-    else
-        CLIP_TRY(expand_braces(data, &names, error));
-    CLIP_NEW(tars, names.count);
-    for (int64_t i = 0; i < names.count; i++)
-        CLIP_TRY(clip_tar_open(&tars[i], names.names[i], error));
-    if (names.count == 1 && !clip_dataset_webdataset_is(&tars[0]))
-        status = clip_dataset_folder_tar(out, &tars[0], options, error);
-    else
-        status = clip_dataset_webdataset_open(out, tars, names.count, options, error);
+    int64_t count = 0;
+    CLIP_TRY(clip_shards_open(&tars, &count, data, error));
+    status = clip_dataset_webdataset_open(out, tars, count, options, error);
 out:
-    for (int64_t i = 0; tars != NULL && i < names.count; i++) clip_tar_close(&tars[i]);
-    free(tars);
-    clip_names_release(&names);
+    clip_shards_close(tars, count);
     return status;
 }
 
@@ -248,12 +156,15 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
     *out = NULL;
     if (data == NULL || data[0] == '\0')
         return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);
+    if (clip_shards_are(data)) return open_tars(out, data, options, error);
     if (clip_path_is_folder(data)) return clip_dataset_folder_open(out, data, options, error);
     if (find_source(data) < SOURCES)
         return sources[find_source(data)].open(out, data, options, error);
     if (!clip_path_exists(data))
         return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: no such file or folder; %s", data,
                          accepted);
+    if (clip_path_has_suffix(data, ".txt") && clip_dataset_csv_is(data))
+        return clip_dataset_csv_open(out, data, options, error);
     if (is_packed_tar(data))
         return clip_fail(error, CLIP_ERR_DATA,
                          "%s: a compressed tar cannot be read at any place; unpack it to a .tar "

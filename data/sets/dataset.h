@@ -7,7 +7,10 @@
  *   packed           one HDF5 file that clip_data pack wrote (packed.h)
  *   class folders    a folder or an uncompressed tar of CLASS/image; the caption is a template
  *                    filled with the class's name
- *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|json
+ *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|caption|json, or
+ *                    beside KEY.cls, whose captions are made as class folders' are
+ *   captions beside images    a folder of x.png with x.txt, x.caption or x.json
+ *   imagefolder      a folder with metadata.csv or metadata.jsonl
  *   images           (images_only) a folder or a tar, searched with all its subfolders
  *
  * docs/data.md describes each for those who prepare data. */
@@ -68,8 +71,8 @@ struct clip_dataset_ops {
 
 struct clip_dataset_options { /* the keys of [data] that matter here; strings may be NULL or "" */
     const char *images_root;
-    const char *csv_separator; /* "auto", "comma", "tab", or one character */
-    const char *csv_img_key, *csv_caption_key;
+    const char *csv_separator;                 /* "auto", "comma", "tab", or one character */
+    const char *csv_img_key, *csv_caption_key; /* "a,b": captions of both columns or keys */
     const char *csv_negative_key; /* the column of hard negative captions; NULL or "": none */
     const char *class_templates;  /* a template file; needed for class folders' captions */
     const char *classes; /* a class file (name TAB folder) or NULL: folder names, '_' as space */
@@ -81,7 +84,8 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
     bool images_only;
 };
 
-/* Opens the set `data`: its format is found from its name and content; {000..012} stands for
+/* Opens the set `data`: its format is found from its name and content; {000..012},
+ * {a,b}, a pattern with * ? [, a folder of tars, and lists of these joined by "::" stand for
  * shards. Opening checks that the set is readable and not empty. */
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
@@ -89,6 +93,11 @@ void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
 /* Does the name (its suffix, not the content) say that this is a data set, and not an image or text
  * file? */
 bool clip_dataset_is_named(const char *data);
+
+/* *out = the path of a file called `name` beside the shards or one folder above, as CLIP_benchmark
+ * writes classnames.txt; NULL: there is none. free() it. */
+clip_status clip_dataset_companion(const char *data, const char *name, char **out,
+                                   struct clip_error *error);
 
 /* Makes a set of those samples whose images are held out (`held`), or of the others, under new
  * numbers, in order. A `share` of all images is held out, chosen by a hash of their names. An
@@ -134,8 +143,8 @@ const char *clip_template_hole(const char *line, size_t *n);
 clip_status clip_template_fill(const char *line, const char *name, struct clip_buffer *out,
                                struct clip_error *error);
 
-/* Opens class folders (a folder, a tar of them, or either of these packed) for zero-shot
- * evaluation: sample i's class is label[i], an index into the class list. A folder is looked up in
+/* Opens class folders (a folder, a tar of them, or either of these packed), or webdataset with
+ * KEY.cls, for zero-shot evaluation: sample i's class is label[i], an index into the class list. A folder is looked up in
  * the list by its name, else with '_' read as space. A folder that is no class is an error; a class
  * without images is none. `templates` may be NULL: then captions are empty, as those of a packed
  * set always are here. Keeps nothing of `classes` and `templates`. */

@@ -189,3 +189,33 @@ clip_status clip_template_fill(const char *line, const char *name, struct clip_b
 out:
     return status;
 }
+
+/* ---- Copies ---- */
+clip_status clip_class_list_copy(struct clip_class_list *to, const struct clip_class_list *from,
+                                 struct clip_error *error)
+{
+    to->names = clip_arena_alloc(&to->arena, from->count, sizeof *to->names, error);
+    to->folders = clip_arena_alloc(&to->arena, from->count, sizeof *to->folders, error);
+    if (to->names == NULL || to->folders == NULL) return CLIP_ERR_MEMORY;
+    for (int64_t i = 0; i < from->count; i++) {
+        const char *name = from->names[i], *own = from->folders[i];
+        to->names[i] = clip_arena_string(&to->arena, name, strlen(name), error);
+        to->folders[i] = clip_arena_string(&to->arena, own, strlen(own), error);
+        if (to->names[i] == NULL || to->folders[i] == NULL) return CLIP_ERR_MEMORY;
+        to->count++;
+    }
+    return CLIP_OK;
+}
+
+clip_status clip_templates_copy(struct clip_templates *to, const struct clip_templates *from,
+                                struct clip_error *error)
+{
+    to->lines = clip_arena_alloc(&to->arena, from->count, sizeof *to->lines, error);
+    if (to->lines == NULL) return CLIP_ERR_MEMORY;
+    for (int64_t i = 0; i < from->count; i++) {
+        to->lines[i] = clip_arena_string(&to->arena, from->lines[i], strlen(from->lines[i]), error);
+        if (to->lines[i] == NULL) return CLIP_ERR_MEMORY;
+        to->count++;
+    }
+    return CLIP_OK;
+}

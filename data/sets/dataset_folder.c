@@ -122,7 +122,10 @@ static clip_status take_file(void *context, const char *name, bool *taken, struc
 {
     struct folder *folder = context;
     *taken = clip_dataset_is_image(name);
-    if (!*taken) return CLIP_OK;
+    if (!*taken) { /* captions beside images are looked for once these are known */
+        *taken = folder->base.ops == &class_ops && clip_dataset_is_caption(name);
+        return CLIP_OK;
+    }
     char *kept = clip_arena_string(&folder->arena, name, strlen(name), error);
     if (kept == NULL) return CLIP_ERR_MEMORY;
     return add_item(folder, kept, -1, error);
@@ -284,35 +287,6 @@ out:
     return status;
 }
 
-static clip_status copy_classes(struct clip_class_list *to, const struct clip_class_list *from,
-                                struct clip_error *error)
-{
-    to->names = clip_arena_alloc(&to->arena, from->count, sizeof *to->names, error);
-    to->folders = clip_arena_alloc(&to->arena, from->count, sizeof *to->folders, error);
-    if (to->names == NULL || to->folders == NULL) return CLIP_ERR_MEMORY;
-    for (int64_t i = 0; i < from->count; i++) {
-        const char *name = from->names[i], *own = from->folders[i];
-        to->names[i] = clip_arena_string(&to->arena, name, strlen(name), error);
-        to->folders[i] = clip_arena_string(&to->arena, own, strlen(own), error);
-        if (to->names[i] == NULL || to->folders[i] == NULL) return CLIP_ERR_MEMORY;
-        to->count++;
-    }
-    return CLIP_OK;
-}
-
-static clip_status copy_templates(struct clip_templates *to, const struct clip_templates *from,
-                                  struct clip_error *error)
-{
-    to->lines = clip_arena_alloc(&to->arena, from->count, sizeof *to->lines, error);
-    if (to->lines == NULL) return CLIP_ERR_MEMORY;
-    for (int64_t i = 0; i < from->count; i++) {
-        to->lines[i] = clip_arena_string(&to->arena, from->lines[i], strlen(from->lines[i]), error);
-        if (to->lines[i] == NULL) return CLIP_ERR_MEMORY;
-        to->count++;
-    }
-    return CLIP_OK;
-}
-
 /* ---- Opening ---- */
 /* Makes the groups, and turns names into paths that can be opened. */
 static clip_status finish(struct folder *folder, struct clip_error *error)
@@ -353,6 +327,20 @@ out:
     return status;
 }
 
+/* Where captions stand beside the images, these are no class folders. */
+static clip_status open_beside(struct clip_dataset **out, const struct folder *folder,
+                               const struct clip_dataset_options *options, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_names names = {0};
+    for (int64_t i = 0; i < folder->base.count; i++)
+        CLIP_TRY(clip_names_add(&names, folder->items[i].name, error));
+    status = clip_dataset_beside_open(out, folder->path, &names, options, error);
+out:
+    clip_names_release(&names);
+    return status;
+}
+
 static clip_status open_either(struct clip_dataset **out, const char *path, struct clip_tar *tar,
                                const struct clip_dataset_options *options, struct clip_error *error)
 {
@@ -366,6 +354,14 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
     CLIP_NEW(folder, 1);
     folder->base.ops = options->images_only ? &image_ops : &class_ops;
     CLIP_TRY(collect(folder, path, tar, options->stop, error));
+    if (!options->images_only && folder->tar.path == NULL) {
+        CLIP_TRY(open_beside(out, folder, options, error));
+        if (*out != NULL) {
+            (*out)->unread = folder->base.unread;
+            folder->base.unread = (struct clip_names){0};
+            goto out;
+        }
+    }
     if (!options->images_only) {
         if (has_classes) CLIP_TRY(clip_class_list_read(classes, &folder->classes, error));
         CLIP_TRY(prepare_classes(folder, has_classes ? classes : folder->path, error));
@@ -379,7 +375,7 @@ static clip_status open_either(struct clip_dataset **out, const char *path, stru
         if (has_templates)
             CLIP_TRY(clip_templates_read(templates, &folder->templates, error));
         else
-            CLIP_TRY(copy_templates(&folder->templates, &name_alone, error));
+            CLIP_TRY(clip_templates_copy(&folder->templates, &name_alone, error));
     }
     CLIP_TRY(finish(folder, error));
     *out = &folder->base;
@@ -393,6 +389,10 @@ clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error)
 {
+    clip_status status = CLIP_OK;
+    *out = NULL;
+    if (!options->images_only) status = clip_dataset_imagefolder_open(out, path, options, error);
+    if (status != CLIP_OK || *out != NULL) return status;
     return open_either(out, path, NULL, options, error);
 }
 
@@ -434,21 +434,29 @@ clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *ima
     if (clip_path_has_suffix(images, ".h5") && !clip_path_is_folder(images))
         return open_packed_classes(out, images, classes, error);
     struct folder *folder = NULL;
-    struct clip_tar tar = {0};
-    bool is_folder = clip_path_is_folder(images);
+    struct clip_tar *tars = NULL;
+    int64_t tar_count = 0;
+    bool is_folder = clip_path_is_folder(images) && !clip_shards_are(images);
     *out = NULL;
-    if (!is_folder) CLIP_TRY(clip_tar_open(&tar, images, error));
+    if (!is_folder) {
+        CLIP_TRY(clip_shards_open(&tars, &tar_count, images, error));
+        CLIP_TRY(clip_dataset_labels_open(out, tars, tar_count, classes, templates, error));
+        if (*out != NULL) goto out;
+        if (tar_count > 1)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
+                               "%s: the shards hold no labels (KEY.cls beside KEY.jpg)", images));
+    }
     CLIP_NEW(folder, 1);
     folder->base.ops = &class_ops;
-    CLIP_TRY(collect(folder, images, is_folder ? NULL : &tar, NULL, error));
-    CLIP_TRY(copy_classes(&folder->classes, classes, error));
-    if (templates != NULL) CLIP_TRY(copy_templates(&folder->templates, templates, error));
+    CLIP_TRY(collect(folder, images, is_folder ? NULL : &tars[0], NULL, error));
+    CLIP_TRY(clip_class_list_copy(&folder->classes, classes, error));
+    if (templates != NULL) CLIP_TRY(clip_templates_copy(&folder->templates, templates, error));
     CLIP_TRY(prepare_classes(folder, "the class list", error));
     CLIP_TRY(finish(folder, error));
     *out = &folder->base;
     folder = NULL;
 out:
-    clip_tar_close(&tar);
+    clip_shards_close(tars, tar_count);
     if (folder != NULL) folder_free(&folder->base);
     return status;
 }

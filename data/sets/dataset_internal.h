@@ -65,7 +65,34 @@ clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entr
                           size_t limit, struct clip_buffer *out, struct clip_error *error);
 void clip_tar_close(struct clip_tar *tar);
 
-/* A list of images and captions in one text file, which is built row by row (dataset_rows.c). */
+/* DATA that names shards: braces, patterns, a folder of shards, and lists of them joined by "::".
+ * Each is opened; close them (also where an opener took some over, which leaves them {0}). */
+clip_status clip_shards_open(struct clip_tar **out, int64_t *count, const char *data,
+                             struct clip_error *error);
+void clip_shards_close(struct clip_tar *tars, int64_t count);
+/* Does the name stand for shards though it is no single .tar: a folder of them, a list, a pattern? */
+bool clip_shards_are(const char *data);
+
+/* The usual names of columns and keys, the first one csv's default, ended by NULL. */
+extern const char *const clip_image_keys[], *const clip_caption_keys[];
+/* Does `asked` name something else than the default? */
+bool clip_key_is_asked(const char *asked, const char *const *usual);
+/* The next of the names in "a,b", without the spaces around it: its length in `key`; *at moves. */
+size_t clip_key_next(const char **at, char *key, size_t size);
+/* The image's path by `asked` (csv_img_key), else by the first usual key; NULL: there is none. */
+const json_t *clip_json_image(const json_t *object, const char *asked);
+/* The captions by `asked` (csv_caption_key; "a,b": of both keys), else by the first usual key that
+ * the object has. A list of texts holds several. The one at `which` may be no text; NULL: there is
+ * none. */
+int64_t clip_json_captions(const json_t *object, const char *asked);
+const json_t *clip_json_caption(const json_t *object, const char *asked, int64_t which);
+
+clip_status clip_class_list_copy(struct clip_class_list *to, const struct clip_class_list *from,
+                                 struct clip_error *error);
+clip_status clip_templates_copy(struct clip_templates *to, const struct clip_templates *from,
+                                struct clip_error *error);
+
+/* A list of images and captions in one text file, built row by row (dataset_rows.c). */
 struct clip_rows;
 struct clip_row {
     const char *image, *caption; /* as in the file; caption NULL: none is wanted */
@@ -107,6 +134,8 @@ typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *b
                                         const char *path,
                                         const struct clip_dataset_options *options,
                                         struct clip_error *error);
+/* Is the .txt a list with a header that names an image's and a caption's column? */
+bool clip_dataset_csv_is(const char *path);
 clip_dataset_parser clip_dataset_csv_parse, clip_dataset_jsonl_parse, clip_dataset_coco_parse;
 clip_status clip_dataset_parse_file(struct clip_dataset **out, const char *path,
                                     clip_dataset_parser *parse,
@@ -115,13 +144,29 @@ clip_status clip_dataset_parse_file(struct clip_dataset **out, const char *path,
 clip_status clip_dataset_folder_open(struct clip_dataset **out, const char *path,
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error);
+bool clip_dataset_is_caption(const char *name); /* .txt, .caption or .json */
+/* Captions in files beside the images, whose names are below the folder; or by a metadata.csv or
+ * metadata.jsonl in the folder. *out is NULL where there are none. */
+clip_status clip_dataset_beside_open(struct clip_dataset **out, const char *folder,
+                                     const struct clip_names *images,
+                                     const struct clip_dataset_options *options,
+                                     struct clip_error *error);
+clip_status clip_dataset_imagefolder_open(struct clip_dataset **out, const char *folder,
+                                          const struct clip_dataset_options *options,
+                                          struct clip_error *error);
 clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *tar,
                                     const struct clip_dataset_options *options,
                                     struct clip_error *error);
-/* Does the tar have captions (a .txt or .json with an image's key)? */
-bool clip_dataset_webdataset_is(const struct clip_tar *tar);
+/* A single tar that holds neither captions nor labels beside its images goes on to
+ * clip_dataset_folder_tar. */
 clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_tar *tars,
                                          int64_t count, const struct clip_dataset_options *options,
                                          struct clip_error *error);
+/* The same for clip_dataset_open_classes: labels are KEY.cls. *out is NULL and the tars are as they
+ * were where they hold none. */
+clip_status clip_dataset_labels_open(struct clip_dataset **out, struct clip_tar *tars,
+                                     int64_t count, const struct clip_class_list *classes,
+                                     const struct clip_templates *templates,
+                                     struct clip_error *error);
 
 #endif

@@ -6,24 +6,6 @@
 #include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
-/* These keys are tried in this order if no key is asked for: open_clip's, Hugging Face's,
- * BLIP's. */
-static const char *const image_keys[] = {"filepath", "image", "file_name", "filename", "path"};
-static const char *const caption_keys[] = {"title", "caption", "text", "captions"};
-enum { IMAGE_KEYS = 5, CAPTION_KEYS = 4 };
-
-/* The value of key `asked`, or of the first of the usual keys that is there if `asked` is NULL, ""
- * or the first of them, which is csv's default. NULL: there is none. */
-static const json_t *find_value(const json_t *object, const char *asked, const char *const *usual,
-                                int count)
-{
-    if (asked != NULL && asked[0] != '\0' && strcmp(asked, usual[0]) != 0)
-        return json_object_get(object, asked);
-    for (int i = 0; i < count; i++)
-        if (json_object_get(object, usual[i]) != NULL) return json_object_get(object, usual[i]);
-    return NULL;
-}
-
 static clip_status add_problem(struct clip_rows *rows, const char *problem, int64_t line,
                                struct clip_error *error)
 {
@@ -54,9 +36,8 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
                            "this is no JSON object; expected {\"filepath\": ..., \"title\": "
                            "...}",
                            line, error);
-    const json_t *image = find_value(object, options->csv_img_key, image_keys, IMAGE_KEYS);
-    const json_t *caption =
-        find_value(object, options->csv_caption_key, caption_keys, CAPTION_KEYS);
+    const json_t *image = clip_json_image(object, options->csv_img_key);
+    int64_t captions = clip_json_captions(object, options->csv_caption_key);
     if (!json_is_string(image))
         return add_problem(rows,
                            "there is no image's path; name its key by csv_img_key "
@@ -65,17 +46,14 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
     const char *key = options->csv_negative_key;
     const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
     if (options->images_only) return add_pair(rows, image, NULL, NULL, line, error);
-    if (json_is_array(caption) && json_array_size(caption) > 0) {
-        for (size_t i = 0; i < json_array_size(caption); i++)
-            CLIP_TRY(add_pair(rows, image, json_array_get(caption, i), negative, line, error));
-        return CLIP_OK;
-    }
-    if (!json_is_string(caption))
+    if (captions == 0)
         return add_problem(rows,
                            "there is no caption; name its key by csv_caption_key (title, "
                            "caption and text are found)",
                            line, error);
-    status = add_pair(rows, image, caption, negative, line, error);
+    for (int64_t i = 0; i < captions; i++)
+        CLIP_TRY(add_pair(rows, image, clip_json_caption(object, options->csv_caption_key, i),
+                          negative, line, error));
 out:
     return status;
 }

@@ -148,6 +148,7 @@ clip_status clip_rows_create(struct clip_rows **out, const char *format, const c
     clip_status status = CLIP_OK;
     struct clip_rows *rows = NULL;
     *out = NULL;
+    if (strncmp(clip_path_name(path), "metadata.", 9) == 0) format = "imagefolder";
     CLIP_NEW(rows, 1);
     rows->ops = (struct clip_dataset_ops){.name = format,
                                           .read = read_row,
@@ -250,6 +251,7 @@ void clip_rows_free(struct clip_rows *rows)
     free(rows->lines);
     free(rows->problem);
     free(rows->base.group);
+    clip_names_release(&rows->base.unread);
     free(rows);
 }
 
