@@ -72,9 +72,13 @@ check "no image is wrong usage" says 2 image clip_data preprocess --output "$fol
 
 printf 'filepath\ttitle\n%s\ta\nnone.png\tb\n' "$png" >"$folder/bad.csv"
 check "a bad sample is counted" \
-    json '"samples":2,"good":1' clip_data check "$folder/bad.csv" --json
+    json '"samples":2,"good":1' clip_data check "$folder/bad.csv" --json --max-bad-fraction 0.5
+check "more bad ones than max_bad_fraction are a failure" says 1 "1 bad" clip_data check \
+    "$folder/bad.csv"
+check "... above 0.4 too" says 1 "1 bad" clip_data check "$folder/bad.csv" --max-bad-fraction 0.4
 check "and named" bash -c "clip_data check '$folder/bad.csv' | grep -q none.png"
-check "--strict makes it a failure" says 1 "1 bad" clip_data check "$folder/bad.csv" --strict
+check "--strict makes it a failure" says 1 "1 bad" clip_data check "$folder/bad.csv" --strict \
+    --max-bad-fraction 1
 check "data that is not there is named" says 1 "$folder/no.csv" clip_data check "$folder/no.csv"
 
 mkdir -p "$folder/classes/red_dog"
@@ -94,7 +98,7 @@ mkdir "$folder/lists"
 check "the report is one object, with what is shared and what was written" json \
     '"duplicate_images":1.*"leaked_captions":1.*"kept":2,"bad":1,"tiny":0,"copies":1' \
     clip_data check "$folder/faults.tsv" --tiny 4 --against "$folder/val.jsonl" \
-    --html "$folder/lists/report.html" --fix "$folder/lists/clean.csv" --json
+    --html "$folder/lists/report.html" --fix "$folder/lists/clean.csv" --json --max-bad-fraction 1
 check "the page is there" grep -q '</html>' "$folder/lists/report.html"
 check "the clean list is good" json '"samples":2,"good":2,"bad_count":0' \
     clip_data check "$folder/lists/clean.csv" --json

@@ -283,6 +283,25 @@ done
 back_at 8 a c
 check "... and --force goes on with another lr" train_prints 0 'after 12 steps' c --resume --force \
     --set optim.lr=2e-3
+# The data is what it was: as many samples, of the same names and captions, by the same tokenizer.
+cp "$folder/pairs.csv" "$folder/pairs.before"
+cp "$folder/tokenizer.txt" "$folder/tokenizer.before"
+samples=$(($(wc -l <"$folder/pairs.csv") - 1))
+back_at 8 a c
+sed -i '$d' "$folder/pairs.csv"
+check "fewer samples are refused" train_says 2 \
+    "train_data had $samples samples and has $((samples - 1)), and val_data had" c --resume
+check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
+sed '$s/$/ indeed/' "$folder/pairs.before" >"$folder/pairs.csv"
+check "another caption is refused" train_says 2 'train_data has other samples or captions' c --resume
+check "... and --force goes on" train_prints 0 'after 12 steps' c --resume --force
+cp "$folder/pairs.before" "$folder/pairs.csv"
+back_at 8 a c
+"$build/clip_data" tokenizer train --input "$folder/pairs.csv" --vocab-size 520 --output \
+    "$folder/tokenizer.txt" >/dev/null 2>&1
+check "another tokenizer is refused" train_says 2 'the tokenizer is other than before' c --resume
+cp "$folder/tokenizer.before" "$folder/tokenizer.txt"
+check "the same data is not" train_prints 0 'after 12 steps' c --resume
 back_at 8 a c
 flip() { printf '\xff\xff\xff\xff' | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) \
     conv=notrunc status=none; }

@@ -57,6 +57,7 @@ int clip_data_check(int argc, char **argv)
     enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     const char *against_name = NULL, *html = NULL, *fix = NULL;
     int64_t context = 77, max_pixels = CLIP_IMAGE_MAX_PIXELS, tiny = 32;
+    double most_bad = 0.01; /* as [data] max_bad_fraction */
     bool strict = false, images_only = false;
     const struct clip_cli_option options[] = {
         {"against", "DATA", CLIP_CLI_TEXT, &against_name,
@@ -71,6 +72,9 @@ int clip_data_check(int argc, char **argv)
          .help = "most tokens of a caption (default 77)", .least = 3, .most = 1 << 20},
         {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "do not look at captions"},
         {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with status 1 if any sample is bad"},
+        {"max-bad-fraction", "X", CLIP_CLI_REAL, &most_bad,
+         .help = "exit with status 1 if a larger share is bad (default 0.01)", .least = 0,
+         .most = 1},
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
@@ -119,7 +123,8 @@ int clip_data_check(int argc, char **argv)
     if (html != NULL)
         CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
     CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));
-    if (strict && report.bad_count > 0)
+    if (report.bad_count > 0 &&
+        (strict || (double)report.bad_count > most_bad * (double)report.samples))
         CLIP_TRY(
             clip_fail(&error, CLIP_ERR_DATA,
                       "%s has %lld bad samples of %lld; they are listed above, mend or remove them",

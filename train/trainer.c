@@ -8,6 +8,7 @@
 #include "core/progress.h"
 #include "train/advice.h"
 #include "train/checkpoint.h"
+#include "train/data_mark.h"
 #include "train/run.h"
 #include "train/setup.h"
 #include "train/validate.h"
@@ -24,6 +25,7 @@ struct trainer {
     struct clip_loader *loader;
     struct clip_locked *locked; /* NULL: no tower's embeddings are kept */
     struct clip_watch watch;
+    json_t *data;                  /* clip_data_mark */
     struct clip_position position; /* where the next batch begins */
     int64_t samples;
     enum clip_metric metric;
@@ -45,15 +47,15 @@ static json_t *real_or_none(double x) { return isfinite(x) ? json_real(x) : NULL
 static json_t *state_of(const struct trainer *t)
 {
     const struct found *best = &t->best, *first = &t->first;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*}", "step",
-                     (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
-                     (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
-                     (json_int_t)t->setup.config->train.seed, "best_metric",
-                     clip_metric_name(t->metric), "best",
-                     isfinite(best->metric) ? best->metric : 0.0, "best_step",
-                     (json_int_t)t->best_step, "validated", (json_int_t)t->validated, "stale",
-                     (json_int_t)t->stale, "first", real_or_none(first->metric), "best_loss",
-                     real_or_none(best->loss), "first_loss", real_or_none(first->loss));
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:I, s:o*, s:o*, s:o*, s:O}", "step",
+        (json_int_t)steps_done(t), "epoch", (json_int_t)t->position.epoch, "index",
+        (json_int_t)t->position.index, "samples", (json_int_t)t->samples, "seed",
+        (json_int_t)t->setup.config->train.seed, "best_metric", clip_metric_name(t->metric), "best",
+        isfinite(best->metric) ? best->metric : 0.0, "best_step", (json_int_t)t->best_step,
+        "validated", (json_int_t)t->validated, "stale", (json_int_t)t->stale, "first",
+        real_or_none(first->metric), "best_loss", real_or_none(best->loss), "first_loss",
+        real_or_none(first->loss), "data", t->data);
 }
 
 static clip_status add_texts(struct trainer *t, struct clip_bundle *bundle,
@@ -100,6 +102,7 @@ static clip_status compare_configs(const struct trainer *t, const struct clip_bu
     clip_status status;
     struct clip_config before = {0};
     struct clip_buffer differences = {0};
+    json_t *json = NULL;
     const struct clip_bundle_text *run = clip_bundle_text(bundle, "run");
     CLIP_TRY(clip_config_init(&before, error));
     if (run == NULL) {
@@ -110,12 +113,20 @@ static clip_status compare_configs(const struct trainer *t, const struct clip_bu
     }
     CLIP_TRY(clip_config_parse(&before, run->value, run->size, name, error));
     CLIP_TRY(clip_config_differences(&before, t->setup.config, &differences, error));
+    const struct clip_bundle_text *state = clip_bundle_text(bundle, "state");
+    if (state != NULL) {
+        json = clip_json_parse(state->value, state->size, name, error);
+        if (json == NULL) CLIP_TRY(error->status);
+        CLIP_TRY(clip_data_mark_differences(json_object_get(json, "data"), t->data, &differences,
+                                            error));
+    }
     if (differences.size > 0)
         status = clip_fail(error, CLIP_ERR_USAGE,
                            "%s: %s, which changes the result; undo the change, or give --force to "
                            "go on all the same",
                            name, differences.data);
 out:
+    json_decref(json);
     clip_config_release(&before);
     clip_buffer_release(&differences);
     return status;
@@ -466,6 +477,8 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
         .options = options, .best = {NAN, NAN}, .first = {NAN, NAN}, .run = {.lock = -1}};
     CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
     CLIP_TRY(choose_metric(&t, error));
+    t.data = clip_data_mark(&t.setup, error);
+    if (t.data == NULL) CLIP_TRY(error->status);
     CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
     CLIP_TRY(clip_run_open(&t.run, config->train.output, config->train.keep, error));
     CLIP_TRY(start(&t, error));
@@ -500,6 +513,7 @@ out:
     clip_loader_free(t.loader);
     clip_locked_free(t.locked);
     clip_run_close(&t.run);
+    json_decref(t.data);
     clip_setup_release(&t.setup);
     return status;
 }

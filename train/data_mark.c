@@ -1,0 +1,99 @@
+#include "train/data_mark.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/json.h"
+
+enum { LOOKED_AT = 20000 };
+
+/* Chains the hash of the bytes to `mark`. */
+static uint64_t chain(uint64_t mark, const void *bytes, size_t n)
+{
+    const uint64_t pair[2] = {mark, clip_hash64(bytes, n)};
+    return clip_hash64(pair, sizeof pair);
+}
+
+static uint64_t mark_of_lines(char *const *lines, int64_t count)
+{
+    uint64_t mark = 0;
+    for (int64_t i = 0; i < count; i++) mark = chain(mark, lines[i], strlen(lines[i]));
+    return mark;
+}
+
+static void write_mark(char out[17], uint64_t mark)
+{
+    snprintf(out, 17, "%016llx", (unsigned long long)mark);
+}
+
+/* Only a name's last part counts: a set may be moved. A caption that cannot be read is one of a bad
+ * sample. */
+static json_t *mark_of_set(const struct clip_dataset *set)
+{
+    struct clip_buffer caption = {0};
+    struct clip_error error;
+    uint64_t mark = 0;
+    char text[17];
+    int64_t looked = set->count < LOOKED_AT ? set->count : LOOKED_AT;
+    for (int64_t k = 0; k < looked; k++) {
+        int64_t i = (int64_t)((double)k * (double)set->count / (double)looked);
+        const char *name = clip_path_name(set->ops->image_name(set, i));
+        mark = chain(mark, name, strlen(name));
+        bool good = set->ops->caption(set, i, NULL, &caption, &error) == CLIP_OK;
+        mark = chain(mark, good ? caption.data : "", good ? caption.size : 0);
+    }
+    clip_buffer_release(&caption);
+    write_mark(text, mark);
+    return json_pack("{s:I, s:s}", "samples", (json_int_t)set->count, "mark", text);
+}
+
+json_t *clip_data_mark(const struct clip_setup *setup, struct clip_error *error)
+{
+    char tokenizer[17], lines[17];
+    const struct clip_templates *templates = setup->train_data->templates;
+    bool has_templates = templates != NULL && templates->count > 0;
+    write_mark(tokenizer, chain(0, setup->tokenizer->text.data, setup->tokenizer->text.size));
+    write_mark(lines, has_templates ? mark_of_lines(templates->lines, templates->count) : 0);
+    json_t *train = mark_of_set(setup->train_data);
+    json_t *val = setup->val_data != NULL ? mark_of_set(setup->val_data) : json_null();
+    json_t *mark = json_pack("{s:o, s:o, s:s, s:o}", "train_data", train, "val_data", val,
+                             "tokenizer", tokenizer, "templates",
+                             has_templates ? json_string(lines) : json_null());
+    if (mark == NULL) clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the data's marks");
+    return mark;
+}
+
+static clip_status add(struct clip_buffer *out, const char *what, struct clip_error *error)
+{
+    return clip_buffer_printf(out, error, "%s%s", out->size > 0 ? ", and " : "", what);
+}
+
+clip_status clip_data_mark_differences(const json_t *before, const json_t *now,
+                                       struct clip_buffer *out, struct clip_error *error)
+{
+    static const char *const sets[] = {"train_data", "val_data"};
+    static const char *const files[] = {"tokenizer", "templates"};
+    clip_status status = CLIP_OK;
+    char text[160];
+    for (int i = 0; i < 2; i++) {
+        const json_t *a = json_object_get(before, sets[i]), *b = json_object_get(now, sets[i]);
+        if (!json_is_object(a) || !json_is_object(b) || json_equal(a, b)) continue;
+        long long had = json_integer_value(json_object_get(a, "samples"));
+        long long has = json_integer_value(json_object_get(b, "samples"));
+        if (had != has)
+            snprintf(text, sizeof text, "%s had %lld samples and has %lld", sets[i], had, has);
+        else
+            snprintf(text, sizeof text, "%s has other samples or captions than it had", sets[i]);
+        CLIP_TRY(add(out, text, error));
+    }
+    for (int i = 0; i < 2; i++) {
+        const json_t *a = json_object_get(before, files[i]), *b = json_object_get(now, files[i]);
+        if (a == NULL || b == NULL || json_equal(a, b)) continue;
+        snprintf(text, sizeof text, "the %s %s other than before", files[i], i > 0 ? "are" : "is");
+        CLIP_TRY(add(out, text, error));
+    }
+out:
+    return status;
+}
