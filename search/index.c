@@ -33,8 +33,8 @@ out:
     return status;
 }
 
-/* Another process may have put the index together anew between its list and a segment that the old
- * list names; then the new list is there. */
+/* While this process opens the segments of a list, another may write the index anew and remove
+ * them. The new list is there by then, so opening is tried once more. */
 static clip_status open_index(struct clip_index *out, const char *path, bool trusted,
                               struct clip_error *error)
 {

@@ -1,11 +1,11 @@
-/* Putting an index together anew: few segments, no removed rows, another precision. */
+/* Writes an index again: in few segments, without removed rows, perhaps in another precision. */
 #include <stdlib.h>
 
 #include "core/file.h"
 #include "search/index_run.h"
 #include "search/index_update.h"
 
-struct gathering { /* live rows of an index, copied out piece by piece */
+struct gathering { /* the rows of an index that are not removed, copied piece by piece */
     float *rows;
     const char **names;
     int64_t *sizes, *times, *hashes;
@@ -40,7 +40,7 @@ static clip_status seal_gathered(struct clip_index_run *u, struct gathering *g,
     return rows.count > 0 ? clip_index_seal(&u->index, u->folder, &rows, error) : CLIP_OK;
 }
 
-/* Fills u->index, which is empty, with the live rows of `from`. */
+/* Fills u->index, which is empty, with the rows of `from` that are not removed. */
 static clip_status copy_live(struct clip_index_run *u, const struct clip_index *from,
                              struct clip_error *error)
 {
@@ -69,7 +69,7 @@ out:
     return status;
 }
 
-/* u->index = an empty one with the description of `from` and the precision asked for. */
+/* Makes u->index an empty index with the description of `from` and the wanted precision. */
 static clip_status start_copy(struct clip_index_run *u, const struct clip_index *from,
                               struct clip_error *error)
 {

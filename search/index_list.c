@@ -1,11 +1,11 @@
-/* The list of an index's segments, one JSON object:
+/* The list of the segments of an index is one JSON object:
  *
  *   {"format": "clip.c index 2", "kind": "images", "precision": "int8", "exact": true, "dim": 512,
  *    "model": "/runs/small/best.h5", "model_checksum": "0123abcd", "base": "/home/me", "next": 3,
  *    "segments": [{"file": "seg_000001.h5", "rows": 1024, "bytes": 2215424,
  *                  "time": 1764000000000000000, "removed": [[3, 3], [100, 199]]}, ...]}
  *
- * "removed" are ranges of the segment's rows, both ends included. */
+ * "removed" lists ranges of the segment's rows, including both ends. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,11 @@
 #include "search/index.h"
 
 static const char FORMAT[] = "clip.c index 2";
-enum { LIST_BYTES = 1 << 30, MOST_ROWS = 1 << 28, MOST_DIM = 1 << 20 }; /* rows of an index */
+enum {
+    LIST_BYTES = 1 << 30,
+    MOST_ROWS = 1 << 28,
+    MOST_DIM = 1 << 20
+}; /* rows and width of an index */
 
 const char *clip_index_precision_name(int precision)
 {
@@ -148,7 +152,7 @@ static clip_status take_removed(struct clip_index_segment *s, const json_t *rang
     return CLIP_OK;
 }
 
-/* seg_000001.h5: nothing that leads elsewhere. */
+/* Is it a name like seg_000001.h5, which cannot lead to another folder? */
 static bool is_segment_name(const char *name)
 {
     size_t digits = strncmp(name, "seg_", 4) == 0 ? strspn(name + 4, "0123456789") : 0;

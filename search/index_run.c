@@ -14,7 +14,6 @@ int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
 
 /* ---- opening and closing ---- */
 
-/* The rows from `first` on become known by name and content. */
 clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -46,8 +45,8 @@ static bool is_listed(const struct clip_index *index, const char *file)
     return false;
 }
 
-/* Removes FOLDER/NAME for each name that begins with `start` and that the list (where there is one
- * to ask) does not name. What cannot be removed stays: it is in nobody's way. */
+/* Removes each file of the folder whose name begins with `start` and that the list, if there is
+ * one, does not name. A file that cannot be removed stays, which does no harm. */
 static clip_status sweep_folder(const char *folder, const char *start,
                                 const struct clip_index *list, struct clip_error *error)
 {
@@ -65,7 +64,7 @@ static clip_status sweep_folder(const char *folder, const char *start,
     return CLIP_OK;
 }
 
-/* What a run that was killed left behind: segments that no list names, and temporary files. */
+/* Removes what a killed run has left: segments that the list does not name, and temporary files. */
 static clip_status sweep(const struct clip_index_run *u, struct clip_error *error)
 {
     clip_status status;
@@ -91,7 +90,8 @@ void clip_index_run_close(struct clip_index_run *u)
     clip_lock_release(&u->lock);
 }
 
-/* An empty index of this embedder's rows. `next` goes on, so that no segment's name comes twice. */
+/* Makes an empty index for rows of this embedder. Segments are numbered from `next` on, so that no
+ * name is used twice. */
 static clip_status start_index(struct clip_index_run *u, bool texts, int64_t next,
                                struct clip_error *error)
 {
@@ -117,7 +117,7 @@ out:
     return status;
 }
 
-/* CLIP_ERR_DATA where this run's rows cannot go into the index that is there. */
+/* CLIP_ERR_DATA if the rows of this run do not fit the index that is there. */
 static clip_status check_fits(const struct clip_index_run *u, bool texts, struct clip_error *error)
 {
     const char *wanted = u->options->precision;
@@ -133,8 +133,6 @@ static clip_status check_fits(const struct clip_index_run *u, bool texts, struct
     return clip_index_check(&u->index, u->embedder, u->path, error);
 }
 
-/* Takes the lock. The index's folder is made beside where the index is to be; the folder that both
- * lie in has to be there. */
 clip_status clip_index_run_lock(struct clip_index_run *u, struct clip_error *error)
 {
     clip_status status;
@@ -173,8 +171,8 @@ out:
     return status;
 }
 
-/* The list as it is now becomes the index. An index that was started over leaves old segments,
- * which are nobody's from here on. */
+/* If the index was started over, its old segments belong to no list from here on, and are
+ * removed. */
 clip_status clip_index_run_commit(struct clip_index_run *u, struct clip_error *error)
 {
     clip_status status = clip_index_list_write(&u->index, u->path, error);

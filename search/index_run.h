@@ -1,5 +1,5 @@
-/* One run that writes an index: the lock, what was found, what becomes true. For index_update.c and
- * index_compact.c alone. */
+/* One run that writes an index: its lock, the index that it found, and what it adds. Only
+ * index_update.c and index_compact.c use it. */
 #ifndef CLIP_SEARCH_INDEX_RUN_H
 #define CLIP_SEARCH_INDEX_RUN_H
 
@@ -8,12 +8,12 @@
 #include "search/index.h"
 #include "search/index_update.h"
 
-struct clip_index_run { /* one run */
+struct clip_index_run {
     const char *path;
     char *folder; /* PATH.d */
     int lock;
     struct clip_index index;
-    bool is_new; /* there was none, or it was started over: the list is to be written */
+    bool is_new; /* no index was there, or it is started over: the list must be written */
     const struct clip_embedder *embedder;
     const struct clip_index_options *options;
     struct clip_index_changes *changes;
@@ -21,27 +21,27 @@ struct clip_index_run { /* one run */
     struct clip_int_map contents; /* a content's hash -> a row that has it, removed or not */
 };
 
-/* Takes the lock. The index's folder PATH.d is made beside where the index is to be; the folder
- * that both lie in has to be there. */
+/* Takes the lock, for which it makes the folder PATH.d. The folder that contains PATH must
+ * exist. */
 clip_status clip_index_run_lock(struct clip_index_run *run, struct clip_error *error);
-/* Locks, opens the index or starts one, removes what a killed run left, and knows every row by name
- * and by content. */
+/* Takes the lock, opens the index or starts a new one, removes what a killed run has left, and
+ * notes every row by its name and its content. */
 clip_status clip_index_run_open(struct clip_index_run *run, bool texts, struct clip_error *error);
 void clip_index_run_close(struct clip_index_run *run);
 
-/* A row (removed or not) with this content, -1 for none. */
+/* A row with this content, which may be a removed one; -1 if there is none. */
 int64_t clip_index_run_content(const struct clip_index_run *run, int64_t hash);
-/* The rows from `first` on become known by name and content. */
+/* Notes the rows from `first` on by name and content. */
 clip_status clip_index_run_note(struct clip_index_run *run, int64_t first,
                                 struct clip_error *error);
 void clip_index_mark_removed(struct clip_index *index, int64_t row);
-/* The list as it is now becomes the index. */
+/* Writes the list: from then on what it names is the index. */
 clip_status clip_index_run_commit(struct clip_index_run *run, struct clip_error *error);
 
-/* Rows of a segment as the options say, else `usual`. */
+/* How many rows a segment gets: what the options say, else `usual`. */
 int64_t clip_index_run_rows(const struct clip_index_options *options, int64_t usual);
-void clip_index_run_finish(struct clip_index_run *run); /* counts for run->changes */
-/* CLIP_ERR_DATA where there would be an index without a row. */
+void clip_index_run_finish(struct clip_index_run *run); /* fills in the counts of run->changes */
+/* CLIP_ERR_DATA if a new index would have no row. */
 clip_status clip_index_run_not_empty(const struct clip_index_run *run, struct clip_error *error);
 
 #endif

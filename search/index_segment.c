@@ -1,10 +1,10 @@
-/* A segment of an index: a native HDF5 file written to be mapped (checkpoints/bundle.h) with
+/* A segment of an index is a native HDF5 file that can be mapped (checkpoints/bundle.h). It holds
  *
  *   rows    [n,E]  F32, BF16, or U8 (int8 in two's complement)
- *   scales  [n]    F32, of int8: row i is rows[i] * scales[i]
- *   exact   [n,E]  F32, where the rows are not and the index keeps them
- *   names   [bytes] U8: UTF-8, each ended by a NUL
- *   sizes, times, hashes [n] I64, of images: the file's bytes, its time in nanoseconds, XXH64
+ *   scales  [n]    F32, if rows are int8: row i is rows[i] * scales[i]
+ *   exact   [n,E]  F32, if rows are not F32 and the index keeps these too
+ *   names   [bytes] U8: UTF-8, with a NUL behind each name
+ *   sizes, times, hashes [n] I64, only of images: the file's bytes, its time in nanoseconds, XXH64
  *
  * and the texts "format" ("clip.c segment 1") and "model_checksum". */
 #include <math.h>
@@ -29,7 +29,7 @@ void clip_index_segment_release(struct clip_index_segment *s)
 
 /* ---- rows ---- */
 
-enum { BLOCK = 64 }; /* rows that one thread narrows at once */
+enum { BLOCK = 64 }; /* rows that one thread converts at once */
 
 struct narrowing {
     const float *rows;
@@ -89,7 +89,8 @@ static clip_status add_tensor(struct clip_bundle *bundle, const char *name, enum
     return clip_bundle_add(bundle, name, &tensor, error);
 }
 
-/* The segment's tensors. `room` keeps what is made here and has to live as long. */
+/* Adds the segment's tensors to the bundle. `room` holds what is made here, and must live as long
+ * as the bundle. */
 static clip_status make_tensors(struct clip_bundle *bundle, struct clip_arena *room,
                                 const struct clip_index *index, const struct clip_index_rows *r,
                                 struct clip_error *error)
@@ -136,7 +137,7 @@ static clip_status damaged(struct clip_error *error, const char *path, const cha
                      path, what);
 }
 
-/* *out = the tensor's data, [n] (dim 0) or [n,dim] of that type. */
+/* *out = the data of a tensor of that type and of shape [n,dim], or [n] where dim is 0. */
 static clip_status take_tensor(const struct clip_index_segment *s, const char *path,
                                const char *name, enum clip_dtype dtype, int64_t dim,
                                const void **out, struct clip_error *error)
@@ -166,13 +167,14 @@ static clip_status take_names(struct clip_index_segment *s, const char *path,
     return at == end ? CLIP_OK : damaged(error, path, "names");
 }
 
-/* Points into the bundle, each thing checked. */
+/* Checks the bundle's tensors and points the segment to them. */
 static clip_status take_bundle(const struct clip_index *index, struct clip_index_segment *s,
                                const char *path, struct clip_error *error)
 {
     clip_status status;
     static const enum clip_dtype dtypes[] = {CLIP_F32, CLIP_BF16, CLIP_U8};
-    static const char *const of_files[] = {"sizes", "times", "hashes"}; /* not of texts */
+    static const char *const of_files[] = {"sizes", "times",
+                                           "hashes"}; /* segments of texts have none of them */
     const void *scales = NULL, *exact = NULL, *files[3] = {NULL};
     bool images = !index->texts && clip_bundle_find(&s->bundle, "hashes") != NULL;
     CLIP_TRY(take_tensor(s, path, "rows", dtypes[index->precision], index->dim, &s->rows, error));
@@ -219,7 +221,8 @@ out:
 
 /* ---- adding ---- */
 
-/* A new segment at the end of the index, without data; counted once it has them. */
+/* Begins a segment at the end of the index. It has no data yet, and the index counts it when it
+ * has. */
 static clip_status begin_segment(struct clip_index *index, int64_t count,
                                  struct clip_index_segment **out, struct clip_error *error)
 {
@@ -243,7 +246,7 @@ static void end_segment(struct clip_index *index, struct clip_index_segment *s, 
     index->live += s->count;
 }
 
-/* The bundle keeps copies of its tensors' data. */
+/* Replaces the data of the bundle's tensors by copies that the bundle owns. */
 static clip_status keep_data(struct clip_bundle *bundle, struct clip_error *error)
 {
     for (int64_t i = 0; i < bundle->tensor_count; i++) {

@@ -13,14 +13,14 @@
 
 /* ---- images ---- */
 
-struct batch { /* images on their way into one segment */
+struct batch { /* images that become one segment */
     struct clip_index_run *run;
     const struct clip_images *images;
     int64_t capacity;
-    int64_t *which;          /* [capacity] numbers in `images`, */
-    int64_t *old_rows;       /* the row that the name has now, or -1 */
+    int64_t *which;          /* [capacity] their numbers in `images` */
+    int64_t *old_rows;       /* the row that the name has so far, or -1 */
     float *rows;             /* [capacity,dim] */
-    bool *readable, *reused; /* it was read; its content was in the index, with a row */
+    bool *readable, *reused; /* it could be read; the index had its content already */
     int64_t *sizes, *times, *hashes;
     const char **names;
     struct clip_images_watch watch;
@@ -57,7 +57,7 @@ out:
     return status;
 }
 
-/* Has this content been embedded already, under whatever name? */
+/* If the index has this content under any name, takes the row from there. */
 static bool reuse_row(void *context, int64_t k, const struct clip_buffer *bytes, float *row)
 {
     struct batch *b = context;
@@ -74,7 +74,7 @@ static int64_t hash_of(const struct clip_index *index, int64_t row)
     return s->hashes[row - s->first];
 }
 
-/* The first `done` images of the batch become a segment; rows that they replace are marked. */
+/* Writes the first `done` images of the batch as a segment and marks the rows that they replace. */
 static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -107,7 +107,7 @@ out:
     return status;
 }
 
-/* Embeds the batch's n images and seals them; after a signal, those that were done. */
+/* Embeds the n images of the batch and writes them; after a signal, those that were embedded. */
 static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *error)
 {
     struct clip_index_run *u = b->run;
@@ -125,7 +125,7 @@ static clip_status embed_batch(struct batch *b, int64_t n, struct clip_error *er
     return sealed;
 }
 
-/* An image whose file is as it was when it was embedded. */
+/* Does the image's file have the size and time that it had when it was embedded? */
 static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t size, int64_t time)
 {
     if (row < 0 || size < 0) return false;
@@ -133,7 +133,8 @@ static bool is_unchanged(const struct clip_index *index, int64_t row, int64_t si
     return s->sizes[row - s->first] == size && s->times[row - s->first] == time;
 }
 
-/* Embeds what is new or may have changed, segment by segment. pending[i]: it is to be looked at. */
+/* Embeds the images with pending[i], which are new or may have changed, one segment after the
+ * other. */
 static clip_status take_images(struct batch *b, const bool *pending, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -154,7 +155,7 @@ out:
     return status;
 }
 
-/* Does the name lie in one of the arguments that are folders or tars? */
+/* Is the name inside one of the arguments that are folders or tars? */
 static bool is_covered(const char *name, const char *const *arguments, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -168,7 +169,7 @@ static bool is_covered(const char *name, const char *const *arguments, int64_t n
     return false;
 }
 
-/* Does the name lie in a folder that could not be looked into? */
+/* Is the name inside a folder that could not be read? */
 static bool is_unread(const struct clip_images *images, const char *name)
 {
     for (int64_t i = 0; i < images->unread.count; i++) {
@@ -179,7 +180,7 @@ static bool is_unread(const struct clip_images *images, const char *name)
     return false;
 }
 
-/* Marks the rows of images that were in the listed places and are not there any more. */
+/* Marks the rows of images that were in the listed places but are not there any more. */
 static clip_status mark_gone(struct clip_index_run *u, const struct clip_images *images,
                              const char *const *arguments, int64_t n, struct clip_error *error)
 {
@@ -207,7 +208,7 @@ out:
     return status;
 }
 
-/* Relative names count from one folder, the index's base. */
+/* Relative names start from one folder, the base of the index. */
 static clip_status check_base(const struct clip_index_run *u, const struct clip_images *images,
                               struct clip_error *error)
 {
@@ -287,7 +288,8 @@ out:
 
 static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n\v\f")] == '\0'; }
 
-/* The texts that are not there yet, once each. Empty ones are none, and of spaces one hears. */
+/* Chooses the texts that the index does not have, each once. It passes over empty texts, and warns
+ * of texts that are only spaces. */
 static clip_status choose_texts(struct clip_index_run *u, const char *const *texts, int64_t n,
                                 const char **added, int64_t *count, struct clip_error *error)
 {

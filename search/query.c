@@ -22,8 +22,8 @@ int64_t clip_query_count(const struct clip_query *query, enum clip_query_kind ki
 
 /* ---- terms ---- */
 
-/* "snow::0.5" -> "snow" and 0.5; without "::NUMBER" at its end, all of it and 1. *text is the
- * caller's to free(). */
+/* Splits "snow::0.5" into "snow" and 0.5. Without "::NUMBER" at the end the weight is 1. The caller
+ * must free() *text. */
 static clip_status split_weight(const char *written, char **text, double *weight,
                                 struct clip_error *error)
 {
@@ -38,7 +38,7 @@ static clip_status split_weight(const char *written, char **text, double *weight
     return *text != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
 }
 
-/* Appends the term, whose text is the query's from then on. */
+/* Appends the term and takes over its text. */
 static clip_status add(struct clip_query *q, const struct clip_query_term *term,
                        struct clip_error *error)
 {
@@ -93,7 +93,7 @@ clip_status clip_query_add_row(struct clip_query *q, int64_t row, bool minus,
 
 /* ---- rows ---- */
 
-/* rows [texts,E] */
+/* rows [texts,E] = the rows of the texts. */
 static clip_status embed_texts(const struct clip_query *q, const struct clip_embedder *e,
                                float *rows, struct clip_error *error)
 {
@@ -110,7 +110,7 @@ out:
     return status;
 }
 
-/* rows [images,E] */
+/* rows [images,E] = the rows of the images. */
 static clip_status embed_images(const struct clip_query *q, const struct clip_embedder *e,
                                 float *rows, struct clip_error *error)
 {
@@ -148,7 +148,7 @@ clip_status clip_query_embed(const struct clip_query *q, const struct clip_embed
 
 /* ---- their sum ---- */
 
-/* out [dim] = normalise(sum of weights[i] rows[i]), rows [n,dim]; summed in double. */
+/* out [dim] = normalise(sum of weights[i] rows[i]), rows [n,dim]. The sum is in double. */
 static clip_status combine(const float *rows, const double *weights, int64_t n, int64_t dim,
                            float *out, struct clip_error *error)
 {

@@ -1,10 +1,11 @@
-/* A query: texts, images and images of the index, each looked for or looked away from, which
- * together are one unit row.
+/* A query consists of terms: texts, images, and images of the index. A search looks for what is
+ * like a term, or unlike it. Together they make one unit row:
  *
  *   q = normalise(sum over the terms of weight row)   row, q [E]
  *
- * The sum runs over the texts, then the index's rows, then the images, each in the order in which
- * they were added, so a query has the same bits wherever it was written down. */
+ * The sum takes the texts first, then the rows of the index, then the images, each kind in the
+ * order in which it was added. So the program and the page get the same bits from the same
+ * terms. */
 #ifndef CLIP_SEARCH_QUERY_H
 #define CLIP_SEARCH_QUERY_H
 
@@ -19,10 +20,10 @@ enum clip_query_kind { CLIP_QUERY_TEXT, CLIP_QUERY_ROW, CLIP_QUERY_IMAGE };
 
 struct clip_query_term {
     enum clip_query_kind kind;
-    double weight;                  /* negative: look for what is unlike */
-    char *text;                     /* of a text; the path of an image that is a file */
-    struct clip_image_source image; /* its bytes stay the caller's */
-    int64_t row;                    /* of the index */
+    double weight;                  /* negative: look for what is unlike this */
+    char *text;                     /* the text, or the path of an image file */
+    struct clip_image_source image; /* its bytes belong to the caller */
+    int64_t row;                    /* number of a row of the index */
 };
 
 struct clip_query { /* start from {0} */
@@ -32,27 +33,27 @@ struct clip_query { /* start from {0} */
 void clip_query_release(struct clip_query *query);
 int64_t clip_query_count(const struct clip_query *query, enum clip_query_kind kind);
 
-/* A text, and a file's path, may end in a weight (at most a million either way): "snow::0.5". What
- * is no such number belongs to the text. `minus`: look for what is unlike this. */
+/* A text, or the path of an image file, may end in a weight from -1e6 to 1e6, as in "snow::0.5".
+ * Anything else behind "::" belongs to the text. `minus` turns the weight's sign. */
 clip_status clip_query_add_text(struct clip_query *query, const char *text, bool minus,
                                 struct clip_error *error);
 clip_status clip_query_add_file(struct clip_query *query, const char *path, bool minus,
                                 struct clip_error *error);
-/* An image file's bytes, which have to live as long as the query. */
+/* Adds an image by the bytes of its file, which must live as long as the query. */
 clip_status clip_query_add_bytes(struct clip_query *query, const void *bytes, size_t size,
                                  struct clip_error *error);
-/* Row `row` of the index, which has to be one. */
+/* Adds an image of the index by its row, which must exist. */
 clip_status clip_query_add_row(struct clip_query *query, int64_t row, bool minus,
                                struct clip_error *error);
 
-/* rows [count,E]: each term's unit row, in the order of the sum; weights [count] or NULL. `index`
- * NULL: no term is a row. Fails where the embedder does: an image that cannot be read, a text that
- * is not UTF-8, a tower that was not opened. */
+/* rows [count,E] = the unit row of each term, in the order of the sum, and weights [count] or NULL
+ * their weights. `index` may be NULL if no term is a row of it. It fails as the embedder does: if
+ * an image cannot be read, a text is not UTF-8, or a tower that a term needs was not opened. */
 clip_status clip_query_embed(const struct clip_query *query, const struct clip_embedder *embedder,
                              const struct clip_index *index, float *rows, double *weights,
                              struct clip_error *error);
-/* out [E]: the query. Fails as clip_query_embed does; CLIP_ERR_USAGE where there is no term,
- * CLIP_ERR_DATA where the terms cancel each other out. */
+/* out [E] = the query's row. It fails as clip_query_embed does, with CLIP_ERR_USAGE if there is no
+ * term, and with CLIP_ERR_DATA if the terms cancel each other out. */
 clip_status clip_query_resolve(const struct clip_query *query, const struct clip_embedder *embedder,
                                const struct clip_index *index, float *out,
                                struct clip_error *error);

@@ -11,7 +11,7 @@
 
 /* ---- filters ---- */
 
-/* Does the path lie below the folder? A '/' at the folder's end changes nothing. */
+/* Is the path inside the folder, at any depth? A '/' at the end of the folder changes nothing. */
 static bool lies_in(const char *path, const char *folder)
 {
     size_t n = strlen(folder);
@@ -51,15 +51,15 @@ enum { BLOCK = 1024 }; /* rows that one thread takes at once */
 
 struct scoring {
     const struct clip_index *index;
-    const bool *skip; /* of the whole index; NULL: the segment's removed ones */
+    const bool *skip; /* [count] of the index; NULL: only removed rows are skipped */
     const float *query;
-    const int16_t *rounded; /* for int8 rows: query[d] = unit rounded[d] */
+    const int16_t *rounded; /* the query for int8 rows: query[d] = unit rounded[d] */
     float unit;
-    float *scores; /* [count] of the whole index; -INFINITY: does not take part */
-    float *best;   /* [blocks] the best score of each block */
+    float *scores; /* [count] of the index; -INFINITY for a row that does not take part */
+    float *best;   /* [blocks] the best score in each block */
 };
 
-/* Rows i .. i + n - 1 of one segment. */
+/* Scores rows i .. i + n - 1 of one segment. */
 static void score_rows(const struct scoring *s, const struct clip_index_segment *segment, int64_t i,
                        int64_t n)
 {
@@ -76,11 +76,11 @@ static void score_rows(const struct scoring *s, const struct clip_index_segment 
         clip_kernels()->scores_int8(out, rows + i * dim, s->rounded, n, dim);
         for (int64_t r = 0; r < n; r++) out[r] *= segment->scales[i + r] * s->unit;
     }
-    for (int64_t r = 0; r < n; r++) /* a row that is no numbers (a damaged file) never takes part */
+    for (int64_t r = 0; r < n; r++) /* a row of NaN (from a damaged file) never takes part */
         if (skip[r] || !(out[r] >= -FLT_MAX)) out[r] = -INFINITY;
 }
 
-/* A block of the index's rows, whatever segments they lie in. */
+/* Scores a block of rows, which may be in several segments. */
 static void score_block(void *context, int64_t block)
 {
     const struct scoring *s = context;
@@ -97,7 +97,8 @@ static void score_block(void *context, int64_t block)
     s->best[block] = best;
 }
 
-/* rounded[d] = round(query[d] / unit), as fine as 15 bits and the sum of a row allow. */
+/* rounded[d] = round(query[d] / unit), with a unit as small as 15 bits and the sum of a row
+ * allow. */
 static float round_query(int16_t *rounded, const float *query, int64_t dim)
 {
     float largest = 0;
@@ -113,7 +114,7 @@ static bool is_better(const struct clip_hit *a, const struct clip_hit *b)
     return a->score > b->score || (a->score == b->score && a->number < b->number);
 }
 
-/* Lets heap[i] sink to its place: a parent is never better than its children, so the worst of the
+/* Moves heap[i] down to its place. A parent is never better than its children, so the worst of the
  * best is on top. */
 static void sink(struct clip_hit *heap, int64_t n, int64_t i)
 {
@@ -126,7 +127,7 @@ static void sink(struct clip_hit *heap, int64_t n, int64_t i)
     }
 }
 
-/* A heap becomes a list, best first. */
+/* Turns a heap into a list with the best first. */
 static void sort_heap(struct clip_hit *heap, int64_t k)
 {
     for (int64_t last = k - 1; last > 0; last--) {
@@ -137,8 +138,8 @@ static void sort_heap(struct clip_hit *heap, int64_t k)
     }
 }
 
-/* Keeps the k best of n scores in `heap`, best first; gives how many took part. A block without
- * anything better than what is held is passed over whole. */
+/* Writes the k best of n scores to `heap`, the best first, and returns how many there are. It
+ * passes over a block that has no better score than the worst of the k. */
 static int64_t take_best(const float *scores, const float *best, int64_t n, struct clip_hit *heap,
                          int64_t k)
 {
@@ -148,7 +149,8 @@ static int64_t take_best(const float *scores, const float *best, int64_t n, stru
             i += BLOCK - 1;
             continue;
         }
-        if (held == k && !(scores[i] > heap[0].score)) continue; /* later is worse among equals */
+        if (held == k && !(scores[i] > heap[0].score))
+            continue; /* among equals the earlier one is better */
         if (scores[i] == -INFINITY) continue;
         struct clip_hit hit = {i, scores[i]};
         if (held < k) {
@@ -164,7 +166,7 @@ static int64_t take_best(const float *scores, const float *best, int64_t n, stru
     return held;
 }
 
-/* The candidates' own scores, by their f32 rows, and their order by these. */
+/* Scores the candidates by their f32 rows and sorts them by these scores. */
 static void rank_again(const struct clip_index *index, const float *query, struct clip_hit *hits,
                        int64_t n)
 {
