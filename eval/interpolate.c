@@ -127,7 +127,7 @@ clip_status clip_mix_run(const struct clip_mixing *mixing, struct clip_mix *mixe
         CLIP_TRY(measure_task(e, mixing->fresh, &mixes[i].fresh, error));
         CLIP_TRY(measure_task(e, mixing->old, &mixes[i].old, error));
         int64_t cut = mixes[i].fresh.retrieval.cut + mixes[i].old.retrieval.cut;
-        if (i == 0 && cut > 0) /* of each mix the same */
+        if (i == 0 && cut > 0) /* every mix has the same captions */
             clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
         snprintf(note, sizeof note, "alpha %g", mixes[i].alpha);
         clip_progress_update(&progress, i + 1, note);

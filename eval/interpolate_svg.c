@@ -1,4 +1,4 @@
-/* The trade between two tasks as an image. */
+/* Draws how a gain on one task is paid for on the other. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 
 enum { WIDTH = 720, HEIGHT = 480, LEFT = 70, RIGHT = 30, TOP = 46, BOTTOM = 60 };
 
-/* An axis: values [low, high] over pixels [from, to]. */
+/* An axis shows the values [low, high] at the pixels [from, to]. */
 struct axis {
     double low, high, from, to, step;
 };
@@ -17,7 +17,7 @@ static double at(const struct axis *axis, double value)
     return axis->from + (value - axis->low) / (axis->high - axis->low) * (axis->to - axis->from);
 }
 
-/* Ticks 1, 2 or 5 times a power of ten apart, about five of them. */
+/* Sets about five ticks, whose distance is 1, 2 or 5 times a power of ten. */
 static void set_range(struct axis *axis, double least, double most)
 {
     double span = most - least > 1e-9 ? most - least : 0.1, power = pow(10, floor(log10(span / 5)));
@@ -74,7 +74,7 @@ out:
     return status;
 }
 
-/* Least and greatest of the scores that `pick` gives. */
+/* Finds the lowest and the highest old or new score. */
 static void find_range(const struct clip_mix *mixes, int64_t n, bool old, double *least,
                        double *most)
 {

@@ -9,9 +9,9 @@
 #include "embed/texts.h"
 #include "kernels/gemm.h"
 
-enum { BLOCK = 128 }; /* queries whose scores are held at once */
+enum { BLOCK = 128 }; /* queries whose scores are in memory at once */
 
-/* The captions of each image: those of image i are list[start[i]..start[i+1]). */
+/* The captions of image i are list[start[i]..start[i+1]). */
 struct grouping {
     int64_t *start, *list;
 };
@@ -33,12 +33,14 @@ out:
     return status;
 }
 
-/* The rank, from 1, of the best of `wanted` among n scores; lower numbers first among equals. */
+/* The rank, from 1, of the best `wanted` item among n scores. Lower numbers come first among
+ * equals. */
 static int64_t best_rank(const float *scores, int64_t n, const int64_t *wanted, int64_t count)
 {
     int64_t best = wanted[0], before = 0;
     for (int64_t k = 1; k < count; k++)
-        if (scores[wanted[k]] > scores[best]) best = wanted[k]; /* ascending: the first stays */
+        if (scores[wanted[k]] > scores[best])
+            best = wanted[k]; /* `wanted` is ascending, so among equals the first stays */
     for (int64_t j = 0; j < n; j++)
         before += scores[j] > scores[best] || (scores[j] == scores[best] && j < best);
     return before + 1;
@@ -50,7 +52,7 @@ static int compare_ranks(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts the ranks; 0 stands for a query that does not count. */
+/* Sorts the ranks and counts them. A rank of 0 does not count. */
 static struct clip_recalls recalls(int64_t *ranks, int64_t n)
 {
     struct clip_recalls r = {0};
@@ -75,10 +77,10 @@ static struct clip_recalls recalls(int64_t *ranks, int64_t n)
     return r;
 }
 
-struct side { /* what is looked for, and where */
+struct side { /* queries, and the items that they look for */
     const float *queries, *items;
     int64_t query_count, item_count, dim;
-    const struct grouping *wanted; /* NULL: query j wants the one item wanted_one[j] */
+    const struct grouping *wanted; /* NULL: query j wants only item wanted_one[j] */
     const int64_t *wanted_one;
 };
 
@@ -146,8 +148,8 @@ out:
 
 struct pairs {
     struct clip_images images;
-    int64_t *image;        /* [count] sample -> its image's row, -1: not usable */
-    int64_t *distinct;     /* [count] the samples whose images are embedded */
+    int64_t *image;        /* [count] the row of each sample's image; -1 if it cannot be used */
+    int64_t *distinct;     /* [count] the first sample of each image: these are embedded */
     int64_t *text_image;   /* [texts] */
     int64_t *text_sample;  /* [texts] */
     const char **captions; /* [texts] */
@@ -171,7 +173,7 @@ static void release_pairs(struct pairs *p)
     free(p->good);
 }
 
-/* Embeds each image once and numbers those that could be read in order of appearance. */
+/* Embeds each image once, and numbers those that can be read in the order in which they appear. */
 static clip_status embed_images(struct pairs *p, const struct clip_embedder *embedder, bool quiet,
                                 struct clip_error *error)
 {
@@ -193,7 +195,7 @@ static clip_status embed_images(struct pairs *p, const struct clip_embedder *emb
         if (p->good[k]) memmove(to, p->image_rows + k * dim, (size_t)dim * sizeof *to);
         p->image[i] = p->good[k] ? p->image_count++ : -1;
     }
-    /* The first sample of an image stands before the others, whose `image` still is its number. */
+    /* The first sample of an image comes before the others, whose `image` is still its number. */
     int64_t k = 0;
     for (int64_t i = 0; i < count; i++)
         if (k < distinct && p->distinct[k] == i)
@@ -242,7 +244,8 @@ static double dot(const float *a, const float *b, int64_t dim)
     return sum;
 }
 
-/* Each caption against its hard negative, where it has one: which fits the image better? */
+/* Compares each caption with its hard negative, if it has one: which of them fits the image
+ * better? */
 static clip_status compare_negatives(const struct pairs *p, const struct clip_embedder *embedder,
                                      const struct clip_dataset *dataset, bool quiet,
                                      struct clip_retrieval_result *result, struct clip_error *error)

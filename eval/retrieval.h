@@ -1,6 +1,6 @@
-/* Retrieval between images and captions, counted as CLIP_benchmark counts it: recall@k is the
- * share of queries with at least one of their own among the k best. "image_retrieval" looks for the
- * image of a caption, "text_retrieval" for any of an image's captions. */
+/* Retrieval between images and captions, counted as in CLIP_benchmark: recall@k is the share of
+ * queries that have at least one match among the k best. "image_retrieval" looks for the image of a
+ * caption, "text_retrieval" for any caption of an image. */
 #ifndef CLIP_EVAL_RETRIEVAL_H
 #define CLIP_EVAL_RETRIEVAL_H
 
@@ -13,16 +13,17 @@
 
 struct clip_recalls {
     double at_1, at_5, at_10;      /* recall@k */
-    double mean_rank, median_rank; /* of each query's best; ranks count from 1 */
+    double mean_rank, median_rank; /* of each query's best match; ranks count from 1 */
 };
 
 struct clip_retrieval_result {
     int64_t images, texts; /* images and captions that took part */
-    int64_t skipped;       /* pairs that did not: image or caption not usable */
+    int64_t skipped;       /* pairs that did not, because image or caption cannot be used */
     int64_t cut;           /* captions that were longer than the context */
     struct clip_recalls image_retrieval, text_retrieval;
-    /* Of clip_retrieval_run, where the set has hard negatives (csv_negative_key): captions that
-     * have one, and the share of them that fit their image better than it; chance is a half. */
+    /* clip_retrieval_run sets these if the data set has hard negatives (csv_negative_key): the
+     * number of captions that have one, and the share of them that fit their image better than the
+     * negative does. Chance is a half. */
     int64_t negatives;
     double negative_accuracy;
 };
@@ -31,18 +32,19 @@ struct clip_retrieval_rows {
     const float *images;       /* [n,E] */
     const float *texts;        /* [m,E] */
     const int64_t *text_image; /* [m] each caption's image */
-    int64_t n, m, dim;         /* dim: E */
+    int64_t n, m, dim;         /* dim is E */
 };
-/* Scores are dot products;
- * among equal ones the lower number comes first. The median of an even number of ranks is the mean
- * of the middle two. text_rank [m], image_rank [n] or NULL: each query's rank (an image without a
- * caption has 0 and counts nowhere). Holds a block of scores at a time, never n m. */
+/* Ranks all images for each caption and all captions for each image. Scores are dot products; among
+ * equal ones the lower number comes first. The median of an even number of ranks is the mean of the
+ * middle two. text_rank [m] and image_rank [n], or NULL, get the rank of each query; an image
+ * without a caption has rank 0 and does not count. Only a block of scores is in memory at a time,
+ * never n m. */
 clip_status clip_retrieval_score(const struct clip_retrieval_rows *rows, int64_t *text_rank,
                                  int64_t *image_rank, struct clip_retrieval_result *result,
                                  struct clip_error *error);
 
-/* All of it, over a data set: samples with one image are that image's captions. What cannot be
- * used is named on stderr and counted. */
+/* Embeds a data set and scores it. Samples that have the same image are captions of that image. A
+ * pair that cannot be used is named on stderr and counted. */
 clip_status clip_retrieval_run(const struct clip_embedder *embedder,
                                const struct clip_dataset *dataset, bool quiet,
                                struct clip_retrieval_result *result, struct clip_error *error);

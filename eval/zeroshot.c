@@ -9,7 +9,7 @@
 #include "embed/images.h"
 #include "kernels/gemm.h"
 
-enum { BLOCK = 256 }; /* images whose logits are held at once */
+enum { BLOCK = 256 }; /* images whose logits are in memory at once */
 
 void clip_zeroshot_release(struct clip_zeroshot_result *result)
 {
@@ -34,7 +34,7 @@ void clip_zeroshot_average(float *prompts, int64_t classes, int64_t templates, i
     clip_rows_normalise(out, classes, dim);
 }
 
-/* Names of a class: what stands between the '|'. An empty one counts as none. */
+/* Finds the next name of a class. Names are separated by '|', and empty ones do not count. */
 static bool next_name(const char **at, const char **name, size_t *n)
 {
     while (**at == '|') (*at)++;
@@ -73,7 +73,7 @@ static clip_status add_prompt(struct prompts *p, const char *line, const char *n
     return status;
 }
 
-/* Every name of the class in every template. */
+/* Puts every name of the class into every template. */
 static clip_status fill_prompts(struct prompts *p, const char *names,
                                 const struct clip_templates *templates, struct clip_error *error)
 {
@@ -134,7 +134,7 @@ out:
 
 void clip_zeroshot_interval(int64_t hits, int64_t n, double *low, double *high)
 {
-    const double z = 1.959963984540054; /* 95 % of a normal distribution lie within */
+    const double z = 1.959963984540054; /* 95 % of a normal distribution are within z of its mean */
     *low = 0;
     *high = 1;
     if (n < 1) return;
@@ -146,7 +146,7 @@ void clip_zeroshot_interval(int64_t hits, int64_t n, double *low, double *high)
     *high = hits == n ? 1 : middle + half;
 }
 
-/* Classes before `label` in the order of falling logits, lower class first among equals. */
+/* How many classes come before `label`: higher logits first, and lower classes among equals. */
 static int64_t rank_of(const float *logits, int64_t classes, int64_t label)
 {
     int64_t before = 0;

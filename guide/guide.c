@@ -17,7 +17,7 @@ struct clip_guide {
     struct clip_adamw *adam;
     float *start;      /* [3,N,N], or NULL */
     float *texts;      /* [text_count + minus_count, E], unit rows */
-    float *directions; /* [views,E], d in each row */
+    float *directions; /* [views,E]; every row is d */
     struct clip_view *views;
     float *pixels, *pixel_grad; /* [views,3,S,S] */
     float *products;            /* [views], u . d */
@@ -25,12 +25,13 @@ struct clip_guide {
     struct clip_arena arena;
 };
 
-/* Of views: least side, change of colours, noise; of the first numbers. */
+/* Least side, change of colours and noise of views, and noise of the first numbers. */
 static const double LEAST_VIEW = 0.6, COLOUR = 0.2, NOISE = 0.4, FIRST_NOISE = 0.1;
 
 /* ---- making one ---- */
 
-/* The start as planes of floats [3,N,N]: short side to N, middle kept. */
+/* Converts the start to planes of floats [3,N,N]: the short side becomes N, and the middle is
+ * kept. */
 static clip_status set_start(struct clip_guide *g, const struct clip_image *image,
                              struct clip_error *error)
 {
@@ -49,7 +50,7 @@ out:
     return status;
 }
 
-/* d of every view: towards the texts, away from the others. */
+/* Sets d for every view. It points towards the texts and away from the minus texts. */
 static clip_status set_directions(struct clip_guide *g, struct clip_error *error)
 {
     clip_status status;
@@ -168,7 +169,7 @@ static void draw_view(void *context, int64_t v)
     clip_view_forward(view, preprocess_of(g), g->canvas.image, g->pixels + v * view_floats(g));
 }
 
-/* The views' gradients, one after the other, into one channel of the image's. */
+/* Adds the gradients of the views, in order, to one channel of the image's gradient. */
 static void gather_channel(void *context, int64_t channel)
 {
     struct clip_guide *g = context;
@@ -177,7 +178,7 @@ static void gather_channel(void *context, int64_t channel)
                            g->pixel_grad + v * view_floats(g));
 }
 
-/* Half a cosine from lr to 0. */
+/* Half a cosine wave from lr down to 0. */
 static double lr_at(const struct clip_guide *g)
 {
     double done = (double)g->step / (double)g->options.steps;

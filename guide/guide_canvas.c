@@ -107,7 +107,7 @@ clip_status clip_canvas_create(struct clip_canvas *c, int64_t size, const float 
         int l = c->levels++;
         c->side[l] = side;
         c->offset[l] = c->count;
-        /* A coarse level's numbers count for more: with Adam all move alike. */
+        /* Numbers of coarse levels count for more, since Adam moves all numbers alike. */
         c->gain[l] = (float)pow(2, 0.5 * l);
         c->count += 3 * side * side;
         CLIP_TRY(clip_resample_create(&c->up[l], side, size, (double)side, &c->arena, error));
@@ -143,7 +143,7 @@ static void forward_plane(void *context, int64_t channel)
     struct clip_canvas *c = context;
     int64_t n = c->size * c->size;
     float *x = c->image + channel * n, *scratch = c->scratch + channel * n;
-    float *level = c->image_grad + channel * n; /* free now */
+    float *level = c->image_grad + channel * n; /* which is not used any more */
     memcpy(x, c->base + channel * n, (size_t)n * sizeof *x);
     for (int l = 0; l < c->levels; l++) {
         int64_t s = c->side[l];
@@ -178,7 +178,7 @@ double clip_canvas_variation(struct clip_canvas *c, float weight)
 {
     int64_t n = c->size;
     double sum = 0, share = 1 / (double)(3 * n * n);
-    for (int64_t y = 0; y < 3 * n; y++) /* rows of all three planes */
+    for (int64_t y = 0; y < 3 * n; y++) /* the rows of all three planes */
         for (int64_t x = 0; x < n; x++) {
             int64_t i = y * n + x;
             bool right = x + 1 < n, below = (y + 1) % n != 0;

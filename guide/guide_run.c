@@ -17,7 +17,7 @@ struct painting {
     const struct clip_guide_run_options *how;
     struct clip_image image; /* the image as it is now */
     float *cosines;
-    struct clip_buffer lines;                /* of curve.jsonl */
+    struct clip_buffer lines;                /* the lines of curve.jsonl */
     double *steps, *objectives, *similarity; /* [options.steps + 1], for curve.svg */
     int64_t done, frames;
 };
@@ -95,7 +95,7 @@ out:
     return status;
 }
 
-/* A frame of the image as it is now, with its cosines. */
+/* Writes the image as it is now as a frame, and its cosines. */
 static clip_status add_frame(struct painting *p, struct clip_error *error)
 {
     clip_status status;
