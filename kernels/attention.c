@@ -112,13 +112,21 @@ static struct work begin(const struct clip_attention *a, bool backward, void *wo
 }
 
 /* c [rows,n] = alpha x b: x [rows,W] is float32 or bfloat16; of b [W,...] the first n columns. */
-static void rows_times(const struct work *w, const void *x, int64_t ld, bool bf16, int64_t rows,
+static void rows_times(const struct work *w, const struct clip_operand *x, int64_t rows,
                        const struct clip_packed_b *b, int64_t n, float alpha, float *c)
 {
-    struct clip_source from = {x, ld, clip_gemm_pack_kind(&w->mode, bf16)};
+    struct clip_source from = {x->data, x->ld, clip_gemm_pack_kind(&w->mode, x->bf16)};
     struct clip_strip strip = {w->strip, rows, false};
     clip_pack_strip(&w->mode, &from, rows, w->a->width, w->strip);
-    clip_multiply_strip(&w->mode, &strip, b, n, w->a->width, alpha, c, w->ld, false);
+    clip_multiply_strip(&w->mode, &strip, b, w->a->width,
+                        &(struct clip_strip_result){c, w->ld, n, alpha, false});
+}
+
+/* The rows of q from i on. */
+static struct clip_operand rows_of_q(const struct clip_attention *a, int64_t i)
+{
+    const char *q = (const char *)a->q + (size_t)(i * a->ld) * (a->bf16 ? 2 : 4);
+    return (struct clip_operand){q, a->ld, false, a->bf16};
 }
 
 /* Rows [i, i + rows) of p, the softmax of scores, into w->p from its row `at` on. Columns that a
@@ -127,8 +135,8 @@ static void softmax_rows(const struct work *w, int64_t i, int64_t rows, int64_t 
 {
     const struct clip_attention *a = w->a;
     float *p = w->p + at * w->ld;
-    const char *q = (const char *)a->q + (size_t)(i * a->ld) * (a->bf16 ? 2 : 4);
-    rows_times(w, q, a->ld, a->bf16, rows, &w->k_transposed, seen, a->scale, p);
+    const struct clip_operand q = rows_of_q(a, i);
+    rows_times(w, &q, rows, &w->k_transposed, seen, a->scale, p);
     for (int64_t r = 0; r < rows; r++) {
         int64_t row_sees = a->causal ? i + r + 1 : seen;
         clip_kernels()->softmax(p + r * w->ld, row_sees);
@@ -136,18 +144,23 @@ static void softmax_rows(const struct work *w, int64_t i, int64_t rows, int64_t 
     }
 }
 
-/* c [rows,W] = scores b (+ c where `add`), scores [rows,seen] in rows of w->ld floats, b
- * [seen,W]. */
-static void scores_times(const struct work *w, const float *scores, int64_t rows, int64_t seen,
+struct scores { /* [rows,seen] in rows of w->ld floats */
+    const float *data;
+    int64_t rows, seen;
+};
+
+/* c [rows,W] = scores b (+ c where `add`), b [seen,W]. */
+static void scores_times(const struct work *w, const struct scores *scores,
                          const struct clip_packed_b *b, float *c, int64_t ldc, bool add)
 {
-    struct clip_strip strip = {(const uint32_t *)(const void *)scores, rows, false};
+    struct clip_strip strip = {(const uint32_t *)(const void *)scores->data, scores->rows, false};
     if (!w->scores_are_strips) {
-        struct clip_source from = {scores, w->ld, clip_gemm_pack_kind(&w->mode, false)};
-        clip_pack_strip(&w->mode, &from, rows, seen, w->scores_strip);
+        struct clip_source from = {scores->data, w->ld, clip_gemm_pack_kind(&w->mode, false)};
+        clip_pack_strip(&w->mode, &from, scores->rows, scores->seen, w->scores_strip);
         strip.units = w->scores_strip;
     }
-    clip_multiply_strip(&w->mode, &strip, b, w->a->width, seen, 1, c, ldc, add);
+    clip_multiply_strip(&w->mode, &strip, b, scores->seen,
+                        &(struct clip_strip_result){c, ldc, w->a->width, 1, add});
 }
 
 void clip_attention_forward(const struct clip_attention *a, const struct clip_matrix *y,
@@ -158,7 +171,8 @@ void clip_attention_forward(const struct clip_attention *a, const struct clip_ma
         int64_t rows = clip_min_i64(w.tile, a->rows - i), seen = a->causal ? i + rows : a->rows;
         float *to = y->bf16 ? w.y : (float *)y->data + i * y->ld;
         softmax_rows(&w, i, rows, seen, 0);
-        scores_times(&w, w.p, rows, seen, &w.v, to, y->bf16 ? a->width : y->ld, false);
+        const struct scores p = {w.p, rows, seen};
+        scores_times(&w, &p, &w.v, to, y->bf16 ? a->width : y->ld, false);
         for (int64_t r = 0; y->bf16 && r < rows; r++)
             clip_kernels()->to_bf16((uint16_t *)y->data + (i + r) * y->ld, to + r * a->width,
                                     a->width);
@@ -167,21 +181,23 @@ void clip_attention_forward(const struct clip_attention *a, const struct clip_ma
 
 /* ---- backward ---- */
 
-/* c [seen,W] += scores^T x, with the scores [rows,seen] of a tile and x [rows,W]. Where `adds` is
- * not set, rows of c from `written` on hold nothing yet and are written instead. */
-static void transposed_times(const struct work *w, const float *scores, int64_t rows, int64_t seen,
+/* c [seen,W] += scores^T x, with the scores of a tile and x [rows,W]. Where `adds` is not set, rows
+ * of c from `written` on hold nothing yet and are written instead. */
+static void transposed_times(const struct work *w, const struct scores *scores,
                              const struct clip_operand *x, float *c, int64_t ldc, int64_t written,
                              bool adds)
 {
+    int64_t rows = scores->rows, seen = scores->seen;
     int64_t mr = w->mode.set->rows, strip = column_strip(&w->mode, w->tile);
     const struct clip_groups groups = {mr, w->mode.set->step, strip};
-    struct clip_source from = {scores, w->ld, clip_gemm_pack_kind(&w->mode, false)};
+    struct clip_source from = {scores->data, w->ld, clip_gemm_pack_kind(&w->mode, false)};
     w->mode.set->pack_strips_across_k(w->columns, &from, seen, rows, &groups);
     struct clip_packed_b panels = clip_pack_b(&w->mode, x, w->a->width, rows, w->panels);
     for (int64_t i = 0; i < seen; i += mr) {
         struct clip_strip a = {w->columns + i / mr * strip, clip_min_i64(mr, seen - i), true};
-        clip_multiply_strip(&w->mode, &a, &panels, w->a->width, rows, 1, c + i * ldc, ldc,
-                            adds || i < written);
+        clip_multiply_strip(
+            &w->mode, &a, &panels, rows,
+            &(struct clip_strip_result){c + i * ldc, ldc, w->a->width, 1, adds || i < written});
     }
 }
 
@@ -194,8 +210,8 @@ static void tile_scores(const struct work *w, const struct clip_attention_gradie
     for (int64_t at = 0; at < rows; at += mr) {
         int64_t some = clip_min_i64(mr, rows - at);
         softmax_rows(w, i + at, some, seen, at);
-        rows_times(w, g->dy + (i + at) * g->dy_ld, g->dy_ld, false, some, &w->v_transposed, seen, 1,
-                   w->dp + at * w->ld);
+        const struct clip_operand dy = {g->dy + (i + at) * g->dy_ld, g->dy_ld, false, false};
+        rows_times(w, &dy, some, &w->v_transposed, seen, 1, w->dp + at * w->ld);
     }
     for (int64_t r = 0; r < rows; r++) {
         float *p = w->p + r * w->ld, *dp = w->dp + r * w->ld;
@@ -214,14 +230,15 @@ void clip_attention_backward(const struct clip_attention *a,
     for (int64_t i = 0; i < a->rows; i += w.tile) {
         int64_t rows = clip_min_i64(w.tile, a->rows - i), seen = a->causal ? i + rows : a->rows;
         const struct clip_operand dy = {g->dy + i * g->dy_ld, g->dy_ld, false, false};
-        const struct clip_operand q = {(const char *)a->q + (size_t)(i * a->ld) * (a->bf16 ? 2 : 4),
-                                       a->ld, false, a->bf16};
+        const struct clip_operand q = rows_of_q(a, i);
+        const struct scores p = {w.p, rows, seen}, dp = {w.dp, rows, seen};
         tile_scores(&w, g, i, rows, seen);
-        for (int64_t at = 0; at < rows; at += mr)
-            scores_times(&w, w.dp + at * w.ld, clip_min_i64(mr, rows - at), seen, &w.k,
-                         g->dq + (i + at) * g->ld, g->ld, g->adds);
-        transposed_times(&w, w.p, rows, seen, &dy, g->dv, g->ld, written, g->adds);
-        transposed_times(&w, w.dp, rows, seen, &q, g->dk, g->ld, written, g->adds);
+        for (int64_t at = 0; at < rows; at += mr) {
+            const struct scores some = {w.dp + at * w.ld, clip_min_i64(mr, rows - at), seen};
+            scores_times(&w, &some, &w.k, g->dq + (i + at) * g->ld, g->ld, g->adds);
+        }
+        transposed_times(&w, &p, &dy, g->dv, g->ld, written, g->adds);
+        transposed_times(&w, &dp, &q, g->dk, g->ld, written, g->adds);
         written = seen;
     }
 }

@@ -43,13 +43,13 @@ static struct view widen(const struct clip_operand *x, bool round, int64_t r, in
     return (struct view){memory, cols};
 }
 
-/* Some rows of op(A), or columns of op(B), and `depth` elements of k from p on. `swap`: x is stored
- * with one row for each k. */
-static struct view operand(const struct clip_operand *x, bool round, bool swap, int64_t row,
-                           int64_t rows, int64_t p, int64_t depth, float *memory)
+/* Some rows of op(A), or columns of op(B), and some elements of k. `swap`: x is stored with one row
+ * for each k. */
+static struct view operand(const struct clip_operand *x, bool round, bool swap,
+                           const struct clip_span *rows, const struct clip_span *k, float *memory)
 {
-    if (swap) return widen(x, round, p, row, depth, rows, memory);
-    return widen(x, round, row, p, rows, depth, memory);
+    const struct clip_span *down = swap ? k : rows, *across = swap ? rows : k;
+    return widen(x, round, down->begin, across->begin, down->count, across->count, memory);
 }
 
 static void multiply(const struct clip_gemm *g, const struct clip_tile *t,
@@ -65,10 +65,11 @@ static void multiply(const struct clip_gemm *g, const struct clip_tile *t,
                    (size_t)t->n * sizeof *c);
     for (int64_t p = 0; p < g->k || p == 0; p += depth) {
         int64_t k = g->k - p < depth ? g->k - p : depth;
+        const struct clip_span rows = {t->row, t->m}, columns = {t->column, t->n}, part = {p, k};
         struct view a =
-            operand(&g->a, g->multiply_bf16, g->a.transpose, t->row, t->m, p, k, workspace->a);
+            operand(&g->a, g->multiply_bf16, g->a.transpose, &rows, &part, workspace->a);
         struct view b =
-            operand(&g->b, g->multiply_bf16, !g->b.transpose, t->column, t->n, p, k, workspace->b);
+            operand(&g->b, g->multiply_bf16, !g->b.transpose, &columns, &part, workspace->b);
         float beta = p > 0 || g->accumulate ? 1 : 0;
         cblas_sgemm(CblasRowMajor, g->a.transpose ? CblasTrans : CblasNoTrans,
                     g->b.transpose ? CblasTrans : CblasNoTrans, (blasint)t->m, (blasint)t->n,

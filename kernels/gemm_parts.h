@@ -183,10 +183,16 @@ struct clip_strip { /* up to a register tile's rows of A, all blocks of k, `stri
 /* Packs k elements of each row of a source that lies along k. */
 void clip_pack_strip(const struct clip_gemm_mode *mode, const struct clip_source *from,
                      int64_t rows, int64_t k, uint32_t *to);
-/* c = alpha a b (+ c where `add`), of b its first n columns and k rows. */
+struct clip_strip_result { /* c = alpha a b (+ c where `add`) */
+    float *c;
+    int64_t ldc, n; /* its columns, the first n of b */
+    float alpha;
+    bool add;
+};
+/* Of b, the first k rows. */
 void clip_multiply_strip(const struct clip_gemm_mode *mode, const struct clip_strip *a,
-                         const struct clip_packed_b *b, int64_t n, int64_t k, float alpha, float *c,
-                         int64_t ldc, bool add);
+                         const struct clip_packed_b *b, int64_t k,
+                         const struct clip_strip_result *result);
 
 /* ---- large products (gemm_packed.c) ---- */
 

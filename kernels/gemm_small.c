@@ -26,21 +26,21 @@ struct clip_packed_b clip_pack_b(const struct clip_gemm_mode *mode, const struct
 }
 
 void clip_multiply_strip(const struct clip_gemm_mode *mode, const struct clip_strip *a,
-                         const struct clip_packed_b *b, int64_t n, int64_t k, float alpha, float *c,
-                         int64_t ldc, bool add)
+                         const struct clip_packed_b *b, int64_t k,
+                         const struct clip_strip_result *result)
 {
     int64_t panels = divide_up(b->n, mode->set->columns);
     struct clip_strip_product x = {.rows = a->rows,
-                                   .columns = n,
-                                   .alpha = alpha,
+                                   .columns = result->n,
+                                   .alpha = result->alpha,
                                    .a = a->units,
                                    .b = b->units,
-                                   .c = c,
-                                   .ldc = ldc};
+                                   .c = result->c,
+                                   .ldc = result->ldc};
     for (int64_t p = 0; p < k; p += mode->depth) {
         x.k = clip_gemm_units(mode, clip_min_i64(mode->depth, k - p));
         x.panel = clip_gemm_panel_size(mode, clip_min_i64(mode->depth, b->k - p));
-        x.add = add || p > 0;
+        x.add = result->add || p > 0;
         mode->set->multiply[a->across_k](&x);
         x.a += mode->set->strip;
         x.b += panels * x.panel;

@@ -30,6 +30,42 @@ struct clip_adamw_step {
     uint32_t draw;          /* this step's random number, for rounding bfloat16 moments */
 };
 
+/* What one AdamW update reads and writes. With bf16, the moments are bfloat16. */
+struct clip_adamw_arrays {
+    float *p;
+    void *m, *v;
+    bool bf16;
+    const float *g;
+};
+
+/* y = (x - mean) rstd w + b for each of `rows` rows; keeps mean and rstd = 1/sqrt(var + eps)
+ * [rows]. y is float32, or bfloat16. */
+struct clip_layernorm {
+    void *y;
+    bool y_bf16;
+    float *mean, *rstd;
+    const float *x, *w, *b;
+    int64_t rows, width;
+    float eps;
+};
+/* Its gradients, of which layernorm_dx and layernorm_dw each compute some. */
+struct clip_layernorm_gradients {
+    float *dx, *dw, *db;
+    const float *dy, *x, *w, *mean, *rstd;
+    int64_t rows, cols;
+    int64_t stride; /* floats from row to row of dx, dy and x */
+};
+
+/* The statistics of one row of logits and of its columns: a softmax is exp((s - max) - log_sum),
+ * where log_sum is the log of the sum of exp(s - max); a log-sum-exp of size 100 in one number would
+ * cost two decimals. */
+struct clip_infonce_row {
+    float max, log_sum;
+    const float *column_max, *column_log_sum; /* [paired] */
+    float f;
+    int64_t paired, n;
+};
+
 struct clip_kernels {
     const char *name;
 
@@ -44,17 +80,11 @@ struct clip_kernels {
     void (*column_sum)(float *sum, const void *x, bool x_bf16, int64_t rows, int64_t cols,
                        int64_t stride);
 
-    /* y = (x - mean) rstd w + b for each of `rows` rows; keeps mean and rstd = 1/sqrt(var + eps)
-     * [rows]. y is float32, or bfloat16. */
-    void (*layernorm)(void *y, bool y_bf16, float *mean, float *rstd, const float *x,
-                      const float *w, const float *b, int64_t rows, int64_t width, float eps);
-    /* dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd */
-    void (*layernorm_dx)(float *dx, const float *dy, const float *x, const float *w,
-                         const float *mean, const float *rstd, int64_t rows, int64_t width);
-    /* dw[c] += sum dy xhat, db[c] += sum dy over the rows, for `cols` columns of rows of `stride`
-     * floats */
-    void (*layernorm_dw)(float *dw, float *db, const float *dy, const float *x, const float *mean,
-                         const float *rstd, int64_t rows, int64_t cols, int64_t stride);
+    void (*layernorm)(const struct clip_layernorm *l);
+    /* dx += rstd (g - mean(g) - xhat mean(g xhat)), g = dy w, xhat = (x - mean) rstd; whole rows */
+    void (*layernorm_dx)(const struct clip_layernorm_gradients *l);
+    /* dw[c] += sum dy xhat, db[c] += sum dy over the rows, for `cols` columns */
+    void (*layernorm_dw)(const struct clip_layernorm_gradients *l);
 
     /* Values have an error below 2e-7 max(1, |x|), slopes below 1e-6 (tests/test_functions.c). */
     void (*gelu)(float *y, const float *x, int64_t n); /* y = x Phi(x) */
@@ -91,11 +121,8 @@ struct clip_kernels {
     /* One row of the symmetric cross-entropy's gradient, in place:
      *     s[j] = (softmax of the row + softmax of column j) f     for j < paired
      *     s[j] = softmax of the row f                             for the others
-     * A softmax is exp((s - max) - log_sum), where log_sum is the log of the sum of exp(s - max); a
-     * log-sum-exp of size 100 in one number would cost two decimals. Returns the sum of each new s
-     * times the old one. */
-    double (*infonce_row)(float *s, float max, float log_sum, const float *column_max,
-                          const float *column_log_sum, float f, int64_t paired, int64_t n);
+     * Returns the sum of each new s times the old one. */
+    double (*infonce_row)(float *s, const struct clip_infonce_row *row);
     /* sum of log(1 + exp(x + bias)) */
     double (*sum_softplus)(const float *x, float bias, int64_t n);
     /* s = f sigmoid(s + bias), in place. sums[0] is the sum of each new s times the old one,
@@ -107,7 +134,7 @@ struct clip_kernels {
      * the probability that keeps the mean right (stochastic rounding). The random number is a
      * function of step->draw and the element's number. Rounding to nearest would lose for ever
      * what is less than half a last digit. */
-    void (*adamw)(float *p, void *m, void *v, bool bf16, const float *g, int64_t begin, int64_t n,
+    void (*adamw)(const struct clip_adamw_arrays *arrays, int64_t begin, int64_t n,
                   const struct clip_adamw_step *step);
     void (*ema)(float *average, const float *p, float decay,
                 int64_t n); /* average = decay average + (1 - decay) p */

@@ -70,14 +70,16 @@ static void column_sum(float *restrict sum, const void *restrict x, bool x_bf16,
     }
 }
 
-static void layernorm(void *restrict y, bool y_bf16, float *restrict mean, float *restrict rstd,
-                      const float *restrict x, const float *restrict w, const float *restrict b,
-                      int64_t rows, int64_t width, float eps)
+static void layernorm(const struct clip_layernorm *l)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *xr = x + r * width, first = xr[0];
-        float *yr = (float *)y + r * width, sum = 0, squares = 0;
-        uint16_t *half = (uint16_t *)y + r * width;
+    const float *restrict w = l->w, *restrict b = l->b;
+    int64_t width = l->width;
+    float eps = l->eps;
+    bool y_bf16 = l->y_bf16;
+    for (int64_t r = 0; r < l->rows; r++) {
+        const float *restrict xr = l->x + r * width, first = xr[0];
+        float *restrict yr = (float *)l->y + r * width, sum = 0, squares = 0;
+        uint16_t *restrict half = (uint16_t *)l->y + r * width;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < width; c++)
             sum += xr[c] - first; /* so that a common offset costs no digits */
@@ -90,18 +92,19 @@ static void layernorm(void *restrict y, bool y_bf16, float *restrict mean, float
                 half[c] = clip_bf16_round((xr[c] - mu) * rs * w[c] + b[c]);
         else
             for (int64_t c = 0; c < width; c++) yr[c] = (xr[c] - mu) * rs * w[c] + b[c];
-        mean[r] = mu;
-        rstd[r] = rs;
+        l->mean[r] = mu;
+        l->rstd[r] = rs;
     }
 }
 
-static void layernorm_dx(float *restrict dx, const float *restrict dy, const float *restrict x,
-                         const float *restrict w, const float *restrict mean,
-                         const float *restrict rstd, int64_t rows, int64_t width)
+static void layernorm_dx(const struct clip_layernorm_gradients *l)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *xr = x + r * width, *gr = dy + r * width;
-        float *dr = dx + r * width, mu = mean[r], rs = rstd[r], g_sum = 0, gx_sum = 0;
+    const float *restrict w = l->w;
+    int64_t width = l->cols;
+    for (int64_t r = 0; r < l->rows; r++) {
+        const float *restrict xr = l->x + r * l->stride, *restrict gr = l->dy + r * l->stride;
+        float *restrict dr = l->dx + r * l->stride, mu = l->mean[r], rs = l->rstd[r];
+        float g_sum = 0, gx_sum = 0;
 #pragma omp simd reduction(+ : g_sum, gx_sum)
         for (int64_t c = 0; c < width; c++) {
             float g = gr[c] * w[c];
@@ -114,10 +117,11 @@ static void layernorm_dx(float *restrict dx, const float *restrict dy, const flo
     }
 }
 
-static void layernorm_dw(float *restrict dw, float *restrict db, const float *restrict dy,
-                         const float *restrict x, const float *restrict mean,
-                         const float *restrict rstd, int64_t rows, int64_t cols, int64_t stride)
+static void layernorm_dw(const struct clip_layernorm_gradients *l)
 {
+    float *restrict dw = l->dw, *restrict db = l->db;
+    const float *restrict dy = l->dy, *restrict x = l->x;
+    int64_t rows = l->rows, cols = l->cols, stride = l->stride;
     for (int64_t c0 = 0; c0 < cols; c0 += BLOCK_COLS) {
         int64_t width = cols - c0 < BLOCK_COLS ? cols - c0 : BLOCK_COLS;
         for (int64_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
@@ -125,7 +129,7 @@ static void layernorm_dw(float *restrict dw, float *restrict db, const float *re
             float w_part[BLOCK_COLS] = {0}, b_part[BLOCK_COLS] = {0};
             for (int64_t r = r0; r < end; r++) {
                 const float *gr = dy + r * stride + c0, *xr = x + r * stride + c0;
-                float mu = mean[r], rs = rstd[r];
+                float mu = l->mean[r], rs = l->rstd[r];
                 for (int64_t c = 0; c < width; c++) {
                     w_part[c] += gr[c] * ((xr[c] - mu) * rs);
                     b_part[c] += gr[c];
@@ -261,11 +265,12 @@ static void column_logsumexp(float *restrict max, double *restrict sum, const fl
     }
 }
 
-static double infonce_row(float *restrict s, float max, float log_sum,
-                          const float *restrict column_max, const float *restrict column_log_sum,
-                          float f, int64_t paired, int64_t n)
+static double infonce_row(float *restrict s, const struct clip_infonce_row *row)
 {
-    float sum = 0, rest = 0;
+    const float *restrict column_max = row->column_max;
+    const float *restrict column_log_sum = row->column_log_sum;
+    float sum = 0, rest = 0, max = row->max, log_sum = row->log_sum, f = row->f;
+    int64_t paired = row->paired, n = row->n;
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < paired; j++) {
         float old = s[j];
@@ -350,8 +355,7 @@ static inline uint16_t round_at_random(float value, uint32_t bits)
     return (uint16_t)((all + (bits & 0xffffu)) >> 16);
 }
 
-static void adamw(float *restrict p, void *restrict m, void *restrict v, bool bf16,
-                  const float *restrict g, int64_t begin, int64_t n,
+static void adamw(const struct clip_adamw_arrays *arrays, int64_t begin, int64_t n,
                   const struct clip_adamw_step *step)
 {
     const struct adamw_rule r = {
@@ -365,11 +369,13 @@ static void adamw(float *restrict p, void *restrict m, void *restrict v, bool bf
         .eps = step->eps,
         .f = step->grad_scale,
     };
-    float *restrict wide_m = (float *)m + begin, *restrict wide_v = (float *)v + begin;
-    uint16_t *restrict half_m = (uint16_t *)m + begin, *restrict half_v = (uint16_t *)v + begin;
-    p += begin;
-    g += begin;
-    if (!bf16) {
+    float *restrict p = arrays->p + begin;
+    const float *restrict g = arrays->g + begin;
+    float *restrict wide_m = (float *)arrays->m + begin;
+    float *restrict wide_v = (float *)arrays->v + begin;
+    uint16_t *restrict half_m = (uint16_t *)arrays->m + begin;
+    uint16_t *restrict half_v = (uint16_t *)arrays->v + begin;
+    if (!arrays->bf16) {
         for (int64_t i = 0; i < n; i++)
             p[i] = adamw_element(p[i], &wide_m[i], &wide_v[i], g[i], &r);
         return;

@@ -68,9 +68,14 @@ static void update_piece(void *context, int64_t i)
     const struct update *u = context;
     int64_t begin = i * PIECE,
             n = u->param->count - begin < PIECE ? u->param->count - begin : PIECE;
-    clip_kernels()->adamw(u->data, u->adamw->moment1, u->adamw->moment2,
-                          u->adamw->options.moments == CLIP_MOMENTS_BF16, u->grad,
-                          u->param->train_offset + begin, n, &u->step);
+    const struct clip_adamw_arrays arrays = {
+        .p = u->data,
+        .m = u->adamw->moment1,
+        .v = u->adamw->moment2,
+        .bf16 = u->adamw->options.moments == CLIP_MOMENTS_BF16,
+        .g = u->grad,
+    };
+    clip_kernels()->adamw(&arrays, u->param->train_offset + begin, n, &u->step);
 }
 
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,

@@ -164,10 +164,16 @@ static void backward_row(void *context, int64_t r)
     float f = n->out->grad[0] / (2.0f * (float)pairs), *copy = thread_row(n);
     float *rows[] = {block(n, STUDENT) + r * pairs, block(n, TEACHER) + r * pairs};
     clip_kernels()->scale(copy, 1, rows[STUDENT], pairs);
-    for (enum side side = STUDENT; side <= TEACHER; side++)
-        clip_kernels()->infonce_row(rows[side], row_max(n, side)[i], row_log(n, side)[i],
-                                    column_max(n, side), column_log(n, side),
-                                    side == STUDENT ? f : -f, pairs, pairs);
+    for (enum side side = STUDENT; side <= TEACHER; side++) {
+        const struct clip_infonce_row row = {.max = row_max(n, side)[i],
+                                             .log_sum = row_log(n, side)[i],
+                                             .column_max = column_max(n, side),
+                                             .column_log_sum = column_log(n, side),
+                                             .f = side == STUDENT ? f : -f,
+                                             .paired = pairs,
+                                             .n = pairs};
+        clip_kernels()->infonce_row(rows[side], &row);
+    }
     clip_kernels()->accumulate(rows[STUDENT], rows[TEACHER], pairs);
     row_sums(n)[r] = (double)clip_kernels()->dot(rows[STUDENT], copy, pairs);
 }

@@ -168,8 +168,14 @@ static void backward_row(void *context, int64_t r)
     float *s = t->s + r * t->cols, f = n->out->grad[0] / (2.0f * (float)loss_pairs(n));
     float pull = 2 * f * share(n)[i];
     double sum = -(double)pull * positives(n, t, r);
-    sum += clip_kernels()->infonce_row(s, row_max(n)[i], row_log(n)[i], column_max(n) + t->j0,
-                                       column_log(n) + t->j0, f, cols, t->cols);
+    const struct clip_infonce_row row = {.max = row_max(n)[i],
+                                         .log_sum = row_log(n)[i],
+                                         .column_max = column_max(n) + t->j0,
+                                         .column_log_sum = column_log(n) + t->j0,
+                                         .f = f,
+                                         .paired = cols,
+                                         .n = t->cols};
+    sum += clip_kernels()->infonce_row(s, &row);
     if (ids == NULL && i >= t->j0 && i < t->j0 + cols) s[i - t->j0] -= pull;
     for (int64_t j = 0; ids != NULL && j < cols; j++)
         if (ids[i] == ids[t->j0 + j]) s[j] -= pull;

@@ -29,10 +29,18 @@ static void layernorm_rows(struct clip_node *n, int64_t begin, int64_t end)
     const struct layernorm_args *args = n->args;
     int64_t d = clip_tensor_width(n->out);
     size_t at = (size_t)(begin * d) * clip_dtype_size(n->out->dtype);
-    clip_kernels()->layernorm((char *)n->out->data + at, n->out->dtype == CLIP_BF16,
-                              means(n) + begin, rstds(n) + begin,
-                              (const float *)n->in[X]->data + begin * d, n->in[W]->data,
-                              n->in[B]->data, end - begin, d, args->eps);
+    clip_kernels()->layernorm(&(struct clip_layernorm){
+        .y = (char *)n->out->data + at,
+        .y_bf16 = n->out->dtype == CLIP_BF16,
+        .mean = means(n) + begin,
+        .rstd = rstds(n) + begin,
+        .x = (const float *)n->in[X]->data + begin * d,
+        .w = n->in[W]->data,
+        .b = n->in[B]->data,
+        .rows = end - begin,
+        .width = d,
+        .eps = args->eps,
+    });
 }
 
 static void layernorm_forward(struct clip_node *n)
@@ -43,17 +51,32 @@ static void layernorm_forward(struct clip_node *n)
 static void layernorm_dx_rows(struct clip_node *n, int64_t begin, int64_t end)
 {
     int64_t d = clip_tensor_width(n->out);
-    clip_kernels()->layernorm_dx(n->in[X]->grad + begin * d, n->out->grad + begin * d,
-                                 (const float *)n->in[X]->data + begin * d, n->in[W]->data,
-                                 means(n) + begin, rstds(n) + begin, end - begin, d);
+    clip_kernels()->layernorm_dx(&(struct clip_layernorm_gradients){
+        .dx = n->in[X]->grad + begin * d,
+        .dy = n->out->grad + begin * d,
+        .x = (const float *)n->in[X]->data + begin * d,
+        .w = n->in[W]->data,
+        .mean = means(n) + begin,
+        .rstd = rstds(n) + begin,
+        .rows = end - begin,
+        .cols = d,
+        .stride = d,
+    });
 }
 
 static void layernorm_dw_columns(struct clip_node *n, int64_t begin, int64_t end)
 {
-    clip_kernels()->layernorm_dw(n->in[W]->grad + begin, n->in[B]->grad + begin,
-                                 n->out->grad + begin, (const float *)n->in[X]->data + begin,
-                                 means(n), rstds(n), clip_tensor_rows(n->out), end - begin,
-                                 clip_tensor_width(n->out));
+    clip_kernels()->layernorm_dw(&(struct clip_layernorm_gradients){
+        .dw = n->in[W]->grad + begin,
+        .db = n->in[B]->grad + begin,
+        .dy = n->out->grad + begin,
+        .x = (const float *)n->in[X]->data + begin,
+        .mean = means(n),
+        .rstd = rstds(n),
+        .rows = clip_tensor_rows(n->out),
+        .cols = end - begin,
+        .stride = clip_tensor_width(n->out),
+    });
 }
 
 static void layernorm_backward(struct clip_node *n)
