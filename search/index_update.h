@@ -36,16 +36,15 @@ struct clip_index_changes {
     int64_t unchanged; /* the other names that were listed */
     int64_t embedded;  /* images or texts that went through the model; an image whose content the
                         * index had under another name or time did not */
-    int64_t
-        skipped; /* images, and folders of them, that could not be read; they are named on stderr */
-    int64_t segments; /* of the index, after the run */
+    int64_t skipped;   /* images and folders that could not be read; they are named on stderr */
+    int64_t segments;  /* of the index, after the run */
 };
 
 /* Each argument is a folder, a data set or an image file (images.h). While the size and time of an
  * image's file stay the same, its row stays. If they differ, the hash of its content decides
  * whether it has changed. An image of the index that lies in one of the listed folders or tars, but
- * is not there any more, is marked as removed. CLIP_ERR_DATA: nothing could be read and the index
- * would be empty, another model made the index, ... */
+ * is not there any more, is marked as removed.
+ * CLIP_ERR_DATA: nothing could be read and the index would be empty, another model made it, ... */
 clip_status clip_index_update_images(const char *path, const struct clip_embedder *embedder,
                                      const char *const *arguments, int64_t n,
                                      const struct clip_index_options *options,
