@@ -96,4 +96,30 @@ linker=$(sed -n 's/.*\( \/[^ ]*\/ld-linux[^ ]*\)$/\1/p' /proc/self/maps | head -
 by_linker() { env -u OMP_WAIT_POLICY $linker "$build/clip_data" --version; }
 [ -z "$linker" ] || check "a program that the dynamic linker is asked to run" \
     prints 0 clip_data by_linker
+
+# ---- options that are not there ----
+check "a slip of the hand is answered with the nearest option" \
+    says 2 'there is no option --batch-sise; did you mean --batch-size?' clip_train --batch-sise 3
+check "the nearest of a sub-command's own options" \
+    says 2 'clip_search query: there is no option --indx; did you mean --index?' \
+    clip_search query --indx a.index
+check "another word is near to none" silent 2 'did you mean' clip_export --qqqqqqqq
+check "an option's value may look like an option" \
+    says 1 'nowhere.ini' clip_train --output --nothing --config nowhere.ini
+check "an option may be shortened while it is clear" \
+    says 1 'nowhere.ini' clip_train --dry --config nowhere.ini
+hint() { says 2 "is open_clip's; here it is $1" clip_train --config configs/small.ini "${@:2}"; }
+check "open_clip's --model" hint '--preset' --model ViT-B-32
+check "open_clip's --pretrained" hint '--init MODEL' --pretrained openai
+check "open_clip's --accum-freq" hint '--micro-batch' --accum-freq=2
+check "open_clip's --siglip" hint '--loss siglip' --siglip
+check "open_clip's --grad-checkpointing" hint '--recompute block' --grad-checkpointing
+check "open_clip's --imagenet-val" hint '--set zeroshot.images' --imagenet-val /data
+check "open_clip's --report-to" hint '--tensorboard true' --report-to wandb
+check "open_clip's --precision amp" hint '--precision bf16' --precision amp
+check "open_clip's --resume latest" hint '--resume alone' --resume latest
+check "serve takes its index as a word" says 1 'no.index' clip_search serve no.index
+check "serve wants an index" says 2 'name one index' clip_search serve
+check "query wants something to look for" says 2 'say what to look for: words' \
+    clip_search query --index no.index
 plan

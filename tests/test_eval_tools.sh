@@ -195,6 +195,9 @@ check "an image finds itself" prints 0 "{\"results\":[{\"path\":\"${images[3]}\"
 check "words find images" prints 0 "$folder/photos/" clip_search query --index "$index" \
     --text 'an image of a gray' --minus 'the rgb one' --top 2
 check "--top is a number of results" test "$(wc -l <"$folder/out")" -eq 2
+said=$(cat "$folder/out")
+check "plain words are one text" prints 0 "$said" clip_search query --index "$index" \
+    an image of a gray --minus 'the rgb one' --top 2
 check "an index of texts is made" prints 0 '"kind":"texts","count":' clip_search index \
     "${model[@]}" --texts "$folder/texts.txt" --output "$folder/texts.index" --json
 check "a text finds itself" prints 0 '{"results":[{"text":"the rgba one","score":' clip_search \

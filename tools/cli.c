@@ -193,6 +193,83 @@ static void wait_asleep(char **argv)
     execv("/proc/self/exe", argv); /* where that cannot be, the program goes on as it is */
 }
 
+/* ---- Options that are not there ---- */
+
+/* Levenshtein distance of two names; they are short. */
+static int distance(const char *a, const char *b)
+{
+    int row[64], m = (int)strlen(b);
+    if (m > 62) return 99;
+    for (int j = 0; j <= m; j++) row[j] = j;
+    for (int i = 1; a[i - 1] != '\0'; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= m; j++) {
+            int up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
+            int best = up < row[j - 1] ? up + 1 : row[j - 1] + 1;
+            row[j] = change < best ? change : best;
+            diagonal = up;
+        }
+    }
+    return row[m];
+}
+
+/* The option of that name, or the first whose name begins so (argp takes it where it is alone). */
+static const struct argp_option *find_option(const struct argp_option *options, const char *name)
+{
+    const struct argp_option *begins = NULL;
+    for (const struct argp_option *o = options; o->name != NULL || o->key != 0; o++) {
+        if (o->name == NULL) continue;
+        if (strcmp(o->name, name) == 0) return o;
+        if (begins == NULL && strncmp(o->name, name, strlen(name)) == 0) begins = o;
+    }
+    return begins;
+}
+
+static void refuse_unknown(const struct clip_cli *cli, const struct argp_option *options,
+                           const char *name)
+{
+    const char *nearest = NULL;
+    int least = (int)strlen(name) / 3 + 1; /* further away it is another word */
+    for (const struct argp_option *o = options; o->name != NULL || o->key != 0; o++) {
+        int d = o->name != NULL ? distance(name, o->name) : 99;
+        if (d > least || (nearest != NULL && d == least)) continue;
+        least = d;
+        nearest = o->name;
+    }
+    if (nearest != NULL)
+        clip_cli_wrong_usage(cli, "there is no option --%s; did you mean --%s?", name, nearest);
+    clip_cli_wrong_usage(cli, "there is no option --%s", name);
+}
+
+/* What is known from another program is answered with its name here, and a slip of the hand with
+ * the nearest option. Values are passed over as getopt does it. */
+static void check_names(const struct clip_cli *cli, const struct argp_option *options, int argc,
+                        char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        char name[64];
+        if (strncmp(argv[i], "--", 2) != 0) continue;
+        size_t n = strcspn(argv[i] + 2, "=");
+        if (n >= sizeof name) n = sizeof name - 1;
+        memcpy(name, argv[i] + 2, n);
+        name[n] = '\0';
+        const char *inside = strchr(argv[i], '='), *next = i + 1 < argc ? argv[i + 1] : "";
+        const char *value = inside != NULL ? inside + 1 : next;
+        const struct argp_option *option = find_option(options, name);
+        bool exact = option != NULL && strcmp(option->name, name) == 0;
+        for (const struct clip_cli_hint *h = cli->hints; h != NULL && h->name != NULL; h++) {
+            if (strcmp(h->name, name) != 0 || (exact && h->value == NULL)) continue;
+            if (h->value != NULL && strncmp(value, h->value, strlen(h->value)) != 0) continue;
+            clip_cli_wrong_usage(cli, "--%s%s%s is open_clip's; here it is %s", name,
+                                 h->value != NULL ? " " : "", h->value != NULL ? value : "",
+                                 h->say);
+        }
+        if (option == NULL) refuse_unknown(cli, options, name);
+        if (option->arg != NULL && inside == NULL) i++;
+    }
+}
+
 void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* past the largest size, writing fails with EFBIG: a sentence */
@@ -224,6 +301,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     }
     memcpy(options + n, common_options, sizeof common_options);
 
+    check_names(cli, options, argc, argv);
     struct parsing parsing = {.cli = cli};
     char *description = describe(cli);
     const struct argp argp = {options, parse_key, cli->arguments, description, NULL, NULL, NULL};

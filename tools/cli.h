@@ -84,6 +84,13 @@ struct clip_cli_option {
     clip_name_fn *names; /* of CHOICE */
 };
 
+/* An option that people know from another program, and what it is called here. */
+struct clip_cli_hint {
+    const char *name;  /* "accum-freq" */
+    const char *value; /* only where the value begins so, or NULL: always */
+    const char *say;   /* behind "here it is " */
+};
+
 struct clip_cli {
     /* given by the program */
     const char *name;      /* "clip_train", "clip_eval zeroshot" */
@@ -91,6 +98,7 @@ struct clip_cli {
     const char *summary;   /* one or two sentences, first in --help */
     const char *example;   /* one real command, shown at the end of --help */
     const struct clip_cli_option *options; /* a line each; ends with {0} */
+    const struct clip_cli_hint *hints;     /* ends with {0}; NULL: none */
     /* filled in by clip_cli_parse: the common options, and the plain arguments in order */
     int64_t threads; /* 0: not given; already set for this process */
     bool quiet, json;

@@ -228,6 +228,7 @@ struct asking {
     const char *index;
     struct clip_model_options model; /* its model NULL: the index's */
     struct clip_cli_list texts, minus, images, minus_images, under;
+    const char *words; /* given plainly, one text; NULL: none */
     int64_t top;
 };
 
@@ -244,6 +245,7 @@ static clip_status make_query(struct clip_query *q, const struct asking *job,
         {&job->images, true, false},
         {&job->minus_images, true, true},
     };
+    if (job->words != NULL) CLIP_TRY(clip_query_add_text(q, job->words, false, error));
     for (size_t k = 0; k < sizeof options / sizeof *options; k++)
         for (int64_t i = 0; i < options[k].list->count; i++) {
             const char *written = options[k].list->items[i];
@@ -313,6 +315,16 @@ out:
     return status;
 }
 
+/* `clip_search query a dog` looks for the text "a dog": the plain words are one text. */
+static clip_status join_words(const struct clip_cli_list *words, struct clip_buffer *out,
+                              struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    for (int64_t i = 0; i < words->count && status == CLIP_OK; i++)
+        status = clip_buffer_printf(out, error, "%s%s", i > 0 ? " " : "", words->items[i]);
+    return status;
+}
+
 static int run_query(int argc, char **argv)
 {
     struct asking job = {.top = 10};
@@ -334,16 +346,24 @@ static int run_query(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_search query",
-        .summary = "Finds what best fits texts, images or a combination of them. Scores are "
-                   "cosines. --text, --image, --minus, --minus-image and --under may be repeated.",
+        .arguments = "[WORDS...]",
+        .summary = "Finds what best fits texts, images or a combination of them; WORDS are one "
+                   "text. Scores are cosines. --text, --image, --minus, --minus-image and --under "
+                   "may be repeated.",
         .example = "clip_search query --index photos.index --text \"a dog\" --minus people --top 5",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
-    if (job.texts.count + job.minus.count + job.images.count + job.minus_images.count == 0)
-        clip_cli_wrong_usage(&cli, "say what to look for with --text, --image or --minus");
+    if (job.texts.count + job.minus.count + job.images.count + job.minus_images.count +
+            cli.plain.count ==
+        0)
+        clip_cli_wrong_usage(&cli, "say what to look for: words, --text, --image or --minus");
     struct clip_error error = {0};
-    clip_status status = ask(&cli, &job, &error);
+    struct clip_buffer words = {0};
+    clip_status status = join_words(&cli.plain, &words, &error);
+    job.words = words.data;
+    if (status == CLIP_OK) status = ask(&cli, &job, &error);
+    clip_buffer_release(&words);
     free(job.texts.items);
     free(job.images.items);
     free(job.minus.items);
@@ -412,8 +432,7 @@ static int run_serve(int argc, char **argv)
 {
     struct serving job = {.address = "127.0.0.1", .port = 8080};
     const struct clip_cli_option options[] = {
-        {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
-         .help = "an index of images"},
+        {"index", "FILE", CLIP_CLI_TEXT, &job.index, .help = "an index of images"},
         {"port", "N", CLIP_CLI_INT, &job.port, .least = 0, .most = 65535,
          .help = "where to listen (default 8080; 0 takes any free port)"},
         {"address", "ADDRESS", CLIP_CLI_TEXT, &job.address,
@@ -424,11 +443,15 @@ static int run_serve(int argc, char **argv)
     };
     struct clip_cli cli = {
         .name = "clip_search serve",
+        .arguments = "[INDEX]",
         .summary = "Serves a page on which an index of images is searched in the browser.",
         .example = "clip_search serve --index photos.index --port 8080",
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
+    if (cli.plain.count + (job.index != NULL ? 1 : 0) != 1)
+        clip_cli_wrong_usage(&cli, "name one index, as in clip_search serve photos.index");
+    if (job.index == NULL) job.index = cli.plain.items[0];
     struct clip_error error = {0};
     clip_status status = serve(&cli, &job, &error);
     return clip_cli_finish(&cli, status, &error);

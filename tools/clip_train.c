@@ -169,6 +169,27 @@ static void list_options(struct command_line *line, struct arguments *a)
     line->options[n] = (struct clip_cli_option){0};
 }
 
+/* Options of open_clip's trainer that are called otherwise here. */
+static const struct clip_cli_hint hints[] = {
+    {"model", NULL, "--preset vit-b-32 for the sizes, and --init MODEL for weights to start from"},
+    {"pretrained", NULL, "--init MODEL"},
+    {"accum-freq", NULL,
+     "--micro-batch N, the samples that are computed at once; --batch-size is "
+     "the whole batch"},
+    {"siglip", NULL, "--loss siglip"},
+    {"grad-checkpointing", NULL, "--recompute block"},
+    {"imagenet-val", NULL,
+     "--set zeroshot.images=FOLDER, zeroshot.classes=FILE and "
+     "zeroshot.templates=FILE"},
+    {"report-to", NULL,
+     "--tensorboard true; report.html, log.jsonl and metrics.jsonl are always "
+     "written"},
+    {"precision", "amp", "--precision bf16"},
+    {"precision", "pure_bf16", "--precision bf16"},
+    {"resume", "latest", "--resume alone, which takes the newest complete checkpoint of --output"},
+    {NULL, NULL, NULL},
+};
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -180,6 +201,7 @@ int main(int argc, char **argv)
                    "key of the configuration is an option too, as in --batch-size 256.",
         .example = "clip_train --config configs/small.ini --batch-size 256 --precision bf16",
         .options = line.options,
+        .hints = hints,
     };
     clip_cli_parse(&cli, argc, argv);
     if (a.help_config || a.help_config_markdown) {
