@@ -9,20 +9,44 @@
 #include "formats/model_description.h"
 #include "model/loss.h"
 
-/* transformers' names for an architecture. */
+/* SiglipModel's shapes where they have a dimension more or less than ours. */
+static void shape_as_siglip(struct clip_bundle *bundle)
+{
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        struct clip_tensor *t = &bundle->tensors[i].tensor;
+        const char *name = bundle->tensors[i].name;
+        int64_t n = clip_tensor_count(t);
+        if (strncmp(name, "logit_", 6) == 0 ||
+            strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0)
+            *t = clip_tensor_view(t->dtype, t->data, 1, &n);
+        else if (strcmp(name, "vision_model.head.probe") == 0)
+            *t = clip_tensor_view(t->dtype, t->data, 3, (const int64_t[]){1, 1, n});
+    }
+}
+
+/* What an architecture is called there, and what its classes have. */
 static const struct names {
     const char *model, *type, *text, *vision, *processor;
+    bool bias;         /* the model has a logit_bias */
+    bool size_in_text; /* the embedding's size is said in text_config, as projection_size */
+    bool floor_crop;   /* the processor's crop leaves half a pixel at that side */
+    void (*shape)(struct clip_bundle *bundle);
 } names[] = {
-    [CLIP_ARCHITECTURE_CLIP] = {"CLIPModel", "clip", "clip_text_model", "clip_vision_model",
-                                "CLIPImageProcessor"},
-    [CLIP_ARCHITECTURE_SIGLIP] = {"SiglipModel", "siglip", "siglip_text_model",
-                                  "siglip_vision_model", "SiglipImageProcessor"},
+    [CLIP_ARCHITECTURE_CLIP] = {.model = "CLIPModel",
+                                .type = "clip",
+                                .text = "clip_text_model",
+                                .vision = "clip_vision_model",
+                                .processor = "CLIPImageProcessor",
+                                .floor_crop = true},
+    [CLIP_ARCHITECTURE_SIGLIP] = {.model = "SiglipModel",
+                                  .type = "siglip",
+                                  .text = "siglip_text_model",
+                                  .vision = "siglip_vision_model",
+                                  .processor = "SiglipImageProcessor",
+                                  .bias = true,
+                                  .size_in_text = true,
+                                  .shape = shape_as_siglip},
 };
-
-static bool is_siglip(const struct clip_model_config *c)
-{
-    return clip_architecture_of(c) == CLIP_ARCHITECTURE_SIGLIP;
-}
 
 static const struct names *names_of(const struct clip_model_config *c)
 {
@@ -34,7 +58,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
 {
     clip_status status = clip_export_check_architecture(file, error);
     if (status != CLIP_OK) return status;
-    if (file->model->logit_bias != NULL && !is_siglip(&file->model->config)) {
+    if (file->model->logit_bias != NULL && !names_of(&file->model->config)->bias) {
         return clip_fail(error, CLIP_ERR_DATA,
                          "the model has a logit_bias, which transformers' "
                          "CLIPModel does not know; export it as open_clip, onnx or safetensors");
@@ -56,6 +80,12 @@ static json_int_t end_of(const struct clip_model_file *file)
     return file->tokenizer != NULL ? file->tokenizer->end : 2;
 }
 
+/* What stands for that in text_config. Whole rows have no end, but padding that is read. */
+static json_int_t eos_of(const struct clip_model_file *file)
+{
+    return file->model->config.text.whole_rows ? file->ids.pad : end_of(file);
+}
+
 /* What both towers say alike. */
 static json_t *tower_config(const struct clip_model_config *c, const struct clip_tower *tower,
                             const char *type)
@@ -71,7 +101,7 @@ static json_t *tower_config(const struct clip_model_config *c, const struct clip
         "num_hidden_layers", (json_int_t)tower->layers, "num_attention_heads",
         (json_int_t)tower->heads, "hidden_act", activations[tower->activation], "layer_norm_eps",
         tower->norm_eps, "attention_dropout", 0.0);
-    if (is_siglip(c) || object == NULL) return object;
+    if (names_of(c)->size_in_text || object == NULL) return object;
     json_object_set_new(object, "projection_dim", json_integer(c->embed_dim));
     json_object_set_new(object, "initializer_factor", json_real(1.0));
     return object;
@@ -80,17 +110,18 @@ static json_t *tower_config(const struct clip_model_config *c, const struct clip
 static json_t *text_config(const struct clip_model_file *file)
 {
     const struct clip_model_config *c = &file->model->config;
-    bool siglip = is_siglip(c);
-    json_int_t end = end_of(file), pad = siglip || end == 2 ? file->ids.pad : end;
+    json_int_t end = end_of(file);
+    json_int_t pad = c->text.whole_rows || end == 2 ? file->ids.pad : end;
     json_int_t start = file->tokenizer != NULL ? file->tokenizer->start : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, &c->text, names_of(c)->text);
     json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));
     json_object_set_new(tower, "max_position_embeddings", json_integer(c->context_length));
     json_object_set_new(tower, "bos_token_id", json_integer(start));
-    json_object_set_new(tower, "eos_token_id", json_integer(siglip ? file->ids.pad : end));
+    json_object_set_new(tower, "eos_token_id", json_integer(eos_of(file)));
     json_object_set_new(tower, "pad_token_id", json_integer(pad));
-    if (siglip) json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
+    if (names_of(c)->size_in_text)
+        json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
     return tower;
 }
 
@@ -100,7 +131,8 @@ static json_t *vision_config(const struct clip_model_config *c)
     json_object_set_new(tower, "image_size", json_integer(c->image_size));
     json_object_set_new(tower, "patch_size", json_integer(c->patch_size));
     json_object_set_new(tower, "num_channels", json_integer(3));
-    if (is_siglip(c)) json_object_set_new(tower, "vision_use_head", json_true());
+    if (c->vision.pooling == CLIP_POOL_ATTENTION)
+        json_object_set_new(tower, "vision_use_head", json_true());
     return tower;
 }
 
@@ -114,16 +146,16 @@ static json_t *own_rules(const struct clip_model_file *file)
     json_int_t end = end_of(file);
     bool same_ids = file->ids.end == (end == 2 ? 0 : end) &&
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
-    bool siglip = is_siglip(c), floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE;
-    bool same_crop = floor_crop == !siglip;
-    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || siglip) &&
+    bool floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE;
+    bool same_crop = floor_crop == names_of(c)->floor_crop;
+    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->text.whole_rows) &&
         c->loss == NULL)
         return NULL;
     json_t *rules = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "text_cleaning",
                               clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop,
                               "end_id", (json_int_t)file->ids.end, "pad_id",
                               (json_int_t)file->ids.pad, "vocab_size", (json_int_t)c->vocab_size,
-                              "eos_token_id", siglip ? file->ids.pad : end);
+                              "eos_token_id", eos_of(file));
     if (c->loss != NULL) json_object_set_new(rules, "loss", json_string(c->loss->name));
     return rules;
 }
@@ -139,7 +171,7 @@ static clip_status write_config(const struct clip_export *export, struct clip_er
                                names_of(c)->model, "model_type", names_of(c)->type, "torch_dtype",
                                dtype, "initializer_factor", 1.0, "text_config", text_config(file),
                                "vision_config", vision_config(c));
-    if (!is_siglip(c)) {
+    if (!names_of(c)->size_in_text) {
         json_object_set_new(config, "projection_dim", json_integer(c->embed_dim));
         json_object_set_new(config, "logit_scale_init_value", json_real(2.6592));
     }
@@ -166,21 +198,6 @@ static clip_status write_preprocessor(const struct clip_export *export, struct c
     return clip_export_json(export->path, "preprocessor_config.json", value, error);
 }
 
-/* SiglipModel's shapes where they have a dimension more or less than ours. */
-static void shape_as_siglip(struct clip_bundle *bundle)
-{
-    for (int64_t i = 0; i < bundle->tensor_count; i++) {
-        struct clip_tensor *t = &bundle->tensors[i].tensor;
-        const char *name = bundle->tensors[i].name;
-        int64_t n = clip_tensor_count(t);
-        if (strncmp(name, "logit_", 6) == 0 ||
-            strcmp(name, "vision_model.embeddings.patch_embedding.bias") == 0)
-            *t = clip_tensor_view(t->dtype, t->data, 1, &n);
-        else if (strcmp(name, "vision_model.head.probe") == 0)
-            *t = clip_tensor_view(t->dtype, t->data, 3, (const int64_t[]){1, 1, n});
-    }
-}
-
 clip_status clip_export_huggingface(const struct clip_export *export, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -189,7 +206,8 @@ clip_status clip_export_huggingface(const struct clip_export *export, struct cli
     if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     CLIP_TRY(check_expressible(export->file, error));
     CLIP_TRY(clip_export_layout(export, CLIP_LAYOUT_HUGGINGFACE, &written, error));
-    if (is_siglip(&export->file->model->config)) shape_as_siglip(&written);
+    const struct names *n = names_of(&export->file->model->config);
+    if (n->shape != NULL) n->shape(&written);
     CLIP_TRY(clip_bundle_add_text(&written, "format", "pt", 2, error));
     CLIP_TRY(clip_export_safetensors(path, &written, error));
     CLIP_TRY(write_config(export, error));

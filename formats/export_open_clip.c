@@ -20,13 +20,14 @@ static void put_layers(json_t *object, const struct clip_tower *tower)
         json_object_set_new(object, "norm_kwargs", json_pack("{s:f}", "eps", tower->norm_eps));
 }
 
-static bool is_siglip(const struct clip_model_file *file)
+/* open_clip builds the vision tower by timm, and names it and its weights so. */
+static bool is_timms(const struct clip_model_config *c)
 {
-    return clip_architecture_of(&file->model->config) == CLIP_ARCHITECTURE_SIGLIP;
+    return clip_architecture_of(c) == CLIP_ARCHITECTURE_SIGLIP;
 }
 
 /* A SigLIP's vision tower is timm's of that name; what sets its text tower apart has keys there. */
-static void put_siglip(json_t *model, const struct clip_timm_tower *timm)
+static void put_timm(json_t *model, const struct clip_timm_tower *timm)
 {
     json_t *text = json_object_get(model, "text_cfg");
     json_object_set_new(model, "custom_text", json_true());
@@ -48,8 +49,8 @@ static void translate(json_t *model, const struct clip_model_file *file, bool ow
     const struct clip_model_config *c = &file->model->config;
     json_t *text = json_object_get(model, "text_cfg");
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) json_object_del(model, ours[i]);
-    if (is_siglip(file))
-        put_siglip(model, clip_timm_same(c));
+    if (is_timms(c))
+        put_timm(model, clip_timm_same(c));
     else
         put_layers(json_object_get(model, "vision_cfg"), &c->vision);
     put_layers(text, &c->text);
@@ -68,7 +69,7 @@ static clip_status write_config(const struct clip_export *export, bool own_token
     json_t *root = clip_json_parse(text.data, text.size, "the description", error);
     if (root == NULL) CLIP_TRY(error->status);
     translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
-    if (is_siglip(export->file)) /* 0 too: what is not said is 1 there */
+    if (export->file->model->config.text.whole_rows) /* 0 too: what is not said is 1 there */
         json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
     CLIP_TRY(clip_export_json(export->path, "open_clip_config.json", root, error));
 out:
@@ -77,7 +78,7 @@ out:
 }
 
 /* open_clip has no words for a SigLIP whose vision tower is none of timm's. */
-static clip_status check_siglip(const struct clip_model_config *c, struct clip_error *error)
+static clip_status check_timm(const struct clip_model_config *c, struct clip_error *error)
 {
     const struct clip_timm_tower *like = clip_timm_like(c);
     if (clip_timm_same(c) != NULL) return CLIP_OK;
@@ -106,7 +107,7 @@ static clip_status check_expressible(const struct clip_model_file *file, struct 
                            "that have it in both or in none; export it as huggingface, safetensors "
                            "or hdf5"));
     }
-    if (is_siglip(file)) return check_siglip(c, error);
+    if (is_timms(c)) return check_timm(c, error);
     if (file->tokenizer == NULL || file->tokenizer->merges) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
                      "the model has a %s tokenizer, whose end of a text "
@@ -139,14 +140,14 @@ clip_status clip_export_open_clip(const struct clip_export *export, struct clip_
     clip_status status = check_expressible(export->file, error);
     if (status != CLIP_OK) return status;
     const struct clip_tokenizer *tokenizer = export->file->tokenizer;
-    bool siglip = is_siglip(export->file);
-    bool own_tokenizer = tokenizer != NULL && (siglip || !clip_tokenizer_is_clip(tokenizer));
+    bool timm = is_timms(&export->file->model->config);
+    bool own_tokenizer = tokenizer != NULL && (timm || !clip_tokenizer_is_clip(tokenizer));
     struct clip_bundle written = {0};
     char *path = clip_path_join(export->path, "open_clip_model.safetensors", error);
     if (path == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-    CLIP_TRY(clip_export_layout(export, siglip ? CLIP_LAYOUT_TIMM_SIGLIP : CLIP_LAYOUT_OPEN_CLIP,
+    CLIP_TRY(clip_export_layout(export, timm ? CLIP_LAYOUT_TIMM_SIGLIP : CLIP_LAYOUT_OPEN_CLIP,
                                 &written, error));
-    if (siglip) shape_as_timm(&written);
+    if (timm) shape_as_timm(&written);
     CLIP_TRY(clip_bundle_add_text(&written, "format", "pt", 2, error));
     CLIP_TRY(clip_export_safetensors(path, &written, error));
     CLIP_TRY(write_config(export, own_tokenizer, error));

@@ -206,26 +206,27 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
                          "its %s beside it",
                          path, beside);
     }
-    bool siglip = clip_architecture_of(&d->config) == CLIP_ARCHITECTURE_SIGLIP;
-    bool quick_gelu = !siglip && (theirs || is_openai(out)); /* each project's default */
+    enum clip_architecture architecture = clip_architecture_of(&d->config);
+    bool clip = architecture == CLIP_ARCHITECTURE_CLIP;
+    bool quick_gelu = clip && (theirs || is_openai(out)); /* each project's default */
     if (quick_gelu) d->config.vision.activation = d->config.text.activation = CLIP_QUICK_GELU;
-    if (siglip) assume_siglip(d, out->from.layout);
+    if (architecture == CLIP_ARCHITECTURE_SIGLIP) assume_siglip(d, out->from.layout);
     if (is_openai(out)) return CLIP_OK; /* all of which are known: heads, QuickGELU, mean, std */
     if (theirs) {
         d->cleaning = CLIP_TEXT_HUGGINGFACE;
-        d->preprocess.crop = siglip ? CLIP_CROP_OPEN_CLIP : CLIP_CROP_HUGGINGFACE;
-        if (!siglip) d->ids.pad = d->config.vocab_size - 1;
+        d->preprocess.crop = clip ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP;
+        if (clip) d->ids.pad = d->config.vocab_size - 1;
     }
     clip_log_write(
         out->log, CLIP_LOG_WARNING,
-        "%s has no description; assuming %lld and %lld heads, %s%s, %s mean and std; its %s "
+        "%s has no description; assuming %lld and %lld heads, %s%s, %s's mean and std; its %s "
         "beside it would say",
         path, (long long)d->config.vision.heads, (long long)d->config.text.heads,
         clip_model_activation(&d->config, activation),
-        siglip       ? ""
+        !clip        ? ""
         : quick_gelu ? " (not GELU)"
                      : " (not QuickGELU)",
-        siglip ? "SigLIP's" : "CLIP's", beside);
+        clip_architecture_title(architecture), beside);
     return CLIP_OK;
 }
 
