@@ -133,6 +133,13 @@ const char *clip_images_name(const struct clip_images *p, int64_t i)
     return source->dataset == NULL ? source->name : source->names[i - source->first];
 }
 
+bool clip_images_is_path(const struct clip_images *p, int64_t i)
+{
+    const struct clip_images_part *source = source_of(p, i);
+    return source->dataset == NULL || source->dataset->paths ||
+           (source->name != NULL && clip_path_has_suffix(source->name, ".tar"));
+}
+
 clip_status clip_images_unique(const struct clip_images *p, int64_t *first,
                                struct clip_error *error)
 {

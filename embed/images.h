@@ -33,6 +33,8 @@ void clip_images_release(struct clip_images *images);
 
 /* Its path, or its place in a tar: "TAR/name". Lives as long as the list. */
 const char *clip_images_name(const struct clip_images *images, int64_t i);
+/* Is the name a path (or a place in a tar), rather than what a packed set calls the image? */
+bool clip_images_is_path(const struct clip_images *images, int64_t i);
 /* first[i] [count]: the lowest number whose image has the same name. */
 clip_status clip_images_unique(const struct clip_images *images, int64_t *first,
                                struct clip_error *error);

@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "formats/model_file.h"
+#include "search/index_place.h"
 
 int64_t clip_index_run_content(const struct clip_index_run *u, int64_t hash)
 {
@@ -18,6 +19,7 @@ clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct 
 {
     clip_status status = CLIP_OK;
     struct clip_string_entry *entry;
+    struct clip_buffer place = {0};
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         if (s->first < first) continue;
@@ -26,15 +28,24 @@ clip_status clip_index_run_note(struct clip_index_run *u, int64_t first, struct 
             if (s->hashes != NULL)
                 CLIP_TRY(clip_int_map_put(&u->contents, (uint64_t)s->hashes[i], row, error));
             if (s->removed[i]) continue;
-            CLIP_TRY(clip_string_map_add(&u->names, s->names[i], strlen(s->names[i]), row, &entry,
-                                         error));
-            if (entry->value != row && first == 0)
+            const char *key = s->names[i];
+            if (!u->index.texts) {
+                CLIP_TRY(clip_index_place(&place, u->index.base, s->names[i], error));
+                key = place.data;
+            }
+            CLIP_TRY(clip_string_map_add(&u->places, key, strlen(key), row, &entry, error));
+            if (entry->value == row || first > 0) continue;
+            if (strcmp(clip_index_name(&u->index, entry->value), s->names[i]) == 0)
                 CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                                    "%s holds \"%s\" twice; the index was damaged: make it anew",
                                    u->path, s->names[i]));
+            clip_index_mark_removed(&u->index, row); /* the same image, spelled otherwise */
+            u->changes->removed++;
+            u->folded = true;
         }
     }
 out:
+    clip_buffer_release(&place);
     return status;
 }
 
@@ -84,7 +95,7 @@ out:
 void clip_index_run_close(struct clip_index_run *u)
 {
     clip_index_release(&u->index);
-    clip_string_map_release(&u->names);
+    clip_string_map_release(&u->places);
     clip_int_map_release(&u->contents);
     free(u->folder);
     clip_lock_release(&u->lock);
@@ -156,7 +167,7 @@ clip_status clip_index_run_open(struct clip_index_run *u, bool texts, struct cli
     clip_status status;
     *u->changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_index_run_lock(u, error));
-    u->names.borrows = true;
+    u->places.borrows = texts;
     if (!clip_path_exists(u->path)) {
         CLIP_TRY(start_index(u, texts, 1, error));
     } else {

@@ -17,7 +17,10 @@ struct clip_index_run {
     const struct clip_embedder *embedder;
     const struct clip_index_options *options;
     struct clip_index_changes *changes;
-    struct clip_string_map names; /* -> the row, of rows that are not removed */
+    struct clip_string_map places; /* -> the row, of rows that are not removed: of images by where
+                                    * they lie (index_place.h), of texts by themselves */
+    bool
+        folded; /* rows of one image under several spellings were marked: the list is to be written */
     struct clip_int_map contents; /* a content's hash -> a row that has it, removed or not */
 };
 

@@ -9,6 +9,7 @@
 #include "core/progress.h"
 #include "embed/images.h"
 #include "embed/texts.h"
+#include "search/index_place.h"
 #include "search/index_run.h"
 
 /* ---- images ---- */
@@ -16,6 +17,7 @@
 struct batch { /* images that become one segment */
     struct clip_index_run *run;
     const struct clip_images *images;
+    const struct clip_index_listing *listing;
     int64_t capacity;
     int64_t *which;          /* [capacity] their numbers in `images` */
     int64_t *old_rows;       /* the row that the name has so far, or -1 */
@@ -94,7 +96,7 @@ static clip_status seal_batch(struct batch *b, int64_t done, struct clip_error *
         u->changes->unchanged += same;
         u->changes->embedded += !b->reused[i];
         memmove(b->rows + kept * dim, b->rows + i * dim, (size_t)dim * sizeof *b->rows);
-        b->names[kept] = clip_images_name(b->images, b->which[i]);
+        b->names[kept] = b->listing->names[b->which[i]];
         b->sizes[kept] = b->sizes[i];
         b->times[kept] = b->times[i];
         b->hashes[kept++] = b->hashes[i];
@@ -143,8 +145,8 @@ static clip_status take_images(struct batch *b, const bool *pending, struct clip
         if (pending[i]) {
             b->which[n] = i;
             clip_images_stat(b->images, i, &b->sizes[n], &b->times[n]);
-            const char *name = clip_images_name(b->images, i);
-            b->old_rows[n++] = clip_string_map_find(&b->run->names, name, strlen(name));
+            const char *place = b->listing->places[i];
+            b->old_rows[n++] = clip_string_map_find(&b->run->places, place, strlen(place));
         }
         if (n == b->capacity || (n > 0 && i == count - 1)) {
             CLIP_TRY(embed_batch(b, n, error));
@@ -155,93 +157,73 @@ out:
     return status;
 }
 
-/* Is the name inside one of the arguments that are folders or tars? */
-static bool is_covered(const char *name, const char *const *arguments, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        size_t length = strlen(arguments[i]);
-        while (length > 1 && arguments[i][length - 1] == '/') length--;
-        bool holds = clip_path_is_folder(arguments[i]) ||
-                     clip_path_has_suffix(arguments[i], ".tar");
-        if (!holds || strncmp(name, arguments[i], length) != 0) continue;
-        if (name[length] == '/' || arguments[i][length - 1] == '/') return true;
-    }
-    return false;
-}
-
-/* Is the name inside a folder that could not be read? */
-static bool is_unread(const struct clip_images *images, const char *name)
-{
-    for (int64_t i = 0; i < images->unread.count; i++) {
-        size_t n = strlen(images->unread.names[i]);
-        if (strncmp(name, images->unread.names[i], n) == 0 && (name[n] == '/' || name[n] == '\0'))
-            return true;
-    }
-    return false;
-}
-
-/* Marks the rows of images that were in the listed places but are not there any more. */
-static clip_status mark_gone(struct clip_index_run *u, const struct clip_images *images,
-                             const char *const *arguments, int64_t n, struct clip_error *error)
+/* The places of those of the n paths that can hold images: folders, tars and (`all`) whatever. */
+static clip_status find_places(const char *const *paths, int64_t n, bool all,
+                               struct clip_names *out, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_string_map listed = {.borrows = true};
-    struct clip_string_entry *entry;
-    int64_t before = u->changes->removed;
-    for (int64_t i = 0; i < images->count; i++) {
-        const char *name = clip_images_name(images, i);
-        CLIP_TRY(clip_string_map_add(&listed, name, strlen(name), i, &entry, error));
+    struct clip_buffer place = {0};
+    char *here = getcwd(NULL, 0);
+    for (int64_t i = 0; i < n; i++) {
+        if (!all && !clip_path_is_folder(paths[i]) && !clip_path_has_suffix(paths[i], ".tar"))
+            continue;
+        CLIP_TRY(clip_index_place(&place, here, paths[i], error));
+        CLIP_TRY(clip_names_add(out, place.data, error));
     }
+out:
+    free(here);
+    clip_buffer_release(&place);
+    return status;
+}
+
+static bool lies_in_any(const char *place, const struct clip_names *folders)
+{
+    for (int64_t i = 0; i < folders->count; i++)
+        if (clip_index_lies_in(place, folders->names[i])) return true;
+    return false;
+}
+
+/* Marks the rows of images that were in the listed places and are not there any more. Of what lies
+ * in a folder that could not be looked into nobody knows. */
+static clip_status mark_gone(struct clip_index_run *u, const struct clip_index_listing *listing,
+                             const struct clip_names *given, const struct clip_names *unread,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer place = {0};
+    int64_t before = u->changes->removed;
     for (int64_t k = 0; k < u->index.segment_count; k++) {
         const struct clip_index_segment *s = &u->index.segments[k];
         for (int64_t i = 0; i < s->count; i++) {
-            const char *name = s->names[i];
-            if (s->removed[i] || clip_string_map_find(&listed, name, strlen(name)) >= 0) continue;
-            if (!is_covered(name, arguments, n) || is_unread(images, name)) continue;
+            if (s->removed[i]) continue;
+            CLIP_TRY(clip_index_place(&place, u->index.base, s->names[i], error));
+            if (clip_string_map_find(&listing->places_of, place.data, place.size) >= 0) continue;
+            if (!lies_in_any(place.data, given) || lies_in_any(place.data, unread)) continue;
             clip_index_mark_removed(&u->index, s->first + i);
             u->changes->removed++;
         }
     }
-    if (u->changes->removed > before) status = clip_index_run_commit(u, error);
+    if (u->changes->removed > before || u->folded) status = clip_index_run_commit(u, error);
 out:
-    clip_string_map_release(&listed);
+    clip_buffer_release(&place);
     return status;
 }
 
-/* Relative names start from one folder, the base of the index. */
-static clip_status check_base(const struct clip_index_run *u, const struct clip_images *images,
-                              struct clip_error *error)
-{
-    char *here = getcwd(NULL, 0);
-    bool same = here == NULL || strcmp(here, u->index.base) == 0;
-    free(here);
-    for (int64_t i = 0; i < images->count && !same; i++)
-        if (clip_images_name(images, i)[0] != '/')
-            return clip_fail(error, CLIP_ERR_DATA,
-                             "%s counts relative paths from %s, where it was begun; run this "
-                             "there, or give absolute paths",
-                             u->path, u->index.base);
-    return CLIP_OK;
-}
-
 static clip_status update_images(struct clip_index_run *u, const struct clip_images *images,
-                                 struct clip_error *error)
+                                 const struct clip_index_listing *listing, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t *first = NULL, waiting = 0;
+    int64_t waiting = 0;
     bool *pending = NULL;
     struct clip_progress progress;
-    struct batch batch = {.run = u, .images = images};
-    CLIP_NEW(first, images->count);
+    struct batch batch = {.run = u, .images = images, .listing = listing};
     CLIP_NEW(pending, images->count);
-    CLIP_TRY(check_base(u, images, error));
-    CLIP_TRY(clip_images_unique(images, first, error));
     for (int64_t i = 0; i < images->count; i++) {
         int64_t size, time;
-        if (first[i] != i) continue;
+        const char *place = listing->places[i];
+        if (clip_string_map_find(&listing->places_of, place, strlen(place)) != i) continue;
         clip_images_stat(images, i, &size, &time);
-        const char *name = clip_images_name(images, i);
-        int64_t row = clip_string_map_find(&u->names, name, strlen(name));
+        int64_t row = clip_string_map_find(&u->places, place, strlen(place));
         pending[i] = !is_unchanged(&u->index, row, size, time);
         waiting += pending[i];
         u->changes->unchanged += !pending[i];
@@ -256,7 +238,6 @@ static clip_status update_images(struct clip_index_run *u, const struct clip_ima
     clip_progress_end(&progress);
 out:
     release_batch(&batch);
-    free(first);
     free(pending);
     return status;
 }
@@ -268,17 +249,26 @@ clip_status clip_index_update_images(const char *path, const struct clip_embedde
 {
     clip_status status;
     struct clip_images images = {0};
+    struct clip_index_listing listing = {0};
+    struct clip_names given = {0}, unread = {0};
     struct clip_index_run u = {
         .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     *changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_images_open_until(&images, arguments, n, options->stop, error));
     CLIP_TRY(clip_index_run_open(&u, false, error));
-    status = update_images(&u, &images, error);
-    if (status == CLIP_OK) status = mark_gone(&u, &images, arguments, n, error);
+    CLIP_TRY(clip_index_listing_make(&listing, &u.index, &images, path, error));
+    CLIP_TRY(find_places(arguments, n, false, &given, error));
+    CLIP_TRY(find_places((const char *const *)images.unread.names, images.unread.count, true,
+                         &unread, error));
+    status = update_images(&u, &images, &listing, error);
+    if (status == CLIP_OK) status = mark_gone(&u, &listing, &given, &unread, error);
     changes->skipped += images.unread.count;
     clip_index_run_finish(&u);
     if (status == CLIP_OK) status = clip_index_run_not_empty(&u, error);
 out:
+    clip_names_release(&given);
+    clip_names_release(&unread);
+    clip_index_listing_release(&listing);
     clip_images_release(&images);
     clip_index_run_close(&u);
     return status;
@@ -306,7 +296,7 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
         size_t length = strlen(texts[i]);
         CLIP_TRY(clip_string_map_add(&set, texts[i], length, i, &entry, error));
         if (entry->value != i) continue;
-        if (clip_string_map_find(&u->names, texts[i], length) < 0)
+        if (clip_string_map_find(&u->places, texts[i], length) < 0)
             added[(*count)++] = texts[i];
         else
             u->changes->unchanged++;

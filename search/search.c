@@ -5,37 +5,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "search/index_place.h"
 
 /* ---- filters ---- */
-
-/* Is the path inside the folder, at any depth? A '/' at the end of the folder changes nothing. */
-static bool lies_in(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-    while (n > 1 && folder[n - 1] == '/') n--;
-    if (strncmp(path, folder, n) != 0) return false;
-    return path[n] == '/' || (n > 0 && folder[n - 1] == '/');
-}
 
 clip_status clip_search_filter_make(struct clip_search_filter *out, const struct clip_index *index,
                                     const char *const *folders, int64_t n, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    struct clip_names places = {0};
+    struct clip_buffer place = {0};
     *out = (struct clip_search_filter){0};
     CLIP_NEW(out->skip, index->count);
+    for (int64_t f = 0; f < n; f++) {
+        CLIP_TRY(clip_index_place(&place, index->base, folders[f], error));
+        CLIP_TRY(clip_names_add(&places, place.data, error));
+    }
     for (int64_t k = 0; k < index->segment_count; k++) {
         const struct clip_index_segment *s = &index->segments[k];
         for (int64_t i = 0; i < s->count; i++) {
             bool in = n == 0;
-            for (int64_t f = 0; f < n && !in; f++) in = lies_in(s->names[i], folders[f]);
+            if (n > 0) CLIP_TRY(clip_index_place(&place, index->base, s->names[i], error));
+            for (int64_t f = 0; f < n && !in; f++)
+                in = clip_index_lies_in(place.data, places.names[f]);
             out->skip[s->first + i] = s->removed[i] || !in;
             out->count += in && !s->removed[i];
         }
     }
 out:
+    clip_names_release(&places);
+    clip_buffer_release(&place);
     return status;
 }
 

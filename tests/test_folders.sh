@@ -71,4 +71,48 @@ check "what is passed over is counted" says 0 'photos: passed over: 3 .heic, 1 .
 rm "$photos"/{IMG_*,r.dng,README} "$photos/sub/IMG_3.heic"
 check "nothing is said where all is read" silent 0 'passed over' index d.index --images photos
 
+# ---- one path, one image ----
+check "an index of a folder" json '"count":5,"added":5' index e.index --images photos
+for spelling in ./photos photos/ photos//sub/.. photos/../photos "$photos" "$folder/./photos//"; do
+    check "$spelling is the same" json '"count":5,"added":0,.*"removed":0,"unchanged":5' \
+        index e.index --images "$spelling"
+done
+mkdir "$folder/away"
+here=$folder/away
+check "from elsewhere too" json '"count":5,"added":0,.*"unchanged":5' \
+    index "$folder/e.index" --images ../photos
+check "query prints paths that are there" run 0 clip_search query --index ../e.index --text dog \
+    --model "$folder/run" --top 9
+check "all five of them, each once" test "$(awk '{print $2}' "$folder/out" | (cd "$here" && xargs ls) | sort -u | wc -l)" -eq 5
+here=$photos
+check "paths from within the folder" prints 0 ' 1.bmp' clip_search query --index ../e.index \
+    --text dog --model "$folder/run" --top 9
+check "--images . is the same" json '"count":5,"added":0,.*"unchanged":5' \
+    index ../e.index --images .
+under() { # under COUNT FOLDER...
+    run 0 clip_search query --index "$folder/e.index" --model "$folder/run" --text dog --top 9 \
+        --under "${@:2}" && [ "$(wc -l <"$folder/out")" -eq "$1" ]
+}
+check "--under a folder from here" under 1 sub
+check "--under ." under 5 .
+here=$folder
+for spelling in photos/sub ./photos/sub photos//sub/ "$photos/sub" photos/sub/../sub; do
+    check "--under $spelling" under 1 "$spelling"
+done
+for spelling in . ./photos "$photos" photos/../photos/; do
+    rm "$photos/2.bmp"
+    check "a deletion is noticed under $spelling" json '"count":[0-9]*,.*"removed":1,' \
+        index e.index --images "$spelling"
+    bitmap "image 2" >"$photos/2.bmp"
+    check "and what came back" run 0 index e.index --images photos
+done
+here=$photos
+check "an index begun within" json '"count":5,"added":5' index ../f.index --images .
+check "./ is the same" json '"added":0,.*"unchanged":5' index ../f.index --images ./
+rm "$photos/1.bmp" "$photos/sub/4.bmp"
+check "deletions are noticed in ." json '"count":3,.*"removed":2' index ../f.index --images .
+bitmap "image 1" >"$photos/1.bmp"
+bitmap "image 4" >"$photos/sub/4.bmp"
+here=$folder
+
 plan

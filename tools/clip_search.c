@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/file.h"
 #include "embed/texts.h"
+#include "search/index_place.h"
 #include "search/index_update.h"
 #include "search/query.h"
 #include "search/search.h"
@@ -259,22 +262,45 @@ out:
 static clip_status report_hits(const struct clip_cli *cli, const struct clip_index *index,
                                const struct clip_hit *hits, int64_t found, struct clip_error *error)
 {
-    if (!cli->json) {
-        for (int64_t i = 0; i < found; i++)
-            printf("%7.4f  %s\n", (double)hits[i].score, clip_index_name(index, hits[i].number));
-        return CLIP_OK;
-    }
     clip_status status = CLIP_OK;
     json_t *result = NULL, *list = json_array();
-    for (int64_t i = 0; i < found; i++)
-        CLIP_TRY(clip_json_add(list, error, "{s:s, s:f}", index->texts ? "text" : "path",
-                               clip_index_name(index, hits[i].number), "score",
-                               (double)hits[i].score));
+    struct clip_buffer path = {0};
+    char *here = getcwd(NULL, 0);
+    for (int64_t i = 0; i < found; i++) {
+        CLIP_TRY(clip_index_path(&path, index, hits[i].number, here, error));
+        if (!cli->json)
+            printf("%7.4f  %s\n", (double)hits[i].score, path.data);
+        else
+            CLIP_TRY(clip_json_add(list, error, "{s:s, s:f}", index->texts ? "text" : "path",
+                                   path.data, "score", (double)hits[i].score));
+    }
+    if (!cli->json) goto out;
     CLIP_TRY(clip_json_pack(&result, error, "{s:O}", "results", list));
     CLIP_TRY(clip_cli_print_json(result, error));
 out:
+    free(here);
+    clip_buffer_release(&path);
     json_decref(list);
     json_decref(result);
+    return status;
+}
+
+/* The folders as the index can find them: where the program stands elsewhere than the index was
+ * begun, one that is there counts from here. */
+static clip_status find_folders(const struct clip_index *index, const struct clip_cli_list *under,
+                                struct clip_names *out, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_buffer place = {0};
+    char *here = getcwd(NULL, 0);
+    for (int64_t i = 0; i < under->count; i++) {
+        bool from_here = here != NULL && clip_path_is_folder(under->items[i]);
+        CLIP_TRY(clip_index_place(&place, from_here ? here : index->base, under->items[i], error));
+        CLIP_TRY(clip_names_add(out, place.data, error));
+    }
+out:
+    free(here);
+    clip_buffer_release(&place);
     return status;
 }
 
@@ -286,17 +312,20 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
     struct clip_index index = {0};
     struct clip_query query = {0};
     struct clip_search_filter filter = {0};
+    struct clip_names under = {0};
     struct clip_hit *hits = NULL;
     float *row = NULL;
     int64_t found = 0;
     const struct clip_embedder_options how = {.checksum = true};
     CLIP_TRY(clip_index_open(&index, job->index, error));
-    CLIP_TRY(clip_search_filter_make(&filter, &index, job->under.items, job->under.count, error));
+    CLIP_TRY(find_folders(&index, &job->under, &under, error));
+    CLIP_TRY(clip_search_filter_make(&filter, &index, (const char *const *)under.names, under.count,
+                                     error));
     if (filter.count == 0 && job->under.count > 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s has no images under %s; folders are compared as they were given "
-                           "to clip_search index",
-                           job->index, job->under.items[0]));
+                           "%s has no images under %s; relative folders count from here, or from "
+                           "%s, where the index was begun",
+                           job->index, job->under.items[0], index.base));
     CLIP_TRY(open_model(&e, cli, &job->model, &index, &how, error));
     CLIP_TRY(clip_index_check(&index, e, job->index, error));
     CLIP_TRY(make_query(&query, job, error));
@@ -308,6 +337,7 @@ static clip_status ask(const struct clip_cli *cli, const struct asking *job,
 out:
     free(hits);
     free(row);
+    clip_names_release(&under);
     clip_query_release(&query);
     clip_search_filter_release(&filter);
     clip_index_release(&index);
