@@ -106,6 +106,8 @@ struct clip_embedder_options {  /* {0}: the defaults */
      * use one embedder, several may be in them at once. They must not throw an exception or jump
      * out. Today only opening logs, and it cannot be cancelled. */
     void *context;
+
+    bool upright; /* images are turned as their EXIF orientation says; else they are as stored */
 };
 
 /* clip_embedder_open(out, model, options, error)

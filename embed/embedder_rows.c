@@ -203,7 +203,8 @@ static struct clip_image_source source_of(const struct job *job, int64_t i)
 static clip_status decode(const struct job *job, const struct clip_image_source *source,
                           struct clip_image *out, struct clip_error *error)
 {
-    const struct clip_image_limits limits = {.max_pixels = job->embedder->max_pixels};
+    const struct clip_image_limits limits = {.max_pixels = job->embedder->max_pixels,
+                                             .upright = job->embedder->upright};
     if (source->path != NULL) return clip_image_decode_file(source->path, &limits, out, error);
     if (source->bytes != NULL)
         return clip_image_decode(source->bytes, source->size, &limits, out, error);

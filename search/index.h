@@ -49,8 +49,9 @@ struct clip_index_segment {
 };
 
 struct clip_index {   /* start from {0} */
-    bool texts;       /* the index holds texts, not images */
-    bool keeps_exact; /* beside bf16 or int8 rows there are f32 rows, for candidates */
+    bool texts;       /* it holds texts, not images */
+    bool upright;     /* its images were turned as their EXIF orientation says */
+    bool keeps_exact; /* of bf16 and int8: f32 rows are there too, for candidates */
     enum clip_index_precision precision;
     int64_t dim;
     int64_t count;                /* rows, including removed ones */

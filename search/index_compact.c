@@ -77,6 +77,7 @@ static clip_status start_copy(struct clip_index_run *u, const struct clip_index 
     struct clip_index *index = &u->index;
     bool had_exact = from->precision == CLIP_INDEX_F32 || from->keeps_exact;
     *index = (struct clip_index){.texts = from->texts,
+                                 .upright = from->upright,
                                  .precision = from->precision,
                                  .dim = from->dim,
                                  .next_segment = from->next_segment};

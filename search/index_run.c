@@ -111,8 +111,10 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
     const char *source = clip_embedder_source(u->embedder);
     char *absolute = realpath(source, NULL), *here = getcwd(NULL, 0);
     clip_index_release(index);
-    *index = (struct clip_index){
-        .texts = texts, .dim = clip_embedder_dim(u->embedder), .next_segment = next};
+    *index = (struct clip_index){.texts = texts,
+                                 .dim = clip_embedder_dim(u->embedder),
+                                 .next_segment = next,
+                                 .upright = !texts && clip_embedder_upright(u->embedder)};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;
@@ -141,6 +143,11 @@ static clip_status check_fits(const struct clip_index_run *u, bool texts, struct
                          "%s holds %s rows, not %s; clip_search compact changes them, and index "
                          "--force starts over",
                          u->path, has, wanted);
+    if (!texts && u->index.upright != clip_embedder_upright(u->embedder))
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s holds images %s; leave %s out, or start over with index --force",
+                         u->path, u->index.upright ? "turned upright" : "as they are stored",
+                         u->index.upright ? "--as-stored" : "--upright");
     return clip_index_check(&u->index, u->embedder, u->path, error);
 }
 

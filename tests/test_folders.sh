@@ -2,6 +2,7 @@
 # Folders of photographs as people have them: links that lead back up, closed folders, pipes, files
 # of other kinds.
 . tests/shell.sh
+images=$PWD/tests/reference/preprocess/images
 here=$folder
 program() {
     "$build/$1" "${@:2}" --quiet 2>"$folder/err" && return
@@ -114,5 +115,41 @@ check "deletions are noticed in ." json '"count":3,.*"removed":2' index ../f.ind
 bitmap "image 1" >"$photos/1.bmp"
 bitmap "image 4" >"$photos/sub/4.bmp"
 here=$folder
+
+# ---- upright ----
+# The same JPEG with orientation 6 and with 1: as stored they are one image, upright they are not.
+phone=$folder/phone
+mkdir "$phone"
+cp "$images/jpeg_exif6_45x37.jpg" "$phone/o6.jpg"
+{ head -c 49 "$phone/o6.jpg"; printf '\1'; tail -c +51 "$phone/o6.jpg"; } >"$phone/o1.jpg"
+rows() { # rows OPTION...: are the rows of both files equal?
+    local file
+    for file in o1 o6; do
+        "$build/clip_embed" --model "$folder/run" --images "$phone/$file.jpg" --quiet \
+            --output "$folder/$file.npy" "$@" >/dev/null || return 2
+    done
+    cmp -s "$folder/o1.npy" "$folder/o6.npy"
+}
+check "as stored they are equal" rows
+check "also where that is said" rows --as-stored
+check "upright they are not" run 1 rows --upright
+check "one of both" says 2 'not both' clip_embed --model run --images phone --output x.npy \
+    --upright --as-stored
+check "an index is upright" json '"count":2,.*"upright":true' index u.index --images phone
+check "and stays so" json '"unchanged":2,.*"upright":true' index u.index --images phone --upright
+check "an image of it finds itself" prints 0 '1.0000  phone/o6.jpg' clip_search query \
+    --index u.index --model run --image phone/o6.jpg --top 1
+check "it takes no others" says 1 'turned upright; leave --as-stored out' \
+    index u.index --images phone --as-stored
+check "as stored where that is said" json '"count":2,.*"upright":false' \
+    index s.index --images phone --as-stored
+check "which it remembers" json '"unchanged":2,.*"upright":false' index s.index --images phone
+sed -i 's/"upright": *false, *//' "$folder/s.index"
+check "an index from before is as stored" json '"unchanged":2,.*"upright":false' \
+    index s.index --images phone
+check "it takes no upright ones" says 1 'as they are stored; leave --upright out' \
+    index s.index --images phone --upright
+check "unless it is started over" json '"count":2,.*"upright":true' \
+    index s.index --images phone --upright --force
 
 plan

@@ -181,6 +181,7 @@ int main(int argc, char **argv)
     struct job job = {.hidden_states = -1, .padding = -1};
     const struct clip_cli_option options[] = {
         MODEL_OPTION(job.model),
+        UPRIGHT_OPTIONS(job.model, "", " (default)"),
         {"output", "FILE", CLIP_CLI_TEXT, &job.output, .required = true,
          .help = "the file to write: .h5, .safetensors or .npy"},
         {"images", "FOLDER|DATA|FILE...", CLIP_CLI_MANY, &job.images,

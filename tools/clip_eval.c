@@ -130,6 +130,7 @@ static int run_similarity(int argc, char **argv)
     struct clip_cli_list images = {0}, texts = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
+        UPRIGHT_OPTIONS(model, "", " (default)"),
         {"image", "FILE...", CLIP_CLI_MANY, &images, .help = "one or more images",
          .required = true},
         {"text", "TEXT...", CLIP_CLI_MANY, &texts, .help = "one or more texts", .required = true},
@@ -201,6 +202,7 @@ static int run_retrieval(int argc, char **argv)
     struct data_options data = {0};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
+        UPRIGHT_OPTIONS(model, "", " (default)"),
         DATA_OPTIONS(data),
         {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &data.set.csv_negative_key,
          .help = "the column of hard negatives; tells how often the caption fits better"},
@@ -262,6 +264,7 @@ static int run_loss(int argc, char **argv)
     int kind = -1;
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
+        UPRIGHT_OPTIONS(model, "", " (default)"),
         DATA_OPTIONS(data),
         {"batch-size", "N", CLIP_CLI_INT, &batch_size, .least = 1, .most = 65536,
          .help = "pairs that are compared with each other (default 128)"},

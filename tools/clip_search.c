@@ -53,15 +53,30 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
         return CLIP_OK;
     }
     json_t *result = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "output", path, "kind",
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:b}", "output", path, "kind",
         index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
         (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed", (json_int_t)c->changed,
         "removed", (json_int_t)c->removed, "unchanged", (json_int_t)c->unchanged, "embedded",
         (json_int_t)c->embedded, "segments", (json_int_t)c->segments, "model", index->model,
-        "model_checksum", index->model_checksum);
+        "model_checksum", index->model_checksum, "upright", (int)index->upright);
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);
     return status;
+}
+
+/* Unless the command line says it: as the index that is there has its images, and upright in a new
+ * one. */
+static clip_status choose_upright(struct indexing *job, struct clip_error *error)
+{
+    struct clip_index index = {0};
+    if (job->model.upright || job->model.as_stored) return CLIP_OK;
+    job->model.upright = true;
+    if (!clip_path_exists(job->output)) return CLIP_OK;
+    clip_status status = clip_index_list_read(&index, job->output, error);
+    if (status != CLIP_OK) return status;
+    job->model.upright = index.upright || index.texts;
+    clip_index_release(&index);
+    return CLIP_OK;
 }
 
 static int run_index(int argc, char **argv)
@@ -84,6 +99,7 @@ static int run_index(int argc, char **argv)
          .help = "images to embed before a segment is written (default 1024)"},
         {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
          .help = "start over if the index has another model, precision or kind"},
+        UPRIGHT_OPTIONS(job.model, " (default of a new index)", ""),
         WEIGHTS_OPTION(job.model),
         TOKENIZER_OPTION(job.model),
         {0},
@@ -108,6 +124,7 @@ static int run_index(int argc, char **argv)
     struct clip_index_changes changes = {0};
     const struct clip_embedder_options how = {.checksum = true};
     clip_status status;
+    CLIP_TRY(choose_upright(&job, &error));
     CLIP_TRY(clip_model_options_open(&e, &cli, &job.model, &how, &error));
     CLIP_TRY(update(&job, e, &changes, &error));
     CLIP_TRY(clip_index_list_read(&index, job.output, &error));
@@ -222,6 +239,7 @@ static clip_status open_model(struct clip_embedder **out, const struct clip_cli 
 {
     struct clip_model_options found = *options;
     if (found.model == NULL) found.model = index->model;
+    found.upright = index->upright || index->texts; /* a photograph that is asked with */
     return clip_model_options_open(out, cli, &found, how, error);
 }
 

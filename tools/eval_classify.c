@@ -308,6 +308,7 @@ int clip_eval_classify(int argc, char **argv)
         .template = "a photo of a {}", .template_set = -1, .none_similarity = -2};
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(c.model),
+        UPRIGHT_OPTIONS(c.model, "", " (default)"),
         {"image", "FILE", CLIP_CLI_LIST, &c.files, .help = "an image (may be repeated)"},
         {"images", "FOLDER|DATA", CLIP_CLI_LIST, &c.sets,
          .help = "all images of a folder or a data set (may be repeated)"},

@@ -192,6 +192,7 @@ int clip_eval_zeroshot(int argc, char **argv)
     bool confusion = false;
     const struct clip_cli_option options[] = {
         MODEL_OPTIONS(model),
+        UPRIGHT_OPTIONS(model, "", " (default)"),
         {"images", "FOLDER|TAR|H5", CLIP_CLI_TEXT, &images,
          .help = "class folders: a folder, a tar of them, or packed; or shards with KEY.cls",
          .required = true},

@@ -7,6 +7,9 @@ clip_status clip_model_options_open(struct clip_embedder **out, const struct cli
 {
     struct clip_embedder_options all = {0};
     if (how != NULL) all = *how;
+    if (options->upright && options->as_stored)
+        clip_cli_wrong_usage(cli, "give --upright or --as-stored, not both");
+    all.upright = options->upright;
     all.tokenizer = options->tokenizer;
     all.say = !cli->quiet;
     all.raw_weights = options->weights == CLIP_WEIGHTS_RAW;

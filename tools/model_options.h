@@ -11,6 +11,7 @@ struct clip_model_options { /* start from {0} */
     const char *model, *tokenizer;
     enum clip_weights weights;
     enum clip_precision precision;
+    bool upright, as_stored; /* what is said of images */
 };
 
 /* Rows of a program's table of options; m is its struct clip_model_options. */
@@ -36,6 +37,13 @@ struct clip_model_options { /* start from {0} */
         "precision", NULL, CLIP_CLI_CHOICE, &(m).precision,                                        \
             .names = clip_precision_name,                                                          \
             .help = "what is multiplied (default fp32); bf16 is faster and almost as exact"        \
+    }
+#define UPRIGHT_OPTIONS(m, upright_is, as_stored_is)                                               \
+    {"upright", NULL, CLIP_CLI_FLAG, &(m).upright,                                                 \
+     .help = "turn images as their EXIF orientation says" upright_is},                             \
+    {                                                                                              \
+        "as-stored", NULL, CLIP_CLI_FLAG, &(m).as_stored,                                          \
+            .help = "leave images as they are stored" as_stored_is                                 \
     }
 #define MODEL_OPTIONS(m)                                                                           \
     MODEL_OPTION(m), WEIGHTS_OPTION(m), TOKENIZER_OPTION(m), PRECISION_OPTION(m)
