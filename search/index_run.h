@@ -19,8 +19,7 @@ struct clip_index_run {
     struct clip_index_changes *changes;
     struct clip_string_map places; /* -> the row, of rows that are not removed: of images by where
                                     * they lie (index_place.h), of texts by themselves */
-    bool
-        folded; /* rows of one image under several spellings were marked: the list is to be written */
+    bool folded; /* rows of one image, spelled otherwise, were marked: write the list */
     struct clip_int_map contents; /* a content's hash -> a row that has it, removed or not */
 };
 

@@ -20,7 +20,8 @@ struct clip_search_filter {
     int64_t count; /* rows that take part */
 };
 /* The rows that are not removed and, where n > 0, whose path lies in one of the folders (at any
- * depth, however both are spelled; relative ones count from the index's base). clip_search_filter_release it. */
+ * depth, however both are spelled; relative ones count from the index's base).
+ * clip_search_filter_release it. */
 clip_status clip_search_filter_make(struct clip_search_filter *out, const struct clip_index *index,
                                     const char *const *folders, int64_t n,
                                     struct clip_error *error);
