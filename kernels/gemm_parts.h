@@ -202,9 +202,17 @@ struct clip_tile {
 };
 
 /* Is there more to do than to store alpha op(A) op(B) (+ C)? */
-bool clip_gemm_has_finish(const struct clip_gemm *g);
+static inline bool clip_gemm_has_finish(const struct clip_gemm *g)
+{
+    return g->bias != NULL || g->pre_activation.data != NULL || g->residual.data != NULL ||
+           g->activation != CLIP_NO_ACTIVATION || g->c.bf16;
+}
+
 /* May sums wait in C itself until they are finished? */
-bool clip_gemm_sums_in_c(const struct clip_gemm *g);
+static inline bool clip_gemm_sums_in_c(const struct clip_gemm *g)
+{
+    return !g->c.bf16 && g->residual.data != g->c.data && g->pre_activation.data != g->c.data;
+}
 
 /* The part of the operands that is packed at a time, once for all threads: block after block of k,
  * in each block all strips of the rows and all panels of the columns. */
@@ -225,7 +233,7 @@ struct clip_packed_operands clip_gemm_prepacked(const struct clip_gemm *g);
 bool clip_gemm_packed(const struct clip_gemm *g);
 size_t clip_gemm_packed_bytes(const struct clip_gemm *g);
 
-/* ---- one tile, in the calling thread ---- */
+/* ---- tiles (gemm_tiling.c) ---- */
 
 enum {
     CLIP_TILE_M = 448,
@@ -241,8 +249,9 @@ struct clip_tiling {
     struct clip_span rows, columns;
     int64_t tile_m, tile_n;
 };
-/* Sets tile_m and tile_n for a native set. */
+/* Sets tile_m and tile_n for a native set, and for OpenBLAS. */
 void clip_gemm_choose_tiling(struct clip_tiling *tiling);
+void clip_gemm_choose_tiling_for_openblas(struct clip_tiling *tiling);
 /* Computes all tiles, in threads unless it is called inside a parallel loop. */
 void clip_gemm_run_tiles(struct clip_tiling *tiling);
 

@@ -5,18 +5,6 @@
 
 #include "formats/model_file.h"
 
-void clip_index_release(struct clip_index *index)
-{
-    for (int64_t i = 0; i < index->segment_count; i++)
-        clip_index_segment_release(&index->segments[i]);
-    free(index->segments);
-    free(index->model);
-    free(index->model_checksum);
-    free(index->base);
-    clip_arena_release(&index->arena);
-    *index = (struct clip_index){0};
-}
-
 static clip_status open_once(struct clip_index *out, const char *path, bool trusted,
                              struct clip_error *error)
 {
@@ -70,36 +58,4 @@ clip_status clip_index_check(const struct clip_index *index, const struct clip_e
                      "%s was made with other weights (%s) than those of %s now; use that model, "
                      "make the index anew under another name, or start it over with index --force",
                      path, index->model, clip_embedder_source(embedder));
-}
-
-const struct clip_index_segment *clip_index_segment_of(const struct clip_index *index,
-                                                       int64_t number)
-{
-    int64_t low = 0, high = index->segment_count - 1;
-    while (low < high) {
-        int64_t middle = (low + high + 1) / 2;
-        if (index->segments[middle].first <= number)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return &index->segments[low];
-}
-
-const char *clip_index_name(const struct clip_index *index, int64_t number)
-{
-    const struct clip_index_segment *s = clip_index_segment_of(index, number);
-    return s->names[number - s->first];
-}
-
-int64_t clip_index_time(const struct clip_index *index, int64_t number)
-{
-    const struct clip_index_segment *s = clip_index_segment_of(index, number);
-    return s->times[number - s->first];
-}
-
-bool clip_index_is_removed(const struct clip_index *index, int64_t number)
-{
-    const struct clip_index_segment *s = clip_index_segment_of(index, number);
-    return s->removed[number - s->first];
 }

@@ -319,3 +319,49 @@ out:
     free(path);
     return status;
 }
+
+/* ---- the segments of an index ---- */
+
+void clip_index_release(struct clip_index *index)
+{
+    for (int64_t i = 0; i < index->segment_count; i++)
+        clip_index_segment_release(&index->segments[i]);
+    free(index->segments);
+    free(index->model);
+    free(index->model_checksum);
+    free(index->base);
+    clip_arena_release(&index->arena);
+    *index = (struct clip_index){0};
+}
+
+const struct clip_index_segment *clip_index_segment_of(const struct clip_index *index,
+                                                       int64_t number)
+{
+    int64_t low = 0, high = index->segment_count - 1;
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (index->segments[middle].first <= number)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return &index->segments[low];
+}
+
+const char *clip_index_name(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->names[number - s->first];
+}
+
+int64_t clip_index_time(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->times[number - s->first];
+}
+
+bool clip_index_is_removed(const struct clip_index *index, int64_t number)
+{
+    const struct clip_index_segment *s = clip_index_segment_of(index, number);
+    return s->removed[number - s->first];
+}

@@ -1,7 +1,5 @@
 #include "serve/api.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,44 +45,7 @@ int64_t clip_api_count(struct clip_api *api)
     return count;
 }
 
-/* ---- answers ---- */
-
-static void answer_json(struct clip_api_response *out, int code, json_t *value)
-{
-    struct clip_error ignored;
-    out->code = code;
-    out->type = "application/json";
-    out->body.size = 0;
-    if (value == NULL || clip_json_append(&out->body, value, &ignored) != CLIP_OK) out->code = 500;
-    json_decref(value);
-}
-
-void clip_api_answer_json(struct clip_api_response *out, json_t *value)
-{
-    answer_json(out, 200, value);
-}
-
-void clip_api_refuse(struct clip_api_response *out, int code, const char *format, ...)
-{
-    char text[1200];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    json_t *sentence = json_string(text);
-    answer_json(out, code,
-                json_pack("{s:o}", "error",
-                          sentence != NULL ? sentence : json_string("that is not UTF-8")));
-}
-
-void clip_api_refuse_failure(struct clip_api_response *out, bool sent,
-                             const struct clip_error *error)
-{
-    int code = error->status == CLIP_ERR_USAGE ? 400 : 500;
-    if (error->status == CLIP_ERR_FORMAT || error->status == CLIP_ERR_DATA) code = sent ? 422 : 410;
-    if (error->status == CLIP_ERR_NOT_FOUND || error->status == CLIP_ERR_IO) code = 410;
-    clip_api_refuse(out, code, "%s", error->message);
-}
+/* ---- requests ---- */
 
 static void answer_file(const struct clip_page_file *file, struct clip_api_response *out)
 {
@@ -94,8 +55,6 @@ static void answer_file(const struct clip_page_file *file, struct clip_api_respo
     if (clip_buffer_append(&out->body, file->data, file->size, &error) != CLIP_OK)
         clip_api_refuse_failure(out, false, &error);
 }
-
-/* ---- requests ---- */
 
 struct route {
     const char *path; /* whole, or its beginning where it ends in '/' */

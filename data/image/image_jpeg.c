@@ -43,12 +43,6 @@ struct jpeg {
     int scans, orientation;
 };
 
-clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error)
-{
-    return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the JPEG image is broken (%s); get another copy of it or leave it out", what);
-}
-
 static int64_t u16(const uint8_t *p) { return (int64_t)p[0] << 8 | p[1]; }
 
 /* The next marker at or after *at that begins a segment or ends the image; *at moves behind it. 0
