@@ -155,9 +155,4 @@ struct clip_tensor *clip_distill(struct clip_tape *t, struct clip_tensor *image,
                                  struct clip_tensor *teacher_image,
                                  struct clip_tensor *teacher_text, float teacher_scale);
 
-/* The mean of -log softmax(logits)[label]
- *   logits [R,N]   labels i32 [R]   y scalar */
-struct clip_tensor *clip_cross_entropy(struct clip_tape *t, struct clip_tensor *logits,
-                                       struct clip_tensor *labels);
-
 #endif

@@ -107,7 +107,6 @@ clip_status clip_index_seal(struct clip_index *index, const char *folder,
 clip_status clip_index_segment_open(const struct clip_index *index,
                                     struct clip_index_segment *segment, const char *folder,
                                     bool trusted, struct clip_error *error);
-void clip_index_segment_release(struct clip_index_segment *segment);
 
 /* Read and write the list; writing is atomic. Reading opens no segment: it sets `count` and
  * `removed` of each segment from the list. */

@@ -18,7 +18,7 @@
 
 static const char FORMAT[] = "clip.c segment 1";
 
-void clip_index_segment_release(struct clip_index_segment *s)
+static void release_segment(struct clip_index_segment *s)
 {
     free(s->file);
     free(s->names);
@@ -238,7 +238,7 @@ static clip_status begin_segment(struct clip_index *index, int64_t count,
 static void end_segment(struct clip_index *index, struct clip_index_segment *s, clip_status status)
 {
     if (status != CLIP_OK) {
-        clip_index_segment_release(s);
+        release_segment(s);
         return;
     }
     index->segment_count++;
@@ -324,8 +324,7 @@ out:
 
 void clip_index_release(struct clip_index *index)
 {
-    for (int64_t i = 0; i < index->segment_count; i++)
-        clip_index_segment_release(&index->segments[i]);
+    for (int64_t i = 0; i < index->segment_count; i++) release_segment(&index->segments[i]);
     free(index->segments);
     free(index->model);
     free(index->model_checksum);

@@ -72,12 +72,6 @@ static struct clip_tensor *patch_embed(struct clip_tape *t, struct clip_tensor *
     return clip_patch_embed(t, &l[0], &l[1], NULL);
 }
 
-static struct clip_tensor *cross_entropy(struct clip_tape *t, struct clip_tensor *l,
-                                         struct clip_tensor *constant)
-{
-    return clip_cross_entropy(t, &l[0], constant);
-}
-
 static const struct op_case cases[] = {
     {.name = "linear", .build = linear, .inputs = {"x", "w", "b"}},
     {.name = "embedding", .build = embedding, .inputs = {"w"}, .constant = "ids"},
@@ -88,7 +82,6 @@ static const struct op_case cases[] = {
     {.name = "quickgelu", .build = quickgelu, .inputs = {"x"}},
     {.name = "l2norm", .build = l2norm, .inputs = {"x"}, .row_by_row = true},
     {.name = "patch_embed", .build = patch_embed, .inputs = {"image", "w"}},
-    {.name = "cross_entropy", .build = cross_entropy, .inputs = {"logits"}, .constant = "labels"},
 };
 
 /* got against NAME.SUFFIX, whole or row by row. */

@@ -526,23 +526,6 @@ static void test_distill(void **state)
     check_distill(150, 150);
 }
 
-static struct clip_tensor *cross_entropy(struct clip_tape *t, struct clip_tensor *const *l,
-                                         const void *context)
-{
-    return clip_cross_entropy(t, l[0], ((const struct with *)context)->ints);
-}
-
-static void test_cross_entropy(void **state)
-{
-    (void)state;
-    int32_t labels[70];
-    for (int i = 0; i < 70; i++) labels[i] = i * 5 % 9;
-    struct clip_tensor few = clip_tensor_i32(labels, 4), many = clip_tensor_i32(labels, 70);
-    struct with a = {.ints = &few}, b = {.ints = &many};
-    gradcheck_op("cross_entropy", cross_entropy, &a, LEAVES(NORMAL(1, 1, 4, 9)), 0);
-    gradcheck_op("cross_entropy", cross_entropy, &b, LEAVES(NORMAL(1, 1, 70, 33)), 0);
-}
-
 /* ---- no op without a check ---- */
 
 static char *read_text(const char *path)
@@ -606,7 +589,6 @@ int main(void)
         cmocka_unit_test(test_lora),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_distill),
-        cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_mean_rows),
         cmocka_unit_test(test_every_op_is_checked),
     };

@@ -63,17 +63,14 @@ struct clip_tokenizer_ops {
  * unpacked. "clip" must hold all 48894 merges (a vocabulary of 49408). */
 clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokenizer,
                                 const char *beside, struct clip_error *error);
-/* Reads the text format from memory; `name` is for messages. A line that is no merge of two
- * existing symbols is refused, and so is a merge that occurs twice. If two merges make the same
- * text, the later one's id is used, as in open_clip. */
+/* Reads a tokenizer from memory; `name` is for messages. Bytes that begin with '{' are a
+ * tokenizer.json of Hugging Face's: CLIP's byte-level BPE, if every part is as in CLIP's, or a
+ * Unigram like SigLIP's (Kudo 2018), whose texts have no start and are cleaned as the file says.
+ * Anything else that such a file asks for is refused by name. All other bytes are CLIP's text
+ * format: a line that is no merge of two existing symbols is refused, and so is a merge that occurs
+ * twice. If two merges make the same text, the later one's id is used, as in open_clip. */
 clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
                                  const char *name, struct clip_error *error);
-/* Reads Hugging Face's tokenizer.json: CLIP's byte-level BPE, if every part is as in CLIP's, or a
- * Unigram like SigLIP's (Kudo 2018), whose texts have no start and are cleaned as the file says.
- * Anything else that a file asks for is refused by name. clip_tokenizer_parse (and so
- * clip_tokenizer_open) takes such a file too, which begins with '{'. */
-clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
-                                      const char *name, struct clip_error *error);
 /* Opens the tokenizer that transformers finds beside a model: folder/tokenizer.json, else
  * vocab.json and merges.txt. *out is NULL if there is neither. */
 clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *folder,

@@ -24,8 +24,8 @@ static const char clip_file[] = "bpe_simple_vocab_16e6.txt.gz";
 /* The readers of the kinds that a tokenizer.json may hold. A new kind is a file and a row here. */
 static clip_tokenizer_reader *const readers[] = {clip_bpe_read_json, clip_unigram_read_json};
 
-clip_status clip_tokenizer_parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
-                                      const char *name, struct clip_error *error)
+static clip_status parse_json(struct clip_tokenizer **out, const char *bytes, size_t n,
+                              const char *name, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     *out = NULL;
@@ -55,8 +55,7 @@ clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes,
 {
     size_t blanks = 0;
     while (blanks < n && isspace((unsigned char)bytes[blanks])) blanks++;
-    if (blanks < n && bytes[blanks] == '{')
-        return clip_tokenizer_parse_json(out, bytes, n, name, error);
+    if (blanks < n && bytes[blanks] == '{') return parse_json(out, bytes, n, name, error);
     return clip_bpe_read_merges(out, bytes, n, name, error);
 }
 
@@ -179,7 +178,7 @@ clip_status clip_tokenizer_open_folder(struct clip_tokenizer **out, const char *
     *out = NULL;
     clip_status status = read_beside(folder, "tokenizer.json", &path, &json, error);
     if (status == CLIP_OK && json.data != NULL)
-        status = clip_tokenizer_parse_json(out, json.data, json.size, path, error);
+        status = parse_json(out, json.data, json.size, path, error);
     else if (status == CLIP_OK)
         status = open_vocabulary(out, folder, error);
     clip_buffer_release(&json);

@@ -15,8 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct clip_tokenizer *tokenizer = NULL;
     struct clip_error error = {0};
     struct clip_ids ids = {0};
-    clip_status status =
-        clip_tokenizer_parse_json(&tokenizer, (const char *)data, size, "fuzz", &error);
+    clip_status status = clip_tokenizer_parse(&tokenizer, (const char *)data, size, "fuzz", &error);
     if (status != CLIP_OK) {
         if (error.message[0] == '\0' || tokenizer != NULL) abort();
         return 0;
