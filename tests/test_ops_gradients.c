@@ -573,24 +573,15 @@ static void test_every_op_is_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_linear_residual_of_itself),
-        cmocka_unit_test(test_mlp),
-        cmocka_unit_test(test_mlp_residual_of_itself),
-        cmocka_unit_test(test_project),
-        cmocka_unit_test(test_rows_by_number),
-        cmocka_unit_test(test_layernorm),
-        cmocka_unit_test(test_l2norm),
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_attention_pool),
-        cmocka_unit_test(test_patch_embed),
-        cmocka_unit_test(test_prepend_class),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_distill),
-        cmocka_unit_test(test_mean_rows),
-        cmocka_unit_test(test_every_op_is_checked),
+        cmocka_unit_test(test_linear),      cmocka_unit_test(test_linear_residual_of_itself),
+        cmocka_unit_test(test_mlp),         cmocka_unit_test(test_mlp_residual_of_itself),
+        cmocka_unit_test(test_project),     cmocka_unit_test(test_rows_by_number),
+        cmocka_unit_test(test_layernorm),   cmocka_unit_test(test_l2norm),
+        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_attention_pool),
+        cmocka_unit_test(test_patch_embed), cmocka_unit_test(test_prepend_class),
+        cmocka_unit_test(test_attention),   cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_losses),      cmocka_unit_test(test_distill),
+        cmocka_unit_test(test_mean_rows),   cmocka_unit_test(test_every_op_is_checked),
     };
     return cmocka_run_group_tests_name("ops_gradients", tests, NULL, NULL);
 }
