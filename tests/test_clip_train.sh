@@ -297,7 +297,8 @@ check "another caption is refused" train_says 2 'train_data has other samples or
 check "... and --force goes on" train_prints 0 'after 12 steps' c --resume --force
 cp "$folder/pairs.before" "$folder/pairs.csv"
 back_at 8 a c
-"$build/clip_data" tokenizer train --input "$folder/pairs.csv" --vocab-size 520 --output \
+printf 'zq zq zq\nxj xj zq\n' >"$folder/other.txt"
+"$build/clip_data" tokenizer train --input "$folder/other.txt" --vocab-size 520 --output \
     "$folder/tokenizer.txt" >/dev/null 2>&1
 check "another tokenizer is refused" train_says 2 'the tokenizer is other than before' c --resume
 cp "$folder/tokenizer.before" "$folder/tokenizer.txt"
@@ -380,7 +381,7 @@ printf '[train\n' >"$folder/bad.ini"
 check "a line that is none" wrong 1 'bad.ini:1'
 config=$folder/short.ini
 check "a key as an option of its own" wrong 2 '--lr: [optim] lr = "fast" is not a number' --lr fast
-check "... is none where there is no such key" train_says 2 "option '--learning-rate'" wrong \
+check "... is none where there is no such key" train_says 2 'no option --learning-rate' wrong \
     --learning-rate 1
 check "--set without a value" wrong 2 'SECTION.KEY=VALUE' --set optim.lr
 check "--set of an unknown key" wrong 2 '[optim] lr' --set optim.lrr=1

@@ -71,7 +71,7 @@ for command in classify similarity; do
     check "$command goes on past a broken image" both \
         "\"images\":[\"${images[0]}\",\"${images[1]}\"]" "skipped: $folder/broken.png" \
         clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
-    check "... counts it" both '"skipped":2' '2 images could not be read' \
+    check "... counts it" both '"skipped":2' '2 images or folders could not be read' \
         clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
     check "... and shows the others" prints 1 "${images[1]}" clip_eval $command "${model[@]}" \
         "${broken[@]}" "${words[@]}"

@@ -370,7 +370,7 @@ static void tokenized_texts_give_the_same_rows(void **state)
     int32_t end = file->tokenizer->end, ids[TEXTS * CONTEXT], last = CONTEXT - 1;
     float rows[TEXTS * E], got[TEXTS * E];
     int64_t cut = -1, longer = 0;
-    file->ids.pad = 3;
+    file->filler = 3;
     struct clip_embedder *e = embedder_over(file, NULL);
     test_ok(clip_embedder_texts(e, texts, TEXTS, CLIP_UNIT, rows, &longer, &error), &error);
     assert_in_range(longer, 1, TEXTS - 2);

@@ -21,7 +21,7 @@ class Options(c.Structure):
     _fields_ = [("tokenizer", c.c_char_p), ("raw_weights", c.c_bool), ("max_pixels", c.c_int64),
                 ("use", c.c_int), ("say", c.c_bool), ("checksum", c.c_bool), ("bf16", c.c_bool),
                 ("pack", c.c_bool), ("log", Log), ("cancelled", Cancelled),
-                ("context", c.c_void_p)]
+                ("context", c.c_void_p), ("upright", c.c_bool)]
 
 
 class Later(c.Structure):
