@@ -118,9 +118,15 @@ out:
     return status;
 }
 
-static bool is_shard(const char *name)
+/* A pipe or a device of that name is none, and is not opened. */
+static bool is_shard(const char *folder, const char *name)
 {
-    return name[0] != '.' && clip_path_has_suffix(name, ".tar");
+    struct clip_error ignored;
+    if (name[0] == '.' || !clip_path_has_suffix(name, ".tar")) return false;
+    char *path = clip_path_join(folder, name, &ignored);
+    bool shard = path != NULL && !clip_path_is_special(path);
+    free(path);
+    return shard;
 }
 
 /* Has the folder a shard, and neither an image nor a list beside it? */
@@ -132,7 +138,7 @@ static bool is_shard_folder(const char *path)
     if (!clip_path_is_folder(path)) return false;
     if (clip_folder_list(path, &names, &error) != CLIP_OK) return false;
     for (int64_t i = 0; i < names.count; i++) {
-        shards = shards || is_shard(names.names[i]);
+        shards = shards || is_shard(path, names.names[i]);
         others = others || clip_dataset_is_image(names.names[i]);
     }
     clip_names_release(&names);
@@ -146,7 +152,7 @@ static clip_status add_folder(const char *path, struct clip_names *names, struct
     char *shard = NULL;
     CLIP_TRY(clip_folder_list(path, &inside, error));
     for (int64_t i = 0; i < inside.count; i++) {
-        if (!is_shard(inside.names[i])) continue;
+        if (!is_shard(path, inside.names[i])) continue;
         shard = clip_path_join(path, inside.names[i], error);
         CLIP_TRY(shard != NULL ? CLIP_OK : error->status);
         CLIP_TRY(clip_names_add(names, shard, error));
