@@ -57,8 +57,8 @@ struct clip_layernorm_gradients {
 };
 
 /* The statistics of one row of logits and of its columns: a softmax is exp((s - max) - log_sum),
- * where log_sum is the log of the sum of exp(s - max); a log-sum-exp of size 100 in one number would
- * cost two decimals. */
+ * where log_sum is the log of the sum of exp(s - max); a log-sum-exp of size 100 in one number
+ * would cost two decimals. */
 struct clip_infonce_row {
     float max, log_sum;
     const float *column_max, *column_log_sum; /* [paired] */

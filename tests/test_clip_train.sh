@@ -293,7 +293,8 @@ check "fewer samples are refused" train_says 2 \
     "train_data had $samples samples and has $((samples - 1)), and val_data had" c --resume
 check "... and nothing is trained" cmp "$folder/c/run/last.h5" "$folder/a/run/checkpoints/step_8.h5"
 sed '$s/$/ indeed/' "$folder/pairs.before" >"$folder/pairs.csv"
-check "another caption is refused" train_says 2 'train_data has other samples or captions' c --resume
+check "another caption is refused" train_says 2 'train_data has other samples or captions' \
+    c --resume
 check "... and --force goes on" train_prints 0 'after 12 steps' c --resume --force
 cp "$folder/pairs.before" "$folder/pairs.csv"
 back_at 8 a c

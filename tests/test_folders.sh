@@ -39,12 +39,14 @@ ln -s . "$photos/b"
 ln -s .. "$photos/sub/up"
 ln -s sub "$photos/before"
 check "links that lead up add nothing" json '"count":5,"added":0,.*"removed":0,"unchanged":5' \
-    timeout 60 "$build/clip_search" index --model run --quiet --json --output a.index --images photos
+    timeout 60 "$build/clip_search" index --model run --quiet --json \
+        --output a.index --images photos
 rm "$photos"/a "$photos"/b "$photos/sub/up" "$photos/before"
 mkfifo "$photos/pipe.jpg" "$folder/pipe.tar" "$folder/pipe.csv"
 mkdir -p "$photos/$(printf 'd/%.0s' {1..70})"
 check "a pipe is named" says 1 'pipe.jpg is no regular file' index b.index --images photos
-check "a folder that is too deep is named, and the rest is indexed" run 1 index b.index --images photos
+check "a folder that is too deep is named, and the rest is indexed" \
+    run 1 index b.index --images photos
 check "both are counted" out_has '"count":5,"added":0,"skipped":2'
 check "clip_embed passes over the same" says 1 '2 images or folders could not be read' \
     clip_embed --model run --images photos --output photos.npy
@@ -58,16 +60,20 @@ if [ "$(id -u)" -ne 0 ]; then
     mv "$photos/3.bmp" "$photos/closed"
     check "an index of all" json '"count":5' index c.index --images photos
     chmod 0 "$photos/closed"
-    check "a closed folder is named" says 1 'closed could not be listed' index c.index --images photos
-    check "what it holds stays in the index" out_has '"count":5,"added":0,"skipped":1,"changed":0,"removed":0'
+    check "a closed folder is named" says 1 'closed could not be listed' \
+        index c.index --images photos
+    check "what it holds stays in the index" \
+        out_has '"count":5,"added":0,"skipped":1,"changed":0,"removed":0'
     chmod 755 "$photos/closed"
     mv "$photos/closed/3.bmp" "$photos"
     rmdir "$photos/closed"
 fi
 
 # ---- what is passed over ----
-touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" "$photos/.hidden" "$photos/README"
-check "what is passed over is counted" says 0 'photos: passed over: 3 .heic, 1 .dng, 1 without a suffix' \
+touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" \
+    "$photos/.hidden" "$photos/README"
+check "what is passed over is counted" says 0 \
+    'photos: passed over: 3 .heic, 1 .dng, 1 without a suffix' \
     index d.index --images photos
 rm "$photos"/{IMG_*,r.dng,README} "$photos/sub/IMG_3.heic"
 check "nothing is said where all is read" silent 0 'passed over' index d.index --images photos
@@ -84,7 +90,8 @@ check "from elsewhere too" json '"count":5,"added":0,.*"unchanged":5' \
     index "$folder/e.index" --images ../photos
 check "query prints paths that are there" run 0 clip_search query --index ../e.index --text dog \
     --model "$folder/run" --top 9
-check "all five of them, each once" test "$(awk '{print $2}' "$folder/out" | (cd "$here" && xargs ls) | sort -u | wc -l)" -eq 5
+shown=$(awk '{print $2}' "$folder/out" | (cd "$here" && xargs ls) | sort -u | wc -l)
+check "all five of them, each once" test "$shown" -eq 5
 here=$photos
 check "paths from within the folder" prints 0 ' 1.bmp' clip_search query --index ../e.index \
     --text dog --model "$folder/run" --top 9

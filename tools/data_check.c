@@ -50,6 +50,17 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
     return clip_data_show(cli, result, "", error);
 }
 
+/* CLIP_ERR_DATA, by which the exit status is 1, where more is bad than may be. */
+static clip_status judge(const struct clip_check_report *report, const char *data, double most_bad,
+                         struct clip_error *error)
+{
+    if (report->bad_count == 0 || (double)report->bad_count <= most_bad * (double)report->samples)
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
+                     data, (long long)report->bad_count, (long long)report->samples);
+}
+
 int clip_data_check(int argc, char **argv)
 {
     struct clip_dataset_options source = {0};
@@ -123,12 +134,7 @@ int clip_data_check(int argc, char **argv)
     if (html != NULL)
         CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
     CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));
-    if (report.bad_count > 0 &&
-        (strict || (double)report.bad_count > most_bad * (double)report.samples))
-        CLIP_TRY(
-            clip_fail(&error, CLIP_ERR_DATA,
-                      "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
-                      data, (long long)report.bad_count, (long long)report.samples));
+    CLIP_TRY(judge(&report, data, strict ? 0 : most_bad, &error));
 out:
     clip_check_release(&report);
     clip_tokenizer_free(tokenizer);

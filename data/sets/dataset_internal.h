@@ -70,7 +70,8 @@ void clip_tar_close(struct clip_tar *tar);
 clip_status clip_shards_open(struct clip_tar **out, int64_t *count, const char *data,
                              struct clip_error *error);
 void clip_shards_close(struct clip_tar *tars, int64_t count);
-/* Does the name stand for shards though it is no single .tar: a folder of them, a list, a pattern? */
+/* Does the name stand for shards though it is no single .tar: a folder of them, a list, a
+ * pattern? */
 bool clip_shards_are(const char *data);
 
 /* The usual names of columns and keys, the first one csv's default, ended by NULL. */
