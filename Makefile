@@ -224,7 +224,7 @@ faults: all $(BUILD)/faults/shim.so
 $(BUILD)/faults/shim.so: tests/faults/shim.c
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
-	$(Q)$(CC) -std=c11 -O1 -g $(WARN) -shared -fPIC $< -o $@ -ldl
+	$(Q)$(CC) -D_GNU_SOURCE -std=c11 -O1 -g $(WARN) -shared -fPIC $< -o $@ -ldl
 test-kill: all
 	@KILLS=100 tests/run.sh tests/test_search_kill.sh
 test-page: all

@@ -145,9 +145,9 @@ clip_status clip_template_fill(const char *line, const char *name, struct clip_b
 
 /* Opens class folders (a folder, a tar of them, or either of these packed), or webdataset with
  * KEY.cls, for zero-shot evaluation: sample i's class is label[i], an index into the class list. A
- * folder is looked up in the list by its name, else with '_' read as space. A folder that is no class is an error; a class
- * without images is none. `templates` may be NULL: then captions are empty, as those of a packed
- * set always are here. Keeps nothing of `classes` and `templates`. */
+ * folder is looked up in the list by its name, else with '_' read as space. A folder that is no
+ * class is an error; a class without images is none. `templates` may be NULL: then captions are
+ * empty, as those of a packed set always are here. Keeps nothing of `classes` and `templates`. */
 clip_status clip_dataset_open_classes(struct clip_dataset **out, const char *images,
                                       const struct clip_class_list *classes,
                                       const struct clip_templates *templates,

@@ -1,6 +1,6 @@
 /* A folder of images with the caption of each in a file of the same name beside it: x.png and
- * x.txt, x.caption or x.json. So write kohya's and OneTrainer's tools (10_name/x.png: the number is not
- * read) and img2dataset's output "files". And a folder with metadata.csv or metadata.jsonl, as
+ * x.txt, x.caption or x.json. So write kohya's and OneTrainer's tools (10_name/x.png: the number is
+ * not read) and img2dataset's output "files". And a folder with metadata.csv or metadata.jsonl, as
  * Hugging Face's imagefolder has it: a list of file_name and text. */
 #include <stdlib.h>
 #include <string.h>

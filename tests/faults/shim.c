@@ -7,7 +7,6 @@
  * Only calls that the program and its libraries make through the dynamic linker are seen, which is
  * every one but those inside libc itself; stdio is therefore intercepted by its own names. Calls
  * before main (of the dynamic linker and of constructors) are not counted. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
