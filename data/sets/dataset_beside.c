@@ -76,7 +76,7 @@ static clip_status add_captions(struct clip_rows *rows, const char *image, const
     struct clip_error fault;
     struct clip_row row = {.image = image, .image_size = strlen(image)};
     json_t *object = NULL;
-    text->size = 0;
+    clip_buffer_release(text); /* reading a file starts a new one */
     status = clip_file_read(path, CLIP_CAPTION_BYTES, text, &fault);
     if (status == CLIP_ERR_MEMORY) return clip_fail(error, status, "%s", fault.message);
     if (status == CLIP_OK && kind == JSON) {
