@@ -268,10 +268,13 @@ clip_status clip_sync_folder_of(const char *path, struct clip_error *error)
 clip_status clip_atomic_commit(struct clip_atomic *file, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int lock = -1;
     if (fflush(file->stream) != 0 || ferror(file->stream) || fsync(fileno(file->stream)) != 0) {
         status = clip_system_failed(error, file->path, "written");
         goto out;
     }
+    /* The lock lasts until the file has its name: nobody is to take it for left behind. */
+    lock = dup(fileno(file->stream));
     int closed = fclose(file->stream);
     file->stream = NULL;
     if (closed != 0 || rename(file->temporary, file->path) != 0) {
@@ -282,6 +285,7 @@ clip_status clip_atomic_commit(struct clip_atomic *file, struct clip_error *erro
     file->temporary = NULL;
     status = clip_sync_folder_of(file->path, error);
 out:
+    if (lock >= 0) close(lock);
     clip_atomic_abort(file);
     return status;
 }

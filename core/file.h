@@ -67,10 +67,10 @@ clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const ch
 clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error);
 void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
 
-/* Removes the temporary files and folders of atomic writes whose process is gone, and no other:
- * those of `path` alone (`of_one`; a begin does it), or all that stand in the folder `path`, which
- * should be the program's own. What cannot be removed stays. */
-void clip_temporaries_remove(const char *path, bool of_one);
+/* Removes the temporary files and folders of atomic writes in `folder` whose process is gone, and no
+ * other: for folders of the program's own. What cannot be removed stays. (A begin removes those of
+ * its own path.) */
+void clip_temporaries_remove(const char *folder);
 
 bool clip_path_exists(const char *path);
 bool clip_path_is_folder(const char *path);

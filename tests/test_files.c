@@ -184,7 +184,7 @@ static void what_a_killed_process_left_is_removed_and_nothing_else(void **state)
     assert_int_equal(names_in(folder), 4); /* the killed one's is gone, and this one's is there */
     test_ok(clip_file_write(path, "new", 3, &error), &error);
     assert_true(clip_path_exists(alive.temporary));
-    clip_temporaries_remove(folder, false);
+    clip_temporaries_remove(folder);
     assert_true(clip_path_exists(alive.temporary)); /* its process lives */
     assert_false(clip_path_exists(test_path(folder, ".other.txt.tmp-1-0")));
     assert_true(clip_path_exists(test_path(folder, ".a.txt.tmp-mine")));

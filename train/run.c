@@ -32,8 +32,8 @@ clip_status clip_run_open(struct clip_run *run, const char *folder, int64_t keep
     RUN_PATH(checkpoints, run, "checkpoints");
     CLIP_TRY(clip_folder_create(checkpoints, error));
     CLIP_TRY(clip_lock_acquire(folder, ".lock", &run->lock, error));
-    clip_temporaries_remove(folder, false); /* of a run that was killed */
-    clip_temporaries_remove(checkpoints, false);
+    clip_temporaries_remove(folder); /* of a run that was killed */
+    clip_temporaries_remove(checkpoints);
 out:
     free(checkpoints);
     if (status != CLIP_OK) clip_run_close(run);
