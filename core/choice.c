@@ -20,3 +20,21 @@ const char *clip_choice_list(clip_name_fn *name, const char *between, char *out,
     }
     return out;
 }
+
+int clip_name_distance(const char *a, const char *b)
+{
+    int row[64], m = (int)strlen(b);
+    if (m > 62) return 99;
+    for (int j = 0; j <= m; j++) row[j] = j;
+    for (int i = 1; a[i - 1] != '\0'; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= m; j++) {
+            int up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
+            int best = up < row[j - 1] ? up + 1 : row[j - 1] + 1;
+            row[j] = change < best ? change : best;
+            diagonal = up;
+        }
+    }
+    return row[m];
+}

@@ -21,4 +21,8 @@ int clip_choice_find(clip_name_fn *name, const char *word);
  * has room for n bytes. Returns `out`. */
 const char *clip_choice_list(clip_name_fn *name, const char *between, char *out, size_t n);
 
+/* Levenshtein distance, by which the nearest name is found to a wrong one; 99 where b has more than
+ * 62 bytes. */
+int clip_name_distance(const char *a, const char *b);
+
 #endif

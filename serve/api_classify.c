@@ -57,19 +57,10 @@ out:
 }
 
 /* The query is the one image that was given. */
-static bool complete_query(const struct clip_api_call *call, struct clip_api_asked *asked,
-                           struct clip_api_response *out)
+static bool is_complete(const struct clip_api_asked *asked, struct clip_api_response *out)
 {
-    struct clip_error error;
-    const struct clip_api_request *r = &call->request;
-    if (r->body_size > 0 &&
-        clip_query_add_bytes(&asked->query, r->body, r->body_size, &error) != CLIP_OK)
-        clip_api_refuse_failure(out, false, &error);
-    else if (asked->label_count == 0 || asked->query.count != 1)
-        clip_api_refuse(out, 400,
-                        "give at least one label, and one image: its number, or in the body");
-    else
-        return true;
+    if (asked->label_count > 0 && asked->query.count == 1) return true;
+    clip_api_refuse(out, 400, "give at least one label, and one image: its number, or in the body");
     return false;
 }
 
@@ -79,7 +70,7 @@ void clip_api_classify(const struct clip_api_call *call, struct clip_api_respons
     struct clip_error error;
     double p[CLIP_API_LABELS];
     json_t *labels = NULL;
-    if (clip_api_take(call, CLIP_API_CLASSIFY, &asked, out) && complete_query(call, &asked, out)) {
+    if (clip_api_take(call, CLIP_API_CLASSIFY, &asked, out) && is_complete(&asked, out)) {
         pthread_mutex_lock(&call->api->computing);
         clip_status status = classify(call, &asked, p, &error);
         pthread_mutex_unlock(&call->api->computing);

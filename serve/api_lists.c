@@ -180,16 +180,10 @@ out:
     return status;
 }
 
-/* The query with the image in the body, and whether there is anything to look for. */
-static bool complete_query(const struct clip_api_call *call, struct clip_api_asked *asked,
-                           struct clip_api_response *out)
+/* Is there anything to look for? */
+static bool is_complete(const struct clip_api_asked *asked, struct clip_api_response *out)
 {
-    struct clip_error error;
-    const struct clip_api_request *r = &call->request;
-    if (r->body_size > 0 &&
-        clip_query_add_bytes(&asked->query, r->body, r->body_size, &error) != CLIP_OK)
-        clip_api_refuse_failure(out, false, &error);
-    else if (asked->query.count == 0)
+    if (asked->query.count == 0)
         clip_api_refuse(out, 400, "say what to look for: text, like, or an image in the body");
     else if (asked->offset + asked->limit > CLIP_API_DEPTH)
         clip_api_refuse(out, 400, "offset: only the first %d results can be seen", CLIP_API_DEPTH);
@@ -203,7 +197,7 @@ void clip_api_search(const struct clip_api_call *call, struct clip_api_response 
     struct clip_api_asked asked;
     struct clip_error error;
     json_t *answer = NULL;
-    if (clip_api_take(call, CLIP_API_SEARCH, &asked, out) && complete_query(call, &asked, out)) {
+    if (clip_api_take(call, CLIP_API_SEARCH, &asked, out) && is_complete(&asked, out)) {
         pthread_mutex_lock(&call->api->computing);
         clip_status status = search(call, &asked, &answer, &error);
         pthread_mutex_unlock(&call->api->computing);

@@ -205,11 +205,17 @@ bool clip_api_take(const struct clip_api_call *call, enum clip_api_request_kind 
                    struct clip_api_asked *out, struct clip_api_response *response)
 {
     const struct clip_api_request *r = &call->request;
+    struct clip_error error;
     *out = (struct clip_api_asked){.limit = 60, .least = -INFINITY};
     for (int64_t i = 0; i < r->parameter_count; i++) {
         const struct parameter *p = find(r->parameters[i].key);
         if (p == NULL || (p->requests & kind) == 0) continue;
         if (!p->take(call, p, r->parameters[i].value, out, response)) return false;
+    }
+    if (r->body_size > 0 &&
+        clip_query_add_bytes(&out->query, r->body, r->body_size, &error) != CLIP_OK) {
+        clip_api_refuse_failure(response, false, &error);
+        return false;
     }
     return true;
 }

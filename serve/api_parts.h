@@ -49,7 +49,8 @@ struct clip_api_asked {
 };
 /* Fills *out with those of the call's parameters that such a request takes, each checked before
  * anything is computed; the others are ignored, so that a link of another version still opens.
- * false where one is wrong: *response refuses it by its name. Release *out in either case. */
+ * The image in the body, where there is one, is a part of the query. false where one is wrong:
+ * *response refuses it by its name. Release *out in either case. */
 bool clip_api_take(const struct clip_api_call *call, enum clip_api_request_kind kind,
                    struct clip_api_asked *out, struct clip_api_response *response);
 void clip_api_asked_release(struct clip_api_asked *asked);

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "core/choice.h"
 #include "core/hdf5.h"
 #include "core/memory.h"
 #include "core/progress.h"
@@ -195,25 +196,6 @@ static void wait_asleep(char **argv)
 
 /* ---- Options that are not there ---- */
 
-/* Levenshtein distance of two names; they are short. */
-static int distance(const char *a, const char *b)
-{
-    int row[64], m = (int)strlen(b);
-    if (m > 62) return 99;
-    for (int j = 0; j <= m; j++) row[j] = j;
-    for (int i = 1; a[i - 1] != '\0'; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= m; j++) {
-            int up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
-            int best = up < row[j - 1] ? up + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-            diagonal = up;
-        }
-    }
-    return row[m];
-}
-
 /* The option of that name, or the first whose name begins so (argp takes it where it is alone). */
 static const struct argp_option *find_option(const struct argp_option *options, const char *name)
 {
@@ -232,7 +214,7 @@ static void refuse_unknown(const struct clip_cli *cli, const struct argp_option 
     const char *nearest = NULL;
     int least = (int)strlen(name) / 3 + 1; /* further away it is another word */
     for (const struct argp_option *o = options; o->name != NULL || o->key != 0; o++) {
-        int d = o->name != NULL ? distance(name, o->name) : 99;
+        int d = o->name != NULL ? clip_name_distance(name, o->name) : 99;
         if (d > least || (nearest != NULL && d == least)) continue;
         least = d;
         nearest = o->name;

@@ -25,25 +25,6 @@ static const struct clip_key *find_key(const char *section, const char *key, int
     return NULL;
 }
 
-/* Levenshtein distance, for the nearest known key; names are short. */
-static int distance(const char *a, const char *b)
-{
-    int row[64], m = (int)strlen(b);
-    if (m > 62) return 99;
-    for (int j = 0; j <= m; j++) row[j] = j;
-    for (int i = 1; a[i - 1] != '\0'; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= m; j++) {
-            int up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
-            int best = up < row[j - 1] ? up + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-            diagonal = up;
-        }
-    }
-    return row[m];
-}
-
 static clip_status unknown_key(const char *where, const char *section, const char *key,
                                struct clip_error *error)
 {
@@ -51,7 +32,7 @@ static clip_status unknown_key(const char *where, const char *section, const cha
     int least = 1000;
     for (int i = 0; i < clip_config_key_count; i++) {
         const struct clip_key *k = &clip_config_keys[i];
-        int d = 2 * distance(key, k->key) + (strcmp(k->section, section) != 0);
+        int d = 2 * clip_name_distance(key, k->key) + (strcmp(k->section, section) != 0);
         if (d < least) {
             least = d;
             nearest = k;

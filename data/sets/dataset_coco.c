@@ -309,7 +309,6 @@ clip_status clip_dataset_coco_parse(struct clip_dataset **out, const char *bytes
     clip_status status = CLIP_OK;
     struct cursor cursor = {.at = bytes, .end = bytes + n, .name = path, .line = 1};
     struct clip_rows *rows = NULL;
-    const char *problem;
     *out = NULL;
     if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) cursor.at += 3;
     bool array = peek(&cursor) == '[';
@@ -322,9 +321,7 @@ clip_status clip_dataset_coco_parse(struct clip_dataset **out, const char *bytes
         CLIP_TRY(fail_at(&cursor, "something follows behind the end", error));
     if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s holds no captions", path));
-    if ((problem = clip_rows_problem(rows)) != NULL)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: no row is of use; the first one: %s", path,
-                           problem));
+    CLIP_TRY(clip_rows_check(rows, error));
     *out = clip_rows_finish(&rows);
 out:
     clip_rows_free(rows);

@@ -111,8 +111,8 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
                                const struct clip_dataset_options *options,
                                struct clip_error *error);
 int64_t clip_rows_count(const struct clip_rows *rows);
-/* The first row's problem if every row has one, else NULL. */
-const char *clip_rows_problem(const struct clip_rows *rows);
+/* Of at least one row: CLIP_ERR_FORMAT with the first one's problem if every row has one. */
+clip_status clip_rows_check(const struct clip_rows *rows, struct clip_error *error);
 struct clip_dataset *clip_rows_finish(struct clip_rows **rows); /* takes over *rows */
 void clip_rows_free(struct clip_rows *rows);                    /* accepts NULL */
 

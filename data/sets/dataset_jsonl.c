@@ -79,7 +79,7 @@ clip_status clip_dataset_jsonl_parse(struct clip_dataset **out, const char *byte
 {
     clip_status status = CLIP_OK;
     struct clip_rows *rows = NULL;
-    const char *at = bytes, *end = bytes + n, *problem;
+    const char *at = bytes, *end = bytes + n;
     *out = NULL;
     CLIP_TRY(clip_rows_create(&rows, "jsonl", path, options, error));
     if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) at += 3;
@@ -95,9 +95,7 @@ clip_status clip_dataset_jsonl_parse(struct clip_dataset **out, const char *byte
                            "%s has no rows; each line is to be a JSON object as in {\"filepath\": "
                            "\"a.jpg\", \"title\": \"a dog\"}",
                            path));
-    if ((problem = clip_rows_problem(rows)) != NULL)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT, "%s: no row is of use; the first one: %s", path,
-                           problem));
+    CLIP_TRY(clip_rows_check(rows, error));
     *out = clip_rows_finish(&rows);
 out:
     clip_rows_free(rows);

@@ -223,11 +223,12 @@ out:
 
 int64_t clip_rows_count(const struct clip_rows *rows) { return rows->base.count; }
 
-const char *clip_rows_problem(const struct clip_rows *rows)
+clip_status clip_rows_check(const struct clip_rows *rows, struct clip_error *error)
 {
-    bool all = rows->base.count > 0;
-    for (int64_t i = 0; i < rows->base.count && all; i++) all = rows->problem[i] != NONE;
-    return all ? rows->problems.entries[rows->problem[0]].key : NULL;
+    for (int64_t i = 0; i < rows->base.count; i++)
+        if (rows->problem[i] == NONE) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_FORMAT, "%s: no row is of use; the first one: %s", rows->path,
+                     rows->problems.entries[rows->problem[0]].key);
 }
 
 struct clip_dataset *clip_rows_finish(struct clip_rows **rows)
