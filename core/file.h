@@ -67,9 +67,9 @@ clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const ch
 clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error);
 void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
 
-/* Removes the temporary files and folders of atomic writes in `folder` whose process is gone, and no
- * other: for folders of the program's own. What cannot be removed stays. (A begin removes those of
- * its own path.) */
+/* Removes the temporary files and folders of atomic writes in `folder` whose process is gone, and
+ * no other: for folders of the program's own. What cannot be removed stays. (A begin removes those
+ * of its own path.) */
 void clip_temporaries_remove(const char *folder);
 
 bool clip_path_exists(const char *path);
