@@ -22,7 +22,7 @@ clip_status clip_texts_read(struct clip_texts *out, const char *path, struct cli
     CLIP_TRY(clip_file_read(path, LARGEST_FILE, &file, error));
     if (file.size > 0 && memchr(file.data, '\0', file.size) != NULL)
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
-                           "%s holds a NUL byte; expected UTF-8 text, a line a text", path));
+                           "%s holds a NUL byte; expected UTF-8 text, one line per text", path));
     for (size_t at = 0; at < file.size;) {
         const char *line = file.data + at;
         size_t n = strcspn(line, "\n");
@@ -35,7 +35,7 @@ clip_status clip_texts_read(struct clip_texts *out, const char *path, struct cli
         out->count++;
     }
     if (out->count == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is empty; write a line a text", path));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is empty; write one line per text", path));
 out:
     clip_buffer_release(&file);
     if (status != CLIP_OK) clip_texts_release(out);

@@ -14,8 +14,8 @@ struct clip_texts { /* start from {0} */
     int64_t count, capacity;
     struct clip_arena arena;
 };
-/* A line a text, UTF-8, LF or CRLF; an empty line is an empty text, the end of the last line need
- * not be there. A NUL byte or a file without a line is refused. */
+/* One line per text, UTF-8, LF or CRLF; an empty line is an empty text. The end of the last line
+ * need not be there. A NUL byte or a file without a line is refused. */
 clip_status clip_texts_read(struct clip_texts *out, const char *path, struct clip_error *error);
 void clip_texts_release(struct clip_texts *texts);
 

@@ -120,7 +120,7 @@ static void counts_tokens(void **state)
     test_ok(clip_check_run(&report, set, NULL, NULL, &options, &error), &error);
     assert_int_equal(report.context_length, 9);
     assert_int_equal(report.tokens.measured, 9);
-    assert_int_equal(report.tokens.range.min, 5);  /* one: a token a byte, two ends */
+    assert_int_equal(report.tokens.range.min, 5);  /* one: one token per byte, two ends */
     assert_int_equal(report.tokens.range.max, 23); /* spaces have none */
     assert_int_equal(report.over_context, 2);      /* two words: 8 + 2; the long one */
     int64_t sum = 0;

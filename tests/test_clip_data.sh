@@ -44,7 +44,7 @@ check "a line gives a list with both ends" writes "[516,$a,517]" tokenize 'a\n'
 check "also without a newline at the end" writes "[516,$a,517]" tokenize 'a'
 check "an empty line gives the two ends" writes "[516,517]" tokenize '\n'
 check "no line gives nothing" writes "" tokenize ''
-check "a list a line" writes "[516,$a,517]
+check "one list per line" writes "[516,$a,517]
 [516,$a,$a,517]" tokenize 'a\na a\n'
 check "a long one is cut when asked" writes "[516,$a,517]" tokenize 'a a a a\n' --context-length 3
 check "--json gives one object" writes "{\"ids\":[[516,$a,517],[516,517]]}" tokenize 'a\n\n' --json

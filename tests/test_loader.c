@@ -10,7 +10,7 @@
 
 enum { SIDE = 12, CONTEXT = 24 };
 
-/* One merge that no caption has: a token a byte, so that lengths are easy to foretell. */
+/* One merge that no caption has: one token per byte, so that lengths are easy to foretell. */
 static struct clip_tokenizer *tokenizer;
 
 static int make_tokenizer(void **state)

@@ -466,7 +466,7 @@ static void the_set_is_whole_and_the_same_for_any_threads(void **state)
                                   &(struct clip_encode_options){CLIP_TEXT_OPEN_CLIP}, &ids, NULL,
                                   &error),
             &error);
-    assert_int_equal(ids.count, 6); /* a token a word, and both ends */
+    assert_int_equal(ids.count, 6); /* one token per word, and both ends */
     clip_ids_release(&ids);
     clip_tokenizer_free(tokenizer);
     clip_image_release(&image);

@@ -27,7 +27,7 @@ static clip_status read_lines(const char *path, struct clip_names *out, struct c
     if (memchr(text.data, '\0', text.size) != NULL)
         CLIP_TRY(clip_fail(
             error, CLIP_ERR_FORMAT,
-            "%s holds a zero byte, so it is no text; give a file with one caption a line", path));
+            "%s holds a zero byte, so it is no text; give a file with one caption per line", path));
     char *rest = text.data, *line;
     while ((line = strsep(&rest, "\n")) != NULL) {
         line[strcspn(line, "\r")] = '\0';
@@ -74,7 +74,7 @@ static clip_status train_tokenizer(const struct clip_names *captions, const char
     if (captions->count == 0)
         CLIP_TRY(clip_fail(
             error, CLIP_ERR_DATA,
-            "%s holds no caption; give a file with one caption a line, or a csv file", input));
+            "%s holds no caption; give a file with one caption per line, or a csv file", input));
     sizes = clip_array_new(captions->count, sizeof *sizes, error);
     CLIP_TRY(sizes != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     for (int64_t i = 0; i < captions->count; i++) sizes[i] = strlen(captions->names[i]);

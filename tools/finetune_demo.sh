@@ -19,7 +19,7 @@ mkdir -p "$runs"
 train() { "$build/clip_train" "$@" --resume --quiet; }
 field() { sed -n "s/.*\"$1\": *\([0-9.e-]*\).*/\1/p"; }
 percent() { awk -v x="$1" 'BEGIN {printf "%.1f", 100 * x}'; }
-# A line a validation: step, recall@1 and @10 of images by captions.
+# One line per validation: step, recall@1 and @10 of images by captions.
 curve() {
     while read -r line; do
         step=$(printf '%s' "$line" | field step)
@@ -29,7 +29,7 @@ curve() {
     done <"$1/metrics.jsonl"
 }
 
-# A line a mix: what it scores, and how much that is of the old task's score before and of what the
+# One line per mix: what it scores, and how much that is of the old task's score before and of what the
 # new one gained by tuning, in recall@1 and @10.
 trades() {
     tr '{' '\n' | awk '
@@ -105,7 +105,7 @@ cifar)
     train $sizes --set train.steps=1170 --set train.batch_size=128 --set optim.warmup=10% \
         --set train.val_every=50% --set train.save_every=50% \
         --set zeroshot.images=runs/cifar10/test --output $before
-    # A data set is of one form, so CIFAR-10's images get a row each, and one caption a class:
+    # A data set is of one form, so CIFAR-10's images get a row each, and one caption per class:
     # images of a class are then each other's positives, as class folders are.
     mixed=$runs/mixed.tsv # 10,000 of CIFAR-10's images beside Flickr8k's 30,000 pairs
     photos=$(cd "$data/flickr8k" && pwd)

@@ -3,7 +3,7 @@
 # for each name of a class file with one model and asks another, of another seed, for the NAME's
 # place among all of them.
 #     tools/guide_names.sh PAINTER JUDGE CLASSES OUTPUT [OPTION of clip_guide ...]
-# Prints a line a name, then how many are first and among the first five. Images that are in
+# Prints one line per name, then how many are first and among the first five. Images that are in
 # OUTPUT already are not painted again.
 set -eu
 build=${BUILD:-build}

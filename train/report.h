@@ -24,8 +24,8 @@ struct clip_report { /* what the logs do not tell */
 /* Writes FOLDER/report.html, atomically. */
 clip_status clip_report_write(const struct clip_report *report, struct clip_error *error);
 
-/* Runs (folders with log.jsonl) in one page: a chart a key with a line a run, a table of their last
- * and best figures, and the keys of their config.ini that differ. */
+/* Runs (folders with log.jsonl) in one page: one chart per key with one line per run, a table
+ * of their last and best figures, and the keys of their config.ini that differ. */
 clip_status clip_report_compare(const char *const *runs, int64_t n, const char *path,
                                 struct clip_error *error);
 

@@ -69,10 +69,11 @@ static clip_status add_matrix(struct clip_buffer *page, const struct clip_sample
     for (int64_t i = 0; i < s->count * s->count; i++)
         heat(cells + 3 * i, ((double)s->cosines[i] - x.least) / range);
     for (int i = 0; i < SCALE; i++) heat(colours + 3 * i, (double)i / (SCALE - 1));
-    PAGE("<h2>Similarity of %lld %s pairs</h2>\n<div class=\"card\">\n<p class=\"soft\">A row is a "
-         "image, a column a caption; the diagonal is each image with its own. Mean cosine of "
-         "pairs %.3f",
-         (long long)s->count, s->of_validation ? "validation" : "training", x.pairs);
+    PAGE(
+        "<h2>Similarity of %lld %s pairs</h2>\n<div class=\"card\">\n<p class=\"soft\">A row is an "
+        "image, a column a caption; the diagonal is each image with its own. Mean cosine of "
+        "pairs %.3f",
+        (long long)s->count, s->of_validation ? "validation" : "training", x.pairs);
     if (isfinite(x.others)) PAGE(", of the others %.3f", x.others);
     PAGE(".</p>\n");
     snprintf(text, sizeof text,

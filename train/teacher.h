@@ -1,5 +1,5 @@
 /* A teacher's kept embeddings of the training data, for distillation: what `clip_embed --pairs`
- * writes, a row a sample. */
+ * writes, one row per sample. */
 #ifndef CLIP_TRAIN_TEACHER_H
 #define CLIP_TRAIN_TEACHER_H
 

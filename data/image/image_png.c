@@ -163,7 +163,7 @@ clip_status clip_png_decode(struct clip_image_bytes bytes, const struct clip_ima
     return CLIP_OK;
 }
 
-/* ---- Writing: 8-bit RGB, no interlacing, one filter a row ---- */
+/* ---- Writing: 8-bit RGB, no interlacing, one filter per row ---- */
 
 #define CHUNK 1048576 /* bytes of pixels in one IDAT */
 

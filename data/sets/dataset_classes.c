@@ -108,10 +108,11 @@ clip_status clip_class_list_read(const char *path, struct clip_class_list *out,
         CLIP_TRY(add_class(out, &lines, line, n, &names, &folders, error));
     }
     if (out->count == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s holds no class; expected a line a class: its name, then after a tab "
-                           "its folder's name where that differs",
-                           path));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_DATA,
+                      "%s holds no class; expected one line per class: its name, then after a tab "
+                      "its folder's name where that differs",
+                      path));
 out:
     clip_buffer_release(&text);
     clip_string_map_release(&names);

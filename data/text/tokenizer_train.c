@@ -315,7 +315,7 @@ clip_status clip_tokenizer_train(const char *const *texts, const size_t *sizes, 
     if (t.words.count == 0) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "the captions hold no word to learn from; give a "
-                           "file with a caption a line"));
+                           "file with one caption per line"));
     }
     CLIP_TRY(lay_out_words(&t, error));
     CLIP_TRY(learn(&t, vocab_size - CLIP_BPE_BASE - CLIP_BPE_ENDS, &lines, &learned, error));
