@@ -1,17 +1,20 @@
 /* Reads the native file: only what hdf5_write.c writes, and each thing is checked before it is
  * trusted.
  *
- * The first block's length and checksum are checked before libhdf5 sees the file, so what gets here
- * was written completely. The checks below are for a file that somebody else made to look like
- * ours. No link leads out of the file, no dataset is compressed, virtual or external, and all that
- * is read is together no larger than the file. */
+ * The first block's length and checksum are checked before anything else, so what gets further was
+ * written completely. The checks below are for a file that somebody else made to look like ours.
+ * libhdf5 takes no part in it (hdf5_inside.h). No link leads out of the file, no dataset is
+ * compressed, virtual or external, and all that is read is together no larger than the file. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checkpoints/hdf5_inside.h"
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
 #include "core/file.h"
@@ -21,9 +24,9 @@
 
 struct reader {
     const char *path;
-    hid_t file;
+    struct clip_hdf5_inside file;
     struct clip_bundle *out;
-    struct clip_names names;  /* the names of all datasets */
+    struct clip_hdf5_links datasets; /* with the whole names: "model/text_projection" */
     struct clip_buffer group; /* the name of the current group: "", or with a '/' at its end */
     int depth;
     int64_t links;
@@ -31,89 +34,73 @@ struct reader {
     int64_t room;
     /* if not empty, tensors that lie in it in one piece are not read */
     struct clip_mapping mapping;
-    clip_status status;
     struct clip_error *error;
 };
 
-/* Opens the very file that `fd` is open on, because its name may meanwhile be that of a newer
- * checkpoint. */
-static clip_status open_file(struct reader *r, int fd)
+static clip_status walk_group(struct reader *r, const struct clip_hdf5_object *group);
+
+/* Notes a dataset, whose name is r->group. */
+static clip_status note_dataset(struct reader *r, uint64_t address)
 {
-    clip_status status = CLIP_OK;
-    char name[64];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0)
-        r->file = H5Fopen(name, H5F_ACC_RDONLY, access);
-    if (r->file < 0)
-        status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", "the file");
-    if (access >= 0) H5Pclose(access);
-    return status;
+    struct clip_hdf5_links *all = &r->datasets;
+    clip_status status =
+        clip_array_grow(&all->links, &all->capacity, all->count + 1, sizeof *all->links, r->error);
+    if (status != CLIP_OK) return status;
+    struct clip_hdf5_link *link = &all->links[all->count];
+    link->name = clip_string_copy(r->group.data, r->error);
+    link->address = address;
+    if (link->name == NULL) return CLIP_ERR_MEMORY;
+    all->count++;
+    return CLIP_OK;
 }
 
-static clip_status walk_group(struct reader *r, hid_t group);
-
 /* Visits one link of a group: walks through groups and notes datasets. */
-static clip_status visit_object(struct reader *r, hid_t group, const char *name)
+static clip_status visit_link(struct reader *r, const struct clip_hdf5_link *link)
 {
     clip_status status = CLIP_OK;
     size_t length = r->group.size;
-    hid_t object = -1;
-    CLIP_TRY(clip_buffer_append(&r->group, name, strlen(name), r->error));
-    object = H5Oopen(group, name, H5P_DEFAULT);
-    H5I_type_t type = object >= 0 ? H5Iget_type(object) : H5I_BADID;
-    if (type == H5I_DATASET) {
-        CLIP_TRY(clip_names_add(&r->names, r->group.data, r->error));
-    } else if (type == H5I_GROUP && r->depth < MAX_DEPTH) {
+    struct clip_hdf5_object object = {0};
+    if (++r->links > CLIP_HDF5_LINKS) {
+        CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
+                           "%s: there are more than %d objects; this is no checkpoint", r->path,
+                           CLIP_HDF5_LINKS));
+    }
+    CLIP_TRY(clip_buffer_append(&r->group, link->name, strlen(link->name), r->error));
+    CLIP_TRY(clip_hdf5_object_read(&r->file, link->address, &object));
+    if (object.kind == CLIP_HDF5_DATASET) {
+        CLIP_TRY(note_dataset(r, link->address));
+    } else if (object.kind == CLIP_HDF5_GROUP && r->depth < MAX_DEPTH) {
         CLIP_TRY(clip_buffer_append(&r->group, "/", 1, r->error));
         r->depth++;
-        status = walk_group(r, object);
+        status = walk_group(r, &object);
         r->depth--;
-    } else if (type == H5I_GROUP) {
+    } else if (object.kind == CLIP_HDF5_GROUP) {
         status = clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: \"%s\" lies more than %d groups deep; this is no checkpoint",
                            r->path, r->group.data, MAX_DEPTH);
-    } else if (type == H5I_BADID) {
-        status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", r->group.data);
     } else {
         status = clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: \"%s\" is neither a tensor nor a group; this is no checkpoint",
                            r->path, r->group.data);
     }
 out:
-    if (object >= 0) H5Oclose(object);
+    clip_hdf5_object_release(&object);
     r->group.size = length;
     if (r->group.data != NULL) r->group.data[length] = 0;
     return status;
 }
 
-static herr_t visit_link(hid_t group, const char *name, const H5L_info_t *info, void *context)
+static clip_status walk_group(struct reader *r, const struct clip_hdf5_object *group)
 {
-    struct reader *r = context;
-    if (info->type != H5L_TYPE_HARD) {
-        r->status = clip_fail(r->error, CLIP_ERR_FORMAT,
-                              "%s: \"%s\" is a link to another place; a checkpoint holds its data "
-                              "itself",
-                              r->path, name);
-    } else if (++r->links > CLIP_HDF5_LINKS) {
-        r->status = clip_fail(r->error, CLIP_ERR_FORMAT,
-                              "%s: there are more than %d objects; this is no checkpoint", r->path,
-                              CLIP_HDF5_LINKS);
-    } else {
-        r->status = visit_object(r, group, name);
-    }
-    return r->status == CLIP_OK ? 0 : -1;
-}
-
-static clip_status walk_group(struct reader *r, hid_t group)
-{
-    herr_t done = H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit_link, r);
-    if (done < 0 && r->status == CLIP_OK) {
-        r->status = clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read",
-                                   r->group.size ? r->group.data : "the list of tensors");
-    }
-    return r->status;
+    struct clip_hdf5_links more = {0};
+    clip_status status = CLIP_OK;
+    CLIP_TRY(clip_hdf5_group_links(&r->file, group, &more));
+    for (int64_t i = 0; i < group->links.count; i++)
+        CLIP_TRY(visit_link(r, &group->links.links[i]));
+    for (int64_t i = 0; i < more.count; i++) CLIP_TRY(visit_link(r, &more.links[i]));
+out:
+    clip_hdf5_links_release(&more);
+    return status;
 }
 
 /* Counts n bytes as read; more than the file has is an error. */
@@ -152,29 +139,26 @@ out:
     return status;
 }
 
-static clip_status read_text(struct reader *r, const char *name, hid_t dataset, hid_t type,
-                             hid_t space)
+static clip_status read_text(struct reader *r, const char *name,
+                             const struct clip_hdf5_object *dataset)
 {
     clip_status status = CLIP_OK;
     struct clip_error *error = r->error;
     char *value = NULL;
-    size_t n = H5Tget_size(type);
-    hssize_t count = H5Sget_simple_extent_npoints(space);
-    bool list = H5Sget_simple_extent_ndims(space) == 1;
+    bool list = dataset->ndim == 1;
+    uint64_t count = list ? dataset->shape[0] : 1;
     int64_t bytes;
-    if (H5Tis_variable_str(type) != 0 || n > INT64_MAX / 2 || count < (list ? 0 : 1) ||
-        (!list && H5Sget_simple_extent_type(space) != H5S_SCALAR) ||
-        !clip_mul_i64(count, (int64_t)n, &bytes)) {
+    if (dataset->element == 0 || dataset->ndim > 1 || dataset->null_space || count > INT64_MAX ||
+        !clip_mul_i64((int64_t)count, (int64_t)dataset->element, &bytes)) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
                          "%s: \"%s\" is no text of a fixed size; this is no checkpoint", r->path,
                          name);
     }
     CLIP_TRY(take_room(r, name, bytes));
     CLIP_NEW(value, bytes + 1);
-    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0)
-        CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
+    CLIP_TRY(clip_hdf5_data_read(&r->file, dataset, bytes, value));
     if (list)
-        CLIP_TRY(add_list(r, name, value, (size_t)count, n));
+        CLIP_TRY(add_list(r, name, value, (size_t)count, (size_t)dataset->element));
     else
         CLIP_TRY(clip_bundle_add_text(r->out, name, value, strlen(value), r->error));
 out:
@@ -182,168 +166,143 @@ out:
     return status;
 }
 
-static bool find_dtype(hid_t type, enum clip_dtype *out)
-{
-    bool found = false;
-    for (int i = CLIP_F32; i <= CLIP_U8 && !found; i++) {
-        hid_t candidate = clip_hdf5_type((enum clip_dtype)i);
-        found = candidate >= 0 && H5Tequal(candidate, type) > 0;
-        *out = (enum clip_dtype)i;
-        if (candidate >= 0) H5Tclose(candidate);
-    }
-    return found;
-}
-
 /* Is the dataset laid out in a way that we write? Its bytes are in the file, fletcher32 is the only
  * filter, and no chunk is larger than the file. */
-static bool layout_is_ours(hid_t dataset, int64_t file_size)
+static bool layout_is_ours(const struct reader *r, const struct clip_hdf5_object *dataset)
 {
-    hid_t list = H5Dget_create_plist(dataset);
-    if (list < 0) return false;
-    H5D_layout_t layout = H5Pget_layout(list);
-    int filters = H5Pget_nfilters(list);
-    bool fine = layout == H5D_COMPACT || layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED;
-    fine = fine && H5Pget_external_count(list) == 0 && filters >= 0 && filters <= 1;
-    if (fine && filters == 1) {
-        unsigned flags;
-        size_t none = 0;
-        fine = H5Pget_filter2(list, 0, &flags, &none, NULL, 0, NULL, NULL) == H5Z_FILTER_FLETCHER32;
+    if (dataset->foreign_layout) return false;
+    if (dataset->index < CLIP_HDF5_ONE_CHUNK) return true;
+    int64_t bytes = 8; /* of the widest type */
+    for (int i = 0; i < dataset->ndim; i++) {
+        uint64_t n = dataset->chunk[i];
+        if (n > INT64_MAX || !clip_mul_i64(bytes, (int64_t)n, &bytes)) return false;
     }
-    if (fine && layout == H5D_CHUNKED) {
-        hsize_t chunk[H5S_MAX_RANK];
-        int64_t bytes = 8; /* of the widest type */
-        int ndim = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
-        fine = ndim >= 0 && ndim <= CLIP_MAX_DIMS;
-        for (int i = 0; i < ndim && fine; i++)
-            fine = chunk[i] <= INT64_MAX && clip_mul_i64(bytes, (int64_t)chunk[i], &bytes);
-        fine = fine && bytes / 8 <= file_size;
-    }
-    H5Pclose(list);
-    return fine;
+    return bytes / 8 <= r->file.size;
 }
 
 /* Where the mapped file holds the dataset's `bytes`. NULL if it must be read, because it lies in
  * several pieces, or not at a multiple of its elements' size. */
-static void *find_mapped(const struct reader *r, hid_t dataset, enum clip_dtype dtype,
+static void *find_mapped(const struct reader *r, const struct clip_hdf5_object *dataset,
                          int64_t bytes)
 {
-    hid_t list = r->mapping.size > 0 ? H5Dget_create_plist(dataset) : -1;
-    if (list < 0) return NULL;
-    bool contiguous = H5Pget_layout(list) == H5D_CONTIGUOUS;
-    H5Pclose(list);
-    haddr_t at = contiguous ? H5Dget_offset(dataset) : HADDR_UNDEF;
-    if (at == HADDR_UNDEF || at % clip_dtype_size(dtype) != 0) return NULL;
+    uint64_t at = (uint64_t)r->file.base + dataset->address;
+    if (dataset->index != CLIP_HDF5_IN_ONE_PIECE || dataset->bytes != (uint64_t)bytes) return NULL;
+    if (dataset->address > r->mapping.size || at % dataset->element != 0) return NULL;
     if (at > r->mapping.size || (uint64_t)bytes > r->mapping.size - at) return NULL;
     return (void *)(uintptr_t)(r->mapping.data + at);
 }
 
-static clip_status read_tensor(struct reader *r, const char *name, hid_t dataset, hid_t type,
-                               hid_t space)
+static clip_status read_tensor(struct reader *r, const char *name,
+                               const struct clip_hdf5_object *dataset)
 {
     clip_status status = CLIP_OK;
-    struct clip_tensor tensor = {0};
-    hsize_t shape[H5S_MAX_RANK];
-    int64_t bytes;
-    if (!find_dtype(type, &tensor.dtype)) {
+    struct clip_tensor tensor = {.dtype = dataset->dtype, .ndim = dataset->ndim};
+    if (dataset->type != CLIP_HDF5_NUMBERS) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
                          "%s: \"%s\" is of a type that no checkpoint has; expected float32 or one "
                          "of float16, bfloat16, int32, int64, uint8",
                          r->path, name);
     }
-    int ndim = H5Sget_simple_extent_ndims(space);
-    if (ndim < 0 || ndim > CLIP_MAX_DIMS || H5Sget_simple_extent_type(space) == H5S_NULL ||
-        H5Sget_simple_extent_dims(space, shape, NULL) < 0) {
+    if (dataset->ndim > CLIP_MAX_DIMS || dataset->null_space) {
         return clip_fail(r->error, CLIP_ERR_FORMAT,
                          "%s: \"%s\" has %d dimensions; up to %d can be "
                          "read",
-                         r->path, name, ndim, CLIP_MAX_DIMS);
+                         r->path, name, dataset->ndim, CLIP_MAX_DIMS);
     }
-    tensor.ndim = ndim;
-    bytes = (int64_t)clip_dtype_size(tensor.dtype);
+    int64_t bytes = (int64_t)clip_dtype_size(tensor.dtype);
     bool empty = false;
-    for (int i = 0; i < ndim; i++) { /* zeros are left out, so that no product can overflow later */
-        int64_t n = shape[i] <= INT64_MAX ? (int64_t)shape[i] : INT64_MAX;
+    for (int i = 0; i < tensor.ndim; i++) { /* zeros are left out: no product overflows later */
+        int64_t n = dataset->shape[i] <= INT64_MAX ? (int64_t)dataset->shape[i] : INT64_MAX;
         empty = empty || n == 0;
         if (!clip_mul_i64(bytes, n ? n : 1, &bytes)) bytes = INT64_MAX;
         tensor.shape[i] = n;
     }
     if (empty && bytes < INT64_MAX) bytes = 0;
     CLIP_TRY(take_room(r, name, bytes));
-    tensor.data = bytes > 0 ? find_mapped(r, dataset, tensor.dtype, bytes) : NULL;
+    tensor.data = bytes > 0 && r->mapping.size > 0 ? find_mapped(r, dataset, bytes) : NULL;
     if (tensor.data != NULL) return clip_bundle_add(r->out, name, &tensor, r->error);
     tensor.data = clip_arena_alloc(&r->out->arena, bytes, 1, r->error);
     if (tensor.data == NULL) return CLIP_ERR_MEMORY;
-    if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.data) < 0)
-        CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
+    CLIP_TRY(clip_hdf5_data_read(&r->file, dataset, bytes, tensor.data));
     CLIP_TRY(clip_bundle_add(r->out, name, &tensor, r->error));
 out:
     return status;
 }
 
 /* Reads a dataset: every text, and a tensor if its name begins with `prefix`. */
-static clip_status read_dataset(struct reader *r, const char *name, const char *prefix,
-                                int64_t file_size)
+static clip_status read_dataset(struct reader *r, const struct clip_hdf5_link *link,
+                                const char *prefix)
 {
     clip_status status = CLIP_OK;
-    hid_t type = -1, space = -1, dataset = H5Dopen2(r->file, name, H5P_DEFAULT);
-    if (dataset >= 0) {
-        type = H5Dget_type(dataset);
-        space = H5Dget_space(dataset);
-    }
-    if (dataset < 0 || type < 0 || space < 0)
-        CLIP_TRY(clip_hdf5_fail(r->error, CLIP_ERR_FORMAT, r->path, "read", name));
-    if (!layout_is_ours(dataset, file_size)) {
+    struct clip_hdf5_object dataset = {0};
+    CLIP_TRY(clip_hdf5_object_read(&r->file, link->address, &dataset));
+    if (!layout_is_ours(r, &dataset)) {
         CLIP_TRY(clip_fail(r->error, CLIP_ERR_FORMAT,
                            "%s: \"%s\" is stored in a way that no checkpoint is (compressed, or "
                            "outside of the file)",
-                           r->path, name));
+                           r->path, link->name));
     }
-    if (H5Tget_class(type) == H5T_STRING)
-        CLIP_TRY(read_text(r, name, dataset, type, space));
-    else if (prefix == NULL || strncmp(name, prefix, strlen(prefix)) == 0)
-        CLIP_TRY(read_tensor(r, name, dataset, type, space));
+    if (dataset.type == CLIP_HDF5_TEXT)
+        CLIP_TRY(read_text(r, link->name, &dataset));
+    else if (prefix == NULL || strncmp(link->name, prefix, strlen(prefix)) == 0)
+        CLIP_TRY(read_tensor(r, link->name, &dataset));
 out:
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (dataset >= 0) H5Dclose(dataset);
+    clip_hdf5_object_release(&dataset);
     return status;
 }
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const struct clip_hdf5_link *)a)->name,
+                  ((const struct clip_hdf5_link *)b)->name);
 }
 
 /* The number of the first prefix that a name has; -1 if none has any. */
-static int choose_prefix(const struct clip_names *names, const char *const *prefixes, int count)
+static int choose_prefix(const struct clip_hdf5_links *datasets, const char *const *prefixes,
+                         int count)
 {
     for (int p = 0; p < count; p++) {
         size_t n = strlen(prefixes[p]);
-        for (int64_t i = 0; i < names->count; i++)
-            if (strncmp(names->names[i], prefixes[p], n) == 0) return p;
+        for (int64_t i = 0; i < datasets->count; i++)
+            if (strncmp(datasets->links[i].name, prefixes[p], n) == 0) return p;
     }
     return -1;
 }
 
+/* Reads the file that is open on `fd`, through the descriptor, because its name may meanwhile be
+ * that of a newer checkpoint. */
 static clip_status read_all(struct reader *r, int fd, int64_t size, const char *const *prefixes,
                             int count, int *chosen)
 {
     clip_status status = CLIP_OK;
-    CLIP_TRY(open_file(r, fd));
-    CLIP_TRY(walk_group(r, r->file));
-    if (r->names.count > 0)
-        qsort(r->names.names, (size_t)r->names.count, sizeof *r->names.names, by_name);
-    *chosen = choose_prefix(&r->names, prefixes, count);
-    for (int64_t i = 0; i < r->names.count; i++) {
-        const char *name = r->names.names[i], *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
+    struct clip_hdf5_object root = {0};
+    uint64_t address;
+    r->room = size;
+    r->file = (struct clip_hdf5_inside){.fd = fd,
+                                        .size = size,
+                                        .base = CLIP_HDF5_BLOCK,
+                                        .budget = 4 * size + (64 << 10),
+                                        .path = r->path,
+                                        .error = r->error};
+    CLIP_TRY(clip_hdf5_root(&r->file, &address));
+    CLIP_TRY(clip_hdf5_object_read(&r->file, address, &root));
+    CLIP_TRY(walk_group(r, &root));
+    if (r->datasets.count > 0)
+        qsort(r->datasets.links, (size_t)r->datasets.count, sizeof *r->datasets.links, by_name);
+    *chosen = choose_prefix(&r->datasets, prefixes, count);
+    for (int64_t i = 0; i < r->datasets.count; i++) {
+        const struct clip_hdf5_link *link = &r->datasets.links[i];
+        const char *prefix = *chosen >= 0 ? prefixes[*chosen] : NULL;
         /* Texts are in the root group: what lies deeper and has another prefix is not opened. */
-        if (count > 0 && strchr(name, '/') != NULL &&
-            (prefix == NULL || strncmp(name, prefix, strlen(prefix)) != 0))
+        if (count > 0 && strchr(link->name, '/') != NULL &&
+            (prefix == NULL || strncmp(link->name, prefix, strlen(prefix)) != 0))
             continue;
-        CLIP_TRY(read_dataset(r, name, count > 0 && !prefix ? "/" : prefix, size));
+        CLIP_TRY(read_dataset(r, link, count > 0 && !prefix ? "/" : prefix));
     }
 out:
-    if (r->file >= 0) H5Fclose(r->file);
+    clip_hdf5_object_release(&root);
+    clip_hdf5_links_release(&r->datasets);
+    clip_buffer_release(&r->group);
     return status;
 }
 
@@ -365,20 +324,14 @@ static clip_status open_path(const char *path, int *fd, int64_t *size, struct cl
 clip_status clip_hdf5_read_first(const char *path, const char *const *prefixes, int count,
                                  int *chosen, struct clip_bundle *out, struct clip_error *error)
 {
-    struct reader reader = {.path = path, .file = -1, .out = out, .error = error};
-    struct clip_hdf5_guard guard;
+    struct reader reader = {.path = path, .out = out, .error = error};
     clip_status status = CLIP_OK;
     int fd;
     int64_t size;
     CLIP_TRY(open_path(path, &fd, &size, error));
     CLIP_TRY(clip_hdf5_check(fd, size, path, error));
-    reader.room = size;
-    clip_hdf5_enter(&guard);
-    status = read_all(&reader, fd, size, prefixes, count, chosen);
-    clip_hdf5_leave(&guard);
+    CLIP_TRY(read_all(&reader, fd, size, prefixes, count, chosen));
 out:
-    clip_names_release(&reader.names);
-    clip_buffer_release(&reader.group);
     if (status != CLIP_OK) clip_bundle_release(out);
     if (fd >= 0) close(fd);
     return status;
@@ -394,8 +347,7 @@ clip_status clip_hdf5_read(const char *path, const char *prefix, struct clip_bun
 clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,
                           struct clip_error *error)
 {
-    struct reader reader = {.path = path, .file = -1, .out = out, .error = error};
-    struct clip_hdf5_guard guard;
+    struct reader reader = {.path = path, .out = out, .error = error};
     clip_status status = CLIP_OK;
     struct clip_mapping mapping = {0};
     int fd, chosen;
@@ -407,15 +359,10 @@ clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     CLIP_TRY(clip_file_map(name, &mapping, error));
     reader.mapping = mapping;
-    reader.room = size;
-    clip_hdf5_enter(&guard);
-    status = read_all(&reader, fd, size, NULL, 0, &chosen);
-    clip_hdf5_leave(&guard);
-    if (status == CLIP_OK) status = clip_bundle_keep(out, &mapping, error);
+    CLIP_TRY(read_all(&reader, fd, size, NULL, 0, &chosen));
+    CLIP_TRY(clip_bundle_keep(out, &mapping, error));
 out:
     clip_file_unmap(&mapping);
-    clip_names_release(&reader.names);
-    clip_buffer_release(&reader.group);
     if (status != CLIP_OK) clip_bundle_release(out);
     if (fd >= 0) close(fd);
     return status;

@@ -1,4 +1,4 @@
-/* For files that are read or written with libhdf5. Debian's serial build has no locks: all calls
+/* For files that are written with libhdf5. Debian's serial build has no locks: all calls
  * must be made between enter and leave. */
 #ifndef CLIP_CORE_HDF5_H
 #define CLIP_CORE_HDF5_H

@@ -71,6 +71,17 @@ static void check_same(const struct clip_bundle *a, const struct clip_bundle *b)
     }
 }
 
+/* Makes the first block of a file that libhdf5 wrote. */
+static void seal(const char *path)
+{
+    struct clip_error error;
+    char block[CLIP_HDF5_BLOCK];
+    int fd = open(path, O_RDWR);
+    test_ok(clip_hdf5_seal(block, fd, lseek(fd, 0, SEEK_END), path, &error), &error);
+    assert_int_equal(pwrite(fd, block, sizeof block, 0), sizeof block);
+    close(fd);
+}
+
 static void reads_what_it_wrote(void **state)
 {
     (void)state;
@@ -144,6 +155,61 @@ static void keeps_large_tensors_and_texts(void **state)
     clip_bundle_release(&in);
     clip_bundle_release(&out);
     free(text);
+}
+
+/* Groups so large that HDF5 lists their links in a tree several nodes high and a heap of many
+ * blocks, and so small that it lists them in their header. */
+static void finds_every_name_in_groups_of_any_size(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1, 8, 9, 40, 200, 1000, 6000};
+    struct clip_error error;
+    struct clip_bundle out = {0}, in = {0};
+    const char *path = test_path(test_folder(), "a.h5");
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        for (int i = 0; i < sizes[k]; i++) {
+            char name[300];
+            struct clip_tensor one = clip_tensor_f32(numbers + i, 1, 1);
+            snprintf(name, sizeof name, "group%d/%0*d.weight", (int)k, 1 + i * 37 % 200, i);
+            test_ok(clip_bundle_add(&out, name, &one, &error), &error);
+        }
+    }
+    test_ok(clip_hdf5_write(path, &out, &error), &error);
+    test_ok(clip_hdf5_read(path, NULL, &in, &error), &error);
+    check_same(&out, &in);
+    clip_bundle_release(&in);
+    clip_bundle_release(&out);
+}
+
+/* 3,000 chunks, listed in pages, in three dimensions and with edges that are not full. */
+static void finds_every_chunk(void **state)
+{
+    (void)state;
+    enum { A = 31, B = 61, C = 13 };
+    struct clip_error error;
+    struct clip_bundle in = {0};
+    const char *path = test_path(test_folder(), "a.h5");
+    hsize_t shape[3] = {A, B, C}, chunk[3] = {2, 3, 1};
+    for (int checked = 0; checked < 2; checked++) {
+        hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+        hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(3, shape, NULL);
+        H5Pset_userblock(create, CLIP_HDF5_BLOCK);
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+        H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+        H5Pset_chunk(list, 3, chunk);
+        if (checked) H5Pset_fletcher32(list);
+        hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+        hid_t set = H5Dcreate2(file, "a", H5T_IEEE_F32LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+        for (int i = 0; i < A * B * C; i++) numbers[i] = (float)i;
+        assert_true(H5Dwrite(set, H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, numbers) >= 0);
+        assert_true(H5Fclose(file) >= 0);
+        H5close();
+        seal(path);
+        test_ok(clip_hdf5_read(path, NULL, &in, &error), &error);
+        assert_int_equal(in.tensor_count, 1);
+        assert_memory_equal(in.tensors[0].tensor.data, numbers, sizeof(float) * A * B * C);
+        clip_bundle_release(&in);
+    }
 }
 
 /* A file that was written to be mapped has its tensors in the mapping; any other is read. */
@@ -404,20 +470,15 @@ static void forge_contents(hid_t file, enum forgery what)
 /* A sealed file with the forgery in it. */
 static void forge(const char *path, enum forgery what)
 {
-    struct clip_error error;
-    char block[CLIP_HDF5_BLOCK];
     hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_userblock(create, CLIP_HDF5_BLOCK);
     H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     assert_true(file >= 0);
     forge_contents(file, what);
     assert_true(H5Fclose(file) >= 0);
-    int fd = open(path, O_RDWR);
-    off_t size = lseek(fd, 0, SEEK_END);
-    test_ok(clip_hdf5_seal(block, fd, size, path, &error), &error);
-    assert_int_equal(pwrite(fd, block, sizeof block, 0), sizeof block);
-    close(fd);
+    seal(path);
 }
 
 static void refuses_forgeries(void **state)
@@ -517,6 +578,8 @@ int main(void)
         cmocka_unit_test(reads_what_it_wrote),
         cmocka_unit_test(reads_by_prefix),
         cmocka_unit_test(keeps_large_tensors_and_texts),
+        cmocka_unit_test(finds_every_name_in_groups_of_any_size),
+        cmocka_unit_test(finds_every_chunk),
         cmocka_unit_test(maps_what_lies_in_one_piece),
         cmocka_unit_test(maps_no_cut_file),
         cmocka_unit_test(writes_the_same_bytes),

@@ -14,10 +14,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "checkpoints/hdf5_parts.h"
 #include "core/choice.h"
 #include "core/rng.h"
 #include "data/image/image.h"
 #include "formats/model_export.h"
+#include "tests/resigned.h"
 #include "tests/small_model.h"
 
 enum { PIXELS_MAX = 1 << 20, FACTOR = 40, BASE = 3 << 20 };
@@ -187,6 +189,7 @@ struct format {
     const char *file;  /* that is damaged */
     const char *model; /* that is opened then; NULL: the file */
     clip_status (*open)(const char *path, struct clip_error *error);
+    struct structures *inside; /* of an HDF5 file: they are damaged and signed again; or NULL */
     struct clip_buffer whole;
     size_t bytes; /* of all files that are read, about */
 };
@@ -211,14 +214,19 @@ static clip_status open_model(const char *path, struct clip_error *error)
     return status;
 }
 
+static void touch_bundle(const struct clip_bundle *bundle)
+{
+    for (int64_t i = 0; i < bundle->tensor_count; i++) {
+        const struct clip_tensor *t = &bundle->tensors[i].tensor;
+        touch(t->data, (size_t)clip_tensor_count(t) * clip_dtype_size(t->dtype));
+    }
+}
+
 static clip_status open_bundle(const char *path, struct clip_error *error)
 {
     struct clip_bundle bundle = {0};
     clip_status status = clip_safetensors_read(path, &bundle, error);
-    for (int64_t i = 0; i < bundle.tensor_count; i++) {
-        const struct clip_tensor *t = &bundle.tensors[i].tensor;
-        touch(t->data, (size_t)clip_tensor_count(t) * clip_dtype_size(t->dtype));
-    }
+    touch_bundle(&bundle);
     clip_bundle_release(&bundle);
     return status;
 }
@@ -255,9 +263,25 @@ static void put_file(const char *path, const struct clip_buffer *b)
     close(fd);
 }
 
-/* A native file that is whole, but whose description is the damaged text at `path`. (One that is
- * damaged elsewhere and has a first block made to fit is libhdf5's to read, which is not safe
- * from forgeries.) */
+/* A native file whose first block is made to fit what is damaged behind it: what reaches the reader
+ * is then not only what was written completely. Every number in it is read. */
+static clip_status open_sealed(const char *path, struct clip_error *error)
+{
+    char block[CLIP_HDF5_BLOCK];
+    struct clip_bundle bundle = {0};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int64_t size = fd >= 0 ? (int64_t)lseek(fd, 0, SEEK_END) : 0;
+    if (size >= CLIP_HDF5_BLOCK && (clip_hdf5_seal(block, fd, size, path, error) != CLIP_OK ||
+                                    pwrite(fd, block, sizeof block, 0) != (ssize_t)sizeof block))
+        test_fail("%s", path);
+    close(fd);
+    clip_status status = clip_hdf5_map(path, true, &bundle, error);
+    touch_bundle(&bundle);
+    clip_bundle_release(&bundle);
+    return status == CLIP_OK ? open_model(path, error) : status;
+}
+
+/* A native file that is whole, but whose description is the damaged text at `path`. */
 static clip_status open_described(const char *path, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
@@ -338,7 +362,12 @@ static void try(const struct format *f, int64_t i, int64_t *opened)
     test_ok(clip_buffer_append(&b, f->whole.data, f->whole.size, &error), &error);
     uint32_t key = 0;
     for (const char *c = f->name; *c != '\0'; c++) key = key * 31 + (unsigned char)*c;
-    damage(&b, key, (uint64_t)i);
+    if (f->inside != NULL) {
+        struct clip_rng rng = clip_rng_at(20251124, CLIP_RNG_TEST, key, (uint64_t)i);
+        damage_inside(&b, f->inside, &rng);
+    } else {
+        damage(&b, key, (uint64_t)i);
+    }
     put_file(path, &b);
     int64_t before = memory.live;
     memory.peak = before;
@@ -370,6 +399,8 @@ static void mutate(struct format f)
     snprintf(path, sizeof path, "%s/%s", f.folder, f.file);
     test_ok(clip_file_read(path, 1 << 28, &f.whole, &error), &error);
     f.bytes += f.whole.size;
+    if (f.inside != NULL) find_structures(&f.whole, f.inside);
+    if (f.inside != NULL) assert_true(f.inside->count > 10);
     snprintf(now, sizeof now, "%s/%s", f.folder, f.model != NULL ? f.model : f.file);
     test_ok(f.open(now, &error), &error); /* whole, it opens */
     for (int64_t i = first; i < first + count; i++) try(&f, i, &opened);
@@ -412,9 +443,16 @@ static void native_files(void **state)
     (void)state;
     const char *folder = exported("hdf5", "a.h5");
     mutate((struct format){"native", folder, "a.h5", .open = open_model});
+    mutate((struct format){"native-sealed", folder, "a.h5", .open = open_sealed});
+    static struct structures inside;
+    mutate(
+        (struct format){"native-signed", folder, "a.h5", .open = open_sealed, .inside = &inside});
     struct clip_error error;
     struct clip_bundle bundle = {0};
     test_ok(clip_hdf5_read(test_path(folder, "a.h5"), NULL, &bundle, &error), &error);
+    test_ok(clip_hdf5_write_mapped(test_path(folder, "mapped.h5"), &bundle, &error), &error);
+    mutate((struct format){"native-signed-mapped", folder, "mapped.h5", .open = open_sealed,
+                           .inside = &inside});
     test_write_text(folder, "config", clip_bundle_text(&bundle, "config")->value);
     clip_bundle_release(&bundle);
     mutate((struct format){"native-config", folder, "config", .open = open_described,

@@ -1,7 +1,7 @@
 /* Any bytes as a native checkpoint. The first byte chooses what the rest is:
  *   0  the file as it is, which the first block's length and checksum must refuse unless whole
  *   1  what follows our magic in the first block, so that versions and numbers are tried
- *   2  what lies behind a first block that is made to fit it, so that libhdf5 reads it */
+ *   2  what lies behind a first block that is made to fit it, so that the reader gets it */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
