@@ -39,8 +39,8 @@ struct chunks {
     uint64_t *addresses; /* [count] */
 };
 
-/* "FAHD": version, client, bytes of an entry, bits of a page, entries, the address of the block with
- * them. */
+/* "FAHD": version, client, bytes of an entry, bits of a page, entries, the address of the block
+ * that holds them. */
 struct array {
     uint64_t entry, page, entries, block;
 };

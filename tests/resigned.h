@@ -1,5 +1,5 @@
 /* Damage inside an HDF5 file that no checksum shows: bytes of its structures are changed, and the
- * structure's own checksum is made to fit again. What remains to stop a reader are its own checks. */
+ * structure's own checksum is made to fit again. What remains to stop a reader are its checks. */
 #ifndef CLIP_TESTS_RESIGNED_H
 #define CLIP_TESTS_RESIGNED_H
 

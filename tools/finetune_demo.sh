@@ -29,7 +29,7 @@ curve() {
     done <"$1/metrics.jsonl"
 }
 
-# One line per mix: what it scores, and how much that is of the old task's score before and of what the
+# One line per mix: its scores, and how much that is of the old task's score before and of what the
 # new one gained by tuning, in recall@1 and @10.
 trades() {
     tr '{' '\n' | awk '

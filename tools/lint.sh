@@ -27,7 +27,7 @@ product=$(find clip.h clip core kernels autograd model optim checkpoints data fo
     eval search guide train bench serve tools -name '*.[ch]' | sort)
 all="$product $(find tests examples -name '*.[ch]' | sort)"
 
-# Each line is a rank; a room includes itself and the rooms of the lines above it, never one beside it.
+# Each line is a rank: a room includes itself and the rooms of the lines above it, none beside it.
 # The public header, clip/clip.h, includes none, and all may include it; clip.h forwards to it.
 rooms='core
 kernels

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What hard negatives, a teacher and the losses are for: short trainings on the drawn shapes that
-# differ in it alone. One line per training; what each measures stands above it. Each goes on where it
+# differ in it alone. One line per training; what it measures stands above it. Each goes on where it
 # stopped. Needs runs/shapes and runs/small (make demo). docs/fine-tuning.md
 #   tools/losses_demo.sh negatives|teacher|repeats|batches|data [SEED [TRAINING]]
 # SEED: 0. TRAINING: one of the part's, by the name that its line begins with; else all of them.
