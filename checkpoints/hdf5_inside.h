@@ -1,6 +1,6 @@
-/* What a native file looks like inside: the few forms of HDF5 that hdf5_write.c makes libhdf5 use,
- * read without libhdf5, because libhdf5 trusts what it reads and crashes on some damaged files. Whatever
- * else HDF5 knows is refused.
+/* What a native file looks like inside: the few forms of HDF5 that hdf5_write.c makes libhdf5 use.
+ * They are read without libhdf5, because libhdf5 trusts what it reads and crashes on some damaged
+ * files. Whatever else HDF5 knows is refused.
  *
  * Source: HDF5 File Format Specification, version 3.0. Sections are named where a structure is
  * read. Every structure has a checksum of its own, which is compared, and its sizes and addresses
