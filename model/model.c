@@ -50,27 +50,6 @@ static struct clip_tensor *list(struct listing *l, int depth, int ndim, const in
 #define SHAPE(...)                                                                                 \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
-/* Lists A and B beside the weight w [N,D] of the layer `name`, if bits of `which` are set: one bit
- * for each part, and each part has N / parts rows. */
-static struct clip_lora_pair list_lora(struct listing *l, int depth, const char *prefix,
-                                       const char *name, struct clip_tensor *w,
-                                       const int64_t shape[2], const struct clip_lora_config *lora,
-                                       int parts, unsigned which)
-{
-    char full[64];
-    struct clip_lora_pair pair = {NULL, NULL};
-    int64_t n = __builtin_popcount(lora->targets & which), r = lora->rank;
-    if (r == 0 || n == 0) return pair;
-    if (w != NULL) /* the first member but one of its struct clip_param */
-        ((struct clip_param *)(void *)((char *)w - offsetof(struct clip_param, tensor)))->adapted =
-            true;
-    snprintf(full, sizeof full, "%s.lora_A.weight", name);
-    pair.a = list(l, depth, SHAPE(n * r, shape[1]), prefix, full);
-    snprintf(full, sizeof full, "%s.lora_B.weight", name);
-    pair.b = list(l, depth, SHAPE(n * (shape[0] / parts), r), prefix, full);
-    return pair;
-}
-
 /* A tower as its parameters are listed: by open_clip's names, and where it has none, by names that
  * it might give. */
 struct tower_list {
@@ -82,11 +61,38 @@ struct tower_list {
     int64_t embed_dim;
 };
 
+/* A layer that LoRA may adapt: its weight w [N,D], or NULL while parameters are counted, and the bits
+ * of targets that adapt it, one for each of its `parts` of N / parts rows. */
+struct adaptable {
+    const char *name;
+    struct clip_tensor *w;
+    int64_t n, d;
+    int parts;
+    unsigned which;
+};
+
+/* Lists A and B beside the weight of the layer, if it is adapted. */
+static struct clip_lora_pair list_lora(const struct tower_list *t, int depth, const char *prefix,
+                                       const struct adaptable *layer)
+{
+    char full[64];
+    struct clip_lora_pair pair = {NULL, NULL};
+    int64_t n = __builtin_popcount(t->lora->targets & layer->which), r = t->lora->rank;
+    if (r == 0 || n == 0) return pair;
+    if (layer->w != NULL) /* the first member but one of its struct clip_param */
+        ((struct clip_param *)(void *)((char *)layer->w - offsetof(struct clip_param, tensor)))
+            ->adapted = true;
+    snprintf(full, sizeof full, "%s.lora_A.weight", layer->name);
+    pair.a = list(t->l, depth, SHAPE(n * r, layer->d), prefix, full);
+    snprintf(full, sizeof full, "%s.lora_B.weight", layer->name);
+    pair.b = list(t->l, depth, SHAPE(n * (layer->n / layer->parts), r), prefix, full);
+    return pair;
+}
+
 static void list_block(const struct tower_list *t, int64_t i, struct clip_block *block)
 {
     char prefix[64];
     struct listing *l = t->l;
-    const struct clip_lora_config *lora = t->lora;
     int64_t w = t->tower->width, hidden = clip_tower_hidden(t->tower);
     int depth = (int)(t->tower->layers - i);
     snprintf(prefix, sizeof prefix, "%stransformer.resblocks.%lld.", t->prefix, (long long)i);
@@ -103,15 +109,20 @@ static void list_block(const struct tower_list *t, int64_t i, struct clip_block 
     made.c_fc_b = list(l, depth, SHAPE(hidden), prefix, "mlp.c_fc.bias");
     made.c_proj_w = list(l, depth, SHAPE(w, hidden), prefix, "mlp.c_proj.weight");
     made.c_proj_b = list(l, depth, SHAPE(w), prefix, "mlp.c_proj.bias");
-    made.in_proj_lora = list_lora(l, depth, prefix, "attn.in_proj", made.in_proj_w,
-                                  (int64_t[]){3 * w, w}, lora, 3,
-                                  CLIP_LORA_Q | CLIP_LORA_K | CLIP_LORA_V);
-    made.out_proj_lora = list_lora(l, depth, prefix, "attn.out_proj", made.out_proj_w,
-                                   (int64_t[]){w, w}, lora, 1, CLIP_LORA_OUT_PROJ);
-    made.c_fc_lora = list_lora(l, depth, prefix, "mlp.c_fc", made.c_fc_w, (int64_t[]){hidden, w},
-                               lora, 1, CLIP_LORA_C_FC);
-    made.c_proj_lora = list_lora(l, depth, prefix, "mlp.c_proj", made.c_proj_w,
-                                 (int64_t[]){w, hidden}, lora, 1, CLIP_LORA_C_PROJ);
+    const struct adaptable in_proj = {"attn.in_proj",
+                                      made.in_proj_w,
+                                      3 * w,
+                                      w,
+                                      3,
+                                      CLIP_LORA_Q | CLIP_LORA_K | CLIP_LORA_V},
+                           out_proj = {"attn.out_proj",   made.out_proj_w, w, w, 1,
+                                       CLIP_LORA_OUT_PROJ},
+                           c_fc = {"mlp.c_fc", made.c_fc_w, hidden, w, 1, CLIP_LORA_C_FC},
+                           c_proj = {"mlp.c_proj", made.c_proj_w, w, hidden, 1, CLIP_LORA_C_PROJ};
+    made.in_proj_lora = list_lora(t, depth, prefix, &in_proj);
+    made.out_proj_lora = list_lora(t, depth, prefix, &out_proj);
+    made.c_fc_lora = list_lora(t, depth, prefix, &c_fc);
+    made.c_proj_lora = list_lora(t, depth, prefix, &c_proj);
     if (block != NULL) *block = made;
 }
 

@@ -94,12 +94,20 @@ out:
     return status;
 }
 
-/* *place and *name of image i, in memory of their own. */
-static clip_status add_image(struct clip_index_listing *l, int64_t i, const char *given,
-                             const char *base, const char *from, struct clip_buffer *place,
-                             struct clip_buffer *name, struct clip_error *error)
+/* What images are listed with: the base, and room for a place and a name. */
+struct listing {
+    struct clip_index_listing *l;
+    struct clip_buffer base, place, name;
+};
+
+/* Adds image i, which is called `given` from the folder `from`. */
+static clip_status add_image(struct listing *listing, int64_t i, const char *given,
+                             const char *from, struct clip_error *error)
 {
     clip_status status;
+    struct clip_index_listing *l = listing->l;
+    struct clip_buffer *place = &listing->place, *name = &listing->name;
+    const char *base = listing->base.data;
     struct clip_string_entry *entry;
     CLIP_TRY(clip_index_place(place, from, given, error));
     bool outside = strcmp(from, base) != 0 && !clip_index_lies_in(place->data, base);
@@ -123,7 +131,7 @@ clip_status clip_index_listing_make(struct clip_index_listing *l, const struct c
                                     struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer place = {0}, name = {0}, base = {0};
+    struct listing listing = {.l = l};
     char *here = getcwd(NULL, 0);
     bool moved = here != NULL && strcmp(here, index->base) != 0 &&
                  !clip_path_is_folder(index->base);
@@ -131,7 +139,7 @@ clip_status clip_index_listing_make(struct clip_index_listing *l, const struct c
     l->places = clip_arena_alloc(&l->arena, images->count, sizeof *l->places, error);
     l->names = clip_arena_alloc(&l->arena, images->count, sizeof *l->names, error);
     if (l->places == NULL || l->names == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
-    CLIP_TRY(clip_index_place(&base, NULL, index->base, error));
+    CLIP_TRY(clip_index_place(&listing.base, NULL, index->base, error));
     for (int64_t i = 0; i < images->count; i++) {
         const char *given = clip_images_name(images, i);
         if (moved && given[0] != '/')
@@ -140,14 +148,13 @@ clip_status clip_index_listing_make(struct clip_index_listing *l, const struct c
                                "not there any more; give absolute paths, or make the index anew",
                                path, index->base));
         bool from_here = here != NULL && clip_images_is_path(images, i);
-        CLIP_TRY(
-            add_image(l, i, given, base.data, from_here ? here : base.data, &place, &name, error));
+        CLIP_TRY(add_image(&listing, i, given, from_here ? here : listing.base.data, error));
     }
 out:
     free(here);
-    clip_buffer_release(&place);
-    clip_buffer_release(&name);
-    clip_buffer_release(&base);
+    clip_buffer_release(&listing.place);
+    clip_buffer_release(&listing.name);
+    clip_buffer_release(&listing.base);
     return status;
 }
 

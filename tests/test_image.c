@@ -102,24 +102,32 @@ static void add_chunk(struct clip_buffer *out, const char *type, const void *dat
     test_ok(clip_buffer_append(out, number, 4, &error), &error);
 }
 
-/* A PNG of any kind, from its unpacked rows; a palette or transparency chunk where given. */
-static struct clip_buffer make_png(size_t width, size_t height, int depth, int colour,
-                                   const void *rows, size_t n, const void *palette,
-                                   size_t palette_size, const void *transparency,
-                                   size_t transparency_size)
+/* A PNG of any kind: its unpacked rows, and a palette or a transparency chunk if there are any. */
+struct png {
+    size_t width, height;
+    int depth, colour;
+    const void *rows;
+    size_t n;
+    const void *palette;
+    size_t palette_size;
+    const void *transparency;
+    size_t transparency_size;
+};
+
+static struct clip_buffer make_png(struct png png)
 {
     struct clip_error error;
     struct clip_buffer out = {0};
-    uint8_t header[13] = {[8] = (uint8_t)depth, [9] = (uint8_t)colour}, packed[4096];
+    uint8_t header[13] = {[8] = (uint8_t)png.depth, [9] = (uint8_t)png.colour}, packed[4096];
     uLong packed_size = sizeof packed;
 
-    put_u32(header, width);
-    put_u32(header + 4, height);
+    put_u32(header, png.width);
+    put_u32(header + 4, png.height);
     test_ok(clip_buffer_append(&out, "\x89PNG\r\n\x1a\n", 8, &error), &error);
     add_chunk(&out, "IHDR", header, sizeof header);
-    if (palette_size > 0) add_chunk(&out, "PLTE", palette, palette_size);
-    if (transparency_size > 0) add_chunk(&out, "tRNS", transparency, transparency_size);
-    assert_int_equal(compress(packed, &packed_size, rows, n), Z_OK);
+    if (png.palette_size > 0) add_chunk(&out, "PLTE", png.palette, png.palette_size);
+    if (png.transparency_size > 0) add_chunk(&out, "tRNS", png.transparency, png.transparency_size);
+    assert_int_equal(compress(packed, &packed_size, png.rows, png.n), Z_OK);
     add_chunk(&out, "IDAT", packed, packed_size);
     add_chunk(&out, "IEND", "", 0);
     return out;
@@ -144,26 +152,27 @@ static void png_kinds_convert(void **state)
     struct clip_buffer bytes;
 
     /* 1-bit grey: 0 and 255 */
-    bytes = make_png(3, 1, 1, 0, "\0\xa0", 2, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){3, 1, 1, 0, "\0\xa0", 2});
     expect_pixels(&bytes, (const uint8_t[]){255, 255, 255, 0, 0, 0, 255, 255, 255}, 9);
     /* 2-bit grey: multiples of 85 */
-    bytes = make_png(4, 1, 2, 0, "\0\x1b", 2, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){4, 1, 2, 0, "\0\x1b", 2});
     expect_pixels(&bytes, (const uint8_t[]){0, 0, 0, 85, 85, 85, 170, 170, 170, 255, 255, 255}, 12);
     /* 16-bit grey: cut off at 255 */
-    bytes = make_png(3, 1, 16, 0, "\0\0\x07\0\xff\x01\0", 7, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){3, 1, 16, 0, "\0\0\x07\0\xff\x01\0", 7});
     expect_pixels(&bytes, (const uint8_t[]){7, 7, 7, 255, 255, 255, 255, 255, 255}, 9);
     /* 16-bit grey with alpha: the high byte, whatever the alpha */
-    bytes = make_png(1, 1, 16, 4, "\0\x12\xff\0\0", 5, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){1, 1, 16, 4, "\0\x12\xff\0\0", 5});
     expect_pixels(&bytes, (const uint8_t[]){18, 18, 18}, 3);
     /* 16-bit colour: the high bytes, also where tRNS calls the colour transparent */
-    bytes =
-        make_png(1, 1, 16, 2, "\0\x12\xff\x34\x80\x56\0", 7, NULL, 0, "\x12\xff\x34\x80\x56\0", 6);
+    bytes = make_png((struct png){1, 1, 16, 2, "\0\x12\xff\x34\x80\x56\0", 7, NULL, 0,
+                                  "\x12\xff\x34\x80\x56\0", 6});
     expect_pixels(&bytes, (const uint8_t[]){0x12, 0x34, 0x56}, 3);
     /* alpha is dropped, the colour under it shows */
-    bytes = make_png(1, 1, 8, 6, "\0\x0a\x14\x1e\0", 5, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){1, 1, 8, 6, "\0\x0a\x14\x1e\0", 5});
     expect_pixels(&bytes, (const uint8_t[]){10, 20, 30}, 3);
     /* a palette with a transparent colour, and an index past its end, which is black */
-    bytes = make_png(4, 1, 2, 3, "\0\x1b", 2, "\x01\x02\x03\x04\x05\x06\x07\x08\x09", 9, "\0", 1);
+    bytes = make_png(
+        (struct png){4, 1, 2, 3, "\0\x1b", 2, "\x01\x02\x03\x04\x05\x06\x07\x08\x09", 9, "\0", 1});
     expect_pixels(&bytes, (const uint8_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0}, 12);
 }
 
@@ -203,18 +212,18 @@ static void headers_that_lie_are_refused(void **state)
     struct clip_image_limits small = {.max_pixels = 99};
     struct clip_buffer bytes;
 
-    bytes = make_png(10000, 9999, 8, 2, "", 0, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){10000, 9999, 8, 2, "", 0});
     test_fails(decode(bytes.data, bytes.size, &image, &error), &error, CLIP_ERR_FORMAT,
                "cannot hold");
     clip_buffer_release(&bytes);
-    bytes = make_png(0x7fffffff, 0x7fffffff, 8, 2, "", 0, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){0x7fffffff, 0x7fffffff, 8, 2, "", 0});
     test_fails(decode(bytes.data, bytes.size, &image, &error), &error, CLIP_ERR_DATA, "max_pixels");
     clip_buffer_release(&bytes);
-    bytes = make_png(10, 10, 8, 0, "", 0, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){10, 10, 8, 0, "", 0});
     test_fails(clip_image_decode((uint8_t *)bytes.data, bytes.size, &small, &image, &error), &error,
                CLIP_ERR_DATA, "10 x 10 pixels, more than max_pixels = 99");
     clip_buffer_release(&bytes);
-    bytes = make_png(0, 5, 8, 2, "", 0, NULL, 0, NULL, 0);
+    bytes = make_png((struct png){0, 5, 8, 2, "", 0});
     assert_int_not_equal(decode(bytes.data, bytes.size, &image, &error), CLIP_OK);
     clip_buffer_release(&bytes);
 }

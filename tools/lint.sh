@@ -202,6 +202,31 @@ check_sizes() {
         END { if (lines > 700) print file ": " lines " lines" }' $all
 }
 
+# More than seven parameters: a struct. Known and argued: calls of the library whose parameters are
+# the caller's arrays and their sizes, and what libmicrohttpd calls.
+many_parameters=" clip_embedder_images_sized clip_embedder_text_states on_request "
+check_parameters() {
+    # shellcheck disable=SC2086
+    awk -v known="$many_parameters" '
+        function judge(text,    name, rest, i, c, depth, commas) {
+            name = text
+            sub(/\(.*/, "", name)
+            sub(/.*[ *]/, "", name)
+            rest = substr(text, index(text, "("))
+            for (i = 1; i <= length(rest); i++) {
+                c = substr(rest, i, 1)
+                if (c == "(") depth++
+                if (c == ")" && --depth == 0) break
+                if (c == "," && depth == 1) commas++
+            }
+            if (commas >= 7 && index(known, " " name " ") == 0)
+                print FILENAME ":" start ": " name " has " commas + 1 " parameters"
+        }
+        text != "" { text = text " " $0 }
+        text == "" && /^[a-z][a-z_0-9 *]*[ *][a-z_0-9]+\(/ { text = $0; start = FNR }
+        text != "" && /[;{]$|\)$/ { judge(text); text = "" }' $all
+}
+
 check_exits() {
     # shellcheck disable=SC2086
     grep -nE '\bexit *\(' $product | grep -vE '^tools/|^[^:]*:[0-9]*: *(\*|/\*)'
@@ -256,6 +281,7 @@ report "sections begin with one form of line" check_rules
 report "an image is called an image" check_words
 report "formatted by .clang-format" check_format
 report "functions and files of bearable length" check_sizes
+report "seven parameters at most" check_parameters
 report "only tools/ exits" check_exits
 report "no mutable globals" check_globals
 report "gcc: no warnings" compile none gcc -fopenmp -O1 -S -o /dev/null
