@@ -158,8 +158,8 @@ clip_status clip_dataset_imagefolder_open(struct clip_dataset **out, const char 
 clip_status clip_dataset_folder_tar(struct clip_dataset **out, struct clip_tar *tar,
                                     const struct clip_dataset_options *options,
                                     struct clip_error *error);
-/* A single tar that holds neither captions nor labels beside its images goes on to
- * clip_dataset_folder_tar. */
+/* *out is NULL and the tar is as it was where a single one holds neither captions nor labels beside
+ * its images: clip_dataset_folder_tar reads that. */
 clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_tar *tars,
                                          int64_t count, const struct clip_dataset_options *options,
                                          struct clip_error *error);

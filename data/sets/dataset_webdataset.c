@@ -523,7 +523,8 @@ clip_status clip_dataset_webdataset_open(struct clip_dataset **out, struct clip_
     }
     CLIP_TRY(collect(&set, tars, count, error));
     if (count == 1 && set->pairs == 0 && set->labels == 0 && set->apart == 0) {
-        status = clip_dataset_folder_tar(out, &set->tars[0], options, error);
+        tars[0] = set->tars[0];
+        set->tars[0] = (struct clip_tar){0};
         goto out;
     }
     if (set->images_only) keep_images(set);

@@ -34,9 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (fd < 0 || write(fd, bytes, n) != (ssize_t)n) abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (clip_tar_open(&tar, path, &error) == CLIP_OK) {
-        clip_status status = n % 4 == 3
-                                 ? clip_dataset_folder_tar(&set, &tar, &options, &error)
-                                 : clip_dataset_webdataset_open(&set, &tar, 1, &options, &error);
+        clip_status status = CLIP_OK;
+        if (n % 4 != 3) status = clip_dataset_webdataset_open(&set, &tar, 1, &options, &error);
+        if (status == CLIP_OK && set == NULL)
+            status = clip_dataset_folder_tar(&set, &tar, &options, &error);
         if (status == CLIP_OK) read_all(set);
         clip_tar_close(&tar);
     }
