@@ -111,21 +111,11 @@ clip_status clip_bench_step(const struct clip_config *config,
     struct captions captions = {0};
     double *room = NULL;
     struct clip_batch batch = {.count = o->batch_size};
-    struct clip_step_options options = {
-        .adamw = {.beta1 = 0.9,
-                  .beta2 = 0.98,
-                  .eps = 1e-6,
-                  .weight_decay = 0.2,
-                  .moments = config->optim.moments},
-        .schedule = {.kind = CLIP_SCHEDULE_CONST, .lr = 1e-5},
-        .batch_size = o->batch_size,
-        .micro_batch = config->train.micro_batch,
-        .recompute = config->train.recompute,
-        .precision = clip_precision_dtype(config->train.precision),
-        .grad_clip_norm = 1,
-        .layer_decay = 1,
-    };
+    struct clip_step_options options = {.train = config->train, .optim = config->optim};
     *r = (struct clip_bench_step_result){.steps = o->steps};
+    options.train.batch_size = o->batch_size;
+    options.train.multi_positive = false; /* the batch has no ids */
+    options.train.patch_dropout = options.optim.ema_decay = options.optim.lr_width = 0;
     CLIP_TRY(clip_config_model(config, &c, error));
     CLIP_NEW(r->seconds, o->steps);
     CLIP_NEW(room, o->steps);
@@ -152,7 +142,7 @@ clip_status clip_bench_step(const struct clip_config *config,
     r->flops_per_second = r->flops_per_step / seconds;
     r->tokens_per_caption = (double)captions.ids.count / (double)o->batch_size;
     r->peak_rss_bytes = clip_memory_peak_rss();
-    r->peak_flops_per_second = clip_bench_peak_flops(options.precision == CLIP_BF16);
+    r->peak_flops_per_second = clip_bench_peak_flops(step->tape->dtype == CLIP_BF16);
 out:
     clip_step_free(step);
     clip_model_free(model);

@@ -99,7 +99,7 @@ static void check_merge(struct training *r, const char *targets, int64_t rank)
     struct clip_error error = {0};
     struct clip_model *m = with_lora(r, targets, rank, 3), *merged;
     struct clip_model *plain = swap_in(r, m);
-    r->options.schedule.lr = 0.02;
+    r->options.optim.lr = 0.02;
     struct clip_step *step = training_step_new(r);
     double first = training_step(step, training_batch(r, 0, r->capacity)).loss;
     for (int64_t s = 1; s < 6; s++)
@@ -127,10 +127,10 @@ static void merged_is_the_same(void **state)
     training_open(&r, "tests/reference", 1);
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
         check_merge(&r, targets[i], 1 + (int64_t)i % 3);
-    r.options.micro_batch = 3;
+    r.options.train.micro_batch = 3;
     check_merge(&r, "all", 2);
-    r.options.micro_batch = 0;
-    r.options.recompute = CLIP_RECOMPUTE_BLOCK;
+    r.options.train.micro_batch = 0;
+    r.options.train.recompute = CLIP_RECOMPUTE_BLOCK;
     check_merge(&r, "all", 2);
     training_close(&r);
 }
@@ -143,7 +143,7 @@ static void bf16_is_near(void **state)
     training_open(&r, "tests/reference", 1);
     struct clip_model *m = with_lora(&r, "all", 4, 8), *plain = swap_in(&r, m);
     double exact = loss_of(&r);
-    r.options.precision = CLIP_BF16;
+    r.options.train.precision = CLIP_PRECISION_BF16;
     test_close_f64("loss in bf16", loss_of(&r), exact, 0.05, 0);
     clip_model_free(swap_in(&r, plain));
     training_close(&r);
@@ -156,7 +156,7 @@ static void frozen_takes_no_memory(void **state)
     struct training r;
     training_open(&r, "tests/reference", 1);
     struct clip_model *m = with_lora(&r, "q,v", 2, 4), *plain = swap_in(&r, m);
-    r.options.ema_decay = 0.9;
+    r.options.optim.ema_decay = 0.9;
     struct clip_step *step = training_step_new(&r);
     for (int64_t s = 0; s < 3; s++)
         training_step(step, training_batch(&r, s * r.capacity, r.capacity));

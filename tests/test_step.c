@@ -46,12 +46,12 @@ static void threads_change_no_bit(void **state)
         struct training r;
         training_open(&r, test_root(i), 1);
         check_threads(&r);
-        r.options.micro_batch = 3;
-        r.options.multi_positive = true;
-        r.options.patch_dropout = 0.5;
-        r.options.ema_decay = 0.9;
+        r.options.train.micro_batch = 3;
+        r.options.train.multi_positive = true;
+        r.options.train.patch_dropout = 0.5;
+        r.options.optim.ema_decay = 0.9;
         check_threads(&r);
-        r.options.precision = CLIP_BF16;
+        r.options.train.precision = CLIP_PRECISION_BF16;
         check_threads(&r);
         training_close(&r);
     }
@@ -67,11 +67,11 @@ static void recompute_changes_no_bit(void **state)
     training_open(&r, test_root(0), 1);
     for (int kind = 0; kind < 4; kind++, free(first)) {
         bool locked = kind % 2 == 1;
-        r.options.precision = kind < 2 ? CLIP_F32 : CLIP_BF16;
+        r.options.train.precision = kind < 2 ? CLIP_PRECISION_FP32 : CLIP_PRECISION_BF16;
         clip_model_train(r.model);
         if (locked) clip_model_lock_image(r.model, 1);
         for (int k = CLIP_RECOMPUTE_NONE; k <= CLIP_RECOMPUTE_BLOCK; k++) {
-            r.options.recompute = (enum clip_recompute)k;
+            r.options.train.recompute = (enum clip_recompute)k;
             float *weights = weights_after(&r, 2, &loss[k]);
             if (k == CLIP_RECOMPUTE_NONE) {
                 first = weights;
@@ -100,7 +100,9 @@ static void recompute_saves_memory(void **state)
     test_ok(clip_model_create(&model, &config, &error), &error);
     clip_model_train(model);
     for (int k = CLIP_RECOMPUTE_NONE; k <= CLIP_RECOMPUTE_BLOCK; k++) {
-        struct clip_step_options options = {.batch_size = 32, .recompute = (enum clip_recompute)k};
+        struct clip_step_options options = {
+            .train = {.batch_size = 32, .recompute = (enum clip_recompute)k},
+            .optim = {.warmup = "0", .cooldown = "0"}};
         struct clip_step *step;
         test_ok(clip_step_create(&step, model, &options, &error), &error);
         test_ok(clip_step_plan(step, 32 * 14, &planned[k], &error), &error);
@@ -118,9 +120,9 @@ static void patch_dropout_is_keyed(void **state)
     struct training r;
     double loss[3];
     training_open(&r, test_root(0), 1);
-    r.options.patch_dropout = 0.5;
+    r.options.train.patch_dropout = 0.5;
     for (int k = 0; k < 3; k++) {
-        r.options.seed = k == 2 ? 8 : 7;
+        r.options.train.seed = k == 2 ? 8 : 7;
         free(weights_after(&r, 2, &loss[k]));
     }
     assert_true(memcmp(&loss[0], &loss[1], sizeof loss[0]) == 0);
@@ -134,7 +136,7 @@ static void moving_average_follows(void **state)
     (void)state;
     struct training r;
     training_open(&r, test_root(0), 1);
-    r.options.ema_decay = 0.75;
+    r.options.optim.ema_decay = 0.75;
     struct clip_step *step = training_step_new(&r);
     float *expected = malloc((size_t)r.model->size * sizeof *expected);
     assert_non_null(expected);
@@ -157,8 +159,8 @@ static void layer_decay_scales_updates(void **state)
     (void)state;
     struct training r;
     training_open(&r, test_root(0), 1);
-    r.options.adamw.weight_decay = 0;
-    r.options.layer_decay = 0.5;
+    r.options.optim.wd = 0;
+    r.options.optim.layer_decay = 0.5;
     struct clip_step *step = training_step_new(&r);
     float *before = malloc((size_t)r.model->size * sizeof *before);
     assert_non_null(before);
@@ -274,7 +276,7 @@ static void planned_memory_is_what_it_takes(void **state)
             struct clip_error error = {0};
             size_t bytes = 0;
             training_open(&r, test_root(i), 1);
-            r.options.micro_batch = micro;
+            r.options.train.micro_batch = micro;
             struct clip_step *step = training_step_new(&r);
             const struct clip_batch *batch = training_batch(&r, 0, r.capacity);
             test_ok(clip_step_plan(step, batch->offsets[batch->count], &bytes, &error), &error);
@@ -364,10 +366,10 @@ static void nothing_is_allocated_after_the_first_step(void **state)
         struct training r;
         training_open(&r, test_root(i), 1);
         check_allocations(&r);
-        r.options.micro_batch = 3;
-        r.options.multi_positive = true;
-        r.options.patch_dropout = 0.5;
-        r.options.ema_decay = 0.9;
+        r.options.train.micro_batch = 3;
+        r.options.train.multi_positive = true;
+        r.options.train.patch_dropout = 0.5;
+        r.options.optim.ema_decay = 0.9;
         check_allocations(&r);
         training_close(&r);
     }

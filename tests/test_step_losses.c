@@ -44,7 +44,7 @@ static void extend(struct extended *e, struct training *r)
     e->teacher.there = malloc((size_t)r->pairs);
     assert_non_null(e->teacher.there);
     memset(e->teacher.there, 1, (size_t)r->pairs);
-    r->options.batch_size = n;
+    r->options.train.batch_size = n;
 }
 
 static void extended_release(struct extended *e)
@@ -58,7 +58,7 @@ static void extended_release(struct extended *e)
 static float *one_step(struct training *r, const struct extended *e, int64_t micro, double *loss)
 {
     training_reset(r);
-    r->options.micro_batch = micro;
+    r->options.train.micro_batch = micro;
     struct clip_step *step = training_step_new(r);
     *loss = training_step(step, &e->batch).loss;
     float *grads = malloc((size_t)r->model->size * sizeof *grads);
@@ -72,7 +72,7 @@ static void check_pieces(struct training *r, const struct extended *e, const cha
 {
     double whole, pieces;
     float *expected = one_step(r, e, 0, &whole);
-    for (int64_t micro = 1; micro < r->options.batch_size; micro += 2) {
+    for (int64_t micro = 1; micro < r->options.train.batch_size; micro += 2) {
         float *got = one_step(r, e, micro, &pieces);
         test_close_f64(what, pieces, whole, 1e-5, 0);
         for (int64_t i = 0; i < r->model->param_count; i++) {
@@ -121,11 +121,11 @@ static void check_run(bool sigmoid)
         check_pieces(&r, &e, "loss with negatives");
 
         r.options.teacher = &e.teacher;
-        r.options.distill_weight = 0;
+        r.options.train.distill_weight = 0;
         double weightless;
         free(one_step(&r, &e, 0, &weightless));
         test_close_f64("a weight of 0", weightless, loss, 1e-6, 0);
-        r.options.distill_weight = 1.5;
+        r.options.train.distill_weight = 1.5;
         free(one_step(&r, &e, 0, &loss));
         assert_true(loss > weightless + 1e-3);
         check_pieces(&r, &e, "loss with negatives and teacher");
@@ -160,7 +160,7 @@ static void missing_row_is_named(void **state)
     extend(&e, &r);
     e.batch.negatives = 0;
     r.options.teacher = &e.teacher;
-    r.options.distill_weight = 1;
+    r.options.train.distill_weight = 1;
     e.teacher.there[e.batch.samples[1]] = false;
     struct clip_step *step = training_step_new(&r);
     test_fails(clip_step_run(step, &e.batch, &result, &error), &error, CLIP_ERR_DATA,

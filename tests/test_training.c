@@ -103,8 +103,8 @@ static void narrow_numbers_follow(void **state)
         training_open(&r, test_root(i), 1);
         for (int kind = 1; kind < 4; kind++) {
             training_reset(&r);
-            r.options.adamw.moments = kind & 1 ? CLIP_MOMENTS_BF16 : CLIP_MOMENTS_F32;
-            r.options.precision = kind & 2 ? CLIP_BF16 : CLIP_F32;
+            r.options.optim.moments = kind & 1 ? CLIP_MOMENTS_BF16 : CLIP_MOMENTS_F32;
+            r.options.train.precision = kind & 2 ? CLIP_PRECISION_BF16 : CLIP_PRECISION_FP32;
             struct clip_step *step = training_step_new(&r);
             double worst = 0;
             for (int64_t s = 0; s < steps; s++) {
@@ -160,7 +160,7 @@ static void clipping_sets_in_and_out(void **state)
         struct training r;
         struct clip_bundle log = fixture_read(test_root(i), "training/clip_mixed.safetensors");
         training_open(&r, test_root(i), 1);
-        r.options.grad_clip_norm = (double)fixture_scalar(&log, "clip_norm");
+        r.options.optim.grad_clip_norm = (double)fixture_scalar(&log, "clip_norm");
         struct clip_step *step = training_step_new(&r);
         int64_t steps = fixture_tensor(&log, "loss")->shape[0], clipped = 0;
         for (int64_t s = 0; s < steps; s++) {
@@ -168,7 +168,7 @@ static void clipping_sets_in_and_out(void **state)
                 training_step(step, training_batch(&r, s * r.capacity, r.capacity));
             compare_result(&log, "", s, &got);
             compare_lr(&log, "", s, got.lr);
-            clipped += got.grad_norm > r.options.grad_clip_norm;
+            clipped += got.grad_norm > r.options.optim.grad_clip_norm;
         }
         assert_true(clipped > 0 && clipped < steps);
         compare_model(&r, &log, "after_08.", false, 0, 3e-5);
@@ -187,9 +187,9 @@ static void wide_run(struct training *r, int64_t micro)
     struct clip_bundle log = fixture_read(r->root, "training/accum2_steps.safetensors");
     int64_t steps = fixture_tensor(&log, "wide.loss")->shape[0];
     training_reset(r);
-    r->options.micro_batch = micro;
+    r->options.train.micro_batch = micro;
     /* this run's schedule spans half the steps of the long one */
-    r->options.schedule.total = (int64_t)fixture_number(r->config, "total_steps") / 2;
+    r->options.steps = (int64_t)fixture_number(r->config, "total_steps") / 2;
     struct clip_step *step = training_step_new(r);
     for (int64_t s = 0; s < steps; s++) {
         struct clip_step_result got =
@@ -224,14 +224,14 @@ static void check_pieces(struct training *r, int64_t micro)
     float *whole = calloc((size_t)size, sizeof *whole);
     assert_non_null(whole);
     training_reset(r);
-    r->options.micro_batch = 0;
+    r->options.train.micro_batch = 0;
     struct clip_step *step = training_step_new(r);
     double loss = training_step(step, batch).loss;
     memcpy(whole, r->model->grad, (size_t)size * sizeof *whole);
     size_t whole_bytes = clip_tape_peak(step->tape);
     clip_step_free(step);
     training_reset(r);
-    r->options.micro_batch = micro;
+    r->options.train.micro_batch = micro;
     step = training_step_new(r);
     test_close_f64("loss by pieces", training_step(step, batch).loss, loss, 1e-6, 0);
     for (int64_t i = 0; i < r->model->param_count; i++) {
@@ -252,7 +252,7 @@ static void pieces_of_every_loss(void **state)
             struct training r;
             training_open_for(&r, test_root(i), 2, sigmoid);
             check_pieces(&r, 3);
-            r.options.multi_positive = true;
+            r.options.train.multi_positive = true;
             check_pieces(&r, r.capacity - 1);
             training_close(&r);
         }

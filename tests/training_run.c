@@ -31,15 +31,20 @@ void training_open_for(struct training *r, const char *root, int64_t times, bool
     r->pairs = images->shape[0];
     r->pixels = clip_tensor_count(images) / r->pairs;
     r->context = ids->shape[1];
+    snprintf(r->warmup, sizeof r->warmup, "%lld", (long long)fixture_number(r->config, "warmup"));
     r->options = (struct clip_step_options){
-        .adamw = {array_number(r->config, "betas", 0), array_number(r->config, "betas", 1),
-                  fixture_number(r->config, "eps"), fixture_number(r->config, "weight_decay")},
-        .schedule = {CLIP_SCHEDULE_COSINE, fixture_number(r->config, "lr"),
-                     (int64_t)fixture_number(r->config, "warmup"),
-                     (int64_t)fixture_number(r->config, "total_steps"), 0},
-        .batch_size = capacity,
-        .grad_clip_norm = fixture_number(r->config, "grad_clip_norm"),
-        .layer_decay = 1,
+        .train = {.batch_size = capacity},
+        .optim = {.beta1 = array_number(r->config, "betas", 0),
+                  .beta2 = array_number(r->config, "betas", 1),
+                  .eps = fixture_number(r->config, "eps"),
+                  .wd = fixture_number(r->config, "weight_decay"),
+                  .lr = fixture_number(r->config, "lr"),
+                  .warmup = r->warmup,
+                  .lr_scheduler = CLIP_SCHEDULE_COSINE,
+                  .cooldown = "0",
+                  .grad_clip_norm = fixture_number(r->config, "grad_clip_norm"),
+                  .layer_decay = 1},
+        .steps = (int64_t)fixture_number(r->config, "total_steps"),
     };
     r->batch.pixels = calloc((size_t)(capacity * r->pixels), sizeof(float));
     r->batch.tokens = calloc((size_t)(capacity * r->context), sizeof(int32_t));

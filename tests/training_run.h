@@ -13,6 +13,7 @@ struct training {
     struct clip_bundle data;
     struct clip_model *model;
     struct clip_step_options options;
+    char warmup[24];                /* which the options name */
     int64_t pairs, context, pixels; /* an image's floats */
     struct clip_batch batch;        /* own memory for `capacity` pairs */
     int64_t capacity;

@@ -8,8 +8,8 @@
 
 static void advise_schedule(const struct clip_setup *s)
 {
-    int64_t warmup = s->step->options.schedule.warmup;
-    double decay = s->step->options.ema_decay, left = pow(decay, (double)s->steps);
+    int64_t warmup = s->step->schedule.warmup;
+    double decay = s->step->options.optim.ema_decay, left = pow(decay, (double)s->steps);
     if (warmup > s->steps)
         clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
                   "rate never reaches lr; a share such as 10%% fits any run",
@@ -24,7 +24,7 @@ static void advise_schedule(const struct clip_setup *s)
  * (Wortsman et al. 2022, appendix; Dong et al. 2022: 1e-5 with layer decay). */
 static void advise_lr(const struct clip_setup *s)
 {
-    double lr = s->step->options.schedule.lr;
+    double lr = s->step->schedule.lr;
     if (lr >= 5e-4 && s->model_config.lora.rank == 0) /* paths begin at zero and want more */
         clip_warn("[optim] lr = %g is a learning rate for training from scratch; with --init it "
                   "soon overwrites what the model knows: try %g, or configs/finetune.ini",

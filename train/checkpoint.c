@@ -60,7 +60,7 @@ static clip_status each_moment(struct clip_bundle *bundle, const struct clip_set
 {
     clip_status status;
     const struct clip_adamw *adamw = s->step->adamw;
-    enum clip_dtype dtype = s->step->options.adamw.moments == CLIP_MOMENTS_BF16 ? CLIP_BF16
+    enum clip_dtype dtype = s->step->options.optim.moments == CLIP_MOMENTS_BF16 ? CLIP_BF16
                                                                                 : CLIP_F32;
     const struct numbers means = {"optimizer/exp_avg/", s->model, adamw->moment1, dtype, trained};
     const struct numbers squares = {"optimizer/exp_avg_sq/", s->model, adamw->moment2, dtype,

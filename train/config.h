@@ -26,7 +26,7 @@ enum clip_metric {
 };
 const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall@1", ... */
 
-#define SECTION(s) struct {
+#define SECTION(s) struct clip_config_##s {
 #define END(s)                                                                                     \
     }                                                                                              \
     s;
@@ -40,7 +40,8 @@ const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall
     type k;                                                                                        \
     _Static_assert(sizeof(type) == sizeof(int), #k " is set as an int");
 
-/* config.train.batch_size and so on: a struct for each section, a field for each key. */
+/* config.train.batch_size and so on: a struct clip_config_train for each section, a field for each
+ * key. */
 struct clip_config {
 #include "train/config_keys.h"
 

@@ -65,7 +65,7 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
             const struct clip_gemm g = {.m = sizes[k == 0 ? 1 : 0],
                                         .k = sizes[k],
                                         .n = sizes[k == 2 ? 1 : 2],
-                                        .multiply_bf16 = s->step->options.precision == CLIP_BF16};
+                                        .multiply_bf16 = s->step->tape->dtype == CLIP_BF16};
             int64_t bytes = (int64_t)clip_gemm_workspace_bytes(&g);
             if (bytes > most) most = bytes;
         }
@@ -75,7 +75,7 @@ static int64_t packing_bytes(const struct clip_setup *s, int64_t pairs, int64_t 
 
 static int64_t moment_bytes(const struct clip_step *s)
 {
-    return s->options.adamw.moments == CLIP_MOMENTS_BF16 ? 2 : 4;
+    return s->options.optim.moments == CLIP_MOMENTS_BF16 ? 2 : 4;
 }
 
 /* A checkpoint is written and read again for its checksum; LoRA's is made of sums of weights and

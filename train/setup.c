@@ -351,33 +351,11 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
     clip_status status;
     const struct clip_config *c = s->config;
     struct clip_step_options options = {
-        .adamw = {.beta1 = c->optim.beta1,
-                  .beta2 = c->optim.beta2,
-                  .eps = c->optim.eps,
-                  .weight_decay = c->optim.wd,
-                  .moments = c->optim.moments},
-        .schedule =
-            {
-                .kind = c->optim.lr_scheduler,
-                .lr = c->optim.lr,
-                .warmup = (int64_t)clip_config_share(c->optim.warmup, s->steps),
-                .total = s->steps,
-                .cooldown = (int64_t)clip_config_share(c->optim.cooldown, s->steps),
-            },
-        .multi_positive = c->train.multi_positive,
+        .train = c->train,
+        .optim = c->optim,
+        .steps = s->steps,
         .negatives = c->data.csv_negative_key[0] != '\0',
         .teacher = c->train.teacher_embeddings[0] != '\0' ? &s->teacher : NULL,
-        .distill_weight = c->train.distill_weight,
-        .batch_size = c->train.batch_size,
-        .micro_batch = c->train.micro_batch,
-        .grad_clip_norm = c->optim.grad_clip_norm,
-        .layer_decay = c->optim.layer_decay,
-        .lr_width = c->optim.lr_width,
-        .ema_decay = c->optim.ema_decay,
-        .patch_dropout = c->train.patch_dropout,
-        .precision = clip_precision_dtype(c->train.precision),
-        .recompute = c->train.recompute,
-        .seed = (uint64_t)c->train.seed,
     };
     if (options.teacher != NULL) CLIP_TRY(read_teacher(s, error));
     clip_model_train(s->model);

@@ -12,20 +12,20 @@ static int64_t kept_patches(const struct clip_step *s)
 {
     const struct clip_model_config *c = &s->model->config;
     int64_t grid = c->image_size / c->patch_size, patches = grid * grid;
-    int64_t kept = (int64_t)llround((1 - s->options.patch_dropout) * (double)patches);
+    int64_t kept = (int64_t)llround((1 - s->options.train.patch_dropout) * (double)patches);
     return kept > 1 ? kept : 1;
 }
 
 static int64_t piece_size(const struct clip_step *s)
 {
-    int64_t micro = s->options.micro_batch;
-    return micro > 0 && micro < s->options.batch_size ? micro : s->options.batch_size;
+    int64_t micro = s->options.train.micro_batch;
+    return micro > 0 && micro < s->options.train.batch_size ? micro : s->options.train.batch_size;
 }
 
 /* The most captions and hard negatives of a step. */
 static int64_t most_texts(const struct clip_step *s)
 {
-    return s->options.negatives ? 2 * s->options.batch_size : s->options.batch_size;
+    return s->options.negatives ? 2 * s->options.train.batch_size : s->options.train.batch_size;
 }
 
 /* ---- parameters ---- */
@@ -36,13 +36,19 @@ static double width_factor(const struct clip_step *s, const struct clip_param *p
 {
     const struct clip_model_config *c = &s->model->config;
     int64_t width = p->tower == CLIP_TOWERS_IMAGE ? c->vision.width : c->text.width;
-    return s->options.lr_width > 0 ? (double)s->options.lr_width / (double)width : 1;
+    return s->options.optim.lr_width > 0 ? (double)s->options.optim.lr_width / (double)width : 1;
 }
 
 static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
 {
     clip_status status;
     struct clip_model *m = s->model;
+    const struct clip_config_optim *o = &s->options.optim;
+    const struct clip_adamw_options options = {.beta1 = o->beta1,
+                                               .beta2 = o->beta2,
+                                               .eps = o->eps,
+                                               .weight_decay = o->wd,
+                                               .moments = o->moments};
     struct clip_optim_param *params = NULL;
     CLIP_NEW(params, m->param_count);
     for (int64_t i = 0; i < m->param_count; i++) {
@@ -53,14 +59,25 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
             .count = clip_tensor_count(&p->tensor),
             .decays = p->decays,
             .trained = p->tensor.needs_grad,
-            .lr_factor = pow(s->options.layer_decay, p->depth) * width_factor(s, p),
+            .lr_factor = pow(s->options.optim.layer_decay, p->depth) * width_factor(s, p),
         };
     }
-    CLIP_TRY(
-        clip_adamw_create(&s->adamw, &s->options.adamw, params, m->param_count, m->trained, error));
+    CLIP_TRY(clip_adamw_create(&s->adamw, &options, params, m->param_count, m->trained, error));
 out:
     free(params);
     return status;
+}
+
+static struct clip_schedule schedule_of(const struct clip_step_options *options)
+{
+    const struct clip_config_optim *o = &options->optim;
+    return (struct clip_schedule){
+        .kind = o->lr_scheduler,
+        .lr = o->lr,
+        .warmup = (int64_t)clip_config_share(o->warmup, options->steps),
+        .total = options->steps,
+        .cooldown = (int64_t)clip_config_share(o->cooldown, options->steps),
+    };
 }
 
 clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
@@ -70,13 +87,14 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
     struct clip_step *s = NULL;
     CLIP_NEW(s, 1);
     s->options = *options;
+    s->schedule = schedule_of(options);
     s->model = model;
-    model->recompute = options->recompute;
+    model->recompute = options->train.recompute;
     CLIP_TRY(clip_tape_create(&s->tape, error));
-    s->tape->dtype = options->precision;
+    s->tape->dtype = clip_precision_dtype(options->train.precision);
     CLIP_TRY(clip_model_gradients(model, error));
     CLIP_TRY(create_adamw(s, error));
-    if (options->ema_decay > 0) {
+    if (options->optim.ema_decay > 0) {
         CLIP_NEW(s->ema, model->trained);
         for (int64_t i = 0; i < model->param_count; i++) {
             const struct clip_param *p = &model->params[i];
@@ -85,9 +103,10 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
                        (size_t)clip_tensor_count(&p->tensor) * sizeof *s->ema);
         }
     }
-    if (options->patch_dropout > 0) CLIP_NEW(s->keep, options->batch_size * kept_patches(s));
-    if (piece_size(s) < options->batch_size) {
-        int64_t rows = options->batch_size + most_texts(s);
+    if (options->train.patch_dropout > 0)
+        CLIP_NEW(s->keep, options->train.batch_size * kept_patches(s));
+    if (piece_size(s) < options->train.batch_size) {
+        int64_t rows = options->train.batch_size + most_texts(s);
         CLIP_NEW(s->embeds, rows * model->config.embed_dim);
         CLIP_NEW(s->grads, rows * model->config.embed_dim);
         CLIP_NEW(s->offsets, piece_size(s) + 1);
@@ -121,8 +140,8 @@ static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
     const struct clip_model_config *c = &s->model->config;
     int64_t grid = c->image_size / c->patch_size, patches = grid * grid, kept = kept_patches(s);
     for (int64_t b = 0; b < batch->count; b++) {
-        struct clip_rng rng = clip_rng_at(s->options.seed, CLIP_RNG_PATCHES, (uint32_t)batch->epoch,
-                                          (uint64_t)batch->samples[b]);
+        struct clip_rng rng = clip_rng_at((uint64_t)s->options.train.seed, CLIP_RNG_PATCHES,
+                                          (uint32_t)batch->epoch, (uint64_t)batch->samples[b]);
         int32_t *out = s->keep + b * kept;
         int64_t missing = kept;
         for (int64_t p = 0; p < patches && missing > 0;
@@ -207,7 +226,7 @@ static struct clip_tensor *batch_loss(const struct clip_step *s, struct clip_tap
         inputs.teacher_image = teacher_rows(t, teacher, teacher->image, samples, n);
         inputs.teacher_text = teacher_rows(t, teacher, teacher->text, samples, n);
         inputs.teacher_scale = teacher->scale;
-        inputs.distill_weight = (float)s->options.distill_weight;
+        inputs.distill_weight = (float)s->options.train.distill_weight;
     }
     return clip_model_loss(t, s->model, image, text, &inputs);
 }
@@ -329,7 +348,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     clip_status status;
     struct clip_model *m = s->model;
     struct clip_tensor ids = clip_tensor_i32(batch->ids, batch->count);
-    struct clip_tensor *positives = s->options.multi_positive ? &ids : NULL;
+    struct clip_tensor *positives = s->options.train.multi_positive ? &ids : NULL;
     CLIP_TRY(check_teacher(s, batch, error));
     CLIP_TRY(clip_locked_prepare(s->locked, batch, error));
     if (s->keep != NULL) draw_patches(s, batch);
@@ -341,11 +360,11 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     CLIP_TRY(clip_tape_status(s->tape, error));
     zero_unreached(m);
 
-    result->lr = clip_schedule_lr(&s->options.schedule, s->adamw->step);
+    result->lr = clip_schedule_lr(&s->schedule, s->adamw->step);
     result->grad_norm = clip_grad_norm(s->adamw, m->grad);
     CLIP_TRY(check_finite(s, result, error));
     clip_adamw_step(s->adamw, m->data, m->grad, result->lr,
-                    clip_grad_scale(result->grad_norm, s->options.grad_clip_norm));
+                    clip_grad_scale(result->grad_norm, s->options.optim.grad_clip_norm));
 
     float *logit_scale = m->logit_scale->data;
     const float most = 4.6051702f; /* ln 100 (Radford et al., section 2.5) */
@@ -355,7 +374,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (p->tensor.needs_grad)
-            clip_ema_update(s->ema + p->train_offset, p->tensor.data, s->options.ema_decay,
+            clip_ema_update(s->ema + p->train_offset, p->tensor.data, s->options.optim.ema_decay,
                             clip_tensor_count(&p->tensor));
     }
 out:
@@ -366,21 +385,21 @@ clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
                            struct clip_error *error)
 {
     clip_status status;
-    int64_t n = piece_size(s), all = s->options.batch_size;
+    int64_t n = piece_size(s), all = s->options.train.batch_size;
     int64_t texts = n < all ? n : most_texts(s);
     int64_t token_count = (int64_t)ceil((double)tokens * (double)texts / (double)(all ? all : 1));
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
-    tape->dtype = s->options.precision;
+    tape->dtype = clip_precision_dtype(s->options.train.precision);
     clip_tape_clear(tape);
     int64_t size = s->model->config.image_size, kept = kept_patches(s);
     struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
     struct clip_tensor token_ids = clip_tensor_i32(NULL, token_count > texts ? token_count : texts),
                        offsets = clip_tensor_i32(NULL, texts + 1);
-    struct clip_tensor *image =
-        clip_vision_encode(tape, s->model, &pixels, s->options.patch_dropout > 0 ? &keep : NULL);
+    struct clip_tensor *image = clip_vision_encode(
+        tape, s->model, &pixels, s->options.train.patch_dropout > 0 ? &keep : NULL);
     struct clip_tensor *text = clip_text_encode(tape, s->model, &token_ids, &offsets);
     clip_tape_backward(tape, batch_loss(s, tape, image, text, NULL, NULL));
     *bytes = clip_tape_peak(tape);

@@ -11,26 +11,16 @@
 #include "data/sets/loader.h"
 #include "model/model.h"
 #include "optim/optim.h"
+#include "train/config.h"
 #include "train/locked.h"
 #include "train/teacher.h"
 
 struct clip_step_options {
-    struct clip_adamw_options adamw;
-    struct clip_schedule schedule;
-    bool multi_positive;                /* batch.ids say which pairs are positives of each other */
+    struct clip_config_train train; /* as configured: batch_size is the most pairs of a step */
+    struct clip_config_optim optim;
+    int64_t steps;                      /* of the run, which the schedule spans */
     bool negatives;                     /* batches may have hard negatives, as many as pairs */
     const struct clip_teacher *teacher; /* borrowed; NULL: none */
-    double distill_weight;              /* loss = contrastive + distill_weight * distillation */
-    int64_t batch_size;                 /* the most pairs a step will have */
-    int64_t micro_batch;                /* 0: the whole batch */
-    double grad_clip_norm;              /* 0: none */
-    double layer_decay;                 /* learning-rate factor from each block to the one below */
-    int64_t lr_width;          /* the tower width that lr is for; 0: any (see clip_step_create) */
-    double ema_decay;          /* 0: none */
-    double patch_dropout;      /* share of patches left out */
-    enum clip_dtype precision; /* CLIP_F32 or CLIP_BF16: of products, and of values between them */
-    enum clip_recompute recompute; /* of the blocks' values, in backward */
-    uint64_t seed;                 /* of patch dropout */
 };
 
 struct clip_step_result {
@@ -43,6 +33,7 @@ struct clip_step_result {
 
 struct clip_step {
     struct clip_step_options options;
+    struct clip_schedule schedule;
     struct clip_model *model; /* borrowed; in training mode, locks already set */
     struct clip_tape *tape;
     struct clip_adamw *adamw;
