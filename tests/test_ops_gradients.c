@@ -35,7 +35,7 @@ static void gradcheck_op(const char *op, gradcheck_fn build, const struct with *
                          struct clip_tensor *leaves, float step)
 {
     struct gradcheck check = {.build = build, .context = with, .n = n, .step = step};
-    check.together = with != NULL && with->together;
+    check.together = with != NULL ? with->together : 0;
     check.through_leaves = true;
     for (int i = 0; i < n; i++) check.leaves[i] = &leaves[i];
     gradcheck(op, &check);
