@@ -1,4 +1,4 @@
-/* What core/file.c and core/folder.c share. */
+/* What the files behind core/file.h share: path.c, temporary.c, file.c, folder.c. */
 #ifndef CLIP_CORE_FILE_INTERNAL_H
 #define CLIP_CORE_FILE_INTERNAL_H
 

@@ -2,7 +2,7 @@
  *
  * In each block of k, a strip of A stays in the first cache while it passes the panels of B, which
  * stay in the second. There are three ways:
- *   - operands that gemm_packed.c has packed for all tiles are multiplied (multiply_packed);
+ *   - operands that gemm_operands.c has packed for all tiles are multiplied (multiply_packed);
  *   - where a product has few rows, packing is most of the work, and the tile packs for itself: all
  *     of A, then one panel of B after the other, each of which is used while it is still in the
  *     cache, unless B came prepacked (pack_and_multiply);

@@ -194,7 +194,7 @@ void clip_multiply_strip(const struct clip_gemm_mode *mode, const struct clip_st
                          const struct clip_packed_b *b, int64_t k,
                          const struct clip_strip_result *result);
 
-/* ---- large products (gemm_packed.c) ---- */
+/* ---- large products (gemm_operands.c, gemm_packed.c) ---- */
 
 /* A part of C: rows [row, row + m), columns [column, column + n). */
 struct clip_tile {
@@ -226,7 +226,13 @@ struct clip_packed_operands {
 uint32_t *clip_packed_strip(const struct clip_packed_operands *packed, int64_t i, int64_t p);
 uint32_t *clip_packed_panel(const struct clip_packed_operands *packed, int64_t j, int64_t p);
 
-/* All of op(B), where g brings it prepacked in the way that it needs; else b is NULL. */
+/* Packs them, in threads: rows of A unless a is NULL, and columns of B where `with_b`. */
+void clip_gemm_pack_operands(const struct clip_gemm *g, const struct clip_packed_operands *packed,
+                             bool with_b);
+
+/* Does g bring op(B) prepacked in the way that it needs? */
+bool clip_gemm_is_prepacked(const struct clip_gemm *g);
+/* All of op(B) where it does; else b is NULL. */
 struct clip_packed_operands clip_gemm_prepacked(const struct clip_gemm *g);
 
 /* The whole product, k at least 1. False: there is no memory to pack in, and nothing was done. */

@@ -38,15 +38,10 @@ static bool tiles_granted(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILE) && (d & BF16) &&
            syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
 }
-#endif
 
-/* Lists what this processor runs, the best last, and then OpenBLAS with the best row kernels.
- * Returns how many there are. */
-static int list(struct choice choices[MAX_CHOICES])
+/* Adds what x86-64 has to the first n choices. Returns how many there are now. */
+static int list_x86(struct choice choices[MAX_CHOICES], int n)
 {
-    int n = 1;
-    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, false};
-#ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, NULL, false};
@@ -65,7 +60,23 @@ static int list(struct choice choices[MAX_CHOICES])
             choices[n++] = choice;
         }
     }
+    return n;
+}
+#else
+static int list_x86(struct choice choices[MAX_CHOICES], int n)
+{
+    (void)choices;
+    return n;
+}
 #endif
+
+/* Lists what this processor runs, the best last, and then OpenBLAS with the best row kernels.
+ * Returns how many there are. */
+static int list(struct choice choices[MAX_CHOICES])
+{
+    int n = 1;
+    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, false};
+    n = list_x86(choices, n);
     choices[n] = choices[n - 1];
     choices[n].name = "openblas";
     choices[n].openblas = true;
