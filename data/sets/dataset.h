@@ -10,6 +10,7 @@
  *   webdataset       uncompressed tar shards: KEY.jpg|png|... beside KEY.txt|caption|json, or
  *                    beside KEY.cls, whose captions are made as class folders' are
  *   captions beside images    a folder of x.png with x.txt, x.caption or x.json
+ *   Chinese-CLIP     x_imgs.tsv (ids and images in base64) and x_texts.jsonl beside it
  *   imagefolder      a folder with metadata.csv or metadata.jsonl
  *   images           (images_only) a folder or a tar, searched with all its subfolders
  *

@@ -110,6 +110,23 @@ clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
 clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
                                const struct clip_dataset_options *options,
                                struct clip_error *error);
+/* The same for each line of JSON, by `add`; a line that is none is a bad sample. A BOM and blank
+ * lines are passed over. */
+typedef clip_status clip_rows_adder(struct clip_rows *rows, const json_t *object, int64_t line,
+                                    const struct clip_dataset_options *options,
+                                    struct clip_error *error);
+clip_status clip_rows_add_lines(struct clip_rows *rows, const char *bytes, size_t n,
+                                clip_rows_adder *add, const struct clip_dataset_options *options,
+                                struct clip_error *error);
+/* Images that are no files of their own: `read` gets what the row calls its image. `free` gets the
+ * context when the rows are freed. */
+struct clip_rows_images {
+    clip_status (*read)(const void *context, const char *image, struct clip_buffer *out,
+                        struct clip_error *error);
+    void (*free)(void *context);
+    void *context;
+};
+void clip_rows_read_by(struct clip_rows *rows, const struct clip_rows_images *images);
 int64_t clip_rows_count(const struct clip_rows *rows);
 /* Of at least one row: CLIP_ERR_FORMAT with the first one's problem if every row has one. */
 clip_status clip_rows_check(const struct clip_rows *rows, struct clip_error *error);
@@ -130,6 +147,14 @@ clip_status clip_dataset_coco_open(struct clip_dataset **out, const char *path,
 clip_status clip_dataset_packed_open(struct clip_dataset **out, const char *path,
                                      const struct clip_dataset_options *options,
                                      struct clip_error *error);
+/* Chinese-CLIP's pair of files, by either of them or by a folder that holds it. */
+clip_status clip_dataset_muge_open(struct clip_dataset **out, const char *path,
+                                   const struct clip_dataset_options *options,
+                                   struct clip_error *error);
+bool clip_dataset_muge_is(const char *path);
+clip_status clip_dataset_muge_pair(struct clip_dataset **out, const char *images, const char *texts,
+                                   const struct clip_dataset_options *options,
+                                   struct clip_error *error);
 /* The same from memory: `path` is for messages, and relative image paths are relative to it. */
 typedef clip_status clip_dataset_parser(struct clip_dataset **out, const char *bytes, size_t n,
                                         const char *path,

@@ -59,7 +59,8 @@ out:
 }
 
 static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n, int64_t line,
-                            const struct clip_dataset_options *options, struct clip_error *error)
+                            clip_rows_adder *add, const struct clip_dataset_options *options,
+                            struct clip_error *error)
 {
     json_error_t fault;
     char problem[256];
@@ -68,8 +69,26 @@ static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n,
         snprintf(problem, sizeof problem, "the line is not valid JSON: %s", fault.text);
         return add_problem(rows, problem, line, error);
     }
-    clip_status status = clip_rows_add_json(rows, object, line, options, error);
+    clip_status status = add(rows, object, line, options, error);
     json_decref(object);
+    return status;
+}
+
+clip_status clip_rows_add_lines(struct clip_rows *rows, const char *bytes, size_t n,
+                                clip_rows_adder *add, const struct clip_dataset_options *options,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    const char *at = bytes, *end = bytes + n;
+    if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) at += 3;
+    for (int64_t line = 1; at < end; line++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t size = (size_t)((stop != NULL ? stop : end) - at);
+        if (!clip_dataset_is_blank(at, size))
+            CLIP_TRY(add_line(rows, at, size, line, add, options, error));
+        at += size + (stop != NULL);
+    }
+out:
     return status;
 }
 
@@ -79,17 +98,9 @@ clip_status clip_dataset_jsonl_parse(struct clip_dataset **out, const char *byte
 {
     clip_status status = CLIP_OK;
     struct clip_rows *rows = NULL;
-    const char *at = bytes, *end = bytes + n;
     *out = NULL;
     CLIP_TRY(clip_rows_create(&rows, "jsonl", path, options, error));
-    if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) at += 3;
-    for (int64_t line = 1; at < end; line++) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        size_t size = (size_t)((stop != NULL ? stop : end) - at);
-        if (!clip_dataset_is_blank(at, size))
-            CLIP_TRY(add_line(rows, at, size, line, options, error));
-        at += size + (stop != NULL);
-    }
+    CLIP_TRY(clip_rows_add_lines(rows, bytes, n, clip_rows_add_json, options, error));
     if (clip_rows_count(rows) == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s has no rows; each line is to be a JSON object as in {\"filepath\": "

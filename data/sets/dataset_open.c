@@ -60,6 +60,7 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
     if (data == NULL || data[0] == '\0')
         return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);
     if (clip_shards_are(data)) return open_tars(out, data, options, error);
+    if (clip_dataset_muge_is(data)) return clip_dataset_muge_open(out, data, options, error);
     if (clip_path_is_folder(data)) return clip_dataset_folder_open(out, data, options, error);
     if (find_source(data) < SOURCES)
         return sources[find_source(data)].open(out, data, options, error);

@@ -23,6 +23,7 @@ struct clip_rows {
     int64_t *lines;   /* [count] the line of row i in the file; 0: it is not reported */
     int32_t *problem; /* [count] its number in problems, or NONE */
     int64_t capacity[4];
+    struct clip_rows_images images_by; /* read NULL: images are files */
 };
 enum { NONE = -1 };
 
@@ -113,7 +114,10 @@ static clip_status read_row(const struct clip_dataset *dataset, int64_t index, s
     if (status != CLIP_OK) return status;
     if (image_of(rows, index)[0] == '\0')
         return clip_fail(error, CLIP_ERR_DATA, "%s: the row names no image", out->name);
-    status = clip_dataset_read_file(image_name(dataset, index), &out->image, error);
+    const struct clip_rows_images *by = &rows->images_by;
+    const char *image = image_name(dataset, index);
+    status = by->read != NULL ? by->read(by->context, image, &out->image, error)
+                              : clip_dataset_read_file(image, &out->image, error);
     return status == CLIP_OK ? CLIP_OK : clip_error_prefix(error, "%s", out->name);
 }
 
@@ -221,6 +225,12 @@ out:
     return status;
 }
 
+void clip_rows_read_by(struct clip_rows *rows, const struct clip_rows_images *images)
+{
+    rows->images_by = *images;
+    rows->base.paths = false;
+}
+
 int64_t clip_rows_count(const struct clip_rows *rows) { return rows->base.count; }
 
 clip_status clip_rows_check(const struct clip_rows *rows, struct clip_error *error)
@@ -242,6 +252,7 @@ struct clip_dataset *clip_rows_finish(struct clip_rows **rows)
 void clip_rows_free(struct clip_rows *rows)
 {
     if (rows == NULL) return;
+    if (rows->images_by.free != NULL) rows->images_by.free(rows->images_by.context);
     free(rows->path);
     free(rows->root);
     clip_string_map_release(&rows->images);
