@@ -70,9 +70,24 @@ void clip_tar_close(struct clip_tar *tar);
 clip_status clip_shards_open(struct clip_tar **out, int64_t *count, const char *data,
                              struct clip_error *error);
 void clip_shards_close(struct clip_tar *tars, int64_t count);
-/* Does the name stand for shards though it is no single .tar: a folder of them, a list, a
- * pattern? */
+/* Is all that the name stands for tars: one, a folder of them, a list, a pattern? */
 bool clip_shards_are(const char *data);
+/* Does the name, of nothing that exists, stand for several: a list, a pattern, braces? */
+bool clip_shards_are_names(const char *data);
+/* Ends this part of a list at its "::"; the next part, or NULL. */
+char *clip_shards_next(char *part);
+/* Adds the names that a part of a list stands for: braces, a pattern, a folder of shards. */
+clip_status clip_shards_expand(const char *part, struct clip_names *names,
+                               struct clip_error *error);
+
+/* CLIP_ERR_DATA with a sentence that names the format where the file's bytes, or what lies in the
+ * folder, are a data set of a format that is not read here (Parquet, LMDB, ...). */
+clip_status clip_dataset_refuse_foreign(const char *path, struct clip_error *error);
+/* The same for a folder that turned out to hold no data set: by any file in it. */
+clip_status clip_dataset_refuse_foreign_inside(const char *folder, struct clip_error *error);
+/* One set of several, in order. Takes over the parts, also after a failure, and leaves NULL. */
+clip_status clip_dataset_join(struct clip_dataset **out, struct clip_dataset **parts, int64_t count,
+                              struct clip_error *error);
 
 /* The usual names of columns and keys, the first one csv's default, ended by NULL. */
 extern const char *const clip_image_keys[], *const clip_caption_keys[];

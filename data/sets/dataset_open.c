@@ -1,5 +1,6 @@
-/* DATA: which source is it? Chosen by the name and the content; the readers stand below this file
+/* DATA: which source is it, or which ones? Chosen by the name and the content; the readers stand below this file
  * and do not know of it. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "data/sets/dataset_internal.h"
@@ -47,21 +48,36 @@ static int find_source(const char *data)
     return i;
 }
 
-bool clip_dataset_is_named(const char *data) { return find_source(data) < SOURCES; }
-
-clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
-                              const struct clip_dataset_options *options, struct clip_error *error)
+bool clip_dataset_is_named(const char *data)
 {
-    static const char accepted[] =
-        "expected a .csv, .tsv or .jsonl, COCO's captions .json, a packed .h5, a folder or an "
-        "uncompressed .tar of class folders, or webdataset .tar shards as in "
-        "shards/{000..012}.tar";
-    *out = NULL;
-    if (data == NULL || data[0] == '\0')
-        return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);
+    bool list = strstr(data, "::") != NULL && !clip_path_exists(data);
+    return list || find_source(data) < SOURCES;
+}
+
+static const char accepted[] =
+    "expected a .csv, .tsv or .jsonl, COCO's captions .json, a packed .h5, a folder or an "
+    "uncompressed .tar of class folders, or webdataset .tar shards as in "
+    "shards/{000..012}.tar";
+
+static clip_status open_folder(struct clip_dataset **out, const char *path,
+                               const struct clip_dataset_options *options, struct clip_error *error)
+{
+    struct clip_error foreign;
+    clip_status status = clip_dataset_folder_open(out, path, options, error);
+    if (status != CLIP_ERR_DATA) return status;
+    if (clip_dataset_refuse_foreign_inside(path, &foreign) == CLIP_ERR_DATA) *error = foreign;
+    return status;
+}
+
+/* What has one name. */
+static clip_status open_one(struct clip_dataset **out, const char *data,
+                            const struct clip_dataset_options *options, struct clip_error *error)
+{
+    clip_status status = clip_dataset_refuse_foreign(data, error);
+    if (status != CLIP_OK) return status;
     if (clip_shards_are(data)) return open_tars(out, data, options, error);
     if (clip_dataset_muge_is(data)) return clip_dataset_muge_open(out, data, options, error);
-    if (clip_path_is_folder(data)) return clip_dataset_folder_open(out, data, options, error);
+    if (clip_path_is_folder(data)) return open_folder(out, data, options, error);
     if (find_source(data) < SOURCES)
         return sources[find_source(data)].open(out, data, options, error);
     if (!clip_path_exists(data))
@@ -76,4 +92,78 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                          data);
     return clip_fail(error, CLIP_ERR_DATA, "%s: not a data set that can be read; %s", data,
                      accepted);
+}
+
+/* ---- Several ---- */
+struct parts {
+    struct clip_dataset **sets;
+    int64_t count, capacity;
+};
+
+static clip_status add_set(struct parts *parts, const char *name,
+                           const struct clip_dataset_options *options, struct clip_error *error)
+{
+    clip_status status;
+    CLIP_TRY(clip_array_grow(&parts->sets, &parts->capacity, parts->count + 1, sizeof *parts->sets,
+                             error));
+    CLIP_TRY(open_one(&parts->sets[parts->count], name, options, error));
+    parts->count++;
+out:
+    return status;
+}
+
+/* The tars of one part are one set; anything else is a set each. */
+static clip_status add_part(struct parts *parts, const char *part,
+                            const struct clip_dataset_options *options, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct clip_names names = {0};
+    if (clip_shards_are(part)) return add_set(parts, part, options, error);
+    CLIP_TRY(clip_shards_expand(part, &names, error));
+    for (int64_t i = 0; i < names.count; i++)
+        CLIP_TRY(add_set(parts, names.names[i], options, error));
+out:
+    clip_names_release(&names);
+    return status;
+}
+
+static clip_status open_several(struct clip_dataset **out, const char *data,
+                                const struct clip_dataset_options *options,
+                                struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct parts parts = {0};
+    size_t n = strlen(data);
+    if (strncmp(data, "::", 2) == 0 || strstr(data, "::::") != NULL ||
+        (n > 1 && strcmp(data + n - 2, "::") == 0))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "%s: a name is missing beside \"::\", which joins data sets", data);
+    char *list = clip_string_copy(data, error);
+    if (list == NULL) return CLIP_ERR_MEMORY;
+    for (char *part = list, *next; part != NULL; part = next) {
+        next = clip_shards_next(part);
+        CLIP_TRY(add_part(&parts, part, options, error));
+    }
+    if (parts.count == 1) {
+        *out = parts.sets[0];
+        parts.sets[0] = NULL;
+        goto out;
+    }
+    CLIP_TRY(clip_dataset_join(out, parts.sets, parts.count, error));
+out:
+    for (int64_t i = 0; i < parts.count; i++) clip_dataset_free(parts.sets[i]);
+    free(parts.sets);
+    free(list);
+    return status;
+}
+
+clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
+                              const struct clip_dataset_options *options, struct clip_error *error)
+{
+    *out = NULL;
+    if (data == NULL || data[0] == '\0')
+        return clip_fail(error, CLIP_ERR_USAGE, "no data set is named; %s", accepted);
+    if (clip_shards_are_names(data) && !clip_shards_are(data))
+        return open_several(out, data, options, error);
+    return open_one(out, data, options, error);
 }

@@ -165,7 +165,7 @@ out:
     return status;
 }
 
-static clip_status add_part(const char *part, struct clip_names *names, struct clip_error *error)
+clip_status clip_shards_expand(const char *part, struct clip_names *names, struct clip_error *error)
 {
     if (is_shard_folder(part)) return add_folder(part, names, error);
     if (clip_path_exists(part)) return clip_names_add(names, part, error);
@@ -174,29 +174,54 @@ static clip_status add_part(const char *part, struct clip_names *names, struct c
     return clip_names_add(names, part, error);
 }
 
+/* Is this part of a list, or the whole name, one or more tars? */
+static bool is_tars(const char *part)
+{
+    if (is_shard_folder(part)) return true;
+    return clip_path_has_suffix(part, ".tar") && !clip_path_is_folder(part);
+}
+
 bool clip_shards_are(const char *data)
 {
-    if (clip_path_exists(data)) return is_shard_folder(data);
-    return strstr(data, "::") != NULL || (is_pattern(data) && clip_path_has_suffix(data, ".tar"));
+    struct clip_error ignored;
+    bool all = true;
+    if (clip_path_exists(data)) return is_tars(data);
+    char *list = clip_string_copy(data, &ignored);
+    for (char *part = list, *next; part != NULL && all; part = next) {
+        next = clip_shards_next(part);
+        all = is_tars(part);
+    }
+    free(list);
+    return list != NULL && all;
+}
+
+bool clip_shards_are_names(const char *data)
+{
+    if (clip_path_exists(data)) return false;
+    return strstr(data, "::") != NULL || is_pattern(data) || has_braces(data);
+}
+
+char *clip_shards_next(char *part)
+{
+    char *joint = strstr(part, "::");
+    if (joint == NULL) return NULL;
+    *joint = '\0';
+    return joint + 2;
 }
 
 static clip_status list_shards(const char *data, struct clip_names *names, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     char *list = NULL;
-    if (clip_path_exists(data)) return add_part(data, names, error);
+    if (clip_path_exists(data)) return clip_shards_expand(data, names, error);
     list = clip_string_copy(data, error);
     if (list == NULL) return CLIP_ERR_MEMORY;
     for (char *part = list, *next; part != NULL; part = next) {
-        next = strstr(part, "::");
-        if (next != NULL) {
-            *next = '\0';
-            next += 2;
-        }
+        next = clip_shards_next(part);
         if (part[0] == '\0')
             CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
                                "%s: a name is missing beside \"::\", which joins shards", data));
-        CLIP_TRY(add_part(part, names, error));
+        CLIP_TRY(clip_shards_expand(part, names, error));
     }
 out:
     free(list);
