@@ -94,6 +94,48 @@ page() { # page FILE LEAST: at least so many
     check "$1 has commands" test "$count" -ge "$2"
 }
 page docs/data.md 4
+
+# ---- the lines of Python that convert what is not read ----
+awk '/^```python$/ {n++; on = 1; next} /^```$/ {on = 0} on {print > ("'"$folder"'/convert-" n ".py")}' \
+    docs/data.md
+check "docs/data.md has lines that convert" test -s "$folder/convert-7.py"
+sections() { # each section that a refusal names is there
+    local section
+    while IFS= read -r section; do grep -qx "### $section" docs/data.md || return 1; done < \
+        <(sed -n '/formats\[\] = {/,/^static const struct format saved/p
+                  /^static const struct format saved/,/;/p' data/sets/dataset_foreign.c |
+            grep -oE '"[A-Z][^"]*"(, *is_|, NULL)' | cut -d'"' -f2 | sort -u)
+}
+check "each section that a refusal names is there" sections
+for lines in "$folder"/convert-*.py; do
+    if command -v python3 >/dev/null; then
+        check "${lines##*/} is Python" run 0 python3 -c \
+            'import sys; compile(open(sys.argv[1]).read(), sys.argv[1], "exec")' "$lines"
+    else
+        skip "${lines##*/} is Python" "python3 is missing"
+    fi
+done
+# those that need nothing else are run
+if command -v python3 >/dev/null; then
+    check "a pickle is made" run 0 python3 -c \
+        'import pickle; pickle.dump([("a.jpg", "one, two")], open("pairs.pkl", "wb"))'
+    check "... refused by name" says 1 'is a Python pickle' clip_data check pairs.pkl
+    check "... and converted" run 0 python3 convert-2.py
+    check "... to a csv" prints 0 'a.jpg,"one, two"' cat pairs.csv
+    check "a database is made" run 0 python3 -c 'import sqlite3; c = sqlite3.connect("pairs.db")
+c.execute("CREATE TABLE pairs(path, caption)")
+c.execute("INSERT INTO pairs VALUES (?, ?)", ("b.jpg", "three")); c.commit()'
+    check "... refused by name" says 1 'is an SQLite database' clip_data check pairs.db
+    check "... and converted" run 0 python3 convert-6.py
+    check "... to a csv" prints 0 'b.jpg,three' cat pairs.csv
+    check "an archive is made" run 0 python3 -c \
+        'import shutil; shutil.make_archive("set", "zip", "clean")'
+    check "... refused by name" says 1 'is a zip archive' clip_data check set.zip
+    check "... and unpacked" run 0 python3 convert-7.py
+    check "... to a folder" json '"samples":3,' clip_data check --images-only --json set
+else
+    skip "a pickle, a database and an archive are converted" "python3 is missing"
+fi
 page docs/demo-sets.md 4
 page docs/fine-tuning.md 4
 plan
