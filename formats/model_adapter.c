@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoints/layout.h"
 #include "core/json.h"
+#include "formats/layout.h"
 #include "kernels/gemm.h"
 
 #define CONFIG_LIMIT ((size_t)16 << 20) /* bytes of an adapter_config.json */

@@ -21,10 +21,10 @@
 #ifndef CLIP_FORMATS_MODEL_DESCRIPTION_H
 #define CLIP_FORMATS_MODEL_DESCRIPTION_H
 
-#include "checkpoints/layout.h"
 #include "core/json.h"
 #include "data/image/image.h"
 #include "data/text/tokenizer.h"
+#include "formats/layout.h"
 #include "model/model.h"
 
 /* Rows of token ids that a person gives, padded to one length: how they end, what fills them. */

@@ -3,8 +3,8 @@
 #ifndef CLIP_FORMATS_MODEL_SOURCE_H
 #define CLIP_FORMATS_MODEL_SOURCE_H
 
-#include "checkpoints/layout.h"
 #include "core/log.h"
+#include "formats/layout.h"
 #include "formats/model_description.h"
 
 enum clip_model_config_kind {

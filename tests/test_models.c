@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoints/layout.h"
 #include "embed/embeddings.h"
+#include "formats/layout.h"
 #include "formats/model_export.h"
 #include "tests/fixture.h"
 #include "tests/small_model.h"

@@ -74,7 +74,7 @@ data/text: tokenizer text html
 data/image: image stb
 data/sets: dataset loader pack packed check
 data/demo: shapes emoji demo
-formats: model description export timm
+formats: model description export timm layout
 embed: embedder embeddings
 search: index search
 guide: guide

@@ -10,8 +10,8 @@
  *                projections are stored transposed (as Linear has them)
  *   GGUF         clip.cpp's: transformers' weights by shorter names
  */
-#ifndef CLIP_CHECKPOINTS_LAYOUT_H
-#define CLIP_CHECKPOINTS_LAYOUT_H
+#ifndef CLIP_FORMATS_LAYOUT_H
+#define CLIP_FORMATS_LAYOUT_H
 
 #include "checkpoints/bundle.h"
 

@@ -1,5 +1,5 @@
 /* The tables of names, and taking a weight out of a bundle by them. */
-#include "checkpoints/layout.h"
+#include "formats/layout.h"
 
 #include <stdio.h>
 #include <string.h>

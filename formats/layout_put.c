@@ -1,8 +1,7 @@
 /* Turns our weights into those of another layout. */
 #include <string.h>
 
-#include "checkpoints/internal.h"
-#include "checkpoints/layout.h"
+#include "formats/layout.h"
 
 /* Transposes a matrix, [rows,cols] -> [cols,rows], into the arena. */
 static clip_status turn(struct clip_bundle *out, struct clip_tensor *tensor,
@@ -37,7 +36,8 @@ static clip_status put_rows(struct clip_bundle *out, const struct clip_place *pl
         whole = clip_bundle_find(out, place->names[0]);
     }
     int64_t begin = clip_tensor_count(whole) / 3 * place->first_third;
-    memcpy((float *)whole->data + begin, tensor->data, clip_tensor_bytes(tensor));
+    memcpy((float *)whole->data + begin, tensor->data,
+           (size_t)clip_tensor_count(tensor) * sizeof(float));
     return CLIP_OK;
 }
 
