@@ -6,7 +6,7 @@
 #include "formats/model_file.h"
 
 struct clip_bench_embed_options {
-    int64_t batch_size, tokens; /* of the larger batch; tokens a text */
+    int64_t batch_size, tokens; /* of the larger batch; tokens per text */
     int64_t runs;               /* of each figure, after one that is not counted */
     bool bf16;
 };

@@ -120,8 +120,8 @@ clip_status clip_embedder_open_sized(struct clip_embedder **out, const char *mod
                                      size_t options_size, struct clip_error *error);
 void clip_embedder_free(struct clip_embedder *embedder); /* NULL is fine */
 
-int64_t clip_embedder_dim(const struct clip_embedder *embedder);        /* E, floats a row */
-int64_t clip_embedder_image_size(const struct clip_embedder *embedder); /* S, pixels a side */
+int64_t clip_embedder_dim(const struct clip_embedder *embedder);        /* E, floats per row */
+int64_t clip_embedder_image_size(const struct clip_embedder *embedder); /* S, pixels per side */
 int64_t clip_embedder_context(const struct clip_embedder *embedder);    /* T, tokens, at most */
 const char *clip_embedder_source(const struct clip_embedder *embedder); /* the model's file */
 /* The model's checksum, the same in every format: 8 hexadecimal digits; "" unless it was wanted. */

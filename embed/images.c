@@ -187,7 +187,7 @@ clip_status clip_images_read(const struct clip_images *p, int64_t i, struct clip
 
 /* ---- embedding ---- */
 
-enum { CHUNK = 64 }; /* images whose bytes are held at once, or one a thread */
+enum { CHUNK = 64 }; /* images whose bytes are held at once, or one per thread */
 
 struct chunk {
     const struct clip_images *images;

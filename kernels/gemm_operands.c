@@ -1,5 +1,5 @@
-/* Operands that are packed once, by all threads and for all of them: what a large product needs at a
- * time, and op(B) that many products share. */
+/* Operands that are packed once, by all threads and for all of them: what a large product needs at
+ * a time, and op(B) that many products share. */
 #include "core/threads.h"
 #include "kernels/gemm_parts.h"
 

@@ -61,8 +61,8 @@ struct tower_list {
     int64_t embed_dim;
 };
 
-/* A layer that LoRA may adapt: its weight w [N,D], or NULL while parameters are counted, and the bits
- * of targets that adapt it, one for each of its `parts` of N / parts rows. */
+/* A layer that LoRA may adapt: its weight w [N,D], or NULL while parameters are counted, and the
+ * bits of targets that adapt it, one for each of its `parts` of N / parts rows. */
 struct adaptable {
     const char *name;
     struct clip_tensor *w;

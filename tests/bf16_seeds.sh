@@ -11,7 +11,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$build/clip_data" shapes --output "$folder/shapes" >/dev/null 2>&1
 
-# run NAME --set ...: losses, one a line, into NAME.
+# run NAME --set ...: losses, one per line, into NAME.
 run() {
     local name=$1
     shift

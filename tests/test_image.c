@@ -473,7 +473,7 @@ static void jpeg_faults_are_named(void **state)
         const char *words;
     } faults[] = {
         {JPEG_SOF + 1, 0xc9, CLIP_ERR_FORMAT, "SOF9"},
-        {JPEG_SOF + 4, 12, CLIP_ERR_FORMAT, "12 bits a sample"},
+        {JPEG_SOF + 4, 12, CLIP_ERR_FORMAT, "12 bits per sample"},
         {JPEG_SOF + 6, 0, CLIP_ERR_DATA, "no pixels (8 x 0)"},
         {JPEG_SOF + 5, 0xff, CLIP_ERR_FORMAT, "cannot hold"},
         {JPEG_SOF + 9, 2, CLIP_ERR_FORMAT, "frame header of wrong length"},

@@ -97,7 +97,7 @@ struct clip_cli {
     const char *arguments; /* plain arguments as --help shows them, "LABEL..."; NULL: none taken */
     const char *summary;   /* one or two sentences, first in --help */
     const char *example;   /* one real command, shown at the end of --help */
-    const struct clip_cli_option *options; /* a line each; ends with {0} */
+    const struct clip_cli_option *options; /* one per line of the help; ends with {0} */
     const struct clip_cli_hint *hints;     /* ends with {0}; NULL: none */
     /* filled in by clip_cli_parse: the common options, and the plain arguments in order */
     int64_t threads; /* 0: not given; already set for this process */

@@ -63,12 +63,12 @@ static clip_status print_step(const struct clip_bench_step_result *r, bool json,
                               struct clip_error *error)
 {
     if (!json) {
-        printf("%.2f pairs/s, %.3f s a step\n", r->pairs_per_second,
+        printf("%.2f pairs/s, %.3f s per step\n", r->pairs_per_second,
                r->flops_per_step / r->flops_per_second);
         printf("%.1f of %.1f GF/s that this machine can do (%.0f %%)\n", r->flops_per_second / 1e9,
                r->peak_flops_per_second / 1e9,
                100 * r->flops_per_second / r->peak_flops_per_second);
-        printf("%.0f MB at most, %.1f tokens a caption\n", (double)r->peak_rss_bytes / 1e6,
+        printf("%.0f MB at most, %.1f tokens per caption\n", (double)r->peak_rss_bytes / 1e6,
                r->tokens_per_caption);
         return CLIP_OK;
     }

@@ -18,7 +18,7 @@
 
 /* ---- tokenizer train ---- */
 
-/* The captions of a text file, one a line; empty lines are none. */
+/* The captions of a text file, one per line; empty lines are none. */
 static clip_status read_lines(const char *path, struct clip_names *out, struct clip_error *error)
 {
     struct clip_buffer text = {0};
@@ -336,7 +336,7 @@ static int run_preprocess(int argc, char **argv)
     memcpy(preprocess.std, clip.image_std, sizeof preprocess.std);
     if (!clip_mul_i64(count, 3 * size * size, &elements))
         CLIP_TRY(clip_fail(&error, CLIP_ERR_MEMORY,
-                           "%lld images of %lld pixels a side do not fit into memory; give fewer",
+                           "%lld images of %lld pixels per side do not fit into memory; give fewer",
                            (long long)count, (long long)size));
     pixels = clip_array_new(elements, 1, &error);
     CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);

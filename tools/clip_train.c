@@ -49,12 +49,12 @@ static clip_status print_forecast(const struct clip_train_forecast *f, bool json
 {
     if (!json) {
         printf("samples              %lld\n", (long long)f->samples);
-        printf("steps                %lld (%lld an epoch)\n", (long long)f->steps,
+        printf("steps                %lld (%lld per epoch)\n", (long long)f->steps,
                (long long)f->steps_per_epoch);
         printf("parameters           %lld, %lld trained\n", (long long)f->parameters,
                (long long)f->trained);
-        printf("tokens a caption     %.1f\n", f->tokens_per_caption);
-        printf("FLOPs a step         %.1f G\n", f->flops_per_step / 1e9);
+        printf("tokens per caption   %.1f\n", f->tokens_per_caption);
+        printf("FLOPs per step       %.1f G\n", f->flops_per_step / 1e9);
         printf("forecast peak memory %.0f MB: %.0f weights, gradients and moments, %.0f "
                "activations, %.0f the rest\n",
                (double)f->peak_bytes / 1e6, (double)f->weights_bytes / 1e6,

@@ -45,7 +45,7 @@ const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall
 struct clip_config {
 #include "train/config_keys.h"
 
-    const char **values; /* one a row of the table, as written; NULL: the default */
+    const char **values; /* one per row of the table, as written; NULL: the default */
     struct clip_arena arena;
 };
 

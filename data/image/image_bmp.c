@@ -68,7 +68,7 @@ static clip_status read_header(struct clip_image_bytes bytes, struct bmp *bmp,
     }
     if (bmp->bits != 1 && bmp->bits != 4 && bmp->bits != 8 && bmp->bits != 16 && bmp->bits != 24 &&
         bmp->bits != 32)
-        return fail_kind("a number of bits a pixel,", (uint32_t)bmp->bits, error);
+        return fail_kind("a number of bits per pixel,", (uint32_t)bmp->bits, error);
     bool masked = bmp->compression == 3 || bmp->compression == 6;
     if (bmp->compression != 0 && !(masked && (bmp->bits == 16 || bmp->bits == 32)))
         return fail_kind("compression", (uint32_t)bmp->compression, error);

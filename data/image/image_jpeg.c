@@ -112,7 +112,7 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
         return clip_jpeg_fail_broken("a frame header of wrong length", error);
     if (p[0] != 8)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG image has %d bits a sample, and only 8 are read here; convert "
+                         "the JPEG image has %d bits per sample, and only 8 are read here; convert "
                          "it to a usual JPEG",
                          p[0]);
     if (p[5] != 1 && p[5] != 3 && p[5] != 4)

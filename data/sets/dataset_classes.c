@@ -163,7 +163,7 @@ clip_status clip_templates_read(const char *path, struct clip_templates *out,
     }
     if (out->count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s holds no template; expected a line each, as in a photo of a {}",
+                           "%s holds no template; expected one per line, as in a photo of a {}",
                            path));
 out:
     clip_buffer_release(&text);

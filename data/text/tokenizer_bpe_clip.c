@@ -300,7 +300,7 @@ clip_status clip_bpe_read_merges(struct clip_tokenizer **out, const char *bytes,
     if (!next_line(bytes, n, &at, &header)) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
                            "%s is empty; expected a header line, then one "
-                           "merge a line",
+                           "merge per line",
                            name));
     }
     CLIP_TRY(check_header(&parser, &header, error));
