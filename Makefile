@@ -5,6 +5,7 @@ DESTDIR ?=
 OPT ?= -O3
 FUZZ_SECONDS ?= 60
 FAULTS ?= 20
+MINUTES ?= 30
 COUNT ?= 10000
 VERSION := $(shell cat VERSION)
 export BUILD
@@ -173,7 +174,7 @@ $(BUILD)/libclip.so: $(LIB_OBJECTS)
 # The library stands last, behind what needs it.
 last_libclip = $(filter-out %/libclip.a,$^) $(BUILD)/libclip.a
 SERVING = $(BUILD)/clip_search $(BUILD)/tests/test_api $(BUILD)/tests/test_serve \
-	$(BUILD)/tests/test_catalogue
+	$(BUILD)/tests/test_catalogue $(BUILD)/tests/test_callers
 $(SERVING): $(BUILD)/libserve.a
 $(SERVING): MORE_LIBS = $(SERVE_LIBS)
 $(BUILD)/page.c: tools/embed.sh $(PAGE_FILES)
@@ -227,6 +228,9 @@ $(BUILD)/faults/shim.so: tests/faults/shim.c
 	$(Q)$(CC) -D_GNU_SOURCE -std=c11 -O1 -g $(WARN) -shared -fPIC $< -o $@ -ldl
 test-kill: all
 	@KILLS=100 tests/run.sh tests/test_search_kill.sh
+# Use for MINUTES: serving, indexing, training, with kills and restarts.
+soak: all
+	@MINUTES='$(MINUTES)' TEST_SECONDS=100000 tests/run.sh tests/soak/run.sh
 test-page: all
 	@tests/run.sh tests/page.sh
 tests: $(TEST_PROGRAMS)
@@ -245,6 +249,16 @@ asan: setup-tests
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan OPT='-O1 $(SANITIZE)' \
 		$(call chosen,$(BUILD)-asan)
 	@BUILD=$(BUILD)-asan tests/run.sh $(call chosen,$(BUILD)-asan)
+# Threads: the loader, the page's server, the library with several callers at once.
+THREADED = test_callers test_loader test_packed test_serve test_api test_catalogue test_embedder \
+	test_public
+tsan: setup-tests
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan \
+		OPT='-O1 -fsanitize=thread -fno-omit-frame-pointer' \
+		$(addprefix $(BUILD)-tsan/tests/,$(or $(SOME),$(THREADED)))
+	@UNDER='setarch -R' OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1 \
+		TSAN_OPTIONS='suppressions=tests/tsan.supp exitcode=66' \
+		tests/run.sh $(addprefix $(BUILD)-tsan/tests/,$(or $(SOME),$(THREADED)))
 # (libjpeg-turbo's vector code moves bytes about that valgrind takes for used.)
 valgrind: setup-tests
 	@$(MAKE) --no-print-directory $(call chosen,$(BUILD))
@@ -272,7 +286,7 @@ install: installable
 installable: $(PROGRAMS) $(BUILD)/libclip.a $(BUILD)/libclip.so $(BUILD)/packages \
 	$(PROGRAMS:$(BUILD)/%=$(BUILD)/man/%.1)
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz compile_commands.json
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-coverage $(BUILD)-fuzz compile_commands.json
 
 help:
 	@echo 'make                build every program into $(BUILD)/'
@@ -281,9 +295,11 @@ help:
 	@echo 'make test-fixtures  only the tests on reference values ($$CLIP_FIXTURES: another set)'
 	@echo 'make test-kill      kill the indexer 100 times at random: nothing may be lost'
 	@echo 'make faults       FAULTS ($(FAULTS)) calls of each kind fail, one by one    (SOME="train")'
+	@echo 'make soak           serve, index and train for MINUTES ($(MINUTES)), with kills'
 	@echo 'make test-page      drive the page of clip_search serve in headless Chromium'
 	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
 	@echo 'make asan           the tests under AddressSanitizer and UBSan'
+	@echo 'make tsan           the tests of what has threads under the thread sanitizer'
 	@echo 'make valgrind       the tests under valgrind'
 	@echo 'make interop        open exports with transformers, open_clip, onnxruntime, gguf'
 	@echo 'make mutate         open COUNT ($(COUNT)) damaged files of each format, under sanitizers'
@@ -300,6 +316,7 @@ help:
 
 FORCE:
 .PHONY: all setup setup-tests demo test check test-fixtures test-kill faults test-page tests \
-	lint asan valgrind interop mutate fuzz fuzz-programs install installable clean help FORCE
+	lint asan tsan soak valgrind interop mutate fuzz fuzz-programs install installable clean help \
+	FORCE
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)
