@@ -83,12 +83,17 @@ static uint64_t below_64(struct clip_rng *rng, uint64_t n)
     return draw % n;
 }
 
+int64_t clip_rng_index(struct clip_rng *rng, int64_t n)
+{
+    uint64_t choices = (uint64_t)n;
+    return (int64_t)(choices <= UINT32_MAX ? clip_rng_below(rng, (uint32_t)choices)
+                                           : below_64(rng, choices));
+}
+
 void clip_rng_shuffle(struct clip_rng *rng, int64_t *items, int64_t n)
 {
     for (int64_t i = n - 1; i > 0; i--) {
-        uint64_t choices = (uint64_t)i + 1;
-        int64_t j = (int64_t)(choices <= UINT32_MAX ? clip_rng_below(rng, (uint32_t)choices)
-                                                    : below_64(rng, choices));
+        int64_t j = clip_rng_index(rng, i + 1);
         int64_t swapped = items[i];
         items[i] = items[j];
         items[j] = swapped;

@@ -19,7 +19,8 @@ enum clip_rng_purpose {
     CLIP_RNG_DRAW = 6,    /* demo images: image's number */
     CLIP_RNG_BENCH = 7,
     CLIP_RNG_TEST = 8,
-    CLIP_RNG_GUIDE = 9, /* clip_guide: epoch the step, sample the view; first image: epoch 0 */
+    CLIP_RNG_GUIDE = 9,    /* clip_guide: epoch the step, sample the view; first image: epoch 0 */
+    CLIP_RNG_REPLACE = 10, /* in a bad sample's place: the position in the epoch */
 };
 
 struct clip_rng {
@@ -37,6 +38,7 @@ void clip_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[
 
 uint32_t clip_rng_u32(struct clip_rng *rng);
 uint32_t clip_rng_below(struct clip_rng *rng, uint32_t n); /* uniform in [0, n), unbiased; n > 0 */
+int64_t clip_rng_index(struct clip_rng *rng, int64_t n);   /* the same for n of more than 32 bits */
 double clip_rng_range(struct clip_rng *rng, double low, double high); /* [low, high), 53 bits */
 /* Normal with mean 0 and variance 1 (Box-Muller, cosine branch). Each takes two draws and is at
  * most 6.7 from 0. */

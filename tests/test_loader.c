@@ -432,11 +432,14 @@ static void too_many_bad(void **state)
         options.workers = workers;
         options.max_bad_fraction = 0.25;
         struct clip_loader *loader = create(set, &options);
-        for (int i = 0; i < 4; i++) assert_int_equal(next(loader).count, 15);
+        for (int i = 0; i < 40; i++) assert_int_equal(next(loader).count, 15);
         assert_int_equal(clip_loader_counts(loader).bad, 5); /* each once, however often met */
         clip_loader_free(loader);
         options.max_bad_fraction = 0.2;
         loader = create(set, &options);
+        struct clip_batch batch;
+        struct clip_error error = {0};
+        while (clip_loader_next(loader, &batch, NULL, &error) == CLIP_OK) continue;
         next_fails(loader, CLIP_ERR_DATA,
                    "5 of the data's 20 samples are bad so far, more than "
                    "max_bad_fraction = 0.2 allows");
@@ -467,18 +470,47 @@ static void bad_samples_have_reasons(void **state)
     clip_dataset_free(set);
 }
 
-static void never_a_whole_batch(void **state)
+/* A bad sample's place, and no other, is taken by a good one; epochs keep their length. */
+static void a_bad_ones_place_is_taken(void **state)
 {
     (void)state;
+    struct clip_dataset *whole = open_pairs(write_pairs(20, 0));
     struct clip_dataset *set = open_pairs(write_pairs(20, 4));
-    for (int workers = 0; workers <= 2; workers += 2) {
-        struct clip_loader_options options = options_of(16);
-        options.workers = workers;
-        struct clip_loader *loader = create(set, &options);
-        next_fails(loader, CLIP_ERR_DATA,
-                   "only 15 of the data's 20 samples are good, fewer than the batch of 16");
+    struct clip_loader_options options = options_of(6);
+    for (options.workers = 0; options.workers <= 2; options.workers += 2) {
+        struct clip_loader *of_good = create(whole, &options), *loader = create(set, &options);
+        int taken = 0;
+        for (int i = 0; i < 9; i++) {
+            struct clip_batch good = next(of_good), batch = next(loader);
+            assert_int_equal(batch.count, 6);
+            assert_int_equal(batch.epoch, i / 3);
+            assert_int_equal(batch.next.epoch, good.next.epoch);
+            assert_int_equal(batch.next.index, good.next.index);
+            for (int k = 0; k < 6; k++) {
+                assert_int_not_equal(batch.samples[k] % 4, 3);
+                if (good.samples[k] % 4 == 3)
+                    taken++;
+                else
+                    assert_int_equal(batch.samples[k], good.samples[k]);
+            }
+        }
+        assert_true(taken > 5);
+        clip_loader_free(of_good);
         clip_loader_free(loader);
     }
+    clip_dataset_free(whole);
+    clip_dataset_free(set);
+}
+
+static void none_is_good(void **state)
+{
+    (void)state;
+    struct clip_dataset *set = open_pairs(write_pairs(3, 1));
+    struct clip_loader_options options = options_of(3);
+    options.max_bad_fraction = 1;
+    struct clip_loader *loader = create(set, &options);
+    next_fails(loader, CLIP_ERR_DATA, "none of the data's 3 samples is good");
+    clip_loader_free(loader);
     clip_dataset_free(set);
 }
 
@@ -521,7 +553,8 @@ int main(void)
         cmocka_unit_test(positives_against_all_pairs),
         cmocka_unit_test(too_many_bad),
         cmocka_unit_test(bad_samples_have_reasons),
-        cmocka_unit_test(never_a_whole_batch),
+        cmocka_unit_test(a_bad_ones_place_is_taken),
+        cmocka_unit_test(none_is_good),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, make_tokenizer, free_tokenizer);

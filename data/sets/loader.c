@@ -162,18 +162,27 @@ static void make_order(struct clip_loader *loader, int64_t epoch)
     loader->order_epoch = epoch;
 }
 
+/* Is no batch left in the epoch from this position on? */
+static bool epoch_is_over(const struct clip_loader *loader, struct clip_position at)
+{
+    int64_t left = loader->dataset->count - at.index;
+    return left < (loader->options.shuffle ? loader->options.batch_size : 1);
+}
+
 /* The next sample's slot, or NULL if the ring is full or the pass is over. To be called with the
  * mutex held. */
 static struct slot *give_slot(struct clip_loader *loader)
 {
     if (loader->finished || loader->given - loader->taken == loader->slot_count) return NULL;
     struct clip_position *head = &loader->head;
-    if (head->index >= loader->dataset->count) {
-        if (!loader->options.shuffle) {
+    bool begins = loader->given % loader->options.batch_size ==
+                  0; /* a batch, counted from a seek */
+    if (begins || !loader->options.shuffle) {
+        if (epoch_is_over(loader, *head) && !loader->options.shuffle) {
             loader->finished = true;
             return NULL;
         }
-        *head = (struct clip_position){.epoch = head->epoch + 1};
+        if (epoch_is_over(loader, *head)) *head = (struct clip_position){.epoch = head->epoch + 1};
     }
     if (loader->order_epoch != head->epoch) make_order(loader, head->epoch);
     struct slot *slot = &loader->slots[loader->given % loader->slot_count];
@@ -293,6 +302,26 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
                      loader->options.max_bad_fraction, loader->first_reason.message);
 }
 
+/* Puts another sample in a bad one's place: drawn from all, by (seed, epoch, position, attempt), so
+ * that a batch depends on no sample outside of it. Does nothing if the slot's sample is good. */
+static clip_status replace_bad(struct clip_loader *loader, struct slot *slot,
+                               struct clip_error *error)
+{
+    struct clip_rng rng = clip_rng_at(loader->options.seed, CLIP_RNG_REPLACE, (uint32_t)slot->epoch,
+                                      (uint64_t)slot->index);
+    while (slot->status != CLIP_OK) {
+        clip_status status = count_bad(loader, slot, error);
+        if (status != CLIP_OK) return status;
+        if (loader->counts.bad == loader->dataset->count)
+            return clip_fail(error, CLIP_ERR_DATA,
+                             "none of the data's %lld samples is good; the first bad one: %.600s",
+                             (long long)loader->dataset->count, loader->first_reason.message);
+        slot->sample = clip_rng_index(&rng, loader->dataset->count);
+        prepare(loader, slot, &loader->scratch);
+    }
+    return CLIP_OK;
+}
+
 /* ---- Positives of each other ---- */
 static int32_t find_root(int32_t *parent, int32_t i)
 {
@@ -404,45 +433,27 @@ static void empty_batch(struct clip_loader *loader, int64_t epoch)
     loader->captions.size = 0;
 }
 
-static clip_status no_batch_in_epoch(const struct clip_loader *loader, struct clip_error *error)
-{
-    return clip_fail(error, CLIP_ERR_DATA,
-                     "only %lld of the data's %lld samples are good, fewer than the batch of %lld; "
-                     "mend the others or set batch_size lower; the first bad one: %.600s",
-                     (long long)loader->batch.count, (long long)loader->dataset->count,
-                     (long long)loader->options.batch_size, loader->first_reason.message);
-}
-
-/* Fills the batch from `position` on: skips bad samples, and the end of an epoch that is too short
- * for a batch. Samples before `position` were left over in the last batch's epoch. */
+/* Fills the batch from `position` on. Shuffled, it gets batch_size samples of one epoch; else bad
+ * ones are left out. */
 static clip_status fill_batch(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    const int64_t wanted = loader->options.batch_size, n = loader->dataset->count;
+    bool shuffle = loader->options.shuffle;
     struct clip_position at = loader->position;
-    bool whole = at.index == 0; /* this batch begins with the epoch's first sample */
     empty_batch(loader, at.epoch);
-    while (loader->batch.count < wanted) {
+    while (loader->batch.count < loader->options.batch_size) {
         struct slot *slot = take_slot(loader);
         if (slot == NULL) break;
-        bool left_over = slot->epoch < at.epoch;
-        if (slot->epoch > at.epoch) {
-            if (whole) CLIP_TRY(no_batch_in_epoch(loader, error));
-            whole = true;
-            empty_batch(loader, slot->epoch);
-        }
-        if (!left_over) {
-            at = (struct clip_position){.epoch = slot->epoch, .index = slot->index + 1};
-            if (slot->status != CLIP_OK)
-                status = count_bad(loader, slot, error);
-            else
-                status = add_to_batch(loader, slot, error);
-        }
+        at = (struct clip_position){.epoch = slot->epoch, .index = slot->index + 1};
+        if (shuffle) status = replace_bad(loader, slot, error);
+        if (status == CLIP_OK)
+            status = slot->status != CLIP_OK ? count_bad(loader, slot, error)
+                                             : add_to_batch(loader, slot, error);
         release_slot(loader);
         if (status != CLIP_OK) goto out;
     }
-    if (loader->options.shuffle && n - at.index < wanted)
-        at = (struct clip_position){.epoch = at.epoch + 1};
+    loader->batch.epoch = at.epoch;
+    if (shuffle && epoch_is_over(loader, at)) at = (struct clip_position){.epoch = at.epoch + 1};
     loader->position = at;
     loader->batch.next = at;
 out:
@@ -481,7 +492,7 @@ void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
 {
     stop_workers(loader);
     int64_t n = loader->dataset->count;
-    if (loader->options.shuffle && n - position.index < loader->options.batch_size)
+    if (loader->options.shuffle && epoch_is_over(loader, position))
         position = (struct clip_position){.epoch = position.epoch + 1};
     loader->position = loader->head = position;
     loader->taken = loader->given = 0;

@@ -1,9 +1,11 @@
 /* The loader: batches in a shuffled order, prepared in advance by worker threads.
  *
  * What a batch holds depends only on (seed, epoch, position), not on the number of workers. The
- * order of an epoch is a permutation keyed by (seed, epoch). A batch takes samples in this order
- * and skips bad ones, until it has batch_size good ones. What is left at the end of an epoch and
- * does not fill a batch is dropped (as in open_clip). Then the next epoch begins.
+ * order of an epoch is a permutation keyed by (seed, epoch), and a batch takes the next batch_size
+ * samples of it. In a bad one's place stands another, drawn from all by (seed, epoch, position,
+ * attempt), so that every epoch has the same number of batches. What is left at the end of an epoch
+ * and does not fill a batch is dropped (as in open_clip). Then the next epoch begins. Without
+ * shuffling bad samples are left out.
  *
  * A bad sample is one whose image cannot be read or decoded, or whose caption is missing, empty or
  * not UTF-8. It is named once on stderr and counted; it ends the run only when there are more than
