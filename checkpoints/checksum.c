@@ -88,8 +88,8 @@ clip_status clip_crc32_file(uint32_t *out, int fd, int64_t begin, int64_t end, c
     }
     free(round.buffer);
     if (reason > 0) {
-        return clip_fail(error, CLIP_ERR_IO, "%s: reading failed (%s); check the disk", name,
-                         strerror(reason));
+        return clip_fail(error, clip_status_of(reason), "%s: reading failed (%s); check the disk",
+                         name, strerror(reason));
     }
     if (reason < 0) {
         return clip_fail(error, CLIP_ERR_FORMAT,

@@ -73,8 +73,8 @@ static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t s
     memset(block, 0, CLIP_HDF5_BLOCK + 1);
     ssize_t n = pread(fd, block, CLIP_HDF5_BLOCK, 0);
     if (n < 0) {
-        return clip_fail(error, CLIP_ERR_IO, "%s: reading failed (%s); check the disk", name,
-                         strerror(errno));
+        return clip_fail(error, clip_status_of(errno), "%s: reading failed (%s); check the disk",
+                         name, strerror(errno));
     }
     if (!has_magic(block, (size_t)n)) return refuse_foreign(fd, size, name, error);
     char *end;

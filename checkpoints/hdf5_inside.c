@@ -64,7 +64,8 @@ clip_status clip_hdf5_pread(struct clip_hdf5_inside *inside, uint64_t address, v
         ssize_t got = pread(inside->fd, (char *)out + done, n - done, (off_t)(at + (int64_t)done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
-            return clip_fail(inside->error, CLIP_ERR_IO, "%s: reading failed (%s); check the disk",
+            clip_status failed = got < 0 ? clip_status_of(errno) : CLIP_ERR_FORMAT;
+            return clip_fail(inside->error, failed, "%s: reading failed (%s); check the disk",
                              inside->path,
                              got < 0 ? strerror(errno) : "the file became shorter meanwhile");
         }

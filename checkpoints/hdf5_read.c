@@ -316,7 +316,7 @@ static clip_status open_path(const char *path, int *fd, int64_t *size, struct cl
     if (reason == 0 && fstat(*fd, &info) != 0) reason = errno;
     *size = info.st_size;
     if (reason == 0 && S_ISREG(info.st_mode)) return CLIP_OK;
-    return clip_fail(error, reason == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
+    return clip_fail(error, reason != 0 ? clip_status_of(reason) : CLIP_ERR_IO,
                      "%s: the checkpoint cannot be read (%s); check the path", path,
                      reason ? strerror(reason) : "it is no file");
 }

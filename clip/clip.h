@@ -20,8 +20,8 @@
  * Errors: what can fail returns a clip_status and, when it is not CLIP_OK, has filled the caller's
  * clip_error with one whole sentence: it names the file or sample, says what is wrong and what to
  * do. `error` is never NULL; it is written to on failure alone. After a failure the output may be
- * filled in part. Every such call may fail with CLIP_ERR_MEMORY, and with CLIP_ERR_USAGE for an
- * enumerator that it does not know. The library never ends the program.
+ * filled in part. Every such call may fail with CLIP_ERR_MEMORY or CLIP_ERR_MACHINE, and with
+ * CLIP_ERR_USAGE for an enumerator that it does not know. The library never ends the program.
  *
  * Threads: an embedder is never changed after it is opened, and each call works in memory of its
  * own, so any number of threads may call with one embedder at once. Free it when no thread is in a
@@ -56,13 +56,14 @@ typedef enum clip_status {
     CLIP_OK = 0,
     CLIP_ERR_USAGE,       /* asked for what does not exist: option, key, value */
     CLIP_ERR_NOT_FOUND,   /* a file or folder is not there */
-    CLIP_ERR_IO,          /* the system refused: permission, full disk, ... */
+    CLIP_ERR_IO,          /* the system refused: permission, a folder that is a file, ... */
     CLIP_ERR_FORMAT,      /* a file's bytes are not what its format demands */
     CLIP_ERR_DATA,        /* well-formed, but of no use here: wrong shape, empty set, bad samples */
     CLIP_ERR_MEMORY,      /* allocation failed or a size would overflow */
     CLIP_ERR_DIVERGED,    /* the loss is not a finite number */
     CLIP_ERR_INTERRUPTED, /* a signal or the caller asked to stop; what was to be saved is saved */
     CLIP_ERR_BUSY,        /* another process holds the folder */
+    CLIP_ERR_MACHINE,     /* the machine failed: I/O error, full disk, too many open files */
 } clip_status;
 
 struct clip_error {

@@ -12,10 +12,9 @@
 clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what)
 {
     int reason = errno;
-    clip_status status = CLIP_ERR_IO;
+    clip_status status = clip_status_of(reason);
     const char *advice = "";
-    if (reason == ENOENT || reason == ENOTDIR) {
-        status = CLIP_ERR_NOT_FOUND;
+    if (status == CLIP_ERR_NOT_FOUND) {
         advice = "; check the path";
     } else if (reason == ENOSPC || reason == EDQUOT) {
         advice = "; free some space and try again";

@@ -1,5 +1,6 @@
 #include "core/status.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,32 @@ clip_status clip_fail(struct clip_error *error, clip_status status, const char *
     store(error->message, sizeof error->message, text);
     error->status = status;
     return status;
+}
+
+clip_status clip_status_of(int reason)
+{
+    switch (reason) {
+    case ENOENT:
+    case ENOTDIR: return CLIP_ERR_NOT_FOUND;
+    case ENOMEM: return CLIP_ERR_MEMORY;
+    case EIO:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case EROFS:
+    case ESTALE:
+    case ENODEV:
+    case ETIMEDOUT:
+    case EREMOTEIO: return CLIP_ERR_MACHINE;
+    default: return CLIP_ERR_IO;
+    }
+}
+
+bool clip_machine_failed(clip_status status)
+{
+    return status == CLIP_ERR_MEMORY || status == CLIP_ERR_MACHINE;
 }
 
 clip_status clip_error_prefix(struct clip_error *error, const char *format, ...)

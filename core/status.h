@@ -14,6 +14,15 @@
 clip_status clip_fail(struct clip_error *error, clip_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What a system call's errno is: CLIP_ERR_NOT_FOUND (ENOENT, ENOTDIR), CLIP_ERR_MEMORY (ENOMEM),
+ * CLIP_ERR_MACHINE (an I/O error, a full disk, too many open files, a network disk that went away),
+ * or CLIP_ERR_IO: this one path was refused. */
+clip_status clip_status_of(int reason);
+
+/* Did the machine fail (memory, disk, I/O), not what was read? Then another try may succeed, and a
+ * sample is not bad, a checkpoint not damaged: whoever passes over bad ones forwards this. */
+bool clip_machine_failed(clip_status status);
+
 /* Puts "PREFIX: " (a file name, for example) before the message that *error has. Returns
  * error->status. */
 clip_status clip_error_prefix(struct clip_error *error, const char *format, ...)

@@ -77,7 +77,7 @@ static clip_status hand_over(const struct job *job, const float *from, struct cl
         if (job->failures != NULL) job->failures[job->first + k] = slot->error;
         if (slot->status != CLIP_OK) {
             memset(row, 0, (size_t)dim * sizeof *row);
-            if (job->failures != NULL && slot->status != CLIP_ERR_MEMORY) continue;
+            if (job->failures != NULL && !clip_machine_failed(slot->status)) continue;
             if (status == CLIP_OK) *error = slot->error;
             if (status == CLIP_OK) status = slot->status;
             continue;

@@ -24,7 +24,7 @@ static clip_status read_captions(struct captions *c, const struct clip_dataset *
     for (int64_t i = 0; i < dataset->count; i++) {
         if (!good[i]) continue;
         status = dataset->ops->caption(dataset, i, NULL, &caption, error);
-        if (status == CLIP_ERR_MEMORY) goto out;
+        if (clip_machine_failed(status)) goto out;
         if (status != CLIP_OK) {
             clip_warn("skipped: %s", error->message);
             status = CLIP_OK;

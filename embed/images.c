@@ -10,6 +10,7 @@
 #include "core/rng.h"
 #include "core/string_map.h"
 #include "core/threads.h"
+#include "data/text/text_points.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 
@@ -209,12 +210,13 @@ static int64_t number_in(const struct chunk *c, int64_t i)
 }
 
 /* Names go into JSON lists, so they have to be text. */
-static bool is_utf8(const char *name)
+static clip_status check_name(const char *name, struct clip_error *error)
 {
-    json_t *string = json_string(name);
-    bool valid = string != NULL;
-    json_decref(string);
-    return valid;
+    struct clip_points points = {0};
+    clip_status status = clip_points_decode(&points, name, strlen(name), error);
+    clip_points_release(&points);
+    if (status == CLIP_OK || clip_machine_failed(status)) return status;
+    return clip_fail(error, CLIP_ERR_DATA, "%s: the name is not UTF-8; rename the file", name);
 }
 
 /* Files are read by the embedder; a data set's bytes are fetched here, and all where somebody wants
@@ -225,11 +227,7 @@ static void fetch(void *context, int64_t i)
     int64_t number = number_in(c, i);
     const struct clip_images_part *source = source_of(c->images, number);
     c->read_failures[i].status = CLIP_OK;
-    if (!is_utf8(clip_images_name(c->images, number))) {
-        clip_fail(&c->read_failures[i], CLIP_ERR_DATA, "%s: the name is not UTF-8; rename the file",
-                  clip_images_name(c->images, number));
-        return;
-    }
+    if (check_name(clip_images_name(c->images, number), &c->read_failures[i]) != CLIP_OK) return;
     if (source->dataset == NULL) {
         clip_buffer_release(&c->samples[i].image);
         if (c->watch != NULL)
@@ -260,6 +258,10 @@ static clip_status embed_chunk(struct chunk *c, int64_t b, float *out, bool *goo
     memset(out, 0, (size_t)(b * dim) * sizeof *out);
     for (int64_t i = 0; i < b; i++) {
         int64_t number = number_in(c, i);
+        if (clip_machine_failed(c->read_failures[i].status)) {
+            *error = c->read_failures[i];
+            return error->status;
+        }
         const struct clip_buffer *bytes = &c->samples[i].image;
         good[i] = c->read_failures[i].status == CLIP_OK;
         if (!good[i]) continue;

@@ -217,8 +217,11 @@ static clip_status embed_captions(struct pairs *p, const struct clip_embedder *e
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         if (p->image[i] < 0) continue;
         caption.size = 0;
-        if (dataset->ops->caption(dataset, i, &rng, &caption, error) != CLIP_OK) {
+        status = dataset->ops->caption(dataset, i, &rng, &caption, error);
+        if (clip_machine_failed(status)) goto out;
+        if (status != CLIP_OK) {
             clip_warn("skipped: %s", error->message);
+            status = CLIP_OK;
             continue;
         }
         p->captions[p->text_count] =

@@ -191,7 +191,7 @@ static clip_status add_path(struct merging *m, const char *weight, bool transpos
 out:
     free(a_data);
     free(b_data);
-    if (status != CLIP_OK && status != CLIP_ERR_MEMORY)
+    if (status != CLIP_OK && !clip_machine_failed(status))
         clip_error_prefix(error, "%s", m->adapter->weights);
     return status;
 }

@@ -115,7 +115,7 @@ clip_status clip_model_file_load(struct clip_model *model, const struct clip_wei
         mark_used(from, param->name, used);
         if (!belongs(param, towers)) continue;
         one.status = clip_layout_take(from, param->name, &param->tensor, arena, &data, &one);
-        if (one.status == CLIP_ERR_MEMORY) {
+        if (clip_machine_failed(one.status)) {
             *error = one;
             CLIP_TRY(one.status);
         }

@@ -40,7 +40,7 @@ out:
 
 /* The captions of a data set: what cannot be read is named and left out. */
 static clip_status read_captions(const char *data, const char *column, struct clip_names *out,
-                                 struct clip_error *error)
+                                 int64_t *skipped, struct clip_error *error)
 {
     const struct clip_dataset_options options = {.csv_caption_key = column};
     struct clip_dataset *dataset = NULL;
@@ -51,8 +51,12 @@ static clip_status read_captions(const char *data, const char *column, struct cl
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         struct clip_error bad = {0};
         caption.size = 0;
-        if (dataset->ops->caption(dataset, i, &rng, &caption, &bad) != CLIP_OK) {
-            clip_warn("%s", bad.message);
+        status = dataset->ops->caption(dataset, i, &rng, &caption, &bad);
+        if (clip_machine_failed(status)) CLIP_TRY(clip_fail(error, status, "%s", bad.message));
+        if (status != CLIP_OK) {
+            clip_warn("skipped: %s", bad.message);
+            (*skipped)++;
+            status = CLIP_OK;
             continue;
         }
         CLIP_TRY(clip_names_add(out, caption.data, error));
@@ -96,7 +100,7 @@ static int run_tokenizer_train(int argc, char **argv)
 {
     const char *input = NULL, *output = NULL, *column = "title";
     enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
-    int64_t vocab_size = 0, reached = 0;
+    int64_t vocab_size = 0, reached = 0, skipped = 0;
     const struct clip_cli_option options[] = {
         {"input", "FILE", CLIP_CLI_TEXT, &input,
          .help = "a file with one caption per line, or a data set", .required = true},
@@ -125,21 +129,22 @@ static int run_tokenizer_train(int argc, char **argv)
     clip_cli_parse(&cli, argc, argv);
     double start = clip_seconds();
     bool table = clip_dataset_is_named(input);
-    CLIP_TRY(table ? read_captions(input, column, &captions, &error)
+    CLIP_TRY(table ? read_captions(input, column, &captions, &skipped, &error)
                    : read_lines(input, &captions, &error));
     CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning, output, &reached, &error));
     if (reached < vocab_size)
         clip_warn(
             "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
             (long long)reached, (long long)vocab_size);
-    snprintf(text, sizeof text, "%lld captions, a vocabulary of %lld", (long long)captions.count,
-             (long long)reached);
-    CLIP_TRY(clip_data_show(&cli,
-                            json_pack("{s:s, s:I, s:I, s:I, s:f}", "output", output, "captions",
-                                      (json_int_t)captions.count, "vocab_size", (json_int_t)reached,
-                                      "merges", (json_int_t)(reached - 514), "seconds",
-                                      clip_seconds() - start),
-                            text, &error));
+    snprintf(text, sizeof text, "%lld captions, %lld skipped, a vocabulary of %lld",
+             (long long)captions.count, (long long)skipped, (long long)reached);
+    CLIP_TRY(
+        clip_data_show(&cli,
+                       json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "output", output, "captions",
+                                 (json_int_t)captions.count, "skipped", (json_int_t)skipped,
+                                 "vocab_size", (json_int_t)reached, "merges",
+                                 (json_int_t)(reached - 514), "seconds", clip_seconds() - start),
+                       text, &error));
 out:
     clip_names_release(&captions);
     return clip_cli_finish(&cli, status, &error);

@@ -52,6 +52,8 @@ int clip_data_pack(int argc, char **argv)
     CLIP_TRY(clip_dataset_open(&dataset, cli.plain.items[0], &source, &error));
     CLIP_TRY(clip_pack_write(output, dataset, &pack, &counts, &error));
     double seconds = clip_seconds() - start;
+    if (cli.quiet && counts.bad > 0)
+        clip_warn("%lld bad samples were left out of %s", (long long)counts.bad, output);
     snprintf(text, sizeof text,
              "%s: %lld samples of %lld images, %lld bad ones left out, %.1f MB, in %.1f s", output,
              (long long)counts.samples, (long long)counts.images, (long long)counts.bad,

@@ -100,7 +100,7 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
     CLIP_TRY(clip_loader_create(&loader, s->train_data, s->tokenizer, &options, error));
     status = clip_loader_next(loader, &batch, NULL, error);
     if (status != CLIP_OK) { /* too much of the data is bad: the run itself says so */
-        status = status == CLIP_ERR_MEMORY ? status : CLIP_OK;
+        status = clip_machine_failed(status) ? status : CLIP_OK;
         goto out;
     }
     CLIP_TRY(clip_activation_check(s->model, s->init_loss, &batch, losses, &suspect, error));
@@ -143,8 +143,11 @@ static clip_status advise_length(const struct clip_setup *s, struct clip_error *
     for (int64_t i = 0; i < count; i += stride) {
         bool shorter = false;
         ids.count = 0;
-        if (s->train_data->ops->caption(s->train_data, i, NULL, &caption, error) != CLIP_OK)
-            continue;
+        status = s->train_data->ops->caption(s->train_data, i, NULL, &caption, error);
+        if (clip_machine_failed(status)) goto out;
+        bool good = status == CLIP_OK;
+        status = CLIP_OK;
+        if (!good) continue; /* a bad sample: the loader names it */
         const struct clip_encode_options how = {s->cleaning, s->model_config.context_length};
         CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, &how, &ids,
                                        &shorter, error));

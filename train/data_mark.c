@@ -30,10 +30,11 @@ static void write_mark(char out[17], uint64_t mark)
 
 /* Only a name's last part counts: a set may be moved. A caption that cannot be read is one of a bad
  * sample. */
-static json_t *mark_of_set(const struct clip_dataset *set)
+static clip_status mark_of_set(json_t **out, const struct clip_dataset *set,
+                               struct clip_error *error)
 {
     struct clip_buffer caption = {0};
-    struct clip_error error;
+    clip_status status = CLIP_OK;
     uint64_t mark = 0;
     char text[17];
     int64_t looked = set->count < LOOKED_AT ? set->count : LOOKED_AT;
@@ -41,12 +42,17 @@ static json_t *mark_of_set(const struct clip_dataset *set)
         int64_t i = (int64_t)((double)k * (double)set->count / (double)looked);
         const char *name = clip_path_name(set->ops->image_name(set, i));
         mark = chain(mark, name, strlen(name));
-        bool good = set->ops->caption(set, i, NULL, &caption, &error) == CLIP_OK;
+        status = set->ops->caption(set, i, NULL, &caption, error);
+        if (clip_machine_failed(status)) goto out;
+        bool good = status == CLIP_OK;
         mark = chain(mark, good ? caption.data : "", good ? caption.size : 0);
     }
-    clip_buffer_release(&caption);
     write_mark(text, mark);
-    return json_pack("{s:I, s:s}", "samples", (json_int_t)set->count, "mark", text);
+    CLIP_TRY(
+        clip_json_pack(out, error, "{s:I, s:s}", "samples", (json_int_t)set->count, "mark", text));
+out:
+    clip_buffer_release(&caption);
+    return status;
 }
 
 json_t *clip_data_mark(const struct clip_setup *setup, struct clip_error *error)
@@ -56,12 +62,14 @@ json_t *clip_data_mark(const struct clip_setup *setup, struct clip_error *error)
     bool has_templates = templates != NULL && templates->count > 0;
     write_mark(tokenizer, chain(0, setup->tokenizer->text.data, setup->tokenizer->text.size));
     write_mark(lines, has_templates ? mark_of_lines(templates->lines, templates->count) : 0);
-    json_t *train = mark_of_set(setup->train_data);
-    json_t *val = setup->val_data != NULL ? mark_of_set(setup->val_data) : json_null();
-    json_t *mark = json_pack("{s:o, s:o, s:s, s:o}", "train_data", train, "val_data", val,
-                             "tokenizer", tokenizer, "templates",
-                             has_templates ? json_string(lines) : json_null());
-    if (mark == NULL) clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the data's marks");
+    json_t *train = NULL, *val = NULL, *mark = NULL;
+    if (mark_of_set(&train, setup->train_data, error) != CLIP_OK) return NULL;
+    if (setup->val_data != NULL && mark_of_set(&val, setup->val_data, error) != CLIP_OK) {
+        json_decref(train);
+        return NULL;
+    }
+    clip_json_pack(&mark, error, "{s:o, s:o?, s:s, s:s?}", "train_data", train, "val_data", val,
+                   "tokenizer", tokenizer, "templates", has_templates ? lines : NULL);
     return mark;
 }
 

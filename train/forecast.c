@@ -29,8 +29,11 @@ static clip_status measure_tokens(const struct clip_setup *s, double *mean, doub
             clip_rng_at((uint64_t)s->config->train.seed, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         caption.size = 0;
         ids.count = 0;
-        if (s->train_data->ops->caption(s->train_data, i, &rng, &caption, error) != CLIP_OK)
-            continue; /* a bad sample */
+        status = s->train_data->ops->caption(s->train_data, i, &rng, &caption, error);
+        if (clip_machine_failed(status)) goto out;
+        bool good = status == CLIP_OK;
+        status = CLIP_OK;
+        if (!good) continue; /* a bad sample: the loader names it */
         const struct clip_encode_options how = {s->cleaning, s->model_config.context_length};
         CLIP_TRY(clip_tokenizer_encode(s->tokenizer, caption.data, caption.size, &how, &ids, NULL,
                                        error));
@@ -105,7 +108,7 @@ clip_status clip_train_forecast(struct clip_config *config,
     clip_status status;
     struct clip_setup s;
     size_t activations;
-    double deviation;
+    double deviation = 0;
     CLIP_TRY(clip_setup_open(&s, config, options, error));
     *f = (struct clip_train_forecast){
         .samples = s.train_data->count,

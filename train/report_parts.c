@@ -51,7 +51,7 @@ static clip_status read_config(struct clip_report_run *run, const char *path,
     if (!clip_path_exists(path)) return CLIP_OK;
     CLIP_TRY(clip_config_init(&run->config, error));
     status = clip_config_read(&run->config, path, error);
-    if (status == CLIP_ERR_MEMORY) return status;
+    if (clip_machine_failed(status)) return status;
     run->has_config = status == CLIP_OK;
     if (status != CLIP_OK) clip_warn("%s", error->message);
     status = CLIP_OK;

@@ -350,7 +350,7 @@ static clip_status read_newest(const struct clip_run *run, const char *prefix,
         status = clip_hdf5_read(path, prefix, out, error);
         snprintf(name, name_size, "%s", path);
         free(path);
-        if (status == CLIP_OK || status == CLIP_ERR_MEMORY) goto out;
+        if (status == CLIP_OK || clip_machine_failed(status)) goto out;
         clip_bundle_release(out);
         clip_warn("%s; trying an older checkpoint", error->message);
     }

@@ -58,7 +58,7 @@ static clip_status take_all(struct taking *t, struct clip_error *error)
         for (int64_t k = from; k < end && status != CLIP_OK; k++) {
             if (has_image(t, k)) continue;
             status = take(t, k, &ignored);
-            if (status == CLIP_ERR_MEMORY) return clip_fail(error, status, "%s", ignored.message);
+            if (clip_machine_failed(status)) return clip_fail(error, status, "%s", ignored.message);
         }
     }
     return CLIP_OK;

@@ -28,6 +28,8 @@ static clip_status fail_gif(const struct source *source, int code, struct clip_e
 {
     const char *reason = GifErrorString(code);
 
+    if (code == D_GIF_ERR_NOT_ENOUGH_MEM)
+        return clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a GIF image");
     if (source->at == source->bytes.size)
         return clip_image_fail_cut("GIF", source->bytes.size, error);
     return clip_fail(error, CLIP_ERR_FORMAT, "the GIF image is broken (giflib: %s); leave it out",

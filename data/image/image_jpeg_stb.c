@@ -136,6 +136,8 @@ clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,
     CLIP_NEW(reader.copy, (int64_t)bytes.size + 16);
     CLIP_TRY(copy_segments(&reader, bytes, components, error));
     out->rgb = clip_stb_decode(reader.copy, (int)reader.copied, &width, &height, &reason);
+    if (out->rgb == NULL && strcmp(reason, "outofmem") == 0)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for decoding the JPEG image"));
     if (out->rgb == NULL) CLIP_TRY(clip_jpeg_fail_broken(reason, error));
     out->width = width;
     out->height = height;

@@ -12,7 +12,7 @@
 struct reader {
     struct clip_image_bytes bytes;
     size_t at;
-    bool cut;
+    bool cut, no_memory;
     const struct clip_image_limits *limits;
     struct clip_image *out;
     int orientation;
@@ -35,6 +35,22 @@ static void on_read(png_structp png, png_bytep to, size_t n)
     }
     memcpy(to, reader->bytes.data + reader->at, n);
     reader->at += n;
+}
+
+/* libpng says of missing memory only that the image is broken. */
+static png_voidp on_malloc(png_structp png, png_alloc_size_t n)
+{
+    struct reader *reader = png_get_mem_ptr(png);
+    void *memory = malloc(n);
+
+    if (memory == NULL) reader->no_memory = true;
+    return memory;
+}
+
+static void on_free(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
 }
 
 static void on_error(png_structp png, png_const_charp message)
@@ -143,12 +159,13 @@ clip_status clip_png_decode(struct clip_image_bytes bytes, const struct clip_ima
     struct reader reader = {.bytes = bytes, .limits = limits, .out = out, .error = error};
     bool through = false;
 
-    reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
+    reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning,
+                                          &reader, on_malloc, on_free);
     if (reader.png != NULL) reader.info = png_create_info_struct(reader.png);
-    if (reader.info == NULL)
+    if (reader.info == NULL) reader.no_memory = true;
+    if (reader.info != NULL) through = guarded_read(&reader);
+    if (reader.no_memory && !through)
         reader.status = clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a PNG image");
-    else
-        through = guarded_read(&reader);
     png_destroy_read_struct(&reader.png, &reader.info, NULL);
     free(reader.rows);
     free(reader.grey16);

@@ -18,6 +18,25 @@ static clip_status fail_broken(struct clip_error *error)
                      "out");
 }
 
+/* WebPDecodeRGBInto, which keeps to itself whether memory was short. */
+static clip_status decode_still(struct clip_image_bytes bytes, struct clip_image *out,
+                                struct clip_error *error)
+{
+    WebPDecoderConfig config;
+
+    if (!WebPInitDecoderConfig(&config)) return fail_broken(error);
+    config.output.colorspace = MODE_RGB;
+    config.output.is_external_memory = 1;
+    config.output.u.RGBA.rgba = out->rgb;
+    config.output.u.RGBA.stride = (int)out->width * 3;
+    config.output.u.RGBA.size = (size_t)(out->width * out->height * 3);
+    VP8StatusCode code = WebPDecode(bytes.data, bytes.size, &config);
+    WebPFreeDecBuffer(&config.output);
+    if (code == VP8_STATUS_OUT_OF_MEMORY)
+        return clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a WebP image");
+    return code == VP8_STATUS_OK ? CLIP_OK : fail_broken(error);
+}
+
 /* The first frame of an animation, on transparent black if it is smaller than the canvas. */
 static clip_status decode_animation(struct clip_image_bytes bytes, struct clip_image *out,
                                     struct clip_error *error)
@@ -75,9 +94,8 @@ clip_status clip_webp_decode(struct clip_image_bytes bytes, const struct clip_im
     CLIP_TRY(clip_image_allocate(out, features.width, features.height, error));
     if (features.has_animation)
         CLIP_TRY(decode_animation(bytes, out, error));
-    else if (WebPDecodeRGBInto(bytes.data, bytes.size, out->rgb,
-                               (size_t)(out->width * out->height * 3), (int)out->width * 3) == NULL)
-        CLIP_TRY(fail_broken(error));
+    else
+        CLIP_TRY(decode_still(bytes, out, error));
     read_orientation(bytes, orientation);
 
 out:

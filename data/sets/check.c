@@ -121,9 +121,9 @@ static clip_status run_pass(struct check *check, int64_t n, void (*look)(void *,
         for (int64_t i = 0; i < piece; i++) {
             const struct work *work = &check->works[i];
             if (work->status == CLIP_OK) continue;
-            if (work->status == CLIP_ERR_MEMORY) {
+            if (clip_machine_failed(work->status)) {
                 *error = work->error;
-                return CLIP_ERR_MEMORY;
+                return work->status;
             }
             CLIP_TRY(add_bad(check, check->todo[check->first + i], &work->error, error));
         }

@@ -79,7 +79,8 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
         return clip_fail(error, CLIP_ERR_NOT_FOUND,
                          "%s: no such file; correct the path or set images_root", path);
     if (fd < 0)
-        return clip_fail(error, CLIP_ERR_IO, "%s could not be opened: %s", path, strerror(errno));
+        return clip_fail(error, clip_status_of(errno), "%s could not be opened: %s", path,
+                         strerror(errno));
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is not a regular file", path));
     if (info.st_size == 0)
@@ -92,7 +93,8 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
         ssize_t n = read(fd, out->data + out->size, (size_t)info.st_size - out->size);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s could not be read: %s", path,
+            CLIP_TRY(clip_fail(error, n < 0 ? clip_status_of(errno) : CLIP_ERR_DATA,
+                               "%s could not be read: %s", path,
                                n < 0 ? strerror(errno) : "it became shorter meanwhile"));
         out->size += (size_t)n;
     }

@@ -78,7 +78,7 @@ static clip_status add_captions(struct clip_rows *rows, const char *image, const
     json_t *object = NULL;
     clip_buffer_release(text); /* reading a file starts a new one */
     status = clip_file_read(path, CLIP_CAPTION_BYTES, text, &fault);
-    if (status == CLIP_ERR_MEMORY) return clip_fail(error, status, "%s", fault.message);
+    if (clip_machine_failed(status)) return clip_fail(error, status, "%s", fault.message);
     if (status == CLIP_OK && kind == JSON) {
         object = clip_json_parse(text->data, text->size, path, &fault);
         if (object == NULL) status = fault.status;

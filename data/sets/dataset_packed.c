@@ -107,7 +107,8 @@ static clip_status read_at(const struct packed *packed, int64_t position, void *
             pread(packed->fd, (char *)bytes + done, n - done, (off_t)(position + (int64_t)done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0)
-            return clip_fail(error, CLIP_ERR_IO, "%s could not be read: %s", packed->path,
+            return clip_fail(error, got < 0 ? clip_status_of(errno) : CLIP_ERR_DATA,
+                             "%s could not be read: %s", packed->path,
                              got < 0 ? strerror(errno) : "it became shorter meanwhile");
         done += (size_t)got;
     }
@@ -167,9 +168,8 @@ static clip_status read_head(struct packed *packed, struct clip_error *error)
         return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file", packed->path);
     packed->fd = open(packed->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (packed->fd < 0)
-        return clip_fail(error, errno == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
-                         "%s could not be opened: %s; check the path", packed->path,
-                         strerror(errno));
+        return clip_fail(error, clip_status_of(errno), "%s could not be opened: %s; check the path",
+                         packed->path, strerror(errno));
     if (fstat(packed->fd, &info) != 0 || !S_ISREG(info.st_mode))
         return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file", packed->path);
     size_t n = info.st_size < CLIP_PACKED_BLOCK ? (size_t)info.st_size : CLIP_PACKED_BLOCK;

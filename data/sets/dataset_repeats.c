@@ -35,7 +35,7 @@ clip_status clip_dataset_repeats(const struct clip_dataset *dataset, double *cha
     for (int64_t i = 0; i < dataset->count; i += stride) {
         struct clip_rng rng = clip_rng_at(0, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         status = dataset->ops->caption(dataset, i, &rng, &caption, error);
-        if (status == CLIP_ERR_MEMORY) goto out;
+        if (clip_machine_failed(status)) goto out;
         if (status != CLIP_OK) continue; /* the loader will name bad samples */
         keys[0][n] = (uint64_t)dataset->group[i];
         keys[1][n] = clip_hash64(caption.data, caption.size);

@@ -47,6 +47,14 @@ static la_int64_t source_skip(struct archive *archive, void *context, la_int64_t
     return request;
 }
 
+/* Why the archive could not be read: the machine failed (source_read's errno, or libarchive's own
+ * ENOMEM), or the bytes are no tar. */
+static clip_status archive_status(struct archive *archive)
+{
+    clip_status status = clip_status_of(archive_errno(archive));
+    return clip_machine_failed(status) ? status : CLIP_ERR_FORMAT;
+}
+
 /* Opens an archive that reads an uncompressed tar from the source; NULL with *error filled. */
 static struct archive *archive_begin(struct source *source, const char *path,
                                      struct clip_error *error)
@@ -62,7 +70,7 @@ static struct archive *archive_begin(struct source *source, const char *path,
     archive_read_set_callback_data(archive, source);
     if (archive_read_open1(archive) != ARCHIVE_OK) {
         const char *reason = archive_error_string(archive);
-        clip_fail(error, CLIP_ERR_FORMAT, "%s is not an uncompressed tar: %s", path,
+        clip_fail(error, archive_status(archive), "%s is not an uncompressed tar: %s", path,
                   reason != NULL ? reason : "it cannot be opened as one");
         archive_read_free(archive);
         return NULL;
@@ -79,8 +87,8 @@ static clip_status source_open(struct source *source, const char *path, int64_t 
                          path);
     source->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (source->fd < 0)
-        return clip_fail(error, errno == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
-                         "%s could not be opened: %s; check the path", path, strerror(errno));
+        return clip_fail(error, clip_status_of(errno), "%s could not be opened: %s; check the path",
+                         path, strerror(errno));
     if (fstat(source->fd, &info) != 0 || !S_ISREG(info.st_mode))
         return clip_fail(error, CLIP_ERR_IO, "%s is not a regular file; a tar is needed here",
                          path);
@@ -106,8 +114,9 @@ static clip_status next_entry(struct archive *archive, struct archive_entry **en
     *more = code != ARCHIVE_EOF;
     if (code == ARCHIVE_EOF || code == ARCHIVE_OK || code == ARCHIVE_WARN) return CLIP_OK;
     const char *reason = archive_error_string(archive);
-    return clip_fail(error, CLIP_ERR_FORMAT, "%s is damaged or cut (%s); fetch or copy it again",
-                     path, reason != NULL ? reason : "its tar headers make no sense");
+    return clip_fail(error, archive_status(archive),
+                     "%s is damaged or cut (%s); fetch or copy it again", path,
+                     reason != NULL ? reason : "its tar headers make no sense");
 }
 
 /* The name as in the tar: bytes, or UTF-8 if the locale cannot represent them. */
@@ -243,8 +252,8 @@ static clip_status read_data(struct archive *archive, const char *path,
         if (code == ARCHIVE_RETRY) continue;
         if (code != ARCHIVE_OK && code != ARCHIVE_WARN) {
             const char *reason = archive_error_string(archive);
-            return clip_fail(error, CLIP_ERR_FORMAT, "%s in %s is damaged or cut (%s)", entry->name,
-                             path, reason != NULL ? reason : "it cannot be read");
+            return clip_fail(error, archive_status(archive), "%s in %s is damaged or cut (%s)",
+                             entry->name, path, reason != NULL ? reason : "it cannot be read");
         }
         if (offset < 0 || (size_t)offset < out->size || (size_t)offset > limit ||
             n > limit - (size_t)offset)

@@ -215,8 +215,10 @@ static clip_status walk(struct walking *w, const char *below, int depth, struct 
         CLIP_TRY(list_entries(path, &entries, &reason, error));
         if (reason != 0) snprintf(why, sizeof why, "could not be listed (%s)", strerror(reason));
     }
-    if (reason != 0 && below[0] == '\0')
-        CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s %s; check its permissions", path, why));
+    clip_status reached = clip_status_of(reason);
+    if (reason != 0 && (below[0] == '\0' || clip_machine_failed(reached)))
+        CLIP_TRY(clip_fail(error, reached, "%s %s%s", path, why,
+                           clip_machine_failed(reached) ? "" : "; check its permissions"));
     if (reason != 0 || depth > DEPTH_MOST) CLIP_TRY(pass_over(w, path, why, error));
     for (int64_t i = 0; i < entries.count; i++) {
         if (w->how->stop != NULL && *w->how->stop != 0)

@@ -242,7 +242,7 @@ static clip_status start_workers(struct clip_loader *loader, struct clip_error *
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code == 0) return CLIP_OK;
     stop_workers(loader);
-    return clip_fail(error, CLIP_ERR_IO,
+    return clip_fail(error, CLIP_ERR_MACHINE,
                      "%d loader threads could not be started: %s; set workers "
                      "lower (0 loads in the main thread)",
                      loader->options.workers, strerror(code));
@@ -280,7 +280,7 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
                              struct clip_error *error)
 {
     unsigned char *flags = &loader->flags[slot->sample];
-    if (slot->status == CLIP_ERR_MEMORY) {
+    if (clip_machine_failed(slot->status)) {
         *error = slot->error; /* the machine failed, not the sample */
         return slot->status;
     }

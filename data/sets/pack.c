@@ -255,8 +255,8 @@ static clip_status pack_images(struct pack *pack, int64_t n)
         clip_parallel_for(piece, prepare, pack);
         for (int64_t i = 0; i < piece; i++) {
             const struct work *work = &pack->works[i];
-            if (work->status == CLIP_ERR_MEMORY) *pack->error = work->error;
-            if (work->status == CLIP_ERR_MEMORY) CLIP_TRY(work->status);
+            if (clip_machine_failed(work->status)) *pack->error = work->error;
+            if (clip_machine_failed(work->status)) CLIP_TRY(work->status);
             if (work->status == CLIP_OK)
                 CLIP_TRY(add_image(pack, pack->todo[pack->first + i], work));
             else
@@ -300,6 +300,10 @@ static clip_status choose_readers(struct pack *pack, int64_t *readers)
         pack->reader[i] = pack->image[i] = -1;
         if (!pack->options.images_only)
             read = dataset->ops->caption(dataset, i, NULL, &caption, &reason);
+        if (clip_machine_failed(read)) {
+            *error = reason;
+            CLIP_TRY(read);
+        }
         if (read == CLIP_OK)
             named[good++] = (struct named){dataset->ops->image_name(dataset, i), i};
         else

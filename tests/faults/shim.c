@@ -240,9 +240,25 @@ CALL(MKDIR, int, -1, mkdir, (const char *path, mode_t bits), (path, bits))
 CALL(FOPEN, FILE *, NULL, fopen, (const char *path, const char *how), (path, how))
 CALL(FOPEN, FILE *, NULL, fopen64, (const char *path, const char *how), (path, how))
 CALL(FOPEN, FILE *, NULL, fdopen, (int file, const char *how), (file, how))
-CALL(FWRITE, size_t, 0, fwrite, (const void *from, size_t size, size_t count, FILE *to),
-     (from, size, count, to))
-CALL(FWRITE, int, EOF, fflush, (FILE * file), (file))
+/* What fails to be written sets the stream's error indicator, as libc does it. */
+static bool write_fails(FILE *file)
+{
+    bool failed = fails(FWRITE);
+    if (failed && file != NULL) file->_flags |= 0x20; /* libio's _IO_ERR_SEEN */
+    return failed;
+}
+
+size_t fwrite(const void *from, size_t size, size_t count, FILE *to)
+{
+    REAL(size_t, fwrite, (const void *, size_t, size_t, FILE *));
+    return write_fails(to) ? 0 : real_fwrite(from, size, count, to);
+}
+
+int fflush(FILE *file)
+{
+    REAL(int, fflush, (FILE *));
+    return write_fails(file) ? EOF : real_fflush(file);
+}
 
 /* A close or fclose that fails has closed all the same, as Linux does it. */
 int close(int file)
