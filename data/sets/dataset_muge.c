@@ -54,7 +54,8 @@ static clip_status read_span(const struct images *images, const struct span *spa
                           (off_t)(span->start + (int64_t)out->size));
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0)
-            return clip_fail(error, CLIP_ERR_IO, "%s could not be read: %s", images->path,
+            return clip_fail(error, n < 0 ? clip_status_of(errno) : CLIP_ERR_DATA,
+                             "%s could not be read: %s", images->path,
                              n < 0 ? strerror(errno) : "it became shorter meanwhile");
         out->size += (size_t)n;
     }
@@ -181,8 +182,8 @@ static clip_status scan_images(struct images *images, struct clip_rows *rows,
         else if (n == 0)
             break;
         if (n < 0)
-            CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s could not be read: %s", images->path,
-                               strerror(errno)));
+            CLIP_TRY(clip_fail(error, clip_status_of(errno), "%s could not be read: %s",
+                               images->path, strerror(errno)));
         const char *bytes = block.data;
         bool bom = s.at == 0 && n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0;
         if (bom) s.at = 3;
@@ -214,7 +215,7 @@ static clip_status images_open(struct images **out, const char *path, struct cli
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is not a regular file", path));
     images->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (images->fd < 0)
-        CLIP_TRY(clip_fail(error, errno == ENOENT ? CLIP_ERR_NOT_FOUND : CLIP_ERR_IO,
+        CLIP_TRY(clip_fail(error, clip_status_of(errno),
                            "%s, the images of the texts beside it, could not be opened: %s", path,
                            strerror(errno)));
     *out = images;
