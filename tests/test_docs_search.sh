@@ -17,7 +17,7 @@ for name in "$folder"/photos/2019/*.png; do
     printf '%s\ta image of %s\n' "$name" "$(basename "$name" .png)" >>"$folder/val_en.tsv"
 done
 tail -n +2 "$folder/val_en.tsv" | cut -f2 >"$folder/captions.txt"
-printf 'cat\ndog\n' >"$folder/words.txt"
+printf 'cat\ndog\n' >"$folder/labels.txt"
 cut -f2 "$folder/configs/cifar10_classes.txt" | while read -r class; do
     mkdir -p "$folder/classes/$class"
     cp "${images[0]}" "$folder/classes/$class/1.png"

@@ -39,7 +39,7 @@ struct data_options {
     struct clip_dataset_options set;
 };
 
-/* ---- images and words ---- */
+/* ---- images and texts ---- */
 
 /* The embeddings of a few images and texts and their cosines. */
 struct comparison {

@@ -1,4 +1,4 @@
-/* clip_guide: paints an image towards words. */
+/* clip_guide: paints an image towards texts. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -29,7 +29,7 @@ say "training configs/small.ini into $run"
 say "retrieval on images it has not seen"
 "$build/clip_eval" retrieval --model "$run" --data "$set_folder/val.csv" --quiet
 
-say "one new image and a few words"
+say "one new image and a few labels"
 image=$(find "$set_folder/zeroshot_seen" -path '*green_circle*' -name '*.png' | sort | head -n 1)
 "$build/clip_eval" classify --model "$run" --template 'a {}' --image "$image" \
     'green circle' 'red circle' 'green square' 'blue star'

@@ -1,4 +1,4 @@
-/* clip_eval classify: which of some words fits an image, or each of thousands. */
+/* clip_eval classify: which of some labels fits an image, or each of thousands. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +89,7 @@ static void release(struct classifying *c)
     clip_templates_release(&c->templates);
 }
 
-/* ---- words ---- */
+/* ---- images and labels, as given ---- */
 
 static clip_status add_item(struct clip_cli_list *list, const char *item, struct clip_error *error)
 {
