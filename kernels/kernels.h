@@ -74,8 +74,8 @@ struct clip_kernels {
     void (*accumulate)(float *y, const float *x, int64_t n);
     void (*axpy)(float *y, float f, const float *x, int64_t n);
     void (*scale)(float *y, float f, const float *x, int64_t n);
-    float (*dot)(const float *a, const float *b, int64_t n);
-    double (*sum_squares)(const float *x, int64_t n);
+    float (*dot)(const float *a, const float *b, int64_t n); /* sum of a b, in float */
+    double (*sum_squares)(const float *x, int64_t n);        /* sum of x x, in double */
     /* sum[c] += sum over r of x[r * stride + c].  rows x cols; x is float32, or bfloat16 */
     void (*column_sum)(float *sum, const void *x, bool x_bf16, int64_t rows, int64_t cols,
                        int64_t stride);
@@ -107,8 +107,8 @@ struct clip_kernels {
 
     /* Softmax of x[0..n), in place. Returns log(sum of exp(x)). */
     float (*softmax)(float *x, int64_t n);
-    float (*max)(const float *x, int64_t n);
-    double (*sum_exp)(const float *x, float shift, int64_t n);           /* sum of exp(x - shift) */
+    float (*max)(const float *x, int64_t n);                   /* the largest; -INFINITY: none */
+    double (*sum_exp)(const float *x, float shift, int64_t n); /* sum of exp(x - shift) */
     void (*exp_shift)(float *y, const float *x, float shift, int64_t n); /* y = exp(x - shift) */
     /* One row of attention's backward, in place: dp becomes ds = p (dp - delta) scale. n floats */
     void (*softmax_backward)(float *dp, const float *p, float delta, float scale, int64_t n);

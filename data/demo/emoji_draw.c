@@ -31,9 +31,9 @@ clip_status clip_emoji_image_decode(const struct clip_buffer *png, const char *n
                          "%s is no readable PNG: %s; fetch the package again", name, image.message);
     if (image.width > 1024 || image.height > 1024) {
         png_image_free(&image);
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "%s has more than 1024 pixels per side; it is not the package it should be",
-                         name);
+        return clip_fail(
+            error, CLIP_ERR_DATA,
+            "%s has more than 1024 pixels per side; it is not the package it should be", name);
     }
     image.format = PNG_FORMAT_RGBA;
     out->width = image.width;
