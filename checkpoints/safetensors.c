@@ -313,8 +313,7 @@ static clip_status put_tensor(json_t *header, const struct clip_bundle_tensor *e
 {
     const struct clip_tensor *tensor = &entry->tensor;
     json_t *shape = json_array();
-    for (int i = 0; i < tensor->ndim; i++)
-        json_array_append_new(shape, json_integer(tensor->shape[i]));
+    for (int i = 0; i < tensor->ndim; i++) clip_json_push(&shape, json_integer(tensor->shape[i]));
     return put(header, entry->name,
                json_pack("{s:s, s:o, s:[I, I]}", "dtype", clip_dtype_name(tensor->dtype), "shape",
                          shape, "data_offsets", (json_int_t)begin,

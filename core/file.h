@@ -67,6 +67,9 @@ clip_status clip_atomic_folder_begin(struct clip_atomic_folder *folder, const ch
 clip_status clip_atomic_folder_commit(struct clip_atomic_folder *folder, struct clip_error *error);
 void clip_atomic_folder_abort(struct clip_atomic_folder *folder);
 
+/* Writes the folder that `path` is in to the disk, which makes a rename there durable. */
+clip_status clip_sync_folder_of(const char *path, struct clip_error *error);
+
 /* Removes the temporary files and folders of atomic writes in `folder` whose process is gone, and
  * no other: for folders of the program's own. What cannot be removed stays. (A begin removes those
  * of its own path.) */

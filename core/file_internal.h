@@ -8,8 +8,6 @@
 
 /* Fails with "PATH could not be WHAT: reason" and the status that errno calls for. */
 clip_status clip_system_failed(struct clip_error *error, const char *path, const char *what);
-/* Writes the folder that `path` is in to the disk, which makes a rename there durable. */
-clip_status clip_sync_folder_of(const char *path, struct clip_error *error);
 /* Makes the empty temporary file or folder of `path` and locks it; *out is its name, the caller's
  * to free, *fd holds the lock. What a killed process left behind of `path` is removed first. */
 clip_status clip_temporary_create(const char *path, bool folder, char **out, int *fd,

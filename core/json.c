@@ -122,6 +122,23 @@ json_t *clip_json_read(const char *path, size_t limit, struct clip_error *error)
     return value;
 }
 
+static void keep_if(json_t **whole, bool done)
+{
+    if (done) return;
+    json_decref(*whole);
+    *whole = NULL;
+}
+
+void clip_json_set(json_t **object, const char *key, json_t *value)
+{
+    keep_if(object, json_object_set_new(*object, key, value) == 0);
+}
+
+void clip_json_push(json_t **list, json_t *value)
+{
+    keep_if(list, json_array_append_new(*list, value) == 0);
+}
+
 static clip_status pack(json_t **out, const char *format, va_list arguments,
                         struct clip_error *error)
 {

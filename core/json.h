@@ -26,6 +26,13 @@ bool clip_json_is(const json_t *object, const char *key, const char *text);
 clip_status clip_json_pack(json_t **out, struct clip_error *error, const char *format, ...);
 clip_status clip_json_add(json_t *list, struct clip_error *error, const char *format, ...);
 
+/* (*object)[key] = value, and value at the end of *list; they take the value's reference. Where
+ * that fails, or where the value is NULL because it could not be made, *object (*list) is released
+ * and becomes NULL, which every call passes on. So a sequence of calls is checked once, behind
+ * it. */
+void clip_json_set(json_t **object, const char *key, json_t *value);
+void clip_json_push(json_t **list, json_t *value);
+
 /* Appends the value to `out` as compact JSON on one line, with keys in the order of insertion and
  * no newline at the end. Real numbers get the fewest digits (15 to 17) that give the same double
  * back. */

@@ -86,21 +86,19 @@ clip_status clip_activation_apply(struct clip_model_config *c, struct clip_activ
 
 /* ---- a tower's own keys ---- */
 
-void clip_tower_write(json_t *object, const struct clip_tower *tower,
+void clip_tower_write(json_t **object, const struct clip_tower *tower,
                       const struct clip_tower *usual)
 {
     if (tower->activation != usual->activation)
-        json_object_set_new(object, "activation",
-                            json_string(clip_activation_key(tower->activation)));
+        clip_json_set(object, "activation", json_string(clip_activation_key(tower->activation)));
     if (tower->norm_eps != usual->norm_eps)
-        json_object_set_new(object, "norm_eps", json_real(tower->norm_eps));
+        clip_json_set(object, "norm_eps", json_real(tower->norm_eps));
     for (int i = 0; i < CLIP_TOWER_PROPERTIES; i++) {
         const struct clip_tower_property *p = &clip_tower_properties[i];
         int value = clip_tower_get(tower, p);
         if (value == clip_tower_get(usual, p)) continue;
-        json_object_set_new(object, p->name,
-                            p->choices != NULL ? json_string(p->choices(value))
-                                               : json_boolean(value));
+        clip_json_set(object, p->name,
+                      p->choices != NULL ? json_string(p->choices(value)) : json_boolean(value));
     }
 }
 

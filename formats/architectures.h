@@ -41,8 +41,8 @@ clip_status clip_activation_apply(struct clip_model_config *config,
 
 /* A tower's keys of ours in vision_cfg and text_cfg: "activation", "norm_eps" and the names of
  * clip_tower_properties. Written is what `usual`, which the keys around it say, has otherwise; read
- * is what is there. */
-void clip_tower_write(json_t *object, const struct clip_tower *tower,
+ * is what is there; *object is NULL then if memory was short (clip_json_set). */
+void clip_tower_write(json_t **object, const struct clip_tower *tower,
                       const struct clip_tower *usual);
 void clip_tower_read(struct clip_json_parser *p, struct clip_tower *tower);
 /* clip_json_known, a tower's keys being known too. */

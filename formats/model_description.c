@@ -69,7 +69,7 @@ static json_t *real_of_float(float value)
 json_t *clip_floats_json(const float *values, int n)
 {
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, real_of_float(values[i]));
+    for (int i = 0; i < n; i++) clip_json_push(&list, real_of_float(values[i]));
     return list;
 }
 
@@ -95,18 +95,17 @@ static json_t *model_json(const struct clip_model_config *c)
                              (json_int_t)c->context_length, "vocab_size", (json_int_t)c->vocab_size,
                              "width", (json_int_t)c->text.width, "heads", (json_int_t)c->text.heads,
                              "layers", (json_int_t)c->text.layers, "mlp_ratio", c->text.mlp_ratio);
-    clip_tower_write(vision, &c->vision, &usual.vision);
-    clip_tower_write(text, &c->text, &usual.text);
+    clip_tower_write(&vision, &c->vision, &usual.vision);
+    clip_tower_write(&text, &c->text, &usual.text);
     json_t *model = json_pack("{s:I, s:b, s:o, s:o}", "embed_dim", (json_int_t)c->embed_dim,
                               "quick_gelu", keys.quick_gelu, "vision_cfg", vision, "text_cfg",
                               text);
-    if (c->logit_bias) json_object_set_new(model, "init_logit_bias", json_integer(-10));
+    if (c->logit_bias) clip_json_set(&model, "init_logit_bias", json_integer(-10));
     if (architecture != CLIP_ARCHITECTURE_CLIP)
-        json_object_set_new(model, "architecture",
-                            json_string(clip_architecture_name(architecture)));
-    if (keys.gelu_tanh) json_object_set_new(model, "gelu_tanh", json_true());
-    if (keys.text_gelu_tanh) json_object_set_new(model, "text_gelu_tanh", json_true());
-    if (eps != 1e-5) json_object_set_new(model, "norm_eps", json_real(eps));
+        clip_json_set(&model, "architecture", json_string(clip_architecture_name(architecture)));
+    if (keys.gelu_tanh) clip_json_set(&model, "gelu_tanh", json_true());
+    if (keys.text_gelu_tanh) clip_json_set(&model, "text_gelu_tanh", json_true());
+    if (eps != 1e-5) clip_json_set(&model, "norm_eps", json_real(eps));
     return model;
 }
 
@@ -121,22 +120,20 @@ clip_status clip_model_description_format(const struct clip_model_description *d
                                    clip_resize_mode_name(p->resize_mode));
     json_t *root = json_pack("{s:o, s:o}", "model_cfg", model_json(&description->config),
                              "preprocess_cfg", preprocess);
+    if (description->cleaning != CLIP_TEXT_OPEN_CLIP) {
+        clip_json_set(&root, "text_cleaning",
+                      json_string(clip_text_cleaning_name(description->cleaning)));
+    }
+    if (p->crop == CLIP_CROP_HUGGINGFACE) clip_json_set(&root, "floor_crop", json_true());
+    if (p->shortest) clip_json_set(&root, "resize_to", json_integer(p->shortest));
+    if (description->ids.end) clip_json_set(&root, "end_id", json_integer(description->ids.end));
+    if (description->config.loss != NULL)
+        clip_json_set(&root, "loss", json_string(description->config.loss->name));
+    if (description->ids.pad) clip_json_set(&root, "pad_id", json_integer(description->ids.pad));
     if (root == NULL) {
         return clip_fail(error, CLIP_ERR_MEMORY,
                          "a model cannot be described: a value is not finite or memory is short");
     }
-    if (description->cleaning != CLIP_TEXT_OPEN_CLIP) {
-        json_object_set_new(root, "text_cleaning",
-                            json_string(clip_text_cleaning_name(description->cleaning)));
-    }
-    if (p->crop == CLIP_CROP_HUGGINGFACE) json_object_set_new(root, "floor_crop", json_true());
-    if (p->shortest) json_object_set_new(root, "resize_to", json_integer(p->shortest));
-    if (description->ids.end)
-        json_object_set_new(root, "end_id", json_integer(description->ids.end));
-    if (description->config.loss != NULL)
-        json_object_set_new(root, "loss", json_string(description->config.loss->name));
-    if (description->ids.pad)
-        json_object_set_new(root, "pad_id", json_integer(description->ids.pad));
     status = clip_json_append(out, root, error);
     json_decref(root);
     return status;

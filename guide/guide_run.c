@@ -80,7 +80,7 @@ static clip_status add_line(struct painting *p, const struct clip_guide_result *
     clip_status status = CLIP_OK;
     json_t *cosines = json_array(), *line = NULL;
     for (int64_t i = 0; frame && i < p->options->text_count + p->options->minus_count; i++)
-        json_array_append_new(cosines, json_real((double)p->cosines[i]));
+        clip_json_push(&cosines, json_real((double)p->cosines[i]));
     line = json_pack("{s:I, s:f, s:f, s:f}", "step", (json_int_t)p->done, "objective", r->objective,
                      "similarity", r->similarity, "variation", r->variation);
     if (line == NULL || cosines == NULL ||

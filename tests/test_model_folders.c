@@ -345,6 +345,47 @@ static void families_are_told_by_bare_weights(void **state)
                         cases[i].family);
 }
 
+static int allocations_left; /* of jansson's, before one fails */
+
+static void *failing_malloc(size_t size) { return allocations_left-- == 0 ? NULL : malloc(size); }
+
+/* Whichever of its allocations fails, a description is whole or not there: one that lacks a key
+ * would describe another model. */
+static void a_description_is_whole_or_an_error(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer whole = {0};
+    struct clip_model_description d = clip_model_description_default();
+    d.config.embed_dim = d.config.vision.width = d.config.text.width = 768;
+    clip_model_description_unify(&d);
+    d.config.text.activation = CLIP_GELU_TANH;
+    d.config.text.norm_eps = 1e-12;
+    d.config.text.causal = false;
+    d.config.vision.pooling = CLIP_POOL_MEAN;
+    d.config.logit_bias = true;
+    d.cleaning = CLIP_TEXT_CANONICALIZE;
+    d.preprocess.crop = CLIP_CROP_HUGGINGFACE;
+    d.preprocess.shortest = 240;
+    d.ids.end = 5;
+    d.ids.pad = 1;
+    test_ok(clip_model_description_format(&d, &whole, &error), &error);
+    for (int failures = 0;; failures++) {
+        struct clip_buffer text = {0};
+        allocations_left = failures;
+        json_set_alloc_funcs(failing_malloc, free);
+        clip_status status = clip_model_description_format(&d, &text, &error);
+        json_set_alloc_funcs(malloc, free);
+        if (status != CLIP_OK) assert_int_equal(status, CLIP_ERR_MEMORY);
+        if (status == CLIP_OK) assert_string_equal(text.data, whole.data);
+        clip_buffer_release(&text);
+        if (allocations_left < 0) continue; /* one has failed */
+        assert_true(failures > 60);
+        break;
+    }
+    clip_buffer_release(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +398,7 @@ int main(void)
         cmocka_unit_test(says_how_to_fetch_a_model),
         cmocka_unit_test(families_are_told_by_their_configs),
         cmocka_unit_test(families_are_told_by_bare_weights),
+        cmocka_unit_test(a_description_is_whole_or_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,8 +72,7 @@ static clip_status write_config(const struct clip_setup *s, const char *path, co
     struct clip_buffer text = {0};
     json_t *targets = json_array();
     for (int k = 0; k < MODULES; k++)
-        if (lora->targets & modules[k].bit)
-            json_array_append_new(targets, json_string(modules[k].name));
+        if (lora->targets & modules[k].bit) clip_json_push(&targets, json_string(modules[k].name));
     json_t *config = json_pack("{s:s, s:s, s:I, s:f, s:f, s:s, s:b, s:o}", "peft_type", "LORA",
                                "base_model_name_or_path", base, "r", (json_int_t)lora->rank,
                                "lora_alpha", lora->alpha, "lora_dropout", 0.0, "bias", "none",

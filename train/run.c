@@ -1,7 +1,6 @@
 #include "train/run.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,11 +255,7 @@ static clip_status link_as(const struct clip_run *run, const char *path, const c
         goto out;
     }
     unlink(link_path); /* rename of two names of one file does nothing and leaves both */
-    int folder = open(run->folder, O_RDONLY | O_DIRECTORY);
-    if (folder >= 0) {
-        fsync(folder);
-        close(folder);
-    }
+    status = clip_sync_folder_of(target, error);
 out:
     free(target);
     free(link_path);
