@@ -154,6 +154,12 @@ static void average_piece(void *context, int64_t i)
     clip_kernels()->ema(a->average + begin, a->data + begin, (float)a->decay, n);
 }
 
+double clip_ema_decay(double decay, int64_t t)
+{
+    double most = (double)(1 + t) / (double)(10 + t);
+    return decay < most ? decay : most;
+}
+
 void clip_ema_update(float *average, const float *data, double decay, int64_t size)
 {
     struct average context = {average, data, decay, size};

@@ -57,6 +57,15 @@ double clip_grad_norm(const struct clip_adamw *adamw, const float *grad);
  * in torch.nn.utils.clip_grad_norm_; 1 if limit is 0. */
 double clip_grad_scale(double norm, double limit);
 
+/* The moving average warms up: update t, counted from 1, decays by
+ *
+ *     decay_t = min(decay, (1 + t) / (10 + t))
+ *
+ * so that a short run's average is of its own weights and not of those that it began with: after
+ * ten updates 6e-5 of these are left. The rule is that of tf.train.ExponentialMovingAverage's
+ * num_updates, timm's ModelEmaV3 and torch_ema. Nothing is kept for it: t is the optimizer's step,
+ * which a checkpoint holds. */
+double clip_ema_decay(double decay, int64_t t);
 /* average = decay average + (1 - decay) data, for all floats. */
 void clip_ema_update(float *average, const float *data, double decay, int64_t size);
 

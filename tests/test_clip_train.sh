@@ -156,6 +156,7 @@ check "... and so one validation" test "$(wc -l <"$folder/once/run/metrics.jsonl
 check "... one checkpoint" test "$(ls "$folder/once/run/checkpoints")" = step_12.h5
 check "... of the same weights" same_weights a once
 
+# The moving average still warms up then: its decay is (1 + 9) / (10 + 9), not 0.9.
 back_at 8 a b
 check "a run goes on from step 8" train_prints 0 'finished after 12 steps' b --resume
 check "... to the same bytes" same_run a b
@@ -410,9 +411,18 @@ data 'filepath,title\n'
 rows "photos/rgb_12x29.png" '   '
 tail -n +2 "$folder/pairs.csv" >>"$folder/data.csv"
 check "captions of spaces are bad samples" train_says 1 'max_bad_fraction' spaces "${bad[@]}"
+check "a batch of one pair, which teaches nothing" wrong 2 'teaches nothing' --batch-size 1
+check "... but by the sigmoid loss" train 0 one --batch-size 1 --loss siglip --steps 2
+check "... and micro-batches of one pair" train 0 one --force --micro-batch 1 --steps 2
+check "a configuration that fine-tunes, from nothing" wrong 2 'name one by --init' \
+    --needs-init
+check "... forecast" wrong 2 'name one by --init' --needs-init --dry-run
 check "a batch larger than the data" wrong 2 'batch_size' --set train.batch_size=11
 head -c $(($(stat -c %s "$folder/tokenizer.txt") - 3)) "$folder/tokenizer.txt" >"$folder/cut.txt"
 check "a tokenizer that is cut" wrong 1 'cut.txt' --set data.tokenizer="$folder/cut.txt"
+check "a vocabulary as large as the tokenizer's" train 0 fit --set model.vocab_size=0
+check "... is what is written" grep -q '^vocab_size = 520$' "$folder/fit/run/config.ini"
+check "... and goes on" train_prints 0 'was finished already' fit --resume --set model.vocab_size=0
 check "a vocabulary larger than vocab_size" wrong 2 'vocab_size' --set model.vocab_size=300
 check "a patch that does not divide the image" wrong 2 'patch_size' --set model.patch_size=7
 check "an output that cannot be" wrong 1 'pairs.csv' --output "$folder/pairs.csv/run"

@@ -69,6 +69,7 @@ static const struct {
     {"train.batch_size", DECIDES},
     {"train.micro_batch", MAY_CHANGE},
     {"train.precision", DECIDES},
+    {"train.needs_init", MAY_CHANGE}, /* whether a run may begin, not what it becomes */
     {"train.seed", DECIDES},
     {"train.output", MAY_CHANGE},
     {"train.val_every", MAY_CHANGE},

@@ -175,8 +175,6 @@ check "a learning rate for training from scratch" says 0 'for training from scra
     --set optim.lr=5e-4 --output silence --force
 check "... which from scratch it is" silent 0 'for training from scratch' $(train) \
     --output silence --force
-check "an average slower than the run" says 0 'try 0.4642' $tune --set optim.ema_decay=0.999 \
-    --output silence --force
 check "images with several captions" says 0 'set [train] multi_positive = true' $tune \
     --output silence --force
 check "... unless they may have them" silent 0 'multi_positive' $tune --output silence --force \
@@ -342,6 +340,8 @@ for ((i = 0; i < 140; i++)); do
 done >>"$folder/many.tsv"
 cp configs/finetune.ini "$folder"
 tuning='clip_train --config finetune.ini --init good --set data.train_data=many.tsv --quiet'
+check "it trains no model from nothing" says 2 'name one by --init' clip_train \
+    --config finetune.ini --set data.train_data=many.tsv --output none
 check "700 pairs and a model are enough" run 0 $tuning --output tuned
 check "... some of them validate" test "$(wc -l <"$folder/tuned/metrics.jsonl")" -ge 5
 check "... the best is kept" test -e "$folder/tuned/best.h5"

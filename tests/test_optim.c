@@ -236,6 +236,32 @@ static void moving_average(void **state)
     free(data);
 }
 
+/* min(decay, (1 + t) / (10 + t)), and what it leaves of the first weights. */
+static void moving_average_warms_up(void **state)
+{
+    (void)state;
+    const struct {
+        double decay;
+        int64_t t;
+        double expected;
+    } rows[] = {
+        {0.9999, 1, 2.0 / 11},
+        {0.9999, 10, 0.55},
+        {0.9999, 56, 57.0 / 66},
+        {0.9999, 89989, 89990.0 / 89999}, /* (1 + t) / (10 + t) = 0.9999 at t = 89990 */
+        {0.9999, 89991, 0.9999},
+        {0.9999, 1000000000000, 0.9999},
+        {0.1, 1, 0.1},
+        {0, 5, 0},
+    };
+    double left = 1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        test_close_f64("decay", clip_ema_decay(rows[i].decay, rows[i].t), rows[i].expected, 1e-15,
+                       0);
+    for (int64_t t = 1; t <= 10; t++) left *= clip_ema_decay(0.9999, t);
+    test_close_f64("left after ten updates", left, 11.0 / (4.0 * 46189), 1e-15, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +274,7 @@ int main(void)
         cmocka_unit_test(schedules),
         cmocka_unit_test(schedules_at_their_ends),
         cmocka_unit_test(moving_average),
+        cmocka_unit_test(moving_average_warms_up),
     };
     return cmocka_run_group_tests_name("optim", tests, NULL, NULL);
 }

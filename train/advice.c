@@ -9,15 +9,10 @@
 static void advise_schedule(const struct clip_setup *s)
 {
     int64_t warmup = s->step->schedule.warmup;
-    double decay = s->step->options.optim.ema_decay, left = pow(decay, (double)s->steps);
     if (warmup > s->steps)
         clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
                   "rate never reaches lr; a share such as 10%% fits any run",
                   (long long)warmup, (long long)s->steps);
-    if (decay > 0 && left > 0.1)
-        clip_warn("[optim] ema_decay = %g is slow for %lld steps: %.0f %% of the moving average "
-                  "will still be the weights that the run began with; try %.4g",
-                  decay, (long long)s->steps, 100 * left, pow(0.01, 1 / (double)s->steps));
 }
 
 /* From scratch people use 5e-4 and more; whole models are tuned with a tenth of that or less

@@ -27,8 +27,8 @@ INT(model, vision_heads, "12", 1, 1024, "attention heads; must divide vision_wid
 REAL(model, vision_mlp_ratio, "4", 0, 64, "hidden width of an MLP, divided by vision_width",
      .flags = KEY_ABOVE_LEAST)
 INT(model, context_length, "77", 3, 65536, "most tokens of a caption, with start and end")
-INT(model, vocab_size, "49408", 3, 16777216,
-    "tokens of the vocabulary; at least as many as the tokenizer has")
+INT(model, vocab_size, "49408", 0, 16777216,
+    "tokens of the vocabulary; at least as many as the tokenizer has; 0: just as many")
 INT(model, text_width, "512", 1, 65536, "width of the text tower")
 INT(model, text_layers, "12", 1, 1024, "blocks of the text tower")
 INT(model, text_heads, "8", 1, 1024, "attention heads; must divide text_width")
@@ -100,6 +100,8 @@ INT(train, micro_batch, "0", 0, 1e7,
     "pairs in memory at once; the gradient is the same; 0: batch_size", .flags = KEY_MAY_CHANGE)
 CHOICE(enum clip_precision, train, precision, "fp32", clip_precision_name,
        "precision of the products; sums and weights are always fp32")
+BOOL(train, needs_init, "false",
+     "refuse to begin without --init: for configurations that fine-tune", .flags = KEY_MAY_CHANGE)
 INT(train, seed, "0", 0, 9e15, "seed of initial weights, order and augmentation")
 TEXT(train, output, "", "folder of the run; empty: runs/NAME, by the configuration's file name",
      .flags = KEY_MAY_CHANGE)
@@ -159,7 +161,8 @@ INT(optim, lr_width, "0", 0, 65536,
     "tower width that lr is meant for: a tower half as wide learns twice as fast; 0: any "
     "width")
 REAL(optim, ema_decay, "0", 0, 0.9999999,
-     "decay of the moving average of the weights, saved beside them; 0: off")
+     "decay of the moving average of the weights, saved beside them; update t takes "
+     "min(ema_decay, (1+t)/(10+t)); 0: off")
 CHOICE(enum clip_moments, optim, moments, "f32", clip_moments_name,
        "how AdamW's moments are stored; bf16: half the memory, rounded at random")
 END(optim)

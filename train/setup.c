@@ -278,6 +278,29 @@ static clip_status open_tokenizer(struct clip_setup *s, const struct clip_train_
                      "name clip or a file");
 }
 
+/* [train] needs_init: a configuration that is meant for a model that is there trains none from
+ * nothing. A run that goes on has its weights. */
+static clip_status check_init(const struct clip_setup *s, const struct clip_train_options *options,
+                              struct clip_error *error)
+{
+    if (options->init != NULL || options->resume || !s->config->train.needs_init) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "this configuration fine-tunes a model ([train] needs_init); name one by "
+                     "--init, as in --init openai/clip-vit-base-patch32, or train from scratch "
+                     "with configs/own.ini");
+}
+
+/* [model] vocab_size = 0: that of --init's model, or as many as the tokenizer has. */
+static clip_status choose_vocabulary(struct clip_setup *s, const struct clip_model_file *file,
+                                     struct clip_error *error)
+{
+    char value[32];
+    if (s->config->model.vocab_size != 0) return CLIP_OK;
+    snprintf(value, sizeof value, "%lld",
+             (long long)(file != NULL ? file->model->config.vocab_size : s->tokenizer->vocab_size));
+    return clip_config_put(s->config, "model", "vocab_size", value, error);
+}
+
 /* Tokenizer and model: --init's, or the configuration's with fresh weights. */
 static clip_status open_model(struct clip_setup *s, const struct clip_train_options *options,
                               struct clip_error *error)
@@ -286,15 +309,17 @@ static clip_status open_model(struct clip_setup *s, const struct clip_train_opti
     const char *init = options->init;
     const struct clip_model_file_options open = {.say = !options->quiet};
     struct clip_model_file *file = NULL;
+    CLIP_TRY(check_init(s, options, error));
+    if (init != NULL) CLIP_TRY(clip_model_file_open(&file, init, &open, error));
+    CLIP_TRY(open_tokenizer(s, options, file, error));
+    CLIP_TRY(choose_vocabulary(s, file, error));
     CLIP_TRY(clip_config_model(s->config, &s->model_config, error));
-    if (init != NULL) {
-        CLIP_TRY(clip_model_file_open(&file, init, &open, error));
+    if (file != NULL) {
         CLIP_TRY(adopt_description(s, &file->model->config, init, error));
         CLIP_TRY(adopt_preprocessing(s, file, error));
         s->init_loss = clip_loss_of(&file->model->config);
+        warn_of_tokenizer(s, file);
     }
-    CLIP_TRY(open_tokenizer(s, options, file, error));
-    if (file != NULL) warn_of_tokenizer(s, file);
     CLIP_TRY(read_lora(s, init != NULL, error));
     CLIP_TRY(clip_model_create(&s->model, &s->model_config, error));
     clip_model_init(s->model, (uint64_t)s->config->train.seed);
@@ -395,6 +420,19 @@ out:
     return status;
 }
 
+/* A softmax over one pair is always right: its loss is 0 and nothing would be learned. Micro-batches
+ * of one are sound, since the loss is the whole batch's. */
+static clip_status check_batch(const struct clip_config *config, struct clip_error *error)
+{
+    bool negatives = config->data.csv_negative_key[0] != '\0';
+    if (config->train.batch_size > 1 || negatives || clip_losses[config->train.loss].needs_bias)
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "[train] batch_size = 1: InfoNCE compares the pairs of a batch, so that of "
+                     "one pair teaches nothing; set batch_size to 2 or more (micro_batch = 1 saves "
+                     "memory)");
+}
+
 clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error)
 {
@@ -428,6 +466,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                          "smaller batch_size",
                          (long long)config->train.batch_size, (long long)s->train_data->count,
                          config->data.train_data);
+    CLIP_TRY(check_batch(config, error));
     CLIP_TRY(create_step(s, error));
 out:
     return status;

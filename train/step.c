@@ -371,10 +371,11 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     if (*logit_scale < 0) *logit_scale = 0;
     if (*logit_scale > most) *logit_scale = most;
     result->logit_scale = (double)*logit_scale;
+    double decay = clip_ema_decay(s->options.optim.ema_decay, s->adamw->step);
     for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
         const struct clip_param *p = &m->params[i];
         if (p->tensor.needs_grad)
-            clip_ema_update(s->ema + p->train_offset, p->tensor.data, s->options.optim.ema_decay,
+            clip_ema_update(s->ema + p->train_offset, p->tensor.data, decay,
                             clip_tensor_count(&p->tensor));
     }
 out:
