@@ -32,6 +32,7 @@ clip_status clip_embedder_create(struct clip_embedder **out, const struct clip_m
     e->dtype = options->bf16 ? CLIP_BF16 : CLIP_F32;
     e->max_pixels = options->max_pixels > 0 ? options->max_pixels : DEFAULT_MAX_PIXELS;
     e->upright = options->upright;
+    e->raw_weights = options->raw_weights;
     e->cancelled = options->cancelled;
     e->context = options->context;
     clip_status status = CLIP_OK;
@@ -62,6 +63,7 @@ int64_t clip_embedder_context(const struct clip_embedder *e)
 {
     return e->file->model->config.context_length;
 }
+bool clip_embedder_raw_weights(const struct clip_embedder *e) { return e->raw_weights; }
 bool clip_embedder_upright(const struct clip_embedder *e) { return e->upright; }
 
 int64_t clip_embedder_max_pixels(const struct clip_embedder *e) { return e->max_pixels; }

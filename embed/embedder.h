@@ -14,7 +14,8 @@ clip_status clip_embedder_create(struct clip_embedder **out, const struct clip_m
                                  const struct clip_embedder_options *options,
                                  struct clip_error *error);
 int64_t clip_embedder_max_pixels(const struct clip_embedder *embedder);
-bool clip_embedder_upright(const struct clip_embedder *embedder); /* as its options say */
+bool clip_embedder_raw_weights(const struct clip_embedder *embedder); /* as its options say */
+bool clip_embedder_upright(const struct clip_embedder *embedder);     /* as its options say */
 const struct clip_model_file *clip_embedder_file(const struct clip_embedder *embedder);
 
 const char *clip_layer_name(int layer); /* "last", "penultimate"; core/choice.h */

@@ -12,7 +12,7 @@ struct clip_embedder {
     struct clip_model_file *owned; /* NULL: the caller's */
     enum clip_dtype dtype;         /* what products multiply */
     int64_t max_pixels;
-    bool upright;
+    bool upright, raw_weights;        /* as the options say */
     bool (*cancelled)(void *context); /* or NULL */
     void *context;
 };

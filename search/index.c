@@ -54,6 +54,14 @@ clip_status clip_index_check(const struct clip_index *index, const struct clip_e
     if (clip_embedder_dim(embedder) == index->dim &&
         strcmp(file->checksum, index->model_checksum) == 0)
         return CLIP_OK;
+    bool raw = clip_embedder_raw_weights(embedder);
+    if (raw != index->raw)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s was made with the %s weights of %s, not the %s ones; leave --weights "
+                         "%s out, make the index anew under another name, or start it over with "
+                         "index --force",
+                         path, index->raw ? "raw" : "ema", index->model, raw ? "raw" : "ema",
+                         raw ? "raw" : "ema");
     return clip_fail(error, CLIP_ERR_DATA,
                      "%s was made with other weights (%s) than those of %s now; use that model, "
                      "make the index anew under another name, or start it over with index --force",

@@ -51,6 +51,7 @@ struct clip_index_segment {
 struct clip_index {   /* start from {0} */
     bool texts;       /* it holds texts, not images */
     bool upright;     /* its images were turned as their EXIF orientation says */
+    bool raw;         /* made with the weights as trained, where the model has their average too */
     bool keeps_exact; /* of bf16 and int8: f32 rows are there too, for candidates */
     enum clip_index_precision precision;
     int64_t dim;

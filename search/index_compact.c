@@ -78,6 +78,7 @@ static clip_status start_copy(struct clip_index_run *u, const struct clip_index 
     bool had_exact = from->precision == CLIP_INDEX_F32 || from->keeps_exact;
     *index = (struct clip_index){.texts = from->texts,
                                  .upright = from->upright,
+                                 .raw = from->raw,
                                  .precision = from->precision,
                                  .dim = from->dim,
                                  .next_segment = from->next_segment};

@@ -86,13 +86,13 @@ clip_status clip_index_list_write(const struct clip_index *index, const char *pa
     json_t *list = NULL, *segments = json_array();
     for (int64_t i = 0; i < index->segment_count; i++)
         CLIP_TRY(add_segment(segments, &index->segments[i], error));
-    status = clip_json_pack(&list, error, "{s:s, s:s, s:s, s:b, s:b, s:I, s:s, s:s, s:s, s:I, s:O}",
-                            "format", FORMAT, "kind", index->texts ? "texts" : "images",
-                            "precision", clip_index_precision_name(index->precision), "exact",
-                            (int)index->keeps_exact, "upright", (int)index->upright, "dim",
-                            (json_int_t)index->dim, "model", index->model, "model_checksum",
-                            index->model_checksum, "base", index->base, "next",
-                            (json_int_t)index->next_segment, "segments", segments);
+    status = clip_json_pack(
+        &list, error, "{s:s, s:s, s:s, s:b, s:b, s:s*, s:I, s:s, s:s, s:s, s:I, s:O}", "format",
+        FORMAT, "kind", index->texts ? "texts" : "images", "precision",
+        clip_index_precision_name(index->precision), "exact", (int)index->keeps_exact, "upright",
+        (int)index->upright, "weights", index->raw ? "raw" : NULL, "dim", (json_int_t)index->dim,
+        "model", index->model, "model_checksum", index->model_checksum, "base", index->base, "next",
+        (json_int_t)index->next_segment, "segments", segments);
     if (status == CLIP_ERR_DATA)
         clip_fail(error, status,
                   "%s: the model's path or this folder's is not UTF-8; rename what it lies in",
@@ -191,6 +191,7 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     const json_t *segments = json_object_get(list, "segments"), *exact;
     const char *format = json_string_value(json_object_get(list, "format"));
     const char *kind = json_string_value(json_object_get(list, "kind"));
+    const char *weights = json_string_value(json_object_get(list, "weights")); /* NULL: ema */
     const char *precision = json_string_value(json_object_get(list, "precision"));
     if (format == NULL) return not_a_list(error, path, "format");
     if (strcmp(format, FORMAT) != 0)
@@ -207,6 +208,7 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     if (!json_is_boolean(exact)) return not_a_list(error, path, "exact");
     index->keeps_exact = json_is_true(exact) && index->precision != CLIP_INDEX_F32;
     index->upright = json_is_true(json_object_get(list, "upright")); /* older lists have none */
+    index->raw = weights != NULL && strcmp(weights, "raw") == 0;
     CLIP_TRY(take_number(list, "dim", path, 1, MOST_DIM, &index->dim, error));
     CLIP_TRY(take_number(list, "next", path, 1, INT64_MAX / 2, &index->next_segment, error));
     CLIP_TRY(take_text(list, "model", path, &index->model, error));

@@ -114,7 +114,8 @@ static clip_status start_index(struct clip_index_run *u, bool texts, int64_t nex
     *index = (struct clip_index){.texts = texts,
                                  .dim = clip_embedder_dim(u->embedder),
                                  .next_segment = next,
-                                 .upright = !texts && clip_embedder_upright(u->embedder)};
+                                 .upright = !texts && clip_embedder_upright(u->embedder),
+                                 .raw = clip_embedder_raw_weights(u->embedder)};
     if (u->options->precision != NULL)
         CLIP_TRY(clip_index_precision_from(u->options->precision, &index->precision, error));
     index->keeps_exact = index->precision != CLIP_INDEX_F32 && !u->options->drop_exact;

@@ -53,35 +53,36 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
         return CLIP_OK;
     }
     json_t *result = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:b}", "output", path, "kind",
-        index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b}", "output", path,
+        "kind", index->texts ? "texts" : "images", "count", (json_int_t)c->count, "added",
         (json_int_t)c->added, "skipped", (json_int_t)c->skipped, "changed", (json_int_t)c->changed,
         "removed", (json_int_t)c->removed, "unchanged", (json_int_t)c->unchanged, "embedded",
         (json_int_t)c->embedded, "segments", (json_int_t)c->segments, "model", index->model,
-        "model_checksum", index->model_checksum, "upright", (int)index->upright);
+        "model_checksum", index->model_checksum, "weights", index->raw ? "raw" : "ema", "upright",
+        (int)index->upright);
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);
     return status;
 }
 
-/* Unless the command line says it: as the index that is there has its images, and upright in a new
- * one. */
-static clip_status choose_upright(struct indexing *job, struct clip_error *error)
+/* What the command line does not say is as in the index that is there: how its images lie, and the
+ * weights. A new index is upright. */
+static clip_status remember(struct indexing *job, struct clip_error *error)
 {
-    struct clip_index index = {0};
-    if (job->model.upright || job->model.as_stored) return CLIP_OK;
-    job->model.upright = true;
-    if (!clip_path_exists(job->output)) return CLIP_OK;
-    clip_status status = clip_index_list_read(&index, job->output, error);
+    struct clip_index index = {.upright = true};
+    struct clip_model_options *m = &job->model;
+    clip_status status = CLIP_OK;
+    if (clip_path_exists(job->output)) status = clip_index_list_read(&index, job->output, error);
     if (status != CLIP_OK) return status;
-    job->model.upright = index.upright || index.texts;
+    if (!m->upright && !m->as_stored) m->upright = index.upright || index.texts;
+    if (m->weights < 0) m->weights = index.raw ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
     clip_index_release(&index);
-    return CLIP_OK;
+    return status;
 }
 
 static int run_index(int argc, char **argv)
 {
-    struct indexing job = {0};
+    struct indexing job = {.model.weights = -1};
     int precision = -1;
     bool no_f32 = false;
     const struct clip_cli_option options[] = {
@@ -100,7 +101,8 @@ static int run_index(int argc, char **argv)
         {"force", NULL, CLIP_CLI_FLAG, &job.options.force,
          .help = "start over if the index has another model, precision or kind"},
         UPRIGHT_OPTIONS(job.model, " (default of a new index)", ""),
-        WEIGHTS_OPTION(job.model),
+        {"weights", NULL, CLIP_CLI_CHOICE, &job.model.weights, .names = clip_weights_name,
+         .help = "which weights, if it has both (default: the index's; ema in a new one)"},
         TOKENIZER_OPTION(job.model),
         {0},
     };
@@ -124,7 +126,7 @@ static int run_index(int argc, char **argv)
     struct clip_index_changes changes = {0};
     const struct clip_embedder_options how = {.checksum = true};
     clip_status status;
-    CLIP_TRY(choose_upright(&job, &error));
+    CLIP_TRY(remember(&job, &error));
     CLIP_TRY(clip_model_options_open(&e, &cli, &job.model, &how, &error));
     CLIP_TRY(update(&job, e, &changes, &error));
     CLIP_TRY(clip_index_list_read(&index, job.output, &error));
@@ -229,7 +231,7 @@ out:
          CLIP_CLI_CHOICE,                                                                          \
          &(m).weights,                                                                             \
          .names = clip_weights_name,                                                               \
-         .help = "which weights the index was made with (default ema)"},                           \
+         .help = "which weights the index was made with (default: as it remembers)"},              \
         TOKENIZER_OPTION(m)
 
 static clip_status open_model(struct clip_embedder **out, const struct clip_cli *cli,
@@ -239,6 +241,7 @@ static clip_status open_model(struct clip_embedder **out, const struct clip_cli 
 {
     struct clip_model_options found = *options;
     if (found.model == NULL) found.model = index->model;
+    if (found.weights < 0) found.weights = index->raw ? CLIP_WEIGHTS_RAW : CLIP_WEIGHTS_EMA;
     found.upright = index->upright || index->texts; /* a photograph that is asked with */
     return clip_model_options_open(out, cli, &found, how, error);
 }
@@ -375,7 +378,7 @@ static clip_status join_words(const struct clip_cli_list *words, struct clip_buf
 
 static int run_query(int argc, char **argv)
 {
-    struct asking job = {.top = 10};
+    struct asking job = {.top = 10, .model.weights = -1};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .required = true,
          .help = "an index, made by clip_search index"},
@@ -478,7 +481,7 @@ out:
 
 static int run_serve(int argc, char **argv)
 {
-    struct serving job = {.address = "127.0.0.1", .port = 8080};
+    struct serving job = {.address = "127.0.0.1", .port = 8080, .model.weights = -1};
     const struct clip_cli_option options[] = {
         {"index", "FILE", CLIP_CLI_TEXT, &job.index, .help = "an index of images"},
         {"port", "N", CLIP_CLI_INT, &job.port, .least = 0, .most = 65535,

@@ -9,7 +9,7 @@
 
 struct clip_model_options { /* start from {0} */
     const char *model, *tokenizer;
-    enum clip_weights weights;
+    int weights; /* of enum clip_weights; -1: nothing was said, which is ema */
     enum clip_precision precision;
     bool upright, as_stored; /* what is said of images */
 };
