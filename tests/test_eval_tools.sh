@@ -217,10 +217,10 @@ check "an index that is none is named" says 1 'texts.txt' clip_search query \
 check "a model with a moving average" run 0 clip_train --config "$folder/tiny.ini" --quiet \
     --ema-decay 0.9 --lr 0.01 --output "$folder/averaged"
 raw=$folder/raw.index
-check "an index of the raw weights" json '"weights":"raw"' clip_search index --weights raw \
+check "an index of the raw weights" json '"weights":"raw"' clip_search index --json --weights raw \
     --model "$folder/averaged" --images "$folder/classes" --output "$raw"
 check "... remembers them when it is brought up to date" json '"unchanged":.*"weights":"raw"' \
-    clip_search index --model "$folder/averaged" --images "$folder/classes" --output "$raw"
+    clip_search index --json --model "$folder/averaged" --images "$folder/classes" --output "$raw"
 check "... and for queries" prints 0 "$folder/classes/" clip_search query --index "$raw" gray
 check "... which may say so" prints 0 "$folder/classes/" clip_search query --index "$raw" gray \
     --weights raw
@@ -228,11 +228,11 @@ check "... and not otherwise" says 1 'made with the raw weights' clip_search que
     --index "$raw" gray --weights ema
 check "... nor the page" says 1 'made with the raw weights' clip_search serve --port 0 "$raw" \
     --weights ema
-check "... nor a later run" says 1 'leave --weights ema out' clip_search index --weights ema \
+check "... nor a later run" says 1 'leave --weights ema out' clip_search index --json --weights ema \
     --model "$folder/averaged" --images "$folder/classes" --output "$raw"
 check "... which stays after compact" run 0 clip_search compact --index "$raw"
 check "... and is queried" prints 0 "$folder/classes/" clip_search query --index "$raw" gray
-check "... until it is started over" json '"weights":"ema"' clip_search index --weights ema \
+check "... until it is started over" json '"weights":"ema"' clip_search index --json --weights ema \
     --force --model "$folder/averaged" --images "$folder/classes" --output "$raw"
 check "... to the average" says 1 'made with the ema weights' clip_search query \
     --index "$raw" gray --weights raw
