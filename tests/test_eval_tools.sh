@@ -228,7 +228,8 @@ check "... and not otherwise" says 1 'made with the raw weights' clip_search que
     --index "$raw" gray --weights ema
 check "... nor the page" says 1 'made with the raw weights' clip_search serve --port 0 "$raw" \
     --weights ema
-check "... nor a later run" says 1 'leave --weights ema out' clip_search index --json --weights ema \
+check "... nor a later run" says 1 'leave --weights ema out' \
+    clip_search index --json --weights ema \
     --model "$folder/averaged" --images "$folder/classes" --output "$raw"
 check "... which stays after compact" run 0 clip_search compact --index "$raw"
 check "... and is queried" prints 0 "$folder/classes/" clip_search query --index "$raw" gray

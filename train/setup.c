@@ -420,8 +420,8 @@ out:
     return status;
 }
 
-/* A softmax over one pair is always right: its loss is 0 and nothing would be learned. Micro-batches
- * of one are sound, since the loss is the whole batch's. */
+/* A softmax over one pair is always right: its loss is 0 and nothing would be learned.
+ * Micro-batches of one are sound, since the loss is the whole batch's. */
 static clip_status check_batch(const struct clip_config *config, struct clip_error *error)
 {
     bool negatives = config->data.csv_negative_key[0] != '\0';
