@@ -96,8 +96,8 @@ page() { # page FILE LEAST: at least so many
 page docs/data.md 4
 
 # ---- the lines of Python that convert what is not read ----
-awk '/^```python$/ {n++; on = 1; next} /^```$/ {on = 0} on {print > ("'"$folder"'/convert-" n ".py")}' \
-    docs/data.md
+awk -v to="$folder/convert-" '/^```python$/ {n++; on = 1; next} /^```$/ {on = 0}
+                              on {print > (to n ".py")}' docs/data.md
 check "docs/data.md has lines that convert" test -s "$folder/convert-7.py"
 sections() { # each section that a refusal names is there
     local section

@@ -88,7 +88,8 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
 /* Opens the set `data`: its format is found from its name and content. {000..012}, {a,b}, a
  * pattern with * ? [ and lists joined by "::" stand for several sets, of any formats, which become
  * one in order; where all are tars, and for a folder of tars, for the shards of one set. A format
- * that is not read is recognised by its bytes and refused by name. Opening checks that the set is readable and not empty. */
+ * that is not read is recognised by its bytes and refused by name. Opening checks that the set is
+ * readable and not empty. */
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */

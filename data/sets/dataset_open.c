@@ -1,5 +1,5 @@
-/* DATA: which source is it, or which ones? Chosen by the name and the content; the readers stand below this file
- * and do not know of it. */
+/* DATA: which source is it, or which ones? Chosen by the name and the content; the readers stand
+ * below this file and do not know of it. */
 #include <stdlib.h>
 #include <string.h>
 
