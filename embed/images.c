@@ -92,6 +92,13 @@ out:
     return status;
 }
 
+void clip_images_say(const struct clip_images *images)
+{
+    for (int64_t i = 0; i < images->source_count; i++)
+        if (images->sources[i].owned != NULL)
+            clip_dataset_say(images->sources[i].owned, images->sources[i].name, "image");
+}
+
 clip_status clip_images_over(struct clip_images *p, const struct clip_dataset *dataset,
                              struct clip_error *error)
 {

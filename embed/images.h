@@ -26,6 +26,9 @@ clip_status clip_images_open(struct clip_images *out, const char *const *argumen
 /* The same, which ends with CLIP_ERR_INTERRUPTED once *stop is not 0 (NULL: never). */
 clip_status clip_images_open_until(struct clip_images *out, const char *const *arguments, int64_t n,
                                    const volatile sig_atomic_t *stop, struct clip_error *error);
+/* Says on stderr how many images each folder and data set among the arguments has, and as what it
+ * was read. */
+void clip_images_say(const struct clip_images *images);
 /* One data set, which stays the caller's: image i is that of sample i. */
 clip_status clip_images_over(struct clip_images *out, const struct clip_dataset *dataset,
                              struct clip_error *error);

@@ -255,6 +255,7 @@ clip_status clip_index_update_images(const char *path, const struct clip_embedde
         .path = path, .lock = -1, .embedder = embedder, .options = options, .changes = changes};
     *changes = (struct clip_index_changes){0};
     CLIP_TRY(clip_images_open_until(&images, arguments, n, options->stop, error));
+    if (!options->quiet) clip_images_say(&images);
     CLIP_TRY(clip_index_run_open(&u, false, error));
     CLIP_TRY(clip_index_listing_make(&listing, &u.index, &images, path, error));
     CLIP_TRY(find_places(arguments, n, false, &given, error));

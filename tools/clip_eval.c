@@ -222,6 +222,7 @@ static int run_retrieval(int argc, char **argv)
     struct clip_retrieval_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
+    if (!cli.quiet) clip_dataset_say(set, data.data, "pair");
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
     if (r.cut > 0)
@@ -286,6 +287,7 @@ static int run_loss(int argc, char **argv)
     struct clip_loss_result r;
     clip_status status;
     CLIP_TRY(clip_dataset_open(&set, data.data, &data.set, &error));
+    if (!cli.quiet) clip_dataset_say(set, data.data, "pair");
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_loss_run(e, set, kind >= 0 ? &clip_losses[kind] : NULL, batch_size, cli.quiet, &r,
                            &error));

@@ -28,7 +28,9 @@ static clip_status open_data(const struct clip_setup *s, const char *path, bool 
         .class_templates = or_null(c->data.class_templates),
         .stop = s->stop,
     };
-    return clip_dataset_open(out, path, &options, error);
+    clip_status status = clip_dataset_open(out, path, &options, error);
+    if (status == CLIP_OK && !s->quiet) clip_dataset_say(*out, path, "pair");
+    return status;
 }
 
 static void read_preprocessing(struct clip_setup *s)
@@ -437,7 +439,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error)
 {
     clip_status status;
-    *s = (struct clip_setup){.config = config, .stop = options->stop};
+    *s = (struct clip_setup){.config = config, .stop = options->stop, .quiet = options->quiet};
     if (config->data.train_data[0] == '\0')
         return clip_fail(
             error, CLIP_ERR_USAGE,

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <utf8proc.h>
 
+#include "core/progress.h"
 #include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
 
@@ -22,6 +24,20 @@ void clip_sample_release(struct clip_sample *sample)
 void clip_dataset_free(struct clip_dataset *dataset)
 {
     if (dataset != NULL) dataset->ops->free(dataset);
+}
+
+void clip_dataset_say(const struct clip_dataset *dataset, const char *data, const char *unit)
+{
+    char digits[32], number[48];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)dataset->count), to = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) number[to++] = ',';
+        number[to++] = digits[i];
+    }
+    number[to] = '\0';
+    bool where = dataset->captions[0] != '\0';
+    clip_say("%s: %s %s%s, %s%s%s%s", data, number, unit, dataset->count == 1 ? "" : "s",
+             dataset->ops->name, where ? " (" : "", dataset->captions, where ? ")" : "");
 }
 
 bool clip_dataset_is_image(const char *name)

@@ -42,6 +42,7 @@ struct clip_dataset {
     int64_t *group;
     const struct clip_class_list *classes;  /* of class folders: group[i] is an index into it */
     const struct clip_templates *templates; /* of their captions; count 0: captions are empty */
+    char captions[24];        /* where they stand: ".txt", ".txt, .json"; "": ops->name says it */
     bool paths;               /* image_name is a path by which any program can open the image */
     struct clip_names unread; /* folders and files below a folder that had to be passed over; they
                                * were named on stderr */
@@ -93,6 +94,9 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
+/* Says on stderr what was opened, and by which reading: "runs/x: 1,560 pairs, captions beside images
+ * (.txt)". `unit` is "pair" or "image". */
+void clip_dataset_say(const struct clip_dataset *dataset, const char *data, const char *unit);
 /* Does the name (its suffix, not the content) say that this is a data set, and not an image or text
  * file? */
 bool clip_dataset_is_named(const char *data);

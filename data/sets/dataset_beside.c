@@ -109,16 +109,17 @@ out:
 
 /* The .txt, else the .caption, else the .json; a key that was asked for is the JSON's. */
 static clip_status add_image(struct clip_rows *rows, const char *folder, const char *image,
-                             const char *key, struct clip_buffer *path, struct clip_buffer *text,
-                             struct clip_error *error)
+                             const char *key, bool used[KINDS], struct clip_buffer *path,
+                             struct clip_buffer *text, struct clip_error *error)
 {
     static const enum kind usual[] = {TXT, CAPTION, JSON}, asked[] = {JSON, TXT, CAPTION};
     clip_status status = CLIP_OK;
     const enum kind *order = clip_key_is_asked(key, clip_caption_keys) ? asked : usual;
     for (int i = 0; i < KINDS; i++) {
         CLIP_TRY(beside(folder, image, order[i], path, error));
-        if (is_file(path->data))
-            return add_captions(rows, image, path->data, order[i], key, text, error);
+        if (!is_file(path->data)) continue;
+        used[order[i]] = true;
+        return add_captions(rows, image, path->data, order[i], key, text, error);
     }
     const struct clip_row row = {
         .image = image,
@@ -131,6 +132,15 @@ out:
     return status;
 }
 
+/* ".txt", ".txt, .json" */
+static void say_kinds(const bool used[KINDS], char *out, size_t size)
+{
+    size_t n = 0;
+    for (enum kind kind = TXT; kind < KINDS; kind++)
+        if (used[kind] && n < size)
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n > 0 ? ", " : "", suffixes[kind]);
+}
+
 clip_status clip_dataset_beside_open(struct clip_dataset **out, const char *folder,
                                      const struct clip_names *images,
                                      const struct clip_dataset_options *options,
@@ -140,7 +150,7 @@ clip_status clip_dataset_beside_open(struct clip_dataset **out, const char *fold
     struct clip_rows *rows = NULL;
     struct clip_buffer path = {0}, text = {0};
     struct clip_dataset_options own = *options;
-    bool any;
+    bool any, used[KINDS] = {false};
     *out = NULL;
     own.images_root = folder;
     own.csv_negative_key = NULL;
@@ -148,9 +158,10 @@ clip_status clip_dataset_beside_open(struct clip_dataset **out, const char *fold
     if (!any) goto out;
     CLIP_TRY(clip_rows_create(&rows, "captions beside images", folder, &own, error));
     for (int64_t i = 0; i < images->count; i++)
-        CLIP_TRY(add_image(rows, folder, images->names[i], options->csv_caption_key, &path, &text,
-                           error));
+        CLIP_TRY(add_image(rows, folder, images->names[i], options->csv_caption_key, used, &path,
+                           &text, error));
     *out = clip_rows_finish(&rows);
+    say_kinds(used, (*out)->captions, sizeof(*out)->captions);
 out:
     clip_rows_free(rows);
     clip_buffer_release(&path);

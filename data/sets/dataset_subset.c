@@ -102,6 +102,7 @@ clip_status clip_dataset_split(struct clip_dataset **out, const struct clip_data
         .free = subset_free,
     };
     s->base.ops = &s->ops;
+    memcpy(s->base.captions, whole->captions, sizeof s->base.captions);
     s->whole = whole;
     CLIP_NEW(s->samples, whole->count);
     for (int64_t i = 0; i < whole->count; i++)
