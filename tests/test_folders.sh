@@ -69,6 +69,19 @@ if [ "$(id -u)" -ne 0 ]; then
     rmdir "$photos/closed"
 fi
 
+# ---- which reading was taken ----
+mkdir "$folder/kohya"
+for i in 1 2; do cp "$photos/$i.bmp" "$folder/kohya"; echo "image $i" >"$folder/kohya/$i.txt"; done
+check "training says as what its data was read" says 0 'pairs.csv: 8 pairs, csv' \
+    clip_train --config tiny.ini --output said --dry-run
+check "so does an evaluation, of captions beside images" \
+    says 0 'kohya: 2 pairs, captions beside images \(\.txt\)' \
+    clip_eval retrieval --model run --data kohya
+check "so does an index" says 0 'photos: 5 images, folder' \
+    clip_search index --model run --images photos --output said.index
+check "nothing is said if it is to be quiet" silent 0 'pairs, csv' \
+    clip_train --config tiny.ini --output said --dry-run --quiet
+
 # ---- what is passed over ----
 touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" \
     "$photos/.hidden" "$photos/README"

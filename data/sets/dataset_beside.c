@@ -107,19 +107,25 @@ out:
     return status;
 }
 
+/* What a folder is read into, and with. */
+struct reading {
+    struct clip_rows *rows;
+    const char *folder, *key;
+    bool used[KINDS];              /* the kinds of files that captions were found in */
+    struct clip_buffer path, text; /* of one image's */
+};
+
 /* The .txt, else the .caption, else the .json; a key that was asked for is the JSON's. */
-static clip_status add_image(struct clip_rows *rows, const char *folder, const char *image,
-                             const char *key, bool used[KINDS], struct clip_buffer *path,
-                             struct clip_buffer *text, struct clip_error *error)
+static clip_status add_image(struct reading *r, const char *image, struct clip_error *error)
 {
     static const enum kind usual[] = {TXT, CAPTION, JSON}, asked[] = {JSON, TXT, CAPTION};
     clip_status status = CLIP_OK;
-    const enum kind *order = clip_key_is_asked(key, clip_caption_keys) ? asked : usual;
+    const enum kind *order = clip_key_is_asked(r->key, clip_caption_keys) ? asked : usual;
     for (int i = 0; i < KINDS; i++) {
-        CLIP_TRY(beside(folder, image, order[i], path, error));
-        if (!is_file(path->data)) continue;
-        used[order[i]] = true;
-        return add_captions(rows, image, path->data, order[i], key, text, error);
+        CLIP_TRY(beside(r->folder, image, order[i], &r->path, error));
+        if (!is_file(r->path.data)) continue;
+        r->used[order[i]] = true;
+        return add_captions(r->rows, image, r->path.data, order[i], r->key, &r->text, error);
     }
     const struct clip_row row = {
         .image = image,
@@ -127,7 +133,7 @@ static clip_status add_image(struct clip_rows *rows, const char *folder, const c
         .problem = "there is no caption beside the image, as there is beside others; add a .txt "
                    "(or .caption, .json) of the same name",
     };
-    status = clip_rows_add(rows, &row, error);
+    status = clip_rows_add(r->rows, &row, error);
 out:
     return status;
 }
@@ -147,25 +153,22 @@ clip_status clip_dataset_beside_open(struct clip_dataset **out, const char *fold
                                      struct clip_error *error)
 {
     clip_status status;
-    struct clip_rows *rows = NULL;
-    struct clip_buffer path = {0}, text = {0};
+    struct reading r = {.folder = folder, .key = options->csv_caption_key};
     struct clip_dataset_options own = *options;
-    bool any, used[KINDS] = {false};
+    bool any;
     *out = NULL;
     own.images_root = folder;
     own.csv_negative_key = NULL;
     CLIP_TRY(any_beside(folder, images, options->csv_caption_key, &any, error));
     if (!any) goto out;
-    CLIP_TRY(clip_rows_create(&rows, "captions beside images", folder, &own, error));
-    for (int64_t i = 0; i < images->count; i++)
-        CLIP_TRY(add_image(rows, folder, images->names[i], options->csv_caption_key, used, &path,
-                           &text, error));
-    *out = clip_rows_finish(&rows);
-    say_kinds(used, (*out)->captions, sizeof(*out)->captions);
+    CLIP_TRY(clip_rows_create(&r.rows, "captions beside images", folder, &own, error));
+    for (int64_t i = 0; i < images->count; i++) CLIP_TRY(add_image(&r, images->names[i], error));
+    *out = clip_rows_finish(&r.rows);
+    say_kinds(r.used, (*out)->captions, sizeof(*out)->captions);
 out:
-    clip_rows_free(rows);
-    clip_buffer_release(&path);
-    clip_buffer_release(&text);
+    clip_rows_free(r.rows);
+    clip_buffer_release(&r.path);
+    clip_buffer_release(&r.text);
     return status;
 }
 
