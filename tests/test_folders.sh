@@ -77,7 +77,7 @@ check "training says as what its data was read" says 0 'pairs.csv: 8 pairs, csv'
 check "so does an evaluation, of captions beside images" \
     says 0 'kohya: 2 pairs, captions beside images (.txt)' \
     clip_eval retrieval --model run --data kohya
-check "so does an index" says 0 'photos: 5 images, images' \
+check "so does an index" says 0 'photos: 5 images' \
     clip_search index --model run --images photos --output said.index
 check "nothing is said if it is to be quiet" silent 0 'pairs, csv' \
     clip_train --config tiny.ini --output said --dry-run --quiet

@@ -35,9 +35,14 @@ void clip_dataset_say(const struct clip_dataset *dataset, const char *data, cons
         number[to++] = digits[i];
     }
     number[to] = '\0';
-    bool where = dataset->captions[0] != '\0';
-    clip_say("%s: %s %s%s, %s%s%s%s", data, number, unit, dataset->count == 1 ? "" : "s",
-             dataset->ops->name, where ? " (" : "", dataset->captions, where ? ")" : "");
+    const char *plural = dataset->count == 1 ? "" : "s", *reading = dataset->ops->name;
+    const char *captions = dataset->captions;
+    if (strcmp(reading, "images") == 0) /* a folder of images: there is no more to say */
+        clip_say("%s: %s %s%s", data, number, unit, plural);
+    else if (captions[0] == '\0')
+        clip_say("%s: %s %s%s, %s", data, number, unit, plural, reading);
+    else
+        clip_say("%s: %s %s%s, %s (%s)", data, number, unit, plural, reading, captions);
 }
 
 bool clip_dataset_is_image(const char *name)
