@@ -89,6 +89,12 @@ static const struct {
     {"Cross-Origin-Resource-Policy", "same-origin"},
 };
 
+/* value NULL: there is no such header. */
+static bool add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    return value == NULL || MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct clip_api_response *r)
 {
     /* libmicrohttpd frees the bytes by free(), as clip_buffer does. */
@@ -98,14 +104,16 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct cli
         clip_buffer_release(&r->body);
         return MHD_NO;
     }
+    bool whole = true; /* no answer goes out without its headers */
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
-        MHD_add_response_header(response, headers[i].name, headers[i].value);
-    if (r->type != NULL) MHD_add_response_header(response, "Content-Type", r->type);
-    if (r->allow != NULL) MHD_add_response_header(response, "Allow", r->allow);
-    if (r->etag[0] != '\0') MHD_add_response_header(response, "ETag", r->etag);
-    MHD_add_response_header(response, "Cache-Control",
-                            r->etag[0] != '\0' ? "private, max-age=600" : "no-store");
-    enum MHD_Result queued = MHD_queue_response(connection, (unsigned)r->code, response);
+        whole = whole && add_header(response, headers[i].name, headers[i].value);
+    whole = whole && add_header(response, "Content-Type", r->type) &&
+            add_header(response, "Allow", r->allow) &&
+            add_header(response, "ETag", r->etag[0] != '\0' ? r->etag : NULL) &&
+            add_header(response, "Cache-Control",
+                       r->etag[0] != '\0' ? "private, max-age=600" : "no-store");
+    enum MHD_Result queued = whole ? MHD_queue_response(connection, (unsigned)r->code, response)
+                                   : MHD_NO;
     MHD_destroy_response(response);
     return queued;
 }

@@ -109,13 +109,13 @@ check "a set is packed" json '"samples":120,"images":30,"bad":0' clip_data pack 
     "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
 check "and is a data set" json '"format":"packed","samples":120,"good":120' clip_data check \
     "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
-check "its images have no paths for a list" says 2 "and pack the clean list" clip_data check \
+check "its images have no paths for a list" says 2 "(packed) have none; clip_data pack" clip_data check \
     "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
 tar -cf "$folder/classes.tar" -C "$folder/shapes" zeroshot_seen
-check "nor have those in a tar" says 2 "tar -xf FILE.tar -C images" clip_data check \
+check "nor have those in a tar" says 2 "(class folders) have none; clip_data pack" clip_data check \
     "$folder/classes.tar" --fix "$folder/lists/tar.csv"
 unpacked() { (mkdir "$folder/images" && tar -xf "$folder/classes.tar" -C "$folder/images"); }
-check "... but unpacked as it says" unpacked
+check "... but unpacked" unpacked
 check "... they have" json '"kept":' clip_data check "$folder/images" --tiny 4 \
     --fix "$folder/lists/tar.csv" --json
 mkdir "$folder/shard"

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/file.h"
+#include "train/history.h"
 
 enum { LENGTH = 8, CHECK = 4, VARINT = 10 };
 
@@ -121,11 +122,6 @@ out:
     return status;
 }
 
-static bool is_position(const char *key)
-{
-    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0;
-}
-
 static clip_status append_event(struct clip_buffer *out, const char *group, const json_t *line,
                                 struct clip_error *error)
 {
@@ -136,7 +132,8 @@ static clip_status append_event(struct clip_buffer *out, const char *group, cons
          i = json_object_iter_next((json_t *)(uintptr_t)line, i)) {
         const char *key = json_object_iter_key(i);
         const json_t *value = json_object_iter_value(i);
-        if (is_position(key) || !json_is_number(value) || !isfinite(json_number_value(value)))
+        if (clip_history_is_position(key) || !json_is_number(value) ||
+            !isfinite(json_number_value(value)))
             continue;
         CLIP_TRY(put_value(&summary, group, key, json_number_value(value), error));
     }

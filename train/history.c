@@ -30,6 +30,11 @@ const double *clip_history_find(const struct clip_history *h, const char *key)
     return c != NULL ? c->values : NULL;
 }
 
+bool clip_history_is_position(const char *key)
+{
+    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0;
+}
+
 double clip_history_last(const struct clip_history *h, const char *key)
 {
     const double *values = clip_history_find(h, key);

@@ -23,6 +23,8 @@ clip_status clip_history_read(struct clip_history *out, const char *path, struct
 void clip_history_release(struct clip_history *history);
 /* NULL: no such column. */
 const double *clip_history_find(const struct clip_history *history, const char *key);
+/* Does the column say where a line stands in the run, and measures nothing? */
+bool clip_history_is_position(const char *key);
 /* The last finite value; NaN: none. */
 double clip_history_last(const struct clip_history *history, const char *key);
 

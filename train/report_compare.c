@@ -22,17 +22,12 @@ static const struct clip_history *history_of(const struct clip_report_run *run, 
     return metrics ? &run->metrics : &run->log;
 }
 
-static bool is_position(const char *key)
-{
-    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0;
-}
-
 /* Is this column of run r the first of its name among the runs? */
 static bool is_first(const struct comparison *c, int64_t r, bool metrics, const char *key)
 {
     for (int64_t i = 0; i < r; i++)
         if (clip_history_find(history_of(&c->runs[i], metrics), key) != NULL) return false;
-    return !is_position(key);
+    return !clip_history_is_position(key);
 }
 
 typedef clip_status (*key_visitor)(struct comparison *c, struct clip_buffer *page, bool metrics,

@@ -128,22 +128,14 @@ out:
 clip_status clip_check_can_fix(const char *path, const struct clip_dataset *dataset,
                                const char *data, struct clip_error *error)
 {
-    const char *kind = dataset->ops->name, *instead;
     if (!clip_path_has_suffix(path, ".csv") && !clip_path_has_suffix(path, ".tsv"))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s: the clean list is written as .csv or .tsv; name it so", path);
     if (dataset->paths) return CLIP_OK;
-    if (strcmp(kind, "packed") == 0)
-        instead = "check the data that it was packed from with --fix, and pack the clean list";
-    else if (strcmp(kind, "webdataset") == 0)
-        instead = "clip_data pack leaves bad samples out of the copy that it writes; for the rest, "
-                  "list the unpacked images and captions in a .csv and check that";
-    else
-        instead = "unpack it (mkdir images; tar -xf FILE.tar -C images) and check the folder";
     return clip_fail(error, CLIP_ERR_USAGE,
-                     "%s: a clean list names images by their paths, and those inside a %s have "
-                     "none: %s",
-                     data, strcmp(kind, "packed") == 0 ? "packed file" : "tar", instead);
+                     "%s: a clean list names images by their paths, and those inside of %s (%s) "
+                     "have none; clip_data pack leaves bad samples out of the copy that it writes",
+                     data, clip_path_name(data), dataset->ops->name);
 }
 
 clip_status clip_check_fix(const char *path, const struct clip_check_report *report,

@@ -94,8 +94,8 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
-/* Says on stderr what was opened, and by which reading: "runs/x: 1,560 pairs, captions beside images
- * (.txt)". `unit` is "pair" or "image". */
+/* Says on stderr what was opened, and by which reading: "photos: 1,560 pairs, captions beside
+ * images (.txt)". `unit` is "pair" or "image". */
 void clip_dataset_say(const struct clip_dataset *dataset, const char *data, const char *unit);
 /* Does the name (its suffix, not the content) say that this is a data set, and not an image or text
  * file? */
