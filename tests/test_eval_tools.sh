@@ -268,6 +268,16 @@ for format in huggingface gguf; do
         --format hdf5 --output "$folder/back.h5" --tokenizer "$folder/tokenizer.txt"
     check "... to the byte" cmp "$folder/back.h5" "$folder/e_f32.h5"
 done
+export_by_name() { json "\"format\": ?\"$1\"" clip_export --model "$folder/run" --json --output "$folder/$2"; }
+check "the name tells safetensors" export_by_name safetensors named.safetensors
+check "the name tells hdf5" export_by_name hdf5 named.H5
+check "the name tells gguf" export_by_name gguf named.gguf
+check "... whose bytes are those of --format gguf" cmp "$folder/named.gguf" "$folder/e_gguf"
+check "a folder's name tells no format" says 2 'give --format' clip_export \
+    --model "$folder/run" --output "$folder/named"
+check "a name of another format is refused" says 2 '--format gguf contradicts' clip_export \
+    --model "$folder/run" --format gguf --output "$folder/named.onnx"
+check "... and nothing is written" test ! -e "$folder/named.onnx"
 check "a format that is not written is wrong usage" says 2 'safetensors' clip_export \
     --model "$folder/run" --format pickle --output "$folder/x"
 plan

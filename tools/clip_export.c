@@ -2,22 +2,58 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/progress.h"
 #include "formats/architectures.h"
 #include "formats/model_export.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
 
+static const struct {
+    const char *suffix;
+    enum clip_export_format format;
+} suffixes[] = {
+    {".h5", CLIP_EXPORT_HDF5},   {".hdf5", CLIP_EXPORT_HDF5},
+    {".gguf", CLIP_EXPORT_GGUF}, {".safetensors", CLIP_EXPORT_SAFETENSORS},
+    {".onnx", CLIP_EXPORT_ONNX},
+};
+
+/* `format`, -1 where the command line names none, or what --output's suffix says. Two
+ * towers by themselves are ONNX. A suffix of another format is a slip of the hand and refused. */
+static enum clip_export_format choose_format(const struct clip_cli *cli, int format, bool split,
+                                             const char *output)
+{
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        int meant = (int)suffixes[i].format;
+        if (!clip_path_has_suffix(output, suffixes[i].suffix)) continue;
+        if (format >= 0 && format != meant)
+            clip_cli_wrong_usage(cli,
+                                 "--format %s contradicts --output %s, which ends as %s does; "
+                                 "leave out --format or give another name",
+                                 clip_export_format_name(format), output,
+                                 clip_export_format_name(meant));
+        return suffixes[i].format;
+    }
+    if (format < 0 && split) return CLIP_EXPORT_ONNX;
+    if (format < 0)
+        clip_cli_wrong_usage(cli,
+                             "the name %s does not tell the format (.safetensors, .onnx, "
+                             ".gguf and .h5 do); give --format",
+                             output);
+    return (enum clip_export_format)format;
+}
+
 int main(int argc, char **argv)
 {
     struct clip_model_options model = {0};
     const char *output = NULL;
+    int format = -1;
     struct clip_export_options export = {.dtype = CLIP_F32};
     const struct clip_cli_option options[] = {
         MODEL_OPTION(model),
-        {"format", NULL, CLIP_CLI_CHOICE, &export.format, .names = clip_export_format_name,
-         .required = true,
-         .help = "the format; huggingface and open_clip are folders, hdf5 is this program's own"},
+        {"format", NULL, CLIP_CLI_CHOICE, &format, .names = clip_export_format_name,
+         .help = "the format (default: by --output's suffix); huggingface and open_clip are "
+                 "folders, hdf5 is this program's own"},
         {"output", "PATH", CLIP_CLI_TEXT, &output, .required = true,
          .help = "the file or folder to write"},
         {"dtype", NULL, CLIP_CLI_CHOICE, &export.dtype, .names = clip_export_dtype_name,
@@ -39,6 +75,7 @@ int main(int argc, char **argv)
         .options = options,
     };
     clip_cli_parse(&cli, argc, argv);
+    export.format = choose_format(&cli, format, export.split, output);
     struct clip_error error = {0};
     struct clip_model_file *file = NULL;
     const struct clip_model_file_options open = {
