@@ -17,7 +17,7 @@ Q = $(if $(V),,@)
 ROOMS = core kernels autograd autograd/ops model optim checkpoints data/text data/image data/demo \
 	data/sets formats embed eval search guide
 FOLDERS = $(ROOMS) train bench
-PACKAGES = openblas hdf5-serial inih jansson libutf8proc libpcre2-8 libarchive libpng zlib
+PACKAGES = hdf5-serial inih jansson libutf8proc libpcre2-8 libarchive libpng zlib
 TEST_PACKAGES = cmocka
 
 # clang without libomp-dev has no OpenMP: one thread then, by another file.

@@ -271,9 +271,7 @@ clip_status clip_model_file_open(struct clip_model_file **out, const char *model
     struct clip_model_file *file = NULL;
     if (options == NULL) options = &defaults;
     const char *instead = clip_kernels_instead();
-    if (instead != NULL)
-        clip_log_write(&options->log, CLIP_LOG_WARNING, CLIP_KERNELS_INSTEAD,
-                       getenv("CLIP_KERNELS"), instead);
+    if (instead != NULL) clip_log_write(&options->log, CLIP_LOG_WARNING, "%s", instead);
     CLIP_TRY(clip_adapter_find(&adapter, model, error));
     status = open_whole(&file, adapter.weights != NULL ? adapter.base : model, options, error);
     if (status != CLIP_OK && adapter.weights != NULL)

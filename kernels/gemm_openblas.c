@@ -1,7 +1,10 @@
 /* Instead of a native set: a tile of the product by single-threaded calls of OpenBLAS. OpenBLAS
  * multiplies only float32, so operands that are bfloat16, or must be rounded to it, are first
- * widened into the thread's workspace, DEPTH elements of k at a time. */
-#include <cblas.h>
+ * widened into the thread's workspace, DEPTH elements of k at a time.
+ *
+ * The library is opened by whoever asks for it and linked into nothing: its constructor sets aside
+ * memory for every thread before main, and tries again for ever where there is too little. */
+#include <dlfcn.h>
 #include <string.h>
 
 #include "core/threads.h"
@@ -9,6 +12,7 @@
 #include "kernels/gemm_parts.h"
 
 enum { DEPTH = 256, SIDE = 512, SMALL_SIDE = 32 };
+enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 }; /* of the CBLAS standard */
 
 /* Memory for a piece of side x side elements of C and for its operands; where memory is short, it
  * is small and on the stack. */
@@ -71,14 +75,25 @@ static void multiply(const struct clip_gemm *g, const struct clip_tile *t,
         struct view b =
             operand(&g->b, g->multiply_bf16, !g->b.transpose, &columns, &part, workspace->b);
         float beta = p > 0 || g->accumulate ? 1 : 0;
-        cblas_sgemm(CblasRowMajor, g->a.transpose ? CblasTrans : CblasNoTrans,
-                    g->b.transpose ? CblasTrans : CblasNoTrans, (blasint)t->m, (blasint)t->n,
-                    (blasint)k, g->alpha, a.data, (blasint)a.ld, b.data, (blasint)b.ld, beta, c,
-                    (blasint)ldc);
+        clip_gemm_by_openblas()(ROW_MAJOR, g->a.transpose ? TRANSPOSED : PLAIN,
+                                g->b.transpose ? TRANSPOSED : PLAIN, (int)t->m, (int)t->n, (int)k,
+                                g->alpha, a.data, (int)a.ld, b.data, (int)b.ld, beta, c, (int)ldc);
     }
     if (clip_gemm_has_finish(g) || !in_c)
         for (int64_t r = 0; r < t->m; r++)
             clip_kernels()->finish_row(g, t->row + r, t->column, c + r * ldc, t->n);
+}
+
+clip_sgemm *clip_gemm_open_openblas(void)
+{
+    union { /* POSIX lets a function's address be taken for one of data; C does not */
+        void *address;
+        clip_sgemm *call;
+    } found = {NULL};
+    void *library = dlopen(CLIP_OPENBLAS, RTLD_NOW | RTLD_LOCAL);
+    if (library != NULL) found.address = dlsym(library, "cblas_sgemm");
+    if (library != NULL && found.address == NULL) dlclose(library);
+    return found.call;
 }
 
 void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)

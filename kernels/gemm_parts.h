@@ -270,6 +270,15 @@ void clip_gemm_openblas(const struct clip_gemm *g, const struct clip_tile *tile)
 /* The set of the processor, or of CLIP_KERNELS (table.c), for float32 or for pairs of bfloat16.
  * NULL for pairs: these are multiplied as float32, rounded when packed. */
 const struct clip_gemm_set *clip_gemm_set(bool pairs);
-bool clip_gemm_by_openblas(void); /* clip_gemm's products are OpenBLAS's instead */
+/* cblas_sgemm, with 32-bit sizes; enums are int. */
+typedef void clip_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k,
+                        float alpha, const float *a, int lda, const float *b, int ldb, float beta,
+                        float *c, int ldc);
+/* What makes clip_gemm's products where CLIP_KERNELS=openblas asks for it; else NULL. */
+clip_sgemm *clip_gemm_by_openblas(void);
+/* Opens the library. NULL: it is not there, or has no memory to start with. Called once, when the
+ * kernels are chosen (table.c). */
+clip_sgemm *clip_gemm_open_openblas(void);
+#define CLIP_OPENBLAS "libopenblas.so.0"
 
 #endif

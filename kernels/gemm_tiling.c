@@ -58,7 +58,7 @@ static void compute_tile(void *context, int64_t i)
                              .n = tiling->columns.count - across};
     if (tile.m > tiling->tile_m) tile.m = tiling->tile_m;
     if (tile.n > tiling->tile_n) tile.n = tiling->tile_n;
-    if (clip_gemm_by_openblas())
+    if (clip_gemm_by_openblas() != NULL)
         clip_gemm_openblas(tiling->g, &tile);
     else
         clip_gemm_native(tiling->g, tiling->packed, &tile);

@@ -162,9 +162,8 @@ struct clip_kernels {
 
 /* The table in use; it is set once, at the first call. */
 const struct clip_kernels *clip_kernels(void);
-/* The name of the table that is used because this processor has none that CLIP_KERNELS names: once,
- * for the one who warns of it; else, and from then on, NULL. */
+/* A sentence that says which table is used because CLIP_KERNELS names none that can be: once, for the
+ * one who warns of it; else, and from then on, NULL. It is kept for as long as the program runs. */
 const char *clip_kernels_instead(void);
-#define CLIP_KERNELS_INSTEAD "CLIP_KERNELS=%s is not a kernel table of this processor; using %s"
 
 #endif

@@ -2,6 +2,7 @@
  * those that CLIP_KERNELS names. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __x86_64__
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include "kernels/gemm_parts.h"
 #include "kernels/gemm_sets.h"
 
 extern const struct clip_kernels clip_kernels_ref, clip_kernels_avx2, clip_kernels_avx512;
@@ -19,7 +21,7 @@ struct choice {
     const char *name;
     const struct clip_kernels *rows;
     const struct clip_gemm_set *products, *pairs; /* of float32; of bfloat16, or NULL */
-    bool openblas;                                /* clip_gemm calls OpenBLAS */
+    clip_sgemm *openblas;                         /* what clip_gemm calls instead, or NULL */
 };
 
 enum { MAX_CHOICES = 6 };
@@ -27,6 +29,7 @@ enum { MAX_CHOICES = 6 };
 static struct choice chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool untold; /* CLIP_KERNELS names no table, and nobody has been told so */
+static char instead[200];  /* the sentence for whom it concerns; written when the table is chosen */
 
 #ifdef __x86_64__
 /* Does the processor have AMX tiles of bfloat16, and does Linux save them for this process? It does
@@ -44,10 +47,10 @@ static int list_x86(struct choice choices[MAX_CHOICES], int n)
 {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, NULL, false};
+        choices[n++] = (struct choice){"avx2", &clip_kernels_avx2, &clip_gemm_avx2, NULL, NULL};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        struct choice choice = {"avx512", &clip_kernels_avx512, &clip_gemm_avx512, NULL, false};
+        struct choice choice = {"avx512", &clip_kernels_avx512, &clip_gemm_avx512, NULL, NULL};
         choices[n++] = choice;
         if (__builtin_cpu_supports("avx512bf16")) {
             choice.name = "bf16";
@@ -75,11 +78,10 @@ static int list_x86(struct choice choices[MAX_CHOICES], int n)
 static int list(struct choice choices[MAX_CHOICES])
 {
     int n = 1;
-    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, false};
+    choices[0] = (struct choice){"ref", &clip_kernels_ref, &clip_gemm_ref, NULL, NULL};
     n = list_x86(choices, n);
     choices[n] = choices[n - 1];
     choices[n].name = "openblas";
-    choices[n].openblas = true;
     return n + 1;
 }
 
@@ -90,11 +92,18 @@ static void choose(void)
     chosen = choices[n - 2];
     const char *wish = getenv("CLIP_KERNELS");
     if (wish == NULL || *wish == '\0') return;
+    bool openblas = strcmp(wish, choices[n - 1].name) == 0;
+    if (openblas) choices[n - 1].openblas = clip_gemm_open_openblas();
     for (int i = 0; i < n; i++)
-        if (strcmp(wish, choices[i].name) == 0) {
+        if (strcmp(wish, choices[i].name) == 0 && (!openblas || choices[i].openblas != NULL)) {
             chosen = choices[i];
             return;
         }
+    snprintf(instead, sizeof instead,
+             openblas ? "CLIP_KERNELS=%.20s: " CLIP_OPENBLAS
+                        " cannot be opened (Debian has it as libopenblas0-openmp); using %s"
+                      : "CLIP_KERNELS=%.20s is not a kernel table of this processor; using %s",
+             wish, chosen.name);
     atomic_store(&untold, true);
 }
 
@@ -113,10 +122,10 @@ const struct clip_gemm_set *clip_gemm_set(bool pairs)
 const char *clip_kernels_instead(void)
 {
     pthread_once(&once, choose);
-    return atomic_exchange(&untold, false) ? chosen.name : NULL;
+    return atomic_exchange(&untold, false) ? instead : NULL;
 }
 
-bool clip_gemm_by_openblas(void)
+clip_sgemm *clip_gemm_by_openblas(void)
 {
     pthread_once(&once, choose);
     return chosen.openblas;

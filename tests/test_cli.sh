@@ -78,6 +78,20 @@ check "a file past the limit on sizes is an error" says 1 'File too large' \
     limited "$build/clip_data" tokenizer train --input README.md --vocab-size 4096 \
     --output "$folder/tokenizer/t.txt"
 check "... and nothing half-written is left" test -z "$(ls -A "$folder/tokenizer")"
+# OpenBLAS' own start sets aside memory for each thread, and would try for ever here.
+little() (
+    ulimit -v 250000
+    timeout 20 "$@"
+)
+check "a program starts with 250 MB of addresses" little "$build/clip_eval" --version
+# shellcheck disable=SC2016
+check "... and links no OpenBLAS" sh -c '! ldd "$1" | grep -i blas' - "$build/clip_train"
+mkdir "$folder/libraries"
+echo "no library" >"$folder/libraries/libopenblas.so.0"
+check "an OpenBLAS that cannot be opened is warned of" says 1 \
+    'CLIP_KERNELS=openblas: libopenblas.so.0 cannot be opened' \
+    env CLIP_KERNELS=openblas LD_LIBRARY_PATH="$folder/libraries" \
+    "$build/clip_eval" loss --model none --data none
 # The programs start themselves again, once, to set how OpenMP's threads wait.
 named() {
     env -u OMP_WAIT_POLICY clip_bench gemm --preset vit-l-14 >"$folder/bench" &

@@ -61,8 +61,8 @@ back_at() {
 stopped() {
     local place=$folder/$3 pid status
     mkdir -p "$place"
-    (cd "$place" && exec "$build/clip_train" --config "$long" --output run --quiet) \
-        >"$folder/out" 2>"$folder/err" </dev/null &
+    (cd "$place" && exec env --default-signal=HUP "$build/clip_train" --config "$long" \
+        --output run --quiet) >"$folder/out" 2>"$folder/err" </dev/null &
     pid=$!
     for ((i = 0; i < 3000; i++)); do
         if [ -e "$place/run/last.h5" ]; then break; fi
@@ -217,7 +217,7 @@ check "a folder that holds no run is named" refused
 cp "$config" "$folder/short.ini"
 config=$long
 check "a run of 400 steps" train 0 whole
-for signal in TERM:143 INT:130 KILL:137; do
+for signal in TERM:143 HUP:129 INT:130 KILL:137; do
     code=${signal#*:} signal=${signal%:*}
     if [ "$signal" = INT ]; then set -m; fi # else bash starts it deaf to SIGINT
     check "SIG$signal ends a run with $code" stopped "$signal" "$code" "$signal"

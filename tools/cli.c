@@ -301,7 +301,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         exit(1);
     }
     const char *instead = clip_kernels_instead();
-    if (instead != NULL) clip_warn(CLIP_KERNELS_INSTEAD, getenv("CLIP_KERNELS"), instead);
+    if (instead != NULL) clip_warn("%s", instead);
 }
 
 void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)
@@ -399,6 +399,9 @@ const volatile sig_atomic_t *clip_cli_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction hangup; /* one that nohup ignores stays ignored */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     return &caught;
 }
 
@@ -408,7 +411,7 @@ int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_
     free(cli->plain.items);
     cli->plain = (struct clip_cli_list){0};
     if (status != CLIP_OK) fprintf(stderr, "%s: %s\n", cli->name, error->message);
-    if (status == CLIP_ERR_INTERRUPTED) return caught == SIGTERM ? 143 : 130;
+    if (status == CLIP_ERR_INTERRUPTED) return caught != 0 ? 128 + caught : 130;
     if (status == CLIP_ERR_USAGE) return 2;
     if (status != CLIP_OK) return 1;
     if (reason != 0) {

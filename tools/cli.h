@@ -126,11 +126,13 @@ int clip_cli_dispatch(const char *program, const char *summary, const char *exam
 clip_status clip_cli_print_json(const json_t *value, struct clip_error *error);
 /* The end of every run: flushes stdout, and a failure to write it (a full disk) is an error too;
  * prints "NAME: sentence" when something failed; gives the exit code: 0 done, 1 could not, 2
- * CLIP_ERR_USAGE, 130 or 143 after SIGINT or SIGTERM (CLIP_ERR_INTERRUPTED). */
+ * CLIP_ERR_USAGE, 128 + the signal after SIGINT, SIGTERM or SIGHUP, which is 130, 143 or 129
+ * (CLIP_ERR_INTERRUPTED). */
 int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_error *error);
 
-/* From now on SIGINT and SIGTERM set a flag instead of ending the program: *result is the signal's
- * number, 0 before. One that comes more than half a second after the first ends it at once. */
+/* From now on SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP set a flag instead of ending
+ * the program: *result is the signal's number, 0 before. One that comes more than half a second
+ * after the first ends it at once. */
 const volatile sig_atomic_t *clip_cli_catch_signals(void);
 
 #endif

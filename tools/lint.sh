@@ -234,7 +234,7 @@ check_exits() {
 
 # What is written to while a program runs. Known and argued: the kernel table and the key to
 # threads' memory, both set once, whether the table was warned of, and locks.
-may_change=" kernels/table:chosen kernels/table:once kernels/table:untold \
+may_change=" kernels/table:chosen kernels/table:once kernels/table:untold kernels/table:instead \
     core/thread_memory:key core/thread_memory:made core/thread_memory:once \
     core/hdf5:library "
 check_globals() {

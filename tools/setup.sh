@@ -14,7 +14,6 @@ needs() {
 - libc6-dev test -e /usr/include/stdio.h
 - make command -v make
 - pkg-config command -v pkg-config
-- libopenblas-openmp-dev pkg-config --exists openblas
 - libhdf5-dev pkg-config --exists hdf5-serial
 - libinih-dev pkg-config --exists inih
 - libjansson-dev pkg-config --exists jansson
@@ -32,6 +31,7 @@ needs() {
 - protobuf-c-compiler command -v protoc-c
 - libonnx-dev test -e /usr/include/onnx/onnx.proto
 test libcmocka-dev pkg-config --exists cmocka
+test libopenblas0-openmp ls /usr/lib/*-linux-gnu/libopenblas.so.0
 ci clang command -v clang
 ci libclang-rt-14-dev ls /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-*.a
 ci valgrind command -v valgrind
