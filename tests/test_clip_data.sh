@@ -23,7 +23,7 @@ done
 check "an unknown command is wrong usage" says 2 nonsense clip_data nonsense
 check "a missing option is wrong usage" says 2 --output clip_data shapes
 
-check "a tokenizer is trained" json '"captions":3,"vocab_size":518,"merges":4' \
+check "a tokenizer is trained" json '"captions":3,"skipped":0,"vocab_size":518,"merges":4' \
     clip_data tokenizer train --input "$folder/captions.txt" --vocab-size 518 \
     --output "$folder/t.txt" --json
 check "a csv's captions give the same tokenizer" clip_data tokenizer train \

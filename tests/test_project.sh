@@ -32,9 +32,11 @@ sets() { [ "$(grep -c '"file": "kernels/rows.c"' "$folder/commands.json")" -ge 1
 check "... and files that are compiled for each instruction set" sets
 
 # ---- pages ----
-# Headings as GitHub makes anchors of them: small letters, blanks as hyphens, nothing else.
+# Headings as GitHub makes anchors of them: small letters, of any script, blanks as hyphens, no
+# punctuation.
 anchors() {
-    sed -n 's/^#\+ //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
+    sed -n 's/^#\+ //p' "$1" | tr '[:upper:]' '[:lower:]' |
+        LC_ALL=C.UTF-8 sed 's/[^[:alnum:] _-]//g; s/ /-/g'
 }
 links() { # links PAGE: each link of it, code apart, leads to a file, and to a heading if named
     local target file anchor bad=0
