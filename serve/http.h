@@ -9,10 +9,13 @@
 #include "serve/api.h"
 
 enum {
-    CLIP_HTTP_THREADS = 6,       /* requests that are worked on at once */
-    CLIP_HTTP_CONNECTIONS = 64,  /* more are closed at once */
-    CLIP_HTTP_SECONDS = 15,      /* a connection without a sound is closed, */
-    CLIP_HTTP_BODY_SECONDS = 60, /* and one whose request takes longer */
+    CLIP_HTTP_THREADS = 6, /* requests that are worked on at once */
+    /* visitors.h says who is cut for whom */
+    CLIP_HTTP_CONNECTIONS = 64, /* at once, */
+    CLIP_HTTP_PER_ADDRESS = 32, /* of one address */
+    CLIP_HTTP_SECONDS = 15, /* from the connection, or the last answer, to the end of headers, */
+    CLIP_HTTP_BODY_SECONDS = 60,    /* from there to the end of the body, */
+    CLIP_HTTP_ANSWER_SECONDS = 300, /* and until the answer is taken */
     CLIP_HTTP_HEADER_BYTES = 32 << 10,
 };
 
@@ -25,6 +28,9 @@ struct clip_http;
 clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const char *address,
                             int port, struct clip_error *error);
 int clip_http_port(const struct clip_http *http);
+/* Cuts the connections whose time is over; a new connection does the same. To be called now and
+ * then. */
+void clip_http_sweep(struct clip_http *http);
 /* Ends what is being answered, then closes. NULL is fine. */
 void clip_http_stop(struct clip_http *http);
 

@@ -9,18 +9,23 @@
 
 #include "core/progress.h"
 #include "serve/http.h"
+#include "serve/visitors.h"
 
 const bool clip_http_built_in = true;
+
+/* libmicrohttpd's own limit stands this many times above ours: it only stops to accept, which keeps
+ * the newest out, and it divides its limit among its threads. */
+enum { LIBRARY_LIMIT = 4 };
 
 struct clip_http {
     struct MHD_Daemon *daemon;
     struct clip_api *api;
+    struct clip_visitors *visitors;
     bool loopback;
 };
 
 struct exchange { /* one request on its way in */
     struct clip_buffer body;
-    double started; /* clip_seconds() */
     bool too_large;
 };
 
@@ -147,24 +152,51 @@ static enum MHD_Result answer(struct clip_http *http, struct MHD_Connection *con
     return send_answer(connection, &response);
 }
 
+static struct clip_visitor *visitor_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+/* A connection begins, or is about to be closed. *visitor is ours to keep with it. */
+static void on_visitor(void *context, struct MHD_Connection *connection, void **visitor,
+                       enum MHD_ConnectionNotificationCode what)
+{
+    struct clip_http *http = context;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        clip_visitors_leave(http->visitors, *visitor);
+        *visitor = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL) return;
+    int fd = info->connect_fd;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    *visitor = clip_visitors_enter(http->visitors, fd, info != NULL ? info->client_addr : NULL,
+                                   clip_seconds());
+}
+
 /* What libmicrohttpd calls: once when the headers are there, for each piece of the body, and a last
  * time without one. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *data, size_t *size, void **state)
 {
+    struct clip_http *http = context;
     struct exchange *x = *state;
     struct clip_error ignored;
     (void)version;
     if (x == NULL) {
         x = calloc(1, sizeof *x);
         if (x == NULL) return MHD_NO;
-        x->started = clip_seconds();
+        clip_visitors_turn(http->visitors, visitor_of(connection), CLIP_VISITOR_BODY,
+                           clip_seconds());
         *state = x;
         return MHD_YES;
     }
     if (*size > 0) {
-        if (clip_seconds() - x->started > CLIP_HTTP_BODY_SECONDS) return MHD_NO;
         if (x->body.size + *size > CLIP_API_BODY ||
             clip_buffer_append(&x->body, data, *size, &ignored) != CLIP_OK) {
             x->too_large = true; /* the rest is read and thrown away, so that the answer arrives */
@@ -173,16 +205,18 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *size = 0;
         return MHD_YES;
     }
-    return answer(context, connection, path, method, x);
+    clip_visitors_turn(http->visitors, visitor_of(connection), CLIP_VISITOR_ANSWER, clip_seconds());
+    return answer(http, connection, path, method, x);
 }
 
 static void on_end(void *context, struct MHD_Connection *connection, void **state,
                    enum MHD_RequestTerminationCode code)
 {
+    struct clip_http *http = context;
     struct exchange *x = *state;
-    (void)context;
-    (void)connection;
     (void)code;
+    clip_visitors_turn(http->visitors, visitor_of(connection), CLIP_VISITOR_HEADERS,
+                       clip_seconds());
     if (x != NULL) clip_buffer_release(&x->body);
     free(x);
     *state = NULL;
@@ -233,6 +267,10 @@ clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const 
     if (http == NULL) return CLIP_ERR_MEMORY;
     http->api = api;
     http->loopback = loopback;
+    if (clip_visitors_create(&http->visitors, error) != CLIP_OK) {
+        free(http);
+        return CLIP_ERR_MEMORY;
+    }
     /* poll, since with epoll the library keeps a visitor who broke off until the time is over. */
     unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     if (at.any.sa_family == AF_INET6) flags |= MHD_USE_IPv6;
@@ -240,12 +278,14 @@ clip_status clip_http_start(struct clip_http **out, struct clip_api *api, const 
     http->daemon = MHD_start_daemon(
         flags, (uint16_t)port, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER,
         ignore_message, NULL, MHD_OPTION_SOCK_ADDR, &at.any, MHD_OPTION_NOTIFY_COMPLETED, on_end,
-        NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIP_HTTP_CONNECTIONS,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIP_HTTP_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIP_HTTP_HEADER_BYTES,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)CLIP_HTTP_THREADS, MHD_OPTION_END);
+        http, MHD_OPTION_NOTIFY_CONNECTION, on_visitor, http, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(LIBRARY_LIMIT * CLIP_HTTP_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)CLIP_HTTP_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CLIP_HTTP_HEADER_BYTES, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)CLIP_HTTP_THREADS,
+        MHD_OPTION_END);
     if (http->daemon == NULL) {
         int reason = errno;
+        clip_visitors_free(http->visitors);
         free(http);
         return clip_fail(error, CLIP_ERR_IO,
                          "%s, port %d, cannot be listened on%s%s; is another server there? Choose "
@@ -263,9 +303,15 @@ int clip_http_port(const struct clip_http *http)
     return info != NULL ? info->port : 0;
 }
 
+void clip_http_sweep(struct clip_http *http)
+{
+    clip_visitors_sweep(http->visitors, clip_seconds());
+}
+
 void clip_http_stop(struct clip_http *http)
 {
     if (http == NULL) return;
     MHD_stop_daemon(http->daemon);
+    clip_visitors_free(http->visitors);
     free(http);
 }

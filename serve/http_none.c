@@ -20,4 +20,6 @@ int clip_http_port(const struct clip_http *http)
     return 0;
 }
 
+void clip_http_sweep(struct clip_http *http) { (void)http; }
+
 void clip_http_stop(struct clip_http *http) { (void)http; }

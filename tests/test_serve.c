@@ -3,6 +3,7 @@
  * tests/page.sh. */
 #include "tests/support.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "core/rng.h"
 #include "serve/store.h"
+#include "serve/visitors.h"
 #include "tests/served.h"
 
 static void the_page_and_its_parts_are_there(void **state)
@@ -216,6 +218,101 @@ static void silent_visitors_do_not_stop_the_others(void **state)
     for (int i = 0; i < 20; i++) close(fds[i]);
 }
 
+/* Each sends a byte now and then, so none of them is silent. */
+static void tricklers_do_not_stop_the_others(void **state)
+{
+    (void)state;
+    enum { SLOW = 200, ROUNDS = 10 };
+    struct served s;
+    served_open(&s);
+    int fds[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        fds[i] = served_connect(&s);
+        send(fds[i], "GET /", 5, MSG_NOSIGNAL);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < SLOW; i++) {
+            if (send(fds[i], "a", 1, MSG_NOSIGNAL) == 1) continue;
+            close(fds[i]); /* it was cut, and comes again */
+            fds[i] = served_connect(&s);
+            send(fds[i], "GET /", 5, MSG_NOSIGNAL);
+        }
+        json_t *found = served_json(&s, "/api/search?text=a+dog&limit=3");
+        json_decref(found);
+    }
+    served_close(&s);
+    for (int i = 0; i < SLOW; i++) close(fds[i]);
+}
+
+/* A visitor of the last of these addresses, at our end of a pair of sockets. */
+static struct clip_visitor *enter(struct clip_visitors *all, int pair[2], uint32_t address,
+                                  double now)
+{
+    const struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    return clip_visitors_enter(all, pair[0], (const struct sockaddr *)&from, now);
+}
+
+static bool was_cut(const int pair[2])
+{
+    char byte;
+    return recv(pair[1], &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void whose_time_is_over_is_cut(void **state)
+{
+    (void)state;
+    enum { MOST = CLIP_HTTP_CONNECTIONS + 2, A = 0x0a000001, B, C };
+    struct clip_error error;
+    struct clip_visitors *all;
+    struct clip_visitor *v[MOST];
+    int pairs[MOST][2];
+    test_ok(clip_visitors_create(&all, &error), &error);
+    for (int i = 0; i < 3; i++) v[i] = enter(all, pairs[i], A, 100);
+    clip_visitors_turn(all, v[1], CLIP_VISITOR_BODY, 101);
+    clip_visitors_turn(all, v[2], CLIP_VISITOR_ANSWER, 102);
+    clip_visitors_turn(all, v[1], CLIP_VISITOR_BODY, 150); /* a byte more is no new start */
+    clip_visitors_sweep(all, 100 + CLIP_HTTP_SECONDS);
+    assert_false(was_cut(pairs[0]));
+    clip_visitors_sweep(all, 100.5 + CLIP_HTTP_SECONDS);
+    assert_true(was_cut(pairs[0]) && !was_cut(pairs[1]));
+    clip_visitors_sweep(all, 101.5 + CLIP_HTTP_BODY_SECONDS);
+    assert_true(was_cut(pairs[1]) && !was_cut(pairs[2]));
+    clip_visitors_sweep(all, 102.5 + CLIP_HTTP_ANSWER_SECONDS);
+    assert_true(was_cut(pairs[2]));
+    for (int i = 0; i < 3; i++) {
+        clip_visitors_leave(all, v[i]);
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+    /* One address has its share; its oldest that is awaited goes, not one that is answered. */
+    for (int i = 0; i < CLIP_HTTP_PER_ADDRESS; i++) v[i] = enter(all, pairs[i], A, 1000 + i / 100.0);
+    clip_visitors_turn(all, v[0], CLIP_VISITOR_ANSWER, 1000);
+    int n = CLIP_HTTP_PER_ADDRESS;
+    for (int i = 0; i < n; i++) assert_false(was_cut(pairs[i]));
+    v[n] = enter(all, pairs[n], B, 1000.5);
+    for (int i = 0; i < n; i++) assert_false(was_cut(pairs[i]));
+    n++;
+    v[n] = enter(all, pairs[n], A, 1000.5);
+    assert_true(was_cut(pairs[1]) && !was_cut(pairs[0]) && !was_cut(pairs[n]));
+    n++;
+    /* All have theirs. */
+    for (; n <= CLIP_HTTP_CONNECTIONS; n++) {
+        assert_false(was_cut(pairs[2]));
+        v[n] = enter(all, pairs[n], n % 2 == 0 ? B : C, 1001);
+    }
+    v[n] = enter(all, pairs[n], C + 1, 1002);
+    n++;
+    assert_true(was_cut(pairs[2]));
+    assert_false(was_cut(pairs[0]) || was_cut(pairs[n - 1]));
+    for (int i = 0; i < n; i++) {
+        clip_visitors_leave(all, v[i]);
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+    clip_visitors_free(all);
+}
+
 static void wrong_addresses_are_told(void **state)
 {
     (void)state;
@@ -239,6 +336,8 @@ int main(void)
         cmocka_unit_test(too_much_is_refused),
         cmocka_unit_test(thousands_of_odd_requests_do_no_harm),
         cmocka_unit_test(silent_visitors_do_not_stop_the_others),
+        cmocka_unit_test(tricklers_do_not_stop_the_others),
+        cmocka_unit_test(whose_time_is_over_is_cut),
         cmocka_unit_test(wrong_addresses_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -469,7 +469,10 @@ static clip_status serve(const struct clip_cli *cli, const struct serving *job,
     CLIP_TRY(clip_api_create(&api, job->index, e, (int)cli->threads, error));
     CLIP_TRY(clip_http_start(&http, api, job->address, (int)job->port, error));
     CLIP_TRY(say_ready(cli, job, clip_http_port(http), clip_api_count(api), error));
-    while (*stop == 0) poll(NULL, 0, 100);
+    while (*stop == 0) {
+        poll(NULL, 0, 100);
+        clip_http_sweep(http);
+    }
     status = clip_fail(error, CLIP_ERR_INTERRUPTED, "ended by a signal");
 out:
     clip_http_stop(http);
