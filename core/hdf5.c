@@ -3,6 +3,7 @@
  *
  * Debian's serial libhdf5 has no locks, so a mutex of ours protects every call. */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,11 +13,15 @@
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
-void clip_hdf5_leave_at_exit(void) { H5dont_atexit(); }
+static bool leave_at_exit; /* and the library has not been told yet */
+
+void clip_hdf5_leave_at_exit(void) { leave_at_exit = true; }
 
 void clip_hdf5_enter(struct clip_hdf5_guard *guard)
 {
     pthread_mutex_lock(&library);
+    if (leave_at_exit) H5dont_atexit();
+    leave_at_exit = false;
     H5Eget_auto2(H5E_DEFAULT, &guard->report, &guard->context);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLget_loading_state(&guard->plugins);

@@ -18,7 +18,9 @@ void clip_hdf5_enter(struct clip_hdf5_guard *guard);
 void clip_hdf5_leave(struct clip_hdf5_guard *guard);
 /* For programs, before their first use of the library: nothing of it runs when the process exits.
  * Its clean-up there frees wild pointers after a failed close; our files are all closed by then. A
- * library must not ask for this: other users of libhdf5 in the process may count on it. */
+ * library must not ask for this: other users of libhdf5 in the process may count on it. The library
+ * is told at the first enter: it is started by the first call, and crashes where the first
+ * allocation of its start fails, so a program that writes no HDF5 never calls it. */
 void clip_hdf5_leave_at_exit(void);
 
 /* Fails with "PATH: WHAT cannot be VERB (the library's reason); what to do". Call it before any

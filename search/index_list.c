@@ -5,13 +5,15 @@
  *    "segments": [{"file": "seg_000001.h5", "rows": 1024, "bytes": 2215424,
  *                  "time": 1764000000000000000, "removed": [[3, 3], [100, 199]]}, ...]}
  *
- * "removed" lists ranges of the segment's rows, including both ends. */
+ * "removed" lists ranges of the segment's rows, including both ends; they ascend and do not
+ * overlap, and no file is named twice, so reading takes time linear in the list and its rows. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/choice.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/string_map.h"
 #include "search/index.h"
 
 static const char FORMAT[] = "clip.c index 2";
@@ -141,14 +143,16 @@ static clip_status take_removed(struct clip_index_segment *s, const json_t *rang
 {
     size_t i;
     const json_t *range;
+    json_int_t last = -1; /* they ascend, so each row is marked once */
     if (!json_is_array(ranges)) return not_a_list(error, path, "removed");
     json_array_foreach(ranges, i, range)
     {
         json_int_t begin = json_integer_value(json_array_get(range, 0));
         json_int_t end = json_integer_value(json_array_get(range, 1));
-        if (json_array_size(range) != 2 || begin < 0 || end < begin || end >= s->count)
+        if (json_array_size(range) != 2 || begin <= last || end < begin || end >= s->count)
             return not_a_list(error, path, "removed");
         memset(s->removed + begin, 1, (size_t)(end - begin + 1));
+        last = end;
     }
     return CLIP_OK;
 }
@@ -160,16 +164,21 @@ static bool is_segment_name(const char *name)
     return digits >= 6 && digits <= 18 && strcmp(name + 4 + digits, ".h5") == 0;
 }
 
-static clip_status take_segment(struct clip_index *index, const json_t *item, const char *path,
+/* `names` holds the files of the segments before: each file is a segment once. */
+static clip_status take_segment(struct clip_index *index, const json_t *item,
+                                struct clip_string_map *names, const char *path,
                                 struct clip_error *error)
 {
     clip_status status;
+    int64_t number;
     CLIP_TRY(clip_array_grow(&index->segments, &index->segment_capacity, index->segment_count + 1,
                              sizeof *index->segments, error));
     struct clip_index_segment *s = &index->segments[index->segment_count++];
     *s = (struct clip_index_segment){.first = index->count};
     CLIP_TRY(take_text(item, "file", path, &s->file, error));
-    if (!is_segment_name(s->file)) CLIP_TRY(not_a_list(error, path, "file"));
+    CLIP_TRY(clip_string_map_number(names, s->file, strlen(s->file), &number, error));
+    if (!is_segment_name(s->file) || number + 1 < index->segment_count)
+        CLIP_TRY(not_a_list(error, path, "file"));
     CLIP_TRY(take_number(item, "rows", path, 1, MOST_ROWS - index->count, &s->count, error));
     CLIP_TRY(take_number(item, "bytes", path, 1, INT64_MAX, &s->bytes, error));
     CLIP_TRY(take_number(item, "time", path, INT64_MIN, INT64_MAX, &s->time, error));
@@ -188,6 +197,7 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     clip_status status;
     size_t i;
     const json_t *item;
+    struct clip_string_map names = {0};
     const json_t *segments = json_object_get(list, "segments"), *exact;
     const char *format = json_string_value(json_object_get(list, "format"));
     const char *kind = json_string_value(json_object_get(list, "kind"));
@@ -215,8 +225,9 @@ static clip_status take_list(struct clip_index *index, const json_t *list, const
     CLIP_TRY(take_text(list, "model_checksum", path, &index->model_checksum, error));
     CLIP_TRY(take_text(list, "base", path, &index->base, error));
     if (!json_is_array(segments)) CLIP_TRY(not_a_list(error, path, "segments"));
-    json_array_foreach(segments, i, item) CLIP_TRY(take_segment(index, item, path, error));
+    json_array_foreach(segments, i, item) CLIP_TRY(take_segment(index, item, &names, path, error));
 out:
+    clip_string_map_release(&names);
     return status;
 }
 

@@ -549,6 +549,7 @@ static void a_segment_of_another_index_is_refused(void **state)
 
 #define START "{\"format\":\"clip.c index 2\",\"kind\":\"images\",\"precision\":\"f32\","
 #define MIDDLE "\"exact\":false,\"dim\":4,\"model\":\"m\",\"model_checksum\":\"c\",\"base\":\"/\","
+#define ENTRY(file) "{\"file\":\"" file "\",\"rows\":3,\"bytes\":1000,\"time\":1,\"removed\":[]}"
 #define SEGMENT(file, rows, removed)                                                               \
     "\"next\":2,\"segments\":[{\"file\":\"" file "\",\"rows\":" rows                               \
     ",\"bytes\":1000,\"time\":1,\"removed\":" removed "}]}"
@@ -575,6 +576,11 @@ static void lists_that_are_none_are_refused(void **state)
         {START MIDDLE SEGMENT("seg_000001.h5", "3", "[[2,1]]"), "removed"},
         {START MIDDLE SEGMENT("seg_000001.h5", "3", "[7]"), "removed"},
         {START MIDDLE SEGMENT("seg_000001.h5", "3", "{}"), "removed"},
+        {START MIDDLE SEGMENT("seg_000001.h5", "3", "[[0,1],[1,2]]"), "removed"},
+        {START MIDDLE SEGMENT("seg_000001.h5", "3", "[[2,2],[0,0]]"), "removed"},
+        {START MIDDLE "\"next\":2,\"segments\":[" ENTRY("seg_000001.h5") "," ENTRY(
+             "seg_000002.h5") "," ENTRY("seg_000001.h5") "]}",
+         "file"},
     };
     struct clip_index index;
     struct clip_error error;

@@ -244,7 +244,7 @@ static clip_status try_table(const struct clip_buffer *bytes, struct clip_error 
     clip_status status = clip_charsmap_read(&map, base64.data, "table.json", error);
     if (status == CLIP_OK) {
         test_ok(clip_points_decode(&points, text, strlen(text), error), error);
-        test_ok(clip_charsmap_run(&map, &points, error), error);
+        test_ok(clip_charsmap_run(&map, &points, INT64_MAX, error), error);
     }
     clip_points_release(&points);
     clip_charsmap_release(&map);
@@ -253,6 +253,63 @@ static clip_status try_table(const struct clip_buffer *bytes, struct clip_error 
 }
 
 /* Whatever bit is wrong: the table is refused, or leads nowhere outside of itself. */
+/* unigram.json with another normalizer or other added tokens. */
+static clip_status parse_with(struct clip_tokenizer **out, const char *key, json_t *value,
+                              struct clip_error *error)
+{
+    struct clip_buffer whole = read_file(FOLDER "unigram.json"), text = {0};
+    json_t *root = clip_json_parse(whole.data, whole.size, "unigram.json", error);
+    assert_non_null(root);
+    assert_int_equal(json_object_set_new(root, key, value), 0);
+    test_ok(clip_json_append(&text, root, error), error);
+    clip_status status = clip_tokenizer_parse(out, text.data, text.size, "grows.json", error);
+    json_decref(root);
+    clip_buffer_release(&whole);
+    clip_buffer_release(&text);
+    return status;
+}
+
+static json_t *replacing(int steps, const char *from, const char *to)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < steps; i++)
+        json_array_append_new(list, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern",
+                                              "String", from, "content", to));
+    return json_pack("{s:s, s:o}", "type", "Sequence", "normalizers", list);
+}
+
+/* Ten letters, each of them turned into 1000, three times: without a bound, 10 billion. */
+static void a_normalizer_that_multiplies_is_stopped(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer;
+    struct clip_ids ids = {0};
+    char thousand[1001];
+    memset(thousand, 'q', 1000);
+    thousand[1000] = '\0';
+    test_ok(parse_with(&tokenizer, "normalizer", replacing(3, "q", thousand), &error), &error);
+    test_fails(clip_tokenizer_encode(tokenizer, "qqqqqqqqqq", 10, &(struct clip_encode_options){0},
+                                     &ids, NULL, &error),
+               &error, CLIP_ERR_DATA, "grows.json: the tokenizer's normalizer turns a text into");
+    clip_ids_release(&ids);
+    clip_tokenizer_free(tokenizer);
+    test_fails(parse_with(&tokenizer, "normalizer", replacing(65, "q", "r"), &error), &error,
+               CLIP_ERR_DATA, "64 steps");
+}
+
+static void more_added_tokens_than_are_read_are_refused(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_tokenizer *tokenizer;
+    json_t *list = json_array();
+    for (int i = 0; i <= CLIP_ADDED_TOKENS; i++)
+        json_array_append_new(list, json_pack("{s:i, s:s}", "id", i, "content", "<pad>"));
+    test_fails(parse_with(&tokenizer, "added_tokens", list, &error), &error, CLIP_ERR_DATA,
+               "more than the 4096 added tokens");
+}
+
 static void a_damaged_charsmap_is_refused_or_harmless(void **state)
 {
     (void)state;
@@ -303,6 +360,8 @@ int main(void)
         cmocka_unit_test(refuses_what_is_not_read),
         cmocka_unit_test(a_damaged_charsmap_is_refused_or_harmless),
         cmocka_unit_test(refuses_text_that_is_not_utf8),
+        cmocka_unit_test(a_normalizer_that_multiplies_is_stopped),
+        cmocka_unit_test(more_added_tokens_than_are_read_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,7 +236,7 @@ check_exits() {
 # threads' memory, both set once, whether the table was warned of, and locks.
 may_change=" kernels/table:chosen kernels/table:once kernels/table:untold kernels/table:instead \
     core/thread_memory:key core/thread_memory:made core/thread_memory:once \
-    core/hdf5:library "
+    core/hdf5:library core/hdf5:leave_at_exit "
 check_globals() {
     local source name
     for source in $(printf '%s\n' $product | grep '\.c$' | grep -v '^tools/'); do

@@ -66,7 +66,9 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
 /* Reads a tokenizer from memory; `name` is for messages. Bytes that begin with '{' are a
  * tokenizer.json of Hugging Face's: CLIP's byte-level BPE, if every part is as in CLIP's, or a
  * Unigram like SigLIP's (Kudo 2018), whose texts have no start and are cleaned as the file says.
- * Anything else that such a file asks for is refused by name. All other bytes are CLIP's text
+ * Anything else that such a file asks for is refused by name, and so are more than 4096 added
+ * tokens or 64 steps of its normalizer; a text that they would make more than 32 times as long (and
+ * longer than 65536 characters) is CLIP_ERR_DATA when it is encoded. All other bytes are CLIP's text
  * format: a line that is no merge of two existing symbols is refused, and so is a merge that occurs
  * twice. If two merges make the same text, the later one's id is used, as in open_clip. */
 clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,

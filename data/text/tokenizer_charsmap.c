@@ -120,12 +120,12 @@ static bool add_text(const struct clip_charsmap *map, const int32_t *at, int64_t
  * text of its beginning. In a longer one, or if there is no such text, each character is replaced
  * by its own text. */
 clip_status clip_charsmap_run(const struct clip_charsmap *map, struct clip_points *text,
-                              struct clip_error *error)
+                              int64_t most, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_points out = {0};
     utf8proc_int32_t state = 0;
-    for (int64_t from = 0, to; from < text->count; from = to) {
+    for (int64_t from = 0, to; from < text->count && out.count <= most; from = to) {
         for (to = from + 1; to < text->count; to++)
             if (utf8proc_grapheme_break_stateful(text->at[to - 1], text->at[to], &state)) break;
         if (add_text(map, text->at + from, to - from, &out, &status, error)) {

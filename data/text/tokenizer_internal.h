@@ -93,12 +93,20 @@ struct clip_charsmap {
 /* Reads the value of "precompiled_charsmap"; `name` is for messages. */
 clip_status clip_charsmap_read(struct clip_charsmap *map, const char *base64, const char *name,
                                struct clip_error *error);
+/* It ends early where the text has become longer than `most` characters. */
 clip_status clip_charsmap_run(const struct clip_charsmap *map, struct clip_points *text,
-                              struct clip_error *error);
+                              int64_t most, struct clip_error *error);
 void clip_charsmap_release(struct clip_charsmap *map);
 
-/* A tokenizer.json's normalizer. Start from {0}; release it after a failure too. */
+/* A tokenizer.json's normalizer. Start from {0}; release it after a failure too. Steps that each
+ * lengthen a text multiply, so there is a bound: a normalized text has at most
+ * CLIP_NORMALIZED_TIMES the characters of the text, or CLIP_NORMALIZED_LEAST (Unicode's own NFKC
+ * makes 18 of one). */
+enum { CLIP_NORMALIZER_STEPS = 64, CLIP_NORMALIZED_TIMES = 32, CLIP_NORMALIZED_LEAST = 1 << 16 };
+/* Each place of a text is compared with all added tokens. */
+enum { CLIP_ADDED_TOKENS = 4096 };
 struct clip_normalizer {
+    char *name; /* of the tokenizer, for messages */
     struct clip_normalizer_step *steps;
     int64_t count, capacity;
 };

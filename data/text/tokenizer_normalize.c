@@ -31,6 +31,7 @@ void clip_normalizer_release(struct clip_normalizer *n)
         clip_charsmap_release(&n->steps[i].map);
     }
     free(n->steps);
+    free(n->name);
     *n = (struct clip_normalizer){0};
 }
 
@@ -166,7 +167,13 @@ clip_status clip_normalizer_read(struct clip_normalizer *n, const json_t *json, 
     size_t i;
     json_t *step;
     if (json == NULL || json_is_null(json)) return CLIP_OK;
+    n->name = clip_string_copy(name, error);
+    if (n->name == NULL) return CLIP_ERR_MEMORY;
     if (!clip_json_is(json, "type", "Sequence")) return read_step(n, json, name, error);
+    if (json_array_size(json_object_get(json, "normalizers")) > CLIP_NORMALIZER_STEPS)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the tokenizer's normalizer has more than the %d steps that are read",
+                         name, CLIP_NORMALIZER_STEPS);
     json_array_foreach(json_object_get(json, "normalizers"), i, step)
     {
         CLIP_TRY(read_step(n, step, name, error));
@@ -209,12 +216,13 @@ static int64_t match(const struct clip_normalizer_step *step, const struct clip_
     return n >= step->least ? n : 0;
 }
 
+/* It ends early where the text has become longer than `most`. */
 static clip_status replace(const struct clip_normalizer_step *step, struct clip_points *text,
-                           struct clip_error *error)
+                           int64_t most, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_points out = {0};
-    for (int64_t at = 0; at < text->count;) {
+    for (int64_t at = 0; at < text->count && out.count <= most;) {
         int64_t n = match(step, text, at);
         if (n == 0) CLIP_TRY(clip_points_add(&out, text->at[at], error));
         for (int64_t k = 0; n > 0 && k < step->content.count; k++)
@@ -231,15 +239,24 @@ clip_status clip_normalizer_run(const struct clip_normalizer *n, struct clip_poi
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
+    int64_t most = text->count < INT64_MAX / CLIP_NORMALIZED_TIMES
+                       ? text->count * CLIP_NORMALIZED_TIMES
+                       : INT64_MAX;
+    if (most < CLIP_NORMALIZED_LEAST) most = CLIP_NORMALIZED_LEAST;
     for (int64_t i = 0; i < n->count; i++) {
         const struct clip_normalizer_step *step = &n->steps[i];
         switch (step->kind) {
         case STEP_LOWERCASE: CLIP_TRY(clip_points_lower(text, false, error)); break;
         case STEP_STRIP: strip(text, step->left, step->right); break;
         case STEP_STRING:
-        case STEP_RUN: CLIP_TRY(replace(step, text, error)); break;
-        case STEP_CHARSMAP: CLIP_TRY(clip_charsmap_run(&step->map, text, error)); break;
+        case STEP_RUN: CLIP_TRY(replace(step, text, most, error)); break;
+        case STEP_CHARSMAP: CLIP_TRY(clip_charsmap_run(&step->map, text, most, error)); break;
         }
+        if (text->count > most)
+            return clip_fail(error, CLIP_ERR_DATA,
+                             "%s: the tokenizer's normalizer turns a text into more than %lld "
+                             "characters; the file is damaged or means harm",
+                             n->name, (long long)most);
     }
 out:
     return status;

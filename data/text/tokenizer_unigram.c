@@ -160,6 +160,10 @@ static clip_status read_added(struct clip_unigram *u, const json_t *list, const 
     clip_status status = CLIP_OK;
     size_t i;
     json_t *json;
+    if (json_array_size(list) > CLIP_ADDED_TOKENS)
+        return clip_fail(error, CLIP_ERR_DATA,
+                         "%s: the tokenizer has more than the %d added tokens that are read", name,
+                         CLIP_ADDED_TOKENS);
     json_array_foreach(list, i, json)
     {
         const char *content = json_string_value(json_object_get(json, "content"));
