@@ -10,7 +10,7 @@
 #include "formats/export_parts.h"
 #include "formats/model_description.h"
 
-static void put_tower(json_t *values, const char *name, const struct clip_tower *tower,
+static void put_tower(json_t **values, const char *name, const struct clip_tower *tower,
                       int64_t embed_dim)
 {
     const struct {
@@ -24,48 +24,49 @@ static void put_tower(json_t *values, const char *name, const struct clip_tower 
     char key[64];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         snprintf(key, sizeof key, "clip.%s.%s", name, sizes[i].key);
-        json_object_set_new(values, key, json_integer(sizes[i].value));
+        clip_json_set(values, key, json_integer(sizes[i].value));
     }
     snprintf(key, sizeof key, "clip.%s.attention.layer_norm_epsilon", name);
-    json_object_set_new(values, key, json_real((double)(float)tower->norm_eps));
+    clip_json_set(values, key, json_real((double)(float)tower->norm_eps));
 }
 
 static json_t *floats(const float *values, int n)
 {
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, json_real((double)values[i]));
+    for (int i = 0; i < n; i++) clip_json_push(&list, json_real((double)values[i]));
     return list;
 }
 
-static void put_sizes(json_t *values, const struct clip_model *model)
+static void put_sizes(json_t **values, const struct clip_model *model)
 {
     const struct clip_model_config *c = &model->config;
-    json_object_set_new(values, "clip.text.context_length", json_integer(c->context_length));
+    clip_json_set(values, "clip.text.context_length", json_integer(c->context_length));
     put_tower(values, "text", &c->text, c->embed_dim);
-    json_object_set_new(values, "clip.vision.image_size", json_integer(c->image_size));
-    json_object_set_new(values, "clip.vision.patch_size", json_integer(c->patch_size));
+    clip_json_set(values, "clip.vision.image_size", json_integer(c->image_size));
+    clip_json_set(values, "clip.vision.patch_size", json_integer(c->patch_size));
     put_tower(values, "vision", &c->vision, c->embed_dim);
-    json_object_set_new(values, "clip.vision.image_mean", floats(c->image_mean, 3));
-    json_object_set_new(values, "clip.vision.image_std", floats(c->image_std, 3));
-    json_object_set_new(values, "clip.use_gelu",
-                        json_boolean(c->vision.activation != CLIP_QUICK_GELU));
+    clip_json_set(values, "clip.vision.image_mean", floats(c->image_mean, 3));
+    clip_json_set(values, "clip.vision.image_std", floats(c->image_std, 3));
+    clip_json_set(values, "clip.use_gelu", json_boolean(c->vision.activation != CLIP_QUICK_GELU));
 }
 
 /* "tokenizer.ggml.tokens", by their ids, and the merges. */
-static clip_status put_tokenizer(json_t *values, const struct clip_tokenizer *tokenizer,
+static clip_status put_tokenizer(json_t **values, const struct clip_tokenizer *tokenizer,
                                  struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer spelling = {0};
     json_t *tokens = json_array();
-    json_object_set_new(values, "tokenizer.ggml.tokens", tokens);
     for (int32_t id = 0; id < tokenizer->vocab_size; id++) {
         spelling.size = 0;
         CLIP_TRY(clip_tokenizer_spell(tokenizer, id, &spelling, error));
-        json_array_append_new(tokens, json_string(spelling.data));
+        clip_json_push(&tokens, json_string(spelling.data));
     }
-    json_object_set_new(values, "tokenizer.ggml.merges", clip_export_merges(tokenizer));
+    clip_json_set(values, "tokenizer.ggml.tokens", tokens);
+    tokens = NULL;
+    clip_json_set(values, "tokenizer.ggml.merges", clip_export_merges(tokenizer));
 out:
+    json_decref(tokens);
     clip_buffer_release(&spelling);
     return status;
 }
@@ -82,17 +83,19 @@ static clip_status make_values(const struct clip_export *export, json_t **out,
                                "clip.has_text_encoder", 1, "clip.has_vision_encoder", 1,
                                "general.file_type", type, "general.name", "clip.c",
                                "general.description", "two-tower CLIP model");
-    put_sizes(values, model);
-    json_object_set_new(values, "clip.logit_scale",
-                        json_real((double)*(const float *)model->logit_scale->data));
+    put_sizes(&values, model);
+    clip_json_set(&values, "clip.logit_scale",
+                  json_real((double)*(const float *)model->logit_scale->data));
     if (model->logit_bias != NULL) {
-        json_object_set_new(values, "clip.logit_bias",
-                            json_real((double)*(const float *)model->logit_bias->data));
+        clip_json_set(&values, "clip.logit_bias",
+                      json_real((double)*(const float *)model->logit_bias->data));
     }
     CLIP_TRY(clip_model_description_format(&d, &config, error));
-    json_object_set_new(values, "clip.c.config", json_string(config.data));
+    clip_json_set(&values, "clip.c.config", json_string(config.data));
     if (export->file->tokenizer != NULL)
-        CLIP_TRY(put_tokenizer(values, export->file->tokenizer, error));
+        CLIP_TRY(put_tokenizer(&values, export->file->tokenizer, error));
+    if (values == NULL)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the file's values"));
     *out = values;
     values = NULL;
 out:

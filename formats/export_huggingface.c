@@ -102,8 +102,8 @@ static json_t *tower_config(const struct clip_model_config *c, const struct clip
         (json_int_t)tower->heads, "hidden_act", activations[tower->activation], "layer_norm_eps",
         tower->norm_eps, "attention_dropout", 0.0);
     if (names_of(c)->size_in_text || object == NULL) return object;
-    json_object_set_new(object, "projection_dim", json_integer(c->embed_dim));
-    json_object_set_new(object, "initializer_factor", json_real(1.0));
+    clip_json_set(&object, "projection_dim", json_integer(c->embed_dim));
+    clip_json_set(&object, "initializer_factor", json_real(1.0));
     return object;
 }
 
@@ -115,32 +115,32 @@ static json_t *text_config(const struct clip_model_file *file)
     json_int_t start = file->tokenizer != NULL ? file->tokenizer->start : -1;
     if (start < 0) start = c->vocab_size - 2; /* no tokenizer, or one without a start */
     json_t *tower = tower_config(c, &c->text, names_of(c)->text);
-    json_object_set_new(tower, "vocab_size", json_integer(c->vocab_size));
-    json_object_set_new(tower, "max_position_embeddings", json_integer(c->context_length));
-    json_object_set_new(tower, "bos_token_id", json_integer(start));
-    json_object_set_new(tower, "eos_token_id", json_integer(eos_of(file)));
-    json_object_set_new(tower, "pad_token_id", json_integer(pad));
+    clip_json_set(&tower, "vocab_size", json_integer(c->vocab_size));
+    clip_json_set(&tower, "max_position_embeddings", json_integer(c->context_length));
+    clip_json_set(&tower, "bos_token_id", json_integer(start));
+    clip_json_set(&tower, "eos_token_id", json_integer(eos_of(file)));
+    clip_json_set(&tower, "pad_token_id", json_integer(pad));
     if (names_of(c)->size_in_text)
-        json_object_set_new(tower, "projection_size", json_integer(c->embed_dim));
+        clip_json_set(&tower, "projection_size", json_integer(c->embed_dim));
     return tower;
 }
 
 static json_t *vision_config(const struct clip_model_config *c)
 {
     json_t *tower = tower_config(c, &c->vision, names_of(c)->vision);
-    json_object_set_new(tower, "image_size", json_integer(c->image_size));
-    json_object_set_new(tower, "patch_size", json_integer(c->patch_size));
-    json_object_set_new(tower, "num_channels", json_integer(3));
+    clip_json_set(&tower, "image_size", json_integer(c->image_size));
+    clip_json_set(&tower, "patch_size", json_integer(c->patch_size));
+    clip_json_set(&tower, "num_channels", json_integer(3));
     if (c->vision.pooling == CLIP_POOL_ATTENTION)
-        json_object_set_new(tower, "vision_use_head", json_true());
+        clip_json_set(&tower, "vision_use_head", json_true());
     return tower;
 }
 
 /* Our reader's rules where they are not transformers' own: a model that was trained here keeps its
  * cleaning, its crop and its loss when it comes back. The ids hold while vocab_size and
- * eos_token_id are those of the config around them: tokens may be added later. NULL: they are the
- * same. */
-static json_t *own_rules(const struct clip_model_file *file)
+ * eos_token_id are those of the config around them: tokens may be added later. *same: they are
+ * transformers' own, and NULL comes back. */
+static json_t *own_rules(const struct clip_model_file *file, bool *same)
 {
     const struct clip_model_config *c = &file->model->config;
     json_int_t end = end_of(file);
@@ -148,15 +148,15 @@ static json_t *own_rules(const struct clip_model_file *file)
                     file->ids.pad == (end == 2 ? c->vocab_size - 1 : end);
     bool floor_crop = file->preprocess.crop == CLIP_CROP_HUGGINGFACE;
     bool same_crop = floor_crop == names_of(c)->floor_crop;
-    if (file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop && (same_ids || c->text.whole_rows) &&
-        c->loss == NULL)
-        return NULL;
+    *same = file->cleaning == CLIP_TEXT_HUGGINGFACE && same_crop &&
+            (same_ids || c->text.whole_rows) && c->loss == NULL;
+    if (*same) return NULL;
     json_t *rules = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "text_cleaning",
                               clip_text_cleaning_name(file->cleaning), "floor_crop", floor_crop,
                               "end_id", (json_int_t)file->ids.end, "pad_id",
                               (json_int_t)file->ids.pad, "vocab_size", (json_int_t)c->vocab_size,
                               "eos_token_id", eos_of(file));
-    if (c->loss != NULL) json_object_set_new(rules, "loss", json_string(c->loss->name));
+    if (c->loss != NULL) clip_json_set(&rules, "loss", json_string(c->loss->name));
     return rules;
 }
 
@@ -172,11 +172,12 @@ static clip_status write_config(const struct clip_export *export, struct clip_er
                                dtype, "initializer_factor", 1.0, "text_config", text_config(file),
                                "vision_config", vision_config(c));
     if (!names_of(c)->size_in_text) {
-        json_object_set_new(config, "projection_dim", json_integer(c->embed_dim));
-        json_object_set_new(config, "logit_scale_init_value", json_real(2.6592));
+        clip_json_set(&config, "projection_dim", json_integer(c->embed_dim));
+        clip_json_set(&config, "logit_scale_init_value", json_real(2.6592));
     }
-    json_t *rules = own_rules(file);
-    if (rules != NULL) json_object_set_new(config, "clip_c", rules);
+    bool same;
+    json_t *rules = own_rules(file, &same);
+    if (!same) clip_json_set(&config, "clip_c", rules);
     return clip_export_json(export->path, "config.json", config, error);
 }
 

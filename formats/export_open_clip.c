@@ -8,16 +8,22 @@
 #include "formats/model_description.h"
 #include "formats/timm.h"
 
+/* false: memory is short, as for all that follow. */
+static bool put(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
 /* A tower's arguments of nn.GELU and nn.LayerNorm where they are not PyTorch's defaults, in place
  * of keys of ours. */
-static void put_layers(json_t *object, const struct clip_tower *tower)
+static bool put_layers(json_t *object, const struct clip_tower *tower)
 {
     json_object_del(object, "activation");
     json_object_del(object, "norm_eps");
-    if (tower->activation == CLIP_GELU_TANH)
-        json_object_set_new(object, "act_kwargs", json_pack("{s:s}", "approximate", "tanh"));
-    if (tower->norm_eps != 1e-5)
-        json_object_set_new(object, "norm_kwargs", json_pack("{s:f}", "eps", tower->norm_eps));
+    return (tower->activation != CLIP_GELU_TANH ||
+            put(object, "act_kwargs", json_pack("{s:s}", "approximate", "tanh"))) &&
+           (tower->norm_eps == 1e-5 ||
+            put(object, "norm_kwargs", json_pack("{s:f}", "eps", tower->norm_eps)));
 }
 
 /* open_clip builds the vision tower by timm, and names it and its weights so. */
@@ -27,53 +33,51 @@ static bool is_timms(const struct clip_model_config *c)
 }
 
 /* A SigLIP's vision tower is timm's of that name; what sets its text tower apart has keys there. */
-static void put_timm(json_t *model, const struct clip_timm_tower *timm)
+static bool put_timm(json_t *model, const struct clip_timm_tower *timm)
 {
     json_t *text = json_object_get(model, "text_cfg");
-    json_object_set_new(model, "custom_text", json_true());
-    json_object_set_new(model, "vision_cfg",
-                        json_pack("{s:I, s:s, s:b, s:s, s:s}", "image_size",
-                                  (json_int_t)timm->image_size, "timm_model_name", timm->name,
-                                  "timm_model_pretrained", 0, "timm_pool", "map", "timm_proj",
-                                  "none"));
-    json_object_set_new(text, "no_causal_mask", json_true());
-    json_object_set_new(text, "proj_bias", json_true());
-    json_object_set_new(text, "pool_type", json_string("last"));
+    return put(model, "custom_text", json_true()) &&
+           put(model, "vision_cfg",
+               json_pack("{s:I, s:s, s:b, s:s, s:s}", "image_size", (json_int_t)timm->image_size,
+                         "timm_model_name", timm->name, "timm_model_pretrained", 0, "timm_pool",
+                         "map", "timm_proj", "none")) &&
+           put(text, "no_causal_mask", json_true()) && put(text, "proj_bias", json_true()) &&
+           put(text, "pool_type", json_string("last"));
 }
 
 /* Our model_cfg in open_clip's words. `own_tokenizer`: open_clip takes the folder's tokenizer,
  * through transformers, in place of the CLIP tokenizer that it brings. */
-static void translate(json_t *model, const struct clip_model_file *file, bool own_tokenizer)
+static bool translate(json_t *model, const struct clip_model_file *file, bool own_tokenizer)
 {
     static const char *const ours[] = {"architecture", "gelu_tanh", "text_gelu_tanh", "norm_eps"};
     const struct clip_model_config *c = &file->model->config;
     json_t *text = json_object_get(model, "text_cfg");
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) json_object_del(model, ours[i]);
-    if (is_timms(c))
-        put_timm(model, clip_timm_same(c));
-    else
-        put_layers(json_object_get(model, "vision_cfg"), &c->vision);
-    put_layers(text, &c->text);
-    if (own_tokenizer) json_object_set_new(text, "hf_tokenizer_name", json_string("clip"));
+    bool fine = is_timms(c) ? put_timm(model, clip_timm_same(c))
+                            : put_layers(json_object_get(model, "vision_cfg"), &c->vision);
+    fine = fine && put_layers(text, &c->text);
+    if (own_tokenizer) fine = fine && put(text, "hf_tokenizer_name", json_string("clip"));
     if (file->cleaning == CLIP_TEXT_CANONICALIZE)
-        json_object_set_new(text, "tokenizer_kwargs", json_pack("{s:s}", "clean", "canonicalize"));
+        fine = fine && put(text, "tokenizer_kwargs", json_pack("{s:s}", "clean", "canonicalize"));
+    return fine;
 }
 
 static clip_status write_config(const struct clip_export *export, bool own_tokenizer,
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    struct clip_buffer text = {0};
+    json_t *root = NULL;
     struct clip_model_description description = clip_model_file_description(export->file);
-    CLIP_TRY(clip_model_description_format(&description, &text, error));
-    json_t *root = clip_json_parse(text.data, text.size, "the description", error);
-    if (root == NULL) CLIP_TRY(error->status);
-    translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer);
+    /* (Not parsed from its text: jansson's parser loses bytes of a key where memory is short.) */
+    CLIP_TRY(clip_model_description_json(&description, &root, error));
+    if (!translate(json_object_get(root, "model_cfg"), export->file, own_tokenizer))
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for open_clip_config.json"));
     if (export->file->model->config.text.whole_rows) /* 0 too: what is not said is 1 there */
-        json_object_set_new(root, "pad_id", json_integer(export->file->ids.pad));
-    CLIP_TRY(clip_export_json(export->path, "open_clip_config.json", root, error));
+        clip_json_set(&root, "pad_id", json_integer(export->file->ids.pad));
+    status = clip_export_json(export->path, "open_clip_config.json", root, error);
+    root = NULL; /* it was taken over */
 out:
-    clip_buffer_release(&text);
+    json_decref(root);
     return status;
 }
 

@@ -49,7 +49,7 @@ json_t *clip_export_merges(const struct clip_tokenizer *tokenizer)
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (stop == NULL) stop = end;
-        json_array_append_new(list, json_stringn(at, (size_t)(stop - at)));
+        clip_json_push(&list, json_stringn(at, (size_t)(stop - at)));
         at = stop + 1;
     }
     return list;

@@ -109,11 +109,10 @@ static json_t *model_json(const struct clip_model_config *c)
     return model;
 }
 
-clip_status clip_model_description_format(const struct clip_model_description *description,
-                                          struct clip_buffer *out, struct clip_error *error)
+clip_status clip_model_description_json(const struct clip_model_description *description,
+                                        json_t **out, struct clip_error *error)
 {
     const struct clip_preprocess *p = &description->preprocess;
-    clip_status status = CLIP_OK;
     json_t *preprocess = json_pack("{s:o, s:o, s:s, s:s}", "mean", clip_floats_json(p->mean, 3),
                                    "std", clip_floats_json(p->std, 3), "interpolation",
                                    clip_interpolation_name(p->interpolation), "resize_mode",
@@ -134,7 +133,16 @@ clip_status clip_model_description_format(const struct clip_model_description *d
         return clip_fail(error, CLIP_ERR_MEMORY,
                          "a model cannot be described: a value is not finite or memory is short");
     }
-    status = clip_json_append(out, root, error);
+    *out = root;
+    return CLIP_OK;
+}
+
+clip_status clip_model_description_format(const struct clip_model_description *description,
+                                          struct clip_buffer *out, struct clip_error *error)
+{
+    json_t *root = NULL;
+    clip_status status = clip_model_description_json(description, &root, error);
+    if (status == CLIP_OK) status = clip_json_append(out, root, error);
     json_decref(root);
     return status;
 }

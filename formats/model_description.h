@@ -41,6 +41,9 @@ struct clip_model_description {
     bool pad_said; /* by clip_export, so that what lies beside the weights does not count */
 };
 
+/* *out becomes the description as a JSON object; json_decref it. */
+clip_status clip_model_description_json(const struct clip_model_description *description,
+                                        json_t **out, struct clip_error *error);
 /* Appends the JSON, one line. The same description gives the same bytes. */
 clip_status clip_model_description_format(const struct clip_model_description *description,
                                           struct clip_buffer *out, struct clip_error *error);

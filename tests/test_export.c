@@ -514,6 +514,48 @@ static void each_tower_is_a_graph_of_its_own(void **state)
     clip_model_file_free(file);
 }
 
+static int64_t allocations_left, allocations; /* of jansson's: before one fails, and made */
+
+static void *failing_malloc(size_t size)
+{
+    allocations++;
+    return allocations_left-- == 0 ? NULL : malloc(size);
+}
+
+/* Whichever allocation of jansson's fails, an export is whole or refused: a value or a merge that
+ * is missing would make another model. The first 400, then 200 spread over all. */
+static void a_failed_append_never_says_done(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"huggingface", "open_clip", "gguf"};
+    struct clip_error error;
+    struct clip_model_file *file = small_model(7);
+    for (int f = 0; f < 3; f++) {
+        bool folder = strcmp(formats[f], "gguf") != 0;
+        const char *good = test_path(test_folder(), "good"), *path = test_path(test_folder(), "a");
+        const struct clip_export_options options = {format_of(formats[f]), CLIP_F32, true};
+        allocations = 0;
+        allocations_left = INT64_MAX;
+        json_set_alloc_funcs(failing_malloc, free);
+        clip_status status = clip_model_export(file, good, &options, &error);
+        json_set_alloc_funcs(malloc, free);
+        test_ok(status, &error);
+        int64_t all = allocations, refused = 0;
+        assert_true(all > 100);
+        for (int64_t n = 0; n < all; n += n < 400 ? 1 : 1 + (all - 400) / 200) {
+            allocations_left = n;
+            json_set_alloc_funcs(failing_malloc, free);
+            status = clip_model_export(file, path, &options, &error);
+            json_set_alloc_funcs(malloc, free);
+            refused += status != CLIP_OK;
+            if (status == CLIP_OK && folder) same_folder(good, path);
+            if (status == CLIP_OK && !folder) same_file(good, path);
+        }
+        assert_true(refused > 50);
+    }
+    clip_model_file_free(file);
+}
+
 static void refuses_to_export(void **state)
 {
     (void)state;
@@ -552,6 +594,7 @@ int main(void)
         cmocka_unit_test(towers_of_their_own_are_described),
         cmocka_unit_test(a_large_graph_keeps_its_weights_beside),
         cmocka_unit_test(each_tower_is_a_graph_of_its_own),
+        cmocka_unit_test(a_failed_append_never_says_done),
         cmocka_unit_test(refuses_to_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
