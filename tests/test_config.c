@@ -58,6 +58,7 @@ static const struct {
     {"data.class_templates", DECIDES},
     {"data.max_bad_fraction", MAY_CHANGE}, /* ends a run, and changes none that goes on */
     {"data.max_pixels", DECIDES},          /* larger images are left out */
+    {"data.upright", DECIDES},
     {"data.fast_decode", DECIDES},
     {"data.interpolation", DECIDES},
     {"data.resize_mode", DECIDES},

@@ -155,6 +155,19 @@ check "also where that is said" rows --as-stored
 check "upright they are not" run 1 rows --upright
 check "one of both" says 2 'not both' clip_embed --model run --images phone --output x.npy \
     --upright --as-stored
+printf 'filepath,title\n' >"$folder/turned.csv"
+for i in 1 2 3 4; do echo "$images/jpeg_exif6_45x37.jpg,image $i" >>"$folder/turned.csv"; done
+trained() { # trained NAME ARGUMENTS...: the losses of a short run
+    clip_train --config "$folder/tiny.ini" --output "$folder/$1" --quiet "${@:2}" \
+        --set data.train_data="$folder/turned.csv" --set train.steps=1 --set train.batch_size=2 \
+        2>"$folder/err" && grep -o '"loss":[0-9.]*' "$folder/$1/log.jsonl"
+}
+differ() { [ -n "$1" ] && [ -n "$2" ] && [ "$1" != "$2" ]; }
+check "a model is trained on other pixels if they are upright" differ "$(trained lying)" \
+    "$(trained standing --upright)"
+check "clip_data takes both options, one at a time" run 0 clip_data preprocess --as-stored \
+    --output p.safetensors "$images/jpeg_exif6_45x37.jpg"
+check "... and check too" says 2 'not both' clip_data check turned.csv --upright --as-stored
 check "an index is upright" json '"count":2,.*"upright":true' index u.index --images phone
 check "and stays so" json '"unchanged":2,.*"upright":true' index u.index --images phone --upright
 check "an image of it finds itself" prints 0 '1.0000  phone/o6.jpg' clip_search query \

@@ -286,7 +286,8 @@ static void whose_time_is_over_is_cut(void **state)
         close(pairs[i][1]);
     }
     /* One address has its share; its oldest that is awaited goes, not one that is answered. */
-    for (int i = 0; i < CLIP_HTTP_PER_ADDRESS; i++) v[i] = enter(all, pairs[i], A, 1000 + i / 100.0);
+    for (int i = 0; i < CLIP_HTTP_PER_ADDRESS; i++)
+        v[i] = enter(all, pairs[i], A, 1000 + i / 100.0);
     clip_visitors_turn(all, v[0], CLIP_VISITOR_ANSWER, 1000);
     int n = CLIP_HTTP_PER_ADDRESS;
     for (int i = 0; i < n; i++) assert_false(was_cut(pairs[i]));

@@ -15,6 +15,7 @@
 #include "data/text/tokenizer.h"
 #include "model/model.h"
 #include "tools/data_commands.h"
+#include "tools/model_options.h"
 
 /* ---- tokenizer train ---- */
 
@@ -296,7 +297,7 @@ static int run_preprocess(int argc, char **argv)
     const char *output = NULL;
     struct clip_preprocess preprocess = {0};
     int64_t size = 224, max_pixels = 100000000;
-    bool upright = false;
+    struct clip_upright turn = {0};
     const struct clip_cli_option options[] = {
         {"image-size", "N", CLIP_CLI_INT, &size,
          .help = "side of the result in pixels (default 224)", .least = 1, .most = 1 << 14},
@@ -308,8 +309,7 @@ static int run_preprocess(int argc, char **argv)
          .names = clip_resize_mode_name, .help = "which side becomes N pixels (default shortest)"},
         {"crop", NULL, CLIP_CLI_CHOICE, &preprocess.crop, .names = clip_crop_name,
          .help = "whose rounding of the centre crop (default open_clip)"},
-        {"upright", NULL, CLIP_CLI_FLAG, &upright,
-         .help = "turn images as their EXIF orientation says"},
+        UPRIGHT_OPTIONS(turn, "", " (default)"),
         {"max-pixels", "N", CLIP_CLI_INT, &max_pixels,
          .help = "refuse images with more pixels (default 100000000)", .least = 1, .most = 1e12},
         {0},
@@ -347,7 +347,8 @@ static int run_preprocess(int argc, char **argv)
     CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     values = clip_array_new(elements, sizeof *values, &error);
     CLIP_TRY(values != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
-    const struct clip_image_limits limits = {.max_pixels = max_pixels, .upright = upright};
+    const struct clip_image_limits limits = {.max_pixels = max_pixels,
+                                             .upright = clip_upright(&cli, &turn)};
     CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
     CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
     snprintf(text, sizeof text, "%lld images", (long long)count);

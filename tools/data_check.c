@@ -4,6 +4,7 @@
 
 #include "data/sets/check.h"
 #include "tools/data_commands.h"
+#include "tools/model_options.h"
 
 clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const char *text,
                            struct clip_error *error)
@@ -67,6 +68,7 @@ int clip_data_check(int argc, char **argv)
     const char *tokenizer_name = NULL;
     enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
     const char *against_name = NULL, *html = NULL, *fix = NULL;
+    struct clip_upright turn = {0};
     int64_t context = 77, max_pixels = CLIP_IMAGE_MAX_PIXELS, tiny = 32;
     double most_bad = 0.01; /* as [data] max_bad_fraction */
     bool strict = false, images_only = false;
@@ -89,6 +91,7 @@ int clip_data_check(int argc, char **argv)
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
+        UPRIGHT_OPTIONS(turn, "", " (default)"),
         {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "", .unlisted = true, .least = 1,
          .most = 1e12},
         {0},
@@ -124,7 +127,7 @@ int clip_data_check(int argc, char **argv)
         .tokenizer = tokenizer,
         .cleaning = cleaning,
         .context_length = context,
-        .limits = {.max_pixels = max_pixels},
+        .limits = {.max_pixels = max_pixels, .upright = clip_upright(&cli, &turn)},
         .tiny = tiny,
         .images_only = images_only,
         .quiet = cli.quiet,

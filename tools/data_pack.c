@@ -4,11 +4,13 @@
 #include "core/progress.h"
 #include "data/sets/packed.h"
 #include "tools/data_commands.h"
+#include "tools/model_options.h"
 
 int clip_data_pack(int argc, char **argv)
 {
     struct clip_dataset_options source = {0};
     struct clip_pack_options pack = {.limits = {.max_pixels = CLIP_IMAGE_MAX_PIXELS}};
+    struct clip_upright turn = {0};
     const char *output = NULL;
     const struct clip_cli_option options[] = {
         {"output", "FILE", CLIP_CLI_TEXT, &output, .help = "the .h5 file to write",
@@ -19,8 +21,7 @@ int clip_data_pack(int argc, char **argv)
          .least = 1, .most = 1 << 14},
         {"images-only", NULL, CLIP_CLI_FLAG, &pack.images_only,
          .help = "pack images without captions"},
-        {"upright", NULL, CLIP_CLI_FLAG, &pack.limits.upright,
-         .help = "with --image-size: turn images as EXIF says"},
+        UPRIGHT_OPTIONS(turn, " (with --image-size)", " (default)"),
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"csv-negative-key", "NAME", CLIP_CLI_TEXT, &source.csv_negative_key, .help = "",
          .unlisted = true},
@@ -47,6 +48,7 @@ int clip_data_pack(int argc, char **argv)
     if (cli.plain.count != 1)
         clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
                              (long long)cli.plain.count);
+    pack.limits.upright = clip_upright(&cli, &turn);
     source.images_only = pack.images_only;
     pack.quiet = cli.quiet;
     CLIP_TRY(clip_dataset_open(&dataset, cli.plain.items[0], &source, &error));

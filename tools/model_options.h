@@ -48,6 +48,13 @@ struct clip_model_options { /* start from {0} */
 #define MODEL_OPTIONS(m)                                                                           \
     MODEL_OPTION(m), WEIGHTS_OPTION(m), TOKENIZER_OPTION(m), PRECISION_OPTION(m)
 
+/* Where no model is named: what UPRIGHT_OPTIONS fill. */
+struct clip_upright {
+    bool upright, as_stored;
+};
+/* Are images turned? Both options at once are wrong usage. */
+bool clip_upright(const struct clip_cli *cli, const struct clip_upright *said);
+
 /* Opens options->model as they say; `how`, NULL for nothing, is what else is wanted of it. What was
  * found of another project's model is said, unless the command line asked for quiet. */
 clip_status clip_model_options_open(struct clip_embedder **out, const struct clip_cli *cli,

@@ -78,6 +78,8 @@ REAL(data, max_bad_fraction, "0.01", 0, 1, "share of bad samples that ends the r
      .flags = KEY_MAY_CHANGE)
 INT(data, max_pixels, "100000000", 1, 1e12,
     "an image with more pixels is a bad sample; it is not decoded")
+BOOL(data, upright, "false",
+     "turn images as their EXIF orientation says; false: as they are stored, like open_clip")
 BOOL(data, fast_decode, "false",
      "decode large JPEGs for training at 1/2, 1/4 or 1/8: faster, pixels differ a little")
 CHOICE(enum clip_interpolation, data, interpolation, "bicubic", clip_interpolation_name,

@@ -71,14 +71,14 @@ static clip_status describe(const struct clip_setup *s, struct clip_buffer *out,
         const char *name = s->train_data->ops->image_name(s->train_data, i);
         names = clip_crc32(names, name, strlen(name) + 1);
     }
-    return clip_buffer_printf(out, error,
-                              "weights %08x, %lld samples %08x, size %lld %lld, ways %d %d %d, "
-                              "mean %.9g %.9g %.9g, std %.9g %.9g %.9g",
-                              weights, (long long)s->train_data->count, names,
-                              (long long)p->image_size, (long long)p->shortest,
-                              (int)p->interpolation, (int)p->resize_mode, (int)p->crop,
-                              (double)p->mean[0], (double)p->mean[1], (double)p->mean[2],
-                              (double)p->std[0], (double)p->std[1], (double)p->std[2]);
+    return clip_buffer_printf(
+        out, error,
+        "weights %08x, %lld samples %08x, size %lld %lld, ways %d %d %d, "
+        "mean %.9g %.9g %.9g, std %.9g %.9g %.9g%s",
+        weights, (long long)s->train_data->count, names, (long long)p->image_size,
+        (long long)p->shortest, (int)p->interpolation, (int)p->resize_mode, (int)p->crop,
+        (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], (double)p->std[0],
+        (double)p->std[1], (double)p->std[2], s->limits.upright ? ", upright" : "");
 }
 
 /* Rows that an earlier start of the run kept, if they are these. */
@@ -216,7 +216,8 @@ clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *
     const struct clip_config *c = s->config;
     bool images = wholly_locked(s->model, CLIP_TOWERS_IMAGE) && !is_augmented(c);
     bool texts = wholly_locked(s->model, CLIP_TOWERS_TEXT);
-    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
+    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels,
+                                                  .upright = s->limits.upright};
     *out = NULL;
     if (c->train.cache_locked == CLIP_CACHE_LOCKED_OFF || (!images && !texts)) return CLIP_OK;
     CLIP_NEW(l, 1);

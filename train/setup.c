@@ -45,7 +45,8 @@ static void read_preprocessing(struct clip_setup *s)
     };
     memcpy(s->preprocess.mean, s->model_config.image_mean, sizeof s->preprocess.mean);
     memcpy(s->preprocess.std, s->model_config.image_std, sizeof s->preprocess.std);
-    s->limits = (struct clip_image_limits){.max_pixels = c->data.max_pixels};
+    s->limits =
+        (struct clip_image_limits){.max_pixels = c->data.max_pixels, .upright = c->data.upright};
     s->cleaning = c->data.text_cleaning;
     s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }

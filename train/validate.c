@@ -126,7 +126,8 @@ static void use_average(struct clip_model *model, float *average)
 clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s,
                               struct clip_error *error)
 {
-    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels};
+    const struct clip_embedder_options options = {.max_pixels = s->limits.max_pixels,
+                                                  .upright = s->limits.upright};
     *t = (struct clip_trained){.file = {.model = s->model,
                                         .tokenizer = s->tokenizer,
                                         .preprocess = s->preprocess,
