@@ -162,7 +162,7 @@ struct clip_kernels {
 
 /* The table in use; it is set once, at the first call. */
 const struct clip_kernels *clip_kernels(void);
-/* A sentence that says which table is used because CLIP_KERNELS names none that can be: once, for the
+/* A sentence that says which table is used as CLIP_KERNELS names none that can be: once, for the
  * one who warns of it; else, and from then on, NULL. It is kept for as long as the program runs. */
 const char *clip_kernels_instead(void);
 

@@ -109,8 +109,8 @@ check "a set is packed" json '"samples":120,"images":30,"bad":0' clip_data pack 
     "$folder/shapes/train.csv" --output "$folder/shapes.h5" --image-size 12 --quiet --json
 check "and is a data set" json '"format":"packed","samples":120,"good":120' clip_data check \
     "$folder/shapes.h5" --tokenizer "$folder/shapes/tokenizer.txt" --tiny 4 --json
-check "its images have no paths for a list" says 2 "(packed) have none; clip_data pack" clip_data check \
-    "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
+check "its images have no paths for a list" says 2 "(packed) have none; clip_data pack" \
+    clip_data check "$folder/shapes.h5" --fix "$folder/lists/packed.csv"
 tar -cf "$folder/classes.tar" -C "$folder/shapes" zeroshot_seen
 check "nor have those in a tar" says 2 "(class folders) have none; clip_data pack" clip_data check \
     "$folder/classes.tar" --fix "$folder/lists/tar.csv"

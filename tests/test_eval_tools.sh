@@ -268,7 +268,9 @@ for format in huggingface gguf; do
         --format hdf5 --output "$folder/back.h5" --tokenizer "$folder/tokenizer.txt"
     check "... to the byte" cmp "$folder/back.h5" "$folder/e_f32.h5"
 done
-export_by_name() { json "\"format\": ?\"$1\"" clip_export --model "$folder/run" --json --output "$folder/$2"; }
+export_by_name() {
+    json "\"format\": ?\"$1\"" clip_export --model "$folder/run" --json --output "$folder/$2"
+}
 check "the name tells safetensors" export_by_name safetensors named.safetensors
 check "the name tells hdf5" export_by_name hdf5 named.H5
 check "the name tells gguf" export_by_name gguf named.gguf

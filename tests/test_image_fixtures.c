@@ -299,8 +299,8 @@ static bool exchanges_sides(const char *path)
     return orientation >= 5;
 }
 
-/* The whole way with EXIF's orientation: the image is the turned one, and its sides are exchanged if
- * the orientation says so. */
+/* The whole way with EXIF's orientation: the image is the turned one, and its sides are exchanged
+ * if the orientation says so. */
 static void turns_upright(void **state)
 {
     (void)state;

@@ -130,7 +130,7 @@ clip_status clip_cli_print_json(const json_t *value, struct clip_error *error);
  * (CLIP_ERR_INTERRUPTED). */
 int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_error *error);
 
-/* From now on SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP set a flag instead of ending
+/* From now on SIGINT, SIGTERM and, unless ignored (nohup), SIGHUP set a flag instead of ending
  * the program: *result is the signal's number, 0 before. One that comes more than half a second
  * after the first ends it at once. */
 const volatile sig_atomic_t *clip_cli_catch_signals(void);

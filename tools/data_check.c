@@ -66,34 +66,36 @@ int clip_data_check(int argc, char **argv)
 {
     struct clip_dataset_options source = {0};
     const char *tokenizer_name = NULL;
-    enum clip_text_cleaning cleaning = CLIP_TEXT_OPEN_CLIP;
+    struct clip_check_options check = {.cleaning = CLIP_TEXT_OPEN_CLIP,
+                                       .context_length = 77,
+                                       .limits = {.max_pixels = CLIP_IMAGE_MAX_PIXELS},
+                                       .tiny = 32};
     const char *against_name = NULL, *html = NULL, *fix = NULL;
     struct clip_upright turn = {0};
-    int64_t context = 77, max_pixels = CLIP_IMAGE_MAX_PIXELS, tiny = 32;
     double most_bad = 0.01; /* as [data] max_bad_fraction */
-    bool strict = false, images_only = false;
+    bool strict = false;
     const struct clip_cli_option options[] = {
         {"against", "DATA", CLIP_CLI_TEXT, &against_name,
          .help = "another set that must not share images with DATA"},
         {"html", "FILE", CLIP_CLI_TEXT, &html, .help = "also write the report as an HTML page"},
         {"fix", "FILE", CLIP_CLI_TEXT, &fix, .help = "write the good samples as a .csv or .tsv"},
-        {"tiny", "N", CLIP_CLI_INT, &tiny,
+        {"tiny", "N", CLIP_CLI_INT, &check.tiny,
          .help = "an image with a shorter side is tiny (default 32)", .least = 1, .most = 1 << 14},
         {"tokenizer", "TOKENIZER", CLIP_CLI_TEXT, &tokenizer_name,
          .help = "count tokens with it: \"clip\" or a file"},
-        {"context-length", "N", CLIP_CLI_INT, &context,
+        {"context-length", "N", CLIP_CLI_INT, &check.context_length,
          .help = "most tokens of a caption (default 77)", .least = 3, .most = 1 << 20},
-        {"images-only", NULL, CLIP_CLI_FLAG, &images_only, .help = "do not look at captions"},
+        {"images-only", NULL, CLIP_CLI_FLAG, &check.images_only, .help = "do not look at captions"},
         {"strict", NULL, CLIP_CLI_FLAG, &strict, .help = "exit with status 1 if any sample is bad"},
         {"max-bad-fraction", "X", CLIP_CLI_REAL, &most_bad,
          .help = "exit with status 1 if a larger share is bad (default 0.01)", .least = 0,
          .most = 1},
         CLIP_DATA_SOURCE_OPTIONS(source),
-        {"text-cleaning", NULL, CLIP_CLI_CHOICE, &cleaning, .names = clip_text_cleaning_name,
+        {"text-cleaning", NULL, CLIP_CLI_CHOICE, &check.cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
         UPRIGHT_OPTIONS(turn, "", " (default)"),
-        {"max-pixels", "N", CLIP_CLI_INT, &max_pixels, .help = "", .unlisted = true, .least = 1,
-         .most = 1e12},
+        {"max-pixels", "N", CLIP_CLI_INT, &check.limits.max_pixels, .help = "", .unlisted = true,
+         .least = 1, .most = 1e12},
         {0},
     };
     struct clip_cli cli = {
@@ -116,24 +118,19 @@ int clip_data_check(int argc, char **argv)
         clip_cli_wrong_usage(&cli, "one DATA is needed, and %lld are given",
                              (long long)cli.plain.count);
     const char *data = cli.plain.items[0];
-    source.images_only = images_only;
+    source.images_only = check.images_only;
     source.names_are_captions = true;
     CLIP_TRY(clip_dataset_open(&dataset, data, &source, &error));
     if (fix != NULL) CLIP_TRY(clip_check_can_fix(fix, dataset, data, &error));
     if (against_name != NULL) CLIP_TRY(clip_dataset_open(&against, against_name, &source, &error));
     if (tokenizer_name != NULL)
         CLIP_TRY(clip_tokenizer_open(&tokenizer, tokenizer_name, NULL, &error));
-    const struct clip_check_options check = {
-        .tokenizer = tokenizer,
-        .cleaning = cleaning,
-        .context_length = context,
-        .limits = {.max_pixels = max_pixels, .upright = clip_upright(&cli, &turn)},
-        .tiny = tiny,
-        .images_only = images_only,
-        .quiet = cli.quiet,
-    };
+    check.tokenizer = tokenizer;
+    check.limits.upright = clip_upright(&cli, &turn);
+    check.quiet = cli.quiet;
     CLIP_TRY(clip_check_run(&report, dataset, against, against_name, &check, &error));
-    if (fix != NULL) CLIP_TRY(clip_check_fix(fix, &report, dataset, images_only, &fixed, &error));
+    if (fix != NULL)
+        CLIP_TRY(clip_check_fix(fix, &report, dataset, check.images_only, &fixed, &error));
     if (html != NULL)
         CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
     CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));

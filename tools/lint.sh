@@ -203,8 +203,8 @@ check_sizes() {
 }
 
 # More than seven parameters: a struct. Known and argued: calls of the library whose parameters are
-# the caller's arrays and their sizes, and what libmicrohttpd calls.
-many_parameters=" clip_embedder_images_sized clip_embedder_text_states on_request "
+# the caller's arrays and their sizes, what libmicrohttpd calls, and what BLAS takes.
+many_parameters=" clip_embedder_images_sized clip_embedder_text_states on_request clip_sgemm "
 check_parameters() {
     # shellcheck disable=SC2086
     awk -v known="$many_parameters" '

@@ -68,7 +68,7 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
  * Unigram like SigLIP's (Kudo 2018), whose texts have no start and are cleaned as the file says.
  * Anything else that such a file asks for is refused by name, and so are more than 4096 added
  * tokens or 64 steps of its normalizer; a text that they would make more than 32 times as long (and
- * longer than 65536 characters) is CLIP_ERR_DATA when it is encoded. All other bytes are CLIP's text
+ * longer than 65536 characters) is CLIP_ERR_DATA when it is encoded. Other bytes are CLIP's text
  * format: a line that is no merge of two existing symbols is refused, and so is a merge that occurs
  * twice. If two merges make the same text, the later one's id is used, as in open_clip. */
 clip_status clip_tokenizer_parse(struct clip_tokenizer **out, const char *bytes, size_t n,
