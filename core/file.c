@@ -230,18 +230,18 @@ clip_status clip_atomic_begin(struct clip_atomic *file, const char *path, struct
     return status;
 }
 
-/* File systems that cannot fsync a folder return EINVAL, which is not an error here. */
+/* File systems that cannot fsync a folder return EINVAL, and a folder may be written to without
+ * being readable: neither is an error here. */
 clip_status clip_sync_folder_of(const char *path, struct clip_error *error)
 {
     char *folder = clip_path_folder(path, error);
     if (folder == NULL) return error->status;
     clip_status status = CLIP_OK;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        if (fsync(fd) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
-            status = clip_system_failed(error, folder, "brought to the disk");
-        close(fd);
-    }
+    bool failed = fd < 0 ? errno != EACCES && errno != EPERM
+                         : fsync(fd) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT);
+    if (failed) status = clip_system_failed(error, folder, "brought to the disk");
+    if (fd >= 0) close(fd);
     free(folder);
     return status;
 }

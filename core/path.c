@@ -43,10 +43,11 @@ bool clip_path_is_special(const char *path)
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
-/* Makes one level; a folder that exists is fine. */
+/* Makes one level; a folder that exists is fine. A new one's name is brought to the disk: what is
+ * then written in it is safe there. */
 static clip_status make_folder(const char *path, struct clip_error *error)
 {
-    if (mkdir(path, 0777) == 0) return CLIP_OK;
+    if (mkdir(path, 0777) == 0) return clip_sync_folder_of(path, error);
     int reason = errno;
     if (clip_path_is_folder(path)) return CLIP_OK;
     if (reason == EEXIST)

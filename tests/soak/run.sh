@@ -66,15 +66,15 @@ mkdir undisturbed killed
 (cd undisturbed && clip_train --config ../tiny.ini --output run --quiet) >/dev/null || exit 1
 whole_ms=$(((${EPOCHREALTIME/[^0-9]/} - began) / 1000))
 model=$folder/undisturbed/run
-index() { # index FILE: as it is now
-    clip_search index --model "$model" --images photos --output "$1" --segment-size 16 --quiet
-}
+indexing=(clip_search index --model "$model" --images photos --segment-size 16 --quiet --output)
+index() { "${indexing[@]}" "$1"; } # index FILE: as it is now
 index x.index >/dev/null || exit 1
 
 # ---- the servers ----
 # serve NAME: sets server and writes its port to NAME.port.
 serve() {
     rm -f "$1.port"
+    : >"$1.ready" # what the last one said
     clip_search serve --index x.index --port 0 --json --quiet >"$1.ready" 2>"$1.err" &
     server=$!
     for ((i = 0; i < 1000; i++)); do
@@ -86,7 +86,7 @@ serve() {
     if [ -s "$1.new" ]; then
         mv "$1.new" "$1.port"
     else
-        problem "serve did not start: $(cat "$1.ready" "$1.err")"
+        problem "serve did not start within $i looks: $(cat "$1.ready" "$1.err")"
     fi
 }
 # ask PORT TARGET [FILE]: prints the status of the answer; a file is sent as the body.
@@ -171,7 +171,7 @@ changes() {
         if [ $((RANDOM % 5)) -eq 0 ]; then
             clip_search compact --index x.index --quiet >/dev/null 2>change.err &
         else
-            index x.index >/dev/null 2>change.err &
+            "${indexing[@]}" x.index >/dev/null 2>change.err & # no function: it is to be killed itself
         fi
         job=$!
         if [ $((RANDOM % 3)) -eq 0 ]; then
