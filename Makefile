@@ -259,6 +259,13 @@ tsan: setup-tests
 	@UNDER='setarch -R' OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1 \
 		TSAN_OPTIONS='suppressions=tests/tsan.supp exitcode=66' \
 		tests/run.sh $(addprefix $(BUILD)-tsan/tests/,$(or $(SOME),$(THREADED)))
+# What the tests reach: all of them or SOME; the lines and error paths that none does.
+coverage: setup-tests
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-coverage OPT='-O0 --coverage' \
+		all $(call chosen,$(BUILD)-coverage)
+	@find $(BUILD)-coverage -name '*.gcda' -delete
+	@BUILD=$(BUILD)-coverage tests/run.sh $(call chosen,$(BUILD)-coverage)
+	@tools/coverage.sh $(BUILD)-coverage
 # (libjpeg-turbo's vector code moves bytes about that valgrind takes for used.)
 valgrind: setup-tests
 	@$(MAKE) --no-print-directory $(call chosen,$(BUILD))
@@ -300,6 +307,7 @@ help:
 	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
 	@echo 'make asan           the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan           the tests of what has threads under the thread sanitizer'
+	@echo 'make coverage       lines and error paths that no test reaches, by room and reason'
 	@echo 'make valgrind       the tests under valgrind'
 	@echo 'make interop        open exports with transformers, open_clip, onnxruntime, gguf'
 	@echo 'make mutate         open COUNT ($(COUNT)) damaged files of each format, under sanitizers'
@@ -316,7 +324,7 @@ help:
 
 FORCE:
 .PHONY: all setup setup-tests demo test check test-fixtures test-kill faults test-page tests \
-	lint asan tsan soak valgrind interop mutate fuzz fuzz-programs install installable clean help \
-	FORCE
+	lint asan tsan coverage soak valgrind interop mutate fuzz fuzz-programs install installable \
+	clean help FORCE
 .DELETE_ON_ERROR:
 -include $(ALL_OBJECTS:.o=.d)

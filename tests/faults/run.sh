@@ -58,14 +58,26 @@ scenario() {
         ;;
     export-*)
         command=(clip_export --model model --format "${1#export-}" --output out)
-        results=(out)
+        # --force: it may have failed behind its last step
+        again=("${command[@]}" --force) results=(out)
+        ;;
+    merge)
+        before='clip_train --config tiny.ini --init model --quiet --output run --set lora.rank=2'
+        command=(clip_export --model run --format huggingface --output out)
+        again=("${command[@]}" --force) results=(out)
+        ;;
+    packed)
+        before='clip_data pack pairs.csv --output pairs.h5 --quiet'
+        command=(clip_train --config tiny.ini --quiet --output run --set data.train_data=pairs.h5
+            --set train.tensorboard=true)
+        again=("${command[@]}" --resume) results=(run/last.h5 run/best.h5)
         ;;
     index)
         command=(clip_search index --model model --images photos --output x.index --quiet)
         results=(x.index.query)
         ;;
     update)
-        before='mkdir new && mv photos/a* photos/[g-z]* new/ 2>/dev/null
+        before='mkdir new && mv $(find photos -name "*.png" | sort | head -n 2) new/ &&
             clip_search index --model model --images photos --output x.index --quiet &&
             mv new/* photos/'
         command=(clip_search index --model model --images photos --output x.index --quiet)
@@ -111,6 +123,10 @@ scenario() {
         command=(clip_eval classify --model model --image "$image" dog cat)
         results=(stdout)
         ;;
+    html)
+        command=(clip_data check pairs.csv --html out.html --quiet)
+        results=(out.html)
+        ;;
     report)
         command=(clip_train --compare model --output out.html)
         results=(out.html)
@@ -123,7 +139,8 @@ scenario() {
     [ "${#again[@]}" -gt 0 ] || again=("${command[@]}")
 }
 all='train resume export-huggingface export-open_clip export-hdf5 export-safetensors export-gguf
-export-onnx index update compact query pack fix embed texts tokenizer adapter classify report'
+export-onnx index update compact query pack fix html embed texts tokenizer adapter merge packed classify
+report'
 
 # fingerprint: the results' sums in the folder one stands in.
 fingerprint() {
@@ -212,7 +229,7 @@ exec 2>/dev/null # the shell's own word of each killed child
 for scenario in ${*:-$all}; do
     scenario "$scenario"
     partial=
-    case $scenario in train | resume | adapter | index | update) partial=yes ;; esac
+    case $scenario in train | resume | adapter | packed | index | update) partial=yes ;; esac
     rm -rf "$folder/start" "$folder/work"
     cp -r "$base" "$folder/start"
     (cd "$folder/start" && eval "$before") >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
