@@ -139,8 +139,8 @@ scenario() {
     [ "${#again[@]}" -gt 0 ] || again=("${command[@]}")
 }
 all='train resume export-huggingface export-open_clip export-hdf5 export-safetensors export-gguf
-export-onnx index update compact query pack fix html embed texts tokenizer adapter merge packed classify
-report'
+export-onnx index update compact query pack fix html embed texts tokenizer adapter merge packed
+classify report'
 
 # fingerprint: the results' sums in the folder one stands in.
 fingerprint() {

@@ -171,7 +171,8 @@ changes() {
         if [ $((RANDOM % 5)) -eq 0 ]; then
             clip_search compact --index x.index --quiet >/dev/null 2>change.err &
         else
-            "${indexing[@]}" x.index >/dev/null 2>change.err & # no function: it is to be killed itself
+            # (not by the function index: a kill is to meet the program, not a shell around it)
+            "${indexing[@]}" x.index >/dev/null 2>change.err &
         fi
         job=$!
         if [ $((RANDOM % 3)) -eq 0 ]; then
