@@ -93,7 +93,8 @@ int clip_data_check(int argc, char **argv)
         CLIP_DATA_SOURCE_OPTIONS(source),
         {"text-cleaning", NULL, CLIP_CLI_CHOICE, &check.cleaning, .names = clip_text_cleaning_name,
          .help = "", .unlisted = true},
-        UPRIGHT_OPTIONS(turn, "", " (default)"),
+        {"upright", NULL, CLIP_CLI_FLAG, &turn.upright, .help = "", .unlisted = true},
+        {"as-stored", NULL, CLIP_CLI_FLAG, &turn.as_stored, .help = "", .unlisted = true},
         {"max-pixels", "N", CLIP_CLI_INT, &check.limits.max_pixels, .help = "", .unlisted = true,
          .least = 1, .most = 1e12},
         {0},
@@ -103,7 +104,7 @@ int clip_data_check(int argc, char **argv)
         .arguments = "DATA",
         .summary = "Tells what a data set holds and what is wrong with each bad sample. These keys "
                    "of [data] are options too: --images-root, --csv-separator, --csv-img-key, "
-                   "--csv-caption-key, --text-cleaning, --max-pixels.",
+                   "--csv-caption-key, --text-cleaning, --max-pixels, --upright.",
         .example = "clip_data check pairs.csv --against val.csv --fix clean.csv",
         .options = options,
     };
