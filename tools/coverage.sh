@@ -37,9 +37,14 @@ done | awk -v list="$list" '
         count = part[1] ~ /^[0-9]/ ? part[1] : 0
         key = source ":" part[2]; branches = 0; zero = 0
     }
+    function reports(t) {
+        return t ~ /(_fail(ed)?|_refuse)\(|return CLIP_ERR|status = CLIP_ERR|goto out|clip_fail\(/ &&
+            t !~ /^(static )?(clip_status|void|int) /
+    }
     # What a line that reports something answers.
     function reason(t) {
-        if (t ~ /MEMORY|memory is short|== NULL\) (return|goto)|\? CLIP_OK/) return "memory is short"
+        if (t ~ /MEMORY|memory is short|== NULL\) (return|goto)|\? CLIP_OK/)
+            return "memory is short"
         if (t ~ /ERR_IO|system_failed|strerror|errno/) return "the disk or the system fails"
         if (t ~ /hdf5_fail|png_|archive_|jansson|json_.*(set|append)|H5[A-Z]|Z_|ONNX|protobuf/)
             return "a library fails"
@@ -58,8 +63,7 @@ done | awk -v list="$list" '
         for (k in text) {
             room = k; sub(/\/[^\/]*$/, "", room)
             t = text[k]; lines[room]++; hit = reached[k] > 0; hits[room] += hit
-            if (t ~ /(_fail(ed)?|_refuse)\(|return CLIP_ERR|status = CLIP_ERR|goto out|clip_fail\(/ &&
-                t !~ /^(static )?(clip_status|void|int) /) {
+            if (reports(t)) {
                 why = reason(t); paths[why]++; path_hits[why] += hit
                 room_paths[room]++; room_hits[room] += hit
                 if (!hit) print why "\t" k "\t" t >list
