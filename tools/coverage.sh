@@ -38,7 +38,7 @@ done | awk -v list="$list" '
         key = source ":" part[2]; branches = 0; zero = 0
     }
     function reports(t) {
-        return t ~ /(_fail(ed)?|_refuse)\(|return CLIP_ERR|status = CLIP_ERR|goto out|clip_fail\(/ &&
+        return t ~ /(_fail(ed)?|_refuse)\(|return CLIP_ERR|status = CLIP_ERR|goto out/ &&
             t !~ /^(static )?(clip_status|void|int) /
     }
     # What a line that reports something answers.
