@@ -144,4 +144,37 @@ check "serve takes its index as a word" says 1 'no.index' clip_search serve no.i
 check "serve wants an index" says 2 'name one index' clip_search serve
 check "query wants something to look for" says 2 'say what to look for: words' \
     clip_search query --index no.index
+
+# ---- completion in the shell ----
+completes() { # completes EXPECTED WORD...: what bash offers where the last word is being typed
+    local expected=$1 program=$2 words
+    shift
+    words=$(bash -c 'source <("$1" --print-completion bash) || exit 1
+        COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
+        "_$2"
+        echo "${COMPREPLY[*]}"' bash "$build/$program" "$@")
+    [ "$words" = "$expected" ] && return
+    echo "\"$words\""
+    return 1
+}
+check "commands complete" completes 'check' clip_data ch
+check "options of a command do" completes '--strict' clip_data check --str
+check "words of a choice do" completes 'open_clip huggingface' clip_data preprocess --crop ''
+check "... behind a '=' too" completes 'huggingface' clip_data preprocess --crop = h
+check "keys of the configuration are options" completes '--batch-size' clip_train --batch
+check "a command within a command" completes '--vocab-size' clip_data tokenizer train --voc
+check "elsewhere files do, by the shell" completes '' clip_data check --html ''
+scripts() { # scripts SHELL COMMAND...: each program's file is one that the shell can read
+    local shell=$1 program
+    for program in "$build"/clip_*; do
+        [ -f "$program" ] && [ -x "$program" ] || continue
+        "$program" --print-completion "$shell" >"$folder/completion" &&
+            "${@:2}" "$folder/completion" || return 1
+    done
+}
+check "bash reads each program's" scripts bash bash -n
+if command -v zsh >/dev/null; then
+    check "zsh reads each program's" scripts zsh zsh -n
+fi
+check "no other shell's is known" says 2 'expected bash or zsh' clip_embed --print-completion fish
 plan

@@ -17,6 +17,7 @@
 #include "core/progress.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "tools/completion.h"
 
 #ifndef CLIP_VERSION
 #error "CLIP_VERSION comes from the Makefile"
@@ -283,6 +284,8 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     }
     memcpy(options + n, common_options, sizeof common_options);
 
+    const char *shell = clip_completion_asked(argc, argv);
+    if (shell != NULL) clip_completion_print(cli, options, shell);
     check_names(cli, options, argc, argv);
     struct parsing parsing = {.cli = cli};
     char *description = describe(cli);
@@ -343,6 +346,8 @@ int clip_cli_dispatch(const char *program, const char *summary, const char *exam
         printf("%s " CLIP_VERSION "\n", program);
         return clip_cli_finish(&self, CLIP_OK, &error);
     }
+    const char *shell = clip_completion_asked(argc, argv);
+    if (shell != NULL) clip_completion_print_commands(program, commands, shell);
     for (const struct clip_command *c = commands; word != NULL && c->name != NULL; c++)
         if (strcmp(word, c->name) == 0) return c->run(argc - 1, argv + 1);
 

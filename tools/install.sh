@@ -5,9 +5,17 @@ root=$DESTDIR$PREFIX
 version=$(cat VERSION)
 
 install -d "$root/bin" "$root/lib/pkgconfig" "$root/share/man/man1" "$root/share/clip/configs" \
-    "$root/include/clip"
+    "$root/include/clip" "$root/share/bash-completion/completions" "$root/share/zsh/site-functions"
 for program in "$BUILD"/clip_*; do
     if [ -f "$program" ] && [ -x "$program" ]; then install -m 755 "$program" "$root/bin/"; fi
+done
+for program in "$root"/bin/clip_*; do
+    name=${program##*/}
+    for file in "bash share/bash-completion/completions/$name" \
+        "zsh share/zsh/site-functions/_$name"; do
+        "$program" --print-completion "${file%% *}" >"$root/${file#* }"
+        chmod 644 "$root/${file#* }"
+    done
 done
 install -m 644 "$BUILD/libclip.a" "$root/lib/"
 install -m 755 "$BUILD/libclip.so" "$root/lib/libclip.so.$version"
