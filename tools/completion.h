@@ -1,6 +1,7 @@
 /* Completion in the shell: `PROGRAM --print-completion bash|zsh` prints a file that the shell
- * loads, made from the tables by which the programs read their command lines. Commands, options and the
- * words of choices complete; elsewhere files do. The option is for `make install` and not listed. */
+ * loads, made from the tables by which the programs read their command lines. Commands, options
+ * and the words of choices complete; elsewhere files do. The option is for `make install` and is
+ * not listed. */
 #ifndef CLIP_TOOLS_COMPLETION_H
 #define CLIP_TOOLS_COMPLETION_H
 
