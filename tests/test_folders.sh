@@ -82,6 +82,18 @@ check "so does an index" says 0 'photos: 5 images' \
 check "nothing is said if it is to be quiet" silent 0 'pairs, csv' \
     clip_train --config tiny.ini --output said --dry-run --quiet
 
+# ---- a folder that is passed over is in the exit status ----
+mkdir -p "$folder/kohya/$(printf 'd/%.0s' {1..70})"
+passed_over() { says 1 'could not be read and was passed over' "$@"; }
+check "of a check" passed_over clip_data check kohya --tiny 4
+check "of packing" passed_over clip_data pack kohya --output kohya.h5
+check "... and the rest is packed" json '"samples":2' clip_data check kohya.h5 --tiny 4 --json
+check "of retrieval" passed_over clip_eval retrieval --model run --data kohya
+check "of a loss" passed_over clip_eval loss --model run --data kohya --batch-size 2
+check "of training, which is done" passed_over clip_train --config tiny.ini --output deep \
+    --set data.train_data=kohya --set train.steps=1 --set train.batch_size=2
+check "... with the rest" test -s "$folder/deep/last.h5"
+
 # ---- what is passed over ----
 touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" \
     "$photos/.hidden" "$photos/README"

@@ -251,6 +251,7 @@ static int run_retrieval(int argc, char **argv)
                    "%%)\n",
                    100 * r.negative_accuracy, (long long)r.negatives);
     }
+    if (status == CLIP_OK) status = clip_dataset_passed_over(set, data.data, &error);
 out:
     clip_dataset_free(set);
     clip_embedder_free(e);
@@ -303,6 +304,7 @@ static int run_loss(int argc, char **argv)
         printf("%s loss: %.4f (%lld pairs in batches of %lld; chance is %.4f)\n", r.kind->name,
                r.loss, (long long)r.n, (long long)r.batch_size, r.kind->chance(r.batch_size));
     }
+    if (status == CLIP_OK) status = clip_dataset_passed_over(set, data.data, &error);
 out:
     clip_dataset_free(set);
     clip_embedder_free(e);

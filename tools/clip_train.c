@@ -224,6 +224,11 @@ int main(int argc, char **argv)
         how.stop = clip_cli_catch_signals();
         status = clip_train_run(&config, &how, &summary, &error);
         if (status == CLIP_OK) status = print_summary(&config, &summary, &cli, &error);
+        if (status == CLIP_OK && summary.passed_over > 0)
+            status = clip_fail(&error, CLIP_ERR_IO,
+                               "%lld of what lies in the data's folders could not be read and was "
+                               "passed over, as was warned of; the run is done with the rest",
+                               (long long)summary.passed_over);
     }
     clip_config_release(&config);
     free(a.set.items);

@@ -136,6 +136,7 @@ int clip_data_check(int argc, char **argv)
         CLIP_TRY(clip_check_write_html(html, &report, data, dataset, against, &error));
     CLIP_TRY(show_report(&cli, &report, fix, &fixed, &error));
     CLIP_TRY(judge(&report, data, strict ? 0 : most_bad, &error));
+    CLIP_TRY(clip_dataset_passed_over(dataset, data, &error));
 out:
     clip_check_release(&report);
     clip_tokenizer_free(tokenizer);

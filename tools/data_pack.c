@@ -67,6 +67,7 @@ int clip_data_pack(int argc, char **argv)
                                  "bad", (json_int_t)counts.bad, "bytes", (json_int_t)counts.bytes,
                                  "image_size", (json_int_t)pack.image_size, "seconds", seconds),
                        text, &error));
+    CLIP_TRY(clip_dataset_passed_over(dataset, cli.plain.items[0], &error));
 out:
     clip_dataset_free(dataset);
     return clip_cli_finish(&cli, status, &error);

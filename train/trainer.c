@@ -469,6 +469,13 @@ static clip_status keep_locked(struct trainer *t, struct clip_error *error)
     return CLIP_OK;
 }
 
+static int64_t passed_over(const struct clip_setup *s)
+{
+    const struct clip_dataset *sets[] = {s->whole_data != NULL ? s->whole_data : s->train_data,
+                                         s->whole_data != NULL ? NULL : s->val_data};
+    return sets[0]->unread.count + (sets[1] != NULL ? sets[1]->unread.count : 0);
+}
+
 clip_status clip_train_run(struct clip_config *config, const struct clip_train_options *options,
                            struct clip_train_summary *summary, struct clip_error *error)
 {
@@ -502,6 +509,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     summary->best_step = t.best_step;
     summary->stopped_early = stops_early(&t);
     summary->peak_rss_bytes = clip_memory_peak_rss();
+    summary->passed_over = passed_over(&t.setup);
     summary->metric = clip_metric_name(t.metric);
     if (status == CLIP_OK && isfinite(t.first.metric) && isfinite(t.best.metric) &&
         !is_better(&t, &t.best, &t.first))

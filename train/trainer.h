@@ -25,6 +25,7 @@ struct clip_train_summary {
     double best;                  /* its value; NaN: never measured */
     int64_t best_step;
     int64_t peak_rss_bytes; /* most memory the process had */
+    int64_t passed_over;    /* of what lies in folders of data, because it could not be read */
 };
 
 /* [train] output must be set. The configuration may be completed: the model's description from

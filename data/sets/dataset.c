@@ -26,6 +26,17 @@ void clip_dataset_free(struct clip_dataset *dataset)
     if (dataset != NULL) dataset->ops->free(dataset);
 }
 
+clip_status clip_dataset_passed_over(const struct clip_dataset *dataset, const char *data,
+                                     struct clip_error *error)
+{
+    const struct clip_names *unread = &dataset->unread;
+    if (unread->count == 0) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_IO,
+                     "%lld of what lies in %s could not be read and was passed over, first %s; the "
+                     "rest is done",
+                     (long long)unread->count, data, unread->names[0]);
+}
+
 void clip_dataset_say(const struct clip_dataset *dataset, const char *data, const char *unit)
 {
     char digits[32], number[48];

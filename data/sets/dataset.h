@@ -94,6 +94,10 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
+/* CLIP_ERR_IO if something below a folder had to be passed over: programs end with it when their
+ * work on the rest is done. */
+clip_status clip_dataset_passed_over(const struct clip_dataset *dataset, const char *data,
+                                     struct clip_error *error);
 /* Says on stderr what was opened, and by which reading: "photos: 1,560 pairs, captions beside
  * images (.txt)". `unit` is "pair" or "image". */
 void clip_dataset_say(const struct clip_dataset *dataset, const char *data, const char *unit);
