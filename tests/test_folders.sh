@@ -93,6 +93,7 @@ check "of a loss" passed_over clip_eval loss --model run --data kohya --batch-si
 check "of training, which is done" passed_over clip_train --config tiny.ini --output deep \
     --set data.train_data=kohya --set train.steps=1 --set train.batch_size=2
 check "... with the rest" test -s "$folder/deep/last.h5"
+rm -r "$folder/kohya/d"
 
 # ---- what is passed over ----
 touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" \
