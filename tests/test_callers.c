@@ -171,7 +171,7 @@ static void visitors_are_answered_while_the_index_changes(void **state)
     struct visitor visitors[CALLERS];
     pthread_t threads[CALLERS];
     atomic_int done = 0;
-    char name[16];
+    char name[24];
     test_ok(clip_file_read(test_path(s.folder, "02.png"), 1 << 20, &image, &error), &error);
     for (int i = 0; i < CALLERS; i++) {
         visitors[i] = (struct visitor){&s, &done, &image, .number = i * 3};
