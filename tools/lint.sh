@@ -223,7 +223,7 @@ check_parameters() {
                 print FILENAME ":" start ": " name " has " commas + 1 " parameters"
         }
         text != "" { text = text " " $0 }
-        text == "" && /^[a-z][a-z_0-9 *]*[ *][a-z_0-9]+\(/ { text = $0; start = FNR }
+        text == "" && /^[A-Za-z][A-Za-z_0-9 *]*[ *][a-z_0-9]+\(/ { text = $0; start = FNR }
         text != "" && /[;{]$|\)$/ { judge(text); text = "" }' $all
 }
 
