@@ -83,7 +83,8 @@ little() (
     ulimit -v 250000
     timeout 20 "$@"
 )
-check "a program starts with 250 MB of addresses" little "$build/clip_eval" --version
+nm -D "$build/clip_eval" | grep -q __asan_ || # which sets aside all addresses
+    check "a program starts with 250 MB of addresses" little "$build/clip_eval" --version
 # shellcheck disable=SC2016
 check "... and links no OpenBLAS" sh -c '! ldd "$1" | grep -i blas' - "$build/clip_train"
 # libhdf5 crashes where the first allocation of its start fails, so only what writes HDF5 starts it.
