@@ -163,6 +163,7 @@ check "options of a command do" completes '--strict' clip_data check --str
 check "words of a choice do" completes 'open_clip huggingface' clip_data preprocess --crop ''
 check "... behind a '=' too" completes 'huggingface' clip_data preprocess --crop = h
 check "keys of the configuration are options" completes '--batch-size' clip_train --batch
+check "... and so do their words" completes 'fp32 bf16' clip_train --precision ''
 check "a command within a command" completes '--vocab-size' clip_data tokenizer train --voc
 check "elsewhere files do, by the shell" completes '' clip_data check --html ''
 scripts() { # scripts SHELL COMMAND...: each program's file is one that the shell can read

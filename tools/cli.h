@@ -41,7 +41,8 @@
  *                                  commands, argc, argv);
  *     }
  *
- * A program without sub-commands calls clip_cli_parse in main. */
+ * A program without sub-commands calls clip_cli_parse in main. Both know --print-completion too
+ * (tools/completion.h). */
 #ifndef CLIP_TOOLS_CLI_H
 #define CLIP_TOOLS_CLI_H
 
@@ -81,7 +82,7 @@ struct clip_cli_option {
     bool required;
     bool unlisted;       /* left out of --help: say in the summary where it is described */
     double least, most;  /* of INT and REAL, both included; both 0: any */
-    clip_name_fn *names; /* of CHOICE */
+    clip_name_fn *names; /* of CHOICE; of PAIRS: the words that the shell completes */
 };
 
 /* An option that people know from another program, and what it is called here. */

@@ -161,10 +161,15 @@ static void list_options(struct command_line *line, struct arguments *a)
     for (int i = 0; i < count; i++) {
         line->keys[i] = clip_config_option(i);
         if (strcmp(line->keys[i].name, "output") == 0) continue; /* the program's own */
-        line->options[n++] =
-            (struct clip_cli_option){line->keys[i].name, line->keys[i].flag ? NULL : "VALUE",
-                                     CLIP_CLI_PAIRS,     &a->set,
-                                     .help = "",         .unlisted = true};
+        line->options[n++] = (struct clip_cli_option){
+            .name = line->keys[i].name,
+            .value = line->keys[i].flag ? NULL : "VALUE",
+            .type = CLIP_CLI_PAIRS,
+            .target = &a->set,
+            .help = "",
+            .unlisted = true,
+            .names = line->keys[i].names,
+        };
     }
     line->options[n] = (struct clip_cli_option){0};
 }

@@ -271,7 +271,7 @@ struct clip_config_option clip_config_option(int i)
 {
     static const char *const with_section[] = {"zeroshot", "probe", "lora"};
     const struct clip_key *k = &clip_config_keys[i];
-    struct clip_config_option option = {.flag = k->type == KEY_BOOL};
+    struct clip_config_option option = {.flag = k->type == KEY_BOOL, .names = k->names};
     snprintf(option.name, sizeof option.name, "%s", k->key);
     for (size_t j = 0; j < sizeof with_section / sizeof *with_section; j++)
         if (strcmp(k->section, with_section[j]) == 0)

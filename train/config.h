@@ -65,7 +65,8 @@ clip_status clip_config_set(struct clip_config *config, const char *assignment,
  * clip_config_option_count. */
 struct clip_config_option {
     char name[40];
-    bool flag; /* true or false: the option alone means true */
+    bool flag;           /* true or false: the option alone means true */
+    clip_name_fn *names; /* of a choice, NULL otherwise */
 };
 int clip_config_option_count(void);
 struct clip_config_option clip_config_option(int i);
