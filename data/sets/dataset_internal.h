@@ -121,6 +121,9 @@ clip_status clip_rows_create(struct clip_rows **out, const char *format, const c
                              const struct clip_dataset_options *options, struct clip_error *error);
 clip_status clip_rows_add(struct clip_rows *rows, const struct clip_row *row,
                           struct clip_error *error);
+/* Adds a row that is a bad sample. */
+clip_status clip_rows_add_problem(struct clip_rows *rows, const char *problem, int64_t line,
+                                  struct clip_error *error);
 /* Adds a row of jsonl; each of its captions is a sample. */
 clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int64_t line,
                                const struct clip_dataset_options *options,

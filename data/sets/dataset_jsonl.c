@@ -6,12 +6,6 @@
 #include "core/json.h"
 #include "data/sets/dataset_internal.h"
 
-static clip_status add_problem(struct clip_rows *rows, const char *problem, int64_t line,
-                               struct clip_error *error)
-{
-    return clip_rows_add(rows, &(struct clip_row){.line = line, .problem = problem}, error);
-}
-
 static clip_status add_pair(struct clip_rows *rows, const json_t *image, const json_t *caption,
                             const json_t *negative, int64_t line, struct clip_error *error)
 {
@@ -21,7 +15,7 @@ static clip_status add_pair(struct clip_rows *rows, const json_t *image, const j
                            .negative = json_string_value(negative),
                            .negative_size = json_string_length(negative)};
     if (caption != NULL && !json_is_string(caption))
-        return add_problem(rows, "the caption is no text", line, error);
+        return clip_rows_add_problem(rows, "the caption is no text", line, error);
     if (caption != NULL) row.caption = json_string_value(caption);
     if (caption != NULL) row.caption_size = json_string_length(caption);
     return clip_rows_add(rows, &row, error);
@@ -32,25 +26,26 @@ clip_status clip_rows_add_json(struct clip_rows *rows, const json_t *object, int
 {
     clip_status status = CLIP_OK;
     if (!json_is_object(object))
-        return add_problem(rows,
-                           "this is no JSON object; expected {\"filepath\": ..., \"title\": "
-                           "...}",
-                           line, error);
+        return clip_rows_add_problem(
+            rows,
+            "this is no JSON object; expected {\"filepath\": ..., \"title\": "
+            "...}",
+            line, error);
     const json_t *image = clip_json_image(object, options->csv_img_key);
     int64_t captions = clip_json_captions(object, options->csv_caption_key);
     if (!json_is_string(image))
-        return add_problem(rows,
-                           "there is no image's path; name its key by csv_img_key "
-                           "(filepath, image, file_name and path are found)",
-                           line, error);
+        return clip_rows_add_problem(rows,
+                                     "there is no image's path; name its key by csv_img_key "
+                                     "(filepath, image, file_name and path are found)",
+                                     line, error);
     const char *key = options->csv_negative_key;
     const json_t *negative = key != NULL && key[0] != '\0' ? json_object_get(object, key) : NULL;
     if (options->images_only) return add_pair(rows, image, NULL, NULL, line, error);
     if (captions == 0)
-        return add_problem(rows,
-                           "there is no caption; name its key by csv_caption_key (title, "
-                           "caption and text are found)",
-                           line, error);
+        return clip_rows_add_problem(rows,
+                                     "there is no caption; name its key by csv_caption_key (title, "
+                                     "caption and text are found)",
+                                     line, error);
     for (int64_t i = 0; i < captions; i++)
         CLIP_TRY(add_pair(rows, image, clip_json_caption(object, options->csv_caption_key, i),
                           negative, line, error));
@@ -67,7 +62,7 @@ static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n,
     json_t *object = clip_json_load(bytes, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
     if (object == NULL) {
         snprintf(problem, sizeof problem, "the line is not valid JSON: %s", fault.text);
-        return add_problem(rows, problem, line, error);
+        return clip_rows_add_problem(rows, problem, line, error);
     }
     clip_status status = add(rows, object, line, options, error);
     json_decref(object);

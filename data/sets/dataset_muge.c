@@ -226,12 +226,6 @@ out:
 }
 
 /* ---- Texts ---- */
-static clip_status add_problem(struct clip_rows *rows, const char *problem, int64_t line,
-                               struct clip_error *error)
-{
-    return clip_rows_add(rows, &(struct clip_row){.line = line, .problem = problem}, error);
-}
-
 /* An id may be a number or a text; in the other file it is a text. */
 static size_t write_id(const json_t *id, char *out, size_t size)
 {
@@ -249,11 +243,11 @@ static clip_status add_text(struct clip_rows *rows, const json_t *object, int64_
     const json_t *ids = json_object_get(object, "image_ids");
     int64_t captions = clip_json_captions(object, options->csv_caption_key);
     if (!json_is_array(ids))
-        return add_problem(rows, "there are no \"image_ids\", a list of the text's images", line,
-                           error);
+        return clip_rows_add_problem(
+            rows, "there are no \"image_ids\", a list of the text's images", line, error);
     if (captions == 0)
-        return add_problem(rows, "there is no \"text\"; name its key by csv_caption_key", line,
-                           error);
+        return clip_rows_add_problem(rows, "there is no \"text\"; name its key by csv_caption_key",
+                                     line, error);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         size_t n = write_id(json_array_get(ids, i), id, sizeof id);
         for (int64_t k = 0; k < captions; k++) {
@@ -264,9 +258,10 @@ static clip_status add_text(struct clip_rows *rows, const json_t *object, int64_
                                          .caption_size = json_string_length(text),
                                          .line = line};
             if (n == 0)
-                CLIP_TRY(add_problem(rows, "an image's id is no number and no text", line, error));
+                CLIP_TRY(clip_rows_add_problem(rows, "an image's id is no number and no text", line,
+                                               error));
             else if (!json_is_string(text))
-                CLIP_TRY(add_problem(rows, "the caption is no text", line, error));
+                CLIP_TRY(clip_rows_add_problem(rows, "the caption is no text", line, error));
             else
                 CLIP_TRY(clip_rows_add(rows, &row, error));
         }

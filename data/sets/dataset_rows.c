@@ -231,6 +231,12 @@ void clip_rows_read_by(struct clip_rows *rows, const struct clip_rows_images *im
     rows->base.paths = false;
 }
 
+clip_status clip_rows_add_problem(struct clip_rows *rows, const char *problem, int64_t line,
+                                  struct clip_error *error)
+{
+    return clip_rows_add(rows, &(struct clip_row){.line = line, .problem = problem}, error);
+}
+
 int64_t clip_rows_count(const struct clip_rows *rows) { return rows->base.count; }
 
 clip_status clip_rows_check(const struct clip_rows *rows, struct clip_error *error)
