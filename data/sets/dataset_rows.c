@@ -183,7 +183,7 @@ static clip_status make_path(struct clip_rows *rows, const char *image, size_t n
 {
     clip_status status = CLIP_OK;
     /* a NUL ends the path: with what follows it cannot be opened */
-    size_t whole = strnlen(image, n);
+    size_t whole = image == NULL ? 0 : strnlen(image, n);
     CLIP_TRY(clip_dataset_set(&rows->scratch, "", 0, error));
     if (whole == 0 || image[0] != '/')
         CLIP_TRY(clip_buffer_append(&rows->scratch, rows->root, strlen(rows->root), error));
