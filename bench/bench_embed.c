@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bench/bench.h"
+#include "core/count.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "core/rng.h"
@@ -69,9 +70,9 @@ clip_status clip_bench_embed(const struct clip_model_file *file,
     const struct clip_embedder_options options = {.bf16 = o->bf16, .pack = true};
     *r = (struct clip_bench_embed_result){0};
     if (o->tokens > file->model->config.context_length)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "a text of %lld tokens is longer than the model's context_length, %lld",
-                         (long long)o->tokens, (long long)file->model->config.context_length);
+        return clip_fail(
+            error, CLIP_ERR_USAGE, "a text of %s is longer than the model's context_length, %lld",
+            CLIP_COUNT(o->tokens, "token"), (long long)file->model->config.context_length);
     CLIP_TRY(clip_embedder_create(&e, file, &options, error));
     CLIP_TRY(make_inputs(&in, &file->model->config, o, error));
     for (int k = 0; k < 2; k++) {

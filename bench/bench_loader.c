@@ -58,9 +58,7 @@ static clip_status run_round(struct bench *bench, int64_t most,
         CLIP_TRY(prepare(bench, (int64_t)((double)i * (double)count / (double)n), out, error));
     if (out->images == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "none of %lld images can be read; see "
-                           "clip_data check",
-                           (long long)n));
+                           "no image of %lld can be read; see clip_data check", (long long)n));
     double total = out->read + out->decode + out->augment + out->normalise;
     double images = (double)out->images;
     out->images_per_second = images / total;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "checkpoints/internal.h"
+#include "core/count.h"
 #include "core/file.h"
 
 enum gguf_type {
@@ -167,8 +168,8 @@ static json_t *take_list(struct reader *r, const char *key)
         return NULL;
     }
     if (type != GGUF_TEXT && count > NUMBERS_MAX) {
-        REFUSE(r, "%s: the value \"%s\" is a list of %llu numbers; up to %d can be read", r->path,
-               key, (unsigned long long)count, NUMBERS_MAX);
+        REFUSE(r, "%s: the value \"%s\" is a list of %s; up to %d can be read", r->path, key,
+               CLIP_COUNT(count, "number"), NUMBERS_MAX);
         return NULL;
     }
     json_t *list = json_array();
@@ -216,8 +217,8 @@ static clip_status read_shape(struct reader *r, const char *name, struct clip_te
     clip_status status = CLIP_OK;
     CLIP_TRY(take_u32(r, &ndim, name));
     if (ndim > CLIP_MAX_DIMS) {
-        return REFUSE(r, "%s: the tensor \"%s\" has %u dimensions; up to %d can be read", r->path,
-                      name, (unsigned)ndim, CLIP_MAX_DIMS);
+        return REFUSE(r, "%s: the tensor \"%s\" has %s; up to %d can be read", r->path, name,
+                      CLIP_COUNT((unsigned)ndim, "dimension"), CLIP_MAX_DIMS);
     }
     tensor->ndim = (int)ndim;
     bool fits = true, empty = false;
@@ -259,9 +260,9 @@ static clip_status read_tensor(struct reader *r, uint64_t alignment)
     CLIP_TRY(take(r, 8, &offset, name));
     if (offset % alignment != 0 || bytes > r->size || offset > r->size - bytes) {
         return REFUSE(r,
-                      "%s: \"%s\" lies at byte %llu of the data and has %llu bytes, which the file "
-                      "does not hold there; it was cut or damaged, copy it again",
-                      r->path, name, (unsigned long long)offset, (unsigned long long)bytes);
+                      "%s: \"%s\" lies at byte %llu of the data and has %s, which the file does "
+                      "not hold there; it was cut or damaged, copy it again",
+                      r->path, name, (unsigned long long)offset, CLIP_COUNT(bytes, "byte"));
     }
     tensor.data = (void *)(uintptr_t)offset;
     status = clip_bundle_add(r->out, name, &tensor, r->error);
@@ -313,9 +314,9 @@ static clip_status read_all(struct reader *r, json_t *values)
     /* these are the smallest possible sizes */
     if (count > r->size / 13 || tensors > r->size / 24) {
         return REFUSE(r,
-                      "%s: the file says that it holds %llu values and %llu tensors, and is too "
-                      "short for them; it was cut or damaged",
-                      r->path, (unsigned long long)count, (unsigned long long)tensors);
+                      "%s: the file says that it holds %s and %s, and is too short for them; it "
+                      "was cut or damaged",
+                      r->path, CLIP_COUNT(count, "value"), CLIP_COUNT(tensors, "tensor"));
     }
     while (count-- > 0) CLIP_TRY(read_value(r, values));
     const json_t *own = json_object_get(values, "general.alignment");

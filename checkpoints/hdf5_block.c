@@ -16,6 +16,7 @@
 
 #include "checkpoints/checksum.h"
 #include "checkpoints/hdf5_parts.h"
+#include "core/count.h"
 #include "core/file.h"
 
 #define MAGIC "clip.c checkpoint "
@@ -89,9 +90,9 @@ static clip_status read_block(char block[CLIP_HDF5_BLOCK + 1], int fd, int64_t s
     if (sscanf(end, "\nbytes %" SCNd64 "\n", &written) != 1 || n < CLIP_HDF5_BLOCK ||
         size < CLIP_HDF5_BLOCK || size != written) {
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the checkpoint has %lld bytes where %lld were written; "
-                         "it was cut or damaged, use another copy or an older checkpoint",
-                         name, (long long)size, (long long)written);
+                         "%s: the checkpoint has %s where %lld were written; it was cut or "
+                         "damaged, use another copy or an older checkpoint",
+                         name, CLIP_COUNT(size, "byte"), (long long)written);
     }
     return CLIP_OK;
 }

@@ -17,6 +17,7 @@
 #include "checkpoints/hdf5_inside.h"
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
+#include "core/count.h"
 #include "core/file.h"
 #include "core/json.h"
 
@@ -204,10 +205,8 @@ static clip_status read_tensor(struct reader *r, const char *name,
                          r->path, name);
     }
     if (dataset->ndim > CLIP_MAX_DIMS || dataset->null_space) {
-        return clip_fail(r->error, CLIP_ERR_FORMAT,
-                         "%s: \"%s\" has %d dimensions; up to %d can be "
-                         "read",
-                         r->path, name, dataset->ndim, CLIP_MAX_DIMS);
+        return clip_fail(r->error, CLIP_ERR_FORMAT, "%s: \"%s\" has %s; up to %d can be read",
+                         r->path, name, CLIP_COUNT(dataset->ndim, "dimension"), CLIP_MAX_DIMS);
     }
     int64_t bytes = (int64_t)clip_dtype_size(tensor.dtype);
     bool empty = false;

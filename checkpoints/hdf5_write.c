@@ -17,6 +17,7 @@
 
 #include "checkpoints/hdf5_parts.h"
 #include "checkpoints/internal.h"
+#include "core/count.h"
 #include "core/json.h"
 
 #define CHUNK_BYTES ((int64_t)4 << 20)
@@ -305,9 +306,8 @@ static clip_status write_file(const char *path, const struct clip_bundle *bundle
     clip_status status = CLIP_OK;
     if (bundle->tensor_count + bundle->text_count > CLIP_HDF5_LINKS / 2) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: %lld tensors are too many for one file; "
-                         "up to %d can be kept",
-                         path, (long long)bundle->tensor_count, CLIP_HDF5_LINKS / 2);
+                         "%s: %s are too many for one file; up to %d can be kept", path,
+                         CLIP_COUNT(bundle->tensor_count, "tensor"), CLIP_HDF5_LINKS / 2);
     }
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY(reserve(path, fileno(file.stream), 0, size_estimate(bundle), error));

@@ -1,6 +1,7 @@
 /* The stack machine. Every instruction makes at most one value, so memory is bounded by the
  * pickle's own size. */
 #include "checkpoints/pickle.h"
+#include "core/count.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -489,10 +490,8 @@ clip_status clip_pickle_parse(const void *bytes, size_t n, const char *name,
     struct machine m = {
         .bytes = bytes, .n = n, .name = name, .known = known, .arena = arena, .error = error};
     if (n > CLIP_PICKLE_LIMIT) {
-        return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the pickle has %zu bytes; at most %zu are "
-                         "read",
-                         name, n, CLIP_PICKLE_LIMIT);
+        return clip_fail(error, CLIP_ERR_FORMAT, "%s: the pickle has %s; at most %zu are read",
+                         name, CLIP_COUNT(n, "byte"), CLIP_PICKLE_LIMIT);
     }
     m.none = make(&m, CLIP_PICKLE_NONE);
     m.yes = make(&m, CLIP_PICKLE_BOOL);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "checkpoints/internal.h"
+#include "core/count.h"
 #include "core/json.h"
 
 #define HEADER_LIMIT 100000000u /* bytes; the reference reader's */
@@ -69,8 +70,8 @@ static clip_status read_shape(struct reader *r, const char *name, const json_t *
     }
     size_t ndim = json_array_size(value);
     if (ndim > CLIP_MAX_DIMS) {
-        return REFUSE(r, "%s: the tensor \"%s\" has %zu dimensions; up to %d can be read", r->path,
-                      name, ndim, CLIP_MAX_DIMS);
+        return REFUSE(r, "%s: the tensor \"%s\" has %s; up to %d can be read", r->path, name,
+                      CLIP_COUNT(ndim, "dimension"), CLIP_MAX_DIMS);
     }
     tensor->ndim = (int)ndim;
     int64_t product = (int64_t)clip_dtype_size(tensor->dtype);
@@ -113,9 +114,9 @@ static clip_status read_offsets(struct reader *r, const char *name, const json_t
                       (long long)r->size);
     }
     if (span->end - span->begin != bytes) {
-        return REFUSE(
-            r, "%s: \"%s\" has %lld bytes where its shape and type need %lld; the file is damaged",
-            r->path, name, (long long)(span->end - span->begin), (long long)bytes);
+        return REFUSE(r,
+                      "%s: \"%s\" has %s where its shape and type need %lld; the file is damaged",
+                      r->path, name, CLIP_COUNT(span->end - span->begin, "byte"), (long long)bytes);
     }
     return CLIP_OK;
 }
@@ -190,15 +191,16 @@ static clip_status check_cover(struct reader *r)
         }
         if (span->begin > at) {
             return REFUSE(r,
-                          "%s: %lld bytes of the data before \"%s\" belong to no tensor; "
-                          "the file is damaged",
-                          r->path, (long long)(span->begin - at), span->name);
+                          "%s: %s of the data before \"%s\" %s to no tensor; the file is damaged",
+                          r->path, CLIP_COUNT(span->begin - at, "byte"), span->name,
+                          clip_counted_word(span->begin - at, "belongs", "belong"));
         }
         at = span->end;
     }
     if (at != r->size) {
-        return REFUSE(r, "%s: the last %lld bytes belong to no tensor; the file is damaged",
-                      r->path, (long long)(r->size - at));
+        return REFUSE(r, "%s: the last %s %s to no tensor; the file is damaged", r->path,
+                      CLIP_COUNT(r->size - at, "byte"),
+                      clip_counted_word(r->size - at, "belongs", "belong"));
     }
     return CLIP_OK;
 }
@@ -366,8 +368,8 @@ static clip_status make_header(const struct clip_bundle *bundle,
     while (out->size % 8 != 0) CLIP_TRY(clip_buffer_append(out, " ", 1, error));
     if (out->size - 8 > HEADER_LIMIT) {
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "names and texts need a header of %zu bytes; safetensors allows %u",
-                           out->size - 8, HEADER_LIMIT));
+                           "names and texts need a header of %s; safetensors allows %u",
+                           CLIP_COUNT(out->size - 8, "byte"), HEADER_LIMIT));
     }
     for (size_t i = 0; i < 8; i++)
         out->data[i] = (char)(unsigned char)((uint64_t)(out->size - 8) >> 8 * i & 0xff);

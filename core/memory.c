@@ -1,4 +1,5 @@
 #include "core/memory.h"
+#include "core/count.h"
 
 #include <malloc.h>
 #include <stdarg.h>
@@ -19,19 +20,19 @@ bool clip_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_over
 static clip_status bytes_of(int64_t count, size_t size, size_t *bytes, struct clip_error *error)
 {
     if (count < 0 || !clip_mul_size((size_t)count, size, bytes) || *bytes > PTRDIFF_MAX / 2)
-        return clip_fail(error, CLIP_ERR_MEMORY,
-                         "%lld elements of %zu bytes are more than memory can hold; "
-                         "check the sizes in the file or the config",
-                         (long long)count, size);
+        return clip_fail(
+            error, CLIP_ERR_MEMORY,
+            "%s of %s: more than memory can hold; check the sizes in the file or the config",
+            CLIP_COUNT(count, "element"), CLIP_COUNT(size, "byte"));
     return CLIP_OK;
 }
 
 static clip_status out_of_memory(size_t bytes, struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_MEMORY,
-                     "the system has no %zu bytes of memory left; free some, or ask for less "
-                     "(a smaller batch or micro_batch)",
-                     bytes);
+                     "the system has no %s of memory left; free some, or ask for less (a smaller "
+                     "batch or micro_batch)",
+                     CLIP_COUNT(bytes, "byte"));
 }
 
 void clip_memory_large_pages(void *data, size_t bytes)

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/count.h"
+
 #define ERASE_LINE "\r\033[K"
 
 static const double terminal_interval = 0.1, plain_interval = 10.0; /* seconds */
@@ -74,8 +76,10 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
             snprintf(left, sizeof left, ", %s left", duration);
         }
     }
+    const int64_t all = progress->total > 0 ? progress->total : count;
+    const char *unit = clip_counted_name(&(struct clip_counted){{0}}, all, progress->unit);
     snprintf(line, sizeof line, "%s: %lld%s %s, %.*f/s%s%s%s", progress->what, (long long)count,
-             share, progress->unit, rate < 10 ? 1 : 0, rate, left, note != NULL ? ", " : "",
+             share, unit, rate < 10 ? 1 : 0, rate, left, note != NULL ? ", " : "",
              note != NULL ? note : "");
     if (progress->terminal)
         fprintf(stderr, ERASE_LINE "%.*s", columns(), line);

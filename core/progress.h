@@ -8,7 +8,7 @@
 
 struct clip_progress {
     const char *what; /* "training", "embedding" */
-    const char *unit; /* "pairs", "images" */
+    const char *unit; /* the name of one: "pair", "image" */
     int64_t total;    /* 0: unknown */
     bool quiet, terminal;
     double started, shown; /* clip_seconds() */

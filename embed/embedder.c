@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/memory.h"
 #include "embed/embedder_parts.h"
 
@@ -116,9 +117,8 @@ clip_status clip_embedder_take_struct(void *out, size_t known, const void *from,
     const unsigned char *bytes = from;
     if (size < first || size > LARGEST_STRUCT)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "a struct %s of %zu bytes there has never been; pass sizeof(struct %s), "
-                         "here %zu",
-                         name, size, name, known);
+                         "a struct %s of %s there has never been; pass sizeof(struct %s), here %zu",
+                         name, CLIP_COUNT(size, "byte"), name, known);
     for (size_t i = known; i < size; i++)
         if (bytes[i] != 0)
             return clip_fail(error, CLIP_ERR_USAGE,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/choice.h"
+#include "core/count.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "embed/embedder.h"
@@ -158,9 +159,9 @@ clip_status clip_embedder_text_states(const struct clip_embedder *e, const int32
                          "take its embeddings");
     if (length < 1 || length > c->context_length)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "input_ids has rows of %lld ids; for hidden states, which run whole rows, "
+                         "input_ids has rows of %s; for hidden states, which run whole rows, "
                          "expected 1 to the model's context_length, %lld",
-                         (long long)length, (long long)c->context_length);
+                         CLIP_COUNT(length, "id"), (long long)c->context_length);
     clip_status status =
         clip_embedder_check_enum((int)layer, CLIP_PENULTIMATE + 1, "clip_layer", error);
     if (status != CLIP_OK) return status;

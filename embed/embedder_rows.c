@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "data/image/image.h"
@@ -334,10 +335,10 @@ static clip_status prepare_ids(struct job *job, int64_t i, int64_t k, struct cli
     slot->tokens = job->ids + i * job->length;
     slot->length = end_of_row(job->embedder->file, slot->tokens, job->length) + 1;
     if (slot->length > context)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "row %lld of input_ids has %lld tokens up to its end; the model's "
-                         "context_length is %lld",
-                         (long long)i, (long long)slot->length, (long long)context);
+        return clip_fail(
+            error, CLIP_ERR_DATA,
+            "row %lld of input_ids has %s up to its end; the model's context_length is %lld",
+            (long long)i, CLIP_COUNT(slot->length, "token"), (long long)context);
     return clip_embedder_check_ids(job->embedder, slot->tokens, i, slot->length, error);
 }
 
@@ -346,8 +347,8 @@ clip_status clip_embedder_ids(const struct clip_embedder *e, const int32_t *ids,
                               struct clip_error *error)
 {
     if (length < 1)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "input_ids has rows of %lld ids; expected at least 1", (long long)length);
+        return clip_fail(error, CLIP_ERR_DATA, "input_ids has rows of %s; expected at least 1",
+                         CLIP_COUNT(length, "id"));
     struct job job = {.embedder = e,
                       .kind = kind,
                       .out = out,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/json.h"
 
@@ -19,8 +20,8 @@ clip_status clip_embeddings_add_shape(struct clip_embeddings *embeddings, const 
     int64_t n = 1;
     for (int i = 0; i < ndim; i++)
         if (!clip_mul_i64(n, shape[i], &n))
-            return clip_fail(error, CLIP_ERR_MEMORY, "%lld rows are too many for \"%s\"",
-                             (long long)shape[0], name);
+            return clip_fail(error, CLIP_ERR_MEMORY, "%s are too many for \"%s\"",
+                             CLIP_COUNT(shape[0], "row"), name);
     *data = clip_arena_alloc(&embeddings->data, n, sizeof **data, error);
     if (*data == NULL) return CLIP_ERR_MEMORY;
     const struct clip_tensor tensor = clip_tensor_view(CLIP_F32, *data, ndim, shape);
@@ -46,7 +47,7 @@ clip_status clip_embeddings_from_images(struct clip_embeddings *out,
     float *rows;
     bool *good = NULL;
     if (!clip_mul_i64(count, dim, &floats))
-        return clip_fail(error, CLIP_ERR_MEMORY, "%lld images are too many", (long long)count);
+        return clip_fail(error, CLIP_ERR_MEMORY, "%s are too many", CLIP_COUNT(count, "image"));
     rows = clip_arena_alloc(&out->data, floats, sizeof *rows, error);
     out->names = clip_arena_alloc(&out->data, count, sizeof *out->names, error);
     if (rows == NULL || out->names == NULL) return CLIP_ERR_MEMORY;
@@ -62,8 +63,7 @@ clip_status clip_embeddings_from_images(struct clip_embeddings *out,
     out->count = kept;
     out->skipped = count - kept + images->unread.count;
     if (kept == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
-                           (long long)count));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "no image of %lld can be read", (long long)count));
     const struct clip_tensor tensor = clip_tensor_f32(rows, kept, dim);
     CLIP_TRY(clip_bundle_add(&out->bundle, "image_embeds", &tensor, error));
 out:
@@ -114,7 +114,7 @@ static clip_status names_to_json(const char *const *names, int64_t n, struct cli
                                names[i]));
         if (json_array_append_new(list, name) != 0)
             CLIP_TRY(
-                clip_fail(error, CLIP_ERR_MEMORY, "out of memory for %lld names", (long long)n));
+                clip_fail(error, CLIP_ERR_MEMORY, "out of memory for %s", CLIP_COUNT(n, "name")));
     }
     CLIP_TRY(clip_json_append(out, list, error));
 out:

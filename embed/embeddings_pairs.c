@@ -69,7 +69,7 @@ clip_status clip_embeddings_from_pairs(struct clip_embeddings *out, const struct
     out->count = n = captions.count;
     out->skipped = dataset->count - n;
     if (n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pairs can be used",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "no pair of %lld can be used",
                            (long long)dataset->count));
     CLIP_TRY(clip_embeddings_add(out, "image_embeds", n, dim, &image_rows, error));
     CLIP_TRY(clip_embeddings_add(out, "text_embeds", n, dim, &text_rows, error));
@@ -83,8 +83,7 @@ clip_status clip_embeddings_from_pairs(struct clip_embeddings *out, const struct
     }
     const struct clip_texts_options options = {kind, quiet};
     CLIP_TRY(clip_texts_embed(e, captions.lines, n, &options, text_rows, &cut, error));
-    if (cut > 0)
-        clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
+    clip_texts_warn_cut(cut, "caption");
 out:
     free(all);
     free(good);

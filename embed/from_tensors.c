@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "embed/embeddings.h"
 #include "kernels/gemm.h"
 
@@ -156,9 +157,9 @@ static clip_status add_grad(struct work *w, struct clip_error *error)
                          "\"input_ids\"");
     if (w->images != w->texts)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "--grad pairs image i with text i, and there are %lld images and %lld "
-                         "texts; give as many of one as of the other",
-                         (long long)w->images, (long long)w->texts);
+                         "--grad pairs image i with text i, and there are %s and %s; give as many "
+                         "of one as of the other",
+                         CLIP_COUNT(w->images, "image"), CLIP_COUNT(w->texts, "text"));
     CLIP_TRY(clip_embeddings_add_shape(w->out, "pixel_grad", 4, shape, &grad, error));
     CLIP_TRY(clip_embedder_pixel_grad(w->embedder, w->pixels, w->images, w->text_embeds, NULL, grad,
                                       error));

@@ -323,7 +323,7 @@ clip_status clip_images_embed(const struct clip_images *p, const struct clip_emb
                           .which = options->which,
                           .watch = watch};
     *bad = 0;
-    if (watch == NULL) clip_progress_start(&line, "embedding", "images", 0, n, options->quiet);
+    if (watch == NULL) clip_progress_start(&line, "embedding", "image", 0, n, options->quiet);
     CLIP_NEW(chunk.samples, size);
     CLIP_NEW(chunk.ready, size);
     CLIP_NEW(chunk.place, size);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
 
@@ -50,16 +51,23 @@ clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *c
     int64_t size = 1024, dim = clip_embedder_dim(embedder); /* between two looks at the clock */
     struct clip_progress progress;
     *cut = 0;
-    clip_progress_start(&progress, "embedding", "texts", 0, n, options->quiet);
+    clip_progress_start(&progress, "embedding", "text", 0, n, options->quiet);
     for (int64_t i = 0; i < n && status == CLIP_OK; i += size) {
         int64_t b = n - i < size ? n - i : size, cut_here = 0;
         status = clip_embedder_texts(embedder, texts + i, b, options->kind, out + i * dim,
                                      &cut_here, error);
         if (status != CLIP_OK && i > 0)
-            clip_error_prefix(error, "after the first %lld texts", (long long)i);
+            clip_error_prefix(error, "after the first %s", CLIP_COUNT(i, "text"));
         *cut += cut_here;
         clip_progress_update(&progress, i + b, NULL);
     }
     clip_progress_end(&progress);
     return status;
+}
+
+void clip_texts_warn_cut(int64_t cut, const char *one)
+{
+    const char *was = clip_counted_word(cut, "was", "were");
+    if (cut > 0)
+        clip_warn("%s %s longer than the context and %s cut", CLIP_COUNT(cut, one), was, was);
 }

@@ -27,5 +27,7 @@ struct clip_texts_options { /* {0}: unit rows, a progress line */
 clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *const *texts,
                              int64_t n, const struct clip_texts_options *options, float *out,
                              int64_t *cut, struct clip_error *error);
+/* Warns where texts were cut; `one` is what one of them is called: "text", "caption". */
+void clip_texts_warn_cut(int64_t cut, const char *one);
 
 #endif

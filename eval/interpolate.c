@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/progress.h"
+#include "embed/texts.h"
 #include "formats/model_export.h"
 
 bool clip_task_is(const struct clip_task *task)
@@ -118,7 +119,7 @@ clip_status clip_mix_run(const struct clip_mixing *mixing, struct clip_mix *mixe
     struct clip_model_file mixed = *b;
     struct clip_progress progress;
     char note[32];
-    clip_progress_start(&progress, "measuring", "mixes", 0, n, mixing->quiet);
+    clip_progress_start(&progress, "measuring", "mix", 0, n, mixing->quiet);
     CLIP_TRY(clip_model_create(&model, &b->model->config, error));
     mixed.model = model;
     CLIP_TRY(clip_embedder_create(&e, &mixed, NULL, error));
@@ -127,8 +128,7 @@ clip_status clip_mix_run(const struct clip_mixing *mixing, struct clip_mix *mixe
         CLIP_TRY(measure_task(e, mixing->fresh, &mixes[i].fresh, error));
         CLIP_TRY(measure_task(e, mixing->old, &mixes[i].old, error));
         int64_t cut = mixes[i].fresh.retrieval.cut + mixes[i].old.retrieval.cut;
-        if (i == 0 && cut > 0) /* every mix has the same captions */
-            clip_warn("%lld captions were longer than the context and were cut", (long long)cut);
+        if (i == 0) clip_texts_warn_cut(cut, "caption"); /* every mix has the same captions */
         snprintf(note, sizeof note, "alpha %g", mixes[i].alpha);
         clip_progress_update(&progress, i + 1, note);
     }

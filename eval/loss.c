@@ -57,7 +57,7 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     };
     status = clip_loss_check(kind, &file->model->config, error);
     if (status != CLIP_OK) return clip_error_prefix(error, "%s", clip_embedder_source(embedder));
-    clip_progress_start(&progress, "measuring", "pairs", 0, dataset->count, quiet);
+    clip_progress_start(&progress, "measuring", "pair", 0, dataset->count, quiet);
     CLIP_TRY(clip_loader_create(&loader, dataset, file->tokenizer, &options, error));
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->record = false;
@@ -72,7 +72,7 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     }
     result->skipped = clip_loader_counts(loader).bad;
     if (result->n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld pairs can be read",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "no pair of %lld can be read",
                            (long long)dataset->count));
     result->loss = sum / (double)result->n;
 out:

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "embed/images.h"
@@ -90,8 +91,8 @@ static clip_status rank_all(const struct side *s, int64_t *ranks, struct clip_er
     int64_t size;
     float *scores = NULL;
     if (!clip_mul_i64(BLOCK, s->item_count, &size))
-        return clip_fail(error, CLIP_ERR_MEMORY, "%lld items are too many",
-                         (long long)s->item_count);
+        return clip_fail(error, CLIP_ERR_MEMORY, "%s are too many",
+                         CLIP_COUNT(s->item_count, "item"));
     CLIP_NEW(scores, size);
     for (int64_t i = 0; i < s->query_count; i += BLOCK) {
         int64_t rows = s->query_count - i < BLOCK ? s->query_count - i : BLOCK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/memory.h"
 #include "core/progress.h"
 #include "embed/images.h"
@@ -173,7 +174,7 @@ clip_status clip_zeroshot_score(const struct clip_zeroshot_rows *rows, int64_t *
     *result = (struct clip_zeroshot_result){.n = n, .classes = classes};
     if (n < 1) return clip_fail(error, CLIP_ERR_DATA, "there is no image to classify");
     if (!clip_mul_i64(BLOCK, classes, &size))
-        return clip_fail(error, CLIP_ERR_MEMORY, "%lld classes are too many", (long long)classes);
+        return clip_fail(error, CLIP_ERR_MEMORY, "%s are too many", CLIP_COUNT(classes, "class"));
     CLIP_NEW(logits, size);
     CLIP_NEW(result->recall, classes);
     CLIP_NEW(result->count, classes);
@@ -246,7 +247,7 @@ clip_status clip_zeroshot_run(const struct clip_embedder *embedder, const char *
         labels[kept++] = clip_dataset_label(dataset, i);
     }
     if (kept == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images in %s can be read",
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "no image of %lld in %s can be read",
                            (long long)images.count, path));
     CLIP_NEW(predictions, kept);
     const struct clip_zeroshot_rows scored = {.images = rows,

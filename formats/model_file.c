@@ -7,6 +7,7 @@
 
 #include "checkpoints/checksum.h"
 #include "core/choice.h"
+#include "core/count.h"
 #include "formats/architectures.h"
 #include "formats/model_adapter.h"
 #include "formats/model_source.h"
@@ -201,13 +202,13 @@ static clip_status open_tokenizer(struct clip_model_file *file, const char *name
     }
     if (file->tokenizer != NULL && file->tokenizer->vocab_size > vocab) {
         status = clip_fail(error, CLIP_ERR_DATA,
-                           "%s: the tokenizer %s has %lld entries and the model's "
-                           "vocabulary %lld; name the tokenizer that it was trained with",
+                           "%s: the tokenizer %s has %s and the model's vocabulary %lld; name the "
+                           "tokenizer that it was trained with",
                            file->source,
                            named != NULL ? named
                            : own != NULL ? "in the file"
                                          : "beside it",
-                           (long long)file->tokenizer->vocab_size, (long long)vocab);
+                           CLIP_COUNT(file->tokenizer->vocab_size, "entry"), (long long)vocab);
     }
 out:
     return status;

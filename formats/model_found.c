@@ -1,6 +1,7 @@
 /* What was found out about a model, in a line. */
 #include <stdio.h>
 
+#include "core/count.h"
 #include "formats/architectures.h"
 #include "formats/model_file.h"
 
@@ -37,13 +38,13 @@ clip_status clip_model_file_found(const struct clip_model_file *file, struct cli
                                 file->format != NULL ? file->format : "clip.c",
                                 clip_model_activation(c, activation), type_of(&file->weights)));
     CLIP_TRY(clip_buffer_printf(
-        out, error, "; images of %lld in patches of %lld, %lld blocks of width %lld, %lld heads",
-        (long long)c->image_size, (long long)c->patch_size, (long long)c->vision.layers,
-        (long long)c->vision.width, (long long)c->vision.heads));
-    CLIP_TRY(clip_buffer_printf(
-        out, error, "; texts of %lld tokens among %lld, %lld blocks of width %lld, %lld heads",
-        (long long)c->context_length, (long long)c->vocab_size, (long long)c->text.layers,
-        (long long)c->text.width, (long long)c->text.heads));
+        out, error, "; images of %lld in patches of %lld, %s of width %lld, %s",
+        (long long)c->image_size, (long long)c->patch_size, CLIP_COUNT(c->vision.layers, "block"),
+        (long long)c->vision.width, CLIP_COUNT(c->vision.heads, "head")));
+    CLIP_TRY(clip_buffer_printf(out, error, "; texts of %s among %lld, %s of width %lld, %s",
+                                CLIP_COUNT(c->context_length, "token"), (long long)c->vocab_size,
+                                CLIP_COUNT(c->text.layers, "block"), (long long)c->text.width,
+                                CLIP_COUNT(c->text.heads, "head")));
     CLIP_TRY(clip_buffer_printf(
         out, error, "; embeddings of %lld%s", (long long)c->embed_dim,
         file->towers == CLIP_TOWERS_IMAGE || file->tokenizer != NULL ? "" : "; no tokenizer"));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checkpoints/gguf.h"
+#include "core/count.h"
 #include "formats/architectures.h"
 #include "formats/families.h"
 #include "formats/model_file.h"
@@ -78,11 +79,11 @@ static clip_status find_names(const char *path, struct clip_model_reading *out,
         out->from.prefix = prefixes[i];
         if (clip_layout_find(&out->bundle, prefixes[i], &out->from.layout)) return CLIP_OK;
     }
-    return clip_fail(error, CLIP_ERR_DATA,
-                     "%s: the %lld tensors in it have none of the names that a CLIP's weights have "
-                     "with open_clip (visual.conv1.weight) or Hugging Face "
-                     "(vision_model.embeddings.patch_embedding.weight)",
-                     path, (long long)out->bundle.tensor_count);
+    return clip_fail(
+        error, CLIP_ERR_DATA,
+        "%s: it has %s, and none of the names that a CLIP's weights have with open_clip "
+        "(visual.conv1.weight) or Hugging Face (vision_model.embeddings.patch_embedding.weight)",
+        path, CLIP_COUNT(out->bundle.tensor_count, "tensor"));
 }
 
 static clip_status parse_config(const char *path, enum clip_model_config_kind kind,
@@ -217,16 +218,16 @@ static clip_status assume(const char *path, struct clip_model_reading *out,
         d->preprocess.crop = clip ? CLIP_CROP_HUGGINGFACE : CLIP_CROP_OPEN_CLIP;
         if (clip) d->ids.pad = d->config.vocab_size - 1;
     }
-    clip_log_write(
-        out->log, CLIP_LOG_WARNING,
-        "%s has no description; assuming %lld and %lld heads, %s%s, %s's mean and std; its %s "
-        "beside it would say",
-        path, (long long)d->config.vision.heads, (long long)d->config.text.heads,
-        clip_model_activation(&d->config, activation),
-        !clip        ? ""
-        : quick_gelu ? " (not GELU)"
-                     : " (not QuickGELU)",
-        clip_architecture_title(architecture), beside);
+    clip_log_write(out->log, CLIP_LOG_WARNING,
+                   "%s has no description; assuming %lld and %s, %s%s, %s's mean and std; its %s "
+                   "beside it would say",
+                   path, (long long)d->config.vision.heads,
+                   CLIP_COUNT(d->config.text.heads, "head"),
+                   clip_model_activation(&d->config, activation),
+                   !clip        ? ""
+                   : quick_gelu ? " (not GELU)"
+                                : " (not QuickGELU)",
+                   clip_architecture_title(architecture), beside);
     return CLIP_OK;
 }
 

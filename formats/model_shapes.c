@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "formats/architectures.h"
 #include "formats/model_description.h"
 
@@ -37,10 +38,9 @@ static bool weight(const struct shapes *s, const char *name, int ndim, struct cl
     bool fine = out->ndim == ndim;
     for (int i = 0; i < out->ndim; i++) fine = fine && out->shape[i] > 0;
     if (!fine) {
-        clip_fail(s->error, CLIP_ERR_DATA,
-                  "%s: \"%s%s\" has shape %s; expected %d dimensions, "
-                  "none of them 0",
-                  s->name, s->weights->prefix, place.names[0], clip_shape_text(shape, out), ndim);
+        clip_fail(s->error, CLIP_ERR_DATA, "%s: \"%s%s\" has shape %s; expected %s, none of them 0",
+                  s->name, s->weights->prefix, place.names[0], clip_shape_text(shape, out),
+                  CLIP_COUNT(ndim, "dimension"));
     }
     return fine;
 }

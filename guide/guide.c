@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/threads.h"
 #include "formats/model_file.h"
 #include "guide/guide_parts.h"
@@ -93,9 +94,10 @@ static clip_status check(const struct clip_guide_options *o, struct clip_error *
     if (o->text_count < 1) return clip_fail(error, CLIP_ERR_USAGE, "there is no text to paint");
     if (o->size < 8 || o->size > 4096 || o->views < 1 || o->steps < 1)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "an image of side %lld by %lld steps of %lld views: expected a side of 8 "
-                         "to 4096 and at least one of each",
-                         (long long)o->size, (long long)o->steps, (long long)o->views);
+                         "an image of side %lld by %s of %s: expected a side of 8 to 4096 and at "
+                         "least one of each",
+                         (long long)o->size, CLIP_COUNT(o->steps, "step"),
+                         CLIP_COUNT(o->views, "view"));
     return CLIP_OK;
 }
 

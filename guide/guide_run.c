@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/chart.h"
+#include "core/count.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/progress.h"
@@ -85,8 +86,8 @@ static clip_status add_line(struct painting *p, const struct clip_guide_result *
                      "similarity", r->similarity, "variation", r->variation);
     if (line == NULL || cosines == NULL ||
         (frame && json_object_set(line, "cosines", cosines) != 0))
-        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory after %lld steps",
-                           (long long)p->done));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "out of memory after %s",
+                           CLIP_COUNT(p->done, "step")));
     CLIP_TRY(clip_json_append(&p->lines, line, error));
     CLIP_TRY(clip_buffer_append(&p->lines, "\n", 1, error));
 out:
@@ -138,7 +139,7 @@ static clip_status paint(struct painting *p, struct clip_error *error)
     struct clip_guide_result r;
     char note[64];
     bool stop = false;
-    clip_progress_start(&progress, "painting", "steps", 0, p->options->steps, p->how->quiet);
+    clip_progress_start(&progress, "painting", "step", 0, p->options->steps, p->how->quiet);
     while (p->done < p->options->steps && !stop) {
         bool frame = p->done % p->how->frame_every == 0;
         if (frame) CLIP_TRY(add_frame(p, error));
@@ -157,8 +158,9 @@ static clip_status paint(struct painting *p, struct clip_error *error)
     CLIP_TRY(write_curve(p, error));
     if (stop && p->done < p->options->steps)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
-                           "stopped by a signal after %lld of %lld steps; what there is is in %s",
-                           (long long)p->done, (long long)p->options->steps, p->how->output);
+                           "stopped by a signal after %lld of %s; what there is is in %s",
+                           (long long)p->done, CLIP_COUNT(p->options->steps, "step"),
+                           p->how->output);
 out:
     clip_progress_end(&progress);
     return status;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/choice.h"
+#include "core/count.h"
 #include "model/loss.h"
 
 /* Radford et al. 2021, table 20; open_clip's model_configs of the same names. */
@@ -86,9 +87,8 @@ static clip_status check_tower(const char *name, const struct clip_tower *t, int
                                struct clip_error *error)
 {
     if (t->heads < 1 || t->width % t->heads != 0)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "the %s width %lld is not a multiple of its %lld heads", name,
-                         (long long)t->width, (long long)t->heads);
+        return clip_fail(error, CLIP_ERR_DATA, "the %s width %lld is not a multiple of its %s",
+                         name, (long long)t->width, CLIP_COUNT(t->heads, "head"));
     if (!(t->mlp_ratio > 0 && t->mlp_ratio <= 64) || clip_tower_hidden(t) < 1)
         return clip_fail(error, CLIP_ERR_DATA,
                          "the %s mlp_ratio %g is not usable; expected a number such as 4", name,

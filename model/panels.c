@@ -1,6 +1,7 @@
 /* Prepacks the weights for the products that they are in (kernels/gemm.h). */
 #include <stdlib.h>
 
+#include "core/count.h"
 #include "core/memory.h"
 #include "kernels/gemm.h"
 #include "model/model.h"
@@ -62,8 +63,8 @@ clip_status clip_model_pack(struct clip_model *m, bool bf16, struct clip_error *
     p.room = aligned_alloc(64, p.used);
     if (p.room == NULL) {
         free(panels);
-        return clip_fail(error, CLIP_ERR_MEMORY, "no memory for %zu bytes of packed weights",
-                         p.used);
+        return clip_fail(error, CLIP_ERR_MEMORY, "no memory for %s of packed weights",
+                         CLIP_COUNT(p.used, "byte"));
     }
     clip_memory_large_pages(p.room, p.used);
     p.panels = panels;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/progress.h"
@@ -231,7 +232,7 @@ static clip_status update_images(struct clip_index_run *u, const struct clip_ima
     batch.capacity = clip_index_run_rows(u->options, CLIP_INDEX_SEGMENT);
     if (batch.capacity > waiting) batch.capacity = waiting > 0 ? waiting : 1;
     CLIP_TRY(make_batch(&batch, error));
-    clip_progress_start(&progress, "embedding", "images", 0, waiting, u->options->quiet);
+    clip_progress_start(&progress, "embedding", "image", 0, waiting, u->options->quiet);
     batch.watch = (struct clip_images_watch){
         .reuse = reuse_row, .context = &batch, .stop = u->options->stop, .progress = &progress};
     status = take_images(&batch, pending, error);
@@ -303,8 +304,8 @@ static clip_status choose_texts(struct clip_index_run *u, const char *const *tex
             u->changes->unchanged++;
     }
     if (blank > 0)
-        clip_warn("%lld texts are only spaces and are not indexed; the first is text %lld",
-                  (long long)blank, (long long)first);
+        clip_warn("not indexed: %s of only spaces; the first is text %lld",
+                  CLIP_COUNT(blank, "text"), (long long)first);
 out:
     clip_string_map_release(&set);
     return status;
@@ -320,7 +321,7 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
     int64_t step = clip_index_run_rows(u->options, 16 * (int64_t)CLIP_INDEX_SEGMENT);
     const struct clip_texts_options options = {.quiet = true};
     struct clip_progress progress;
-    clip_progress_start(&progress, "embedding", "texts", 0, 0, u->options->quiet);
+    clip_progress_start(&progress, "embedding", "text", 0, 0, u->options->quiet);
     CLIP_NEW(added, n);
     CLIP_TRY(choose_texts(u, texts, n, added, &count, error));
     progress.total = count;
@@ -340,7 +341,7 @@ static clip_status update_texts(struct clip_index_run *u, const char *const *tex
     }
 out:
     clip_progress_end(&progress);
-    if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
+    clip_texts_warn_cut(cut, "text");
     free(added);
     free(rows);
     return status;

@@ -4,11 +4,32 @@
 #include <string.h>
 
 #include "core/choice.h"
+#include "core/count.h"
 #include "core/json.h"
 #include "core/markup.h"
 #include "core/rng.h"
 #include "core/threads.h"
 #include "tests/support.h"
+
+/* ---- words ---- */
+
+static void one_of_a_thing_has_no_ending(void **state)
+{
+    (void)state;
+    assert_string_equal(CLIP_COUNT(1, "image"), "1 image");
+    assert_string_equal(CLIP_COUNT(0, "image"), "0 images");
+    assert_string_equal(CLIP_COUNT(2, "bad sample"), "2 bad samples");
+    assert_string_equal(CLIP_COUNT(-1, "class"), "-1 classes");
+    assert_string_equal(CLIP_COUNT(1, "class"), "1 class");
+    assert_string_equal(CLIP_COUNT(3, "entry"), "3 entries");
+    assert_string_equal(CLIP_COUNT(3, "key"), "3 keys");
+    assert_string_equal(CLIP_COUNT(3, "mix"), "3 mixes");
+    assert_string_equal(CLIP_COUNT(1, "image or batch"), "1 image or batch");
+    assert_string_equal(CLIP_COUNT(3, "image or batch"), "3 images or batches");
+    assert_string_equal(clip_counted_name(&(struct clip_counted){{0}}, 2, "text"), "texts");
+    assert_string_equal(clip_counted_word(1, "was", "were"), "was");
+    assert_string_equal(clip_counted_word(0, "was", "were"), "were");
+}
 
 /* ---- status ---- */
 
@@ -422,6 +443,7 @@ static void json_that_cannot_be_built_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_of_a_thing_has_no_ending),
         cmocka_unit_test(error_is_one_sentence_with_its_status),
         cmocka_unit_test(long_error_is_cut_between_characters),
         cmocka_unit_test(a_choice_is_a_whole_word),

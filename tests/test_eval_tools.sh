@@ -75,7 +75,7 @@ for command in classify similarity; do
         clip_eval $command "${model[@]}" "${broken[@]}" "${words[@]}" --json
     check "... and shows the others" prints 1 "${images[1]}" clip_eval $command "${model[@]}" \
         "${broken[@]}" "${words[@]}"
-    check "... unless there are none" says 1 'none of the 2 images' clip_eval $command \
+    check "... unless there are none" says 1 'no image of 2' clip_eval $command \
         "${model[@]}" --image "$folder/broken.png" "$folder/none.png" "${words[@]}"
     check "... or it is the only one" says 1 "$folder/broken.png: " clip_eval $command \
         "${model[@]}" --image "$folder/broken.png" "${words[@]}"

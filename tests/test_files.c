@@ -492,7 +492,7 @@ static void progress_is_plain_off_a_terminal_and_silent_when_quiet(void **state)
     dup2(file, STDERR_FILENO);
     struct clip_progress progress;
     for (int quiet = 1; quiet >= 0; quiet--) {
-        clip_progress_start(&progress, "training", "pairs", 100, 400, quiet);
+        clip_progress_start(&progress, "training", "pair", 100, 400, quiet);
         progress.started -= 10.001; /* as if ten seconds had gone by */
         progress.shown -= 10.001;
         clip_progress_update(&progress, 300, "loss 1.5");

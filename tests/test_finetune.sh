@@ -182,7 +182,7 @@ check "... unless they may have them" silent 0 'multi_positive' $tune --output s
 check "captions that the context cuts" says 0 'are longer than [model] context_length = 5' \
     $(train) --set model.context_length=5 --output silence --force
 check "... those of validation once" test \
-    "$(grep -c 'captions of validation were longer' "$folder/err")" = 1
+    "$(grep -c 'validation captions* w[a-z]* longer' "$folder/err")" = 1
 check "another context than the model's" says 2 'leave the key out' $tune \
     --set model.context_length=5 --output none
 check "another activation than the model's" says 2 'quick_gelu' $tune --set model.quick_gelu=true \
@@ -211,11 +211,11 @@ check "... and has no states of padding" says 1 'looks both ways' clip_embed --m
     --texts texts.txt --hidden-states last --output h.safetensors
 check "a batch larger than the data" says 2 'smaller batch_size' $tune --set train.batch_size=99 \
     --output none
-check "validation too small to stop by" says 0 'only 10 pairs validate' $tune $still \
+check "validation too small to stop by" says 0 'validation has only 10 pairs' $tune $still \
     --set train.early_stop=2 --output silence --force
-check "... which the loss is not" silent 0 'pairs validate' $tune $still --output silence --force \
-    --set train.early_stop=2 --set train.best_metric=val_loss
-check "validation on what is trained on" says 0 '10 of the 10 samples of val_data show images' \
+check "... which the loss is not" silent 0 'validation has only' $tune $still --force \
+    --output silence --set train.early_stop=2 --set train.best_metric=val_loss
+check "validation on what is trained on" says 0 '10 of 10 samples of val_data show images' \
     $tune --output silence --force
 run 0 clip_data tokenizer train --input texts.txt --vocab-size 515 --output other.txt
 check "another tokenizer than the model's" says 0 'is not the one that good' $tune \

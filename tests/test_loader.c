@@ -509,7 +509,7 @@ static void none_is_good(void **state)
     struct clip_loader_options options = options_of(3);
     options.max_bad_fraction = 1;
     struct clip_loader *loader = create(set, &options);
-    next_fails(loader, CLIP_ERR_DATA, "none of the data's 3 samples is good");
+    next_fails(loader, CLIP_ERR_DATA, "no sample of the data's 3 is good");
     clip_loader_free(loader);
     clip_dataset_free(set);
 }

@@ -594,8 +594,8 @@ static void says_what_was_found(void **state)
     test_ok(clip_model_file_found(back, &text, &error), &error);
     assert_string_equal(strstr(text.data, "model.safetensors"),
                         "model.safetensors: CLIP as Hugging Face writes it, QuickGELU, F16; "
-                        "images of 16 in patches of 8, 2 blocks of width 64, 1 heads; texts of 9 "
-                        "tokens among 520, 1 blocks of width 64, 1 heads; embeddings of 8");
+                        "images of 16 in patches of 8, 2 blocks of width 64, 1 head; texts of 9 "
+                        "tokens among 520, 1 block of width 64, 1 head; embeddings of 8");
     clip_buffer_release(&text);
     clip_model_file_free(back);
     path = test_path(test_folder(), "ours.h5");

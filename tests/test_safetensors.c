@@ -110,7 +110,7 @@ static void refuses_wrong_places(void **state)
     refused("{" T("a", "F32", "[1]", 0, 8) "}", 8, "8 bytes where its shape and type need 4");
     refused("{" T("a", "F32", "[1]", 4, 8) "}", 4, "lies at bytes 4 to 8");
     refused("{" T("a", "F32", "[1]", 4, 8) "}", 8, "belong to no tensor");
-    refused("{" T("a", "F32", "[1]", 0, 4) "}", 5, "the last 1 bytes belong to no tensor");
+    refused("{" T("a", "F32", "[1]", 0, 4) "}", 5, "the last 1 byte belongs to no tensor");
     refused("{" T("a", "F32", "[1]", -4, 0) "}", 4, "lies at");
     refused("{" T("a", "F32", "[1]", 4, 0) "}", 4, "lies at");
     refused("{" T("a", "F32", "[1]", 9223372036854775803, 9223372036854775807) "}", 4, "lies at");

@@ -84,7 +84,7 @@ static void damaged_text(void **state)
     refused("#version\na b\nc d\na b", "a.txt:4: the same merge stands in line 2 already");
     refused("#version: 0.2 - clip.c, 3 merges\na b\nab c",
             "is cut: its header promises 3 merges, but 2 follow");
-    refused("#version: 0.2 - clip.c, 1 merges\na b\nab c", "promises 1 merges, but 2 follow");
+    refused("#version: 0.2 - clip.c, 1 merges\na b\nab c", "promises 1 merge, but 2 follow");
     refused("#version: 0.2 - clip.c, 3", "a header without its end");
     refused("#version: 0.2 - clip.c, ", "a header without its end");
     refused("#version: 0.2 - clip.c, 99999999999999999999 merges\na b", "is cut");

@@ -4,6 +4,7 @@
 #include "bench/bench.h"
 #include "bench/bench_search.h"
 #include "bench/bench_step.h"
+#include "core/count.h"
 #include "core/file.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
@@ -149,7 +150,7 @@ static clip_status print_search(const struct clip_bench_search_options *o,
 {
     const char *precision = clip_index_precision_name(o->precision);
     if (!json) {
-        printf("%lld rows of %lld %s numbers: %.1f ms a query\n", (long long)o->rows,
+        printf("%s of %lld %s numbers: %.1f ms a query\n", CLIP_COUNT(o->rows, "row"),
                (long long)o->dim, precision, 1e3 * r->query_seconds);
         printf("reading them once: %.1f ms (%.1f GB/s); a query takes %.2f times as long\n",
                1e3 * r->read_seconds, r->bytes_per_second / 1e9, r->ratio);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "checkpoints/bundle.h"
+#include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "data/demo/emoji.h"
@@ -134,11 +135,10 @@ static int run_tokenizer_train(int argc, char **argv)
                    : read_lines(input, &captions, &error));
     CLIP_TRY(train_tokenizer(&captions, input, vocab_size, cleaning, output, &reached, &error));
     if (reached < vocab_size)
-        clip_warn(
-            "no pair of symbols occurs twice any more: the vocabulary has %lld entries, not %lld",
-            (long long)reached, (long long)vocab_size);
-    snprintf(text, sizeof text, "%lld captions, %lld skipped, a vocabulary of %lld",
-             (long long)captions.count, (long long)skipped, (long long)reached);
+        clip_warn("no pair of symbols occurs twice any more: the vocabulary has %s, not %lld",
+                  CLIP_COUNT(reached, "entry"), (long long)vocab_size);
+    snprintf(text, sizeof text, "%s, %lld skipped, a vocabulary of %lld",
+             CLIP_COUNT(captions.count, "caption"), (long long)skipped, (long long)reached);
     CLIP_TRY(
         clip_data_show(&cli,
                        json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "output", output, "captions",
@@ -343,8 +343,8 @@ static int run_preprocess(int argc, char **argv)
     memcpy(preprocess.std, clip.image_std, sizeof preprocess.std);
     if (!clip_mul_i64(count, 3 * size * size, &elements))
         CLIP_TRY(clip_fail(&error, CLIP_ERR_MEMORY,
-                           "%lld images of %lld pixels per side do not fit into memory; give fewer",
-                           (long long)count, (long long)size));
+                           "memory does not hold %s of %s per side; give fewer",
+                           CLIP_COUNT(count, "image"), CLIP_COUNT(size, "pixel")));
     pixels = clip_array_new(elements, 1, &error);
     CLIP_TRY(pixels != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
     values = clip_array_new(elements, sizeof *values, &error);
@@ -353,7 +353,7 @@ static int run_preprocess(int argc, char **argv)
                                              .upright = clip_upright(&cli, &turn)};
     CLIP_TRY(preprocess_all(&preprocess, &limits, &cli.plain, pixels, values, &error));
     CLIP_TRY(write_pixels(output, count, size, pixels, values, &error));
-    snprintf(text, sizeof text, "%lld images", (long long)count);
+    snprintf(text, sizeof text, "%s", CLIP_COUNT(count, "image"));
     CLIP_TRY(clip_data_show(&cli,
                             json_pack("{s:s, s:I, s:I}", "output", output, "count",
                                       (json_int_t)count, "image_size", (json_int_t)size),
@@ -402,11 +402,11 @@ static int run_shapes(int argc, char **argv)
     clip_status status = clip_shapes_write(&set, &counts, &error);
     double seconds = clip_seconds() - start;
     snprintf(text, sizeof text,
-             "%lld training images with %lld captions, %lld for validation, zero-shot: %lld of "
-             "seen pairs, %lld of never-seen, in %.1f s",
-             (long long)counts.train_images, (long long)counts.train_pairs,
-             (long long)counts.val_pairs, (long long)counts.zeroshot_seen,
-             (long long)counts.zeroshot_unseen, seconds);
+             "%s with %s, %lld for validation, zero-shot: %lld of seen pairs, %lld of never-seen, "
+             "in %.1f s",
+             CLIP_COUNT(counts.train_images, "training image"),
+             CLIP_COUNT(counts.train_pairs, "caption"), (long long)counts.val_pairs,
+             (long long)counts.zeroshot_seen, (long long)counts.zeroshot_unseen, seconds);
     if (status == CLIP_OK)
         status = clip_data_show(
             &cli,
@@ -454,10 +454,9 @@ static int run_emoji(int argc, char **argv)
     clip_status status = clip_emoji_write(&set, &counts, &error);
     double seconds = clip_seconds() - start;
     snprintf(text, sizeof text,
-             "%lld emoji: %lld training pairs by one artist, %lld for validation, %lld test pairs "
-             "by the other, in %.1f s",
-             (long long)counts.ideas, (long long)counts.train_pairs, (long long)counts.val_pairs,
-             (long long)counts.test_pairs, seconds);
+             "%lld emoji: %s by one artist, %lld for validation, %s by the other, in %.1f s",
+             (long long)counts.ideas, CLIP_COUNT(counts.train_pairs, "training pair"),
+             (long long)counts.val_pairs, CLIP_COUNT(counts.test_pairs, "test pair"), seconds);
     if (status == CLIP_OK)
         status = clip_data_show(
             &cli,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "embed/embeddings.h"
 #include "embed/texts.h"
@@ -81,7 +82,7 @@ static clip_status embed_texts(const struct job *job, const struct clip_embedder
     outcome->rows = texts.count;
     CLIP_TRY(clip_embeddings_add(&out, "text_embeds", texts.count, dim, &rows, error));
     CLIP_TRY(clip_texts_embed(e, texts.lines, texts.count, &options, rows, &cut, error));
-    if (cut > 0) clip_warn("%lld texts were longer than the context and were cut", (long long)cut);
+    clip_texts_warn_cut(cut, "text");
     if (job->hidden_states >= 0) CLIP_TRY(add_states(job, e, &texts, &out, error));
     CLIP_TRY(clip_embeddings_write(&out, job->output, texts.lines, texts.count, error));
 out:
@@ -165,14 +166,14 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
-        printf("%s: %lld rows of %lld\n", job->output, (long long)outcome->rows, (long long)dim);
+        printf("%s: %s of %lld\n", job->output, CLIP_COUNT(outcome->rows, "row"), (long long)dim);
     }
     if (status == CLIP_OK && outcome->bad > 0)
-        status = clip_fail(error, CLIP_ERR_DATA,
-                           "%lld %s could not be read and were skipped; the other %lld are in %s",
-                           (long long)outcome->bad,
-                           job->pairs != NULL ? "pairs" : "images or folders",
-                           (long long)outcome->rows, job->output);
+        status =
+            clip_fail(error, CLIP_ERR_DATA, "%s could not be read and %s skipped; %s is in %s",
+                      CLIP_COUNT(outcome->bad, job->pairs != NULL ? "pair" : "image or folder"),
+                      clip_counted_word(outcome->bad, "was", "were"),
+                      CLIP_COUNT(outcome->rows, "row"), job->output);
     return status;
 }
 

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "embed/embedder.h"
+#include "embed/texts.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
 #include "tools/cli.h"
@@ -69,8 +71,8 @@ static clip_status compare(struct comparison *c, const struct clip_embedder *e,
     CLIP_TRY(clip_eval_images(e, images, c->image_rows, &c->bad, error));
     c->n = images->count;
     if (c->n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
-                           (long long)c->bad));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_DATA, "no image of %lld can be read", (long long)c->bad));
     CLIP_TRY(clip_embedder_texts(e, c->texts, c->m, CLIP_UNIT, c->text_rows, NULL, error));
     clip_similarity(c->cosines, c->image_rows, c->n, c->text_rows, c->m, dim);
 out:
@@ -225,8 +227,7 @@ static int run_retrieval(int argc, char **argv)
     if (!cli.quiet) clip_dataset_say(set, data.data, "pair");
     CLIP_TRY(clip_model_options_open(&e, &cli, &model, NULL, &error));
     CLIP_TRY(clip_retrieval_run(e, set, cli.quiet, &r, &error));
-    if (r.cut > 0)
-        clip_warn("%lld captions were longer than the context and were cut", (long long)r.cut);
+    clip_texts_warn_cut(r.cut, "caption");
     if (cli.json) {
         json_t *result = json_object();
         add_recalls(result, "image_retrieval", &r.image_retrieval);
@@ -242,14 +243,13 @@ static int run_retrieval(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%lld images, %lld captions\n", (long long)r.images, (long long)r.texts);
+        printf("%s, %s\n", CLIP_COUNT(r.images, "image"), CLIP_COUNT(r.texts, "caption"));
         printf("%-14s %11s %9s %9s %12s\n", "", "recall@1", "@5", "@10", "median rank");
         print_recalls("text -> image", &r.image_retrieval);
         print_recalls("image -> text", &r.text_retrieval);
         if (r.negatives > 0)
-            printf("%.1f %% of %lld captions fit better than their hard negatives (chance: 50 "
-                   "%%)\n",
-                   100 * r.negative_accuracy, (long long)r.negatives);
+            printf("%.1f %% of %s fit better than their hard negatives (chance: 50 %%)\n",
+                   100 * r.negative_accuracy, CLIP_COUNT(r.negatives, "caption"));
     }
     if (status == CLIP_OK) status = clip_dataset_passed_over(set, data.data, &error);
 out:
@@ -301,8 +301,8 @@ static int run_loss(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s loss: %.4f (%lld pairs in batches of %lld; chance is %.4f)\n", r.kind->name,
-               r.loss, (long long)r.n, (long long)r.batch_size, r.kind->chance(r.batch_size));
+        printf("%s loss: %.4f (%s in batches of %lld; chance is %.4f)\n", r.kind->name, r.loss,
+               CLIP_COUNT(r.n, "pair"), (long long)r.batch_size, r.kind->chance(r.batch_size));
     }
     if (status == CLIP_OK) status = clip_dataset_passed_over(set, data.data, &error);
 out:

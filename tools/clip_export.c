@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "formats/architectures.h"
@@ -106,8 +107,9 @@ int main(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s: %lld parameters as %s, read back and equal\n", output,
-               (long long)clip_model_parameters(file->model), clip_export_dtype_name(export.dtype));
+        printf("%s: %s as %s, read back and equal\n", output,
+               CLIP_COUNT(clip_model_parameters(file->model), "parameter"),
+               clip_export_dtype_name(export.dtype));
     }
 out:
     clip_model_file_free(file);

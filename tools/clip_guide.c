@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/count.h"
 #include "guide/guide_run.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
@@ -19,8 +20,8 @@ static clip_status report(const struct clip_cli *cli, const struct arguments *a,
                           const struct clip_guide_outcome *o, struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s/image.png: %lld steps, %lld frames beside it\n", a->output, (long long)o->steps,
-               (long long)o->frames);
+        printf("%s/image.png: %s, %s beside it\n", a->output, CLIP_COUNT(o->steps, "step"),
+               CLIP_COUNT(o->frames, "frame"));
         for (int64_t i = 0; i < a->text.count; i++)
             printf("  %6.3f  %s\n", (double)o->cosines[i], a->text.items[i]);
         for (int64_t i = 0; i < a->minus.count; i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "embed/texts.h"
 #include "search/index_place.h"
@@ -45,7 +46,7 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
                                  struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s: %lld %s", path, (long long)c->count, index->texts ? "texts" : "images");
+        printf("%s: %s", path, CLIP_COUNT(c->count, index->texts ? "text" : "image"));
         printf(", %lld of them new", (long long)c->added);
         if (c->changed > 0) printf(", %lld changed", (long long)c->changed);
         if (c->removed > 0) printf(", %lld removed", (long long)c->removed);
@@ -133,9 +134,9 @@ static int run_index(int argc, char **argv)
     CLIP_TRY(print_changes(&cli, job.output, &index, &changes, &error));
     if (changes.skipped > 0)
         status = clip_fail(&error, CLIP_ERR_DATA,
-                           "%lld images or folders could not be read and were skipped; the "
-                           "others are in %s",
-                           (long long)changes.skipped, job.output);
+                           "%s could not be read and %s skipped; the others are in %s",
+                           CLIP_COUNT(changes.skipped, "image or folder"),
+                           clip_counted_word(changes.skipped, "was", "were"), job.output);
 out:
     clip_index_release(&index);
     clip_embedder_free(e);
@@ -211,9 +212,9 @@ static int run_check(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s is whole: %lld %s of %s, %lld removed, %lld segments of %s rows\n", path,
-               (long long)index.live, index.texts ? "texts" : "images", index.model,
-               (long long)(index.count - index.live), (long long)index.segment_count,
+        printf("%s is whole: %s of %s, %lld removed, %s of %s rows\n", path,
+               CLIP_COUNT(index.live, index.texts ? "text" : "image"), index.model,
+               (long long)(index.count - index.live), CLIP_COUNT(index.segment_count, "segment"),
                clip_index_precision_name(index.precision));
     }
 out:
@@ -446,7 +447,7 @@ static clip_status say_ready(const struct clip_cli *cli, const struct serving *j
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
-        printf("%s shows %lld images; Ctrl-C ends it\n", url, (long long)count);
+        printf("%s shows %s; Ctrl-C ends it\n", url, CLIP_COUNT(count, "image"));
         status = CLIP_OK;
     }
     fflush(stdout);

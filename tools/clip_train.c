@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "tools/cli.h"
 #include "train/report.h"
@@ -94,11 +95,11 @@ static clip_status print_summary(const struct clip_config *config,
         json_decref(value);
         return status;
     }
-    printf("%s: %s after %lld steps, %lld pairs\n", config->train.output,
+    printf("%s: %s after %s, %s\n", config->train.output,
            s->was_finished    ? "was finished already"
            : s->stopped_early ? "stopped early"
                               : "finished",
-           (long long)s->step, (long long)s->samples);
+           CLIP_COUNT(s->step, "step"), CLIP_COUNT(s->samples, "pair"));
     if (measured)
         printf("best %s %.4f at step %lld: %s/best.h5\n", s->metric, s->best,
                (long long)s->best_step, config->train.output);
@@ -117,7 +118,7 @@ static int compare(struct arguments *a, struct clip_cli *cli)
         status = clip_cli_print_json(value, &error);
         json_decref(value);
     } else if (status == CLIP_OK) {
-        printf("%s: %lld runs\n", path, (long long)a->compare.count);
+        printf("%s: %s\n", path, CLIP_COUNT(a->compare.count, "run"));
     }
     free(a->set.items);
     free(a->compare.items);

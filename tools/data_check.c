@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "data/sets/check.h"
 #include "tools/data_commands.h"
 #include "tools/model_options.h"
@@ -28,11 +29,11 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
     if (!cli->json) {
         clip_check_print(report, stdout);
         if (fix != NULL)
-            printf("%s: %lld samples; left out: %lld bad, %lld tiny, %lld of copied images, %lld "
-                   "of images that look like another, %lld repeated pairs, %lld leaks\n",
-                   fix, (long long)fixed->kept, (long long)fixed->bad, (long long)fixed->tiny,
-                   (long long)fixed->copies, (long long)fixed->near, (long long)fixed->repeats,
-                   (long long)fixed->leaks);
+            printf("%s: %s; left out: %lld bad, %lld tiny, %lld of copied images, %lld of images "
+                   "that look like another, %s, %s\n",
+                   fix, CLIP_COUNT(fixed->kept, "sample"), (long long)fixed->bad,
+                   (long long)fixed->tiny, (long long)fixed->copies, (long long)fixed->near,
+                   CLIP_COUNT(fixed->repeats, "repeated pair"), CLIP_COUNT(fixed->leaks, "leak"));
         return CLIP_OK;
     }
     json_t *result = clip_check_to_json(report, error);
@@ -58,8 +59,8 @@ static clip_status judge(const struct clip_check_report *report, const char *dat
     if (report->bad_count == 0 || (double)report->bad_count <= most_bad * (double)report->samples)
         return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
-                     "%s has %lld bad samples of %lld; they are listed above, mend or remove them",
-                     data, (long long)report->bad_count, (long long)report->samples);
+                     "%s has %s of %lld; they are listed above, mend or remove them", data,
+                     CLIP_COUNT(report->bad_count, "bad sample"), (long long)report->samples);
 }
 
 int clip_data_check(int argc, char **argv)

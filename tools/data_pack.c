@@ -1,6 +1,7 @@
 /* clip_data pack: a data set as one HDF5 file. */
 #include <stdio.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "data/sets/packed.h"
 #include "tools/data_commands.h"
@@ -55,11 +56,10 @@ int clip_data_pack(int argc, char **argv)
     CLIP_TRY(clip_pack_write(output, dataset, &pack, &counts, &error));
     double seconds = clip_seconds() - start;
     if (cli.quiet && counts.bad > 0)
-        clip_warn("%lld bad samples were left out of %s", (long long)counts.bad, output);
-    snprintf(text, sizeof text,
-             "%s: %lld samples of %lld images, %lld bad ones left out, %.1f MB, in %.1f s", output,
-             (long long)counts.samples, (long long)counts.images, (long long)counts.bad,
-             (double)counts.bytes / 1e6, seconds);
+        clip_warn("left out of %s: %s", output, CLIP_COUNT(counts.bad, "bad sample"));
+    snprintf(text, sizeof text, "%s: %s of %s, %s left out, %.1f MB, in %.1f s", output,
+             CLIP_COUNT(counts.samples, "sample"), CLIP_COUNT(counts.images, "image"),
+             CLIP_COUNT(counts.bad, "bad one"), (double)counts.bytes / 1e6, seconds);
     CLIP_TRY(
         clip_data_show(&cli,
                        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "output", output, "samples",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "data/image/image.h"
@@ -48,8 +49,8 @@ out:
 clip_status clip_eval_skipped(int64_t bad, struct clip_error *error)
 {
     if (bad == 0) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_DATA,
-                     "%lld images or folders could not be read and were skipped", (long long)bad);
+    return clip_fail(error, CLIP_ERR_DATA, "%s could not be read and %s skipped",
+                     CLIP_COUNT(bad, "image or folder"), clip_counted_word(bad, "was", "were"));
 }
 
 struct classifying {
@@ -167,8 +168,8 @@ static clip_status embed(struct classifying *c, const struct clip_embedder *e, b
         c->names[c->n++] = clip_images_name(&c->images, i);
     }
     if (c->n == 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "none of the %lld images can be read",
-                           (long long)c->bad));
+        CLIP_TRY(
+            clip_fail(error, CLIP_ERR_DATA, "no image of %lld can be read", (long long)c->bad));
 out:
     free(good);
     return status;

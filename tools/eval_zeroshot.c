@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/count.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
 #include "tools/cli.h"
@@ -119,8 +120,8 @@ static void print_result(const struct clip_class_list *classes,
                (long long)r->count[c]);
     }
     clip_zeroshot_interval(llround(r->acc1 * (double)r->n), r->n, &low, &high);
-    printf("zero-shot accuracy: %.1f %% (%lld classes, %lld images)\n", 100 * r->acc1,
-           (long long)r->classes, (long long)r->n);
+    printf("zero-shot accuracy: %.1f %% (%s, %s)\n", 100 * r->acc1, CLIP_COUNT(r->classes, "class"),
+           CLIP_COUNT(r->n, "image"));
     printf("95 %% interval: %.1f to %.1f %%\n", 100 * low, 100 * high);
     if (!isnan(r->acc5)) printf("among the best five: %.1f %%\n", 100 * r->acc5);
     printf("mean per-class recall: %.1f %%\n", 100 * r->mean_per_class_recall);

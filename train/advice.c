@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "model/loss.h"
 
@@ -10,9 +11,9 @@ static void advise_schedule(const struct clip_setup *s)
 {
     int64_t warmup = s->step->schedule.warmup;
     if (warmup > s->steps)
-        clip_warn("[optim] warmup of %lld steps is longer than the run of %lld steps: the learning "
-                  "rate never reaches lr; a share such as 10%% fits any run",
-                  (long long)warmup, (long long)s->steps);
+        clip_warn("[optim] warmup of %s is longer than the run of %s: the learning rate never "
+                  "reaches lr; a share such as 10%% fits any run",
+                  CLIP_COUNT(warmup, "step"), CLIP_COUNT(s->steps, "step"));
 }
 
 /* From scratch people use 5e-4 and more; whole models are tuned with a tenth of that or less
@@ -101,10 +102,10 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
     CLIP_TRY(clip_activation_check(s->model, s->init_loss, &batch, losses, &suspect, error));
     bool quick = s->model->config.vision.activation == CLIP_QUICK_GELU;
     if (suspect)
-        clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %lld "
-                  "pairs is %.2f with it and %.2f without; set [model] quick_gelu = %s, or see "
-                  "what the model's own description says",
-                  quick ? "true" : "false", (long long)batch.count, losses[0], losses[1],
+        clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %s is "
+                  "%.2f with it and %.2f without; set [model] quick_gelu = %s, or see what the "
+                  "model's own description says",
+                  quick ? "true" : "false", CLIP_COUNT(batch.count, "pair"), losses[0], losses[1],
                   quick ? "false" : "true");
 out:
     clip_loader_free(loader);
@@ -121,10 +122,10 @@ static clip_status advise_repeats(const struct clip_setup *s, struct clip_error 
     if (status != CLIP_OK) return status;
     double pairs = chance * batch * (batch - 1) / 2; /* expected in a batch */
     if (pairs > 0.02 * batch)
-        clip_warn("about %.0f pairs of a batch of %.0f will show one image or class, or have the "
+        clip_warn("about %s of a batch of %.0f will show one image or class, or have the "
                   "same caption, as another, and are learned as wrong answers; set [train] "
                   "multi_positive = true",
-                  2 * pairs < batch ? 2 * pairs : batch, batch);
+                  CLIP_COUNT(lround(2 * pairs < batch ? 2 * pairs : batch), "pair"), batch);
     return CLIP_OK;
 }
 
@@ -150,9 +151,10 @@ static clip_status advise_length(const struct clip_setup *s, struct clip_error *
         seen++;
     }
     if (cut > seen / 20)
-        clip_warn("%.0f %% of the captions are longer than [model] context_length = %lld tokens "
-                  "and lose their ends; %s",
-                  100 * (double)cut / (double)seen, (long long)s->model_config.context_length,
+        clip_warn("%.0f %% of the captions are longer than [model] context_length = %s and lose "
+                  "their ends; %s",
+                  100 * (double)cut / (double)seen,
+                  CLIP_COUNT(s->model_config.context_length, "token"),
                   "shorten them, or train with a longer context or a larger vocabulary");
 out:
     clip_buffer_release(&caption);
@@ -168,10 +170,10 @@ static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *e
     clip_status status =
         clip_dataset_shared(s->train_data, s->val_data, &shared, example, sizeof example, error);
     if (status == CLIP_OK && shared > 0)
-        clip_warn("%lld of the %lld samples of val_data show images that are trained on (%s is "
-                  "the first): validation will look better than the model is; clip_data check "
-                  "finds more",
-                  (long long)shared, (long long)s->val_data->count, example);
+        clip_warn("%lld of %s of val_data %s images that are trained on (%s is the first): "
+                  "validation will look better than the model is; clip_data check finds more",
+                  (long long)shared, CLIP_COUNT(s->val_data->count, "sample"),
+                  clip_counted_word(shared, "shows", "show"), example);
     return status;
 }
 
@@ -184,10 +186,10 @@ static void advise_few(const struct clip_setup *s)
     bool recall = metric == CLIP_METRIC_IMAGE_RECALL || metric == CLIP_METRIC_TEXT_RECALL;
     if (c->train.early_stop == 0 || s->val_data == NULL || s->val_data->count >= ENOUGH || !recall)
         return;
-    clip_warn("only %lld pairs validate: %s changes by %.1f %% at a time, and chance decides which "
+    clip_warn("validation has only %s: %s changes by %.1f %% at a time, and chance decides which "
               "step is best and when early_stop ends the run; set more aside by [data] val_share "
               "or val_data, or set [train] best_metric = val_loss",
-              (long long)s->val_data->count, clip_metric_name(metric),
+              CLIP_COUNT(s->val_data->count, "pair"), clip_metric_name(metric),
               100 / (double)s->val_data->count);
 }
 

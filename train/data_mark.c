@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
@@ -91,7 +92,8 @@ clip_status clip_data_mark_differences(const json_t *before, const json_t *now,
         long long had = json_integer_value(json_object_get(a, "samples"));
         long long has = json_integer_value(json_object_get(b, "samples"));
         if (had != has)
-            snprintf(text, sizeof text, "%s had %lld samples and has %lld", sets[i], had, has);
+            snprintf(text, sizeof text, "%s had %s and has %lld", sets[i],
+                     CLIP_COUNT(had, "sample"), has);
         else
             snprintf(text, sizeof text, "%s has other samples or captions than it had", sets[i]);
         CLIP_TRY(add(out, text, error));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/markup.h"
 #include "core/progress.h"
@@ -138,13 +139,13 @@ static clip_status add_data(struct clip_buffer *page, const struct clip_report *
         PAGE_TEXT(c->data.val_data);
         PAGE("</td></tr>\n");
     }
-    PAGE("<tr><th>steps an epoch</th><td class=\"n\">%lld</td><td>of %lld pairs</td></tr>\n"
-         "<tr><th>samples skipped</th><td class=\"n\">%lld</td><td>of those seen since the run was "
-         "last started; up to a share of %g is allowed</td></tr>\n"
-         "<tr><th>captions cut</th><td class=\"n\">%lld</td><td>to %lld tokens, each time one was "
+    PAGE("<tr><th>steps an epoch</th><td class=\"n\">%lld</td><td>of %s</td></tr>\n<tr><th>samples "
+         "skipped</th><td class=\"n\">%lld</td><td>of those seen since the run was last started; "
+         "up to a share of %g is allowed</td></tr>\n<tr><th>captions cut</th><td "
+         "class=\"n\">%lld</td><td>to %lld tokens, each time one was "
          "seen</td></tr>\n</tbody></table>\n",
-         (long long)s->steps_per_epoch, (long long)c->train.batch_size, (long long)r->counts.bad,
-         c->data.max_bad_fraction, (long long)r->counts.cut,
+         (long long)s->steps_per_epoch, CLIP_COUNT(c->train.batch_size, "pair"),
+         (long long)r->counts.bad, c->data.max_bad_fraction, (long long)r->counts.cut,
          (long long)s->model_config.context_length);
     if (r->bad != NULL && r->bad->count > 0) {
         PAGE("<details><summary>what is wrong with the first %lld</summary><ul>\n",

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/markup.h"
 #include "train/config_table.h"
@@ -160,7 +161,7 @@ static clip_status build(struct comparison *c, struct clip_buffer *page, struct 
 {
     clip_status status;
     char title[64], now[32];
-    snprintf(title, sizeof title, "%lld runs", (long long)c->n);
+    snprintf(title, sizeof title, "%s", CLIP_COUNT(c->n, "run"));
     clip_page_time(now);
     CLIP_TRY(clip_page_begin(page, title, 0, error));
     PAGE("<p class=\"soft\">written %s</p>\n<div class=\"card scroll\"><table>", now);

@@ -1,6 +1,7 @@
 /* The part of report.html that shows pairs: the similarity matrix, and images with captions. */
 #include <math.h>
 
+#include "core/count.h"
 #include "core/markup.h"
 #include "data/image/image.h"
 #include "train/report_parts.h"
@@ -69,18 +70,16 @@ static clip_status add_matrix(struct clip_buffer *page, const struct clip_sample
     for (int64_t i = 0; i < s->count * s->count; i++)
         heat(cells + 3 * i, ((double)s->cosines[i] - x.least) / range);
     for (int i = 0; i < SCALE; i++) heat(colours + 3 * i, (double)i / (SCALE - 1));
-    PAGE(
-        "<h2>Similarity of %lld %s pairs</h2>\n<div class=\"card\">\n<p class=\"soft\">A row is an "
-        "image, a column a caption; the diagonal is each image with its own. Mean cosine of "
-        "pairs %.3f",
-        (long long)s->count, s->of_validation ? "validation" : "training", x.pairs);
+    PAGE("<h2>Similarity of %s</h2>\n<div class=\"card\">\n<p class=\"soft\">A row is an "
+         "image, a column a caption; the diagonal is each image with its own. Mean cosine of "
+         "pairs %.3f",
+         CLIP_COUNT(s->count, s->of_validation ? "validation pair" : "training pair"), x.pairs);
     if (isfinite(x.others)) PAGE(", of the others %.3f", x.others);
     PAGE(".</p>\n");
     snprintf(text, sizeof text,
-             "class=\"matrix\" width=\"%lld\" height=\"%lld\" alt=\"cosines of %lld images by "
-             "%lld captions\"",
-             (long long)s->count * CELL, (long long)s->count * CELL, (long long)s->count,
-             (long long)s->count);
+             "class=\"matrix\" width=\"%lld\" height=\"%lld\" alt=\"cosines of %s by %s\"",
+             (long long)s->count * CELL, (long long)s->count * CELL, CLIP_COUNT(s->count, "image"),
+             CLIP_COUNT(s->count, "caption"));
     CLIP_TRY(add_drawing(page, &matrix, text, error));
     PAGE("<div class=\"scale\">%.2f ", x.least);
     CLIP_TRY(add_drawing(page, &scale, "alt=\"\"", error));
@@ -138,11 +137,9 @@ clip_status clip_page_samples(struct clip_buffer *page, const struct clip_sample
         clip_samples_rank(s, i, order);
         right += s->fits[i * s->count + order[0]];
     }
-    PAGE("<h2>Images and their best captions</h2>\n"
-         "<p class=\"soft\">Among the same %lld captions, %lld of %lld images have one of their "
-         "own first (&#10003;).</p>\n"
-         "<div class=\"strip\">\n",
-         (long long)s->count, (long long)right, (long long)s->count);
+    PAGE("<h2>Images and their best captions</h2>\n<p class=\"soft\">Among the same %s, %lld of %s "
+         "have one of their own first (&#10003;).</p>\n<div class=\"strip\">\n",
+         CLIP_COUNT(s->count, "caption"), (long long)right, CLIP_COUNT(s->count, "image"));
     for (int64_t i = 0; i < shown; i++) CLIP_TRY(add_sample(page, s, i * s->count / shown, error));
     PAGE("</div>\n");
 out:

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "formats/architectures.h"
 #include "formats/model_file.h"
@@ -416,9 +417,10 @@ static clip_status split_data(struct clip_setup *s, struct clip_error *error)
         clip_dataset_split(&s->train_data, s->whole_data, share, false, &s->train_samples, error));
     if (s->val_data->count < 2 || s->train_data->count < 1)
         status = clip_fail(error, CLIP_ERR_USAGE,
-                           "[data] val_share = %g leaves %lld samples for validation and %lld for "
-                           "training; name val_data, or set another share",
-                           share, (long long)s->val_data->count, (long long)s->train_data->count);
+                           "[data] val_share = %g leaves %s for validation and %lld for training; "
+                           "name val_data, or set another share",
+                           share, CLIP_COUNT(s->val_data->count, "sample"),
+                           (long long)s->train_data->count);
 out:
     return status;
 }
@@ -464,11 +466,11 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     s->val_every = interval(config->train.val_every, s->steps);
     s->save_every = interval(config->train.save_every, s->steps);
     if (s->steps_per_epoch < 1)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "[train] batch_size %lld is larger than the %lld samples of %s; use a "
-                         "smaller batch_size",
-                         (long long)config->train.batch_size, (long long)s->train_data->count,
-                         config->data.train_data);
+        return clip_fail(
+            error, CLIP_ERR_USAGE,
+            "[train] batch_size %lld is larger than %s, which has %s; use a smaller batch_size",
+            (long long)config->train.batch_size, config->data.train_data,
+            CLIP_COUNT(s->train_data->count, "sample"));
     CLIP_TRY(check_batch(config, error));
     CLIP_TRY(create_step(s, error));
 out:

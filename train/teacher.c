@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checkpoints/bundle.h"
+#include "core/count.h"
 #include "core/file.h"
 #include "embed/embedder.h"
 #include "embed/embeddings.h"
@@ -57,9 +58,9 @@ static clip_status place_rows(struct clip_teacher *t, const struct clip_tensor *
             sample++;
         if (sample == t->count)
             return clip_fail(error, CLIP_ERR_DATA,
-                             "%s: row %lld is of \"%.200s\", which is not next among the %lld "
-                             "samples of train_data; embed this data with clip_embed --pairs",
-                             path, (long long)r, names[r], (long long)t->count);
+                             "%s: row %lld is of \"%.200s\", which is not next among the %s of "
+                             "train_data; embed this data with clip_embed --pairs",
+                             path, (long long)r, names[r], CLIP_COUNT(t->count, "sample"));
         memcpy(t->image + sample * t->dim, (const float *)image->data + r * t->dim, bytes);
         memcpy(t->text + sample * t->dim, (const float *)text->data + r * t->dim, bytes);
         t->there[sample] = true;
@@ -98,8 +99,8 @@ clip_status clip_teacher_read(struct clip_teacher *t, const char *path,
             clip_names_from_json(list->value, list->size, path, &arena, &names, &named, error));
     if (named != image->shape[0])
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s has %lld rows and %lld names; write it with clip_embed --pairs",
-                           path, (long long)image->shape[0], (long long)named));
+                           "%s has %s and %s; write it with clip_embed --pairs", path,
+                           CLIP_COUNT(image->shape[0], "row"), CLIP_COUNT(named, "name")));
     t->count = dataset->count;
     t->dim = image->shape[1];
     CLIP_NEW(t->image, t->count * t->dim);

@@ -496,7 +496,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
     if (steps_done(&t) == 0) CLIP_TRY(clip_advise(&t.setup, options->init != NULL, error));
     if (!summary->was_finished) CLIP_TRY(validate_first(&t, error));
     clip_loader_seek(t.loader, t.position);
-    clip_progress_start(&t.progress, "training", "pairs", t.samples,
+    clip_progress_start(&t.progress, "training", "pair", t.samples,
                         t.samples + (t.setup.steps - steps_done(&t)) * config->train.batch_size,
                         options->quiet);
     t.since = clip_seconds();

@@ -2,6 +2,7 @@
 
 #include "core/choice.h"
 #include "core/progress.h"
+#include "embed/texts.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
 #include "eval/zeroshot.h"
@@ -44,9 +45,7 @@ static clip_status measure_retrieval(const struct clip_embedder *embedder,
     struct clip_retrieval_result found;
     clip_status status = clip_retrieval_run(embedder, data, true, &found, error);
     if (status != CLIP_OK) return status;
-    if (first && found.cut > 0)
-        clip_warn("%lld captions of validation were longer than the context and were cut",
-                  (long long)found.cut);
+    if (first) clip_texts_warn_cut(found.cut, "validation caption");
     if (set_recalls(out, prefix, "image", &found.image_retrieval) &&
         set_recalls(out, prefix, "text", &found.text_retrieval))
         return CLIP_OK;

@@ -380,7 +380,7 @@ static clip_status write_parts(const struct part parts[3], struct clip_error *er
     int64_t total = 0, done = 0;
     clip_status status = CLIP_OK;
     for (int i = 0; i < 3; i++) total += parts[i].ideas->count * parts[i].variants;
-    clip_progress_start(&progress, "drawing", "images", 0, total, options->quiet);
+    clip_progress_start(&progress, "drawing", "image", 0, total, options->quiet);
     for (int i = 0; i < 3 && status == CLIP_OK; i++) {
         struct clip_demo_images images = {
             options->output, options->image_size, parts[i].ideas->count * parts[i].variants,

@@ -327,7 +327,7 @@ clip_status clip_shapes_write(const struct clip_shapes_options *options,
         make_part(&parts[i], options, (enum clip_shapes_split)i);
         total += parts[i].count;
     }
-    clip_progress_start(&progress, "drawing", "images", 0, total, options->quiet);
+    clip_progress_start(&progress, "drawing", "image", 0, total, options->quiet);
     for (int i = 0; i < 4 && status == CLIP_OK; i++) {
         struct clip_demo_images images = {
             options->output, options->image_size, parts[i].count, name_image, draw_image, &parts[i],

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "data/image/image_formats.h"
 
@@ -63,9 +64,10 @@ static clip_status decode(struct clip_image_bytes bytes, const struct clip_image
                          name);
     if (decoder == NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "this is no image: its %zu bytes%s do not begin as those of JPEG, PNG, "
-                         "GIF, WebP or BMP do; leave it out",
-                         bytes.size, bytes.data[0] == '<' ? ", which look like a web page," : "");
+                         "this is no image (%s%s): it does not begin as JPEG, PNG, GIF, WebP or "
+                         "BMP do; leave it out",
+                         CLIP_COUNT(bytes.size, "byte"),
+                         bytes.data[0] == '<' ? ", which look like a web page" : "");
     CLIP_TRY(decoder(bytes, limits, out, &orientation, error));
     if (limits->upright) CLIP_TRY(clip_image_turn(out, orientation, error));
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "data/image/image_formats.h"
 
 #define MAX_SCANS 500 /* of a progressive image; encoders write about ten */
@@ -112,9 +113,9 @@ static clip_status read_frame(struct jpeg *jpeg, int marker, const uint8_t *p, i
         return clip_jpeg_fail_broken("a frame header of wrong length", error);
     if (p[0] != 8)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG image has %d bits per sample, and only 8 are read here; convert "
-                         "it to a usual JPEG",
-                         p[0]);
+                         "the JPEG image has %s per sample, and only 8 are read here; convert it "
+                         "to a usual JPEG",
+                         CLIP_COUNT(p[0], "bit"));
     if (p[5] != 1 && p[5] != 3 && p[5] != 4)
         return clip_jpeg_fail_broken("a number of colour components other than 1, 3 or 4", error);
     jpeg->progressive = marker == SOF2;
@@ -240,8 +241,8 @@ clip_status clip_jpeg_decode(struct clip_image_bytes bytes, const struct clip_im
 
     if (bytes.size > INT_MAX - 16)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "the JPEG image has %zu bytes, more than are read here; scale it down",
-                         bytes.size);
+                         "the JPEG image has %s, more than are read here; scale it down",
+                         CLIP_COUNT(bytes.size, "byte"));
     CLIP_TRY(read_structure(&jpeg, bytes, error));
     CLIP_TRY(clip_image_check_size(jpeg.width, jpeg.height, limits, error));
     if (!size_is_possible(&jpeg, bytes.size))

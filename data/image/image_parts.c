@@ -1,6 +1,7 @@
 /* What the decoders of the image formats share: limits, sentences, memory. */
 #include <stdlib.h>
 
+#include "core/count.h"
 #include "data/image/image_formats.h"
 
 void clip_image_release(struct clip_image *image)
@@ -30,17 +31,17 @@ clip_status clip_image_fail_impossible(const char *format, int64_t width, int64_
                                        struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the %s image claims %lld x %lld pixels, which its %zu bytes cannot hold; "
+                     "the %s image claims %lld x %lld pixels, which its file of %s cannot hold; "
                      "get a whole copy of it or leave it out",
-                     format, (long long)width, (long long)height, n);
+                     format, (long long)width, (long long)height, CLIP_COUNT(n, "byte"));
 }
 
 clip_status clip_image_fail_cut(const char *format, size_t n, struct clip_error *error)
 {
     return clip_fail(error, CLIP_ERR_FORMAT,
-                     "the %s image is cut off: its %zu bytes end before the image does; get a "
+                     "the %s image is cut off: it ends after %s, before the image does; get a "
                      "whole copy of it or leave it out",
-                     format, n);
+                     format, CLIP_COUNT(n, "byte"));
 }
 
 clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error)

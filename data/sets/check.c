@@ -185,7 +185,7 @@ static clip_status run_passes(struct check *check, struct clip_error *error)
     CLIP_TRY(choose_readers(check, error));
     for (int64_t i = 0; i < n; i++)
         if (facts[i].reader == i) check->todo[readers++] = i;
-    clip_progress_start(&progress, "checking", "images", 0, readers, check->options.quiet);
+    clip_progress_start(&progress, "checking", "image", 0, readers, check->options.quiet);
     status = run_pass(check, readers, check_image, &progress, error);
     clip_progress_end(&progress);
     if (status != CLIP_OK) return status;

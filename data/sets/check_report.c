@@ -1,6 +1,7 @@
 /* A check's report as JSON and as text. */
 #include <string.h>
 
+#include "core/count.h"
 #include "data/sets/check_internal.h"
 
 enum { PRINTED_BAD = 200, PRINTED_PAIRS = 20, BAR = 40 };
@@ -196,18 +197,18 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
     print_pairs(&report->duplicates, "same image", "", stream);
     print_pairs(&report->near, "", "near", stream);
     print_pairs(&report->leaks, "leak, same image", "leak, near", stream);
-    fprintf(stream, "%s: %lld samples, %lld good, %lld bad\n", report->format,
-            (long long)report->samples, (long long)report->good, (long long)report->bad_count);
+    fprintf(stream, "%s: %s, %lld good, %lld bad\n", report->format,
+            CLIP_COUNT(report->samples, "sample"), (long long)report->good,
+            (long long)report->bad_count);
     fprintf(stream, "images: %lld, of them %lld with the bytes of another\n",
             (long long)report->images, (long long)report->duplicates.count);
     fprintf(stream, "          %lld look like another, %lld are tiny (a side below %lld)\n",
             (long long)report->near.count, (long long)report->tiny, (long long)report->tiny_below);
     if (report->against != NULL)
-        fprintf(stream,
-                "against %s (%lld samples, %lld bad): %lld images of it are here, and "
-                "%lld samples with its captions\n",
-                report->against, (long long)report->against_samples, (long long)report->against_bad,
-                (long long)report->leaks.count, (long long)report->leaked_captions);
+        fprintf(stream, "against %s (%s, %lld bad): %s of it are here, and %s with its captions\n",
+                report->against, CLIP_COUNT(report->against_samples, "sample"),
+                (long long)report->against_bad, CLIP_COUNT(report->leaks.count, "image"),
+                CLIP_COUNT(report->leaked_captions, "sample"));
     if (report->width.max > 0)
         fprintf(stream, "width %lld to %lld, median %lld; height %lld to %lld, median %lld\n",
                 (long long)report->width.min, (long long)report->width.max,
@@ -225,6 +226,6 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
     print_histogram(&report->characters, "caption length in characters", stream);
     print_histogram(&report->tokens, "caption length in tokens", stream);
     if (report->context_length > 0)
-        fprintf(stream, "longer than a context of %lld tokens: %lld\n",
-                (long long)report->context_length, (long long)report->over_context);
+        fprintf(stream, "longer than a context of %s: %lld\n",
+                CLIP_COUNT(report->context_length, "token"), (long long)report->over_context);
 }

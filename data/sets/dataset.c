@@ -11,6 +11,7 @@
 
 #include <utf8proc.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
@@ -46,14 +47,15 @@ void clip_dataset_say(const struct clip_dataset *dataset, const char *data, cons
         number[to++] = digits[i];
     }
     number[to] = '\0';
-    const char *plural = dataset->count == 1 ? "" : "s", *reading = dataset->ops->name;
+    const char *name = clip_counted_name(&(struct clip_counted){{0}}, dataset->count, unit);
+    const char *reading = dataset->ops->name;
     const char *captions = dataset->captions;
     if (strcmp(reading, "images") == 0) /* a folder of images: there is no more to say */
-        clip_say("%s: %s %s%s", data, number, unit, plural);
+        clip_say("%s: %s %s", data, number, name);
     else if (captions[0] == '\0')
-        clip_say("%s: %s %s%s, %s", data, number, unit, plural, reading);
+        clip_say("%s: %s %s, %s", data, number, name, reading);
     else
-        clip_say("%s: %s %s%s, %s (%s)", data, number, unit, plural, reading, captions);
+        clip_say("%s: %s %s, %s (%s)", data, number, name, reading, captions);
 }
 
 bool clip_dataset_is_image(const char *name)
@@ -118,8 +120,8 @@ clip_status clip_dataset_read_file(const char *path, struct clip_buffer *out,
     if (info.st_size == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s is empty; replace or remove it", path));
     if (info.st_size > CLIP_IMAGE_BYTES)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s has %lld bytes, more than any image's %d",
-                           path, (long long)info.st_size, CLIP_IMAGE_BYTES));
+        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s has %s, more than any image's %d", path,
+                           CLIP_COUNT(info.st_size, "byte"), CLIP_IMAGE_BYTES));
     CLIP_TRY(clip_buffer_reserve(out, (size_t)info.st_size, error));
     while (out->size < (size_t)info.st_size) {
         ssize_t n = read(fd, out->data + out->size, (size_t)info.st_size - out->size);

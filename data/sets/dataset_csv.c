@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "data/sets/dataset_internal.h"
 
 /* ---- Rows ---- */
@@ -219,9 +220,8 @@ static clip_status find_column(const struct row *header, const struct row_reader
     int64_t found = count_columns(header, key, column);
     if (found == 1) return CLIP_OK;
     if (found == 0) return column_missing(header, reader, key, option, error);
-    return clip_fail(error, CLIP_ERR_DATA,
-                     "%s:%lld: %lld columns are called \"%s\"; rename all but one", reader->name,
-                     (long long)header->line, (long long)found, key);
+    return clip_fail(error, CLIP_ERR_DATA, "%s:%lld: %s are called \"%s\"; rename all but one",
+                     reader->name, (long long)header->line, CLIP_COUNT(found, "column"), key);
 }
 
 /* ---- Opening ---- */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "data/sets/dataset_internal.h"
 
@@ -204,8 +205,8 @@ static clip_status leave_out_loose(struct folder *folder, struct clip_error *err
                          "for single images go into a .csv)",
                          folder->path);
     if (kept < all)
-        clip_warn("%s: %lld images lie in no class folder and are left out", folder->path,
-                  (long long)(all - kept));
+        clip_warn("%s: left out: %s in no class folder", folder->path,
+                  CLIP_COUNT(all - kept, "image"));
     return CLIP_OK;
 }
 

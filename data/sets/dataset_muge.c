@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/count.h"
 #include "core/markup.h"
 #include "core/progress.h"
 #include "data/sets/dataset_internal.h"
@@ -75,10 +76,10 @@ static clip_status images_read(const void *context, const char *id, struct clip_
                          images->path, id);
     const struct span *span = &images->spans[number];
     if (span->size / 4 * 3 > CLIP_IMAGE_BYTES)
-        return clip_fail(error, CLIP_ERR_DATA,
-                         "the image with the id \"%s\" in %s has %lld bytes of base64, more than "
-                         "any image's",
-                         id, images->path, (long long)span->size);
+        return clip_fail(
+            error, CLIP_ERR_DATA,
+            "the image with the id \"%s\" in %s has %s of base64, more than any image's", id,
+            images->path, CLIP_COUNT(span->size, "byte"));
     CLIP_TRY(read_span(images, span, &text, error));
     while (text.size > 0 && clip_dataset_is_blank(text.data + text.size - 1, 1)) text.size--;
     for (size_t i = 0; i < text.size; i++)
@@ -196,8 +197,8 @@ static clip_status scan_images(struct images *images, struct clip_rows *rows,
     if (images->ids.count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "%s holds no image", images->path));
     if (s.passed > 0)
-        clip_warn("%s: %lld lines are no image's (id, tab, base64) and are passed over",
-                  images->path, (long long)s.passed);
+        clip_warn("%s: passed over: %s without an image (id, tab, base64)", images->path,
+                  CLIP_COUNT(s.passed, "line"));
 out:
     clip_buffer_release(&block);
     return status;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/count.h"
 #include "data/sets/dataset_internal.h"
 
 /* Bytes per read: when scanning; at most, and beyond an entry's size, when reading one. */
@@ -283,8 +284,8 @@ clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entr
     out->size = 0;
     if (entry->size > (int64_t)limit)
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s in %s has %lld bytes, more than the %zu that are read here",
-                         entry->name, tar->path, (long long)entry->size, limit);
+                         "%s in %s has %s, more than the %zu that are read here", entry->name,
+                         tar->path, CLIP_COUNT(entry->size, "byte"), limit);
     size_t block = entry->size < BLOCK - HEADERS ? (size_t)entry->size + HEADERS : BLOCK;
     CLIP_TRY(source_open(&source, tar->path, entry->position, block, error));
     CLIP_TRY((archive = archive_begin(&source, tar->path, error)) != NULL ? CLIP_OK

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/count.h"
 #include "core/json.h"
 #include "core/progress.h"
 #include "core/threads.h"
@@ -398,9 +399,9 @@ static clip_status read_label(const struct webdataset *set, struct item *item,
                            tar->path, entry->name, text->data));
     if (label < 0 || label >= set->classes.count)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s (%s): the label %lld is no line of the class file, which has %lld "
-                           "classes, counted from 0; give the class file that belongs to the set",
-                           tar->path, entry->name, label, (long long)set->classes.count));
+                           "%s (%s): the label %lld is no line of the class file, which has %s, "
+                           "counted from 0; give the class file that belongs to the set",
+                           tar->path, entry->name, label, CLIP_COUNT(set->classes.count, "class")));
     item->label = label;
 out:
     return status;
@@ -419,8 +420,8 @@ static clip_status read_labels(struct webdataset *set, struct clip_error *error)
         set->items[kept++] = item;
     }
     if (kept < set->base.count)
-        clip_warn("%s: %lld samples have no label (.cls) and are left out", set->tars[0].path,
-                  (long long)(set->base.count - kept));
+        clip_warn("%s: left out: %s without a label (.cls)", set->tars[0].path,
+                  CLIP_COUNT(set->base.count - kept, "sample"));
     set->base.count = kept;
     set->labelled = true;
     set->base.ops = &label_ops;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "data/sets/dataset_internal.h"
 
@@ -149,7 +150,7 @@ static clip_status say_passed(const struct walking *w, struct clip_error *error)
             CLIP_TRY(clip_buffer_printf(&text, error, "%s%lld %s", i > 0 ? ", " : "",
                                         (long long)sorted[i].value, suffix));
     }
-    if (others > 0) CLIP_TRY(clip_buffer_printf(&text, error, ", %lld others", (long long)others));
+    if (others > 0) CLIP_TRY(clip_buffer_printf(&text, error, ", %s", CLIP_COUNT(others, "other")));
     clip_say("%s: passed over: %s", w->path, text.data);
 out:
     free(sorted);

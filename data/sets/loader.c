@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/progress.h"
 #include "core/threads.h"
 #include "data/sets/dataset_internal.h"
@@ -243,9 +244,8 @@ static clip_status start_workers(struct clip_loader *loader, struct clip_error *
     if (code == 0) return CLIP_OK;
     stop_workers(loader);
     return clip_fail(error, CLIP_ERR_MACHINE,
-                     "%d loader threads could not be started: %s; set workers "
-                     "lower (0 loads in the main thread)",
-                     loader->options.workers, strerror(code));
+                     "%s could not be started: %s; set workers lower (0 loads in the main thread)",
+                     CLIP_COUNT(loader->options.workers, "loader thread"), strerror(code));
 }
 
 /* Takes the next sample in order, prepared; NULL at the end of an unshuffled pass. The consumer
@@ -296,9 +296,10 @@ static clip_status count_bad(struct clip_loader *loader, const struct slot *slot
     double share = (double)loader->counts.bad / (double)loader->dataset->count;
     if (share <= loader->options.max_bad_fraction) return CLIP_OK;
     return clip_fail(error, CLIP_ERR_DATA,
-                     "%lld of the data's %lld samples are bad so far, more than max_bad_fraction = "
-                     "%g allows; mend or remove them, or raise it; the first: %.600s",
-                     (long long)loader->counts.bad, (long long)loader->dataset->count,
+                     "%lld of the data's %s %s bad so far, more than max_bad_fraction = %g allows; "
+                     "mend or remove them, or raise it; the first: %.600s",
+                     (long long)loader->counts.bad, CLIP_COUNT(loader->dataset->count, "sample"),
+                     clip_counted_word(loader->counts.bad, "is", "are"),
                      loader->options.max_bad_fraction, loader->first_reason.message);
 }
 
@@ -314,7 +315,7 @@ static clip_status replace_bad(struct clip_loader *loader, struct slot *slot,
         if (status != CLIP_OK) return status;
         if (loader->counts.bad == loader->dataset->count)
             return clip_fail(error, CLIP_ERR_DATA,
-                             "none of the data's %lld samples is good; the first bad one: %.600s",
+                             "no sample of the data's %lld is good; the first bad one: %.600s",
                              (long long)loader->dataset->count, loader->first_reason.message);
         slot->sample = clip_rng_index(&rng, loader->dataset->count);
         prepare(loader, slot, &loader->scratch);
@@ -520,9 +521,9 @@ static clip_status check_options(const struct clip_dataset *dataset,
                          options->workers, (long long)options->preprocess.image_size);
     if (!clip_mul_i64(texts, options->context_length, &tokens) || tokens >= INT32_MAX)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "a batch of %lld captions of %lld tokens is too large; set batch_size or "
-                         "context_length lower",
-                         (long long)options->batch_size, (long long)options->context_length);
+                         "a batch of %s of %s is too large; set batch_size or context_length lower",
+                         CLIP_COUNT(options->batch_size, "caption"),
+                         CLIP_COUNT(options->context_length, "token"));
     if (options->vocab_size > 0 && vocab > options->vocab_size)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "the tokenizer has a vocabulary of %lld, larger than the model's "
@@ -531,9 +532,9 @@ static clip_status check_options(const struct clip_dataset *dataset,
                          (long long)vocab, (long long)options->vocab_size, (long long)vocab);
     if (options->shuffle && options->batch_size > dataset->count)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "batch_size = %lld is larger than the data, which has %lld samples; set "
-                         "batch_size lower or add data",
-                         (long long)options->batch_size, (long long)dataset->count);
+                         "batch_size = %lld is larger than the data, which has %s; set batch_size "
+                         "lower or add data",
+                         (long long)options->batch_size, CLIP_COUNT(dataset->count, "sample"));
     return CLIP_OK;
 }
 
@@ -543,8 +544,8 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     int64_t n = loader->options.batch_size, texts = loader->options.negatives ? 2 * n : n, pixels;
     struct clip_batch *batch = &loader->batch;
     if (!clip_mul_i64(loader->pixel_count, n, &pixels))
-        return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %lld images is too large",
-                         (long long)n);
+        return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %s is too large",
+                         CLIP_COUNT(n, "image"));
     CLIP_NEW(loader->images, n);
     for (int64_t i = 0; i < n; i++) CLIP_NEW(loader->images[i], loader->pixel_count);
     batch->pixels = clip_pages_new(pixels, sizeof *batch->pixels, error);

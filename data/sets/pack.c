@@ -249,7 +249,7 @@ static clip_status pack_images(struct pack *pack, int64_t n)
 {
     clip_status status = CLIP_OK;
     struct clip_progress progress;
-    clip_progress_start(&progress, "packing", "images", 0, n, pack->options.quiet);
+    clip_progress_start(&progress, "packing", "image", 0, n, pack->options.quiet);
     for (pack->first = 0; pack->first < n; pack->first += PIECE) {
         int64_t piece = n - pack->first < PIECE ? n - pack->first : PIECE;
         clip_parallel_for(piece, prepare, pack);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/count.h"
 #include "data/sets/packed.h"
 
 #define MAGIC "clip.c packed data "
@@ -108,8 +109,8 @@ clip_status clip_packed_head_read(struct clip_packed_head *out, const char block
         return fail_damaged(name, error);
     if (out->bytes != file_size)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "%s: the packed set has %lld bytes where %lld were written; "
-                         "it was cut or changed, use another copy or pack again",
-                         name, (long long)file_size, (long long)out->bytes);
+                         "%s: the packed set has %s where %lld were written; it was cut or "
+                         "changed, use another copy or pack again",
+                         name, CLIP_COUNT(file_size, "byte"), (long long)out->bytes);
     return CLIP_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "data/text/tokenizer_internal.h"
 
 void clip_alphabet_init(struct clip_alphabet *alphabet)
@@ -140,8 +141,8 @@ static clip_status encode_piece(void *context, enum clip_piece_kind kind, const 
     if (kind == CLIP_PIECE_START) return clip_ids_add(e->out, bpe->base.start, error);
     if (kind == CLIP_PIECE_END) return clip_ids_add(e->out, bpe->base.end, error);
     if (size >= INT32_MAX) {
-        return clip_fail(error, CLIP_ERR_DATA, "a word of %zu bytes is too long; cut the text",
-                         size);
+        return clip_fail(error, CLIP_ERR_DATA, "a word of %s is too long; cut the text",
+                         CLIP_COUNT(size, "byte"));
     }
     int32_t n = (int32_t)size;
     CLIP_TRY(clip_array_grow(&e->nodes, &e->node_capacity, n, sizeof *e->nodes, error));

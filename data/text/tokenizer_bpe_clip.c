@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/count.h"
 #include "data/text/text_points.h"
 #include "data/text/tokenizer_internal.h"
 
@@ -269,9 +270,8 @@ static clip_status check_count(const struct parser *parser, const struct line *h
         }
         if (promised != found) {
             return clip_fail(error, CLIP_ERR_FORMAT,
-                             "%s is cut: its header promises %lld merges, but %lld follow; copy "
-                             "it again",
-                             parser->name, (long long)promised, (long long)found);
+                             "%s is cut: its header promises %s, but %lld follow; copy it again",
+                             parser->name, CLIP_COUNT(promised, "merge"), (long long)found);
         }
     } else if (found == 0) {
         return clip_fail(error, CLIP_ERR_FORMAT,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/count.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "data/text/tokenizer_internal.h"
@@ -125,9 +126,9 @@ clip_status clip_tokenizer_open(struct clip_tokenizer **out, const char *tokeniz
         clip_tokenizer_free(*out);
         *out = NULL;
         CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
-                           "%s holds %lld merges, but CLIP's vocabulary has %d: it is cut or "
-                           "another tokenizer; fetch it again, or name the file instead of clip",
-                           path, (long long)merges, CLIP_BPE_MERGES_MAX));
+                           "%s holds %s, but CLIP's vocabulary has %d: it is cut or another "
+                           "tokenizer; fetch it again, or name the file instead of clip",
+                           path, CLIP_COUNT(merges, "merge"), CLIP_BPE_MERGES_MAX));
     }
 out:
     clip_buffer_release(&bytes);
@@ -234,7 +235,8 @@ static clip_status pack(struct clip_buffer *out, const char *text, size_t size,
     z_stream stream = {0};
     if (size > FILE_MAX || deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
                                         Z_DEFAULT_STRATEGY) != Z_OK)
-        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for packing %zu bytes", size);
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for packing %s",
+                         CLIP_COUNT(size, "byte"));
     clip_status status = CLIP_OK;
     int code = Z_OK;
     unsigned char chunk[16384];

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "data/text/tokenizer_internal.h"
 
 struct word_node {
@@ -166,10 +167,10 @@ static clip_status lay_out_words(struct training *t, struct clip_error *error)
         total += (int64_t)words[i].n;
     }
     if (total >= INT32_MAX) {
-        CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "the captions hold %lld bytes of different words; "
-                           "train on fewer, a tenth serves as well",
-                           (long long)total));
+        CLIP_TRY(clip_fail(
+            error, CLIP_ERR_DATA,
+            "the captions hold %s of different words; train on fewer, a tenth serves as well",
+            CLIP_COUNT(total, "byte")));
     }
     qsort(words, (size_t)count, sizeof *words, compare_words);
     CLIP_NEW(t->nodes, total);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/json.h"
 #include "data/text/text_clean.h"
 #include "data/text/text_points.h"
@@ -118,8 +119,8 @@ static clip_status read_model(struct clip_unigram *u, const json_t *model, int64
                      : -1;
     if (u->count >= INT32_MAX || u->unknown < 0) {
         return clip_fail(error, CLIP_ERR_DATA,
-                         "%s: the tokenizer's unk_id is none of its vocabulary of %lld pieces",
-                         name, (long long)u->count);
+                         "%s: the tokenizer's unk_id is none of its vocabulary of %s", name,
+                         CLIP_COUNT(u->count, "piece"));
     }
     u->base.vocab_size = u->count;
     CLIP_NEW(u->names, u->count + added);
