@@ -37,12 +37,15 @@ endif
 has = $(shell pkg-config --exists $(1) && echo yes)
 JPEG ?= $(if $(call has,libjpeg),turbo,stb)
 WEBP ?= $(if $(call has,libwebp libwebpdemux),libwebp,none)
+HEIF ?= $(if $(call has,libheif),libheif,none)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),data/image/image_jpeg_stb.c data/image/stb_image.c,\
 	data/image/image_jpeg_turbo.c)
 UNUSED_SOURCES += $(if $(filter libwebp,$(WEBP)),data/image/image_webp_none.c,\
 	data/image/image_webp.c)
+UNUSED_SOURCES += $(if $(filter libheif,$(HEIF)),data/image/image_heif_none.c,\
+	data/image/image_heif.c)
 PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
-	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux)
+	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux) $(if $(filter libheif,$(HEIF)),libheif)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
 	data/image/image_small_png.c,data/image/image_small_jpeg.c)
 # clip_search serve: what it needs beyond the library is linked into it alone.
@@ -319,6 +322,7 @@ help:
 	@echo 'SOME="test_core test_cli": only these tests (test, asan, valgrind)'
 	@echo 'V=1: show the commands. CC=clang, OPT=-O2, BUILD=folder, -j8: as usual'
 	@echo 'JPEG=turbo|stb, WEBP=libwebp|none: which library decodes (now: $(JPEG), $(WEBP))'
+	@echo 'HEIF=libheif|none: HEIC and AVIF (now: $(HEIF))'
 	@echo 'HTTP=microhttpd|none: clip_search serve (now: $(HTTP))'
 	@echo 'ONNX=protobuf-c|none: clip_export --format onnx (now: $(ONNX))'
 

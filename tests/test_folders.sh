@@ -96,12 +96,12 @@ check "... with the rest" test -s "$folder/deep/last.h5"
 rm -r "$folder/kohya/d"
 
 # ---- what is passed over ----
-touch "$photos"/IMG_{1,2}.HEIC "$photos/sub/IMG_3.heic" "$photos/r.dng" \
+touch "$photos"/IMG_{1,2}.MOV "$photos/sub/IMG_3.mov" "$photos/r.psd" \
     "$photos/.hidden" "$photos/README"
 check "what is passed over is counted" says 0 \
-    'photos: passed over: 3 .heic, 1 .dng, 1 without a suffix' \
+    'photos: passed over: 3 .mov, 1 .psd, 1 without a suffix' \
     index d.index --images photos
-rm "$photos"/{IMG_*,r.dng,README} "$photos/sub/IMG_3.heic"
+rm "$photos"/{IMG_*,r.psd,README} "$photos/sub/IMG_3.mov"
 check "nothing is said where all is read" silent 0 'passed over' index d.index --images photos
 
 # ---- one path, one image ----

@@ -23,6 +23,7 @@ needs() {
 - libpng-dev pkg-config --exists libpng
 - libjpeg62-turbo-dev pkg-config --exists libjpeg
 - libwebp-dev pkg-config --exists libwebp libwebpdemux
+- libheif-dev pkg-config --exists libheif
 - zlib1g-dev pkg-config --exists zlib
 - libmicrohttpd-dev pkg-config --exists libmicrohttpd
 - libgif-dev test -e /usr/include/gif_lib.h

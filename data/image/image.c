@@ -1,6 +1,7 @@
 /* Images: recognising formats, and EXIF's orientation. */
 #include "data/image/image.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/count.h"
@@ -9,17 +10,42 @@
 
 #define MAX_FILE ((size_t)1 << 30)
 
+const char clip_image_suffixes[] = ".jpg .jpeg .png .gif .bmp .webp .heic .heif .hif .avif";
+
 bool clip_image_has_suffix(const char *path)
 {
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (clip_path_has_suffix(path, suffixes[i])) return true;
+    char suffix[8];
+
+    for (const char *at = clip_image_suffixes; *at != '\0'; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+
+        snprintf(suffix, sizeof suffix, "%.*s", (int)n, at);
+        if (clip_path_has_suffix(path, suffix)) return true;
+        at += n;
+    }
     return false;
 }
 
 static bool has(struct clip_image_bytes bytes, size_t at, const char *text, size_t n)
 {
     return bytes.size >= at + n && memcmp(bytes.data + at, text, n) == 0;
+}
+
+/* ISO/IEC 14496-12, 4.3: a box of file type has a size, "ftyp", the major brand, a version, and the
+ * brands that the file is compatible with. */
+static bool is_heif(struct clip_image_bytes bytes)
+{
+    static const char brands[][5] = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm",
+                                     "hevs", "mif1", "mif2", "msf1", "avif", "avis"};
+    size_t end;
+
+    if (bytes.size < 12 || !has(bytes, 4, "ftyp", 4)) return false;
+    end = (size_t)bytes.data[2] << 8 | bytes.data[3];
+    if (bytes.data[0] != 0 || bytes.data[1] != 0) return false;
+    for (size_t at = 8; at + 4 <= end && at + 4 <= bytes.size; at += at == 8 ? 8 : 4)
+        for (size_t i = 0; i < sizeof brands / sizeof *brands; i++)
+            if (has(bytes, at, brands[i], 4)) return true;
+    return false;
 }
 
 /* Finds the format by the first bytes; NULL with *name set if it is not one that can be read
@@ -32,12 +58,9 @@ static clip_image_decoder *find_decoder(struct clip_image_bytes bytes, const cha
     if (has(bytes, 0, "\x89PNG\r\n\x1a\n", 8)) return clip_png_decode;
     if (has(bytes, 0, "GIF87a", 6) || has(bytes, 0, "GIF89a", 6)) return clip_gif_decode;
     if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) return clip_webp_decode;
+    if (is_heif(bytes)) return clip_heif_decode;
     if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4))
         *name = "TIFF";
-    else if (has(bytes, 4, "ftypavif", 8) || has(bytes, 4, "ftypavis", 8))
-        *name = "AVIF";
-    else if (has(bytes, 4, "ftypheic", 8) || has(bytes, 4, "ftypmif1", 8))
-        *name = "HEIF";
     else if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4))
         *name = "JPEG XL";
     else if (has(bytes, 4, "jP  ", 4))
@@ -64,8 +87,8 @@ static clip_status decode(struct clip_image_bytes bytes, const struct clip_image
                          name);
     if (decoder == NULL)
         return clip_fail(error, CLIP_ERR_FORMAT,
-                         "this is no image (%s%s): it does not begin as JPEG, PNG, GIF, WebP or "
-                         "BMP do; leave it out",
+                         "this is no image (%s%s): it does not begin as JPEG, PNG, GIF, WebP, "
+                         "HEIC, AVIF or BMP do; leave it out",
                          CLIP_COUNT(bytes.size, "byte"),
                          bytes.data[0] == '<' ? ", which look like a web page" : "");
     CLIP_TRY(decoder(bytes, limits, out, &orientation, error));

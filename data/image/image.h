@@ -24,6 +24,7 @@ void clip_image_release(struct clip_image *image);
 
 /* Does the file's name have the suffix of a format that is read here (.jpg, .PNG, ...)? */
 bool clip_image_has_suffix(const char *path);
+extern const char clip_image_suffixes[]; /* all of them, with a blank between two */
 
 struct clip_image_limits {
     /* an image with a larger width * height is refused before anything is decoded; the usual limit
@@ -39,13 +40,15 @@ struct clip_image_limits {
 /* "libjpeg-turbo" or "stb_image", by how it was built */
 extern const char *const clip_jpeg_decoder;
 extern const bool clip_webp_decoder; /* was it built with libwebp? */
+extern const bool clip_heif_decoder; /* was it built with libheif? */
 
-/* Decodes JPEG, PNG, GIF and WebP (the first frame) and BMP, recognised by their content and not by
- * a name. The image is converted as by Pillow's convert("RGB"): alpha and transparency are dropped,
- * palettes are looked up, 16-bit colours become their high bytes, 16-bit grey without alpha is cut
- * off at 255, CMYK is as in Pillow. The header is checked against max_pixels, and against what a
- * file of this size can hold, before memory is taken. A file that is cut off, a wrong checksum and
- * zero pixels are errors. *out is {0} after a failure; release it after success. */
+/* Decodes JPEG, PNG, GIF and WebP (the first frame), BMP, HEIC and AVIF (the primary image),
+ * recognised by their content and not by a name. The image is converted as by Pillow's
+ * convert("RGB"): alpha and transparency are dropped, palettes are looked up, 16-bit colours become
+ * their high bytes, 16-bit grey without alpha is cut off at 255, CMYK is as in Pillow. The header
+ * is checked against max_pixels, and against what a file of this size can hold, before memory is
+ * taken. A file that is cut off, a wrong checksum and zero pixels are errors. *out is {0} after a
+ * failure; release it after success. */
 clip_status clip_image_decode(const uint8_t *bytes, size_t n,
                               const struct clip_image_limits *limits, struct clip_image *out,
                               struct clip_error *error);

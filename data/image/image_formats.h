@@ -18,7 +18,7 @@ typedef clip_status clip_image_decoder(struct clip_image_bytes bytes,
                                        struct clip_image *out, int *orientation,
                                        struct clip_error *error);
 clip_image_decoder clip_jpeg_decode, clip_png_decode, clip_gif_decode, clip_bmp_decode,
-    clip_webp_decode, clip_raw_decode;
+    clip_webp_decode, clip_heif_decode, clip_raw_decode;
 
 extern const char clip_raw_signature[8];
 /* Appends the image to `out` as packed data sets hold pixels. */

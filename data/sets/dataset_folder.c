@@ -9,6 +9,7 @@
 
 #include "core/count.h"
 #include "core/progress.h"
+#include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
 
 struct item {
@@ -171,9 +172,8 @@ static clip_status collect(struct folder *folder, const char *path, struct clip_
         qsort(folder->items, (size_t)folder->base.count, sizeof *folder->items, compare_items);
     if (folder->base.count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
-                           "%s holds no image; expected files that end in .jpg, .jpeg, .png, "
-                           ".gif, .bmp or .webp",
-                           path));
+                           "%s holds no image; expected files that end in one of %s", path,
+                           clip_image_suffixes));
 out:
     return status;
 }

@@ -13,7 +13,7 @@
 /* A larger image file, or a larger caption file, makes a bad sample. */
 enum { CLIP_IMAGE_BYTES = 1 << 29, CLIP_CAPTION_BYTES = 1 << 20 };
 
-/* Has `name` the suffix of an image (jpg jpeg png gif bmp webp, in any case), and does it not begin
+/* Has `name` the suffix of an image (clip_image_suffixes, in any case), and does it not begin
  * with a dot? */
 bool clip_dataset_is_image(const char *name);
 bool clip_dataset_is_blank(const char *text, size_t n); /* empty, or only ASCII white space? */

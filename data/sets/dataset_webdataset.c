@@ -13,6 +13,7 @@
 #include "core/json.h"
 #include "core/progress.h"
 #include "core/threads.h"
+#include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
 
 enum { NONE = -1, LABEL_BYTES = 64 };
@@ -141,11 +142,11 @@ static clip_status webdataset_read(const struct clip_dataset *dataset, int64_t i
     clip_status status = take_caption(set, index, out->name, rng, &out->caption, error);
     if (status != CLIP_OK) return status;
     if (item->image == NONE)
-        return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: there is no image beside the caption%s",
+        return clip_fail(error, CLIP_ERR_NOT_FOUND, "%s: there is no image beside the caption (%s)",
                          out->name,
-                         item->apart ? ": it stands elsewhere in the tar; make the tar again with "
+                         item->apart ? "it stands elsewhere in the tar; make the tar again with "
                                        "tar --sort=name"
-                                     : " (.jpg, .jpeg, .png, .gif, .bmp, .webp)");
+                                     : clip_image_suffixes);
     const struct clip_tar *tar = &set->tars[item->shard];
     return clip_tar_read(tar, &tar->entries[item->image], CLIP_IMAGE_BYTES, &out->image, error);
 }

@@ -19,7 +19,7 @@ struct walking {
     const char *path; /* of the folder that is walked through */
     const struct clip_folder_walk *how;
     struct clip_string_map visited; /* device and inode -> 1 */
-    struct clip_string_map passed;  /* ".heic" -> how many files */
+    struct clip_string_map passed;  /* ".mov" -> how many files */
     struct clip_names links;        /* to folders, below `path`; they come after all real ones */
 };
 
@@ -131,7 +131,7 @@ static int compare_counts(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
-/* "photos: passed over: 812 .heic, 40 .dng" */
+/* "photos: passed over: 812 .mov, 40 .psd" */
 static clip_status say_passed(const struct walking *w, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
