@@ -65,7 +65,7 @@ static const struct route routes[] = {
     {"/api/about", false, clip_api_about},      {"/api/images", false, clip_api_images},
     {"/api/image", false, clip_api_detail},     {"/api/search", true, clip_api_search},
     {"/api/classify", true, clip_api_classify}, {"/thumbnail/", false, clip_api_thumbnail},
-    {"/image/", false, clip_api_image},
+    {"/image/", false, clip_api_image},         {"/file/", false, clip_api_file},
 };
 
 /* NULL where there is none. *rest: the path behind the route's. */

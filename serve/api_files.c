@@ -7,30 +7,48 @@
 #include "data/image/image.h"
 #include "serve/api_parts.h"
 
-/* The content type of an image file, NULL for what is none. */
+/* The content type of an image file that browsers show, NULL for any other. */
 static const char *image_type(const struct clip_buffer *file)
 {
     static const struct {
         const char *start, *type;
-        size_t n;
+        size_t at, n;
     } kinds[] = {
-        {"\xff\xd8\xff", "image/jpeg", 3},
-        {"\x89PNG\r\n\x1a\n", "image/png", 8},
-        {"GIF8", "image/gif", 4},
-        {"BM", "image/bmp", 2},
+        {"\xff\xd8\xff", "image/jpeg", 0, 3}, {"\x89PNG\r\n\x1a\n", "image/png", 0, 8},
+        {"GIF8", "image/gif", 0, 4},          {"BM", "image/bmp", 0, 2},
+        {"WEBP", "image/webp", 8, 4},         {"ftypavif", "image/avif", 4, 8},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (file->size > kinds[i].n && memcmp(file->data, kinds[i].start, kinds[i].n) == 0)
+        if (file->size > kinds[i].at + kinds[i].n &&
+            memcmp(file->data + kinds[i].at, kinds[i].start, kinds[i].n) == 0)
             return kinds[i].type;
-    if (file->size > 12 && memcmp(file->data, "RIFF", 4) == 0 &&
-        memcmp(file->data + 8, "WEBP", 4) == 0)
-        return "image/webp";
     return NULL;
 }
 
-static void answer_image(const struct clip_api_call *call, bool small,
+enum form { SHOWN, SMALL, FILE_ITSELF };
+
+static clip_status take_form(const struct clip_api_call *call, int64_t row, enum form form,
+                             struct clip_api_response *out, struct clip_error *error)
+{
+    clip_status status;
+    out->type = clip_image_small_type;
+    if (form == SMALL)
+        return clip_store_thumbnail(call->api->store, call->index, row, &out->body, error);
+    CLIP_TRY(clip_store_image(call->api->store, call->index, row, &out->body, error));
+    const char *type = image_type(&out->body);
+    if (type != NULL || form == FILE_ITSELF)
+        out->type = type != NULL ? type : "application/octet-stream";
+    else
+        CLIP_TRY(clip_store_convert(call->api->store, &out->body, error));
+out:
+    if (status != CLIP_OK) clip_buffer_release(&out->body);
+    return status;
+}
+
+static void answer_image(const struct clip_api_call *call, enum form form,
                          struct clip_api_response *out)
 {
+    static const char *const marks[] = {"", "t", "f"};
     struct clip_error error;
     const struct clip_index *index = call->index;
     int64_t number = clip_api_number(call->rest), row;
@@ -41,35 +59,36 @@ static void answer_image(const struct clip_api_call *call, bool small,
     if (!clip_api_find_row(call, "", number, &row, out)) return;
     const struct clip_index_segment *s = clip_index_segment_of(index, row);
     snprintf(out->etag, sizeof out->etag, "\"%016llx%s\"",
-             (unsigned long long)s->hashes[row - s->first], small ? "t" : "");
+             (unsigned long long)s->hashes[row - s->first], marks[form]);
     if (call->request.etag != NULL && strcmp(call->request.etag, out->etag) == 0) {
         out->code = 304;
         return;
     }
-    clip_status status =
-        small ? clip_store_thumbnail(call->api->store, index, row, &out->body, &error)
-              : clip_store_image(call->api->store, index, row, &out->body, &error);
-    if (status != CLIP_OK) {
-        out->etag[0] = '\0';
-        clip_api_refuse_failure(out, false, &error);
+    if (take_form(call, row, form, out, &error) == CLIP_OK) {
+        out->code = 200;
         return;
     }
-    out->code = 200;
-    out->type = small ? clip_image_small_type : image_type(&out->body);
-    if (out->type != NULL) return;
     out->etag[0] = '\0';
-    clip_api_refuse(out, 410, "image %lld is no image any more; bring the index up to date",
-                    (long long)number);
+    if (form == SHOWN && (error.status == CLIP_ERR_FORMAT || error.status == CLIP_ERR_DATA))
+        clip_api_refuse(out, 410, "image %lld is no image any more; bring the index up to date",
+                        (long long)number);
+    else
+        clip_api_refuse_failure(out, false, &error);
 }
 
 void clip_api_thumbnail(const struct clip_api_call *call, struct clip_api_response *out)
 {
-    answer_image(call, true, out);
+    answer_image(call, SMALL, out);
 }
 
 void clip_api_image(const struct clip_api_call *call, struct clip_api_response *out)
 {
-    answer_image(call, false, out);
+    answer_image(call, SHOWN, out);
+}
+
+void clip_api_file(const struct clip_api_call *call, struct clip_api_response *out)
+{
+    answer_image(call, FILE_ITSELF, out);
 }
 
 /* ---- what is known of one ---- */

@@ -80,5 +80,6 @@ void clip_api_detail(const struct clip_api_call *call, struct clip_api_response 
 void clip_api_classify(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_thumbnail(const struct clip_api_call *call, struct clip_api_response *out);
 void clip_api_image(const struct clip_api_call *call, struct clip_api_response *out);
+void clip_api_file(const struct clip_api_call *call, struct clip_api_response *out);
 
 #endif

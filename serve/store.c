@@ -323,3 +323,21 @@ out:
     if (status != CLIP_OK) clip_buffer_release(out);
     return status;
 }
+
+clip_status clip_store_convert(const struct clip_store *store, struct clip_buffer *file,
+                               struct clip_error *error)
+{
+    clip_status status;
+    struct clip_image image = {0};
+    struct clip_buffer shown = {0};
+    const struct clip_image_limits limits = {.max_pixels = store->max_pixels, .upright = true};
+    CLIP_TRY(clip_image_decode((const uint8_t *)file->data, file->size, &limits, &image, error));
+    CLIP_TRY(clip_image_encode_small(&image, &shown, error));
+    clip_buffer_release(file);
+    *file = shown;
+    shown = (struct clip_buffer){0};
+out:
+    clip_image_release(&image);
+    clip_buffer_release(&shown);
+    return status;
+}

@@ -25,6 +25,10 @@ clip_status clip_store_image(struct clip_store *store, const struct clip_index *
 /* Of type clip_image_small_type, upright. */
 clip_status clip_store_thumbnail(struct clip_store *store, const struct clip_index *index,
                                  int64_t row, struct clip_buffer *out, struct clip_error *error);
+/* The bytes of an image file of a kind that browsers do not show (HEIC) become those of an image of
+ * type clip_image_small_type, upright and as large. *file stays as it is where that fails. */
+clip_status clip_store_convert(const struct clip_store *store, struct clip_buffer *file,
+                               struct clip_error *error);
 /* What is there now: the image's bytes, and when its file, or the tar that it lies in, was changed,
  * in nanoseconds since 1970. */
 clip_status clip_store_stat(struct clip_store *store, const struct clip_index *index, int64_t row,

@@ -213,6 +213,40 @@ static void copy_file(const struct served *s, const char *from, const char *to)
     clip_buffer_release(&bytes);
 }
 
+/* What no browser shows is shown as something that each does, and downloaded as it is. */
+static void an_image_that_browsers_do_not_know_is_converted(void **state)
+{
+    (void)state;
+    struct served s;
+    struct clip_error error;
+    struct clip_buffer file;
+    struct clip_image image = {0};
+    const struct clip_image_limits limits = {.max_pixels = 1000000};
+    const char *heic = "tests/fuzz/seeds/fuzz_image/turned_6.heic";
+    if (!clip_heif_decoder) test_skip("built without libheif");
+    served_open(&s);
+    test_ok(clip_file_read(heic, 1 << 20, &file, &error), &error);
+    test_ok(clip_file_write(test_path(s.folder, "14.heic"), file.data, file.size, &error), &error);
+    update(&s);
+    struct reply r = served_get(&s, "/image/14");
+    reply_expect(&r, 200, "/image/14");
+    assert_non_null(strstr(r.all.data, clip_image_small_type));
+    test_ok(clip_image_decode((const uint8_t *)r.body, r.body_size, &limits, &image, &error),
+            &error);
+    assert_int_equal(image.width, 48);
+    assert_int_equal(image.height, 64);
+    clip_image_release(&image);
+    clip_buffer_release(&r.all);
+    r = served_get(&s, "/file/14");
+    reply_expect(&r, 200, "/file/14");
+    assert_non_null(strstr(r.all.data, "application/octet-stream"));
+    assert_int_equal(r.body_size, file.size);
+    assert_memory_equal(r.body, file.data, file.size);
+    clip_buffer_release(&r.all);
+    clip_buffer_release(&file);
+    served_close(&s);
+}
+
 static const json_t *field_at(const json_t *answer, size_t i, const char *key)
 {
     return json_object_get(json_array_get(json_object_get(answer, "results"), i), key);
@@ -534,6 +568,7 @@ int main(void)
         cmocka_unit_test(searching_finds_what_search_finds),
         cmocka_unit_test(a_sent_image_finds_itself_and_is_classified),
         cmocka_unit_test(images_and_thumbnails_are_served_by_number),
+        cmocka_unit_test(an_image_that_browsers_do_not_know_is_converted),
         cmocka_unit_test(a_changed_index_is_noticed),
         cmocka_unit_test(copies_are_folded),
         cmocka_unit_test(an_image_is_described),

@@ -57,7 +57,8 @@ function showImage(number) {
   const source = "/image/" + number;
   if (image.getAttribute("src") !== source) image.src = source;
   image.alt = nameOf(detail.path);
-  for (const id of ["open", "download"]) at(id).href = source;
+  at("open").href = source;
+  at("download").href = "/file/" + number;
   at("download").download = nameOf(detail.path);
 }
 
