@@ -3,15 +3,17 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/escape.h"
 #include "core/progress.h"
 
 void clip_log_write(const struct clip_log *log, enum clip_log_level level, const char *format, ...)
 {
-    char text[2048];
+    char raw[4096], text[2048];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
+    clip_escape(text, sizeof text, raw);
     if (log != NULL && log->write != NULL)
         log->write(log->context, level, text);
     else if (level == CLIP_LOG_WARNING)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 
 #define ERASE_LINE "\r\033[K"
 
@@ -66,7 +67,7 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
 
     double elapsed = now - progress->started;
     double rate = elapsed > 0 ? (double)(count - progress->first) / elapsed : 0;
-    char share[64] = "", left[64] = "", line[512];
+    char share[64] = "", left[64] = "", raw[512], line[512];
     if (progress->total > 0) {
         snprintf(share, sizeof share, "/%lld (%.0f %%)", (long long)progress->total,
                  100.0 * (double)count / (double)progress->total);
@@ -78,11 +79,13 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
     }
     const int64_t all = progress->total > 0 ? progress->total : count;
     const char *unit = clip_counted_name(&(struct clip_counted){{0}}, all, progress->unit);
-    snprintf(line, sizeof line, "%s: %lld%s %s, %.*f/s%s%s%s", progress->what, (long long)count,
+    snprintf(raw, sizeof raw, "%s: %lld%s %s, %.*f/s%s%s%s", progress->what, (long long)count,
              share, unit, rate < 10 ? 1 : 0, rate, left, note != NULL ? ", " : "",
              note != NULL ? note : "");
+    size_t room = progress->terminal ? (size_t)columns() + 1 : sizeof line;
+    clip_escape(line, room < sizeof line ? room : sizeof line, raw);
     if (progress->terminal)
-        fprintf(stderr, ERASE_LINE "%.*s", columns(), line);
+        fprintf(stderr, ERASE_LINE "%s", line);
     else
         fprintf(stderr, "%s\n", line);
     fflush(stderr);
@@ -96,26 +99,28 @@ void clip_progress_end(struct clip_progress *progress)
     }
 }
 
+/* The whole line is one write, because several threads may warn at once. */
+static void write_line(const char *program, const char *format, va_list arguments)
+{
+    char raw[4096], text[2048];
+    const char *erase = isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "";
+    vsnprintf(raw, sizeof raw, format, arguments);
+    clip_escape(text, sizeof text, raw);
+    fprintf(stderr, "%s%s%s%s\n", erase, program, program[0] != '\0' ? ": warning: " : "", text);
+}
+
 void clip_warn(const char *format, ...)
 {
-    char text[2048]; /* the whole line is one write, because several threads may warn at once */
-    int n = snprintf(text, sizeof text,
-                     "%s%s: warning: ", isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "",
-                     program_invocation_short_name);
-    size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text + used, sizeof text - used, format, arguments);
+    write_line(program_invocation_short_name, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s\n", text);
 }
 
 void clip_say(const char *format, ...)
 {
-    char text[2048];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    write_line("", format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s%s\n", isatty(STDERR_FILENO) == 1 ? ERASE_LINE : "", text);
 }

@@ -5,17 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Copies a message; a long one is cut where a UTF-8 character begins. */
-static void store(char *out, size_t capacity, const char *text)
-{
-    size_t n = strlen(text);
-    if (n >= capacity) {
-        n = capacity - 1;
-        while (n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) n--;
-    }
-    memcpy(out, text, n);
-    out[n] = '\0';
-}
+#include "core/escape.h"
 
 clip_status clip_fail(struct clip_error *error, clip_status status, const char *format, ...)
 {
@@ -24,7 +14,7 @@ clip_status clip_fail(struct clip_error *error, clip_status status, const char *
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    store(error->message, sizeof error->message, text);
+    clip_escape(error->message, sizeof error->message, text);
     error->status = status;
     return status;
 }
@@ -64,6 +54,6 @@ clip_status clip_error_prefix(struct clip_error *error, const char *format, ...)
     va_end(arguments);
     size_t used = n < 0 ? 0 : strlen(text);
     snprintf(text + used, sizeof text - used, ": %s", error->message);
-    store(error->message, sizeof error->message, text);
+    clip_escape(error->message, sizeof error->message, text);
     return error->status;
 }

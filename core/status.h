@@ -10,7 +10,8 @@
 #include "clip/clip.h" /* clip_status and struct clip_error, which are public */
 
 /* Fills *error and returns `status`, as in `return clip_fail(error, CLIP_ERR_IO, "...")`.
- * error->message may be one of the arguments. */
+ * error->message may be one of the arguments. Control characters of the arguments, a file's name
+ * for example, are spelled (core/escape.h); a long message is cut between characters. */
 clip_status clip_fail(struct clip_error *error, clip_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -5,6 +5,7 @@
 
 #include "core/choice.h"
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/json.h"
 #include "core/markup.h"
 #include "core/rng.h"
@@ -29,6 +30,57 @@ static void one_of_a_thing_has_no_ending(void **state)
     assert_string_equal(clip_counted_name(&(struct clip_counted){{0}}, 2, "text"), "texts");
     assert_string_equal(clip_counted_word(1, "was", "were"), "was");
     assert_string_equal(clip_counted_word(0, "was", "were"), "were");
+}
+
+static void escapes(const char *text, const char *expected)
+{
+    char out[256], again[256];
+    assert_int_equal(clip_escape(out, sizeof out, text), strlen(text));
+    assert_string_equal(out, expected);
+    clip_escape(again, sizeof again, out);
+    assert_string_equal(again, expected); /* twice is once */
+}
+
+static void controls_are_spelled(void **state)
+{
+    (void)state;
+    escapes("", "");
+    escapes("a b.png", "a b.png");
+    escapes("C:\\new\\x1b", "C:\\new\\x1b");
+    escapes("\033[31m", "\\x1b[31m");
+    escapes("a\nb\tc\rd\a\177", "a\\nb\\tc\\rd\\x07\\x7f");
+    escapes("gr\u00f6\u00dfer \u4e2d\u6587 \U0001f642", "gr\u00f6\u00dfer \u4e2d\u6587 \U0001f642");
+    escapes("\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0", "\\u0080\\u009b\\u009f\xc2\xa0"); /* C1 */
+    escapes("\u202a\u202e\u2066\u2069\u200e\u200f\u061c",                         /* Bidi_Control */
+            "\\u202a\\u202e\\u2066\\u2069\\u200e\\u200f\\u061c");
+    escapes("\u2028\u2029\u200d", "\\u2028\\u2029\u200d"); /* lines; what joins emoji stays */
+    escapes("\x9b\xff\xc3", "\\x9b\\xff\\xc3");            /* not UTF-8, and cut */
+    escapes("\xc0\x9b\xe0\x82\x9b\xed\xa0\x80",            /* overlong, a surrogate */
+            "\\xc0\\x9b\\xe0\\x82\\x9b\\xed\\xa0\\x80");
+    escapes("\xf4\x8f\xbf\xbf\xf4\x90\x80\x80", "\xf4\x8f\xbf\xbf\\xf4\\x90\\x80\\x80");
+}
+
+static void spelling_takes_what_fits(void **state)
+{
+    (void)state;
+    char out[8];
+    const char *text = "ab\033\033";
+    assert_int_equal(clip_escape(out, sizeof out, text), 3);
+    assert_string_equal(out, "ab\\x1b");
+    assert_int_equal(clip_escape(out, 3, "a\u00f6"), 1); /* no half of a character */
+    assert_string_equal(out, "a");
+    assert_int_equal(clip_escape(out, 1, "a"), 0);
+    assert_string_equal(out, "");
+}
+
+static void messages_spell_names(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    clip_fail(&error, CLIP_ERR_IO, "%s is missing", "a\033[2J\n.png");
+    assert_string_equal(error.message, "a\\x1b[2J\\n.png is missing");
+    clip_error_prefix(&error, "%s", "\b.csv");
+    assert_string_equal(error.message, "\\x08.csv: a\\x1b[2J\\n.png is missing");
 }
 
 /* ---- status ---- */
@@ -443,6 +495,9 @@ static void json_that_cannot_be_built_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(controls_are_spelled),
+        cmocka_unit_test(spelling_takes_what_fits),
+        cmocka_unit_test(messages_spell_names),
         cmocka_unit_test(one_of_a_thing_has_no_ending),
         cmocka_unit_test(error_is_one_sentence_with_its_status),
         cmocka_unit_test(long_error_is_cut_between_characters),

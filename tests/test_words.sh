@@ -69,4 +69,62 @@ several() {
 none() { ! several; }
 check "no line says 1 of several" none
 check "... of enough lines" test "$(wc -l <"$folder/all")" -ge 40
+
+# ---- names on a terminal ----
+# A file's name may hold what colours a terminal, turns a line around or begins another. On a
+# terminal it is spelled, on stderr always; in a pipe stdout has the name that opens the file.
+red=$'a\033[31m\342\200\256\302\233.bmp' # U+202E and U+009B in UTF-8
+plain='a\x1b[31m\u202e\u009b.bmp'
+mkdir "$folder/odd"
+cp "$folder/photos/1.bmp" "$folder/odd/$red"
+printf 'no image' >"$folder/odd/bad$red"
+printf 'filepath,title\n%s,red\n%s,red\n%s,red\n' "odd/$red" "odd/$red" "odd/none$red" \
+    >"$folder/odd.csv"
+# stderr_spells CODE COMMAND...: the names on stderr are spelled.
+stderr_spells() {
+    says "$1" "$plain" "${@:2}" || return 1
+    local LC_ALL=C
+    [[ $err != *[$'\001'-$'\011\013'-$'\037\177']* && $err != *$'\342\200\256'* ]]
+}
+index_odd() { clip_search index --model run --images odd --output odd.index --quiet; }
+check "a warning spells a name" stderr_spells 1 index_odd
+check "an error does" stderr_spells 1 clip_eval classify --model run --image "none$red" red
+check "wrong usage does" stderr_spells 2 clip_eval "$red"
+check "... of an option" stderr_spells 2 clip_eval classify "--$red"
+check "... of an option's value" stderr_spells 2 clip_search query --index odd.index --top "$red"
+check "... of a word" stderr_spells 2 clip_train "$red"
+check "a pipe gets the name as it is" prints 0 "  odd/$red" \
+    clip_search query --index odd.index red --quiet
+check "a pipe gets a caption as it is" prints 0 "${red%.bmp}  100" clip_eval classify --model run \
+    "${red%.bmp}" --image "odd/$red" --quiet
+
+# on_terminal COMMAND...: what it prints on one, with the terminal's own ends of lines.
+on_terminal() {
+    local words
+    printf -v words '%q ' "$@"
+    (cd "$folder" && script -qec "$words" /dev/null) </dev/null >"$folder/terminal" 2>&1
+    sed -i $'s/\r$//; s/\r\033\\[K//g' "$folder/terminal" # a live line is erased
+    out=$(<"$folder/terminal")
+}
+spells() {
+    on_terminal "$@"
+    out_has "${plain#a??1b}" || return 1
+    local LC_ALL=C
+    [[ $out != *[$'\001'-$'\011\013'-$'\037\177']* && $out != *$'\342\200\256'* ]]
+}
+if command -v script >/dev/null; then
+    check "a query's paths are spelled on a terminal" spells clip_search query --index odd.index red
+    check "... in JSON too" spells clip_search query --index odd.index red --json
+    check "a check's samples are" spells clip_data check odd.csv --tiny 4
+    check "labels and images are" spells clip_eval classify --model run "${red%.bmp}" \
+        --image "odd/$red"
+    check "a matrix is" spells clip_eval similarity --model run --image "odd/$red" --text "$red"
+    check "what is passed over is" spells clip_embed --model run --images odd --output odd.npy
+    check "an output's name is" spells clip_embed --model run --texts text.txt --output "$red.npy"
+    check "what is read stays" spells clip_eval similarity --model run --image photos/1.bmp \
+        --text "größer 中文 🙂 $red"
+    check "... to the letter" out_has 'größer 中文 🙂 a'
+else
+    skip "names on a terminal" "no script here"
+fi
 plan

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/choice.h"
+#include "core/escape.h"
 #include "core/hdf5.h"
 #include "core/memory.h"
 #include "core/progress.h"
@@ -44,6 +45,20 @@ static void add_item(struct clip_cli_list *list, const char *item)
     list->items[list->count++] = item;
 }
 
+/* argp_error of a text in which what was typed is spelled. */
+static void refuse(struct argp_state *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void refuse(struct argp_state *state, const char *format, ...)
+{
+    char raw[4096], text[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof raw, format, arguments);
+    va_end(arguments);
+    clip_escape(text, sizeof text, raw);
+    argp_error(state, "%s", text);
+}
+
 /* The number in `text`, or a sentence and exit status 2. */
 static double number(struct argp_state *state, const char *name, const char *text, bool whole,
                      double least, double most)
@@ -57,10 +72,10 @@ static double number(struct argp_state *state, const char *name, const char *tex
         (bounded && (value < least || value > most))) {
         const char *kind = whole ? "a whole number" : "a number";
         if (bounded)
-            argp_error(state, "--%s %s: expected %s from %.15g to %.15g", name, text, kind, least,
-                       most);
+            refuse(state, "--%s %s: expected %s from %.15g to %.15g", name, text, kind, least,
+                   most);
         else
-            argp_error(state, "--%s %s: expected %s", name, text, kind);
+            refuse(state, "--%s %s: expected %s", name, text, kind);
     }
     return value;
 }
@@ -78,8 +93,7 @@ static void take_choice(struct argp_state *state, const struct clip_cli_option *
     char words[MOST_WORDS];
     int value = clip_choice_find(option->names, text);
     if (value < 0)
-        argp_error(state, "--%s %s: expected one of %s", option->name, text,
-                   value_of(option, words));
+        refuse(state, "--%s %s: expected one of %s", option->name, text, value_of(option, words));
     memcpy(option->target, &value, sizeof value); /* an enum of non-negative values is an int */
 }
 
@@ -115,8 +129,8 @@ static void check_required(struct argp_state *state)
     const struct clip_cli_option *option = parsing->cli->options;
     for (int i = 0; option != NULL && option->name != NULL; i++, option++)
         if (option->required && !parsing->given[i])
-            argp_error(state, "--%s %s is missing: %s", option->name, value_of(option, words),
-                       option->help);
+            refuse(state, "--%s %s is missing: %s", option->name, value_of(option, words),
+                   option->help);
 }
 
 static error_t parse_key(int key, char *text, struct argp_state *state)
@@ -145,7 +159,7 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
         else if (cli->arguments != NULL)
             add_item(&cli->plain, text);
         else
-            argp_error(state, "\"%s\" is not expected here; options begin with --", text);
+            refuse(state, "\"%s\" is not expected here; options begin with --", text);
         return 0;
     case ARGP_KEY_END: check_required(state); return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -309,12 +323,13 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 
 void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)
 {
+    char text[4096];
     va_list arguments;
-    fprintf(stderr, "%s: ", cli->name);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "\nTry `%s --help'.\n", cli->name);
+    clip_say("%s: %s", cli->name, text);
+    fprintf(stderr, "Try `%s --help'.\n", cli->name);
     exit(2);
 }
 
@@ -360,7 +375,7 @@ int clip_cli_dispatch(const char *program, const char *summary, const char *exam
     if (word == NULL)
         fprintf(stderr, "%s: a command is missing; there are: %s\n", program, list);
     else
-        fprintf(stderr, "%s: there is no command \"%s\"; there are: %s\n", program, word, list);
+        clip_say("%s: there is no command \"%s\"; there are: %s", program, word, list);
     fprintf(stderr, "Try `%s --help'.\n", program);
     clip_buffer_release(&names);
     return 2;
@@ -370,9 +385,16 @@ clip_status clip_cli_print_json(const json_t *value, struct clip_error *error)
 {
     struct clip_buffer line = {0};
     clip_status status;
+    char part[4096];
     CLIP_TRY(clip_json_append(&line, value, error));
-    CLIP_TRY(clip_buffer_append(&line, "\n", 1, error));
-    if (fwrite(line.data, 1, line.size, stdout) != line.size)
+    const char *text = line.data;
+    if (isatty(STDOUT_FILENO) == 1) {
+        for (; *text != '\0'; fputs(part, stdout)) text += clip_escape(part, sizeof part, text);
+    } else {
+        fwrite(text, 1, line.size, stdout);
+    }
+    putchar('\n');
+    if (ferror(stdout))
         status = clip_fail(error, CLIP_ERR_IO, "the result could not be written to stdout: %s",
                            strerror(errno));
 out:

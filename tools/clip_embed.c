@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/progress.h"
 #include "embed/embeddings.h"
 #include "embed/texts.h"
@@ -166,7 +167,8 @@ static clip_status report(const struct clip_cli *cli, const struct job *job,
         status = clip_cli_print_json(result, error);
         json_decref(result);
     } else {
-        printf("%s: %s of %lld\n", job->output, CLIP_COUNT(outcome->rows, "row"), (long long)dim);
+        printf("%s: %s of %lld\n", CLIP_SHOWN(job->output), CLIP_COUNT(outcome->rows, "row"),
+               (long long)dim);
     }
     if (status == CLIP_OK && outcome->bad > 0)
         status =

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "embed/embedder.h"
@@ -109,14 +110,14 @@ static void print_matrix(const struct comparison *c)
         if (clip_columns_width(c->texts[j]) > widest) widest = clip_columns_width(c->texts[j]);
     bool numbered = name + (int64_t)(widest + 2) * c->m > LINE;
     for (int64_t j = 0; numbered && j < c->m; j++)
-        printf("[%lld] %s\n", (long long)j + 1, c->texts[j]);
+        printf("[%lld] %s\n", (long long)j + 1, CLIP_SHOWN(c->texts[j]));
     if (numbered) widest = COLUMN;
     printf("%*s", name, "");
     for (int64_t j = 0; j < c->m; j++) {
         char number[32];
         snprintf(number, sizeof number, "[%lld]", (long long)j + 1);
         const char *head = numbered ? number : c->texts[j];
-        printf("%*s%s", widest + 2 - clip_columns_width(head), "", head);
+        printf("%*s%s", widest + 2 - clip_columns_width(head), "", CLIP_SHOWN(head));
     }
     putchar('\n');
     for (int64_t i = 0; i < c->n; i++) {

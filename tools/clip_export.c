@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "formats/architectures.h"
@@ -107,7 +108,7 @@ int main(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s: %s as %s, read back and equal\n", output,
+        printf("%s: %s as %s, read back and equal\n", CLIP_SHOWN(output),
                CLIP_COUNT(clip_model_parameters(file->model), "parameter"),
                clip_export_dtype_name(export.dtype));
     }

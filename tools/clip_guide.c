@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "guide/guide_run.h"
 #include "tools/cli.h"
 #include "tools/model_options.h"
@@ -20,12 +21,13 @@ static clip_status report(const struct clip_cli *cli, const struct arguments *a,
                           const struct clip_guide_outcome *o, struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s/image.png: %s, %s beside it\n", a->output, CLIP_COUNT(o->steps, "step"),
-               CLIP_COUNT(o->frames, "frame"));
+        printf("%s/image.png: %s, %s beside it\n", CLIP_SHOWN(a->output),
+               CLIP_COUNT(o->steps, "step"), CLIP_COUNT(o->frames, "frame"));
         for (int64_t i = 0; i < a->text.count; i++)
-            printf("  %6.3f  %s\n", (double)o->cosines[i], a->text.items[i]);
+            printf("  %6.3f  %s\n", (double)o->cosines[i], CLIP_SHOWN(a->text.items[i]));
         for (int64_t i = 0; i < a->minus.count; i++)
-            printf("  %6.3f  not %s\n", (double)o->cosines[a->text.count + i], a->minus.items[i]);
+            printf("  %6.3f  not %s\n", (double)o->cosines[a->text.count + i],
+                   CLIP_SHOWN(a->minus.items[i]));
         return CLIP_OK;
     }
     json_t *texts = json_object(), *minus = json_object();

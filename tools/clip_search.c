@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "embed/texts.h"
 #include "search/index_place.h"
@@ -46,7 +47,7 @@ static clip_status print_changes(const struct clip_cli *cli, const char *path,
                                  struct clip_error *error)
 {
     if (!cli->json) {
-        printf("%s: %s", path, CLIP_COUNT(c->count, index->texts ? "text" : "image"));
+        printf("%s: %s", CLIP_SHOWN(path), CLIP_COUNT(c->count, index->texts ? "text" : "image"));
         printf(", %lld of them new", (long long)c->added);
         if (c->changed > 0) printf(", %lld changed", (long long)c->changed);
         if (c->removed > 0) printf(", %lld removed", (long long)c->removed);
@@ -212,8 +213,8 @@ static int run_check(int argc, char **argv)
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s is whole: %s of %s, %lld removed, %s of %s rows\n", path,
-               CLIP_COUNT(index.live, index.texts ? "text" : "image"), index.model,
+        printf("%s is whole: %s of %s, %lld removed, %s of %s rows\n", CLIP_SHOWN(path),
+               CLIP_COUNT(index.live, index.texts ? "text" : "image"), CLIP_SHOWN(index.model),
                (long long)(index.count - index.live), CLIP_COUNT(index.segment_count, "segment"),
                clip_index_precision_name(index.precision));
     }
@@ -291,7 +292,7 @@ static clip_status report_hits(const struct clip_cli *cli, const struct clip_ind
     for (int64_t i = 0; i < found; i++) {
         CLIP_TRY(clip_index_path(&path, index, hits[i].number, here, error));
         if (!cli->json)
-            printf("%7.4f  %s\n", (double)hits[i].score, path.data);
+            printf("%7.4f  %s\n", (double)hits[i].score, CLIP_SHOWN(path.data));
         else
             CLIP_TRY(clip_json_add(list, error, "{s:s, s:f}", index->texts ? "text" : "path",
                                    path.data, "score", (double)hits[i].score));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "tools/cli.h"
 #include "train/report.h"
@@ -95,15 +96,15 @@ static clip_status print_summary(const struct clip_config *config,
         json_decref(value);
         return status;
     }
-    printf("%s: %s after %s, %s\n", config->train.output,
+    printf("%s: %s after %s, %s\n", CLIP_SHOWN(config->train.output),
            s->was_finished    ? "was finished already"
            : s->stopped_early ? "stopped early"
                               : "finished",
            CLIP_COUNT(s->step, "step"), CLIP_COUNT(s->samples, "pair"));
     if (measured)
         printf("best %s %.4f at step %lld: %s/best.h5\n", s->metric, s->best,
-               (long long)s->best_step, config->train.output);
-    printf("last checkpoint: %s/last.h5\n", config->train.output);
+               (long long)s->best_step, CLIP_SHOWN(config->train.output));
+    printf("last checkpoint: %s/last.h5\n", CLIP_SHOWN(config->train.output));
     return CLIP_OK;
 }
 
@@ -118,7 +119,7 @@ static int compare(struct arguments *a, struct clip_cli *cli)
         status = clip_cli_print_json(value, &error);
         json_decref(value);
     } else if (status == CLIP_OK) {
-        printf("%s: %s\n", path, CLIP_COUNT(a->compare.count, "run"));
+        printf("%s: %s\n", CLIP_SHOWN(path), CLIP_COUNT(a->compare.count, "run"));
     }
     free(a->set.items);
     free(a->compare.items);

@@ -5,12 +5,15 @@
 
 #include <utf8proc.h>
 
+#include "core/escape.h"
+
 enum { BAR = 24 };
 
 int clip_columns_width(const char *text)
 {
     int width = 0;
     utf8proc_int32_t point;
+    text = CLIP_SHOWN(text);
     for (utf8proc_ssize_t n; *text != '\0'; text += n) {
         n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &point);
         if (n < 1) n = 1, point = '?';
@@ -22,7 +25,7 @@ int clip_columns_width(const char *text)
 void clip_columns_print(const char *text, int width)
 {
     int own = clip_columns_width(text);
-    printf("%s%*s", text, width > own ? width - own : 0, "");
+    printf("%s%*s", CLIP_SHOWN(text), width > own ? width - own : 0, "");
 }
 
 int clip_columns_widest(const char *const *texts, int64_t n, int most)

@@ -1,4 +1,5 @@
-/* Tables on a terminal: how wide a text is there, and texts filled up to a width. */
+/* Tables on a terminal: how wide a text is there, and texts filled up to a width. What a terminal
+ * would obey is spelled (core/escape.h), and counts as spelled. */
 #ifndef CLIP_TOOLS_COLUMNS_H
 #define CLIP_TOOLS_COLUMNS_H
 

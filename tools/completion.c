@@ -1,5 +1,7 @@
 #include "tools/completion.h"
 
+#include "core/progress.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +100,7 @@ static bool begin(const char *program, const char *shell)
 {
     if (strcmp(shell, inner) == 0) return true;
     if (strcmp(shell, "bash") != 0 && strcmp(shell, "zsh") != 0) {
-        fprintf(stderr, "%s: " OPTION " %s: expected bash or zsh\n", program, shell);
+        clip_say("%s: " OPTION " %s: expected bash or zsh", program, shell);
         return false;
     }
     if (strcmp(shell, "zsh") == 0) printf("#compdef %s\n", program);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "data/sets/check.h"
 #include "tools/data_commands.h"
 #include "tools/model_options.h"
@@ -16,7 +17,7 @@ clip_status clip_data_show(const struct clip_cli *cli, json_t *result, const cha
     else if (cli->json)
         status = clip_cli_print_json(result, error);
     else
-        puts(text);
+        puts(CLIP_SHOWN(text));
     json_decref(result);
     return status;
 }
@@ -31,7 +32,7 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
         if (fix != NULL)
             printf("%s: %s; left out: %lld bad, %lld tiny, %lld of copied images, %lld of images "
                    "that look like another, %s, %s\n",
-                   fix, CLIP_COUNT(fixed->kept, "sample"), (long long)fixed->bad,
+                   CLIP_SHOWN(fix), CLIP_COUNT(fixed->kept, "sample"), (long long)fixed->bad,
                    (long long)fixed->tiny, (long long)fixed->copies, (long long)fixed->near,
                    CLIP_COUNT(fixed->repeats, "repeated pair"), CLIP_COUNT(fixed->leaks, "leak"));
         return CLIP_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/file.h"
 #include "core/progress.h"
 #include "data/image/image.h"
@@ -214,7 +215,7 @@ static void print_bars(const struct classifying *c, int64_t i)
 {
     const double *p = c->p + i * c->m;
     int width = clip_columns_widest((const char *const *)c->called, c->m, 60);
-    printf("%s%s%s%s\n", i > 0 ? "\n" : "", c->names[i], c->best[i] < 0 ? "  " : "",
+    printf("%s%s%s%s\n", i > 0 ? "\n" : "", CLIP_SHOWN(c->names[i]), c->best[i] < 0 ? "  " : "",
            c->best[i] < 0 ? NONE : "");
     double above = INFINITY; /* the row shown last, and its number: equal ones come in order */
     int64_t last = -1;
@@ -246,7 +247,7 @@ static void print_table(const struct classifying *c)
         double most = 0;
         for (int64_t j = 0; j < c->m; j++) most = fmax(most, c->p[i * c->m + j]);
         clip_columns_print(called(c, c->best[i]), width);
-        printf("  %5.1f %%  %s\n", 100 * most, c->names[i]);
+        printf("  %5.1f %%  %s\n", 100 * most, CLIP_SHOWN(c->names[i]));
     }
     putchar('\n');
     for (int64_t j = 0; j <= c->m; j++) {

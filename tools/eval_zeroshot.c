@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "eval/template_sets.h"
 #include "eval/zeroshot.h"
 #include "tools/cli.h"
@@ -103,7 +104,8 @@ static void print_confusions(const struct clip_class_list *classes,
     printf("\nmost often taken for another:\n");
     for (int64_t i = 0; i < all->count && i < LIST; i++)
         printf("  %5lld  %s, taken for %s\n", (long long)all->items[i].n,
-               classes->names[all->items[i].label], classes->names[all->items[i].taken]);
+               CLIP_SHOWN(classes->names[all->items[i].label]),
+               CLIP_SHOWN(classes->names[all->items[i].taken]));
 }
 
 static void print_result(const struct clip_class_list *classes,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "data/sets/check_internal.h"
 
 enum { PRINTED_BAD = 200, PRINTED_PAIRS = 20, BAR = 40 };
@@ -175,6 +176,9 @@ static void print_histogram(const struct clip_check_histogram *histogram, const 
     }
 }
 
+/* A name or reason for `stream`. */
+#define SHOWN(text) clip_shown_on(&(struct clip_shown){{0}}, stream, text)
+
 static void print_more(int64_t left, FILE *stream)
 {
     if (left > 0) fprintf(stream, "... and %lld more (all of them with --json)\n", (long long)left);
@@ -184,15 +188,15 @@ static void print_pairs(const struct clip_check_pairs *pairs, const char *same, 
                         FILE *stream)
 {
     for (int64_t i = 0; i < pairs->count && i < PRINTED_PAIRS; i++)
-        fprintf(stream, "%s: %s and %s\n", pairs->items[i].near ? near : same, pairs->items[i].name,
-                pairs->items[i].first);
+        fprintf(stream, "%s: %s and %s\n", pairs->items[i].near ? near : same,
+                SHOWN(pairs->items[i].name), SHOWN(pairs->items[i].first));
     print_more(pairs->count - PRINTED_PAIRS, stream);
 }
 
 void clip_check_print(const struct clip_check_report *report, FILE *stream)
 {
     for (int64_t i = 0; i < report->bad_count && i < PRINTED_BAD; i++)
-        fprintf(stream, "bad: %s\n", report->bad[i].reason);
+        fprintf(stream, "bad: %s\n", SHOWN(report->bad[i].reason));
     print_more(report->bad_count - PRINTED_BAD, stream);
     print_pairs(&report->duplicates, "same image", "", stream);
     print_pairs(&report->near, "", "near", stream);
@@ -206,7 +210,7 @@ void clip_check_print(const struct clip_check_report *report, FILE *stream)
             (long long)report->near.count, (long long)report->tiny, (long long)report->tiny_below);
     if (report->against != NULL)
         fprintf(stream, "against %s (%s, %lld bad): %s of it are here, and %s with its captions\n",
-                report->against, CLIP_COUNT(report->against_samples, "sample"),
+                SHOWN(report->against), CLIP_COUNT(report->against_samples, "sample"),
                 (long long)report->against_bad, CLIP_COUNT(report->leaks.count, "image"),
                 CLIP_COUNT(report->leaked_captions, "sample"));
     if (report->width.max > 0)
