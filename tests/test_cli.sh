@@ -9,6 +9,22 @@ whole_example() {
          END { exit bad || line == "" || line ~ /\\$/ }'
 }
 
+# Each line of the example, however wide the terminal is, has its quotations whole, and the shell
+# reads the whole of it; nothing but a backslash makes a second line.
+pastes() {
+    local width text
+    for width in 80 60; do
+        text=$(COLUMNS=$width ARGP_HELP_FMT=rmargin=$((width - 1)) "$@" --help |
+            sed -n '/^Example:$/,$p' | tail -n +2)
+        [ -n "$text" ] && bash -n <<<"$text" &&
+            ! grep -vE "^([^\"']|\"[^\"]*\"|'[^']*')*\$" <<<"$text" &&
+            awk 'NR > 1 && before !~ /\\$/ { exit 1 } { before = $0 }' <<<"$text" && continue
+        echo "# $* --help at $width columns:"
+        printf '%s\n' "$text"
+        return 1
+    done
+}
+
 # The help of a program or command: on stdout, at most 40 lines of 80 columns, with a
 # real command in it.
 helps() {
@@ -43,6 +59,7 @@ names() {
 walk() {
     local command found=0
     check "$(basename "$*") --help" helps "$@"
+    check "... with an example that can be pasted" pastes "$@"
     for command in $(commands "$@"); do
         found=1
         walk "$@" "$command"

@@ -133,6 +133,18 @@ static void check_required(struct argp_state *state)
                    option->help);
 }
 
+/* The example as it is: argp would break its lines where they are too long for it, which may be
+ * inside a quotation. */
+static void print_help(struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+    struct clip_error none = {0};
+    unsigned without_exit = (unsigned)ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK;
+    argp_state_help(state, stdout, without_exit);
+    if (parsing->cli->example != NULL) printf("\nExample:\n  %s\n", parsing->cli->example);
+    exit(clip_cli_finish(parsing->cli, CLIP_OK, &none));
+}
+
 static error_t parse_key(int key, char *text, struct argp_state *state)
 {
     struct parsing *parsing = state->input;
@@ -150,7 +162,7 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
     case KEY_QUIET: cli->quiet = true; break;
     case KEY_JSON: cli->json = true; break;
     case KEY_HELP:
-    case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); break;
+    case 'h': print_help(state); break;
     case KEY_USAGE: argp_state_help(state, stdout, ARGP_HELP_USAGE | ARGP_HELP_EXIT_OK); break;
     case KEY_VERSION: printf("%s " CLIP_VERSION "\n", cli->name); exit(0);
     case ARGP_KEY_ARG:
@@ -181,21 +193,6 @@ static const struct argp_option common_options[] = {
 };
 
 enum { COMMON = sizeof common_options / sizeof *common_options };
-
-/* argp's description: the summary, and behind '\v' what comes after the options. */
-static char *describe(const struct clip_cli *cli)
-{
-    struct clip_buffer text = {0};
-    struct clip_error error;
-    clip_status status = clip_buffer_printf(&text, &error, "%s\v", cli->summary);
-    if (status == CLIP_OK && cli->example != NULL)
-        status = clip_buffer_printf(&text, &error, "Example:\n  %s", cli->example);
-    if (status != CLIP_OK) {
-        fprintf(stderr, "%s: %s\n", cli->name, error.message);
-        exit(1);
-    }
-    return text.data;
-}
 
 /* OpenMP's threads spin while they wait, which on a machine that does other work too costs many
  * times what sleeping does (seen: nine times). Sleeping at once costs the small products a few
@@ -302,8 +299,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     if (shell != NULL) clip_completion_print(cli, options, shell);
     check_names(cli, options, argc, argv);
     struct parsing parsing = {.cli = cli};
-    char *description = describe(cli);
-    const struct argp argp = {options, parse_key, cli->arguments, description, NULL, NULL, NULL};
+    const struct argp argp = {options, parse_key, cli->arguments, cli->summary, NULL, NULL, NULL};
     char *name = argc > 0 ? argv[0] : NULL;
     char *none[] = {NULL, NULL};
     char **arguments = argc > 0 ? argv : none;
@@ -312,7 +308,6 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
     unsigned flags = ARGP_IN_ORDER | ARGP_NO_HELP; /* in order: "--image a b" knows whose b is */
     error_t failed = argp_parse(&argp, argc > 0 ? argc : 1, arguments, flags, NULL, &parsing);
     if (argc > 0) argv[0] = name;
-    free(description);
     if (failed != 0) {
         fprintf(stderr, "%s: %s\n", cli->name, strerror(failed));
         exit(1);
