@@ -104,6 +104,20 @@ check "what is passed over is counted" says 0 \
 rm "$photos"/{IMG_*,r.psd,README} "$photos/sub/IMG_3.mov"
 check "nothing is said where all is read" silent 0 'passed over' index d.index --images photos
 
+# ---- raw files of cameras ----
+seeds=$PWD/tests/fuzz/seeds/fuzz_image
+mkdir "$folder/raws"
+cp "$seeds"/camera.{arw,cr2,cr3,dng,nef,orf,raf,rw2} "$folder/raws"
+check "raw files give their preview" json '"count":8,"added":8,"skipped":0' \
+    index raw.index --images raws
+cp "$seeds/camera.dng" "$folder/raws/small.dng"
+printf '\003' | dd of="$folder/raws/small.dng" bs=1 seek=92 conv=notrunc status=none # 768 high
+check "one whose preview is small is named" says 1 'small.dng: its embedded preview is 8 x 768' \
+    index raw.index --images raws
+rm "$folder/raws/small.dng"
+check "... and the rest is there" json '"count":8,"added":0' index raw.index --images raws
+rm -r "$folder/raws"
+
 # ---- one path, one image ----
 check "an index of a folder" json '"count":5,"added":5' index e.index --images photos
 for spelling in ./photos photos/ photos//sub/.. photos/../photos "$photos" "$folder/./photos//"; do

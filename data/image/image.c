@@ -10,7 +10,8 @@
 
 #define MAX_FILE ((size_t)1 << 30)
 
-const char clip_image_suffixes[] = ".jpg .jpeg .png .gif .bmp .webp .heic .heif .hif .avif";
+const char clip_image_suffixes[] = ".jpg .jpeg .png .gif .bmp .webp .heic .heif .hif .avif "
+                                   ".dng .cr2 .cr3 .nef .nrw .arw .pef .srw .orf .rw2 .rwl .raf";
 
 bool clip_image_has_suffix(const char *path)
 {
@@ -48,6 +49,16 @@ static bool is_heif(struct clip_image_bytes bytes)
     return false;
 }
 
+/* Raw files of cameras, and TIFF, of which most of them are. */
+static bool is_camera(struct clip_image_bytes bytes)
+{
+    static const char starts[][5] = {"II*\0", "MM\0*", "IIRO", "IIRS", "MMOR", "IIU\0"};
+
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (has(bytes, 0, starts[i], 4)) return true;
+    return has(bytes, 0, "FUJIFILMCCD-RAW ", 16) || has(bytes, 4, "ftypcrx ", 8);
+}
+
 /* Finds the format by the first bytes; NULL with *name set if it is not one that can be read
  * here. */
 static clip_image_decoder *find_decoder(struct clip_image_bytes bytes, const char **name)
@@ -59,9 +70,8 @@ static clip_image_decoder *find_decoder(struct clip_image_bytes bytes, const cha
     if (has(bytes, 0, "GIF87a", 6) || has(bytes, 0, "GIF89a", 6)) return clip_gif_decode;
     if (has(bytes, 0, "RIFF", 4) && has(bytes, 8, "WEBP", 4)) return clip_webp_decode;
     if (is_heif(bytes)) return clip_heif_decode;
-    if (has(bytes, 0, "II*\0", 4) || has(bytes, 0, "MM\0*", 4))
-        *name = "TIFF";
-    else if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4))
+    if (is_camera(bytes)) return clip_camera_decode;
+    if (has(bytes, 0, "\xff\x0a", 2) || has(bytes, 4, "JXL ", 4))
         *name = "JPEG XL";
     else if (has(bytes, 4, "jP  ", 4))
         *name = "JPEG 2000";

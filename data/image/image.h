@@ -42,13 +42,13 @@ extern const char *const clip_jpeg_decoder;
 extern const bool clip_webp_decoder; /* was it built with libwebp? */
 extern const bool clip_heif_decoder; /* was it built with libheif? */
 
-/* Decodes JPEG, PNG, GIF and WebP (the first frame), BMP, HEIC and AVIF (the primary image),
- * recognised by their content and not by a name. The image is converted as by Pillow's
- * convert("RGB"): alpha and transparency are dropped, palettes are looked up, 16-bit colours become
- * their high bytes, 16-bit grey without alpha is cut off at 255, CMYK is as in Pillow. The header
- * is checked against max_pixels, and against what a file of this size can hold, before memory is
- * taken. A file that is cut off, a wrong checksum and zero pixels are errors. *out is {0} after a
- * failure; release it after success. */
+/* Decodes JPEG, PNG, GIF and WebP (the first frame), BMP, HEIC and AVIF (the primary image), and of
+ * cameras' raw files the largest preview, recognised by their content and not by a name. The image
+ * is converted as by Pillow's convert("RGB"): alpha and transparency are dropped, palettes are
+ * looked up, 16-bit colours become their high bytes, 16-bit grey without alpha is cut off at 255,
+ * CMYK is as in Pillow. The header is checked against max_pixels, and against what a file of this
+ * size can hold, before memory is taken. A file that is cut off, a wrong checksum and zero pixels
+ * are errors. *out is {0} after a failure; release it after success. */
 clip_status clip_image_decode(const uint8_t *bytes, size_t n,
                               const struct clip_image_limits *limits, struct clip_image *out,
                               struct clip_error *error);

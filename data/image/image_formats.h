@@ -18,7 +18,7 @@ typedef clip_status clip_image_decoder(struct clip_image_bytes bytes,
                                        struct clip_image *out, int *orientation,
                                        struct clip_error *error);
 clip_image_decoder clip_jpeg_decode, clip_png_decode, clip_gif_decode, clip_bmp_decode,
-    clip_webp_decode, clip_heif_decode, clip_raw_decode;
+    clip_webp_decode, clip_heif_decode, clip_camera_decode, clip_raw_decode;
 
 extern const char clip_raw_signature[8];
 /* Appends the image to `out` as packed data sets hold pixels. */
@@ -43,6 +43,23 @@ int clip_exif_orientation(const uint8_t *exif, size_t n);
 /* Turns and mirrors the image as its orientation says. */
 clip_status clip_image_turn(struct clip_image *image, int orientation, struct clip_error *error);
 
+/* The previews of a camera's raw file. */
+struct clip_camera_previews {
+    struct clip_image_bytes largest; /* a JPEG in the file; of equal ones the first */
+    int64_t width, height;           /* its size; 0: there is none */
+    int orientation;                 /* EXIF's, as the raw file says; 0: it does not */
+    bool camera;                     /* it is a camera's, not any TIFF */
+    bool cut;                        /* something is said to lie behind the file's end */
+};
+enum { CLIP_CAMERA_PREVIEW = 1024 }; /* pixels that a preview's longer side has to have */
+/* Takes the n bytes at `at` for a preview if they begin as a JPEG that can be read here, and if it
+ * is larger than what was found so far. */
+void clip_camera_add(struct clip_camera_previews *found, struct clip_image_bytes file, uint64_t at,
+                     uint64_t n);
+/* Finds those of a file that begins as TIFF, or as its relatives (IIRO, IIRS, MMOR, IIU) do. */
+clip_status clip_camera_read_tiff(struct clip_image_bytes file, struct clip_camera_previews *found,
+                                  struct clip_error *error);
+
 /* One segment of a JPEG (T.81, B.1.1.4); the segment of a scan (SOS) includes its entropy-coded
  * data. */
 struct clip_jpeg_segment {
@@ -58,6 +75,9 @@ clip_status clip_jpeg_next(struct clip_image_bytes bytes, size_t *at, struct cli
                            struct clip_error *error);
 /* Fails with "the JPEG image is broken (WHAT)". */
 clip_status clip_jpeg_fail_broken(const char *what, struct clip_error *error);
+/* The size of a JPEG, by its frame header; false for bytes that are none, or one that is coded in a
+ * way that is not read here (lossless, as sensors' data are). */
+bool clip_jpeg_measure(struct clip_image_bytes bytes, int64_t *width, int64_t *height);
 /* Decodes the pixels of a JPEG whose structure and size image_jpeg.c has checked: in
  * image_jpeg_turbo.c if there is libjpeg-turbo, else in image_jpeg_stb.c. */
 clip_status clip_jpeg_pixels(struct clip_image_bytes bytes, int components,

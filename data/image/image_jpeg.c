@@ -214,6 +214,23 @@ static clip_status read_structure(struct jpeg *jpeg, struct clip_image_bytes byt
     return jpeg->scans > 0 ? CLIP_OK : clip_jpeg_fail_broken("no pixels", error);
 }
 
+bool clip_jpeg_measure(struct clip_image_bytes bytes, int64_t *width, int64_t *height)
+{
+    struct jpeg jpeg = {0};
+    struct clip_jpeg_segment segment;
+    struct clip_error ignored;
+    size_t at = 2;
+
+    if (bytes.size < 2 || memcmp(bytes.data, "\xff\xd8", 2) != 0) return false;
+    while (jpeg.component_count == 0)
+        if (clip_jpeg_next(bytes, &at, &segment, &ignored) != CLIP_OK || segment.marker == EOI ||
+            read_segment(&jpeg, &segment, &ignored) != CLIP_OK)
+            return false;
+    *width = jpeg.width;
+    *height = jpeg.height;
+    return true;
+}
+
 /* Can `size` bytes hold the image? Every block of 8 x 8 samples takes at least one bit, and two if
  * the image is not progressive. */
 static bool size_is_possible(const struct jpeg *jpeg, size_t size)
