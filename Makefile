@@ -224,7 +224,7 @@ test-fixtures: setup-tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
 # Every call may fail: FAULTS places per kind of call (0: all of them), in each scenario or in SOME.
 faults: all $(BUILD)/faults/shim.so
-	@FAULTS='$(FAULTS)' tests/faults/run.sh $(SOME)
+	@FAULTS='$(FAULTS)' BUILD='$(BUILD)' tests/faults/run.sh $(SOME)
 $(BUILD)/faults/shim.so: tests/faults/shim.c
 	@mkdir -p $(@D)
 	@echo '  LINK $@'

@@ -109,6 +109,8 @@ bool clip_hdf5_is(const char *path);
  * name, as the reference writer does, and texts by key. The same bundle gives the same bytes. */
 clip_status clip_safetensors_write(const char *path, const struct clip_bundle *bundle,
                                    struct clip_error *error);
+/* Does a file begin so: a header's size, and its first brace? */
+bool clip_safetensors_is(const char *path);
 clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
                                   struct clip_error *error);
 /* The same from memory that belongs to the caller and outlives the bundle; `name` takes the place

@@ -351,12 +351,10 @@ clip_status clip_hdf5_map(const char *path, bool known, struct clip_bundle *out,
     struct clip_mapping mapping = {0};
     int fd, chosen;
     int64_t size;
-    char name[64];
     CLIP_TRY(open_path(path, &fd, &size, error));
     CLIP_TRY(known ? clip_hdf5_check_length(fd, size, path, error)
                    : clip_hdf5_check(fd, size, path, error));
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    CLIP_TRY(clip_file_map(name, &mapping, error));
+    CLIP_TRY(clip_file_map_open(fd, (size_t)size, path, &mapping, error));
     reader.mapping = mapping;
     CLIP_TRY(read_all(&reader, fd, size, NULL, 0, &chosen));
     CLIP_TRY(clip_bundle_keep(out, &mapping, error));

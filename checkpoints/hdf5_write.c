@@ -309,6 +309,7 @@ static clip_status write_file(const char *path, const struct clip_bundle *bundle
                          "%s: %s are too many for one file; up to %d can be kept", path,
                          CLIP_COUNT(bundle->tensor_count, "tensor"), CLIP_HDF5_LINKS / 2);
     }
+    CLIP_TRY(clip_hdf5_check_memory(error));
     CLIP_TRY(clip_atomic_begin(&file, path, error));
     CLIP_TRY(reserve(path, fileno(file.stream), 0, size_estimate(bundle), error));
     clip_hdf5_enter(&guard);

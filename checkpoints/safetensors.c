@@ -259,6 +259,19 @@ out:
     return status;
 }
 
+bool clip_safetensors_is(const char *path)
+{
+    unsigned char begin[9];
+    FILE *file = clip_path_is_special(path) ? NULL : fopen(path, "rb");
+    if (file == NULL) return false;
+    size_t n = fread(begin, 1, sizeof begin, file);
+    fclose(file);
+    if (n != sizeof begin || begin[8] != '{') return false;
+    uint64_t size = 0;
+    for (int i = 7; i >= 0; i--) size = size << 8 | begin[i];
+    return size <= HEADER_LIMIT;
+}
+
 clip_status clip_safetensors_read(const char *path, struct clip_bundle *out,
                                   struct clip_error *error)
 {

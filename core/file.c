@@ -153,6 +153,17 @@ out:
     return status;
 }
 
+clip_status clip_file_map_open(int fd, size_t size, const char *path, struct clip_mapping *out,
+                               struct clip_error *error)
+{
+    *out = (struct clip_mapping){0};
+    if (size == 0) return CLIP_OK;
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) return clip_system_failed(error, path, "mapped");
+    *out = (struct clip_mapping){data, size};
+    return CLIP_OK;
+}
+
 clip_status clip_file_map(const char *path, struct clip_mapping *out, struct clip_error *error)
 {
     int fd;
@@ -160,13 +171,7 @@ clip_status clip_file_map(const char *path, struct clip_mapping *out, struct cli
     *out = (struct clip_mapping){0};
     clip_status status = open_regular(path, &fd, &size, error);
     if (status != CLIP_OK) return status;
-    if (size > 0) {
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            status = clip_system_failed(error, path, "mapped");
-        else
-            *out = (struct clip_mapping){data, size};
-    }
+    status = clip_file_map_open(fd, size, path, out, error);
     close(fd);
     return status;
 }

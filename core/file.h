@@ -21,12 +21,16 @@ clip_status clip_file_read(const char *path, size_t limit, struct clip_buffer *o
 clip_status clip_file_read_gzip(const char *path, size_t limit, struct clip_buffer *out,
                                 struct clip_error *error);
 
-/* A read-only mapping of a whole file. An empty file gives data NULL and size 0. */
+/* A read-only mapping of a whole file. An empty file gives data NULL and size 0. Where the file is
+ * shortened in place while it is mapped, or its disk fails, touching it is SIGBUS. */
 struct clip_mapping {
     const unsigned char *data;
     size_t size;
 };
 clip_status clip_file_map(const char *path, struct clip_mapping *out, struct clip_error *error);
+/* The same of an open file of that size; `path` is for the sentence. */
+clip_status clip_file_map_open(int fd, size_t size, const char *path, struct clip_mapping *out,
+                               struct clip_error *error);
 void clip_file_unmap(struct clip_mapping *mapping);
 
 /* Atomic replacement of a file.

@@ -5,17 +5,27 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/hdf5.h"
+#include "core/memory.h"
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
 static bool leave_at_exit; /* and the library has not been told yet */
 
 void clip_hdf5_leave_at_exit(void) { leave_at_exit = true; }
+
+clip_status clip_hdf5_check_memory(struct clip_error *error)
+{
+    enum { ROOM = 1 << 20 }; /* for a file's tables; its data go by mapping or by write */
+    void *room = clip_array_new(ROOM, 1, error);
+    free(room);
+    return room != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
+}
 
 void clip_hdf5_enter(struct clip_hdf5_guard *guard)
 {

@@ -16,6 +16,9 @@ struct clip_hdf5_guard {
 };
 void clip_hdf5_enter(struct clip_hdf5_guard *guard);
 void clip_hdf5_leave(struct clip_hdf5_guard *guard);
+/* Fails where memory is short already. To be asked before a file is begun: where an allocation of
+ * its own fails the library may call itself without end, or exit. */
+clip_status clip_hdf5_check_memory(struct clip_error *error);
 /* For programs, before their first use of the library: nothing of it runs when the process exits.
  * Its clean-up there frees wild pointers after a failed close; our files are all closed by then. A
  * library must not ask for this: other users of libhdf5 in the process may count on it. The library

@@ -1,5 +1,7 @@
 #include "core/json.h"
 
+#include <math.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,16 +73,47 @@ out:
     return status;
 }
 
+/* ---- memory that jansson does not get ---- */
+/* Where its parser cannot make room for a token's next byte, it goes on without the byte, and reads
+ * and writes past its buffer where that was the closing quote. So it is left from within malloc;
+ * what it had made till then is lost. */
+static _Thread_local jmp_buf *parsing;
+
+static void *watched_malloc(size_t n)
+{
+    void *bytes = malloc(n);
+    if (bytes == NULL && parsing != NULL) longjmp(*parsing, 1);
+    return bytes;
+}
+
+void clip_json_watch_memory(void) { json_set_alloc_funcs(watched_malloc, free); }
+
+static json_t *load(const char *bytes, size_t n, size_t flags, json_error_t *fault)
+{
+    jmp_buf here;
+    if (setjmp(here) == 0) {
+        parsing = &here;
+        json_t *value = json_loadb(bytes, n, flags, fault);
+        parsing = NULL;
+        return value;
+    }
+    parsing = NULL;
+    *fault = (json_error_t){.text = "memory is short", .line = 1};
+    fault->text[sizeof fault->text - 1] = json_error_out_of_memory; /* for json_error_code */
+    return NULL;
+}
+
 json_t *clip_json_load(const char *bytes, size_t n, size_t flags, json_error_t *fault)
 {
     struct clip_buffer replaced = {0};
     json_error_t second;
     bool any;
-    json_t *value = json_loadb(bytes != NULL ? bytes : "", n, flags, fault);
-    if (value != NULL || bytes == NULL) return value;
+    json_t *value = load(bytes != NULL ? bytes : "", n, flags, fault);
+    if (value != NULL || bytes == NULL || json_error_code(fault) == json_error_out_of_memory)
+        return value;
     if (flags & JSON_DISABLE_EOF_CHECK) n = value_size(bytes, n);
     if (replace_constants(bytes, n, &replaced, &any) == CLIP_OK && any) {
-        value = json_loadb(replaced.data, replaced.size, flags, &second);
+        value = load(replaced.data, replaced.size, flags, &second);
         *fault = second;
         if (value != NULL) fault->position = (int)n;
     }
@@ -95,7 +128,9 @@ static json_t *parse(const char *bytes, size_t n, size_t flags, const char *name
     json_t *value = clip_json_load(bytes, n, flags, &fault);
     for (char *c = fault.text; value == NULL && *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 127) *c = ' '; /* a sentence is one line */
-    if (value == NULL)
+    if (value == NULL && json_error_code(&fault) == json_error_out_of_memory)
+        clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading %s", name);
+    else if (value == NULL)
         clip_fail(error, CLIP_ERR_FORMAT, "%s:%d:%d: this is not valid JSON: %s", name, fault.line,
                   fault.column, fault.text);
     return value;
@@ -137,6 +172,27 @@ void clip_json_set(json_t **object, const char *key, json_t *value)
 void clip_json_push(json_t **list, json_t *value)
 {
     keep_if(list, json_array_append_new(*list, value) == 0);
+}
+
+json_t *clip_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+json_t *clip_json_text(const char *bytes)
+{
+    json_t *text = json_string(bytes);
+    char *copy = text == NULL ? strdup(bytes) : NULL;
+    if (copy == NULL) return text;
+    for (char *c = copy; *c != '\0'; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    text = json_string(copy);
+    free(copy);
+    return text;
+}
+
+json_t *clip_json_texts(const char *const *items, int64_t n)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) clip_json_push(&list, clip_json_text(items[i]));
+    return list;
 }
 
 static clip_status pack(json_t **out, const char *format, va_list arguments,
@@ -191,17 +247,31 @@ static clip_status append_real(struct clip_buffer *out, double x, struct clip_er
     return clip_buffer_printf(out, error, "%s%s", text, tail);
 }
 
-static clip_status append_scalar(struct clip_buffer *out, const json_t *value,
-                                 struct clip_error *error)
+/* What jansson writes goes to a buffer of ours, which remembers a failure: jansson drops that of an
+ * object's key, and goes on without the key. */
+struct dump {
+    struct clip_buffer *out;
+    struct clip_error *error;
+    clip_status status;
+};
+
+static int take_dump(const char *bytes, size_t n, void *context)
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    if (text == NULL)
-        return clip_fail(error, CLIP_ERR_MEMORY,
-                         "a JSON value could not be written: "
-                         "memory is short or a text is not UTF-8");
-    clip_status status = clip_buffer_append(out, text, strlen(text), error);
-    free(text);
-    return status;
+    struct dump *dump = context;
+    if (dump->status == CLIP_OK)
+        dump->status = clip_buffer_append(dump->out, bytes, n, dump->error);
+    return dump->status == CLIP_OK ? 0 : -1;
+}
+
+clip_status clip_json_dump(struct clip_buffer *out, const json_t *value, size_t flags,
+                           struct clip_error *error)
+{
+    struct dump dump = {out, error, CLIP_OK};
+    int failed = json_dump_callback(value, take_dump, &dump, flags);
+    if (dump.status != CLIP_OK || failed == 0) return dump.status;
+    return clip_fail(error, CLIP_ERR_MEMORY,
+                     "a JSON value could not be written: "
+                     "memory is short or a text is not UTF-8");
 }
 
 static clip_status append_key(struct clip_buffer *out, const char *key, struct clip_error *error)
@@ -209,7 +279,7 @@ static clip_status append_key(struct clip_buffer *out, const char *key, struct c
     json_t *text = json_string(key);
     if (text == NULL)
         return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the JSON key \"%s\"", key);
-    clip_status status = append_scalar(out, text, error);
+    clip_status status = clip_json_dump(out, text, JSON_ENCODE_ANY | JSON_COMPACT, error);
     json_decref(text);
     return status != CLIP_OK ? status : clip_buffer_append(out, ":", 1, error);
 }
@@ -240,7 +310,7 @@ clip_status clip_json_append(struct clip_buffer *out, const json_t *value, struc
     } else if (json_is_real(value)) {
         CLIP_TRY(append_real(out, json_real_value(value), error));
     } else {
-        CLIP_TRY(append_scalar(out, value, error));
+        CLIP_TRY(clip_json_dump(out, value, JSON_ENCODE_ANY | JSON_COMPACT, error));
     }
 out:
     return status;

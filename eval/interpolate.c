@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/progress.h"
+#include "embed/self_check.h"
 #include "embed/texts.h"
 #include "formats/model_export.h"
 
@@ -159,8 +160,10 @@ clip_status clip_mix_write(const struct clip_model_file *a, const struct clip_mo
     struct clip_model *model = NULL;
     struct clip_model_file mixed = *b;
     bool native = clip_path_has_suffix(path, ".h5");
-    const struct clip_export_options options = {
-        .format = native ? CLIP_EXPORT_HDF5 : CLIP_EXPORT_SAFETENSORS, .dtype = CLIP_F32};
+    const struct clip_export_options options = {.format = native ? CLIP_EXPORT_HDF5
+                                                                 : CLIP_EXPORT_SAFETENSORS,
+                                                .dtype = CLIP_F32,
+                                                .check = clip_self_check};
     if (!native && !clip_path_has_suffix(path, ".safetensors"))
         return clip_fail(error, CLIP_ERR_USAGE,
                          "%s: the name tells the format; end it in .h5 or .safetensors", path);

@@ -142,20 +142,16 @@ clip_status clip_export_json(const char *folder, const char *name, json_t *value
 {
     struct clip_buffer text = {0};
     clip_status status = CLIP_OK;
-    char *dump = value != NULL ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    if (dump == NULL) {
-        status = clip_fail(error, CLIP_ERR_MEMORY,
+    if (value == NULL)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY,
                            "%s cannot be written: a value is not finite, a "
                            "text is not UTF-8, or memory is short",
-                           name);
-        goto out;
-    }
-    CLIP_TRY(clip_buffer_append(&text, dump, strlen(dump), error));
+                           name));
+    CLIP_TRY(clip_json_dump(&text, value, JSON_INDENT(2) | JSON_REAL_PRECISION(15), error));
     CLIP_TRY(clip_buffer_append(&text, "\n", 1, error));
     CLIP_TRY(clip_export_text(folder, name, &text, error));
 out:
     clip_buffer_release(&text);
-    free(dump);
     json_decref(value);
     return status;
 }

@@ -131,7 +131,8 @@ clip_status clip_export_tokenizer(const struct clip_export *export, struct clip_
     CLIP_TRY(clip_export_json(export->path, "vocab.json", json_incref(vocabulary), error));
     size_t n;
     const char *lines = merge_lines(tokenizer, &n);
-    CLIP_TRY(clip_buffer_printf(&merges, error, "#version: 0.2\n"));
+    CLIP_TRY(clip_buffer_printf(&merges, error, "#version: 0.2%s\n",
+                                n == 0 ? " - clip.c, 0 merges" : ""));
     CLIP_TRY(clip_buffer_append(&merges, lines, n, error));
     CLIP_TRY(clip_buffer_append(&merges, "\n", n > 0 ? 1 : 0, error));
     CLIP_TRY(clip_export_text(export->path, "merges.txt", &merges, error));

@@ -113,6 +113,13 @@ static const struct writer {
     [CLIP_EXPORT_GGUF] = {clip_export_gguf, false},
 };
 
+static clip_status check(const struct clip_export *export,
+                         const struct clip_export_options *options, struct clip_error *error)
+{
+    if (options->check == NULL || options->format == CLIP_EXPORT_ONNX) return CLIP_OK;
+    return options->check(export->file, export->path, export->dtype, error);
+}
+
 clip_status clip_model_export(const struct clip_model_file *file, const char *path,
                               const struct clip_export_options *options, struct clip_error *error)
 {
@@ -133,11 +140,15 @@ clip_status clip_model_export(const struct clip_model_file *file, const char *pa
                          "a model in format %s is not split; --split goes with --format onnx",
                          clip_export_format_name(options->format));
     }
-    if (!writer->folder) return writer->write(&export, error);
+    if (!writer->folder) {
+        status = writer->write(&export, error);
+        return status == CLIP_OK ? check(&export, options, error) : status;
+    }
     CLIP_TRY(
         clip_atomic_folder_begin(&folder, path, options->replace ? folder_files : NULL, error));
     export.path = folder.temporary;
     CLIP_TRY(writer->write(&export, error));
+    CLIP_TRY(check(&export, options, error));
     CLIP_TRY(clip_atomic_folder_commit(&folder, error));
 out:
     clip_atomic_folder_abort(&folder);

@@ -27,6 +27,10 @@ struct clip_export_options {
                             * refused by name */
     bool replace;          /* a folder with an earlier export; a file is always replaced */
     bool split;            /* ONNX: vision_model.onnx and text_model.onnx in a folder */
+    /* Asked before a folder takes its place, and behind a file's writing: what fails it is no
+     * export. NULL: weights and texts alone are read back. Not for ONNX, which is not opened. */
+    clip_status (*check)(const struct clip_model_file *file, const char *path,
+                         enum clip_dtype dtype, struct clip_error *error);
 };
 
 const char *clip_export_dtype_name(int dtype); /* "f32", ...; core/choice.h */

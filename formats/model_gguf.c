@@ -74,7 +74,9 @@ static clip_status add_tokenizer(const json_t *values, struct clip_bundle *out, 
     struct clip_buffer text = {0};
     const json_t *merges = json_object_get(values, "tokenizer.ggml.merges");
     if (merges == NULL) return CLIP_OK;
-    CLIP_TRY(clip_buffer_printf(&text, error, "#version: 0.2"));
+    bool none = json_is_array(merges) && json_array_size(merges) == 0;
+    CLIP_TRY(
+        clip_buffer_printf(&text, error, "#version: 0.2%s", none ? " - clip.c, 0 merges" : ""));
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const char *merge = json_string_value(json_array_get(merges, i));
         if (merge == NULL) {

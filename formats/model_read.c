@@ -62,6 +62,7 @@ static clip_status read_file(const char *path, struct clip_bundle *out, struct c
 {
     if (clip_path_has_suffix(path, ".safetensors")) return clip_safetensors_read(path, out, error);
     if (clip_torch_is(path)) return clip_torch_read(path, out, error);
+    if (clip_safetensors_is(path)) return clip_safetensors_read(path, out, error);
     return clip_fail(error, CLIP_ERR_FORMAT,
                      "%s: this is no file of weights that can be read; give a .h5 of clip_train, a "
                      ".safetensors, or a .pt or .bin of PyTorch",

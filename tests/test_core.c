@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/choice.h"
 #include "core/count.h"
@@ -492,6 +494,66 @@ static void json_that_cannot_be_built_is_told(void **state)
     clip_buffer_release(&text);
 }
 
+#ifndef __has_feature /* gcc */
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+    __has_feature(address_sanitizer)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+/* jansson doubles its buffer for a token, from 16 to 32 MB at last, for which there is no room. */
+static void json_that_memory_is_short_for_is_refused(void **state)
+{
+    (void)state;
+    enum { SIZE = 20000000, ROOM = 40000000 };
+    struct clip_error error;
+    struct rlimit before, less;
+    long long pages = 0;
+    char *text = malloc(SIZE);
+    if (SANITIZED) skip(); /* they take more addresses than any limit allows */
+    assert_non_null(text);
+    memset(text, 'a', SIZE);
+    memcpy(text, "[\"", 2);
+    memcpy(text + SIZE - 2, "\"]", 2);
+    clip_json_watch_memory();
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lld", &pages), 1);
+    fclose(file);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    less = before;
+    less.rlim_cur = (rlim_t)(pages * sysconf(_SC_PAGESIZE) + ROOM);
+    assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+    json_t *value = clip_json_parse(text, SIZE, "a.json", &error);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_null(value);
+    assert_int_equal(error.status, CLIP_ERR_MEMORY);
+    assert_non_null(strstr(error.message, "memory is short for reading a.json"));
+    value = clip_json_parse(text, SIZE, "a.json", &error);
+    assert_int_equal(json_string_length(json_array_get(value, 0)), SIZE - 4);
+    json_decref(value);
+    json_set_alloc_funcs(malloc, free);
+    free(text);
+}
+
+/* A name of any bytes, and a number that JSON does not know. */
+static void json_of_what_json_does_not_hold(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b\xff", "\xc3\xa4"};
+    json_t *list = clip_json_texts(names, 3);
+    clip_json_push(&list, clip_json_number(NAN));
+    clip_json_push(&list, clip_json_number(0.5));
+    assert_int_equal(json_array_size(list), 5);
+    assert_string_equal(json_string_value(json_array_get(list, 1)), "b?");
+    assert_string_equal(json_string_value(json_array_get(list, 2)), "\xc3\xa4");
+    assert_true(json_is_null(json_array_get(list, 3)));
+    json_decref(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +579,8 @@ int main(void)
         cmocka_unit_test(json_as_python_writes_it),
         cmocka_unit_test(json_value_of_many),
         cmocka_unit_test(json_that_cannot_be_built_is_told),
+        cmocka_unit_test(json_that_memory_is_short_for_is_refused),
+        cmocka_unit_test(json_of_what_json_does_not_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

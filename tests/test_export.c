@@ -11,6 +11,7 @@
 #include "checkpoints/onnx.h"
 #include "core/choice.h"
 #include "core/json.h"
+#include "embed/self_check.h"
 #include "formats/architectures.h"
 #include "formats/model_export.h"
 #include "kernels/bf16.h"
@@ -28,7 +29,8 @@ static enum clip_export_format format_of(const char *name)
 static clip_status export_as(const struct clip_model_file *file, const char *name, const char *path,
                              enum clip_dtype dtype, struct clip_error *error)
 {
-    const struct clip_export_options options = {format_of(name), dtype, false};
+    const struct clip_export_options options = {
+        .format = format_of(name), .dtype = dtype, .check = clip_self_check};
     return clip_model_export(file, path, &options, error);
 }
 

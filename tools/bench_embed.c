@@ -4,14 +4,14 @@
 #include "tools/bench.h"
 #include "tools/cli.h"
 
-static void add(json_t *value, const char *name, const struct clip_bench_embed_rate *rate,
+static void add(json_t **value, const char *name, const struct clip_bench_embed_rate *rate,
                 double peak, bool json)
 {
     char key[64];
     snprintf(key, sizeof key, "%s_per_second", name);
-    json_object_set_new(value, key, json_real(rate->items_per_second));
+    clip_json_set(value, key, clip_json_number(rate->items_per_second));
     snprintf(key, sizeof key, "%s_flops_per_second", name);
-    json_object_set_new(value, key, json_real(rate->flops_per_second));
+    clip_json_set(value, key, clip_json_number(rate->flops_per_second));
     if (json) return;
     printf("%-18s %10.2f a second %8.1f GF/s (%.0f %% of peak)\n", name, rate->items_per_second,
            rate->flops_per_second / 1e9, 100 * rate->flops_per_second / peak);
@@ -22,11 +22,11 @@ static clip_status print(const struct clip_bench_embed_result *r, bool json,
 {
     double peak = r->peak_flops_per_second;
     json_t *value = json_object();
-    add(value, "images_alone", &r->images[0], peak, json);
-    add(value, "images", &r->images[1], peak, json);
-    add(value, "texts_alone", &r->texts[0], peak, json);
-    add(value, "texts", &r->texts[1], peak, json);
-    json_object_set_new(value, "peak_flops_per_second", json_real(peak));
+    add(&value, "images_alone", &r->images[0], peak, json);
+    add(&value, "images", &r->images[1], peak, json);
+    add(&value, "texts_alone", &r->texts[0], peak, json);
+    add(&value, "texts", &r->texts[1], peak, json);
+    clip_json_set(&value, "peak_flops_per_second", clip_json_number(peak));
     clip_status status = json ? clip_cli_print_json(value, error) : CLIP_OK;
     if (!json) printf("peak: %.1f GF/s\n", peak / 1e9);
     json_decref(value);

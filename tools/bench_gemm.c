@@ -35,11 +35,11 @@ static clip_status print(const struct clip_bench_gemm_result *r, bool json,
                    p->of.name, (long long)p->of.rows, (long long)p->of.width,
                    (long long)p->of.depth, p->forward / 1e9, 100 * p->forward / peak, p->dx / 1e9,
                    100 * p->dx / peak, p->dw / 1e9, 100 * p->dw / peak);
-        json_array_append_new(
-            rows, json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "product", p->of.name, "rows",
-                            (json_int_t)p->of.rows, "width", (json_int_t)p->of.width, "depth",
-                            (json_int_t)p->of.depth, "forward_flops_per_second", p->forward,
-                            "dx_flops_per_second", p->dx, "dw_flops_per_second", p->dw));
+        clip_json_push(
+            &rows, json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "product", p->of.name, "rows",
+                             (json_int_t)p->of.rows, "width", (json_int_t)p->of.width, "depth",
+                             (json_int_t)p->of.depth, "forward_flops_per_second", p->forward,
+                             "dx_flops_per_second", p->dx, "dw_flops_per_second", p->dw));
     }
     json_t *value = json_pack("{s:o, s:f, s:f}", "products", rows, "flops_per_second",
                               r->flops_per_second, "peak_flops_per_second", peak);

@@ -19,6 +19,7 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "tools/completion.h"
+#include "tools/lost_file.h"
 
 #ifndef CLIP_VERSION
 #error "CLIP_VERSION comes from the Makefile"
@@ -34,12 +35,12 @@ struct parsing {
     bool given[MOST_OPTIONS];
 };
 
-static void add_item(struct clip_cli_list *list, const char *item)
+static void add_item(const struct clip_cli *cli, struct clip_cli_list *list, const char *item)
 {
     struct clip_error error;
     if (clip_array_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items,
                         &error) != CLIP_OK) {
-        fprintf(stderr, "%s\n", error.message);
+        fprintf(stderr, "%s: %s\n", cli->name, error.message);
         exit(1);
     }
     list->items[list->count++] = item;
@@ -114,10 +115,10 @@ static void take_option(struct argp_state *state, const struct clip_cli_option *
             number(state, option->name, text, false, option->least, option->most);
         break;
     case CLIP_CLI_LIST:
-    case CLIP_CLI_MANY: add_item(option->target, text); break;
+    case CLIP_CLI_MANY: add_item(parsing->cli, option->target, text); break;
     case CLIP_CLI_PAIRS:
-        add_item(option->target, option->name);
-        add_item(option->target, text != NULL ? text : "true");
+        add_item(parsing->cli, option->target, option->name);
+        add_item(parsing->cli, option->target, text != NULL ? text : "true");
         break;
     }
 }
@@ -167,9 +168,9 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
     case KEY_VERSION: printf("%s " CLIP_VERSION "\n", cli->name); exit(0);
     case ARGP_KEY_ARG:
         if (parsing->open != NULL)
-            add_item(parsing->open->target, text);
+            add_item(cli, parsing->open->target, text);
         else if (cli->arguments != NULL)
-            add_item(&cli->plain, text);
+            add_item(cli, &cli->plain, text);
         else
             refuse(state, "\"%s\" is not expected here; options begin with --", text);
         return 0;
@@ -268,6 +269,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* past the largest size, writing fails with EFBIG: a sentence */
     wait_asleep(argv);
+    clip_lost_file_watch(cli->name);
     void *some = malloc(1 << 16); /* without a little memory libhdf5 does not even fail */
     if (some == NULL) {
         fprintf(stderr, "%s: memory is short; close other programs or raise the limit\n",
@@ -275,6 +277,7 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv)
         exit(1);
     }
     free(some);
+    clip_json_watch_memory();
     clip_hdf5_leave_at_exit();
     /* For pkill and top: started again it would be "exe". */
     prctl(PR_SET_NAME, program_invocation_short_name);
@@ -427,19 +430,24 @@ const volatile sig_atomic_t *clip_cli_catch_signals(void)
     return &caught;
 }
 
-int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_error *error)
+clip_status clip_cli_flush(struct clip_error *error)
 {
     int reason = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
+    if (reason == 0) return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_IO, "the result could not be written to stdout: %s",
+                     strerror(reason));
+}
+
+int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_error *error)
+{
+    struct clip_error flushing;
+    clip_status flushed = clip_cli_flush(&flushing);
     free(cli->plain.items);
     cli->plain = (struct clip_cli_list){0};
     if (status != CLIP_OK) fprintf(stderr, "%s: %s\n", cli->name, error->message);
     if (status == CLIP_ERR_INTERRUPTED) return caught != 0 ? 128 + caught : 130;
     if (status == CLIP_ERR_USAGE) return 2;
-    if (status != CLIP_OK) return 1;
-    if (reason != 0) {
-        fprintf(stderr, "%s: the result could not be written to stdout: %s\n", cli->name,
-                strerror(reason));
-        return 1;
-    }
-    return 0;
+    if (status == CLIP_OK && flushed != CLIP_OK)
+        fprintf(stderr, "%s: %s\n", cli->name, flushing.message);
+    return status != CLIP_OK || flushed != CLIP_OK;
 }

@@ -125,6 +125,8 @@ int clip_cli_dispatch(const char *program, const char *summary, const char *exam
 
 /* The value as one line on stdout. */
 clip_status clip_cli_print_json(const json_t *value, struct clip_error *error);
+/* Flushes stdout: for what has to be read before the end. */
+clip_status clip_cli_flush(struct clip_error *error);
 /* The end of every run: flushes stdout, and a failure to write it (a full disk) is an error too;
  * prints "NAME: sentence" when something failed; gives the exit code: 0 done, 1 could not, 2
  * CLIP_ERR_USAGE, 128 + the signal after SIGINT, SIGTERM or SIGHUP, which is 130, 143 or 129

@@ -74,7 +74,8 @@ static clip_status print_step(const struct clip_bench_step_result *r, bool json,
         return CLIP_OK;
     }
     json_t *seconds = json_array();
-    for (int64_t i = 0; i < r->steps; i++) json_array_append_new(seconds, json_real(r->seconds[i]));
+    for (int64_t i = 0; i < r->steps; i++)
+        clip_json_push(&seconds, clip_json_number(r->seconds[i]));
     json_t *value = json_pack(
         "{s:o, s:f, s:I, s:f, s:f, s:f, s:f}", "step_seconds", seconds, "pairs_per_second",
         r->pairs_per_second, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "flops_per_step",
@@ -114,8 +115,7 @@ static clip_status print_ops(const struct clip_bench_step_result *r, bool json,
         if (!json)
             printf("%-14s %8.0f %12.4f %12.4f %7.1f%%\n", row->name, (double)row->calls / n,
                    row->forward / n, row->backward / n, 100 * share);
-        json_array_append_new(rows,
-                              json_pack("{s:s, s:f, s:f, s:f, s:f}", "op", row->name, "calls",
+        clip_json_push(&rows, json_pack("{s:s, s:f, s:f, s:f, s:f}", "op", row->name, "calls",
                                         (double)row->calls / n, "forward_seconds", row->forward / n,
                                         "backward_seconds", row->backward / n, "share", share));
     }

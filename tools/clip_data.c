@@ -168,11 +168,7 @@ static int run_tokenizer(int argc, char **argv)
 static json_t *ids_to_json(const struct clip_ids *ids)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list != NULL && i < ids->count; i++)
-        if (json_array_append_new(list, json_integer(ids->ids[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+    for (int64_t i = 0; i < ids->count; i++) clip_json_push(&list, json_integer(ids->ids[i]));
     return list;
 }
 

@@ -80,20 +80,13 @@ out:
     return status;
 }
 
-static json_t *string_list(const char *const *items, int64_t n)
-{
-    json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_string(items[i]));
-    return list;
-}
-
 static json_t *matrix(const double *values, int64_t n, int64_t m)
 {
     json_t *rows = json_array();
     for (int64_t i = 0; i < n; i++) {
         json_t *row = json_array();
-        for (int64_t j = 0; j < m; j++) json_array_append_new(row, json_real(values[i * m + j]));
-        json_array_append_new(rows, row);
+        for (int64_t j = 0; j < m; j++) clip_json_push(&row, clip_json_number(values[i * m + j]));
+        clip_json_push(&rows, row);
     }
     return rows;
 }
@@ -157,10 +150,10 @@ static int run_similarity(int argc, char **argv)
     CLIP_TRY(compare(&c, e, &images, &error));
     if (cli.json) {
         json_t *result = json_object();
-        json_object_set_new(result, "images", string_list(images.items, c.n));
-        json_object_set_new(result, "texts", string_list(texts.items, c.m));
-        json_object_set_new(result, "similarity", matrix(c.cosines, c.n, c.m));
-        json_object_set_new(result, "skipped", json_integer(c.bad));
+        clip_json_set(&result, "images", clip_json_texts(images.items, c.n));
+        clip_json_set(&result, "texts", clip_json_texts(texts.items, c.m));
+        clip_json_set(&result, "similarity", matrix(c.cosines, c.n, c.m));
+        clip_json_set(&result, "skipped", json_integer(c.bad));
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
@@ -177,7 +170,7 @@ out:
 
 /* ---- data sets ---- */
 
-static void add_recalls(json_t *result, const char *side, const struct clip_recalls *r)
+static void add_recalls(json_t **result, const char *side, const struct clip_recalls *r)
 {
     const struct {
         const char *name;
@@ -189,7 +182,7 @@ static void add_recalls(json_t *result, const char *side, const struct clip_reca
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         char key[64];
         snprintf(key, sizeof key, "%s_%s", side, values[i].name);
-        json_object_set_new(result, key, json_real(values[i].value));
+        clip_json_set(result, key, clip_json_number(values[i].value));
     }
 }
 
@@ -231,15 +224,15 @@ static int run_retrieval(int argc, char **argv)
     clip_texts_warn_cut(r.cut, "caption");
     if (cli.json) {
         json_t *result = json_object();
-        add_recalls(result, "image_retrieval", &r.image_retrieval);
-        add_recalls(result, "text_retrieval", &r.text_retrieval);
-        json_object_set_new(result, "images", json_integer(r.images));
-        json_object_set_new(result, "texts", json_integer(r.texts));
-        json_object_set_new(result, "skipped", json_integer(r.skipped));
-        json_object_set_new(result, "cut", json_integer(r.cut));
+        add_recalls(&result, "image_retrieval", &r.image_retrieval);
+        add_recalls(&result, "text_retrieval", &r.text_retrieval);
+        clip_json_set(&result, "images", json_integer(r.images));
+        clip_json_set(&result, "texts", json_integer(r.texts));
+        clip_json_set(&result, "skipped", json_integer(r.skipped));
+        clip_json_set(&result, "cut", json_integer(r.cut));
         if (r.negatives > 0) {
-            json_object_set_new(result, "negatives", json_integer(r.negatives));
-            json_object_set_new(result, "negative_accuracy", json_real(r.negative_accuracy));
+            clip_json_set(&result, "negatives", json_integer(r.negatives));
+            clip_json_set(&result, "negative_accuracy", clip_json_number(r.negative_accuracy));
         }
         status = clip_cli_print_json(result, &error);
         json_decref(result);

@@ -6,6 +6,7 @@
 #include "core/escape.h"
 #include "core/file.h"
 #include "core/progress.h"
+#include "embed/self_check.h"
 #include "formats/architectures.h"
 #include "formats/model_export.h"
 #include "tools/cli.h"
@@ -50,7 +51,7 @@ int main(int argc, char **argv)
     struct clip_model_options model = {0};
     const char *output = NULL;
     int format = -1;
-    struct clip_export_options export = {.dtype = CLIP_F32};
+    struct clip_export_options export = {.dtype = CLIP_F32, .check = clip_self_check};
     const struct clip_cli_option options[] = {
         MODEL_OPTION(model),
         {"format", NULL, CLIP_CLI_CHOICE, &format, .names = clip_export_format_name,
@@ -72,7 +73,7 @@ int main(int argc, char **argv)
     struct clip_cli cli = {
         .name = "clip_export",
         .summary = "Writes a model's weights, description and tokenizer in the form that another "
-                   "program reads, then reads them back and compares.",
+                   "program reads, then reads them back, opens and uses them, and compares.",
         .example = "clip_export --model runs/small --format huggingface --output small-hf",
         .options = options,
     };
@@ -100,17 +101,21 @@ int main(int argc, char **argv)
         snprintf(activation, sizeof activation, vision == of_text ? "%s" : "%s, text %s", vision,
                  of_text);
         json_t *result = json_pack(
-            "{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s}", "output", output, "format",
+            "{s:s, s:s, s:s, s:I, s:s, s:b, s:s, s:s, s:s}", "output", output, "format",
             clip_export_format_name(export.format), "dtype", clip_export_dtype_name(export.dtype),
             "parameters", (json_int_t)clip_model_parameters(file->model), "checksum",
             file->checksum, "tokenizer", file->tokenizer != NULL, "source_format",
-            file->format != NULL ? file->format : "clip.c", "activation", activation);
+            file->format != NULL ? file->format : "clip.c", "activation", activation, "checked",
+            export.format == CLIP_EXPORT_ONNX ? "weights" : "embeddings");
         status = clip_cli_print_json(result, &error);
         json_decref(result);
     } else {
-        printf("%s: %s as %s, read back and equal\n", CLIP_SHOWN(output),
+        printf("%s: %s as %s, read back and equal%s\n", CLIP_SHOWN(output),
                CLIP_COUNT(clip_model_parameters(file->model), "parameter"),
-               clip_export_dtype_name(export.dtype));
+               clip_export_dtype_name(export.dtype),
+               export.format == CLIP_EXPORT_ONNX
+                   ? " (a graph is not opened by this program: its weights were compared)"
+                   : "; opened again, texts and an image give the same");
     }
 out:
     clip_model_file_free(file);

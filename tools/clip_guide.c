@@ -32,10 +32,10 @@ static clip_status report(const struct clip_cli *cli, const struct arguments *a,
     }
     json_t *texts = json_object(), *minus = json_object();
     for (int64_t i = 0; i < a->text.count; i++)
-        json_object_set_new(texts, a->text.items[i], json_real((double)o->cosines[i]));
+        clip_json_set(&texts, a->text.items[i], clip_json_number((double)o->cosines[i]));
     for (int64_t i = 0; i < a->minus.count; i++)
-        json_object_set_new(minus, a->minus.items[i],
-                            json_real((double)o->cosines[a->text.count + i]));
+        clip_json_set(&minus, a->minus.items[i],
+                      clip_json_number((double)o->cosines[a->text.count + i]));
     json_t *value = json_pack("{s:s, s:I, s:I, s:f, s:o, s:o}", "output", a->output, "steps",
                               (json_int_t)o->steps, "frames", (json_int_t)o->frames, "similarity",
                               o->similarity, "text", texts, "minus", minus);

@@ -451,8 +451,7 @@ static clip_status say_ready(const struct clip_cli *cli, const struct serving *j
         printf("%s shows %s; Ctrl-C ends it\n", url, CLIP_COUNT(count, "image"));
         status = CLIP_OK;
     }
-    fflush(stdout);
-    return status;
+    return status == CLIP_OK ? clip_cli_flush(error) : status;
 }
 
 static clip_status serve(const struct clip_cli *cli, const struct serving *job,

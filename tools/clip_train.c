@@ -88,9 +88,9 @@ static clip_status print_summary(const struct clip_config *config,
                       (json_int_t)s->samples, "was_finished", s->was_finished, "stopped_early",
                       s->stopped_early, "peak_rss_bytes", (json_int_t)s->peak_rss_bytes);
         if (measured) {
-            json_object_set_new(value, "best_metric", json_string(s->metric));
-            json_object_set_new(value, "best", json_real(s->best));
-            json_object_set_new(value, "best_step", json_integer(s->best_step));
+            clip_json_set(&value, "best_metric", json_string(s->metric));
+            clip_json_set(&value, "best", clip_json_number(s->best));
+            clip_json_set(&value, "best_step", json_integer(s->best_step));
         }
         clip_status status = clip_cli_print_json(value, error);
         json_decref(value);

@@ -45,10 +45,7 @@ static clip_status show_report(const struct clip_cli *cli, const struct clip_che
             (json_int_t)fixed->kept, "bad", (json_int_t)fixed->bad, "tiny", (json_int_t)fixed->tiny,
             "copies", (json_int_t)fixed->copies, "near", (json_int_t)fixed->near, "repeats",
             (json_int_t)fixed->repeats, "leaks", (json_int_t)fixed->leaks);
-        if (object == NULL || json_object_set_new(result, "fixed", object) != 0) {
-            json_decref(result);
-            result = NULL;
-        }
+        clip_json_set(&result, "fixed", object);
     }
     return clip_data_show(cli, result, "", error);
 }

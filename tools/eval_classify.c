@@ -261,13 +261,6 @@ static void print_table(const struct classifying *c)
     }
 }
 
-static json_t *string_list(const char *const *items, int64_t n)
-{
-    json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_string(items[i]));
-    return list;
-}
-
 static clip_status print_json(const struct classifying *c, struct clip_error *error)
 {
     const char *const *lines = (const char *const *)c->templates.lines;
@@ -275,20 +268,19 @@ static clip_status print_json(const struct classifying *c, struct clip_error *er
     for (int64_t i = 0; i < c->n; i++) {
         json_t *row = json_array();
         for (int64_t j = 0; j < c->m; j++)
-            json_array_append_new(row, json_real(c->p[i * c->m + j]));
-        json_array_append_new(rows, row);
-        json_array_append_new(best,
-                              c->best[i] >= 0 ? json_string(c->called[c->best[i]]) : json_null());
+            clip_json_push(&row, clip_json_number(c->p[i * c->m + j]));
+        clip_json_push(&rows, row);
+        clip_json_push(&best, c->best[i] >= 0 ? json_string(c->called[c->best[i]]) : json_null());
     }
     if (c->templates.count == 1)
-        json_object_set_new(result, "template", json_string(lines[0]));
+        clip_json_set(&result, "template", json_string(lines[0]));
     else
-        json_object_set_new(result, "templates", string_list(lines, c->templates.count));
-    json_object_set_new(result, "labels", string_list((const char *const *)c->called, c->m));
-    json_object_set_new(result, "images", string_list(c->names, c->n));
-    json_object_set_new(result, "probabilities", rows);
-    json_object_set_new(result, "best", best);
-    json_object_set_new(result, "skipped", json_integer(c->bad));
+        clip_json_set(&result, "templates", clip_json_texts(lines, c->templates.count));
+    clip_json_set(&result, "labels", clip_json_texts((const char *const *)c->called, c->m));
+    clip_json_set(&result, "images", clip_json_texts(c->names, c->n));
+    clip_json_set(&result, "probabilities", rows);
+    clip_json_set(&result, "best", best);
+    clip_json_set(&result, "skipped", json_integer(c->bad));
     clip_status status = clip_cli_print_json(result, error);
     json_decref(result);
     return status;

@@ -110,18 +110,13 @@ out:
 
 /* ---- report ---- */
 
-static json_t *real_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *score_object(const struct clip_task *task, const struct clip_task_score *s)
 {
     json_t *out = json_object();
     if (task->pairs == NULL) {
-        json_object_set_new(out, "acc1", real_or_null(s->score));
-        json_object_set_new(out, "acc5", real_or_null(s->acc5));
-        json_object_set_new(out, "mean_per_class_recall", real_or_null(s->mean_per_class_recall));
+        clip_json_set(&out, "acc1", clip_json_number(s->score));
+        clip_json_set(&out, "acc5", clip_json_number(s->acc5));
+        clip_json_set(&out, "mean_per_class_recall", clip_json_number(s->mean_per_class_recall));
         return out;
     }
     const struct {
@@ -136,7 +131,7 @@ static json_t *score_object(const struct clip_task *task, const struct clip_task
         {"text_retrieval_recall@10", s->retrieval.text_retrieval.at_10},
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        json_object_set_new(out, values[i].key, json_real(values[i].value));
+        clip_json_set(&out, values[i].key, clip_json_number(values[i].value));
     return out;
 }
 
@@ -154,23 +149,23 @@ static clip_status print_json(const struct report *r, struct clip_error *error)
     for (int64_t i = 0; i < r->mixes->count; i++) {
         const struct clip_mix *m = &r->mixes->items[i];
         json_t *row = json_object();
-        json_object_set_new(row, "alpha", json_real(m->alpha));
+        clip_json_set(&row, "alpha", clip_json_number(m->alpha));
         if (clip_task_is(r->fresh)) {
-            json_object_set_new(row, "new", json_real(m->fresh.score));
-            json_object_set_new(row, "new_task", score_object(r->fresh, &m->fresh));
+            clip_json_set(&row, "new", clip_json_number(m->fresh.score));
+            clip_json_set(&row, "new_task", score_object(r->fresh, &m->fresh));
         }
         if (clip_task_is(r->old)) {
-            json_object_set_new(row, "old", json_real(m->old.score));
-            json_object_set_new(row, "old_task", score_object(r->old, &m->old));
+            clip_json_set(&row, "old", clip_json_number(m->old.score));
+            clip_json_set(&row, "old_task", score_object(r->old, &m->old));
         }
-        json_array_append_new(rows, row);
+        clip_json_push(&rows, row);
     }
-    json_object_set_new(out, "results", rows);
-    json_object_set_new(out, "new_metric", json_string(clip_task_metric(r->fresh)));
-    json_object_set_new(out, "old_metric", json_string(clip_task_metric(r->old)));
-    json_object_set_new(out, "keep", json_real(r->keep));
-    json_object_set_new(out, "chosen_by", json_string(r->by_hand ? "--choose" : "rule"));
-    json_object_set_new(out, "alpha", json_real(r->mixes->items[r->chosen].alpha));
+    clip_json_set(&out, "results", rows);
+    clip_json_set(&out, "new_metric", json_string(clip_task_metric(r->fresh)));
+    clip_json_set(&out, "old_metric", json_string(clip_task_metric(r->old)));
+    clip_json_set(&out, "keep", clip_json_number(r->keep));
+    clip_json_set(&out, "chosen_by", json_string(r->by_hand ? "--choose" : "rule"));
+    clip_json_set(&out, "alpha", clip_json_number(r->mixes->items[r->chosen].alpha));
     clip_status status = clip_cli_print_json(out, error);
     json_decref(out);
     return status;

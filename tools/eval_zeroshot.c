@@ -129,11 +129,6 @@ static void print_result(const struct clip_class_list *classes,
     printf("mean per-class recall: %.1f %%\n", 100 * r->mean_per_class_recall);
 }
 
-static json_t *number_or_null(double value)
-{
-    return isnan(value) ? json_null() : json_real(value);
-}
-
 static clip_status print_json(const struct clip_class_list *classes,
                               const struct clip_zeroshot_result *r, const struct confusions *all,
                               struct clip_error *error)
@@ -142,26 +137,26 @@ static clip_status print_json(const struct clip_class_list *classes,
     json_t *result = json_object(), *per_class = json_array(), *confusion = json_array();
     for (int64_t c = 0; c < classes->count; c++) {
         interval_of(r, c, &low, &high);
-        json_array_append_new(per_class,
-                              json_pack("{s:s, s:I, s:o, s:f, s:f}", "class", classes->names[c],
-                                        "n", (json_int_t)r->count[c], "recall",
-                                        number_or_null(r->recall[c]), "low", low, "high", high));
+        clip_json_push(&per_class,
+                       json_pack("{s:s, s:I, s:o, s:f, s:f}", "class", classes->names[c], "n",
+                                 (json_int_t)r->count[c], "recall", clip_json_number(r->recall[c]),
+                                 "low", low, "high", high));
     }
     for (int64_t i = 0; all != NULL && i < all->count; i++)
-        json_array_append_new(confusion, json_pack("{s:s, s:s, s:I}", "class",
-                                                   classes->names[all->items[i].label], "taken_for",
-                                                   classes->names[all->items[i].taken], "n",
-                                                   (json_int_t)all->items[i].n));
+        clip_json_push(&confusion,
+                       json_pack("{s:s, s:s, s:I}", "class", classes->names[all->items[i].label],
+                                 "taken_for", classes->names[all->items[i].taken], "n",
+                                 (json_int_t)all->items[i].n));
     clip_zeroshot_interval(llround(r->acc1 * (double)r->n), r->n, &low, &high);
-    json_object_set_new(result, "acc1", json_real(r->acc1));
-    json_object_set_new(result, "acc1_interval", json_pack("[f, f]", low, high));
-    json_object_set_new(result, "acc5", number_or_null(r->acc5));
-    json_object_set_new(result, "mean_per_class_recall", json_real(r->mean_per_class_recall));
-    json_object_set_new(result, "n", json_integer(r->n));
-    json_object_set_new(result, "skipped", json_integer(r->skipped));
-    json_object_set_new(result, "per_class", per_class);
+    clip_json_set(&result, "acc1", clip_json_number(r->acc1));
+    clip_json_set(&result, "acc1_interval", json_pack("[f, f]", low, high));
+    clip_json_set(&result, "acc5", clip_json_number(r->acc5));
+    clip_json_set(&result, "mean_per_class_recall", clip_json_number(r->mean_per_class_recall));
+    clip_json_set(&result, "n", json_integer(r->n));
+    clip_json_set(&result, "skipped", json_integer(r->skipped));
+    clip_json_set(&result, "per_class", per_class);
     if (all != NULL)
-        json_object_set_new(result, "confusion", confusion);
+        clip_json_set(&result, "confusion", confusion);
     else
         json_decref(confusion);
     clip_status status = clip_cli_print_json(result, error);

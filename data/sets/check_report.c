@@ -1,27 +1,10 @@
 /* A check's report as JSON and as text. */
-#include <string.h>
-
 #include "core/count.h"
 #include "core/escape.h"
+#include "core/json.h"
 #include "data/sets/check_internal.h"
 
 enum { PRINTED_BAD = 200, PRINTED_PAIRS = 20, BAR = 40 };
-
-/* A JSON text of a name. Names may hold any bytes and JSON holds UTF-8, so other bytes become '?'.
- * NULL: memory is short. */
-static json_t *text_of(const char *bytes)
-{
-    json_t *text = json_string(bytes);
-    if (text != NULL) return text;
-    struct clip_buffer copy = {0};
-    struct clip_error error;
-    if (clip_buffer_append(&copy, bytes, strlen(bytes), &error) != CLIP_OK) return NULL;
-    for (size_t i = 0; i < copy.size; i++)
-        if ((unsigned char)copy.data[i] >= 0x80) copy.data[i] = '?';
-    text = json_string(copy.data);
-    clip_buffer_release(&copy);
-    return text;
-}
 
 static json_t *json_of_range(const struct clip_check_range *range)
 {
@@ -31,29 +14,22 @@ static json_t *json_of_range(const struct clip_check_range *range)
 
 static json_t *json_of_histogram(const struct clip_check_histogram *histogram)
 {
-    json_t *object = json_of_range(&histogram->range);
-    json_t *bins = json_array();
-    bool good = object != NULL && bins != NULL;
-    for (int i = 0; good && i < CLIP_CHECK_BINS; i++)
-        good = json_array_append_new(bins, json_integer(histogram->bins[i])) == 0;
-    good = good && json_object_set_new(object, "bin_width", json_integer(histogram->width)) == 0;
-    good = good && json_object_set(object, "bins", bins) == 0;
-    json_decref(bins);
-    if (good) return object;
-    json_decref(object);
-    return NULL;
+    json_t *object = json_of_range(&histogram->range), *bins = json_array();
+    for (int i = 0; i < CLIP_CHECK_BINS; i++)
+        clip_json_push(&bins, json_integer(histogram->bins[i]));
+    clip_json_set(&object, "bin_width", json_integer(histogram->width));
+    clip_json_set(&object, "bins", bins);
+    return object;
 }
 
 static json_t *json_of_bad(const struct clip_check_report *report)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list != NULL && i < report->bad_count; i++) {
+    for (int64_t i = 0; i < report->bad_count; i++) {
         const struct clip_check_bad *bad = &report->bad[i];
-        json_t *item = json_pack("{s:I, s:o, s:o}", "sample", (json_int_t)bad->sample, "name",
-                                 text_of(bad->name), "reason", text_of(bad->reason));
-        if (item != NULL && json_array_append_new(list, item) == 0) continue;
-        json_decref(list);
-        return NULL;
+        clip_json_push(&list,
+                       json_pack("{s:I, s:o, s:o}", "sample", (json_int_t)bad->sample, "name",
+                                 clip_json_text(bad->name), "reason", clip_json_text(bad->reason)));
     }
     return list;
 }
@@ -61,34 +37,28 @@ static json_t *json_of_bad(const struct clip_check_report *report)
 static json_t *json_of_pairs(const struct clip_check_pairs *pairs)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list != NULL && i < pairs->count; i++) {
-        json_t *item =
-            json_pack("[o, o]", text_of(pairs->items[i].name), text_of(pairs->items[i].first));
-        if (item != NULL && json_array_append_new(list, item) == 0) continue;
-        json_decref(list);
-        return NULL;
-    }
+    for (int64_t i = 0; i < pairs->count; i++)
+        clip_json_push(&list, json_pack("[o, o]", clip_json_text(pairs->items[i].name),
+                                        clip_json_text(pairs->items[i].first)));
     return list;
 }
 
 static json_t *json_of_leaks(const struct clip_check_pairs *leaks)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list != NULL && i < leaks->count; i++) {
+    for (int64_t i = 0; i < leaks->count; i++) {
         const struct clip_check_pair *leak = &leaks->items[i];
-        json_t *item = json_pack("{s:o, s:o, s:b}", "name", text_of(leak->name), "other",
-                                 text_of(leak->first), "near", (int)leak->near);
-        if (item != NULL && json_array_append_new(list, item) == 0) continue;
-        json_decref(list);
-        return NULL;
+        clip_json_push(&list,
+                       json_pack("{s:o, s:o, s:b}", "name", clip_json_text(leak->name), "other",
+                                 clip_json_text(leak->first), "near", (int)leak->near));
     }
     return list;
 }
 
 static json_t *json_of_against(const struct clip_check_report *report)
 {
-    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:I}", "name", text_of(report->against), "samples",
-                     (json_int_t)report->against_samples, "bad_count",
+    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:I}", "name", clip_json_text(report->against),
+                     "samples", (json_int_t)report->against_samples, "bad_count",
                      (json_int_t)report->against_bad, "leak_count", (json_int_t)report->leaks.count,
                      "leaks", json_of_leaks(&report->leaks), "leaked_captions",
                      (json_int_t)report->leaked_captions);
@@ -116,41 +86,27 @@ static json_t *json_of_counts(const struct clip_check_report *report)
         {"context_length", report->context_length},
     };
     json_t *object = json_pack("{s:s}", "format", report->format);
-    for (size_t i = 0; object != NULL && i < sizeof counts / sizeof *counts; i++) {
-        if (json_object_set_new(object, counts[i].key, json_integer(counts[i].value)) == 0)
-            continue;
-        json_decref(object);
-        return NULL;
-    }
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        clip_json_set(&object, counts[i].key, json_integer(counts[i].value));
     return object;
 }
 
 json_t *clip_check_to_json(const struct clip_check_report *report, struct clip_error *error)
 {
     json_t *object = json_of_counts(report);
-    bool good = object != NULL;
-    good = good && json_object_set_new(object, "caption_characters",
-                                       json_of_histogram(&report->characters)) == 0;
+    clip_json_set(&object, "caption_characters", json_of_histogram(&report->characters));
     if (report->context_length > 0)
-        good = good && json_object_set_new(object, "caption_tokens",
-                                           json_of_histogram(&report->tokens)) == 0;
-    good = good && json_object_set_new(object, "width", json_of_range(&report->width)) == 0;
-    good = good && json_object_set_new(object, "height", json_of_range(&report->height)) == 0;
-    good = good &&
-           json_object_set_new(object, "short_side", json_of_histogram(&report->short_side)) == 0;
-    good = good &&
-           json_object_set_new(object, "kilobytes", json_of_histogram(&report->kilobytes)) == 0;
-    good = good && json_object_set_new(object, "bad", json_of_bad(report)) == 0;
-    good = good &&
-           json_object_set_new(object, "duplicates", json_of_pairs(&report->duplicates)) == 0;
-    good = good &&
-           json_object_set_new(object, "near_duplicates", json_of_pairs(&report->near)) == 0;
-    if (report->against != NULL)
-        good = good && json_object_set_new(object, "against", json_of_against(report)) == 0;
-    if (good) return object;
-    json_decref(object);
-    clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the report as JSON");
-    return NULL;
+        clip_json_set(&object, "caption_tokens", json_of_histogram(&report->tokens));
+    clip_json_set(&object, "width", json_of_range(&report->width));
+    clip_json_set(&object, "height", json_of_range(&report->height));
+    clip_json_set(&object, "short_side", json_of_histogram(&report->short_side));
+    clip_json_set(&object, "kilobytes", json_of_histogram(&report->kilobytes));
+    clip_json_set(&object, "bad", json_of_bad(report));
+    clip_json_set(&object, "duplicates", json_of_pairs(&report->duplicates));
+    clip_json_set(&object, "near_duplicates", json_of_pairs(&report->near));
+    if (report->against != NULL) clip_json_set(&object, "against", json_of_against(report));
+    if (object == NULL) clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the report as JSON");
+    return object;
 }
 
 /* ---- Text ---- */

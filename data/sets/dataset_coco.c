@@ -68,6 +68,9 @@ static clip_status read_value(struct cursor *cursor, json_t **out, struct clip_e
     peek(cursor);
     *out = clip_json_load(cursor->at, (size_t)(cursor->end - cursor->at),
                           JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &fault);
+    if (*out == NULL && json_error_code(&fault) == json_error_out_of_memory)
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading line %lld",
+                         (long long)cursor->line);
     if (*out == NULL) {
         cursor->line += fault.line > 1 ? fault.line - 1 : 0;
         return fail_at(cursor, fault.text, error);

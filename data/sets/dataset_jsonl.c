@@ -60,6 +60,9 @@ static clip_status add_line(struct clip_rows *rows, const char *bytes, size_t n,
     json_error_t fault;
     char problem[256];
     json_t *object = clip_json_load(bytes, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
+    if (object == NULL && json_error_code(&fault) == json_error_out_of_memory)
+        return clip_fail(error, CLIP_ERR_MEMORY, "memory is short for reading line %lld",
+                         (long long)line);
     if (object == NULL) {
         snprintf(problem, sizeof problem, "the line is not valid JSON: %s", fault.text);
         return clip_rows_add_problem(rows, problem, line, error);

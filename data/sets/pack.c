@@ -416,6 +416,7 @@ static clip_status fill(struct pack *pack, const char *temporary)
     int64_t readers;
     hsize_t size = 0;
     CLIP_TRY(reserve(pack, 0));
+    CLIP_TRY(clip_hdf5_check_memory(pack->error));
     clip_hdf5_enter(&guard);
     status = create_file(pack, temporary);
     clip_hdf5_leave(&guard);
@@ -426,6 +427,7 @@ static clip_status fill(struct pack *pack, const char *temporary)
     CLIP_TRY(add_classes(pack));
     CLIP_TRY(write_tables(pack));
 out:
+    if (pack->file < 0 && pack->dataset_list < 0) return status; /* nothing was begun */
     clip_hdf5_enter(&guard);
     if (pack->dataset_list >= 0) H5Pclose(pack->dataset_list);
     if (status == CLIP_OK &&

@@ -73,7 +73,9 @@ static clip_status merge_lines(const json_t *merges, const char *name, struct cl
     clip_status status = CLIP_OK;
     size_t i;
     json_t *merge;
-    CLIP_TRY(clip_buffer_printf(out, error, "#version: 0.2"));
+    /* a header of ours promises that there are none; after another there has to be one */
+    bool none = json_is_array(merges) && json_array_size(merges) == 0;
+    CLIP_TRY(clip_buffer_printf(out, error, "#version: 0.2%s", none ? " - clip.c, 0 merges" : ""));
     json_array_foreach(merges, i, merge)
     {
         const char *whole = json_string_value(merge);

@@ -79,6 +79,8 @@ static clip_status split_clean(const struct clip_splitter *splitter, const char 
     for (size_t at = 0; at < n;) {
         int found = pcre2_match(pattern, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK, match, NULL);
         if (found == PCRE2_ERROR_NOMATCH) break;
+        if (found == PCRE2_ERROR_NOMEMORY) /* no fault of the text */
+            CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for a match"));
         if (found < 0) {
             CLIP_TRY(
                 clip_fail(error, CLIP_ERR_DATA, "a text cannot be cut (PCRE2 error %d)", found));

@@ -2,6 +2,7 @@
  * of one kind fail, once or from then on, or kills the program there.
  *
  *     CLIP_FAULT=CALL:N:MODE   CALL: a name of `kinds` below; N from 1; MODE: once, always, kill
+ *     CLIP_FAULT_HIT=FILE      is made when that call comes
  *     CLIP_FAULT_COUNTS=FILE   at exit, one line "CALL COUNT" per kind is appended to FILE
  *
  * Only calls that the program and its libraries make through the dynamic linker are seen, which is
@@ -9,16 +10,19 @@
  * before main (of the dynamic linker and of constructors) are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -50,7 +54,7 @@ static int kind = -1;
 static long long n;
 static enum { ONCE, ALWAYS, KILL } mode;
 static atomic_bool counting;
-static const char *counts_path;
+static const char *counts_path, *hit_path;
 
 /* The libc's own function. dlsym may allocate: what is asked for meanwhile comes from `early`. */
 static char early[65536];
@@ -65,6 +69,8 @@ static bool fails(enum kind k)
     if (!atomic_load(&counting)) return false;
     long long number = atomic_fetch_add(&counts[k], 1) + 1;
     if ((int)k != kind || number < n || (mode != ALWAYS && number != n)) return false;
+    if (number == n && hit_path != NULL)
+        syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, hit_path, O_WRONLY | O_CREAT, 0666));
     if (mode == KILL) {
         kill(getpid(), SIGKILL);
         for (;;) pause();
@@ -85,17 +91,70 @@ static void write_counts(void)
     if (file >= 0) close(file);
 }
 
+/* "faults: WHAT NUMBER in MODULE" on stderr: the first of the frames that is in neither this file
+ * nor libc. */
+static void say_where(const char *what, int number)
+{
+    void *frames[24];
+    char line[200];
+    const char *name = "?";
+    Dl_info own = {0}, place = {0};
+    dladdr((void *)(uintptr_t)fails, &own);
+    int count = backtrace(frames, sizeof frames / sizeof *frames);
+    for (int i = 0; i < count; i++) {
+        if (dladdr(frames[i], &place) == 0 || place.dli_fbase == own.dli_fbase) continue;
+        name = place.dli_fname;
+        if (strstr(name, "/libc.so") == NULL) break;
+    }
+    const char *slash = strrchr(name, '/');
+    int length = snprintf(line, sizeof line, "\nfaults: %s %d in %.100s\n", what, number,
+                          slash != NULL ? slash + 1 : name);
+    if (syscall(SYS_write, 2, line, length) != length) return;
+}
+
+/* It runs on a stack of its own: that of an endless recursion is full. */
+static void crashed(int number)
+{
+    say_where("signal", number);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* A library that ends the program. */
+void exit(int status)
+{
+    REAL(void, exit, (int));
+    if (status < 0) say_where("exit", status);
+    real_exit(status);
+    for (;;) pause();
+}
+
+static void watch_crashes(void)
+{
+    static char own[65536];
+    const stack_t stack = {.ss_sp = own, .ss_size = sizeof own};
+    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    void *frame;
+    backtrace(&frame, 1); /* the first call loads what it needs */
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
+}
+
 __attribute__((constructor)) static void start(void)
 {
     const char *fault = getenv("CLIP_FAULT");
     char name[16], how[16];
     counts_path = getenv("CLIP_FAULT_COUNTS");
+    hit_path = getenv("CLIP_FAULT_HIT");
     if (fault != NULL && sscanf(fault, "%15[^:]:%lld:%15s", name, &n, how) == 3) {
         for (int k = 0; k < KINDS; k++)
             if (strcmp(name, kinds[k]) == 0) kind = k;
         mode = how[0] == 'o' ? ONCE : how[0] == 'a' ? ALWAYS : KILL;
     }
     if (counts_path != NULL) atexit(write_counts);
+    watch_crashes();
     unsetenv("LD_PRELOAD");
     atomic_store(&counting, true);
 }
