@@ -1,5 +1,7 @@
 # clip.c: contrastive image-text training in C.   make help
-BUILD ?= build
+# MPI=1: for many processes (core/comm.h), in a folder of its own.
+MPI ?=
+BUILD ?= $(if $(MPI),build-mpi,build)
 PREFIX ?= /usr/local
 DESTDIR ?=
 OPT ?= -O3
@@ -48,6 +50,8 @@ PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux) $(if $(filter libheif,$(HEIF)),libheif)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
 	data/image/image_small_png.c,data/image/image_small_jpeg.c)
+UNUSED_SOURCES += $(if $(MPI),core/comm_self.c,core/comm_mpi.c)
+PACKAGES += $(if $(MPI),ompi-c)
 # clip_search serve: what it needs beyond the library is linked into it alone.
 HTTP ?= $(if $(call has,libmicrohttpd),microhttpd,none)
 UNUSED_SERVE = $(if $(filter none,$(HTTP)),serve/http_microhttpd.c,serve/http_none.c)
@@ -206,9 +210,9 @@ $(BUILD)/man/%.1: $(BUILD)/% tools/man.sh
 # ---- What a person asks for ----
 # setup may install the libraries that the flags above come from, so what follows it is a new make.
 setup:
-	@tools/setup.sh
+	@tools/setup.sh $(if $(MPI),mpi)
 setup-tests:
-	@tools/setup.sh test
+	@tools/setup.sh test $(if $(MPI),mpi)
 # SOME="test_core test_cli" takes only these.
 wanted_tests = $(if $(SOME),$(foreach test,$(SOME),$(if $(wildcard tests/$(test).sh),\
 	tests/$(test).sh,$(BUILD)/tests/$(test))),$(sort $(TEST_PROGRAMS)) $(SHELL_TESTS))

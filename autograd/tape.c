@@ -462,16 +462,32 @@ static void walk(struct clip_tape *t, struct clip_node *top, const struct clip_n
     }
 }
 
-void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const float *dy)
+void clip_tape_seed(struct clip_tape *t, struct clip_tensor *y, const float *dy)
 {
     if (t->status != CLIP_OK || y->node == NULL || !y->needs_grad) return;
     struct record *top = record_of(y->node);
     size_t bytes = (size_t)clip_tensor_count(y) * sizeof(float);
     top->grad = take(t, bytes);
     if (top->grad != NULL && !t->plan) y->grad = memcpy(clip_piece_data(top->grad), dy, bytes);
+}
+
+static void walk_from(struct clip_tape *t, struct clip_node *top)
+{
     inside(t)->walking = true;
-    walk(t, &top->node, NULL);
+    walk(t, top, NULL);
     inside(t)->walking = false;
+}
+
+void clip_tape_backward_seeded(struct clip_tape *t)
+{
+    if (t->status == CLIP_OK && t->last != NULL) walk_from(t, t->last);
+}
+
+void clip_tape_backward_from(struct clip_tape *t, struct clip_tensor *y, const float *dy)
+{
+    if (t->status != CLIP_OK || y->node == NULL || !y->needs_grad) return;
+    clip_tape_seed(t, y, dy);
+    walk_from(t, y->node);
 }
 
 void clip_tape_backward(struct clip_tape *t, struct clip_tensor *loss)

@@ -156,7 +156,11 @@ struct clip_tensor *clip_tape_segment(struct clip_tape *tape, clip_segment_fn bu
 
 /* Adds d loss / d leaf to the `grad` of each leaf that needs one. loss is a scalar. */
 void clip_tape_backward(struct clip_tape *tape, struct clip_tensor *loss);
-/* The same from any tensor and its upstream gradient dy (same shape). */
+/* The same from any tensor and its upstream gradient dy (same shape), which is copied. */
 void clip_tape_backward_from(struct clip_tape *tape, struct clip_tensor *y, const float *dy);
+/* The same from several tensors at once: each gets its upstream gradient by a clip_tape_seed, and
+ * then one walk goes back over the whole tape. None of them may be made from another. */
+void clip_tape_seed(struct clip_tape *tape, struct clip_tensor *y, const float *dy);
+void clip_tape_backward_seeded(struct clip_tape *tape);
 
 #endif

@@ -31,14 +31,23 @@ struct clip_bundle_text {
     bool list; /* value is a JSON list of strings, which HDF5 stores as a dataset of that many */
 };
 
+/* Where tensors without data, which were added with a shape alone, come from when they are written,
+ * one at a time: fill sets tensor->data, for as long as that one is written. */
+struct clip_bundle_source {
+    clip_status (*fill)(void *context, const char *name, struct clip_tensor *tensor,
+                        struct clip_error *error);
+    void *context;
+};
+
 struct clip_bundle { /* start from {0} */
     struct clip_bundle_tensor *tensors;
     int64_t tensor_count, tensor_capacity;
     struct clip_bundle_text *texts;
     int64_t text_count, text_capacity;
-    struct clip_string_map numbers; /* the tensors' numbers by their names, which the map owns */
-    struct clip_arena arena;        /* texts, and data that was copied */
-    struct clip_mapping *mappings;  /* files that data points into */
+    struct clip_string_map numbers;   /* the tensors' numbers by their names, which the map owns */
+    struct clip_arena arena;          /* texts, and data that was copied */
+    struct clip_bundle_source source; /* of clip_hdf5_write */
+    struct clip_mapping *mappings;    /* files that data points into */
     int64_t mapping_count, mapping_capacity;
 };
 void clip_bundle_release(struct clip_bundle *bundle);

@@ -78,9 +78,10 @@ static herr_t set_layout(const struct writer *w, hid_t list, const struct clip_t
     return H5Pset_fletcher32(list);
 }
 
-static clip_status write_tensor(struct writer *w, const struct clip_bundle_tensor *entry)
+static clip_status write_tensor(struct writer *w, const struct clip_bundle_source *source,
+                                const struct clip_bundle_tensor *entry)
 {
-    const struct clip_tensor *tensor = &entry->tensor;
+    struct clip_tensor own = entry->tensor, *tensor = &own;
     clip_status status = CLIP_OK;
     hsize_t shape[CLIP_MAX_DIMS];
     hid_t type = -1, space = -1, list = -1, dataset = -1;
@@ -89,6 +90,8 @@ static clip_status write_tensor(struct writer *w, const struct clip_bundle_tenso
                          "%s: a tensor named \"%s\" cannot be kept in an HDF5 file; rename it",
                          w->path, entry->name);
     }
+    if (own.data == NULL && clip_tensor_count(&own) > 0 && source->fill != NULL)
+        CLIP_TRY(source->fill(source->context, entry->name, &own, w->error));
     CLIP_TRY(make_groups(w, entry->name));
     for (int i = 0; i < tensor->ndim; i++) shape[i] = (hsize_t)tensor->shape[i];
     type = clip_hdf5_type(tensor->dtype);
@@ -270,7 +273,7 @@ static clip_status write_all(struct writer *w, const char *temporary,
         H5Pset_obj_track_times(w->group_list, false) < 0)
         CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file"));
     for (int64_t i = 0; i < bundle->tensor_count; i++)
-        CLIP_TRY(write_tensor(w, &bundle->tensors[i]));
+        CLIP_TRY(write_tensor(w, &bundle->source, &bundle->tensors[i]));
     for (int64_t i = 0; i < bundle->text_count; i++) CLIP_TRY(write_text(w, &bundle->texts[i]));
 out:
     if (w->group_list >= 0) H5Pclose(w->group_list);

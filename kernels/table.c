@@ -85,6 +85,23 @@ static int list(struct choice choices[MAX_CHOICES])
     return n + 1;
 }
 
+const char *clip_kernels_name(int level)
+{
+    static const char *const names[] = {"ref", "avx2", "avx512", "bf16", "amx", "openblas"};
+    return level >= 0 && level < MAX_CHOICES ? names[level] : NULL;
+}
+
+int clip_kernels_level(void)
+{
+    struct choice choices[MAX_CHOICES];
+    int n = list(choices), level = 0;
+    const char *wish = getenv("CLIP_KERNELS"), *name = choices[n - 2].name;
+    for (int i = 0; wish != NULL && i < n; i++)
+        if (strcmp(wish, choices[i].name) == 0) name = choices[i].name;
+    while (strcmp(clip_kernels_name(level), name) != 0) level++;
+    return level;
+}
+
 static void choose(void)
 {
     struct choice choices[MAX_CHOICES];

@@ -27,32 +27,47 @@ const char *clip_moments_name(int moments); /* "f32", "bf16"; core/choice.h */
 struct clip_adamw_options {
     double beta1, beta2, eps, weight_decay;
     enum clip_moments moments;
+    int part, parts; /* which of several processes' parts it updates; parts 0: all there is */
+};
+
+/* How the buffers are divided among processes (ZeRO stage 1, Rajbhandari et al. 2020): part r has
+ * floats [floats[r], floats[r+1]) of the gradients' layout, and pieces [pieces[r], pieces[r+1]) of
+ * those that a step is made of. A piece is never divided. */
+struct clip_optim_parts {
+    int count;
+    int64_t *floats, *pieces; /* [count + 1] */
 };
 
 /* AdamW with decoupled weight decay (Loshchilov & Hutter 2019). Each step equals
- * torch.optim.AdamW's. */
+ * torch.optim.AdamW's. With several parts, each has the moments of its own floats only, and the
+ * parts together make the same bits as one. */
 struct clip_adamw {
     struct clip_adamw_options options;
     struct clip_optim_param *params; /* copied */
     int64_t param_count;
-    int64_t size; /* floats in each moment */
-    /* exp_avg and exp_avg_sq, which are zero at first and laid out like the gradients; float32, or
-     * bfloat16 by options.moments */
+    struct clip_optim_parts parts;
+    int64_t begin, end; /* the floats of its part */
+    /* exp_avg and exp_avg_sq of [begin, end), which are zero at first and laid out like the
+     * gradients; float32, or bfloat16 by options.moments */
     void *moment1, *moment2;
-    double *sums; /* scratch memory of clip_grad_norm */
+    double *sums; /* of each piece, written by clip_grad_squares */
     int64_t step; /* updates made so far */
 };
 clip_status clip_adamw_create(struct clip_adamw **out, const struct clip_adamw_options *options,
                               const struct clip_optim_param *params, int64_t param_count,
                               int64_t size, struct clip_error *error);
 void clip_adamw_free(struct clip_adamw *adamw);
+/* Which floats [*begin, *end) of parameter number `param` this part updates; false: none. */
+bool clip_adamw_range(const struct clip_adamw *adamw, int64_t param, int64_t *begin, int64_t *end);
 /* Updates the trained parameters once. Gradients are first multiplied by grad_scale (clipping). */
 void clip_adamw_step(struct clip_adamw *adamw, float *data, const float *grad, double lr,
                      double grad_scale);
 
-/* The 2-norm of the gradients of all trained parameters. The bits are the same for any number of
- * threads. */
-double clip_grad_norm(const struct clip_adamw *adamw, const float *grad);
+/* The sums of squares of the pieces of its part, in adamw->sums. */
+void clip_grad_squares(const struct clip_adamw *adamw, const float *grad);
+/* The 2-norm of the gradients of all trained parameters, from the sums of all pieces, which are
+ * added in their order: the bits are the same for any number of threads and parts. */
+double clip_grad_norm(const struct clip_adamw *adamw);
 /* The factor for gradients that makes their norm at most `limit`: min(1, limit / (norm + 1e-6)), as
  * in torch.nn.utils.clip_grad_norm_; 1 if limit is 0. */
 double clip_grad_scale(double norm, double limit);

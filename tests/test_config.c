@@ -69,6 +69,8 @@ static const struct {
     {"train.steps", DECIDES},
     {"train.batch_size", DECIDES},
     {"train.micro_batch", MAY_CHANGE},
+    {"train.world_size", DECIDES},
+    {"train.wire", DECIDES},
     {"train.precision", DECIDES},
     {"train.needs_init", MAY_CHANGE}, /* whether a run may begin, not what it becomes */
     {"train.seed", DECIDES},

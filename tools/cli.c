@@ -444,7 +444,7 @@ int clip_cli_finish(struct clip_cli *cli, clip_status status, const struct clip_
     clip_status flushed = clip_cli_flush(&flushing);
     free(cli->plain.items);
     cli->plain = (struct clip_cli_list){0};
-    if (status != CLIP_OK) fprintf(stderr, "%s: %s\n", cli->name, error->message);
+    if (status != CLIP_OK && !cli->silent) fprintf(stderr, "%s: %s\n", cli->name, error->message);
     if (status == CLIP_ERR_INTERRUPTED) return caught != 0 ? 128 + caught : 130;
     if (status == CLIP_ERR_USAGE) return 2;
     if (status == CLIP_OK && flushed != CLIP_OK)

@@ -100,6 +100,7 @@ struct clip_cli {
     const char *example;   /* one real command, shown at the end of --help */
     const struct clip_cli_option *options; /* one per line of the help; ends with {0} */
     const struct clip_cli_hint *hints;     /* ends with {0}; NULL: none */
+    bool silent; /* another process says how it ended; set it at any time */
     /* filled in by clip_cli_parse: the common options, and the plain arguments in order */
     int64_t threads; /* 0: not given; already set for this process */
     bool quiet, json;

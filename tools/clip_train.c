@@ -221,22 +221,30 @@ int main(int argc, char **argv)
     struct clip_config config = {0};
     struct clip_train_options how = {
         .init = a.init, .resume = a.resume, .force = a.force, .quiet = cli.quiet};
-    clip_status status = read_config(&config, &a, &error);
+    clip_status status = clip_comm_open(&how.comm, &error);
+    cli.silent = clip_comm_rank(how.comm) > 0;
+    cli.quiet |= cli.silent;
+    how.quiet |= cli.silent;
+    if (status == CLIP_OK) status = read_config(&config, &a, &error);
+    status = clip_comm_agree(how.comm, status, &error);
     if (status == CLIP_OK && a.dry_run) {
         struct clip_train_forecast forecast;
         status = clip_train_forecast(&config, &how, &forecast, &error);
-        if (status == CLIP_OK) status = print_forecast(&forecast, cli.json, &error);
+        status = clip_comm_agree(how.comm, status, &error);
+        if (status == CLIP_OK && !cli.silent) status = print_forecast(&forecast, cli.json, &error);
     } else if (status == CLIP_OK) {
         struct clip_train_summary summary = {0};
         how.stop = clip_cli_catch_signals();
         status = clip_train_run(&config, &how, &summary, &error);
-        if (status == CLIP_OK) status = print_summary(&config, &summary, &cli, &error);
+        if (status == CLIP_OK && !cli.silent)
+            status = print_summary(&config, &summary, &cli, &error);
         if (status == CLIP_OK && summary.passed_over > 0)
             status = clip_fail(&error, CLIP_ERR_IO,
                                "%lld of what lies in the data's folders could not be read and was "
                                "passed over, as was warned of; the run is done with the rest",
                                (long long)summary.passed_over);
     }
+    clip_comm_close(how.comm);
     clip_config_release(&config);
     free(a.set.items);
     return clip_cli_finish(&cli, status, &error);

@@ -3,9 +3,10 @@
 #     tools/setup.sh          the programs
 #     tools/setup.sh test     and the tests
 #     tools/setup.sh ci       and the checks: clang, valgrind
+#     tools/setup.sh mpi      the programs for many processes (with test: their tests)
 # A machine that has everything is not touched, and no network is needed there.
 set -eu
-what=${1:-}
+what=" $* "
 
 # Each line: what it is for, the Debian package, the command that finds it.
 needs() {
@@ -33,6 +34,8 @@ needs() {
 - libonnx-dev test -e /usr/include/onnx/onnx.proto
 test libcmocka-dev pkg-config --exists cmocka
 test libopenblas0-openmp ls /usr/lib/*-linux-gnu/libopenblas.so.0
+mpi libopenmpi-dev pkg-config --exists ompi-c
+mpi openmpi-bin command -v mpirun
 ci clang command -v clang
 ci libclang-rt-14-dev ls /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-*.a
 ci valgrind command -v valgrind
@@ -43,7 +46,7 @@ LIST
 missing() {
     needs | while read -r for package check; do
         case "$for:$what" in
-        -:* | test:test | test:ci | ci:ci) ;;
+        -:* | test:*" test "* | test:*" ci "* | ci:*" ci "* | mpi:*" mpi "* | mpi:*" ci "*) ;;
         *) continue ;;
         esac
         # shellcheck disable=SC2086

@@ -33,8 +33,8 @@ static clip_status add(const struct writing *w, const char *name, const struct c
 {
     int64_t width = tensor->shape[1];
     const struct clip_param *param = clip_model_param_of(w->setup->model, tensor);
-    struct clip_tensor part =
-        clip_tensor_f32(clip_param_in(param, w->setup->step->ema) + k * rows * width, rows, width);
+    struct clip_tensor part = clip_tensor_f32(
+        clip_param_in(param, w->setup->step->average) + k * rows * width, rows, width);
     return clip_bundle_add(w->bundle, name, &part, error);
 }
 

@@ -14,11 +14,30 @@
 #include "checkpoints/bundle.h"
 #include "train/setup.h"
 
-/* Adds them, and what a MODEL is read by. Data is borrowed from the setup and from *sums [2], which
- * are to be freed (clip_model_free) when the bundle is written: the merged weights and averages, or
- * NULL. */
+/* Moments that several processes have parts of: while process 0 writes a checkpoint, each tensor is
+ * gathered just before it is written, so that no process needs memory for all. Between begin and
+ * end process 0 writes, once or several times, and the others give (which returns at process 0's
+ * end). begin may fail; agree on it first. */
+struct clip_moments_gather {
+    const struct clip_setup *setup;
+    float *room; /* of process 0, for one tensor */
+    int64_t *bounds;
+};
+struct clip_moment { /* what process 0 asks for */
+    int64_t param;   /* -1: nothing more */
+    bool second;
+};
+clip_status clip_moments_begin(struct clip_moments_gather *gather, const struct clip_setup *setup,
+                               struct clip_error *error);
+void clip_moments_give(struct clip_moments_gather *gather);
+void clip_moments_end(struct clip_moments_gather *gather);
+
+/* Adds them, and what a MODEL is read by. Data is borrowed from the setup, its step's average, and
+ * from *sums [2], which are to be freed (clip_model_free) when the bundle is written: the merged
+ * weights and averages, or NULL. */
 clip_status clip_checkpoint_add(struct clip_bundle *bundle, const struct clip_setup *setup,
-                                struct clip_model *sums[2], struct clip_error *error);
+                                struct clip_model *sums[2], struct clip_moments_gather *gather,
+                                struct clip_error *error);
 /* Fills weights, average and moments from a checkpoint of the same configuration. */
 clip_status clip_checkpoint_restore(struct clip_setup *setup, const struct clip_bundle *bundle,
                                     struct clip_error *error);

@@ -16,6 +16,7 @@
 #include "model/loss.h"
 #include "optim/optim.h"
 #include "train/locked.h"
+#include "train/slices.h"
 
 /* What best.h5 is chosen by: of the figures that a validation finds (train/validate.h). */
 enum clip_metric {

@@ -100,6 +100,11 @@ INT(train, steps, "0", 0, 1e12, "optimizer steps of the run, instead of epochs; 
 INT(train, batch_size, "128", 1, 1e7, "pairs per step")
 INT(train, micro_batch, "0", 0, 1e7,
     "pairs in memory at once; the gradient is the same; 0: batch_size", .flags = KEY_MAY_CHANGE)
+INT(train, world_size, "0", 0, 1048576,
+    "slices of a batch: any number of processes that divides it gives the same bits; 0: one for "
+    "each process at the start")
+CHOICE(enum clip_wire, train, wire, "f32", clip_wire_name,
+       "how gradients of slices are sent and kept: bf16 halves the bytes and rounds them")
 CHOICE(enum clip_precision, train, precision, "fp32", clip_precision_name,
        "precision of the products; sums and weights are always fp32")
 BOOL(train, needs_init, "false",

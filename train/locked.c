@@ -134,12 +134,20 @@ static clip_status keep_images(struct clip_locked *l, const struct clip_setup *s
     CLIP_NEW(l->images, floats);
     CLIP_NEW(l->usable, count);
     CLIP_TRY(describe(s, &key, error));
+    bool first = clip_comm_rank(s->comm) == 0; /* it embeds for all */
+    if (!first) CLIP_TRY(clip_comm_agree(s->comm, CLIP_OK, error));
     if (read_kept(l, path, &key, count)) goto out;
+    if (!first)
+        CLIP_TRY(clip_fail(error, CLIP_ERR_IO,
+                           "%s, which the first process wrote, cannot be read here; the run's "
+                           "folder must be on a file system that all hosts share",
+                           path));
     CLIP_TRY(clip_images_over(&images, s->train_data, error));
     CLIP_TRY(
         clip_images_embed_all(&images, l->embedder, CLIP_UNIT, quiet, l->images, l->usable, error));
     CLIP_TRY(write_kept(l, path, &key, count, error));
 out:
+    if (clip_comm_rank(s->comm) == 0) status = clip_comm_agree(s->comm, status, error);
     clip_images_release(&images);
     clip_buffer_release(&key);
     free(path);

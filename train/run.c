@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/progress.h"
+#include "train/config.h"
 
 static const char *const logs[] = {"log.jsonl", "metrics.jsonl"};
 static const char *const files[] = {"config.ini", "log.jsonl",   "metrics.jsonl", "last.h5",
@@ -363,14 +364,42 @@ clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out,
     return read_newest(run, NULL, out, name, name_size, error);
 }
 
+clip_status clip_run_follow(struct clip_run *run, const char *folder, struct clip_error *error)
+{
+    *run = (struct clip_run){.lock = -1, .folder = clip_string_copy(folder, error)};
+    return run->folder != NULL ? CLIP_OK : CLIP_ERR_MEMORY;
+}
+
+clip_status clip_run_world_size(const char *folder, int64_t *world, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_run run;
+    struct clip_bundle bundle = {0};
+    struct clip_config config = {0};
+    char name[4096];
+    *world = 0;
+    CLIP_TRY(clip_run_follow(&run, folder, error));
+    if (!clip_run_has_checkpoint(&run)) goto out;
+    CLIP_TRY(clip_config_init(&config, error));
+    CLIP_TRY(read_newest(&run, "no tensor", &bundle, name, sizeof name, error));
+    const struct clip_bundle_text *text = clip_bundle_text(&bundle, "run");
+    if (text != NULL) CLIP_TRY(clip_config_parse(&config, text->value, text->size, name, error));
+    *world = config.train.world_size > 0 ? config.train.world_size : 1;
+out:
+    clip_config_release(&config);
+    clip_bundle_release(&bundle);
+    clip_run_close(&run);
+    return status;
+}
+
 clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,
                                struct clip_error *error)
 {
     clip_status status;
-    struct clip_run run = {.lock = -1};
+    struct clip_run run;
     struct clip_bundle bundle = {0};
     char name[4096];
-    CLIP_TRY((run.folder = clip_string_copy(folder, error)) != NULL ? CLIP_OK : CLIP_ERR_MEMORY);
+    CLIP_TRY(clip_run_follow(&run, folder, error));
     CLIP_TRY(read_newest(&run, "no tensor", &bundle, name, sizeof name, error));
     const struct clip_bundle_text *text = clip_bundle_text(&bundle, "tokenizer");
     if (text == NULL)

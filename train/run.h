@@ -56,6 +56,11 @@ clip_status clip_run_mend(const struct clip_run *run, int64_t step, int64_t best
  * on stderr. CLIP_ERR_NOT_FOUND when there is none. */
 clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out, char *name,
                             size_t name_size, struct clip_error *error);
+/* The folder of a run that another process has open: to read from. */
+clip_status clip_run_follow(struct clip_run *run, const char *folder, struct clip_error *error);
+/* [train] world_size of the newest checkpoint, 1 in one from before there were slices; 0 where there
+ * is no checkpoint. */
+clip_status clip_run_world_size(const char *folder, int64_t *world, struct clip_error *error);
 /* The tokenizer that this checkpoint carries; the run need not be open. */
 clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,
                                struct clip_error *error);

@@ -56,8 +56,11 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
                               struct clip_error *error)
 {
     const struct clip_config *c = s->config;
+    int64_t own = c->train.batch_size / clip_comm_size(s->comm);
     struct clip_loader_options options = {
         .batch_size = c->train.batch_size,
+        .own_begin = own * clip_comm_rank(s->comm),
+        .own_count = own,
         .context_length = s->model_config.context_length,
         .vocab_size = s->model_config.vocab_size,
         .workers = (int)c->data.workers,
@@ -385,6 +388,7 @@ static clip_status create_step(struct clip_setup *s, struct clip_error *error)
         .steps = s->steps,
         .negatives = c->data.csv_negative_key[0] != '\0',
         .teacher = c->train.teacher_embeddings[0] != '\0' ? &s->teacher : NULL,
+        .comm = s->comm,
     };
     if (options.teacher != NULL) CLIP_TRY(read_teacher(s, error));
     clip_model_train(s->model);
@@ -438,15 +442,55 @@ static clip_status check_batch(const struct clip_config *config, struct clip_err
                      "memory)");
 }
 
+/* Slices of equal size, which processes of equal number share. */
+static clip_status check_slices(const struct clip_config *config, int processes,
+                                struct clip_error *error)
+{
+    int64_t world = config->train.world_size, batch = config->train.batch_size;
+    if (world % processes != 0)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[train] world_size = %lld slices cannot be shared by %d processes; start "
+                         "a number of processes that divides it",
+                         (long long)world, processes);
+    if (batch % world != 0)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[train] batch_size = %lld cannot be cut into world_size = %lld slices of "
+                         "equal size; choose one that the other divides",
+                         (long long)batch, (long long)world);
+    return CLIP_OK;
+}
+
+/* [train] world_size = 0: as in the run that goes on, or a slice for each process. */
+static clip_status choose_slices(struct clip_setup *s, const struct clip_train_options *options,
+                                 struct clip_error *error)
+{
+    clip_status status;
+    char value[32];
+    struct clip_config *c = s->config;
+    int processes = clip_comm_size(s->comm);
+    int64_t world = c->train.world_size;
+    if (world == 0 && options->resume)
+        CLIP_TRY(clip_run_world_size(c->train.output, &world, error));
+    if (world == 0 || (options->resume && options->force && world % processes != 0))
+        world = processes;
+    snprintf(value, sizeof value, "%lld", (long long)world);
+    CLIP_TRY(clip_config_put(c, "train", "world_size", value, error));
+    CLIP_TRY(check_slices(c, processes, error));
+out:
+    return status;
+}
+
 clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error)
 {
     clip_status status;
-    *s = (struct clip_setup){.config = config, .stop = options->stop, .quiet = options->quiet};
+    *s = (struct clip_setup){
+        .config = config, .stop = options->stop, .quiet = options->quiet, .comm = options->comm};
     if (config->data.train_data[0] == '\0')
         return clip_fail(
             error, CLIP_ERR_USAGE,
             "[data] train_data is not set; name a csv, tar or folder of pairs to train on");
+    CLIP_TRY(choose_slices(s, options, error));
     CLIP_TRY(open_model(s, options, error));
     read_preprocessing(s);
     CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));

@@ -28,6 +28,7 @@ struct clip_setup {             /* start from {0} */
     struct clip_step *step;
     const volatile sig_atomic_t *stop; /* the options': opening data ends when it is not 0 */
     bool quiet;                        /* the options': what was opened is not told */
+    struct clip_comm *comm;            /* the options': who trains together */
     int64_t steps_per_epoch, steps, val_every, save_every;
 };
 

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "kernels/kernels.h"
 #include "model/loss.h"
+#include "train/shared.h"
 
 static int64_t kept_patches(const struct clip_step *s)
 {
@@ -16,16 +17,20 @@ static int64_t kept_patches(const struct clip_step *s)
     return kept > 1 ? kept : 1;
 }
 
+/* Pairs that this process has of a batch. */
+static int64_t own_pairs(const struct clip_step *s) { return s->slice_size * s->slices->count; }
+
+/* The most pairs whose forward is on one tape. */
 static int64_t piece_size(const struct clip_step *s)
 {
     int64_t micro = s->options.train.micro_batch;
-    return micro > 0 && micro < s->options.train.batch_size ? micro : s->options.train.batch_size;
+    return micro > 0 && micro < s->slice_size ? micro : s->slice_size;
 }
 
-/* The most captions and hard negatives of a step. */
-static int64_t most_texts(const struct clip_step *s)
+/* The most captions and hard negatives of a slice. */
+static int64_t most_texts(const struct clip_step *s, int64_t pairs)
 {
-    return s->options.negatives ? 2 * s->options.train.batch_size : s->options.train.batch_size;
+    return s->options.negatives ? 2 * pairs : pairs;
 }
 
 /* ---- parameters ---- */
@@ -48,7 +53,9 @@ static clip_status create_adamw(struct clip_step *s, struct clip_error *error)
                                                .beta2 = o->beta2,
                                                .eps = o->eps,
                                                .weight_decay = o->wd,
-                                               .moments = o->moments};
+                                               .moments = o->moments,
+                                               .part = clip_comm_rank(s->options.comm),
+                                               .parts = clip_comm_size(s->options.comm)};
     struct clip_optim_param *params = NULL;
     CLIP_NEW(params, m->param_count);
     for (int64_t i = 0; i < m->param_count; i++) {
@@ -80,37 +87,80 @@ static struct clip_schedule schedule_of(const struct clip_step_options *options)
     };
 }
 
+/* What is on one tape; views of a batch, which must outlive the tape's nodes. */
+struct clip_step_part {
+    struct clip_tape *tape;
+    struct clip_tensor pixels, tokens, ends, keep;
+    int32_t *token_ids, *offsets;     /* of its texts, side by side */
+    struct clip_tensor *image, *text; /* [n,E], [n + negatives,E] unit rows; NULL: none */
+};
+
+static clip_status create_part(struct clip_step *s, struct clip_step_part *part,
+                               struct clip_error *error)
+{
+    clip_status status;
+    int64_t texts = s->holds ? most_texts(s, s->slice_size) : piece_size(s);
+    CLIP_TRY(clip_tape_create(&part->tape, error));
+    part->tape->dtype = clip_precision_dtype(s->options.train.precision);
+    CLIP_NEW(part->token_ids, texts * s->model->config.context_length);
+    CLIP_NEW(part->offsets, texts + 1);
+out:
+    return status;
+}
+
+static clip_status create_parts(struct clip_step *s, struct clip_error *error)
+{
+    clip_status status;
+    int64_t micro = s->options.train.micro_batch;
+    s->holds = micro == 0 || micro >= own_pairs(s);
+    s->part_count = s->holds ? s->slices->count : 1;
+    CLIP_NEW(s->parts, s->part_count);
+    for (int64_t i = 0; i < s->part_count; i++) CLIP_TRY(create_part(s, &s->parts[i], error));
+    s->tape = s->parts[0].tape;
+    CLIP_TRY(clip_tape_create(&s->loss_tape, error));
+    s->loss_tape->dtype = s->tape->dtype;
+out:
+    return status;
+}
+
+/* The average begins with the weights. */
+static void start_average(struct clip_step *s)
+{
+    for (int64_t i = 0; i < s->model->param_count; i++) {
+        const struct clip_param *p = &s->model->params[i];
+        int64_t begin, end;
+        if (!clip_adamw_range(s->adamw, i, &begin, &end)) continue;
+        memcpy(s->ema + p->train_offset + begin - s->adamw->begin,
+               (const float *)p->tensor.data + begin, (size_t)(end - begin) * sizeof *s->ema);
+    }
+}
+
 clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
                              const struct clip_step_options *options, struct clip_error *error)
 {
     clip_status status;
     struct clip_step *s = NULL;
+    const struct clip_config_train *train = &options->train;
+    int64_t world = train->world_size > 0 ? train->world_size : clip_comm_size(options->comm);
     CLIP_NEW(s, 1);
     s->options = *options;
     s->schedule = schedule_of(options);
     s->model = model;
-    model->recompute = options->train.recompute;
-    CLIP_TRY(clip_tape_create(&s->tape, error));
-    s->tape->dtype = clip_precision_dtype(options->train.precision);
+    s->slice_size = train->batch_size / world;
+    model->recompute = train->recompute;
     CLIP_TRY(clip_model_gradients(model, error));
+    CLIP_TRY(clip_slices_create(&s->slices, options->comm, world, train->wire, model->grad,
+                                model->trained, error));
+    CLIP_TRY(create_parts(s, error));
     CLIP_TRY(create_adamw(s, error));
+    CLIP_TRY(clip_shared_create(&s->shared, options->comm, train->batch_size,
+                                model->config.embed_dim, options->negatives, error));
     if (options->optim.ema_decay > 0) {
-        CLIP_NEW(s->ema, model->trained);
-        for (int64_t i = 0; i < model->param_count; i++) {
-            const struct clip_param *p = &model->params[i];
-            if (p->tensor.needs_grad)
-                memcpy(s->ema + p->train_offset, p->tensor.data,
-                       (size_t)clip_tensor_count(&p->tensor) * sizeof *s->ema);
-        }
+        CLIP_NEW(s->ema, s->adamw->end - s->adamw->begin);
+        start_average(s);
+        if (clip_comm_size(options->comm) == 1) s->average = s->ema;
     }
-    if (options->train.patch_dropout > 0)
-        CLIP_NEW(s->keep, options->train.batch_size * kept_patches(s));
-    if (piece_size(s) < options->train.batch_size) {
-        int64_t rows = options->train.batch_size + most_texts(s);
-        CLIP_NEW(s->embeds, rows * model->config.embed_dim);
-        CLIP_NEW(s->grads, rows * model->config.embed_dim);
-        CLIP_NEW(s->offsets, piece_size(s) + 1);
-    }
+    if (train->patch_dropout > 0) CLIP_NEW(s->keep, own_pairs(s) * kept_patches(s));
     *out = s;
     return CLIP_OK;
 out:
@@ -121,13 +171,18 @@ out:
 void clip_step_free(struct clip_step *s)
 {
     if (s == NULL) return;
-    clip_tape_free(s->tape);
+    for (int64_t i = 0; s->parts != NULL && i < s->part_count; i++) {
+        clip_tape_free(s->parts[i].tape);
+        free(s->parts[i].token_ids);
+        free(s->parts[i].offsets);
+    }
+    free(s->parts);
+    clip_tape_free(s->loss_tape);
     clip_adamw_free(s->adamw);
+    clip_slices_free(s->slices);
+    clip_shared_free(s->shared);
     free(s->ema);
     free(s->keep);
-    free(s->embeds);
-    free(s->grads);
-    free(s->offsets);
     free(s);
 }
 
@@ -151,55 +206,91 @@ static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
     }
 }
 
-/* Captions and, behind them, hard negatives. */
-static int64_t texts_of(const struct clip_batch *batch) { return batch->count + batch->negatives; }
-
-/* Views of a part of a batch; they must outlive the tape's nodes. */
-struct piece {
-    struct clip_tensor pixels, tokens, offsets, keep;
+/* Of a slice, or of a piece of one: images [first, first + images) of the batch, and `texts` texts
+ * from number `text` of the slice on: its captions, and behind them its hard negatives. */
+struct range {
+    int64_t slice; /* of the process' slices */
+    int64_t first, images, text, texts;
 };
 
-/* Rows of a locked tower, kept from before: images, or texts, [begin, begin + n). */
-static struct clip_tensor *kept_rows(struct clip_step *s, const struct clip_batch *batch,
-                                     bool texts, int64_t begin, int64_t n)
+/* How many of the batch's hard negatives belong to samples before row `i`. */
+static int64_t negatives_before(const struct clip_batch *batch, int64_t i)
 {
-    int64_t e = s->model->config.embed_dim;
-    struct clip_tensor *rows = clip_tape_input(s->tape, CLIP_F32, 2, (const int64_t[]){n, e});
-    for (int64_t i = 0; i < n && rows->data != NULL; i++)
-        memcpy((float *)rows->data + i * e,
-               texts ? clip_locked_text(s->locked, begin + i)
-                     : clip_locked_image(s->locked, batch, begin + i),
-               (size_t)e * sizeof(float));
+    int64_t k = 0;
+    while (k < batch->negatives && batch->owners[k] < i) k++;
+    return k;
+}
+
+/* Captions and hard negatives of a slice. */
+static int64_t texts_of(const struct clip_step *s, const struct clip_batch *batch, int64_t slice)
+{
+    int64_t n = s->slice_size;
+    return n + negatives_before(batch, (slice + 1) * n) - negatives_before(batch, slice * n);
+}
+
+/* Where text i of the slice is among the batch's texts. */
+static int64_t text_at(const struct clip_step *s, const struct clip_batch *batch, int64_t slice,
+                       int64_t i)
+{
+    int64_t n = s->slice_size;
+    if (i < n) return slice * n + i;
+    return batch->count + negatives_before(batch, slice * n) + i - n;
+}
+
+/* Rows of a locked tower, kept from before. */
+static struct clip_tensor *kept_rows(struct clip_step *s, struct clip_tape *tape,
+                                     const struct clip_batch *batch, const struct range *range,
+                                     bool texts)
+{
+    int64_t e = s->model->config.embed_dim, n = texts ? range->texts : range->images;
+    struct clip_tensor *rows = clip_tape_input(tape, CLIP_F32, 2, (const int64_t[]){n, e});
+    for (int64_t i = 0; i < n && rows->data != NULL; i++) {
+        const float *row =
+            texts ? clip_locked_text(s->locked, text_at(s, batch, range->slice, range->text + i))
+                  : clip_locked_image(s->locked, batch, range->first + i);
+        memcpy((float *)rows->data + i * e, row, (size_t)e * sizeof(float));
+    }
     return rows;
 }
 
-/* Images [begin, begin + n) -> [n,E], unit rows. */
-static struct clip_tensor *encode_images(struct clip_step *s, const struct clip_batch *batch,
-                                         int64_t begin, int64_t n, struct piece *p)
+static struct clip_tensor *encode_images(struct clip_step *s, struct clip_step_part *p,
+                                         const struct clip_batch *batch, const struct range *range)
 {
     int64_t size = s->model->config.image_size, kept = s->keep != NULL ? kept_patches(s) : 0;
-    if (clip_locked_images(s->locked)) return kept_rows(s, batch, false, begin, n);
-    p->pixels = clip_tensor_view(CLIP_F32, batch->pixels + begin * 3 * size * size, 4,
+    int64_t n = range->images;
+    if (n == 0) return NULL;
+    if (clip_locked_images(s->locked)) return kept_rows(s, p->tape, batch, range, false);
+    p->pixels = clip_tensor_view(CLIP_F32, batch->pixels + range->first * 3 * size * size, 4,
                                  (int64_t[]){n, 3, size, size});
-    if (s->keep == NULL) return clip_vision_encode(s->tape, s->model, &p->pixels, NULL);
-    p->keep = clip_tensor_view(CLIP_I32, s->keep + begin * kept, 2, (int64_t[]){n, kept});
-    return clip_vision_encode(s->tape, s->model, &p->pixels, &p->keep);
+    if (s->keep == NULL) return clip_vision_encode(p->tape, s->model, &p->pixels, NULL);
+    p->keep = clip_tensor_view(CLIP_I32, s->keep + range->first * kept, 2, (int64_t[]){n, kept});
+    return clip_vision_encode(p->tape, s->model, &p->pixels, &p->keep);
 }
 
-/* Captions and, behind them, hard negatives [begin, begin + n) -> [n,E], unit rows. */
-static struct clip_tensor *encode_texts(struct clip_step *s, const struct clip_batch *batch,
-                                        int64_t begin, int64_t n, struct piece *p)
+static struct clip_tensor *encode_texts(struct clip_step *s, struct clip_step_part *p,
+                                        const struct clip_batch *batch, const struct range *range)
 {
-    int32_t first = batch->offsets[begin], end = batch->offsets[begin + n];
-    int32_t *offsets = batch->offsets;
-    if (clip_locked_texts(s->locked)) return kept_rows(s, batch, true, begin, n);
-    if (n < texts_of(batch)) {
-        offsets = s->offsets;
-        for (int64_t b = 0; b <= n; b++) offsets[b] = batch->offsets[begin + b] - first;
+    int32_t end = 0;
+    if (clip_locked_texts(s->locked)) return kept_rows(s, p->tape, batch, range, true);
+    p->offsets[0] = 0;
+    for (int64_t i = 0; i < range->texts; i++) {
+        int64_t at = text_at(s, batch, range->slice, range->text + i);
+        int32_t n = batch->offsets[at + 1] - batch->offsets[at];
+        memcpy(p->token_ids + end, batch->tokens + batch->offsets[at], (size_t)n * sizeof(int32_t));
+        end += n;
+        p->offsets[i + 1] = end;
     }
-    p->tokens = clip_tensor_i32(batch->tokens + first, end - first);
-    p->offsets = clip_tensor_i32(offsets, n + 1);
-    return clip_text_encode(s->tape, s->model, &p->tokens, &p->offsets);
+    p->tokens = clip_tensor_i32(p->token_ids, end);
+    p->ends = clip_tensor_i32(p->offsets, range->texts + 1);
+    return clip_text_encode(p->tape, s->model, &p->tokens, &p->ends);
+}
+
+static void encode(struct clip_step *s, struct clip_step_part *p, const struct clip_batch *batch,
+                   const struct range *range)
+{
+    clip_tape_clear(p->tape);
+    p->image = encode_images(s, p, batch, range);
+    p->text = encode_texts(s, p, batch, range);
 }
 
 /* The teacher's rows of the batch's samples, on the tape. */
@@ -231,85 +322,118 @@ static struct clip_tensor *batch_loss(const struct clip_step *s, struct clip_tap
     return clip_model_loss(t, s->model, image, text, &inputs);
 }
 
-static double scalar(const struct clip_tensor *tensor)
+/* ---- slices and pieces ---- */
+
+/* Where the rows of the range stand among those of all processes. */
+static float *image_row(const struct clip_step *s, float *rows, const struct range *range)
 {
-    return tensor->data != NULL ? (double)*(const float *)tensor->data : 0;
+    return rows + clip_shared_image_row(s->shared, range->first) * s->shared->dim;
 }
 
-/* Figure 3 of the paper. */
-static double whole_batch(struct clip_step *s, const struct clip_batch *batch,
-                          struct clip_tensor *ids)
+static float *text_row(const struct clip_step *s, float *rows, const struct clip_batch *batch,
+                       const struct range *range, int64_t i)
 {
-    struct clip_tape *tape = s->tape;
-    struct piece piece;
-    clip_tape_clear(tape);
-    struct clip_tensor *image = encode_images(s, batch, 0, batch->count, &piece);  /* [B,E] */
-    struct clip_tensor *text = encode_texts(s, batch, 0, texts_of(batch), &piece); /* [B+H,E] */
-    struct clip_tensor *loss = batch_loss(s, tape, image, text, ids, batch->samples);
-    double value = tape->plan ? 0 : scalar(loss);
-    clip_tape_backward(tape, loss);
-    return value;
+    int64_t at = text_at(s, batch, range->slice, range->text + i);
+    return rows + clip_shared_text_row(s->shared, at) * s->shared->dim;
 }
 
-static void keep_embeds(float *to, const struct clip_tensor *from)
+/* Puts the part's embeddings into the rows of all. */
+static void put_rows(struct clip_step *s, const struct clip_step_part *p,
+                     const struct clip_batch *batch, const struct range *range)
 {
-    if (from->data != NULL) memcpy(to, from->data, (size_t)clip_tensor_count(from) * sizeof *to);
+    size_t row = (size_t)s->shared->dim * sizeof(float);
+    if (p->tape->status != CLIP_OK) return;
+    if (p->image != NULL)
+        memcpy(image_row(s, s->shared->image, range), p->image->data, (size_t)range->images * row);
+    for (int64_t i = 0; i < range->texts; i++)
+        memcpy(text_row(s, s->shared->text, batch, range, i),
+               (const char *)p->text->data + (size_t)i * row, row);
 }
 
-/* The same loss and gradient, a piece at a time. */
-static double by_pieces(struct clip_step *s, const struct clip_batch *batch,
-                        struct clip_tensor *ids, struct clip_error *error)
+/* The loss' gradient by the part's embeddings, and from there back through the towers. */
+static void walk_back(struct clip_step *s, struct clip_step_part *p, const struct clip_batch *batch,
+                      const struct range *range)
 {
-    struct clip_tape *t = s->tape;
-    int64_t n = batch->count, texts = texts_of(batch), size = piece_size(s);
-    int64_t e = s->model->config.embed_dim;
-    float *image_embeds = s->embeds, *text_embeds = s->embeds + n * e;
-    float *image_grads = s->grads, *text_grads = s->grads + n * e;
-    struct piece piece;
+    int64_t e = s->shared->dim;
+    struct clip_tensor *rows;
+    if (p->image != NULL)
+        clip_tape_seed(p->tape, p->image, image_row(s, s->shared->image_grad, range));
+    rows = clip_tape_input(p->tape, CLIP_F32, 2, (const int64_t[]){range->texts, e});
+    for (int64_t i = 0; i < range->texts && rows->data != NULL; i++)
+        memcpy((float *)rows->data + i * e, text_row(s, s->shared->text_grad, batch, range, i),
+               (size_t)e * sizeof(float));
+    clip_tape_seed(p->tape, p->text, rows->data);
+    clip_tape_backward_seeded(p->tape);
+}
 
-    t->record = false;
-    for (int64_t i = 0; i < texts && t->status == CLIP_OK; i += size) {
-        int64_t images = clip_min_i64(n - i, size), captions = clip_min_i64(texts - i, size);
-        clip_tape_clear(t);
-        if (images > 0)
-            keep_embeds(image_embeds + i * e, encode_images(s, batch, i, images, &piece));
-        keep_embeds(text_embeds + i * e, encode_texts(s, batch, i, captions, &piece));
+/* Piece number i of a slice; false behind the last. Texts reach further where there are hard
+ * negatives. */
+static bool piece_of(const struct clip_step *s, const struct clip_batch *batch, int64_t slice,
+                     int64_t i, struct range *range)
+{
+    int64_t size = piece_size(s), n = s->slice_size, texts = texts_of(s, batch, slice);
+    if (s->holds) size = texts;
+    int64_t images = clip_min_i64(n - i * size, size);
+    *range = (struct range){.slice = slice,
+                            .first = slice * n + i * size,
+                            .images = images > 0 ? images : 0,
+                            .text = i * size,
+                            .texts = clip_min_i64(texts - i * size, size)};
+    return range->texts > 0;
+}
+
+static clip_status forward(struct clip_step *s, const struct clip_batch *batch,
+                           struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct range range;
+    for (int64_t slice = 0; slice < s->slices->count; slice++) {
+        struct clip_step_part *part = &s->parts[s->holds ? slice : 0];
+        part->tape->record = s->holds;
+        for (int64_t i = 0; piece_of(s, batch, slice, i, &range); i++) {
+            encode(s, part, batch, &range);
+            put_rows(s, part, batch, &range);
+            CLIP_TRY(clip_tape_status(part->tape, error));
+        }
+        part->tape->record = true;
     }
-    t->record = true;
-    if (t->status != CLIP_OK) return 0;
+out:
+    return status;
+}
 
-    memset(s->grads, 0, (size_t)((n + texts) * e) * sizeof *s->grads);
-    struct clip_tensor image = clip_tensor_f32(image_embeds, n, e),
-                       text = clip_tensor_f32(text_embeds, texts, e);
-    image.grad = image_grads;
-    text.grad = text_grads;
+/* The loss of all pairs, and its gradient by all embeddings and by the temperature. */
+static clip_status whole_loss(struct clip_step *s, double *value, struct clip_error *error)
+{
+    struct clip_shared *all = s->shared;
+    struct clip_tape *t = s->loss_tape;
+    int64_t n = all->batch_size, texts = n + all->negatives, e = all->dim;
+    struct clip_tensor image = clip_tensor_f32(all->image, n, e),
+                       text = clip_tensor_f32(all->text, texts, e),
+                       ids = clip_tensor_i32(all->ids, n);
+    image.grad = memset(all->image_grad, 0, (size_t)(n * e) * sizeof(float));
+    text.grad = memset(all->text_grad, 0, (size_t)(texts * e) * sizeof(float));
     image.needs_grad = text.needs_grad = true;
     clip_tape_clear(t);
-    struct clip_tensor *loss = batch_loss(s, t, &image, &text, ids, batch->samples);
-    double value = scalar(loss);
+    struct clip_tensor *loss = batch_loss(
+        s, t, &image, &text, s->options.train.multi_positive ? &ids : NULL, all->samples);
+    *value = loss->data != NULL ? (double)*(const float *)loss->data : 0;
     clip_tape_backward(t, loss);
-
-    for (int64_t i = 0; i < texts && clip_tape_status(t, error) == CLIP_OK; i += size) {
-        int64_t images = clip_min_i64(n - i, size), captions = clip_min_i64(texts - i, size);
-        clip_tape_clear(t);
-        if (images > 0 && !clip_locked_images(s->locked))
-            clip_tape_backward_from(t, encode_images(s, batch, i, images, &piece),
-                                    image_grads + i * e);
-        if (!clip_locked_texts(s->locked))
-            clip_tape_backward_from(t, encode_texts(s, batch, i, captions, &piece),
-                                    text_grads + i * e);
-    }
-    return value;
+    return clip_tape_status(t, error);
 }
 
-/* ---- the step ---- */
+/* ---- gradients ---- */
 
-/* Whoever writes to a gradient first overwrites it; those that nobody came to are zero. */
-static void empty_gradients(struct clip_model *m)
+/* Gradients are written to `buffer` from now on. Whoever writes to one first overwrites it. */
+static void use_gradients(struct clip_model *m, float *buffer)
 {
-    for (int64_t i = 0; i < m->param_count; i++) m->params[i].tensor.grad_empty = true;
+    for (int64_t i = 0; i < m->param_count; i++) {
+        struct clip_param *p = &m->params[i];
+        if (p->tensor.needs_grad) p->tensor.grad = buffer + p->train_offset;
+        p->tensor.grad_empty = true;
+    }
 }
 
+/* Those that nobody came to are zero. */
 static void zero_unreached(struct clip_model *m)
 {
     for (int64_t i = 0; i < m->param_count; i++) {
@@ -318,6 +442,31 @@ static void zero_unreached(struct clip_model *m)
             memset(p->grad, 0, (size_t)clip_tensor_count(p) * sizeof *p->grad);
     }
 }
+
+/* The gradient of each of the process' slices into their sum. That by the temperature, which the
+ * loss has already written, is the first slice's. */
+static clip_status backward(struct clip_step *s, const struct clip_batch *batch, float *first,
+                            struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct range range;
+    for (int64_t slice = 0; slice < s->slices->count; slice++) {
+        struct clip_step_part *part = &s->parts[s->holds ? slice : 0];
+        float *buffer = slice == 0 ? first : clip_slices_buffer(s->slices);
+        if (slice > 0 || s->slices->first > 0) use_gradients(s->model, buffer);
+        for (int64_t i = 0; piece_of(s, batch, slice, i, &range); i++) {
+            if (!s->holds) encode(s, part, batch, &range);
+            walk_back(s, part, batch, &range);
+            CLIP_TRY(clip_tape_status(part->tape, error));
+        }
+        zero_unreached(s->model);
+        clip_slices_add(s->slices, buffer);
+    }
+out:
+    return status;
+}
+
+/* ---- the step ---- */
 
 static clip_status check_teacher(const struct clip_step *s, const struct clip_batch *batch,
                                  struct clip_error *error)
@@ -342,79 +491,176 @@ static clip_status check_finite(const struct clip_step *s, const struct clip_ste
                      isfinite(r->loss) ? "gradient" : "loss", (long long)s->adamw->step + 1, r->lr);
 }
 
-clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
-                          struct clip_step_result *result, struct clip_error *error)
+static clip_status prepare(struct clip_step *s, const struct clip_batch *batch,
+                           struct clip_error *error)
 {
     clip_status status;
-    struct clip_model *m = s->model;
-    struct clip_tensor ids = clip_tensor_i32(batch->ids, batch->count);
-    struct clip_tensor *positives = s->options.train.multi_positive ? &ids : NULL;
     CLIP_TRY(check_teacher(s, batch, error));
     CLIP_TRY(clip_locked_prepare(s->locked, batch, error));
     if (s->keep != NULL) draw_patches(s, batch);
-    empty_gradients(m);
-    if (piece_size(s) < batch->count)
-        result->loss = by_pieces(s, batch, positives, error);
-    else
-        result->loss = whole_batch(s, batch, positives);
-    CLIP_TRY(clip_tape_status(s->tape, error));
-    zero_unreached(m);
+out:
+    return status;
+}
 
+/* Parameters that this process updated, for all others. They travel in the memory of the gradients,
+ * in whose layout each process has one run of them. */
+static void share_parameters(struct clip_step *s)
+{
+    struct clip_model *m = s->model;
+    if (clip_comm_size(s->options.comm) == 1) return;
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        int64_t begin, end;
+        if (clip_adamw_range(s->adamw, i, &begin, &end))
+            memcpy(m->grad + p->train_offset + begin, (const float *)p->tensor.data + begin,
+                   (size_t)(end - begin) * sizeof *m->grad);
+    }
+    clip_slices_gather(s->slices, &s->adamw->parts, m->grad);
+    for (int64_t i = 0; i < m->param_count; i++) {
+        const struct clip_param *p = &m->params[i];
+        if (p->tensor.needs_grad)
+            memcpy(p->tensor.data, m->grad + p->train_offset,
+                   (size_t)clip_tensor_count(&p->tensor) * sizeof *m->grad);
+    }
+}
+
+static void update_average(struct clip_step *s)
+{
+    double decay = clip_ema_decay(s->options.optim.ema_decay, s->adamw->step);
+    for (int64_t i = 0; s->ema != NULL && i < s->model->param_count; i++) {
+        const struct clip_param *p = &s->model->params[i];
+        int64_t begin, end;
+        if (clip_adamw_range(s->adamw, i, &begin, &end))
+            clip_ema_update(s->ema + p->train_offset + begin - s->adamw->begin,
+                            (const float *)p->tensor.data + begin, decay, end - begin);
+    }
+}
+
+void clip_step_average(struct clip_step *s)
+{
+    float *all = s->model->grad;
+    if (s->average != NULL || s->ema == NULL) return;
+    if (clip_comm_size(s->options.comm) > 1) {
+        memcpy(all + s->adamw->begin, s->ema,
+               (size_t)(s->adamw->end - s->adamw->begin) * sizeof *all);
+        clip_slices_gather(s->slices, &s->adamw->parts, all);
+    }
+    s->average = clip_comm_size(s->options.comm) > 1 ? all : s->ema;
+}
+
+/* The gradient's norm, and the update of all parameters. */
+static clip_status update(struct clip_step *s, struct clip_step_result *result,
+                          struct clip_error *error)
+{
+    struct clip_model *m = s->model;
     result->lr = clip_schedule_lr(&s->schedule, s->adamw->step);
-    result->grad_norm = clip_grad_norm(s->adamw, m->grad);
-    CLIP_TRY(check_finite(s, result, error));
+    clip_grad_squares(s->adamw, m->grad);
+    clip_slices_gather_sums(s->slices, &s->adamw->parts, s->adamw->sums);
+    result->grad_norm = clip_grad_norm(s->adamw);
+    clip_status status = check_finite(s, result, error);
+    if (status != CLIP_OK) return status;
     clip_adamw_step(s->adamw, m->data, m->grad, result->lr,
                     clip_grad_scale(result->grad_norm, s->options.optim.grad_clip_norm));
+    share_parameters(s);
 
     float *logit_scale = m->logit_scale->data;
     const float most = 4.6051702f; /* ln 100 (Radford et al., section 2.5) */
     if (*logit_scale < 0) *logit_scale = 0;
     if (*logit_scale > most) *logit_scale = most;
     result->logit_scale = (double)*logit_scale;
-    double decay = clip_ema_decay(s->options.optim.ema_decay, s->adamw->step);
-    for (int64_t i = 0; s->ema != NULL && i < m->param_count; i++) {
-        const struct clip_param *p = &m->params[i];
-        if (p->tensor.needs_grad)
-            clip_ema_update(s->ema + p->train_offset, p->tensor.data, decay,
-                            clip_tensor_count(&p->tensor));
-    }
+    update_average(s);
+    return CLIP_OK;
+}
+
+clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
+                          struct clip_step_result *result, struct clip_error *error)
+{
+    clip_status status = prepare(s, batch, error);
+    struct clip_comm *comm = s->options.comm;
+    clip_shared_begin(s->shared, batch);
+    if (status == CLIP_OK) status = forward(s, batch, error);
+    CLIP_TRY(clip_comm_agree(comm, status, error));
+    clip_shared_embeddings(s->shared);
+    if (s->options.teacher != NULL) clip_shared_samples(s->shared, batch);
+    if (s->options.train.multi_positive) CLIP_TRY(clip_shared_ids(s->shared, batch, error));
+
+    if (clip_comm_size(comm) > 1) s->average = NULL; /* it was where gradients are */
+    clip_slices_begin(s->slices);
+    float *buffer = clip_slices_buffer(s->slices);
+    use_gradients(s->model, buffer);
+    status = whole_loss(s, &result->loss, error);
+    if (status == CLIP_OK) status = backward(s, batch, buffer, error);
+    CLIP_TRY(clip_comm_agree(comm, status, error));
+    clip_slices_reduce(s->slices, &s->adamw->parts);
+    use_gradients(s->model, s->model->grad);
+    CLIP_TRY(update(s, result, error));
 out:
     return status;
 }
 
-clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
-                           struct clip_error *error)
+/* ---- memory ---- */
+
+/* Bytes of a part's tape, and of the loss' tape. */
+static clip_status plan(struct clip_step *s, int64_t tokens, size_t *part, size_t *loss,
+                        struct clip_error *error)
 {
     clip_status status;
-    int64_t n = piece_size(s), all = s->options.train.batch_size;
-    int64_t texts = n < all ? n : most_texts(s);
+    const struct clip_config_train *train = &s->options.train;
+    int64_t n = piece_size(s), all = train->batch_size, e = s->model->config.embed_dim;
+    int64_t texts = s->holds ? most_texts(s, n) : n;
     int64_t token_count = (int64_t)ceil((double)tokens * (double)texts / (double)(all ? all : 1));
     struct clip_tape *tape = NULL;
     CLIP_TRY(clip_tape_create(&tape, error));
     tape->plan = true;
-    tape->dtype = clip_precision_dtype(s->options.train.precision);
+    tape->dtype = clip_precision_dtype(train->precision);
     clip_tape_clear(tape);
     int64_t size = s->model->config.image_size, kept = kept_patches(s);
     struct clip_tensor pixels = clip_tensor_view(CLIP_F32, NULL, 4, (int64_t[]){n, 3, size, size});
     struct clip_tensor keep = clip_tensor_view(CLIP_I32, NULL, 2, (int64_t[]){n, kept});
     struct clip_tensor token_ids = clip_tensor_i32(NULL, token_count > texts ? token_count : texts),
                        offsets = clip_tensor_i32(NULL, texts + 1);
-    struct clip_tensor *image = clip_vision_encode(
-        tape, s->model, &pixels, s->options.train.patch_dropout > 0 ? &keep : NULL);
+    struct clip_tensor *image =
+        clip_vision_encode(tape, s->model, &pixels, train->patch_dropout > 0 ? &keep : NULL);
     struct clip_tensor *text = clip_text_encode(tape, s->model, &token_ids, &offsets);
-    clip_tape_backward(tape, batch_loss(s, tape, image, text, NULL, NULL));
-    *bytes = clip_tape_peak(tape);
-    if (n < all) { /* the loss over the whole batch stands alone on the tape */
-        int64_t e = s->model->config.embed_dim;
-        struct clip_tensor a = clip_tensor_f32(NULL, all, e),
-                           b = clip_tensor_f32(NULL, most_texts(s), e);
-        a.needs_grad = b.needs_grad = true;
-        clip_tape_clear(tape);
-        clip_tape_backward(tape, batch_loss(s, tape, &a, &b, NULL, NULL));
-        *bytes = clip_tape_peak(tape);
-    }
+    clip_tape_seed(tape, image, NULL);
+    clip_tape_seed(tape, text, NULL);
+    clip_tape_backward_seeded(tape);
+    *part = clip_tape_peak(tape);
+    CLIP_TRY(clip_tape_status(tape, error));
+    clip_tape_free(tape);
+    tape = NULL;
+    CLIP_TRY(clip_tape_create(&tape, error));
+    tape->plan = true;
+    struct clip_tensor a = clip_tensor_f32(NULL, all, e),
+                       b = clip_tensor_f32(NULL, most_texts(s, all), e);
+    a.needs_grad = b.needs_grad = true;
+    clip_tape_clear(tape);
+    clip_tape_backward(tape, batch_loss(s, tape, &a, &b, NULL, NULL));
+    *loss = clip_tape_peak(tape);
     CLIP_TRY(clip_tape_status(tape, error));
 out:
     clip_tape_free(tape);
+    return status;
+}
+
+clip_status clip_step_plan(struct clip_step *s, int64_t tokens, size_t *bytes,
+                           struct clip_error *error)
+{
+    size_t part, loss;
+    clip_status status = plan(s, tokens, &part, &loss, error);
+    if (status == CLIP_OK) *bytes = (size_t)s->part_count * part + loss;
+    return status;
+}
+
+clip_status clip_step_reserve(struct clip_step *s, struct clip_error *error)
+{
+    clip_status status;
+    size_t part, loss;
+    int64_t tokens = s->options.train.batch_size * s->model->config.context_length;
+    CLIP_TRY(plan(s, tokens, &part, &loss, error));
+    for (int64_t i = 0; i < s->part_count; i++)
+        CLIP_TRY(clip_tape_reserve(s->parts[i].tape, part + part / 8, error));
+    CLIP_TRY(clip_tape_reserve(s->loss_tape, loss + loss / 8, error));
+out:
     return status;
 }

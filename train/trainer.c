@@ -11,6 +11,7 @@
 #include "train/data_mark.h"
 #include "train/run.h"
 #include "train/setup.h"
+#include "train/together.h"
 #include "train/validate.h"
 #include "train/watch.h"
 
@@ -37,6 +38,14 @@ struct trainer {
     double since, waited; /* of the interval since the last line of log.jsonl */
     int64_t since_samples, since_steps;
 };
+
+/* Process 0 writes the run's folder and speaks; the others compute alike. */
+static bool is_first(const struct trainer *t) { return clip_comm_rank(t->setup.comm) == 0; }
+
+static clip_status agree(const struct trainer *t, clip_status status, struct clip_error *error)
+{
+    return clip_comm_agree(t->setup.comm, status, error);
+}
 
 static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw->step; }
 
@@ -77,22 +86,39 @@ out:
     return status;
 }
 
-static clip_status save(struct trainer *t, bool best, struct clip_error *error)
+static clip_status write_checkpoint(struct trainer *t, struct clip_moments_gather *gather,
+                                    bool best, struct clip_error *error)
 {
     clip_status status;
     struct clip_bundle bundle = {0};
     struct clip_model *sums[2] = {NULL, NULL};
-    CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, error));
+    CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, gather, error));
     CLIP_TRY(add_texts(t, &bundle, error));
     CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
     if (t->setup.model->config.lora.rank > 0 && (best || !isfinite(t->best.metric)))
         CLIP_TRY(clip_adapter_write(&t->setup, t->run.folder,
                                     t->options->init != NULL ? t->options->init : "", error));
-    t->saved_step = steps_done(t);
 out:
     clip_bundle_release(&bundle);
     clip_model_free(sums[0]);
     clip_model_free(sums[1]);
+    return status;
+}
+
+static clip_status save(struct trainer *t, bool best, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_moments_gather gather;
+    clip_step_average(t->setup.step);
+    CLIP_TRY(agree(t, clip_moments_begin(&gather, &t->setup, error), error));
+    if (is_first(t))
+        status = write_checkpoint(t, &gather, best, error);
+    else
+        clip_moments_give(&gather);
+    clip_moments_end(&gather);
+    CLIP_TRY(agree(t, status, error));
+    t->saved_step = steps_done(t);
+out:
     return status;
 }
 
@@ -112,6 +138,8 @@ static clip_status compare_configs(const struct trainer *t, const struct clip_bu
         goto out;
     }
     CLIP_TRY(clip_config_parse(&before, run->value, run->size, name, error));
+    if (before.train.world_size == 0)
+        CLIP_TRY(clip_config_put(&before, "train", "world_size", "1", error));
     CLIP_TRY(clip_config_differences(&before, t->setup.config, &differences, error));
     const struct clip_bundle_text *state = clip_bundle_text(bundle, "state");
     if (state != NULL) {
@@ -177,8 +205,9 @@ static clip_status resume(struct trainer *t, struct clip_error *error)
     if (!t->options->force) CLIP_TRY(compare_configs(t, &bundle, name, error));
     CLIP_TRY(clip_checkpoint_restore(&t->setup, &bundle, error));
     CLIP_TRY(restore_state(t, &bundle, name, error));
-    CLIP_TRY(clip_run_mend(&t->run, steps_done(t), t->best_step, error));
-    CLIP_TRY(clip_run_rewind_logs(&t->run, steps_done(t), error));
+    CLIP_TRY(agree(t, CLIP_OK, error)); /* all have read what is mended now */
+    if (is_first(t)) CLIP_TRY(clip_run_mend(&t->run, steps_done(t), t->best_step, error));
+    if (is_first(t)) CLIP_TRY(clip_run_rewind_logs(&t->run, steps_done(t), error));
     t->saved_step = steps_done(t);
 out:
     if (status != CLIP_OK && status != CLIP_ERR_USAGE &&
@@ -195,6 +224,7 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
 {
     int64_t step = steps_done(t), every = t->setup.config->train.log_every;
     if (step % every != 0 && step != 1 && step != t->setup.steps) return CLIP_OK;
+    if (!is_first(t)) return CLIP_OK;
     double seconds = clip_seconds() - t->since;
     json_t *line = json_pack(
         "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)step, "epoch",
@@ -245,10 +275,10 @@ static double number_or_nan(const json_t *object, const char *key)
 }
 
 /* Measures and writes metrics.jsonl. */
-static clip_status measure(struct trainer *t, struct found *found, struct clip_error *error)
+static clip_status measure_and_write(struct trainer *t, struct found *found,
+                                     struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    double started = clip_seconds();
     json_t *metrics = clip_validate(&t->setup, t->validated == 0, error), *line = NULL;
     *found = (struct found){NAN, NAN};
     CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
@@ -262,11 +292,25 @@ static clip_status measure(struct trainer *t, struct found *found, struct clip_e
     show_metrics(t, metrics);
     *found = (struct found){number_or_nan(metrics, clip_metric_name(t->metric)),
                             number_or_nan(metrics, clip_metric_name(CLIP_METRIC_VAL_LOSS))};
+out:
+    json_decref(metrics);
+    json_decref(line);
+    return status;
+}
+
+/* The figures are everybody's. */
+static clip_status measure(struct trainer *t, struct found *found, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    double started = clip_seconds();
+    *found = (struct found){NAN, NAN};
+    clip_step_average(t->setup.step);
+    if (is_first(t)) status = measure_and_write(t, found, error);
+    CLIP_TRY(agree(t, status, error));
+    clip_comm_broadcast(t->setup.comm, found, sizeof *found);
     t->validated = steps_done(t);
 out:
     t->since += clip_seconds() - started; /* validation is not training time */
-    json_decref(metrics);
-    json_decref(line);
     return status;
 }
 
@@ -306,6 +350,7 @@ static bool stops_early(const struct trainer *t)
 static void show_progress(struct trainer *t, const struct clip_step_result *r)
 {
     char note[128];
+    if (!is_first(t)) return;
     snprintf(note, sizeof note, "step %lld/%lld  loss %.4f  lr %.2e", (long long)steps_done(t),
              (long long)t->setup.steps, r->loss, r->lr);
     clip_progress_update(&t->progress, t->samples, note);
@@ -314,6 +359,8 @@ static void show_progress(struct trainer *t, const struct clip_step_result *r)
 static void show_page(struct trainer *t, enum clip_report_state state, bool fresh)
 {
     double started = clip_seconds();
+    clip_step_average(t->setup.step);
+    if (!is_first(t)) return;
     const struct clip_report facts = {.state = state,
                                       .step = steps_done(t),
                                       .samples_seen = t->samples,
@@ -324,21 +371,33 @@ static void show_page(struct trainer *t, enum clip_report_state state, bool fres
     t->since += clip_seconds() - started;
 }
 
+/* What only one process knows and all act upon. */
+enum { SAW_SIGNAL = 1, SAW_OLD_PAGE = 2 };
+
+static int64_t seen_by_any(const struct trainer *t)
+{
+    const struct clip_comm *comm = t->setup.comm;
+    bool stop = t->options->stop != NULL && *t->options->stop != 0;
+    bool old = is_first(t) && clip_watch_is_stale(&t->watch);
+    return (clip_comm_most(comm, stop) != 0 ? SAW_SIGNAL : 0) |
+           (clip_comm_most(comm, old) != 0 ? SAW_OLD_PAGE : 0);
+}
+
 /* Everything beside the step itself: log, progress, validation, checkpoints, signals. */
 static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
                               const struct clip_step_result *r, double waited,
                               struct clip_error *error)
 {
     clip_status status;
-    int64_t step = steps_done(t);
+    int64_t step = steps_done(t), seen = seen_by_any(t), pairs = t->setup.config->train.batch_size;
     bool last = step == t->setup.steps, best = false;
-    bool stop = t->options->stop != NULL && *t->options->stop != 0;
+    bool stop = (seen & SAW_SIGNAL) != 0;
     t->position = batch->next;
-    t->samples += batch->count;
-    t->since_samples += batch->count;
+    t->samples += pairs;
+    t->since_samples += pairs;
     t->since_steps++;
     t->waited += waited;
-    CLIP_TRY(log_step(t, r, error));
+    CLIP_TRY(agree(t, log_step(t, r, error), error));
     show_progress(t, r);
     bool due = can_validate(t) && (step % t->setup.val_every == 0 || last) && !(stop && !last);
     if (due) CLIP_TRY(validate(t, &best, error));
@@ -349,7 +408,7 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
         CLIP_TRY(save(t, best, error));
         t->since += clip_seconds() - started;
     }
-    if (due || saves || clip_watch_is_stale(&t->watch))
+    if (due || saves || (seen & SAW_OLD_PAGE) != 0)
         show_page(t,
                   over   ? CLIP_REPORT_FINISHED
                   : stop ? CLIP_REPORT_STOPPED
@@ -391,7 +450,7 @@ static clip_status train(struct trainer *t, struct clip_error *error)
     struct clip_step_result result;
     double waited;
     while (!is_over(t)) {
-        CLIP_TRY(clip_loader_next(t->loader, &batch, &waited, error));
+        CLIP_TRY(agree(t, clip_loader_next(t->loader, &batch, &waited, error), error));
         CLIP_TRY(clip_step_run(t->setup.step, &batch, &result, error));
         CLIP_TRY(after_step(t, &batch, &result, waited, error));
     }
@@ -400,19 +459,6 @@ out:
 }
 
 /* ---- start ---- */
-
-/* Memory for the longest captions there can be, mapped once; what is not touched costs nothing. */
-static clip_status reserve(struct trainer *t, struct clip_error *error)
-{
-    clip_status status;
-    struct clip_setup *s = &t->setup;
-    size_t bytes;
-    CLIP_TRY(clip_step_plan(s->step, s->config->train.batch_size * s->model_config.context_length,
-                            &bytes, error));
-    CLIP_TRY(clip_tape_reserve(s->step->tape, bytes + bytes / 8, error));
-out:
-    return status;
-}
 
 static clip_status choose_metric(struct trainer *t, struct clip_error *error)
 {
@@ -442,15 +488,19 @@ static clip_status start(struct trainer *t, struct clip_error *error)
     const char *folder = t->run.folder;
     bool there = clip_run_holds_a_run(&t->run);
     struct clip_buffer text = {0};
+    clip_comm_broadcast(t->setup.comm, &there, sizeof there);
     if (there && !o->resume && !o->force)
         return clip_fail(
             error, CLIP_ERR_USAGE,
             "%s holds a run already; give --resume to go on with it, or --force to start anew",
             folder);
-    if (o->resume && clip_run_has_checkpoint(&t->run))
+    bool goes_on = o->resume && clip_run_has_checkpoint(&t->run);
+    clip_comm_broadcast(t->setup.comm, &goes_on, sizeof goes_on);
+    if (goes_on)
         CLIP_TRY(resume(t, error));
-    else
+    else if (is_first(t))
         CLIP_TRY(clip_run_wipe(&t->run, error));
+    if (!is_first(t)) goto out;
     CLIP_TRY(clip_config_write(t->setup.config, &text, error));
     CLIP_TRY(clip_run_write(&t->run, "config.ini", text.data, text.size, error));
 out:
@@ -476,29 +526,73 @@ static int64_t passed_over(const struct clip_setup *s)
     return sets[0]->unread.count + (sets[1] != NULL ? sets[1]->unread.count : 0);
 }
 
+/* What no process waits for another for. */
+static clip_status open_own(struct trainer *t, struct clip_config *config, struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_train_options *o = t->options;
+    CLIP_TRY(clip_setup_open(&t->setup, config, o, error));
+    CLIP_TRY(choose_metric(t, error));
+    t->data = clip_data_mark(&t->setup, error);
+    if (t->data == NULL) CLIP_TRY(error->status);
+    CLIP_TRY(clip_setup_loader(&t->setup, o->quiet, &t->loader, error));
+    CLIP_TRY(clip_step_reserve(t->setup.step, error));
+    if (clip_comm_rank(o->comm) == 0)
+        CLIP_TRY(clip_run_open(&t->run, config->train.output, config->train.keep, error));
+    else
+        CLIP_TRY(clip_run_follow(&t->run, config->train.output, error));
+out:
+    return status;
+}
+
+static clip_status open_all(struct trainer *t, struct clip_config *config, struct clip_error *error)
+{
+    clip_status status;
+    struct clip_comm *comm = t->options->comm;
+    CLIP_TRY(clip_comm_agree(comm, clip_together_kernels(comm, error), error));
+    int muted = clip_together_mute(comm);
+    status = open_own(t, config, error);
+    clip_together_unmute(muted);
+    CLIP_TRY(clip_comm_agree(comm, status, error));
+    CLIP_TRY(clip_together_check(&t->setup, t->data, error));
+    if (clip_comm_size(comm) > 1 && is_first(t) && !t->options->quiet)
+        clip_say("%d processes (%s), %lld slices of %lld pairs", clip_comm_size(comm),
+                 clip_comm_library(), (long long)config->train.world_size,
+                 (long long)(config->train.batch_size / config->train.world_size));
+out:
+    return status;
+}
+
+/* Between the state of the start and the first step. */
+static clip_status begin(struct trainer *t, struct clip_train_summary *summary,
+                         struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    summary->was_finished = is_over(t);
+    clip_step_average(t->setup.step);
+    if (is_first(t))
+        CLIP_TRY(clip_watch_open(&t->watch, &t->run, &t->setup, t->loader, steps_done(t), error));
+    if (!summary->was_finished) CLIP_TRY(keep_locked(t, error));
+    if (steps_done(t) == 0 && is_first(t))
+        CLIP_TRY(clip_advise(&t->setup, t->options->init != NULL, error));
+out:
+    return status;
+}
+
 clip_status clip_train_run(struct clip_config *config, const struct clip_train_options *options,
                            struct clip_train_summary *summary, struct clip_error *error)
 {
     clip_status status;
     struct trainer t = {
         .options = options, .best = {NAN, NAN}, .first = {NAN, NAN}, .run = {.lock = -1}};
-    CLIP_TRY(clip_setup_open(&t.setup, config, options, error));
-    CLIP_TRY(choose_metric(&t, error));
-    t.data = clip_data_mark(&t.setup, error);
-    if (t.data == NULL) CLIP_TRY(error->status);
-    CLIP_TRY(clip_setup_loader(&t.setup, options->quiet, &t.loader, error));
-    CLIP_TRY(clip_run_open(&t.run, config->train.output, config->train.keep, error));
-    CLIP_TRY(start(&t, error));
-    CLIP_TRY(clip_watch_open(&t.watch, &t.run, &t.setup, t.loader, steps_done(&t), error));
-    CLIP_TRY(reserve(&t, error));
-    summary->was_finished = is_over(&t);
-    if (!summary->was_finished) CLIP_TRY(keep_locked(&t, error));
-    if (steps_done(&t) == 0) CLIP_TRY(clip_advise(&t.setup, options->init != NULL, error));
+    CLIP_TRY(open_all(&t, config, error));
+    CLIP_TRY(agree(&t, start(&t, error), error));
+    CLIP_TRY(agree(&t, begin(&t, summary, error), error));
     if (!summary->was_finished) CLIP_TRY(validate_first(&t, error));
     clip_loader_seek(t.loader, t.position);
     clip_progress_start(&t.progress, "training", "pair", t.samples,
                         t.samples + (t.setup.steps - steps_done(&t)) * config->train.batch_size,
-                        options->quiet);
+                        options->quiet || !is_first(&t));
     t.since = clip_seconds();
     status = train(&t, error);
     clip_progress_end(&t.progress);
@@ -517,6 +611,7 @@ clip_status clip_train_run(struct clip_config *config, const struct clip_train_o
                   "the best was %.4f): keep that model, or try a lower [optim] lr",
                   summary->metric, t.first.metric, t.best.metric);
 out:
+    status = clip_comm_agree(options->comm, status, error);
     clip_watch_close(&t.watch);
     clip_loader_free(t.loader);
     clip_locked_free(t.locked);

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "core/status.h"
+#include "core/comm.h"
 #include "train/config.h"
 
 struct clip_train_options {
@@ -13,6 +13,7 @@ struct clip_train_options {
     bool force;       /* overwrite a run that is there; with resume: go on though the configuration
                          changed */
     bool quiet;
+    struct clip_comm *comm; /* borrowed: the processes that train together; NULL: one alone */
     /* A signal's number: save and return CLIP_ERR_INTERRUPTED; NULL: never. */
     const volatile sig_atomic_t *stop;
 };

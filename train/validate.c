@@ -132,7 +132,7 @@ clip_status clip_trained_open(struct clip_trained *t, const struct clip_setup *s
                                         .preprocess = s->preprocess,
                                         .cleaning = s->cleaning,
                                         .ids = s->text_ids}};
-    if (s->step->ema != NULL) use_average(s->model, s->step->ema);
+    if (s->step->average != NULL) use_average(s->model, s->step->average);
     return clip_embedder_create(&t->embedder, &t->file, &options, error);
 }
 

@@ -9,6 +9,7 @@
 #include "core/progress.h"
 #include "core/threads.h"
 #include "data/sets/dataset_internal.h"
+#include "data/sets/positives.h"
 
 /* One sample in preparation: a worker fills it, the consumer takes it. */
 struct slot {
@@ -56,14 +57,11 @@ struct clip_loader {
     struct clip_error failure, first_reason;
     struct clip_names bad;       /* what is wrong with the first of the bad samples */
     struct clip_buffer captions; /* the batch's caption texts, and where each one ends */
-    size_t *caption_ends;
     /* the batch's hard negatives as int32, until its captions are complete */
     struct clip_buffer negatives;
     int32_t *negative_ends;
-    int32_t *parent; /* [batch_size] for joining positives */
-    /* the batch's captions, or its groups, and which sample had each first */
-    struct clip_string_map seen;
-    uint8_t **images; /* [batch_size] of [S,S,3], before normalisation */
+    struct clip_positives positives;
+    uint8_t **images; /* [own_count] of [S,S,3], before normalisation */
     struct clip_batch batch;
 };
 
@@ -170,27 +168,37 @@ static bool epoch_is_over(const struct clip_loader *loader, struct clip_position
     return left < (loader->options.shuffle ? loader->options.batch_size : 1);
 }
 
+/* How many samples of a batch come after this process' own. */
+static int64_t behind_own(const struct clip_loader *loader)
+{
+    const struct clip_loader_options *o = &loader->options;
+    return o->batch_size - o->own_begin - o->own_count;
+}
+
 /* The next sample's slot, or NULL if the ring is full or the pass is over. To be called with the
  * mutex held. */
 static struct slot *give_slot(struct clip_loader *loader)
 {
     if (loader->finished || loader->given - loader->taken == loader->slot_count) return NULL;
     struct clip_position *head = &loader->head;
-    bool begins = loader->given % loader->options.batch_size ==
-                  0; /* a batch, counted from a seek */
-    if (begins || !loader->options.shuffle) {
-        if (epoch_is_over(loader, *head) && !loader->options.shuffle) {
+    const struct clip_loader_options *options = &loader->options;
+    /* which of the batch's own samples it is, counted from a seek */
+    int64_t place = loader->given % options->own_count;
+    if (place == 0 || !options->shuffle) {
+        if (epoch_is_over(loader, *head) && !options->shuffle) {
             loader->finished = true;
             return NULL;
         }
         if (epoch_is_over(loader, *head)) *head = (struct clip_position){.epoch = head->epoch + 1};
     }
     if (loader->order_epoch != head->epoch) make_order(loader, head->epoch);
+    if (place == 0) head->index += options->own_begin;
     struct slot *slot = &loader->slots[loader->given % loader->slot_count];
     slot->ready = false;
     slot->epoch = head->epoch;
     slot->index = head->index;
     slot->sample = loader->order[head->index++];
+    if (place == options->own_count - 1) head->index += behind_own(loader);
     loader->given++;
     return slot;
 }
@@ -323,61 +331,6 @@ static clip_status replace_bad(struct clip_loader *loader, struct slot *slot,
     return CLIP_OK;
 }
 
-/* ---- Positives of each other ---- */
-static int32_t find_root(int32_t *parent, int32_t i)
-{
-    while (parent[i] != i) {
-        parent[i] = parent[parent[i]];
-        i = parent[i];
-    }
-    return i;
-}
-
-static void join(int32_t *parent, int32_t i, int32_t j)
-{
-    i = find_root(parent, i);
-    j = find_root(parent, j);
-    if (i < j) parent[j] = i;
-    if (j < i) parent[i] = j;
-}
-
-static const char *caption_of(const struct clip_loader *loader, int64_t i, size_t *n)
-{
-    size_t start = i > 0 ? loader->caption_ends[i - 1] : 0;
-    *n = loader->caption_ends[i] - start;
-    return loader->captions.data + start;
-}
-
-/* Joins each sample of the batch with the first one that has the same caption, or the same
- * image. */
-static clip_status join_equal(struct clip_loader *loader, bool by_caption, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    struct clip_string_entry *first;
-    clip_string_map_clear(&loader->seen);
-    for (int64_t i = 0; i < loader->batch.count; i++) {
-        const int64_t *group = &loader->dataset->group[loader->batch.samples[i]];
-        size_t n = sizeof *group;
-        const char *key = by_caption ? caption_of(loader, i, &n) : (const char *)group;
-        CLIP_TRY(clip_string_map_add(&loader->seen, key, n, i, &first, error));
-        join(loader->parent, (int32_t)i, (int32_t)first->value);
-    }
-out:
-    return status;
-}
-
-static clip_status number_positives(struct clip_loader *loader, struct clip_error *error)
-{
-    clip_status status = CLIP_OK;
-    for (int32_t i = 0; i < loader->batch.count; i++) loader->parent[i] = i;
-    CLIP_TRY(join_equal(loader, false, error));
-    CLIP_TRY(join_equal(loader, true, error));
-    for (int32_t i = 0; i < loader->batch.count; i++)
-        loader->batch.ids[i] = find_root(loader->parent, i);
-out:
-    return status;
-}
-
 /* ---- Batches ---- */
 static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
                                 struct clip_error *error)
@@ -388,7 +341,7 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     clip_status status =
         clip_buffer_append(&loader->captions, slot->caption.data, slot->caption.size, error);
     if (status != CLIP_OK) return status;
-    loader->caption_ends[i] = loader->captions.size;
+    batch->caption_ends[i] = loader->captions.size;
     memcpy(batch->tokens + at, slot->ids.ids, (size_t)slot->ids.count * sizeof *batch->tokens);
     batch->offsets[i + 1] = at + (int32_t)slot->ids.count;
     /* the slot gets other memory in exchange, so nothing is copied */
@@ -396,9 +349,11 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     loader->images[i] = slot->pixels;
     slot->pixels = spare;
     batch->samples[i] = slot->sample;
+    batch->groups[i] = loader->dataset->group[slot->sample];
     if (slot->negative.count > 0) {
         CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
                                     (size_t)slot->negative.count * sizeof(int32_t), error));
+        batch->owners[batch->negatives] = (int32_t)i;
         loader->negative_ends[batch->negatives++] =
             (int32_t)(loader->negatives.size / sizeof(int32_t));
     }
@@ -434,15 +389,15 @@ static void empty_batch(struct clip_loader *loader, int64_t epoch)
     loader->captions.size = 0;
 }
 
-/* Fills the batch from `position` on. Shuffled, it gets batch_size samples of one epoch; else bad
- * ones are left out. */
+/* Fills the batch from `position` on. Shuffled, it gets its own ones of batch_size samples of one
+ * epoch; else bad ones are left out. */
 static clip_status fill_batch(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     bool shuffle = loader->options.shuffle;
     struct clip_position at = loader->position;
     empty_batch(loader, at.epoch);
-    while (loader->batch.count < loader->options.batch_size) {
+    while (loader->batch.count < loader->options.own_count) {
         struct slot *slot = take_slot(loader);
         if (slot == NULL) break;
         at = (struct clip_position){.epoch = slot->epoch, .index = slot->index + 1};
@@ -454,6 +409,7 @@ static clip_status fill_batch(struct clip_loader *loader, struct clip_error *err
         if (status != CLIP_OK) goto out;
     }
     loader->batch.epoch = at.epoch;
+    if (shuffle) at.index += behind_own(loader);
     if (shuffle && epoch_is_over(loader, at)) at = (struct clip_position){.epoch = at.epoch + 1};
     loader->position = at;
     loader->batch.next = at;
@@ -474,7 +430,10 @@ clip_status clip_loader_next(struct clip_loader *loader, struct clip_batch *batc
     CLIP_TRY(fill_batch(loader, error));
     add_negatives(loader);
     if (loader->usable == NULL) clip_parallel_for(loader->batch.count, normalise_one, loader);
-    CLIP_TRY(number_positives(loader, error));
+    loader->batch.captions = loader->captions.data;
+    CLIP_TRY(clip_positives_number(&loader->positives, loader->batch.count, loader->batch.groups,
+                                   loader->batch.captions, loader->batch.caption_ends,
+                                   loader->batch.ids, error));
     *batch = loader->batch;
     if (waited != NULL) *waited = clip_seconds() - began;
 out:
@@ -541,7 +500,7 @@ static clip_status check_options(const struct clip_dataset *dataset,
 static clip_status allocate_batch(struct clip_loader *loader, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    int64_t n = loader->options.batch_size, texts = loader->options.negatives ? 2 * n : n, pixels;
+    int64_t n = loader->options.own_count, texts = loader->options.negatives ? 2 * n : n, pixels;
     struct clip_batch *batch = &loader->batch;
     if (!clip_mul_i64(loader->pixel_count, n, &pixels))
         return clip_fail(error, CLIP_ERR_MEMORY, "a batch of %s is too large",
@@ -553,10 +512,11 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     CLIP_NEW(batch->tokens, texts * loader->options.context_length);
     CLIP_NEW(batch->offsets, texts + 1);
     CLIP_NEW(loader->negative_ends, texts - n);
+    CLIP_NEW(batch->owners, texts - n);
     CLIP_NEW(batch->ids, n);
     CLIP_NEW(batch->samples, n);
-    CLIP_NEW(loader->caption_ends, n);
-    CLIP_NEW(loader->parent, n);
+    CLIP_NEW(batch->groups, n);
+    CLIP_NEW(batch->caption_ends, n);
 out:
     return status;
 }
@@ -566,7 +526,7 @@ static clip_status allocate_slots(struct clip_loader *loader, struct clip_error 
 {
     clip_status status = CLIP_OK;
     loader->slot_count = 1;
-    if (loader->options.workers > 0) loader->slot_count = 2 * loader->options.batch_size;
+    if (loader->options.workers > 0) loader->slot_count = 2 * loader->options.own_count;
     CLIP_NEW(loader->slots, loader->slot_count);
     for (int64_t i = 0; i < loader->slot_count; i++)
         CLIP_NEW(loader->slots[i].pixels, loader->pixel_count);
@@ -590,9 +550,9 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
     loader->dataset = dataset;
     loader->tokenizer = tokenizer;
     loader->options = *options;
+    if (options->own_count == 0) loader->options.own_count = options->batch_size;
     if (options->limits.max_pixels <= 0) loader->options.limits.max_pixels = 100000000;
     loader->order_epoch = -1;
-    loader->seen.borrows = true;
     int64_t side = options->preprocess.image_size;
     if (!clip_mul_i64(side, side, &loader->pixel_count) ||
         !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
@@ -627,17 +587,17 @@ void clip_loader_free(struct clip_loader *loader)
         clip_ids_release(&loader->slots[i].negative);
         free(loader->slots[i].pixels);
     }
-    for (int64_t i = 0; loader->images != NULL && i < loader->options.batch_size; i++)
+    for (int64_t i = 0; loader->images != NULL && i < loader->options.own_count; i++)
         free(loader->images[i]);
     clip_sample_release(&loader->scratch);
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
-    clip_string_map_release(&loader->seen);
+    clip_positives_release(&loader->positives);
     struct clip_batch *batch = &loader->batch;
-    void *arrays[] = {loader->slots,         loader->threads, loader->order,        loader->flags,
-                      loader->images,        loader->parent,  loader->caption_ends, batch->pixels,
-                      batch->tokens,         batch->offsets,  batch->ids,           batch->samples,
-                      loader->negative_ends, loader};
+    void *arrays[] = {
+        loader->slots, loader->threads,     loader->order,         loader->flags, loader->images,
+        batch->groups, batch->caption_ends, batch->pixels,         batch->tokens, batch->offsets,
+        batch->ids,    batch->samples,      loader->negative_ends, batch->owners, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

@@ -19,6 +19,9 @@
 
 struct clip_loader_options {
     int64_t batch_size;
+    /* shuffled: of each batch only samples [own_begin, own_begin + own_count) are read, those of
+     * this process; 0, 0: all */
+    int64_t own_begin, own_count;
     int64_t context_length;
     /* the model's vocabulary, which the tokenizer's must not exceed. 0: not checked */
     int64_t vocab_size;
@@ -40,7 +43,7 @@ struct clip_position { /* where the next batch begins; a checkpoint stores it */
 };
 
 struct clip_batch { /* in the loader's memory; valid until the next call of next() */
-    int64_t count;
+    int64_t count;  /* of samples here, those of this process */
     /* the number of hard negatives, which are in the order of their samples; 0 to count */
     int64_t negatives;
     float *pixels;    /* [count,3,S,S] normalised */
@@ -50,6 +53,12 @@ struct clip_batch { /* in the loader's memory; valid until the next call of next
      * text, joined transitively. It is the number of the first of them in the batch */
     int32_t *ids;
     int64_t *samples; /* [count] the samples' numbers in the data set */
+    /* what ids come from: each sample's group (dataset.h), and its caption's text, which ends at
+     * caption_ends[i] of `captions` */
+    int64_t *groups;
+    const char *captions;
+    size_t *caption_ends;
+    int32_t *owners; /* [negatives] the row of the sample that each one belongs to */
     int64_t epoch;
     /* where to resume after this batch. Shuffled, the rest of an epoch that is too short for a
      * batch is already skipped: {epoch + 1, 0} */
