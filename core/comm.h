@@ -37,9 +37,10 @@ const char *clip_comm_library(void);
 clip_status clip_comm_agree(struct clip_comm *comm, clip_status status, struct clip_error *error);
 /* Has any agreement failed? */
 bool clip_comm_failed(const struct clip_comm *comm);
-/* The largest of all processes' numbers, or the smallest. */
+/* The largest of all processes' numbers, the smallest, or their sum. */
 int64_t clip_comm_most(const struct clip_comm *comm, int64_t number);
 int64_t clip_comm_least(const struct clip_comm *comm, int64_t number);
+int64_t clip_comm_sum(const struct clip_comm *comm, int64_t number); /* exact: of integers */
 
 /* Process r has bytes [bounds[r], bounds[r+1]) of `data`; afterwards everybody has all. bounds is
  * [size + 1], the same everywhere. */

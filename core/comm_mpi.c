@@ -70,6 +70,13 @@ int64_t clip_comm_least(const struct clip_comm *comm, int64_t number)
     return least;
 }
 
+int64_t clip_comm_sum(const struct clip_comm *comm, int64_t number)
+{
+    int64_t sum = number;
+    if (comm != NULL) MPI_Allreduce(&number, &sum, 1, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
+    return sum;
+}
+
 int64_t clip_comm_most(const struct clip_comm *comm, int64_t number)
 {
     return -clip_comm_least(comm, -number);

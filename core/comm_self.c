@@ -55,6 +55,12 @@ int64_t clip_comm_least(const struct clip_comm *comm, int64_t number)
     return number;
 }
 
+int64_t clip_comm_sum(const struct clip_comm *comm, int64_t number)
+{
+    (void)comm;
+    return number;
+}
+
 void clip_comm_all_gather(const struct clip_comm *comm, void *data, const int64_t *bounds)
 {
     (void)comm;

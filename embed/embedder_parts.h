@@ -8,6 +8,7 @@
 #include "model/model.h"
 
 struct clip_embedder {
+    struct clip_comm *comm; /* embed/share.h; NULL: one process */
     const struct clip_model_file *file;
     struct clip_model_file *owned; /* NULL: the caller's */
     enum clip_dtype dtype;         /* what products multiply */

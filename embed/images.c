@@ -11,6 +11,7 @@
 #include "core/string_map.h"
 #include "core/threads.h"
 #include "data/text/text_points.h"
+#include "embed/share.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 29;
 
@@ -317,6 +318,7 @@ clip_status clip_images_embed(const struct clip_images *p, const struct clip_emb
     struct clip_images_watch *watch = options->watch;
     struct clip_progress line, *progress = watch != NULL ? watch->progress : &line;
     int64_t before = watch != NULL ? watch->before : 0;
+    struct clip_share share = {0};
     struct chunk chunk = {.images = p,
                           .embedder = embedder,
                           .kind = options->kind,
@@ -330,8 +332,9 @@ clip_status clip_images_embed(const struct clip_images *p, const struct clip_emb
     CLIP_NEW(chunk.read_failures, size);
     CLIP_NEW(chunk.failures, size);
     CLIP_NEW(chunk.rows, size * dim);
-    for (int64_t i = 0; i < n; i += size) {
-        int64_t b = n - i < size ? n - i : size;
+    CLIP_TRY(clip_share_begin(&share, clip_embedder_comm(embedder), n, error));
+    for (int64_t i = share.begin; i < share.end; i += size) {
+        int64_t b = share.end - i < size ? share.end - i : size;
         if (watch != NULL && watch->stop != NULL && *watch->stop != 0)
             CLIP_TRY(clip_fail(error, CLIP_ERR_INTERRUPTED, "stopped by a signal"));
         chunk.start = i;
@@ -340,6 +343,10 @@ clip_status clip_images_embed(const struct clip_images *p, const struct clip_emb
         clip_progress_update(progress, before + i + b, NULL);
     }
 out:
+    status = clip_share_rows(&share, status, out, (size_t)dim * sizeof *out, error);
+    if (status == CLIP_OK) status = clip_share_rows(&share, status, good, sizeof *good, error);
+    if (status == CLIP_OK) *bad = clip_comm_sum(share.comm, *bad);
+    clip_share_end(&share);
     if (watch == NULL) clip_progress_end(&line);
     release_chunk(&chunk, size);
     return status;

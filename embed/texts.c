@@ -6,6 +6,7 @@
 #include "core/count.h"
 #include "core/file.h"
 #include "core/progress.h"
+#include "embed/share.h"
 
 static const size_t LARGEST_FILE = (size_t)1 << 32;
 
@@ -50,10 +51,12 @@ clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *c
     clip_status status = CLIP_OK;
     int64_t size = 1024, dim = clip_embedder_dim(embedder); /* between two looks at the clock */
     struct clip_progress progress;
+    struct clip_share share = {0};
     *cut = 0;
+    CLIP_TRY(clip_share_begin(&share, clip_embedder_comm(embedder), n, error));
     clip_progress_start(&progress, "embedding", "text", 0, n, options->quiet);
-    for (int64_t i = 0; i < n && status == CLIP_OK; i += size) {
-        int64_t b = n - i < size ? n - i : size, cut_here = 0;
+    for (int64_t i = share.begin; i < share.end && status == CLIP_OK; i += size) {
+        int64_t b = share.end - i < size ? share.end - i : size, cut_here = 0;
         status = clip_embedder_texts(embedder, texts + i, b, options->kind, out + i * dim,
                                      &cut_here, error);
         if (status != CLIP_OK && i > 0)
@@ -62,6 +65,10 @@ clip_status clip_texts_embed(const struct clip_embedder *embedder, const char *c
         clip_progress_update(&progress, i + b, NULL);
     }
     clip_progress_end(&progress);
+    status = clip_share_rows(&share, status, out, (size_t)dim * sizeof *out, error);
+    *cut = clip_comm_sum(share.comm, *cut);
+out:
+    clip_share_end(&share);
     return status;
 }
 

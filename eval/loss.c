@@ -1,8 +1,12 @@
 #include "eval/loss.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/progress.h"
 #include "core/threads.h"
 #include "data/sets/loader.h"
+#include "embed/share.h"
 #include "formats/model_file.h"
 #include "model/loss.h"
 
@@ -25,6 +29,21 @@ static clip_status batch_loss(struct clip_tape *t, struct clip_model *model,
     return status;
 }
 
+/* The batches' losses times their pairs, as a sum. Each is known to one process; the others have 0. */
+static double sum_all(const struct clip_comm *comm, const double *losses, int64_t batches)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < batches; k++) {
+        int64_t bits;
+        double loss;
+        memcpy(&bits, &losses[k], sizeof bits);
+        bits = clip_comm_sum(comm, bits); /* one is added to zeros */
+        memcpy(&loss, &bits, sizeof loss);
+        sum += loss;
+    }
+    return sum;
+}
+
 clip_status clip_loss_run(const struct clip_embedder *embedder, const struct clip_dataset *dataset,
                           const struct clip_loss *kind, int64_t batch_size, bool quiet,
                           struct clip_loss_result *result, struct clip_error *error)
@@ -35,7 +54,9 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     struct clip_tape *tape = NULL;
     struct clip_batch batch = {0};
     struct clip_progress progress;
-    double sum = 0, loss = 0;
+    struct clip_comm *comm = clip_embedder_comm(embedder); /* processes take turns */
+    double *losses = NULL, loss;
+    int64_t capacity = 0;
     if (kind == NULL) kind = clip_loss_of(&file->model->config);
     *result = (struct clip_loss_result){.batch_size = batch_size, .kind = kind};
     if (file->tokenizer == NULL)
@@ -64,8 +85,11 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     for (;;) {
         CLIP_TRY(clip_loader_next(loader, &batch, NULL, error));
         if (batch.count == 0) break;
-        CLIP_TRY(batch_loss(tape, file->model, kind, &batch, &loss, error));
-        sum += loss * (double)batch.count;
+        loss = 0;
+        if (result->batches % clip_comm_size(comm) == clip_comm_rank(comm))
+            CLIP_TRY(batch_loss(tape, file->model, kind, &batch, &loss, error));
+        CLIP_TRY(clip_array_grow(&losses, &capacity, result->batches + 1, sizeof *losses, error));
+        losses[result->batches] = loss * (double)batch.count;
         result->n += batch.count;
         result->batches++;
         clip_progress_update(&progress, result->n, NULL);
@@ -74,8 +98,10 @@ clip_status clip_loss_run(const struct clip_embedder *embedder, const struct cli
     if (result->n == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA, "no pair of %lld can be read",
                            (long long)dataset->count));
-    result->loss = sum / (double)result->n;
+    CLIP_TRY(clip_comm_agree(comm, CLIP_OK, error));
+    result->loss = sum_all(comm, losses, result->batches) / (double)result->n;
 out:
+    free(losses);
     clip_progress_end(&progress);
     clip_tape_free(tape);
     clip_loader_free(loader);

@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/progress.h"
 #include "embed/images.h"
+#include "embed/share.h"
 #include "kernels/gemm.h"
 
 enum { BLOCK = 256 }; /* images whose logits are in memory at once */
@@ -118,14 +119,18 @@ clip_status clip_zeroshot_classifier(const struct clip_embedder *embedder, char 
     clip_status status = CLIP_OK;
     int64_t dim = clip_embedder_dim(embedder);
     struct prompts prompts = {0};
+    struct clip_share share = {0};
     if (templates->count < 1)
         return clip_fail(error, CLIP_ERR_DATA,
                          "there is no template; write at least one, as in \"a photo of a {}\"");
-    for (int64_t c = 0; c < classes; c++) {
+    CLIP_TRY(clip_share_begin(&share, clip_embedder_comm(embedder), classes, error));
+    for (int64_t c = share.begin; c < share.end; c++) {
         CLIP_TRY(fill_prompts(&prompts, names[c], templates, error));
         CLIP_TRY(embed_prompts(&prompts, embedder, out + c * dim, error));
     }
 out:
+    status = clip_share_rows(&share, status, out, (size_t)dim * sizeof *out, error);
+    clip_share_end(&share);
     for (int64_t i = 0; i < prompts.capacity; i++) clip_buffer_release(&prompts.items[i]);
     free(prompts.items);
     free(prompts.texts);

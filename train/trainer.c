@@ -279,7 +279,8 @@ static clip_status measure_and_write(struct trainer *t, struct found *found,
                                      struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    json_t *metrics = clip_validate(&t->setup, t->validated == 0, error), *line = NULL;
+    json_t *metrics = clip_validate(&t->setup, t->validated == 0 && is_first(t), error),
+           *line = NULL;
     *found = (struct found){NAN, NAN};
     CLIP_TRY(metrics != NULL ? CLIP_OK : error->status);
     line = json_pack("{s:I, s:f}", "step", (json_int_t)steps_done(t), "epoch",
@@ -288,8 +289,8 @@ static clip_status measure_and_write(struct trainer *t, struct found *found,
         status = clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing metrics.jsonl");
         goto out;
     }
-    CLIP_TRY(clip_watch_line(&t->watch, CLIP_WATCH_VALIDATION, line, error));
-    show_metrics(t, metrics);
+    if (is_first(t)) CLIP_TRY(clip_watch_line(&t->watch, CLIP_WATCH_VALIDATION, line, error));
+    if (is_first(t)) show_metrics(t, metrics);
     *found = (struct found){number_or_nan(metrics, clip_metric_name(t->metric)),
                             number_or_nan(metrics, clip_metric_name(CLIP_METRIC_VAL_LOSS))};
 out:
@@ -305,9 +306,7 @@ static clip_status measure(struct trainer *t, struct found *found, struct clip_e
     double started = clip_seconds();
     *found = (struct found){NAN, NAN};
     clip_step_average(t->setup.step);
-    if (is_first(t)) status = measure_and_write(t, found, error);
-    CLIP_TRY(agree(t, status, error));
-    clip_comm_broadcast(t->setup.comm, found, sizeof *found);
+    CLIP_TRY(agree(t, measure_and_write(t, found, error), error));
     t->validated = steps_done(t);
 out:
     t->since += clip_seconds() - started; /* validation is not training time */

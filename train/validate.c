@@ -2,6 +2,7 @@
 
 #include "core/choice.h"
 #include "core/progress.h"
+#include "embed/share.h"
 #include "embed/texts.h"
 #include "eval/loss.h"
 #include "eval/retrieval.h"
@@ -148,6 +149,7 @@ json_t *clip_validate(const struct clip_setup *s, bool first, struct clip_error 
     struct clip_trained trained;
     json_t *out = json_object();
     CLIP_TRY(clip_trained_open(&trained, s, error));
+    clip_embedder_share(trained.embedder, s->comm);
     CLIP_TRY(out != NULL ? CLIP_OK
                          : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while validating"));
     CLIP_TRY(measure(s, trained.embedder, first, out, error));
