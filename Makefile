@@ -238,6 +238,12 @@ test-kill: all
 # Use for MINUTES: serving, indexing, training, with kills and restarts.
 soak: all
 	@MINUTES='$(MINUTES)' TEST_SECONDS=100000 tests/run.sh tests/soak/run.sh
+# Many processes, one result: KILLS=50 kills more of them.
+test-many: setup-tests all
+	@tools/setup.sh test mpi
+	@$(MAKE) --no-print-directory MPI=1 BUILD=build-mpi build-mpi/clip_train \
+		build-mpi/tests/test_comm
+	@BUILD_MPI=build-mpi tests/run.sh tests/many.sh
 test-page: all
 	@tests/run.sh tests/page.sh
 tests: $(TEST_PROGRAMS)

@@ -29,7 +29,8 @@ static clip_status batch_loss(struct clip_tape *t, struct clip_model *model,
     return status;
 }
 
-/* The batches' losses times their pairs, as a sum. Each is known to one process; the others have 0. */
+/* The sum of the batches' losses times their pairs. Each is known to one process; the others have
+ * 0. */
 static double sum_all(const struct clip_comm *comm, const double *losses, int64_t batches)
 {
     double sum = 0;

@@ -162,8 +162,8 @@ struct clip_kernels {
 
 /* The table in use; it is set once, at the first call. */
 const struct clip_kernels *clip_kernels(void);
-/* The tables in order, the least first and openblas last: the number of the one in use, or that will
- * be at the first call; and a number's name, or NULL. */
+/* The tables in order, the least first and openblas last: the number of the one in use, or that
+ * will be at the first call; and a number's name, or NULL. */
 int clip_kernels_level(void);
 const char *clip_kernels_name(int level);
 /* A sentence that says which table is used as CLIP_KERNELS names none that can be: once, for the

@@ -263,9 +263,55 @@ static void moving_average_warms_up(void **state)
     test_close_f64("left after ten updates", left, 11.0 / (4.0 * 46189), 1e-15, 0);
 }
 
+/* Three processes' parts, stepped one after the other, against one that has all. */
+static void parts_make_the_bits_of_one(void **state)
+{
+    (void)state;
+    enum { PARAMS = 4, SIZE = 400000, PARTS = 3 };
+    const struct clip_optim_param params[PARAMS] = {{0, 0, 200001, true, true, 1},
+                                                    {200016, 200016, 5, false, true, 0.5},
+                                                    {200032, -1, 7, false, false, 1},
+                                                    {200048, 200032, 199968, true, true, 1}};
+    struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2, CLIP_MOMENTS_BF16};
+    float *data = malloc(SIZE * sizeof *data), *shared = malloc(SIZE * sizeof *data),
+          *grad = malloc(SIZE * sizeof *data);
+    struct clip_adamw *whole = new_adamw(&options, params, PARAMS, SIZE), *parts[PARTS];
+    assert_true(data != NULL && shared != NULL && grad != NULL);
+    for (int64_t i = 0; i < SIZE; i++) data[i] = shared[i] = (float)sin((double)i);
+    options.parts = PARTS;
+    for (options.part = 0; options.part < PARTS; options.part++)
+        parts[options.part] = new_adamw(&options, params, PARAMS, SIZE);
+    for (int r = 1; r < PARTS; r++) assert_int_equal(parts[r]->begin, parts[r - 1]->end);
+    assert_int_equal(parts[0]->begin, 0);
+    assert_int_equal(parts[PARTS - 1]->end, SIZE);
+    for (int step = 0; step < 3; step++) {
+        for (int64_t i = 0; i < SIZE; i++) grad[i] = (float)cos((double)(i * 7 + step));
+        clip_grad_squares(whole, grad);
+        clip_adamw_step(whole, data, grad, 1e-3, 0.5);
+        for (int r = 0; r < PARTS; r++) {
+            int64_t first = parts[r]->parts.pieces[r], end = parts[r]->parts.pieces[r + 1];
+            clip_grad_squares(parts[r], grad);
+            for (int64_t k = first; k < end; k++) assert_true(parts[r]->sums[k] == whole->sums[k]);
+            clip_adamw_step(parts[r], shared, grad, 1e-3, 0.5);
+        }
+    }
+    test_same_f32("parameters", shared, data, SIZE);
+    for (int r = 0; r < PARTS; r++) {
+        const uint16_t *all = whole->moment2;
+        assert_memory_equal(parts[r]->moment2, all + parts[r]->begin,
+                            (size_t)(parts[r]->end - parts[r]->begin) * sizeof *all);
+        clip_adamw_free(parts[r]);
+    }
+    clip_adamw_free(whole);
+    free(data);
+    free(shared);
+    free(grad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_make_the_bits_of_one),
         cmocka_unit_test(adamw_follows_pytorch),
         cmocka_unit_test(each_parameter_has_its_own_rule),
         cmocka_unit_test(zero_gradient_moves_nothing),

@@ -57,6 +57,33 @@ static void threads_change_no_bit(void **state)
     }
 }
 
+/* A batch in slices has the gradient of the batch, but for the order of sums; and whether a slice's
+ * forward is kept or computed twice changes no bit. */
+static void slices_are_the_batch(void **state)
+{
+    (void)state;
+    for (int i = 0; test_root(i) != NULL; i++) {
+        struct training r;
+        double whole_loss, loss;
+        training_open(&r, test_root(i), 1);
+        float *whole = weights_after(&r, 2, &whole_loss);
+        for (int64_t world = 2; r.capacity % world == 0 && world <= 4; world *= 2) {
+            r.options.train.world_size = world;
+            r.options.train.micro_batch = 0;
+            float *kept = weights_after(&r, 2, &loss);
+            test_close("loss", &(float){(float)loss}, &(float){(float)whole_loss}, 1, 1e-5, 1e-5);
+            test_close("weights of slices", kept, whole, r.model->size, 2e-4, 2e-4);
+            r.options.train.micro_batch = r.capacity / world;
+            float *twice = weights_after(&r, 1, &loss);
+            test_same_f32("forward computed twice", twice, kept, r.model->size);
+            free(kept);
+            free(twice);
+        }
+        free(whole);
+        training_close(&r);
+    }
+}
+
 /* What backward builds again is the same to the bit. A locked tower has nothing to build again. */
 static void recompute_changes_no_bit(void **state)
 {
@@ -382,6 +409,7 @@ static void nothing_is_allocated_after_the_first_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_are_the_batch),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(recompute_changes_no_bit),
         cmocka_unit_test(recompute_saves_memory),

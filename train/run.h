@@ -58,8 +58,8 @@ clip_status clip_run_newest(const struct clip_run *run, struct clip_bundle *out,
                             size_t name_size, struct clip_error *error);
 /* The folder of a run that another process has open: to read from. */
 clip_status clip_run_follow(struct clip_run *run, const char *folder, struct clip_error *error);
-/* [train] world_size of the newest checkpoint, 1 in one from before there were slices; 0 where there
- * is no checkpoint. */
+/* [train] world_size of the newest checkpoint, 1 in one from before there were slices; 0 where
+ * there is no checkpoint. */
 clip_status clip_run_world_size(const char *folder, int64_t *world, struct clip_error *error);
 /* The tokenizer that this checkpoint carries; the run need not be open. */
 clip_status clip_run_tokenizer(const char *folder, struct clip_tokenizer **out,

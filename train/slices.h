@@ -5,8 +5,8 @@
  * slice's gradient is computed by itself, and slices are summed as a binary tree over their
  * numbers: 0 and 1, 2 and 3, then these sums, and so on; what has no neighbour of its size at the
  * end is added from the right. A process has a run of slices. It sums what of the tree lies in
- * them, sends the sums to the owners of the parts of the gradient (optim/optim.h), and these sum the
- * rest of the tree. So one process makes the same bits as many.
+ * them, sends the sums to the owners of the parts of the gradient (optim/optim.h), and these sum
+ * the rest of the tree. So one process makes the same bits as many.
  *
  * wire = bf16 rounds every sum but the last to bfloat16, whether it is sent or not. */
 #ifndef CLIP_TRAIN_SLICES_H
@@ -52,8 +52,8 @@ clip_status clip_slices_create(struct clip_slices **out, struct clip_comm *comm,
                                struct clip_error *error);
 void clip_slices_free(struct clip_slices *slices); /* NULL is fine */
 
-/* Of a step: forgets all sums; the buffer for the gradient of the process' next slice, with anything
- * in it; and then its part in the sum. */
+/* Of a step: forgets all sums; the buffer for the gradient of the process' next slice, with
+ * anything in it; and then its part in the sum. */
 void clip_slices_begin(struct clip_slices *slices);
 float *clip_slices_buffer(struct clip_slices *slices);
 void clip_slices_add(struct clip_slices *slices, float *buffer);
