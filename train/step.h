@@ -65,12 +65,13 @@ struct clip_step {
 clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
                              const struct clip_step_options *options, struct clip_error *error);
 void clip_step_free(struct clip_step *step);
-/* adamw->step counts the updates. Collective; `batch` has the process' own pairs. A loss or gradient
- * that is not finite is CLIP_ERR_DIVERGED, the weights as they were. */
+/* adamw->step counts the updates. Collective; `batch` has the process' own pairs. A loss or
+ * gradient that is not finite is CLIP_ERR_DIVERGED, the weights as they were. */
 clip_status clip_step_run(struct clip_step *step, const struct clip_batch *batch,
                           struct clip_step_result *result, struct clip_error *error);
 /* Makes step->average the whole moving average, laid out like the gradients, until the next step
- * (of several processes it lies in the memory of the gradients); NULL: there is none. Collective. */
+ * (of several processes it lies in the memory of the gradients); NULL: there is none.
+ * Collective. */
 void clip_step_average(struct clip_step *step);
 /* Bytes of activations that a step with `tokens` text tokens in all will need at once (planned,
  * nothing is computed). */
