@@ -160,6 +160,10 @@ killed() {
         victim=$(pgrep -f "$many/clip_train --config $config" | shuf -n 1)
         [ -n "$victim" ] && kill -9 "$victim"
         wait
+        for ((pid = 0; pid < 100; pid++)); do # mpirun may be gone before the last of them is
+            pgrep -f "$many/clip_train --config $config" >"$folder/left" || break
+            sleep 0.2
+        done
         pid=$(pgrep -f "$many/clip_train --config $config")
         [ -z "$pid" ] || { echo "left behind: $pid"; return 1; }
     done
