@@ -192,7 +192,7 @@ static void a_false_size_does_no_harm(void **state)
     }
 }
 
-/* Few pixels are stated, more are coded: max_pixels holds for these too. */
+/* Few pixels are stated, more are coded: max_pixels holds for these before they are decoded. */
 static void pixels_that_nobody_stated_are_counted(void **state)
 {
     (void)state;
@@ -203,8 +203,8 @@ static void pixels_that_nobody_stated_are_counted(void **state)
 
     if (!clip_heif_decoder) test_skip("built without libheif");
     claim(&bytes, 1, 1);
-    assert_int_not_equal(
-        clip_image_decode((const uint8_t *)bytes.data, bytes.size, &few, &image, &error), CLIP_OK);
+    test_fails(clip_image_decode((const uint8_t *)bytes.data, bytes.size, &few, &image, &error),
+               &error, CLIP_ERR_DATA, "64 x 48 pixels, more than max_pixels = 3071");
     assert_null(image.rgb);
     clip_buffer_release(&bytes);
 }
@@ -220,6 +220,252 @@ static void max_pixels_holds(void **state)
     if (!clip_heif_decoder) test_skip("built without libheif");
     test_fails(clip_image_decode((const uint8_t *)bytes.data, bytes.size, &few, &image, &error),
                &error, CLIP_ERR_DATA, "64 x 48 pixels, more than max_pixels = 3071");
+    clip_buffer_release(&bytes);
+}
+
+/* ---- what is coded ---- */
+
+static clip_status check_coded(const struct clip_buffer *bytes, int64_t max_pixels,
+                               struct clip_error *error)
+{
+    const struct clip_image_limits limits = {.max_pixels = max_pixels};
+
+    return clip_heif_check_coded(
+        (struct clip_image_bytes){(const uint8_t *)bytes->data, bytes->size}, &limits, error);
+}
+
+/* HEVC is coded in blocks of 64 here, AV1 as large as it is, a grid in tiles and as a whole. */
+static void the_coded_size_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *size;
+        int64_t pixels;
+    } cases[] = {
+        {"gradient.heic", "64 x 64", 64 * 64}, {"ten_bits.heic", "64 x 64", 64 * 64},
+        {"turned_7.heic", "64 x 64", 64 * 64}, {"gradient.avif", "64 x 48", 64 * 48},
+        {"turned_6.avif", "64 x 48", 64 * 48}, {"grid_128x96.heic", "128 x 96", 128 * 96},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct clip_error error;
+        struct clip_buffer bytes = read_seed(cases[i].name);
+
+        test_ok(check_coded(&bytes, cases[i].pixels, &error), &error);
+        test_fails(check_coded(&bytes, cases[i].pixels - 1, &error), &error, CLIP_ERR_DATA,
+                   cases[i].size);
+        clip_buffer_release(&bytes);
+    }
+}
+
+struct bits {
+    uint8_t bytes[64];
+    size_t at;
+};
+
+static void add_bits(struct bits *bits, uint64_t value, int n)
+{
+    for (int i = n - 1; i >= 0; i--, bits->at++)
+        bits->bytes[bits->at / 8] |= (uint8_t)((value >> i & 1) << (7 - bits->at % 8));
+}
+
+static void add_exponential(struct bits *bits, uint64_t value)
+{
+    int n = 0;
+
+    while ((value + 1) >> (n + 1) != 0) n++;
+    add_bits(bits, 0, n);
+    add_bits(bits, value + 1, n + 1);
+}
+
+/* A sequence parameter set with two sub-layers, of which each has its own profile and level, and a
+ * byte that is there for no start code to appear (0 0 3). */
+static struct bits parameter_set(uint64_t width, uint64_t height)
+{
+    struct bits bits = {{0}, 0};
+
+    add_bits(&bits, 33 << 9 | 1, 16);
+    add_bits(&bits, 1 << 1 | 1, 8); /* one more sub-layer than the base */
+    add_bits(&bits, 0x010203, 24);
+    for (int i = 0; i < 9; i++) add_bits(&bits, 0x55, 8);
+    add_bits(&bits, 0xc000, 16);
+    for (int i = 0; i < 12; i++) add_bits(&bits, i % 3 == 2 ? 3 : 0, 8); /* 0 0 3: 8 are left */
+    for (int i = 0; i < 4; i++) add_bits(&bits, 0x55, 8);
+    add_exponential(&bits, 0);
+    add_exponential(&bits, 3);
+    add_bits(&bits, 0, 1);
+    add_exponential(&bits, width);
+    add_exponential(&bits, height);
+    return bits;
+}
+
+static void the_size_of_hevc_is_read(void **state)
+{
+    (void)state;
+    struct bits bits = parameter_set(70000, 60000);
+    struct clip_coded_size size = {0};
+
+    clip_hevc_size((struct clip_image_bytes){bits.bytes, bits.at / 8 + 1}, &size);
+    assert_int_equal(size.width, 70000);
+    assert_int_equal(size.height, 60000);
+    bits = parameter_set(100, 100); /* smaller: the larger one stays */
+    clip_hevc_size((struct clip_image_bytes){bits.bytes, bits.at / 8 + 1}, &size);
+    assert_int_equal(size.width, 70000);
+    bits = parameter_set(0x7fffffff, 0x7fffffff); /* no product overflows */
+    clip_hevc_size((struct clip_image_bytes){bits.bytes, bits.at / 8 + 1}, &size);
+    assert_true(size.width > 70000 && size.width * size.height > 0);
+    for (size_t n = 0; n <= bits.at / 8; n++)
+        clip_hevc_size((struct clip_image_bytes){bits.bytes, n}, &size);
+}
+
+struct av1 {
+    bool timing, override, known;
+};
+
+/* A sequence of at most 64 x 48 whose sizes have 16 bits, and a key frame. */
+static struct bits av1_data(struct av1 say)
+{
+    struct bits out = {{0}, 0}, head = {{0}, 0}, frame = {{0}, 0};
+
+    add_bits(&head, 0, 5);          /* profile, not a still image, not reduced */
+    add_bits(&head, say.timing, 1); /* with ticks, an equal interval, and a decoder's model */
+    if (say.timing) {
+        add_bits(&head, 7, 64);
+        add_bits(&head, 1, 1);
+        add_exponential(&head, 4);
+        add_bits(&head, 1, 1);
+        add_bits(&head, 9, 5);
+        add_bits(&head, 1, 32 + 5);
+        add_bits(&head, 11, 5);
+    }
+    add_bits(&head, 1, 1); /* a delay is there */
+    add_bits(&head, 1, 5); /* two operating points */
+    for (int i = 0; i < 2; i++) {
+        add_bits(&head, 0, 12);
+        add_bits(&head, i == 0 ? 8 : 2, 5);
+        if (i == 0) add_bits(&head, 1, 1);
+        if (say.timing) add_bits(&head, i == 0 ? 1 : 0, 1);
+        if (say.timing && i == 0) add_bits(&head, 5, 2 * 10 + 1);
+        add_bits(&head, 1, 1);
+        add_bits(&head, 3, 4);
+    }
+    add_bits(&head, 0xff, 8);
+    add_bits(&head, 63, 16);
+    add_bits(&head, 47, 16);
+    add_bits(&head, 1, 1); /* frames have numbers, of 2 + 3 + 3 bits */
+    add_bits(&head, 2 << 3 | 3, 7);
+    add_bits(&head, 0, 3 + 4);
+    add_bits(&head, 1, 1);
+    add_bits(&head, 0, 2);
+    add_bits(&head, 1, 1); /* each frame chooses screen content, and whole vectors */
+    add_bits(&head, 1, 1);
+
+    add_bits(&frame, 0, 3); /* a key frame */
+    add_bits(&frame, 1, 1);
+    add_bits(&frame, 1, 1);
+    add_bits(&frame, 1, 1);
+    add_bits(&frame, 1, 1);
+    add_bits(&frame, 0xa5, 8);
+    add_bits(&frame, say.override, 1);
+
+    add_bits(&out, 2 << 3 | 2, 8); /* a delimiter of no bytes */
+    add_bits(&out, 0, 8);
+    if (say.known) {
+        add_bits(&out, 1 << 3 | 4 | 2, 8); /* with an extension */
+        add_bits(&out, 0, 8);
+        add_bits(&out, 0x80 | (head.at / 8 + 1), 8); /* a length of two bytes */
+        add_bits(&out, 0, 8);
+        for (size_t i = 0; i <= head.at / 8; i++) add_bits(&out, head.bytes[i], 8);
+    }
+    add_bits(&out, 6 << 3, 8); /* a frame to the end */
+    for (size_t i = 0; i <= frame.at / 8; i++) add_bits(&out, frame.bytes[i], 8);
+    return out;
+}
+
+/* Where a frame has a size of its own, it may be as large as its bits allow. */
+static void the_size_of_av1_is_read(void **state)
+{
+    (void)state;
+
+    for (int i = 0; i < 4; i++) {
+        struct bits bits = av1_data((struct av1){i % 2 == 1, i / 2 == 1, true});
+        struct clip_coded_size size = {0};
+
+        assert_true(clip_av1_size((struct clip_image_bytes){bits.bytes, bits.at / 8}, &size));
+        assert_int_equal(size.width, i / 2 == 1 ? 65536 : 64);
+        assert_int_equal(size.height, i / 2 == 1 ? 65536 : 48);
+        for (size_t n = 0; n < bits.at / 8; n++)
+            clip_av1_size((struct clip_image_bytes){bits.bytes, n}, &size);
+    }
+    struct bits bits = av1_data((struct av1){false, false, false});
+    struct clip_coded_size size = {0};
+    assert_false(clip_av1_size((struct clip_image_bytes){bits.bytes, bits.at / 8}, &size));
+}
+
+static void append(struct clip_buffer *bytes, const void *from, size_t n)
+{
+    struct clip_error error;
+
+    test_ok(clip_buffer_append(bytes, from, n, &error), &error);
+}
+
+static void put(struct clip_buffer *bytes, size_t at, size_t value)
+{
+    for (int i = 0; i < 4; i++) bytes->data[at + (size_t)i] = (char)(value >> 8 * (3 - i));
+}
+
+static size_t open_box(struct clip_buffer *bytes, const char *type)
+{
+    size_t at = bytes->size;
+
+    append(bytes, "\0\0\0\0", 4);
+    append(bytes, type, 4);
+    return at;
+}
+
+static void close_box(struct clip_buffer *bytes, size_t at) { put(bytes, at, bytes->size - at); }
+
+/* The configuration has no header, and the item's data, in two extents, brings its own. */
+static void data_counts_as_its_configuration_does(void **state)
+{
+    (void)state;
+    struct bits set = parameter_set(20000, 10000);
+    struct clip_buffer bytes = {0};
+    struct clip_error error;
+    size_t n = set.at / 8 + 1, data;
+    size_t type = open_box(&bytes, "ftyp");
+    append(&bytes, "heic\0\0\0\0", 8);
+    close_box(&bytes, type);
+    size_t meta = open_box(&bytes, "meta");
+    append(&bytes, "\0\0\0\0", 4);
+    size_t iprp = open_box(&bytes, "iprp"), ipco = open_box(&bytes, "ipco");
+    size_t hvcc = open_box(&bytes, "hvcC");
+    append(&bytes, "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\0", 23);
+    close_box(&bytes, hvcc);
+    close_box(&bytes, ipco);
+    close_box(&bytes, iprp);
+    size_t iloc = open_box(&bytes, "iloc"), places;
+    append(&bytes, "\0\0\0\0\x44\0\0\1\0\1\0\0\0\2", 14);
+    places = bytes.size;
+    append(&bytes, "................", 16);
+    close_box(&bytes, iloc);
+    close_box(&bytes, meta);
+    size_t mdat = open_box(&bytes, "mdat");
+    data = bytes.size;
+    append(&bytes, "\0\0\0\0", 4);
+    append(&bytes, set.bytes, n);
+    close_box(&bytes, mdat);
+    put(&bytes, data, n);
+    put(&bytes, places, data);
+    put(&bytes, places + 4, 30);
+    put(&bytes, places + 8, data + 30);
+    put(&bytes, places + 12, 4 + n - 30);
+
+    test_ok(check_coded(&bytes, 20000 * 10000, &error), &error);
+    test_fails(check_coded(&bytes, 20000 * 10000 - 1, &error), &error, CLIP_ERR_DATA,
+               "20000 x 10000");
+    put(&bytes, places + 8, 0x7fffffff); /* the second extent is nowhere: nothing is read there */
+    test_ok(check_coded(&bytes, 1, &error), &error);
     clip_buffer_release(&bytes);
 }
 
@@ -247,6 +493,10 @@ int main(void)
         cmocka_unit_test(pixels_that_nobody_stated_are_counted),
         cmocka_unit_test(max_pixels_holds),
         cmocka_unit_test(what_is_missing_is_said),
+        cmocka_unit_test(the_coded_size_is_read),
+        cmocka_unit_test(the_size_of_hevc_is_read),
+        cmocka_unit_test(the_size_of_av1_is_read),
+        cmocka_unit_test(data_counts_as_its_configuration_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

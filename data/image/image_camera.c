@@ -42,50 +42,6 @@ static void read_raf(struct clip_image_bytes file, struct clip_camera_previews *
 
 /* ---- CR3: ISO/IEC 14496-12, 4.2; Canon's boxes as L. Clevy and P. Harvey describe them ---- */
 
-struct box {
-    uint8_t type[4];
-    struct clip_image_bytes body;
-};
-
-/* The first box in `in`, which then begins behind it; false at the end, or where no box is. */
-static bool next_box(struct clip_image_bytes *in, struct box *box, bool *cut)
-{
-    uint64_t size, head = 8;
-
-    if (in->size < 8) return false;
-    size = u32(in->data);
-    if (size == 1 && in->size >= 16) {
-        head = 16;
-        size = (uint64_t)u32(in->data + 8) << 32 | u32(in->data + 12);
-    }
-    if (size == 0) size = in->size;
-    if (size < head || size > in->size) {
-        *cut = true;
-        return false;
-    }
-    memcpy(box->type, in->data + 4, 4);
-    box->body = (struct clip_image_bytes){in->data + head, (size_t)(size - head)};
-    *in = (struct clip_image_bytes){in->data + size, in->size - (size_t)size};
-    return true;
-}
-
-/* *out = the content of the first box of that type among those in `in`; a `uuid` is 16 bytes at the
- * content's start, which are left out. */
-static bool find_box(struct clip_image_bytes in, const char *type, const char *uuid,
-                     struct clip_image_bytes *out, bool *cut)
-{
-    struct box box;
-    size_t n = uuid != NULL ? 16 : 0;
-
-    while (next_box(&in, &box, cut)) {
-        if (memcmp(box.type, type, 4) != 0 || box.body.size < n) continue;
-        if (n > 0 && memcmp(box.body.data, uuid, n) != 0) continue;
-        *out = (struct clip_image_bytes){box.body.data + n, box.body.size - n};
-        return true;
-    }
-    return false;
-}
-
 /* The preview stands in a box PRVW, whose 16 bytes of header end in its length; the orientation in
  * CMT1, which is a TIFF header with the first directory. */
 static void read_cr3(struct clip_image_bytes file, struct clip_camera_previews *found)
@@ -95,13 +51,13 @@ static void read_cr3(struct clip_image_bytes file, struct clip_camera_previews *
     struct clip_image_bytes moov, header, first, outer, preview;
 
     found->camera = true;
-    if (find_box(file, "moov", NULL, &moov, &found->cut) &&
-        find_box(moov, "uuid", canon, &header, &found->cut) &&
-        find_box(header, "CMT1", NULL, &first, &found->cut))
+    if (clip_box_find(file, "moov", NULL, 0, &moov, &found->cut) &&
+        clip_box_find(moov, "uuid", canon, 16, &header, &found->cut) &&
+        clip_box_find(header, "CMT1", NULL, 0, &first, &found->cut))
         found->orientation = clip_exif_orientation(first.data, first.size);
-    if (!find_box(file, "uuid", shown, &outer, &found->cut) || outer.size < 8) return;
+    if (!clip_box_find(file, "uuid", shown, 16, &outer, &found->cut) || outer.size < 8) return;
     outer = (struct clip_image_bytes){outer.data + 8, outer.size - 8};
-    if (find_box(outer, "PRVW", NULL, &preview, &found->cut) && preview.size >= 16)
+    if (clip_box_find(outer, "PRVW", NULL, 0, &preview, &found->cut) && preview.size >= 16)
         clip_camera_add(found, preview, 16, u32(preview.data + 12));
 }
 

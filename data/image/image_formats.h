@@ -43,6 +43,32 @@ int clip_exif_orientation(const uint8_t *exif, size_t n);
 /* Turns and mirrors the image as its orientation says. */
 clip_status clip_image_turn(struct clip_image *image, int orientation, struct clip_error *error);
 
+/* Boxes (image_boxes.c). */
+struct clip_box {
+    uint8_t type[4];
+    struct clip_image_bytes body;
+};
+/* *box = the first box in *in, which then begins behind it. false at the end, and with *cut set
+ * where something is left that is no whole box. */
+bool clip_box_next(struct clip_image_bytes *in, struct clip_box *box, bool *cut);
+/* *out = the content of the first box of that type whose content begins with the n bytes `start`
+ * (any n bytes for NULL), without these. */
+bool clip_box_find(struct clip_image_bytes in, const char *type, const char *start, size_t n,
+                   struct clip_image_bytes *out, bool *cut);
+
+/* The largest size that something is coded with; 0 x 0: nothing was found. */
+struct clip_coded_size {
+    int64_t width, height;
+};
+void clip_coded_size_add(struct clip_coded_size *largest, uint64_t width, uint64_t height);
+/* Of a unit of HEVC (NAL), if it is a sequence parameter set. */
+void clip_hevc_size(struct clip_image_bytes unit, struct clip_coded_size *largest);
+/* Of the sequence and the frame headers of AV1. false: a frame has no sequence header before it. */
+bool clip_av1_size(struct clip_image_bytes data, struct clip_coded_size *largest);
+/* Refuses a HEIF file in which more pixels than max_pixels are coded, whatever size it states. */
+clip_status clip_heif_check_coded(struct clip_image_bytes file,
+                                  const struct clip_image_limits *limits, struct clip_error *error);
+
 /* The previews of a camera's raw file. */
 struct clip_camera_previews {
     struct clip_image_bytes largest; /* a JPEG in the file; of equal ones the first */

@@ -168,6 +168,7 @@ clip_status clip_heif_decode(struct clip_image_bytes bytes, const struct clip_im
     failed = heif_context_get_primary_image_handle(context, &handle);
     if (failed.code != heif_error_Ok) CLIP_TRY(fail(bytes, failed, error));
     CLIP_TRY(check_sizes(context, handle, limits, error));
+    CLIP_TRY(clip_heif_check_coded(bytes, limits, error));
     CLIP_TRY(decode_handle(bytes, handle, limits, out, error));
 
 out:
