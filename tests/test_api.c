@@ -223,7 +223,11 @@ static void an_image_that_browsers_do_not_know_is_converted(void **state)
     struct clip_image image = {0};
     const struct clip_image_limits limits = {.max_pixels = 1000000};
     const char *heic = "tests/fuzz/seeds/fuzz_image/turned_6.heic";
-    if (!clip_heif_decoder) test_skip("built without libheif");
+    clip_status status = clip_image_decode_file(heic, &limits, &image, &error);
+    if (status != CLIP_OK && strstr(error.message, "install libheif") != NULL)
+        test_skip("%s", error.message);
+    test_ok(status, &error);
+    clip_image_release(&image);
     served_open(&s);
     test_ok(clip_file_read(heic, 1 << 20, &file, &error), &error);
     test_ok(clip_file_write(test_path(s.folder, "14.heic"), file.data, file.size, &error), &error);

@@ -79,6 +79,16 @@ $as_root apt-get install -y --no-install-recommends $packages >&2 || {
     $as_root apt-get install -y --no-install-recommends $packages >&2
 }
 
+# From Debian 13 on libheif's decoders (HEVC, AV1) are packages of their own.
+case " $packages" in
+*" libheif-dev "*)
+    for plugin in libheif-plugin-libde265 libheif-plugin-dav1d; do
+        apt-cache show "$plugin" >/dev/null 2>&1 || continue
+        $as_root apt-get install -y --no-install-recommends "$plugin" >&2
+    done
+    ;;
+esac
+
 packages=$(missing | tr '\n' ' ')
 if [ -n "${packages% }" ]; then
     echo "setup: still missing after the installation: $packages" >&2
