@@ -227,6 +227,7 @@ test-fixtures: setup-tests
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(sort $(FIXTURE_TESTS))
 # Every call may fail: FAULTS places per kind of call (0: all of them), in each scenario or in SOME.
+# SEED draws other places, JOBS=2 runs two scenarios at a time, LOG=FILE goes on where it stopped.
 faults: all $(BUILD)/faults/shim.so
 	@FAULTS='$(FAULTS)' BUILD='$(BUILD)' tests/faults/run.sh $(SOME)
 $(BUILD)/faults/shim.so: tests/faults/shim.c

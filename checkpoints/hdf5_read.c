@@ -312,7 +312,7 @@ static clip_status open_path(const char *path, int *fd, int64_t *size, struct cl
     bool special = clip_path_is_special(path);
     *fd = special ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int reason = *fd < 0 && !special ? errno : 0;
-    if (reason == 0 && fstat(*fd, &info) != 0) reason = errno;
+    if (reason == 0 && !special && fstat(*fd, &info) != 0) reason = errno;
     *size = info.st_size;
     if (reason == 0 && S_ISREG(info.st_mode)) return CLIP_OK;
     return clip_fail(error, reason != 0 ? clip_status_of(reason) : CLIP_ERR_IO,

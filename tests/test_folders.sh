@@ -54,6 +54,23 @@ check "a shard that is a pipe" says 1 'pipe.tar is not a regular file' \
     timeout 60 "$build/clip_embed" --model run --images pipe.tar --output x.npy
 check "a csv that is a pipe" says 1 'pipe.csv is not a regular file' \
     timeout 60 "$build/clip_embed" --model run --images pipe.csv --output x.npy
+(cd "$folder" && tar -cf good.tar -C photos 1.bmp && mkfifo pipe.{safetensors,pt,h5,gguf})
+for set in pipe.tar '{good,pipe}.tar' '*.tar' good.tar::pipe.tar; do
+    check "data check of $set" says 1 'pipe.tar is not a regular file' \
+        timeout 60 "$build/clip_data" check "$set"
+    check "training on $set" says 1 'pipe.tar is not a regular file' \
+        timeout 60 "$build/clip_train" --config tiny.ini --output other \
+        --set "data.train_data=$set"
+done
+check "packing shards" says 1 'pipe.tar is not a regular file' \
+    timeout 60 "$build/clip_data" pack '{good,pipe}.tar' --output packed.h5
+check "an index of shards" says 1 'pipe.tar is not a regular file' \
+    timeout 60 "$build/clip_search" index --model run --images '{good,pipe}.tar' --output x.index
+for model in pipe.safetensors pipe.gguf pipe.h5 pipe.pt; do
+    check "a model that is a pipe, $model" says 1 "$model" \
+        timeout 60 "$build/clip_embed" --model "$model" --images photos --output x.npy
+done
+rm "$folder/good.tar" "$folder"/pipe.*
 rm -r "$photos/pipe.jpg" "$photos/d"
 if [ "$(id -u)" -ne 0 ]; then
     mkdir "$photos/closed"
