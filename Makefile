@@ -246,7 +246,7 @@ test-many: setup-tests all
 		build-mpi/tests/test_comm
 	@BUILD_MPI=build-mpi tests/run.sh tests/many.sh
 test-page: all
-	@tests/run.sh tests/page.sh
+	@tests/run.sh tests/page.sh tests/page_report.sh
 tests: $(TEST_PROGRAMS)
 # How each file is compiled, for editors: what make would run, as JSON.
 compile_commands.json: FORCE

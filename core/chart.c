@@ -7,14 +7,17 @@
 #include "core/file.h"
 #include "core/markup.h"
 
-enum { WIDTH = 480, HEIGHT = 250, LEFT = 56, RIGHT = 12, TOP = 30, BOTTOM = 34, LEGEND_ROW = 16 };
+/* About as many units as pixels where a page has three charts in a row, and on a phone: what is
+ * written is as large there as its font says. */
+enum { WIDTH = 380, HEIGHT = 230, LEFT = 56, RIGHT = 12, TOP = 32, BOTTOM = 38, LEGEND_ROW = 18 };
+enum { NUMBERS = 2000 };
 static const double INNER_WIDTH = WIDTH - LEFT - RIGHT, INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
 
 const char clip_chart_style[] =
-    "svg.chart{font:11px system-ui,sans-serif;width:100%;height:auto;display:block}"
+    "svg.chart{font:13px system-ui,sans-serif;width:100%;height:auto;display:block}"
     ".chart{--c0:#1f6fb5;--c1:#c4491d;--c2:#23814d;--c3:#7d4fb0;--c4:#96700a;--c5:#b5347d;"
     "--c6:#16808a;--c7:#5f6672;--ink:#1c2330;--quiet:#5c6675;--line:#dfe3e8}"
-    "svg.chart .title{font-size:13px;font-weight:600;fill:var(--ink)}"
+    "svg.chart .title{font-size:15px;font-weight:600;fill:var(--ink)}"
     "svg.chart .tick,svg.chart .name{fill:var(--quiet)}"
     "svg.chart .grid{stroke:var(--line);stroke-width:1}"
     "svg.chart .run{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}"
@@ -155,6 +158,24 @@ out:
     return status;
 }
 
+/* Ends the attribute before it and appends another, but for its closing quote. */
+static clip_status append_numbers(struct clip_buffer *out, const char *axis, const double *values,
+                                  const struct clip_chart_series *s, struct clip_error *error)
+{
+    clip_status status;
+    int64_t every = (s->n + NUMBERS - 1) / NUMBERS;
+    CLIP_TRY(clip_buffer_printf(out, error, "\" data-%s=\"", axis));
+    for (int64_t i = 0; i < s->n; i += every) {
+        const char *between = i > 0 ? " " : "";
+        if (isfinite(values[i]))
+            CLIP_TRY(clip_buffer_printf(out, error, "%s%.6g", between, values[i]));
+        else
+            CLIP_TRY(clip_buffer_printf(out, error, "%s-", between));
+    }
+out:
+    return status;
+}
+
 static int colour_of(const struct clip_chart *chart, int64_t s)
 {
     int colour = chart->series[s].colour;
@@ -172,6 +193,10 @@ static clip_status append_series(struct clip_buffer *out, const struct clip_char
         CLIP_TRY(clip_buffer_printf(out, error, "<path class=\"run\" stroke=\"var(--c%d)\" d=\"",
                                     colour));
         CLIP_TRY(append_path(out, s, x, y, error));
+        if (chart->numbers) {
+            CLIP_TRY(append_numbers(out, "x", s->x, s, error));
+            CLIP_TRY(append_numbers(out, "y", s->y, s, error));
+        }
         CLIP_TRY(clip_buffer_printf(out, error, "\"/>"));
         for (int64_t k = 0; chart->points && k < s->n; k++)
             if (isfinite(s->y[k]))
@@ -200,7 +225,8 @@ static clip_status append_legend(struct clip_buffer *out, const struct clip_char
                                "stroke=\"var(--c%d)\"/><text class=\"name\" x=\"%d\" y=\"%d\">",
                                LEFT, at, LEFT + 16, at, colour_of(chart, i), LEFT + 22, at + 4));
         CLIP_TRY(clip_markup_text(out, s->name, error));
-        if (isfinite(last)) CLIP_TRY(clip_buffer_printf(out, error, "  %.4g", last));
+        if (isfinite(last))
+            CLIP_TRY(clip_buffer_printf(out, error, "  <tspan class=\"value\">%.4g</tspan>", last));
         CLIP_TRY(clip_buffer_printf(out, error, "</text>"));
     }
 out:
@@ -213,11 +239,16 @@ static clip_status append_chart(struct clip_buffer *out, const struct clip_chart
                                 struct clip_error *error)
 {
     clip_status status;
-    struct range x = range_of(chart, true, 6), y = range_of(chart, false, 4);
+    struct range x = range_of(chart, true, 5), y = range_of(chart, false, 4);
     int height = HEIGHT + (int)chart->count * LEGEND_ROW;
-    CLIP_TRY(clip_buffer_printf(
-        out, error, "<svg class=\"chart\"%s viewBox=\"0 0 %d %d\" role=\"img\"><title>",
-        alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", WIDTH, height));
+    CLIP_TRY(
+        clip_buffer_printf(out, error, "<svg class=\"chart\"%s viewBox=\"0 0 %d %d\" role=\"img\"",
+                           alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", WIDTH, height));
+    if (chart->numbers)
+        CLIP_TRY(clip_buffer_printf(
+            out, error, " data-box=\"%d %d %.0f %.0f\" data-x=\"%.9g %.9g\" data-y=\"%.9g %.9g\"",
+            LEFT, TOP, INNER_WIDTH, INNER_HEIGHT, x.low, x.high, y.low, y.high));
+    CLIP_TRY(clip_buffer_printf(out, error, "><title>"));
     CLIP_TRY(clip_markup_text(out, chart->title, error));
     CLIP_TRY(clip_buffer_printf(out, error, " by %s</title>", chart->x_label));
     if (alone)

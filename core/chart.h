@@ -1,6 +1,10 @@
 /* Line charts as SVG, for a page or as a file. They consist of plain shapes and text, load nothing
  * from outside, and can be read without scripts; light and dark follow the reader's setting.
  *
+ * With `numbers`, the <svg> has data-box (left, top, width, height of the plot), data-x and data-y
+ * (the ends of its axes), and each <path> data-x and data-y, the values with blanks between them,
+ * "-" for one that is not finite: of a long series every k-th, 2,000 at most.
+ *
  * A chart takes its colours from clip_chart_style, which a page puts into its <style> once and
  * which clip_chart_file puts into the file. */
 #ifndef CLIP_CORE_CHART_H
@@ -24,7 +28,8 @@ struct clip_chart {
     const char *title, *x_label;
     const struct clip_chart_series *series;
     int64_t count;
-    bool points; /* draws a dot at each value, for charts of few values */
+    bool points;  /* draws a dot at each value, for charts of few values */
+    bool numbers; /* holds the values too, for a script (train/report_script.c) */
 };
 
 extern const char clip_chart_style[]; /* CSS */

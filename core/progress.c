@@ -45,17 +45,25 @@ static int columns(void)
     return 79;
 }
 
-/* Writes a duration as "8 s", "3 min 20 s" or "2 h 05 min". */
-static void write_duration(char *out, size_t capacity, double seconds)
+/* "8 s", "3 min 20 s" or "2 h 05 min" */
+void clip_duration_text(char text[CLIP_TIME_TEXT], double seconds)
 {
     if (seconds > 3e7) seconds = 3e7;
     long s = (long)(seconds + 0.5);
     if (s < 60)
-        snprintf(out, capacity, "%ld s", s);
+        snprintf(text, CLIP_TIME_TEXT, "%ld s", s);
     else if (s < 3600)
-        snprintf(out, capacity, "%ld min %02ld s", s / 60, s % 60);
+        snprintf(text, CLIP_TIME_TEXT, "%ld min %02ld s", s / 60, s % 60);
     else
-        snprintf(out, capacity, "%ld h %02ld min", s / 3600, s / 60 % 60);
+        snprintf(text, CLIP_TIME_TEXT, "%ld h %02ld min", s / 3600, s / 60 % 60);
+}
+
+void clip_now_text(char text[CLIP_TIME_TEXT])
+{
+    time_t now = time(NULL);
+    struct tm parts;
+    localtime_r(&now, &parts);
+    strftime(text, CLIP_TIME_TEXT, "%Y-%m-%d %H:%M", &parts);
 }
 
 void clip_progress_update(struct clip_progress *progress, int64_t count, const char *note)
@@ -72,8 +80,8 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
         snprintf(share, sizeof share, "/%lld (%.0f %%)", (long long)progress->total,
                  100.0 * (double)count / (double)progress->total);
         if (rate > 0 && count < progress->total) {
-            char duration[32];
-            write_duration(duration, sizeof duration, (double)(progress->total - count) / rate);
+            char duration[CLIP_TIME_TEXT];
+            clip_duration_text(duration, (double)(progress->total - count) / rate);
             snprintf(left, sizeof left, ", %s left", duration);
         }
     }

@@ -23,6 +23,9 @@ void clip_progress_update(struct clip_progress *progress, int64_t count, const c
 void clip_progress_end(struct clip_progress *progress); /* clears the live line */
 
 double clip_seconds(void); /* of a monotonic clock */
+enum { CLIP_TIME_TEXT = 32 };
+void clip_duration_text(char text[CLIP_TIME_TEXT], double seconds); /* "3 min 20 s" */
+void clip_now_text(char text[CLIP_TIME_TEXT]); /* here and now, "2026-11-24 14:20" */
 
 /* Writes one line to stderr, "PROGRAM: warning: ...", above a live progress line. */
 void clip_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -31,9 +31,10 @@ static void a_line_goes_where_its_values_are(void **state)
     const struct clip_chart_series series = {"loss", x, y, 3, -1};
     const struct clip_chart chart = {"loss", "steps", &series, 1, false};
     char *svg = draw(&chart);
-    /* the plane is 56 to 468 across and 216 up to 30, values 0 to 4 */
-    assert_non_null(strstr(svg, "d=\"M56.0 216.0L262.0 30.0L468.0 169.5\""));
-    assert_non_null(strstr(svg, ">loss  1</text>"));
+    /* the plane is 56 to 368 across and 192 up to 32, values 0 to 4 */
+    assert_non_null(strstr(svg, "d=\"M56.0 192.0L212.0 32.0L368.0 152.0\""));
+    assert_non_null(strstr(svg, ">loss  <tspan class=\"value\">1</tspan></text>"));
+    assert_null(strstr(svg, "data-"));
     assert_non_null(strstr(svg, "<title>loss by steps</title>"));
     free(svg);
 }
@@ -64,10 +65,31 @@ static void a_spike_among_many_values_is_drawn(void **state)
     const struct clip_chart chart = {"a", "steps", &series, 1, false};
     char *svg = draw(&chart);
     assert_true(strlen(svg) < 40000);
-    assert_non_null(strstr(svg, " 30.0L")); /* the top */
+    assert_non_null(strstr(svg, " 32.0L")); /* the top */
     free(svg);
     free(x);
     free(y);
+}
+
+static void a_script_finds_the_numbers(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    const double x[] = {0, 50, 100}, y[] = {0.1234567, NAN, 1e-9};
+    struct clip_chart_series series = {"loss", x, y, 3, -1};
+    const struct clip_chart chart = {"loss", "steps", &series, 1, false, true};
+    char *svg = draw(&chart);
+    assert_non_null(strstr(svg, " data-box=\"56 32 312 160\" data-x=\"0 100\" data-y=\"0 0.14\""));
+    assert_non_null(strstr(svg, " data-x=\"0 50 100\" data-y=\"0.123457 - 1e-09\"/>"));
+    free(svg);
+    double *many = calloc(MANY, sizeof *many);
+    assert_non_null(many);
+    for (int i = 0; i < MANY; i++) many[i] = i;
+    series = (struct clip_chart_series){"loss", many, many, MANY, -1};
+    svg = draw(&chart);
+    assert_non_null(strstr(svg, " data-x=\"0 3 6 9 ")); /* every third: 2,000 at most */
+    free(svg);
+    free(many);
 }
 
 static void nothing_and_one_value_can_be_drawn(void **state)
@@ -111,6 +133,7 @@ int main(void)
         cmocka_unit_test(a_line_goes_where_its_values_are),
         cmocka_unit_test(values_that_are_not_finite_break_the_line),
         cmocka_unit_test(a_spike_among_many_values_is_drawn),
+        cmocka_unit_test(a_script_finds_the_numbers),
         cmocka_unit_test(nothing_and_one_value_can_be_drawn),
         cmocka_unit_test(names_are_text),
     };

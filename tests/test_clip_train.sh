@@ -205,6 +205,10 @@ back_at 8 board again
 check "... that goes on from step 8" train 0 again --resume --set train.tensorboard=true
 events() { stat -c %s "$folder/$1/run/events.out.tfevents.0.clip"; }
 check "... has each of them once" test "$(events board)" = "$(events again)"
+check "a run knows how it was started" train 0 typed --set "zeroshot.templates=it's none"
+check "... by a command that can be pasted" grep -qF \
+    "\"command\":\"clip_train --config $config --output run --quiet --set $(
+        printf '%s' "'zeroshot.templates=it'\\\\''s none'")\"" "$folder/typed/run/starts.jsonl"
 compare() { "$build/clip_train" --compare "$@" --output "$folder/compare.html" >"$folder/out" \
     2>"$folder/err"; }
 check "runs side by side" compare "$folder/a/run" "$folder/seed/run"

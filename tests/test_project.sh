@@ -192,7 +192,8 @@ for page in configs/*.ini; do
 done
 # What the checks themselves would find.
 printf '%s\n' '`clip_eval zeroshot --text` with `clip_train --images`,' \
-    '`--nonsense`, `tar --sort=name`' '    clip_search query --index a \\' '        --no-such b' >"$folder/bad.md"
+    '`--nonsense`, `tar --sort=name`' '    clip_search query --index a \\' \
+    '        --no-such b' >"$folder/bad.md"
 finds() { # finds COUNT CHECK PAGE
     ! "$2" "$3" && [ "$(wc -l <"$folder/unknown")" -eq "$1" ]
 }

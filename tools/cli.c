@@ -331,6 +331,26 @@ void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)
     exit(2);
 }
 
+char *clip_cli_command(const struct clip_cli *cli, int argc, char **argv)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-+=:,./@%";
+    struct clip_buffer text = {0};
+    struct clip_error error;
+    clip_status status = clip_buffer_printf(&text, &error, "%s", cli->name);
+    for (int i = 1; i < argc && status == CLIP_OK; i++) {
+        bool quoted = argv[i][0] == '\0' || argv[i][strspn(argv[i], plain)] != '\0';
+        status = clip_buffer_printf(&text, &error, quoted ? " '" : " ");
+        for (const char *at = argv[i]; *at != '\0' && status == CLIP_OK; at++)
+            status = *at == '\'' ? clip_buffer_printf(&text, &error, "'\\''")
+                                 : clip_buffer_append(&text, at, 1, &error);
+        if (quoted && status == CLIP_OK) status = clip_buffer_append(&text, "'", 1, &error);
+    }
+    if (status == CLIP_OK) return text.data;
+    clip_buffer_release(&text);
+    return NULL;
+}
+
 static void print_commands(const char *program, const char *summary, const char *example,
                            const struct clip_command *commands)
 {

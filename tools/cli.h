@@ -115,6 +115,10 @@ void clip_cli_parse(struct clip_cli *cli, int argc, char **argv);
 void clip_cli_wrong_usage(const struct clip_cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 
+/* The command line as one would type it, quoted where a shell needs it; freed by the caller. NULL:
+ * memory is short. */
+char *clip_cli_command(const struct clip_cli *cli, int argc, char **argv);
+
 struct clip_command {
     const char *name, *summary;
     int (*run)(int argc, char **argv); /* argv[0] is the sub-command's name; gives the exit code */

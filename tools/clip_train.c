@@ -7,6 +7,7 @@
 #include "core/count.h"
 #include "core/escape.h"
 #include "core/file.h"
+#include "core/memory.h"
 #include "tools/cli.h"
 #include "train/report.h"
 #include "train/trainer.h"
@@ -234,8 +235,11 @@ int main(int argc, char **argv)
         if (status == CLIP_OK && !cli.silent) status = print_forecast(&forecast, cli.json, &error);
     } else if (status == CLIP_OK) {
         struct clip_train_summary summary = {0};
+        char *command = clip_cli_command(&cli, argc, argv);
+        how.command = command;
         how.stop = clip_cli_catch_signals();
         status = clip_train_run(&config, &how, &summary, &error);
+        free(command);
         if (status == CLIP_OK && !cli.silent)
             status = print_summary(&config, &summary, &cli, &error);
         if (status == CLIP_OK && summary.passed_over > 0)

@@ -7,24 +7,28 @@
 #include "core/progress.h"
 #include "model/loss.h"
 
-static void advise_schedule(const struct clip_setup *s)
+static void advise_schedule(struct clip_setup *s)
 {
     int64_t warmup = s->step->schedule.warmup;
     if (warmup > s->steps)
-        clip_warn("[optim] warmup of %s is longer than the run of %s: the learning rate never "
-                  "reaches lr; a share such as 10%% fits any run",
-                  CLIP_COUNT(warmup, "step"), CLIP_COUNT(s->steps, "step"));
+        clip_setup_warn(
+            s,
+            "[optim] warmup of %s is longer than the run of %s: the learning rate never "
+            "reaches lr; a share such as 10%% fits any run",
+            CLIP_COUNT(warmup, "step"), CLIP_COUNT(s->steps, "step"));
 }
 
 /* From scratch people use 5e-4 and more; whole models are tuned with a tenth of that or less
  * (Wortsman et al. 2022, appendix; Dong et al. 2022: 1e-5 with layer decay). */
-static void advise_lr(const struct clip_setup *s)
+static void advise_lr(struct clip_setup *s)
 {
     double lr = s->step->schedule.lr;
     if (lr >= 5e-4 && s->model_config.lora.rank == 0) /* paths begin at zero and want more */
-        clip_warn("[optim] lr = %g is a learning rate for training from scratch; with --init it "
-                  "soon overwrites what the model knows: try %g, or configs/finetune.ini",
-                  lr, lr / 10);
+        clip_setup_warn(
+            s,
+            "[optim] lr = %g is a learning rate for training from scratch; with --init it "
+            "soon overwrites what the model knows: try %g, or configs/finetune.ini",
+            lr, lr / 10);
 }
 
 /* ---- activation ---- */
@@ -102,11 +106,13 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
     CLIP_TRY(clip_activation_check(s->model, s->init_loss, &batch, losses, &suspect, error));
     bool quick = s->model->config.vision.activation == CLIP_QUICK_GELU;
     if (suspect)
-        clip_warn("[model] quick_gelu = %s does not seem to match the weights: the loss of %s is "
-                  "%.2f with it and %.2f without; set [model] quick_gelu = %s, or see what the "
-                  "model's own description says",
-                  quick ? "true" : "false", CLIP_COUNT(batch.count, "pair"), losses[0], losses[1],
-                  quick ? "false" : "true");
+        clip_setup_warn(
+            s,
+            "[model] quick_gelu = %s does not seem to match the weights: the loss of %s is "
+            "%.2f with it and %.2f without; set [model] quick_gelu = %s, or see what the "
+            "model's own description says",
+            quick ? "true" : "false", CLIP_COUNT(batch.count, "pair"), losses[0], losses[1],
+            quick ? "false" : "true");
 out:
     clip_loader_free(loader);
     return status;
@@ -114,7 +120,7 @@ out:
 
 /* ---- data ---- */
 
-static clip_status advise_repeats(const struct clip_setup *s, struct clip_error *error)
+static clip_status advise_repeats(struct clip_setup *s, struct clip_error *error)
 {
     double chance, batch = (double)s->config->train.batch_size;
     if (s->config->train.multi_positive) return CLIP_OK;
@@ -122,14 +128,15 @@ static clip_status advise_repeats(const struct clip_setup *s, struct clip_error 
     if (status != CLIP_OK) return status;
     double pairs = chance * batch * (batch - 1) / 2; /* expected in a batch */
     if (pairs > 0.02 * batch)
-        clip_warn("about %s of a batch of %.0f will show one image or class, or have the "
-                  "same caption, as another, and are learned as wrong answers; set [train] "
-                  "multi_positive = true",
-                  CLIP_COUNT(lround(2 * pairs < batch ? 2 * pairs : batch), "pair"), batch);
+        clip_setup_warn(s,
+                        "about %s of a batch of %.0f will show one image or class, or have the "
+                        "same caption, as another, and are learned as wrong answers; set [train] "
+                        "multi_positive = true",
+                        CLIP_COUNT(lround(2 * pairs < batch ? 2 * pairs : batch), "pair"), batch);
     return CLIP_OK;
 }
 
-static clip_status advise_length(const struct clip_setup *s, struct clip_error *error)
+static clip_status advise_length(struct clip_setup *s, struct clip_error *error)
 {
     enum { SAMPLE = 1000 };
     clip_status status = CLIP_OK;
@@ -151,18 +158,19 @@ static clip_status advise_length(const struct clip_setup *s, struct clip_error *
         seen++;
     }
     if (cut > seen / 20)
-        clip_warn("%.0f %% of the captions are longer than [model] context_length = %s and lose "
-                  "their ends; %s",
-                  100 * (double)cut / (double)seen,
-                  CLIP_COUNT(s->model_config.context_length, "token"),
-                  "shorten them, or train with a longer context or a larger vocabulary");
+        clip_setup_warn(
+            s,
+            "%.0f %% of the captions are longer than [model] context_length = %s and lose "
+            "their ends; %s",
+            100 * (double)cut / (double)seen, CLIP_COUNT(s->model_config.context_length, "token"),
+            "shorten them, or train with a longer context or a larger vocabulary");
 out:
     clip_buffer_release(&caption);
     clip_ids_release(&ids);
     return status;
 }
 
-static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *error)
+static clip_status advise_leaks(struct clip_setup *s, struct clip_error *error)
 {
     int64_t shared;
     char example[256] = "";
@@ -170,15 +178,16 @@ static clip_status advise_leaks(const struct clip_setup *s, struct clip_error *e
     clip_status status =
         clip_dataset_shared(s->train_data, s->val_data, &shared, example, sizeof example, error);
     if (status == CLIP_OK && shared > 0)
-        clip_warn("%lld of %s of val_data %s images that are trained on (%s is the first): "
-                  "validation will look better than the model is; clip_data check finds more",
-                  (long long)shared, CLIP_COUNT(s->val_data->count, "sample"),
-                  clip_counted_word(shared, "shows", "show"), example);
+        clip_setup_warn(s,
+                        "%lld of %s of val_data %s images that are trained on (%s is the first): "
+                        "validation will look better than the model is; clip_data check finds more",
+                        (long long)shared, CLIP_COUNT(s->val_data->count, "sample"),
+                        clip_counted_word(shared, "shows", "show"), example);
     return status;
 }
 
 /* Recall in a few pairs goes up and down by chance, and so would the end of the run. */
-static void advise_few(const struct clip_setup *s)
+static void advise_few(struct clip_setup *s)
 {
     enum { ENOUGH = 100 };
     const struct clip_config *c = s->config;
@@ -186,11 +195,13 @@ static void advise_few(const struct clip_setup *s)
     bool recall = metric == CLIP_METRIC_IMAGE_RECALL || metric == CLIP_METRIC_TEXT_RECALL;
     if (c->train.early_stop == 0 || s->val_data == NULL || s->val_data->count >= ENOUGH || !recall)
         return;
-    clip_warn("validation has only %s: %s changes by %.1f %% at a time, and chance decides which "
-              "step is best and when early_stop ends the run; set more aside by [data] val_share "
-              "or val_data, or set [train] best_metric = val_loss",
-              CLIP_COUNT(s->val_data->count, "pair"), clip_metric_name(metric),
-              100 / (double)s->val_data->count);
+    clip_setup_warn(
+        s,
+        "validation has only %s: %s changes by %.1f %% at a time, and chance decides which "
+        "step is best and when early_stop ends the run; set more aside by [data] val_share "
+        "or val_data, or set [train] best_metric = val_loss",
+        CLIP_COUNT(s->val_data->count, "pair"), clip_metric_name(metric),
+        100 / (double)s->val_data->count);
 }
 
 clip_status clip_advise(struct clip_setup *s, bool tuning, struct clip_error *error)

@@ -13,7 +13,8 @@
  *   CHOICE(type, section, key, default, names, help)  an enum or int, by its words (core/choice.h)
  *
  * Behind the help, where a key has any: .flags = KEY_... (train/config_table.h). A key without
- * KEY_MAY_CHANGE decides the result of a run, and --resume refuses another value. */
+ * KEY_MAY_CHANGE, which KEY_PLUMBING has too, decides the result of a run, and --resume refuses
+ * another value. */
 
 SECTION(model)
 CHOICE(int, model, preset, "vit-b-32", clip_model_preset_name,
@@ -66,7 +67,7 @@ TEXT(data, csv_negative_key, "",
 TEXT(data, tokenizer, "clip",
      "clip, a file in CLIP's text format, or model (the tokenizer of --init's model)")
 INT(data, workers, "1", 0, 256, "threads that prepare batches; 0: the training thread does it",
-    .flags = KEY_MAY_CHANGE)
+    .flags = KEY_PLUMBING)
 REAL(data, aug_scale_min, "0.9", 0, 1, "random resized crop: smallest share of the image's area",
      .flags = KEY_ABOVE_LEAST)
 BOOL(data, aug_flip, "false",
@@ -99,7 +100,7 @@ INT(train, epochs, "10", 1, 1e9, "passes over the data")
 INT(train, steps, "0", 0, 1e12, "optimizer steps of the run, instead of epochs; 0: by epochs")
 INT(train, batch_size, "128", 1, 1e7, "pairs per step")
 INT(train, micro_batch, "0", 0, 1e7,
-    "pairs in memory at once; the gradient is the same; 0: batch_size", .flags = KEY_MAY_CHANGE)
+    "pairs in memory at once; the gradient is the same; 0: batch_size", .flags = KEY_PLUMBING)
 INT(train, world_size, "0", 0, 1048576,
     "slices of a batch: any number of processes that divides it gives the same bits; 0: one for "
     "each process at the start")
@@ -108,22 +109,22 @@ CHOICE(enum clip_wire, train, wire, "f32", clip_wire_name,
 CHOICE(enum clip_precision, train, precision, "fp32", clip_precision_name,
        "precision of the products; sums and weights are always fp32")
 BOOL(train, needs_init, "false",
-     "refuse to begin without --init: for configurations that fine-tune", .flags = KEY_MAY_CHANGE)
+     "refuse to begin without --init: for configurations that fine-tune", .flags = KEY_PLUMBING)
 INT(train, seed, "0", 0, 9e15, "seed of initial weights, order and augmentation")
 TEXT(train, output, "", "folder of the run; empty: runs/NAME, by the configuration's file name",
-     .flags = KEY_MAY_CHANGE)
+     .flags = KEY_PLUMBING)
 SHARE(train, val_every, "500",
       "steps between validations, or a share of the run as in 5%; 0: only at the end",
       .flags = KEY_MAY_CHANGE)
 SHARE(train, save_every, "500",
       "steps between checkpoints, or a share of the run as in 5%; 0: only at the end",
-      .flags = KEY_MAY_CHANGE)
-INT(train, keep, "3", 1, 1e6, "how many of checkpoints/step_N.h5 to keep", .flags = KEY_MAY_CHANGE)
-INT(train, log_every, "10", 1, 1e12, "steps between lines of log.jsonl", .flags = KEY_MAY_CHANGE)
+      .flags = KEY_PLUMBING)
+INT(train, keep, "3", 1, 1e6, "how many of checkpoints/step_N.h5 to keep", .flags = KEY_PLUMBING)
+INT(train, log_every, "10", 1, 1e12, "steps between lines of log.jsonl", .flags = KEY_PLUMBING)
 BOOL(train, report, "true", "write report.html into the run's folder and keep it up to date",
-     .flags = KEY_MAY_CHANGE)
+     .flags = KEY_PLUMBING)
 BOOL(train, tensorboard, "false", "write an event file for TensorBoard into the run's folder",
-     .flags = KEY_MAY_CHANGE)
+     .flags = KEY_PLUMBING)
 CHOICE(int, train, loss, "infonce", clip_loss_name,
        "infonce: softmax over the batch; siglip: sigmoid for each pair")
 BOOL(train, multi_positive, "false",
@@ -138,7 +139,7 @@ INT(train, early_stop, "0", 0, 1e6,
     .flags = KEY_MAY_CHANGE)
 CHOICE(enum clip_recompute, train, recompute, "none", clip_recompute_name,
        "what backward computes a second time to save memory; the result is the same",
-       .flags = KEY_MAY_CHANGE)
+       .flags = KEY_PLUMBING)
 REAL(train, patch_dropout, "0", 0, 0.95, "share of the patches to leave out in training (FLIP)")
 BOOL(train, lock_image, "false", "do not train the image tower (LiT)")
 INT(train, unlocked_image_blocks, "0", 0, 1024,

@@ -14,6 +14,7 @@ enum clip_key_type { KEY_INT, KEY_REAL, KEY_BOOL, KEY_TEXT, KEY_CHOICE, KEY_SHAR
 enum clip_key_flag {
     KEY_MAY_CHANGE = 1,  /* at --resume: what is trained does not depend on it */
     KEY_ABOVE_LEAST = 2, /* of KEY_REAL: `least` itself is out of range */
+    KEY_PLUMBING = 5,    /* KEY_MAY_CHANGE, and nothing that is measured depends on it either */
 };
 
 struct clip_key {

@@ -32,7 +32,8 @@ const double *clip_history_find(const struct clip_history *h, const char *key)
 
 bool clip_history_is_position(const char *key)
 {
-    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0;
+    return strcmp(key, "step") == 0 || strcmp(key, "epoch") == 0 || strcmp(key, "samples") == 0 ||
+           strcmp(key, "seconds") == 0;
 }
 
 double clip_history_last(const struct clip_history *h, const char *key)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/count.h"
 #include "core/file.h"
@@ -23,6 +24,25 @@ static void short_count(char text[32], int64_t n)
         snprintf(text, 32, "%.0f k", (double)n / 1e3);
     else
         snprintf(text, 32, "%lld", (long long)n);
+}
+
+static clip_status add_times(struct clip_buffer *page, const struct clip_report *r,
+                             struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    char text[CLIP_TIME_TEXT];
+    if (isfinite(r->seconds)) {
+        clip_duration_text(text, r->seconds);
+        CLIP_TRY(clip_page_tile(page, "time taken", error, "%s", text));
+    }
+    if (r->state == CLIP_REPORT_TRAINING && isfinite(r->left)) {
+        clip_duration_text(text, r->left);
+        bool early = r->setup->config->train.early_stop > 0;
+        CLIP_TRY(
+            clip_page_tile(page, "time left", error, "%s %s", early ? "at most" : "about", text));
+    }
+out:
+    return status;
 }
 
 static clip_status add_tiles(struct clip_buffer *page, const struct clip_report *r,
@@ -46,7 +66,8 @@ static clip_status add_tiles(struct clip_buffer *page, const struct clip_report 
              (long long)r->best_step);
     }
     double speed = clip_history_last(&run->log, "pairs_per_second");
-    if (isfinite(speed)) CLIP_TRY(clip_page_tile(page, "pairs a second", error, "%.0f", speed));
+    if (isfinite(speed)) CLIP_TRY(clip_page_tile(page, "pairs per second", error, "%.0f", speed));
+    CLIP_TRY(add_times(page, r, error));
     short_count(text, r->samples_seen);
     CLIP_TRY(clip_page_tile(page, "pairs seen", error, "%s", text));
     short_count(text, weights);
@@ -88,15 +109,15 @@ static const struct {
     {"learning rate", {{"lr", "lr", false}}},
     {"logit scale (its logarithm)", {{"logit_scale", "logit_scale", false}}},
     {"norm of the gradient", {{"grad_norm", "before clipping", false}}},
-    {"pairs a second", {{"pairs_per_second", "pairs a second", false}}},
-    {"seconds a step waits for data", {{"data_seconds", "seconds", false}}},
+    {"pairs per second", {{"pairs_per_second", "pairs per second", false}}},
+    {"seconds per step spent waiting for data", {{"data_seconds", "seconds", false}}},
 };
 
 static clip_status add_curves(struct clip_buffer *page, const struct clip_report_run *run,
                               struct clip_error *error)
 {
     clip_status status = CLIP_OK;
-    PAGE("<h2>Curves</h2>\n<div class=\"charts\">\n");
+    PAGE("<h2>Curves</h2>\n<p id=\"tools\"></p>\n<div class=\"charts\">\n");
     for (size_t i = 0; i < sizeof charts / sizeof charts[0]; i++) {
         struct clip_chart_series series[CURVES];
         int64_t count = 0, longest = 0;
@@ -109,13 +130,15 @@ static clip_status add_curves(struct clip_buffer *page, const struct clip_report
             few = few && c->of_metrics;
         }
         if (count == 0) continue;
-        const struct clip_chart chart = {charts[i].title, "steps", series, count,
-                                         few && longest <= 60};
+        const struct clip_chart chart = {charts[i].title,      "steps", series, count,
+                                         few && longest <= 60, true};
         PAGE("<div class=\"card\">");
         CLIP_TRY(clip_chart_append(page, &chart, error));
         PAGE("</div>\n");
     }
     PAGE("</div>\n");
+    CLIP_TRY(clip_page_numbers(page, "Validations in numbers", &run->metrics, error));
+    CLIP_TRY(clip_page_numbers(page, "The training log in numbers", &run->log, error));
 out:
     return status;
 }
@@ -139,14 +162,15 @@ static clip_status add_data(struct clip_buffer *page, const struct clip_report *
         PAGE_TEXT(c->data.val_data);
         PAGE("</td></tr>\n");
     }
-    PAGE("<tr><th>steps an epoch</th><td class=\"n\">%lld</td><td>of %s</td></tr>\n<tr><th>samples "
-         "skipped</th><td class=\"n\">%lld</td><td>of those seen since the run was last started; "
-         "up to a share of %g is allowed</td></tr>\n<tr><th>captions cut</th><td "
-         "class=\"n\">%lld</td><td>to %lld tokens, each time one was "
-         "seen</td></tr>\n</tbody></table>\n",
+    PAGE("<tr><th>steps per epoch</th><td class=\"n\">%lld</td><td>of %s</td></tr>\n"
+         "<tr><th>samples skipped</th><td class=\"n\">%lld</td><td>of those seen since the run was "
+         "last started; up to a share of %g is allowed</td></tr>\n"
+         "<tr><th>captions cut</th><td class=\"n\">%lld</td><td>to %s, each time one was "
+         "seen</td></tr>\n"
+         "</tbody></table>\n",
          (long long)s->steps_per_epoch, CLIP_COUNT(c->train.batch_size, "pair"),
          (long long)r->counts.bad, c->data.max_bad_fraction, (long long)r->counts.cut,
-         (long long)s->model_config.context_length);
+         CLIP_COUNT(s->model_config.context_length, "token"));
     if (r->bad != NULL && r->bad->count > 0) {
         PAGE("<details><summary>what is wrong with the first %lld</summary><ul>\n",
              (long long)r->bad->count);
@@ -179,18 +203,46 @@ out:
 
 /* ---- the whole ---- */
 
+static clip_status add_state(struct clip_buffer *page, const struct clip_report *r,
+                             struct clip_error *error)
+{
+    static const char *const classes[] = {"running", "interrupted", "failed", "finished",
+                                          "finished"};
+    clip_status status;
+    PAGE("<p><span class=\"state %s\">", classes[r->state]);
+    switch (r->state) {
+    case CLIP_REPORT_TRAINING: PAGE("running</span>"); break;
+    case CLIP_REPORT_INTERRUPTED: PAGE("interrupted</span>; it goes on with --resume"); break;
+    case CLIP_REPORT_FAILED:
+        PAGE("failed</span>: ");
+        PAGE_TEXT(r->failure != NULL ? r->failure : "");
+        break;
+    case CLIP_REPORT_STOPPED_EARLY:
+        PAGE("stopped early</span>: no better ");
+        PAGE_TEXT(r->metric);
+        PAGE(" in %s", CLIP_COUNT(r->setup->config->train.early_stop, "validation"));
+        break;
+    case CLIP_REPORT_FINISHED: PAGE("finished</span>"); break;
+    }
+    PAGE("</p>\n");
+out:
+    return status;
+}
+
 static clip_status add_head(struct clip_buffer *page, const struct clip_report *r,
                             struct clip_error *error)
 {
     clip_status status;
-    static const char *const states[] = {"training", "stopped; it can be resumed", "finished"};
-    char title[300], now[32];
+    char title[300], now[CLIP_TIME_TEXT];
     bool going = r->state == CLIP_REPORT_TRAINING;
     snprintf(title, sizeof title, "%.250s", r->folder);
-    clip_page_time(now);
+    clip_now_text(now);
     CLIP_TRY(clip_page_begin(page, title, going ? REFRESH : 0, error));
-    PAGE("<p class=\"soft\">%s &middot; written %s%s</p>\n", states[r->state], now,
-         going ? " &middot; reloads by itself" : "");
+    CLIP_TRY(add_state(page, r, error));
+    PAGE("<p class=\"soft\" id=\"written\" data-time=\"%lld\"", (long long)time(NULL));
+    if (going) PAGE(" data-refresh=\"%d\"", REFRESH);
+    PAGE(">written %s%s</p>\n", now,
+         going ? "; while the run trains, about every half minute anew" : "");
 out:
     return status;
 }
@@ -201,9 +253,11 @@ static clip_status build(struct clip_buffer *page, const struct clip_report *r,
     clip_status status;
     CLIP_TRY(add_head(page, r, error));
     CLIP_TRY(add_tiles(page, r, run, error));
+    CLIP_TRY(clip_page_warnings(page, run->starts, error));
     CLIP_TRY(add_curves(page, run, error));
     if (r->samples != NULL) CLIP_TRY(clip_page_samples(page, r->samples, error));
     CLIP_TRY(add_data(page, r, error));
+    CLIP_TRY(clip_page_starts(page, run->starts, error));
     CLIP_TRY(add_config(page, r->setup->config, error));
     CLIP_TRY(clip_page_end(page, error));
 out:

@@ -1,17 +1,26 @@
-/* report.html: a run to look at, in one file without outside parts and without script; and several
- * runs side by side. Curves come from the run's own logs, so that a resumed run's page goes on. */
+/* report.html: a run to look at, in one file without outside parts; and several runs side by side.
+ * All is there without script, which adds values under the pointer and smoothing. Curves come from
+ * the run's own logs, so that a resumed run's page goes on. */
 #ifndef CLIP_TRAIN_REPORT_H
 #define CLIP_TRAIN_REPORT_H
 
 #include "train/samples.h"
 #include "train/setup.h"
 
-enum clip_report_state { CLIP_REPORT_TRAINING, CLIP_REPORT_STOPPED, CLIP_REPORT_FINISHED };
+enum clip_report_state {
+    CLIP_REPORT_TRAINING,
+    CLIP_REPORT_INTERRUPTED, /* by a signal */
+    CLIP_REPORT_FAILED,
+    CLIP_REPORT_STOPPED_EARLY,
+    CLIP_REPORT_FINISHED
+};
 
 struct clip_report { /* what the logs do not tell */
     const struct clip_setup *setup;
     const char *folder; /* of the run */
     enum clip_report_state state;
+    const char *failure;  /* of CLIP_REPORT_FAILED: the sentence */
+    double seconds, left; /* the run has taken, and will take at most; NaN: not known */
     int64_t step, samples_seen;
     struct clip_loader_counts counts; /* since the run was started or resumed */
     const struct clip_names *bad;     /* the first of them */

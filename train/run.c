@@ -13,9 +13,9 @@
 #include "train/config.h"
 
 static const char *const logs[] = {"log.jsonl", "metrics.jsonl"};
-static const char *const files[] = {"config.ini", "log.jsonl",   "metrics.jsonl", "last.h5",
-                                    "best.h5",    "report.html", CLIP_RUN_EVENTS};
-enum { LOGS = 2, FILES = 7 };
+static const char *const files[] = {"config.ini", CLIP_RUN_STARTS, "log.jsonl",   "metrics.jsonl",
+                                    "last.h5",    "best.h5",       "report.html", CLIP_RUN_EVENTS};
+enum { LOGS = 2, FILES = 8, BEFORE_A_STEP = 2 };
 
 /* PATH = folder/name, freed by the caller; a failure jumps to `out`. */
 #define RUN_PATH(path, run, name)                                                                  \
@@ -113,9 +113,9 @@ bool clip_run_has_checkpoint(const struct clip_run *run)
 
 bool clip_run_holds_a_run(const struct clip_run *run)
 {
-    /* A config.ini alone is a run that ended before its first step. */
+    /* The first two alone are a run that ended before its first step. */
     bool found = clip_run_has_checkpoint(run);
-    for (int i = 1; i < FILES; i++) found = found || has_file(run, files[i]);
+    for (int i = BEFORE_A_STEP; i < FILES; i++) found = found || has_file(run, files[i]);
     return found;
 }
 

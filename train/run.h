@@ -1,7 +1,7 @@
 /* A run's folder: lock, logs, checkpoints.
  *
  *   config.ini  log.jsonl  metrics.jsonl  last.h5  best.h5  checkpoints/step_N.h5  report.html
- *   and with [train] tensorboard its events
+ *   starts.jsonl  and with [train] tensorboard its events
  *
  * A checkpoint is written once, as checkpoints/step_N.h5; last.h5 and best.h5 are further names
  * (hard links, or copies where the file system has none) that replace the older file by a rename.
@@ -15,6 +15,7 @@
 #include "core/status.h"
 #include "data/text/tokenizer.h"
 
+#define CLIP_RUN_STARTS "starts.jsonl"               /* train/starts.h */
 #define CLIP_RUN_EVENTS "events.out.tfevents.0.clip" /* TensorBoard looks for "tfevents" */
 
 struct clip_run {
@@ -35,7 +36,7 @@ clip_status clip_run_wipe(const struct clip_run *run, struct clip_error *error);
 clip_status clip_run_write(const struct clip_run *run, const char *name, const char *text, size_t n,
                            struct clip_error *error);
 
-/* Appends one object as a line to log.jsonl or metrics.jsonl. */
+/* Appends one object as a line to log.jsonl, metrics.jsonl or starts.jsonl. */
 clip_status clip_run_log(const struct clip_run *run, const char *name, const json_t *line,
                          struct clip_error *error);
 /* Keeps the lines of log.jsonl and metrics.jsonl whose "step" is at most `step`; a cut last line

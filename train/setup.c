@@ -1,10 +1,12 @@
 #include "train/setup.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/count.h"
+#include "core/escape.h"
 #include "core/progress.h"
 #include "formats/architectures.h"
 #include "formats/model_file.h"
@@ -16,7 +18,7 @@ static const char *or_null(const char *text) { return text[0] != '\0' ? text : N
 
 /* ---- data ---- */
 
-static clip_status open_data(const struct clip_setup *s, const char *path, bool training,
+static clip_status open_data(struct clip_setup *s, const char *path, bool training,
                              struct clip_dataset **out, struct clip_error *error)
 {
     const struct clip_config *c = s->config;
@@ -30,7 +32,11 @@ static clip_status open_data(const struct clip_setup *s, const char *path, bool 
         .stop = s->stop,
     };
     clip_status status = clip_dataset_open(out, path, &options, error);
-    if (status == CLIP_OK && !s->quiet) clip_dataset_say(*out, path, "pair");
+    if (status != CLIP_OK) return status;
+    if (!s->quiet) clip_dataset_say(*out, path, "pair");
+    struct clip_error passed_over; /* each was warned of */
+    if (clip_dataset_passed_over(*out, path, &passed_over) != CLIP_OK)
+        status = clip_names_add(&s->warnings, passed_over.message, error);
     return status;
 }
 
@@ -52,7 +58,7 @@ static void read_preprocessing(struct clip_setup *s)
     s->text_ids = (struct clip_text_ids){c->model.end_id, c->model.pad_id};
 }
 
-clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct clip_loader **out,
+clip_status clip_setup_loader(struct clip_setup *s, bool quiet, struct clip_loader **out,
                               struct clip_error *error)
 {
     const struct clip_config *c = s->config;
@@ -80,9 +86,10 @@ clip_status clip_setup_loader(const struct clip_setup *s, bool quiet, struct cli
     if (c->data.fast_decode)
         options.limits.enough = clip_augment_enough(&s->preprocess, &options.augmentation);
     if (options.limits.enough > 0 && strcmp(clip_jpeg_decoder, "libjpeg-turbo") != 0)
-        clip_warn("fast_decode does nothing here: this build decodes JPEG by %s; install "
-                  "libjpeg62-turbo-dev and build again",
-                  clip_jpeg_decoder);
+        clip_setup_warn(s,
+                        "fast_decode does nothing here: this build decodes JPEG by %s; install "
+                        "libjpeg62-turbo-dev and build again",
+                        clip_jpeg_decoder);
     return clip_loader_create(out, s->train_data, s->tokenizer, &options, error);
 }
 
@@ -207,13 +214,14 @@ out:
     return status;
 }
 
-static void warn_of_tokenizer(const struct clip_setup *s, const struct clip_model_file *file)
+static void warn_of_tokenizer(struct clip_setup *s, const struct clip_model_file *file)
 {
     if (file->tokenizer == NULL) return; /* taken over, or it came without */
     if (!clip_tokenizer_equal(s->tokenizer, file->tokenizer))
-        clip_warn("[data] tokenizer = %s is not the one that %s was trained with: its token "
-                  "embeddings stand for other words; leave the key out to take the model's",
-                  s->config->data.tokenizer, file->source);
+        clip_setup_warn(s,
+                        "[data] tokenizer = %s is not the one that %s was trained with: its token "
+                        "embeddings stand for other words; leave the key out to take the model's",
+                        s->config->data.tokenizer, file->source);
 }
 
 /* The model's weights; positions of another grid are interpolated to ours. */
@@ -521,6 +529,19 @@ out:
     return status;
 }
 
+void clip_setup_warn(struct clip_setup *s, const char *format, ...)
+{
+    char raw[2048], text[4096];
+    struct clip_error ignored; /* the page then lacks the sentence */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof raw, format, arguments);
+    va_end(arguments);
+    clip_escape(text, sizeof text, raw);
+    clip_warn("%s", text);
+    (void)clip_names_add(&s->warnings, text, &ignored);
+}
+
 void clip_setup_release(struct clip_setup *s)
 {
     clip_step_free(s->step);
@@ -531,5 +552,6 @@ void clip_setup_release(struct clip_setup *s)
     clip_dataset_free(s->probe_data);
     clip_dataset_free(s->whole_data);
     clip_tokenizer_free(s->tokenizer);
+    clip_names_release(&s->warnings);
     *s = (struct clip_setup){0};
 }

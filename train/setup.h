@@ -29,6 +29,7 @@ struct clip_setup {             /* start from {0} */
     const volatile sig_atomic_t *stop; /* the options': opening data ends when it is not 0 */
     bool quiet;                        /* the options': what was opened is not told */
     struct clip_comm *comm;            /* the options': who trains together */
+    struct clip_names warnings;        /* of clip_setup_warn */
     int64_t steps_per_epoch, steps, val_every, save_every;
 };
 
@@ -36,7 +37,10 @@ struct clip_setup {             /* start from {0} */
 clip_status clip_setup_open(struct clip_setup *setup, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error);
 void clip_setup_release(struct clip_setup *setup);
-clip_status clip_setup_loader(const struct clip_setup *setup, bool quiet, struct clip_loader **out,
+/* Warns, and keeps the sentence for the run's page. */
+void clip_setup_warn(struct clip_setup *setup, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+clip_status clip_setup_loader(struct clip_setup *setup, bool quiet, struct clip_loader **out,
                               struct clip_error *error);
 
 #endif

@@ -11,6 +11,7 @@
 #include "train/data_mark.h"
 #include "train/run.h"
 #include "train/setup.h"
+#include "train/starts.h"
 #include "train/together.h"
 #include "train/validate.h"
 #include "train/watch.h"
@@ -37,6 +38,8 @@ struct trainer {
     struct clip_progress progress;
     double since, waited; /* of the interval since the last line of log.jsonl */
     int64_t since_samples, since_steps;
+    double began, before; /* clip_seconds() when this process began; seconds the run had taken */
+    int64_t first_step;   /* of this process */
 };
 
 /* Process 0 writes the run's folder and speaks; the others compute alike. */
@@ -48,6 +51,12 @@ static clip_status agree(const struct trainer *t, clip_status status, struct cli
 }
 
 static int64_t steps_done(const struct trainer *t) { return t->setup.step->adamw->step; }
+
+/* What the run has taken, without the pauses before a --resume. */
+static double seconds_taken(const struct trainer *t)
+{
+    return t->before + clip_seconds() - t->began;
+}
 
 /* ---- checkpoints ---- */
 
@@ -227,11 +236,11 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
     if (!is_first(t)) return CLIP_OK;
     double seconds = clip_seconds() - t->since;
     json_t *line = json_pack(
-        "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)step, "epoch",
+        "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)step, "epoch",
         (double)step / (double)t->setup.steps_per_epoch, "samples", (json_int_t)t->samples, "loss",
         r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
         "pairs_per_second", (double)t->since_samples / (seconds > 0 ? seconds : 1e-9),
-        "data_seconds", t->waited / (double)t->since_steps);
+        "data_seconds", t->waited / (double)t->since_steps, "seconds", seconds_taken(t));
     clip_status status =
         line != NULL ? clip_watch_line(&t->watch, CLIP_WATCH_TRAINING, line, error)
                      : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing log.jsonl");
@@ -355,17 +364,23 @@ static void show_progress(struct trainer *t, const struct clip_step_result *r)
     clip_progress_update(&t->progress, t->samples, note);
 }
 
-static void show_page(struct trainer *t, enum clip_report_state state, bool fresh)
+static void show_page(struct trainer *t, enum clip_report_state state, const char *failure,
+                      bool fresh)
 {
     double started = clip_seconds();
-    clip_step_average(t->setup.step);
+    if (state != CLIP_REPORT_FAILED) clip_step_average(t->setup.step); /* all processes together */
     if (!is_first(t)) return;
-    const struct clip_report facts = {.state = state,
-                                      .step = steps_done(t),
-                                      .samples_seen = t->samples,
-                                      .metric = clip_metric_name(t->metric),
-                                      .best = t->best.metric,
-                                      .best_step = t->best_step};
+    int64_t done = steps_done(t) - t->first_step, left = t->setup.steps - steps_done(t);
+    const struct clip_report facts = {
+        .state = state,
+        .failure = failure,
+        .seconds = seconds_taken(t),
+        .left = done > 0 ? (started - t->began) / (double)done * (double)left : NAN,
+        .step = steps_done(t),
+        .samples_seen = t->samples,
+        .metric = clip_metric_name(t->metric),
+        .best = t->best.metric,
+        .best_step = t->best_step};
     clip_watch_page(&t->watch, &facts, fresh);
     t->since += clip_seconds() - started;
 }
@@ -409,10 +424,11 @@ static clip_status after_step(struct trainer *t, const struct clip_batch *batch,
     }
     if (due || saves || (seen & SAW_OLD_PAGE) != 0)
         show_page(t,
-                  over   ? CLIP_REPORT_FINISHED
-                  : stop ? CLIP_REPORT_STOPPED
+                  last   ? CLIP_REPORT_FINISHED
+                  : over ? CLIP_REPORT_STOPPED_EARLY
+                  : stop ? CLIP_REPORT_INTERRUPTED
                          : CLIP_REPORT_TRAINING,
-                  (due || saves) && !stop);
+                  NULL, (due || saves) && !stop);
     if (stop && !over)
         status = clip_fail(error, CLIP_ERR_INTERRUPTED,
                            "stopped by a signal after saving step %lld; go on with --resume",
@@ -454,6 +470,8 @@ static clip_status train(struct trainer *t, struct clip_error *error)
         CLIP_TRY(after_step(t, &batch, &result, waited, error));
     }
 out:
+    if (status != CLIP_OK && status != CLIP_ERR_INTERRUPTED && steps_done(t) > 0)
+        show_page(t, CLIP_REPORT_FAILED, error->message, false);
     return status;
 }
 
@@ -574,6 +592,11 @@ static clip_status begin(struct trainer *t, struct clip_train_summary *summary,
     if (!summary->was_finished) CLIP_TRY(keep_locked(t, error));
     if (steps_done(t) == 0 && is_first(t))
         CLIP_TRY(clip_advise(&t->setup, t->options->init != NULL, error));
+    if (!summary->was_finished && is_first(t))
+        CLIP_TRY(clip_starts_add(&t->run, &t->setup, t->options->command, steps_done(t), error));
+    t->before = is_first(t) && isfinite(t->watch.seconds) ? t->watch.seconds : 0;
+    t->first_step = steps_done(t);
+    t->began = clip_seconds();
 out:
     return status;
 }

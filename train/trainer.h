@@ -14,6 +14,7 @@ struct clip_train_options {
                          changed */
     bool quiet;
     struct clip_comm *comm; /* borrowed: the processes that train together; NULL: one alone */
+    const char *command;    /* the command line as typed, for the run's page; NULL: not known */
     /* A signal's number: save and return CLIP_ERR_INTERRUPTED; NULL: never. */
     const volatile sig_atomic_t *stop;
 };

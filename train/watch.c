@@ -1,12 +1,26 @@
 #include "train/watch.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/file.h"
 #include "core/progress.h"
 #include "train/events.h"
+#include "train/history.h"
 
 static const double OLD = 30; /* seconds */
+
+static clip_status read_seconds(struct clip_watch *watch, struct clip_error *error)
+{
+    struct clip_history log = {0};
+    char *path = clip_path_join(watch->run->folder, "log.jsonl", error);
+    if (path == NULL) return error->status;
+    clip_status status = clip_history_read(&log, path, error);
+    watch->seconds = status == CLIP_OK ? clip_history_last(&log, "seconds") : NAN;
+    clip_history_release(&log);
+    free(path);
+    return clip_machine_failed(status) ? status : CLIP_OK;
+}
 
 clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run,
                             const struct clip_setup *setup, const struct clip_loader *loader,
@@ -14,7 +28,8 @@ clip_status clip_watch_open(struct clip_watch *watch, const struct clip_run *run
 {
     *watch =
         (struct clip_watch){.run = run, .setup = setup, .loader = loader, .shown = clip_seconds()};
-    if (!setup->config->train.tensorboard) return CLIP_OK;
+    clip_status status = read_seconds(watch, error);
+    if (status != CLIP_OK || !setup->config->train.tensorboard) return status;
     watch->events = clip_path_join(run->folder, CLIP_RUN_EVENTS, error);
     if (watch->events == NULL) return error->status;
     return clip_events_open(watch->events, step, error);

@@ -14,6 +14,7 @@ struct clip_watch { /* start from {0} */
     struct clip_samples samples; /* as the last fresh page showed them */
     double shown, cost;          /* when the page was last written, and the seconds it took */
     bool failed;                 /* it could not be written, and that was said */
+    double seconds;              /* the run had taken, by its log; NaN: there is none */
 };
 
 /* After the logs were rewound to `step`; events go on behind it too. Borrows all three. */
@@ -29,7 +30,8 @@ clip_status clip_watch_line(const struct clip_watch *watch, enum clip_watch_log 
 
 /* Writes report.html as things stand; `fresh`: the model looks at the sample pairs anew, as it does
  * for the first page. A page that cannot be written is said once and ends no run. `facts` needs
- * what the trainer knows: state, step, samples_seen, metric, best, best_step. */
+ * what the trainer knows: state, failure, seconds, left, step, samples_seen, metric, best,
+ * best_step. */
 void clip_watch_page(struct clip_watch *watch, const struct clip_report *facts, bool fresh);
 /* The page is half a minute old, or older where writing it takes long. */
 bool clip_watch_is_stale(const struct clip_watch *watch);
