@@ -196,7 +196,8 @@ static const json_t *fact_of(const struct clip_report_run *run, const char *fact
 static clip_status add_facts(struct comparison *c, struct clip_buffer *page, bool *any,
                              struct clip_error *error)
 {
-    static const char *const facts[] = {"command", "cpu", "threads", "kernels", "version"};
+    static const char *const facts[] = {"command",   "cpu",     "threads",
+                                        "processes", "kernels", "version"};
     clip_status status = CLIP_OK;
     for (size_t f = 0; f < sizeof facts / sizeof *facts; f++) {
         bool differ = false;

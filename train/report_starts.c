@@ -69,6 +69,8 @@ clip_status clip_page_starts(struct clip_buffer *page, const json_t *starts,
         }
         PAGE("<p>");
         PAGE_TEXT(text_of(start, "cpu"));
+        if (number_of(start, "processes") > 1)
+            PAGE(", %s", CLIP_COUNT(number_of(start, "processes"), "process"));
         PAGE(", %s, kernels ", CLIP_COUNT(number_of(start, "threads"), "thread"));
         PAGE_TEXT(text_of(start, "kernels"));
         PAGE(", clip.c ");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "clip/clip.h"
+#include "core/comm.h"
 #include "core/escape.h"
 #include "core/file.h"
 #include "core/machine.h"
@@ -23,10 +24,11 @@ clip_status clip_starts_add(const struct clip_run *run, const struct clip_setup 
     if (command != NULL) clip_escape(typed, sizeof typed, command);
     clip_escape(cpu, sizeof cpu, clip_machine_cpu(name, sizeof name));
     clip_now_text(now);
-    json_t *line = json_pack("{s:s, s:I, s:s, s:s, s:i, s:s, s:s, s:o}", "time", now, "step",
+    json_t *line = json_pack("{s:s, s:I, s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "time", now, "step",
                              (json_int_t)step, "command", typed, "cpu", cpu, "threads",
-                             clip_threads_count(), "kernels", clip_kernels()->name, "version",
-                             clip_version(), "warnings", warnings);
+                             clip_threads_count(), "processes", clip_comm_size(setup->comm),
+                             "kernels", clip_kernels()->name, "version", clip_version(), "warnings",
+                             warnings);
     clip_status status =
         line != NULL ? clip_run_log(run, CLIP_RUN_STARTS, line, error)
                      : clip_fail(error, CLIP_ERR_MEMORY, "out of memory for " CLIP_RUN_STARTS);

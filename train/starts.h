@@ -1,7 +1,8 @@
 /* How a run was started: starts.jsonl in its folder, one line for its start and for each --resume.
  *
  *   {"time": "2026-12-01 04:20", "step": 0, "command": "clip_train --config a.ini", "cpu":
- *    "AMD EPYC 9R14", "threads": 2, "kernels": "avx512", "version": "0.1.0", "warnings": []} */
+ *    "AMD EPYC 9R14", "threads": 2, "processes": 1, "kernels": "avx512", "version": "0.1.0",
+ *    "warnings": []} */
 #ifndef CLIP_TRAIN_STARTS_H
 #define CLIP_TRAIN_STARTS_H
 
