@@ -3,8 +3,9 @@
 
     python3 tests/make_heif.py [FOLDER]      (default: `fuzz/seeds/fuzz_image` beside this script)
 
-All of them show one gradient, 64 x 48 unless the name says otherwise: red grows by 4 from column to
-column, green by 5 from row to row, blue is 128. Needs numpy, Pillow 11.3 or newer (AVIF) and
+All of them show one gradient, 80 x 64 unless the name says otherwise: red grows by 3 from column to
+column, green by 4 from row to row, blue is 128. (HEVC's smallest image is 64 x 64; libheif 1.19
+turns a smaller one, which it crops, wrongly.) Needs numpy, Pillow 11.3 or newer (AVIF) and
 pillow-heif; the product itself needs none of them, and its tests only the files.
 """
 
@@ -19,9 +20,9 @@ OUT = pathlib.Path(
 )
 
 
-def gradient(width=64, height=48):
+def gradient(width=80, height=64):
     y, x = np.mgrid[:height, :width]
-    return np.stack([4 * x % 256, 5 * y % 256, 0 * x + 128], -1).astype(np.uint8)
+    return np.stack([3 * x, 4 * y, 0 * x + 128], -1).astype(np.uint8)
 
 
 def turned(orientation):
@@ -38,14 +39,15 @@ def heic(name, pixels, mode="RGB", **options):
 
 
 rgb = gradient()
-opaque_to_clear = np.linspace(255, 1, 64).astype(np.uint8)[None, :, None].repeat(48, 0)
+opaque_to_clear = np.linspace(255, 1, 80).astype(np.uint8)[None, :, None].repeat(64, 0)
 OUT.mkdir(parents=True, exist_ok=True)
 pillow_heif.register_heif_opener()
 heic("gradient.heic", rgb)
+heic("cropped_64x48.heic", gradient(64, 48))  # coded as 64 x 64
 heic("alpha.heic", np.concatenate([rgb, opaque_to_clear], -1), "RGBA")
 heic("grey.heic", np.ascontiguousarray(rgb[..., 0]), "L")
 heic("ten_bits.heic", rgb.astype(np.uint16) << 8, "RGB;16")
-heic("grid_128x96.heic", np.tile(rgb, (2, 2, 1)), tile_size=64)
+heic("grid_160x128.heic", np.tile(rgb, (2, 2, 1)), tile_size=64)
 for orientation in (3, 6, 7):
     image = Image.fromarray(rgb)
     image.save(

@@ -237,8 +237,8 @@ static void an_image_that_browsers_do_not_know_is_converted(void **state)
     assert_non_null(strstr(r.all.data, clip_image_small_type));
     test_ok(clip_image_decode((const uint8_t *)r.body, r.body_size, &limits, &image, &error),
             &error);
-    assert_int_equal(image.width, 48);
-    assert_int_equal(image.height, 64);
+    assert_int_equal(image.width, 64);
+    assert_int_equal(image.height, 80);
     clip_image_release(&image);
     clip_buffer_release(&r.all);
     r = served_get(&s, "/file/14");

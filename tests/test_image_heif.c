@@ -50,7 +50,7 @@ static struct clip_image gradient(int64_t width, int64_t height, bool grey)
 
     test_ok(clip_image_allocate(&image, width, height, &error), &error);
     for (int64_t i = 0; i < width * height; i++) {
-        uint8_t red = (uint8_t)(i % width % 64 * 4), green = (uint8_t)(i / width % 48 * 5);
+        uint8_t red = (uint8_t)(i % width % 80 * 3), green = (uint8_t)(i / width % 64 * 4);
 
         image.rgb[3 * i] = red;
         image.rgb[3 * i + 1] = grey ? red : green;
@@ -89,11 +89,17 @@ static void the_image_comes_upright(void **state)
         int orientation;
         bool grey;
     } cases[] = {
-        {"gradient.heic", 64, 48, 1, false}, {"gradient.avif", 64, 48, 1, false},
-        {"alpha.heic", 64, 48, 1, false},    {"grey.heic", 64, 48, 1, true},
-        {"ten_bits.heic", 64, 48, 1, false}, {"grid_128x96.heic", 128, 96, 1, false},
-        {"turned_3.heic", 64, 48, 3, false}, {"turned_6.heic", 64, 48, 6, false},
-        {"turned_7.heic", 64, 48, 7, false}, {"turned_6.avif", 64, 48, 6, false},
+        {"gradient.heic", 80, 64, 1, false},
+        {"gradient.avif", 80, 64, 1, false},
+        {"cropped_64x48.heic", 64, 48, 1, false},
+        {"alpha.heic", 80, 64, 1, false},
+        {"grey.heic", 80, 64, 1, true},
+        {"ten_bits.heic", 80, 64, 1, false},
+        {"grid_160x128.heic", 160, 128, 1, false},
+        {"turned_3.heic", 80, 64, 3, false},
+        {"turned_6.heic", 80, 64, 6, false},
+        {"turned_7.heic", 80, 64, 7, false},
+        {"turned_6.avif", 80, 64, 6, false},
     };
 
     needs_decoder("gradient.heic");
@@ -143,7 +149,7 @@ static void brands_tell_the_format(void **state)
 static void a_cut_file_is_refused(void **state)
 {
     (void)state;
-    static const char *const names[] = {"gradient.heic", "gradient.avif", "grid_128x96.heic"};
+    static const char *const names[] = {"gradient.heic", "gradient.avif", "grid_160x128.heic"};
 
     needs_decoder("gradient.heic");
     needs_decoder("gradient.avif");
@@ -175,14 +181,10 @@ static void a_false_size_does_no_harm(void **state)
     (void)state;
     static const struct {
         uint32_t width, height;
-        const char *says; /* NULL: it is read, as 64 x 48 */
+        bool read; /* as 80 x 64 */
     } cases[] = {
-        {20000, 20000, "more than max_pixels"},
-        {0, 48, "no pixels (0 x 48)"},
-        {0xffffffff, 0xffffffff, "AVIF image"},
-        {48, 64, NULL},
-        {4096, 4096, NULL},
-        {1, 1, NULL},
+        {20000, 20000, false}, {0, 64, false},     {0xffffffff, 0xffffffff, false},
+        {64, 80, true},        {4096, 4096, true}, {1, 1, true},
     };
 
     needs_decoder("gradient.avif");
@@ -194,14 +196,14 @@ static void a_false_size_does_no_harm(void **state)
 
         claim(&bytes, cases[i].width, cases[i].height);
         status = decode(&bytes, &image, &error);
-        if (cases[i].says != NULL) {
-            assert_int_not_equal(status, CLIP_OK);
-            assert_non_null(strstr(error.message, cases[i].says));
+        if (!cases[i].read) {
+            assert_true(status == CLIP_ERR_DATA || status == CLIP_ERR_FORMAT);
+            print_message("    %s\n", error.message);
             assert_null(strchr(error.message, '\n'));
             assert_null(image.rgb);
         } else if (status == CLIP_OK) { /* newer versions of libheif refuse it */
-            assert_int_equal(image.width, 64);
-            assert_int_equal(image.height, 48);
+            assert_int_equal(image.width, 80);
+            assert_int_equal(image.height, 64);
             clip_image_release(&image);
         }
         clip_buffer_release(&bytes);
@@ -214,13 +216,13 @@ static void pixels_that_nobody_stated_are_counted(void **state)
     (void)state;
     struct clip_error error;
     struct clip_image image;
-    struct clip_image_limits few = {.max_pixels = 64 * 48 - 1};
+    struct clip_image_limits few = {.max_pixels = 80 * 64 - 1};
     struct clip_buffer bytes = read_seed("gradient.avif");
 
     needs_decoder("gradient.avif");
     claim(&bytes, 1, 1);
     test_fails(clip_image_decode((const uint8_t *)bytes.data, bytes.size, &few, &image, &error),
-               &error, CLIP_ERR_DATA, "64 x 48 pixels, more than max_pixels = 3071");
+               &error, CLIP_ERR_DATA, "80 x 64 pixels, more than max_pixels = 5119");
     assert_null(image.rgb);
     clip_buffer_release(&bytes);
 }
@@ -230,12 +232,12 @@ static void max_pixels_holds(void **state)
     (void)state;
     struct clip_error error;
     struct clip_image image;
-    struct clip_image_limits few = {.max_pixels = 64 * 48 - 1};
+    struct clip_image_limits few = {.max_pixels = 80 * 64 - 1};
     struct clip_buffer bytes = read_seed("gradient.avif");
 
     needs_decoder("gradient.avif");
     test_fails(clip_image_decode((const uint8_t *)bytes.data, bytes.size, &few, &image, &error),
-               &error, CLIP_ERR_DATA, "64 x 48 pixels, more than max_pixels = 3071");
+               &error, CLIP_ERR_DATA, "80 x 64 pixels, more than max_pixels = 5119");
     clip_buffer_release(&bytes);
 }
 
@@ -250,7 +252,7 @@ static clip_status check_coded(const struct clip_buffer *bytes, int64_t max_pixe
         (struct clip_image_bytes){(const uint8_t *)bytes->data, bytes->size}, &limits, error);
 }
 
-/* HEVC is coded in blocks of 64 here, AV1 as large as it is, a grid in tiles and as a whole. */
+/* Before anything is cropped; a grid in tiles and as a whole. */
 static void the_coded_size_is_read(void **state)
 {
     (void)state;
@@ -258,9 +260,10 @@ static void the_coded_size_is_read(void **state)
         const char *name, *size;
         int64_t pixels;
     } cases[] = {
-        {"gradient.heic", "64 x 64", 64 * 64}, {"ten_bits.heic", "64 x 64", 64 * 64},
-        {"turned_7.heic", "64 x 64", 64 * 64}, {"gradient.avif", "64 x 48", 64 * 48},
-        {"turned_6.avif", "64 x 48", 64 * 48}, {"grid_128x96.heic", "128 x 96", 128 * 96},
+        {"gradient.heic", "80 x 64", 80 * 64},      {"ten_bits.heic", "80 x 64", 80 * 64},
+        {"turned_7.heic", "80 x 64", 80 * 64},      {"gradient.avif", "80 x 64", 80 * 64},
+        {"turned_6.avif", "80 x 64", 80 * 64},      {"grid_160x128.heic", "160 x 128", 160 * 128},
+        {"cropped_64x48.heic", "64 x 64", 64 * 64},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

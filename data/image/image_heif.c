@@ -31,8 +31,9 @@ static clip_status fail(struct clip_image_bytes bytes, struct heif_error why,
                          "the %s image asks for more than libheif allows (%.*s); scale it down or "
                          "leave it out",
                          name, (int)strcspn(why.message, "\r\n"), why.message);
-    if (why.code == heif_error_Memory_allocation_error)
-        return clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read a %s image", name);
+    /* (with another subcode it is the file's fault: an image of 0 x n) */
+    if (why.code == heif_error_Memory_allocation_error && why.subcode == heif_suberror_Unspecified)
+        return clip_fail(error, CLIP_ERR_MEMORY, "there is no memory to read the image");
     if (why.subcode == heif_suberror_Unsupported_codec)
         return clip_fail(error, CLIP_ERR_FORMAT,
                          "the %s image is coded in a way that this machine's libheif has no "

@@ -108,17 +108,24 @@ static clip_status read_extents(struct heif *heif, struct clip_image_bytes *in,
     struct clip_buffer joined = {0};
     struct clip_image_bytes from = method == 1 ? heif->idat : heif->file, extent = {0};
     uint64_t base = take(in, sizes[2]), count = take(in, 2);
+    bool whole = true; /* otherwise libheif refuses it */
 
     for (uint64_t i = 0; i < count && in->size >= sizes[3] + sizes[0] + sizes[1]; i++) {
         take(in, sizes[3]);
         uint64_t at = take(in, sizes[0]), n = take(in, sizes[1]);
 
-        extent = part(from, base + at < base ? UINT64_MAX : base + at, n == 0 ? UINT64_MAX : n);
-        if (count > 1 && joined.size + extent.size <= heif->file.size)
-            CLIP_TRY(clip_buffer_append(&joined, extent.data, extent.size, error));
+        at += base;
+        if (n == 0 && at < from.size) n = from.size - at;
+        whole = whole && at >= base && at <= from.size && n <= from.size - at;
+        extent = part(from, at, n);
+        if (count > 1 && extent.size > heif->file.size - joined.size)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_FORMAT,
+                               "the HEIF image's item takes the same bytes more than once; get "
+                               "another copy of it or leave it out"));
+        if (count > 1) CLIP_TRY(clip_buffer_append(&joined, extent.data, extent.size, error));
     }
     if (count > 1) extent = (struct clip_image_bytes){(const uint8_t *)joined.data, joined.size};
-    if (method <= 1 && extent.size > 0) read_item(heif, extent);
+    if (method <= 1 && whole) read_item(heif, extent);
 
 out:
     clip_buffer_release(&joined);
