@@ -457,9 +457,9 @@ static clip_status check_slices(const struct clip_config *config, int processes,
     int64_t world = config->train.world_size, batch = config->train.batch_size;
     if (world % processes != 0)
         return clip_fail(error, CLIP_ERR_USAGE,
-                         "[train] world_size = %lld slices cannot be shared by %d processes; start "
-                         "a number of processes that divides it",
-                         (long long)world, processes);
+                         "[train] world_size = %s cannot be shared by %d processes; start a "
+                         "number of processes that divides it",
+                         CLIP_COUNT(world, "slice"), processes);
     if (batch % world != 0)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "[train] batch_size = %lld cannot be cut into world_size = %lld slices of "

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/count.h"
 #include "core/json.h"
 #include "core/progress.h"
 #include "train/advice.h"
@@ -573,9 +574,9 @@ static clip_status open_all(struct trainer *t, struct clip_config *config, struc
     CLIP_TRY(clip_comm_agree(comm, status, error));
     CLIP_TRY(clip_together_check(&t->setup, t->data, error));
     if (clip_comm_size(comm) > 1 && is_first(t) && !t->options->quiet)
-        clip_say("%d processes (%s), %lld slices of %lld pairs", clip_comm_size(comm),
-                 clip_comm_library(), (long long)config->train.world_size,
-                 (long long)(config->train.batch_size / config->train.world_size));
+        clip_say("%d processes (%s), %lld slices of %s", clip_comm_size(comm), clip_comm_library(),
+                 (long long)config->train.world_size,
+                 CLIP_COUNT(config->train.batch_size / config->train.world_size, "pair"));
 out:
     return status;
 }
