@@ -317,7 +317,7 @@ help:
 	@echo 'make test-kill      kill the indexer 100 times at random: nothing may be lost'
 	@echo 'make faults       FAULTS ($(FAULTS)) calls of each kind fail, one by one    (SOME="train")'
 	@echo 'make soak           serve, index and train for MINUTES ($(MINUTES)), with kills'
-	@echo 'make test-page      drive the page of clip_search serve and report.html in headless Chromium'
+	@echo 'make test-page      drive the pages of search and of a run in headless Chromium'
 	@echo 'make lint           rooms, format, style, warnings of gcc and clang'
 	@echo 'make asan           the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan           the tests of what has threads under the thread sanitizer'
