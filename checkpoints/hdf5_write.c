@@ -50,8 +50,7 @@ static clip_status make_groups(struct writer *w, const char *name)
         *slash = 0;
         if (H5Lexists(w->file, path, H5P_DEFAULT) <= 0) {
             hid_t group = H5Gcreate2(w->file, path, H5P_DEFAULT, w->group_list, H5P_DEFAULT);
-            if (group < 0 || H5Gclose(group) < 0)
-                CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", path));
+            if (group < 0 || H5Gclose(group) < 0) CLIP_TRY(clip_hdf5_fail(w->error, w->path, path));
         }
         *slash = '/';
     }
@@ -104,9 +103,9 @@ static clip_status write_tensor(struct writer *w, const struct clip_bundle_sourc
     }
     if (done && clip_tensor_count(tensor) > 0)
         done = H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor->data) >= 0;
-    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
+    if (!done) status = clip_hdf5_fail(w->error, w->path, entry->name);
     if (dataset >= 0 && H5Dclose(dataset) < 0 && done)
-        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", entry->name);
+        status = clip_hdf5_fail(w->error, w->path, entry->name);
 out:
     if (list >= 0) H5Pclose(list);
     if (space >= 0) H5Sclose(space);
@@ -166,9 +165,9 @@ static clip_status write_text(struct writer *w, const struct clip_bundle_text *t
         done = dataset >= 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
                                         listed != NULL ? listed : text->value) >= 0;
     }
-    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
+    if (!done) status = clip_hdf5_fail(w->error, w->path, text->key);
     if (dataset >= 0 && H5Dclose(dataset) < 0 && done)
-        status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", text->key);
+        status = clip_hdf5_fail(w->error, w->path, text->key);
 out:
     free(listed);
     if (type >= 0) H5Tclose(type);
@@ -232,7 +231,7 @@ static clip_status reserve(const char *path, int fd, int mode, int64_t bytes,
         if (room_left(fd) >= bytes) return CLIP_OK;
         reason = ENOSPC;
     }
-    return clip_fail(error, CLIP_ERR_IO,
+    return clip_fail(error, clip_status_of(reason),
                      "%s: there is no room for a checkpoint of %lld MB (%s); make room or "
                      "choose another place",
                      path, (long long)((bytes + 999999) / 1000000), strerror(reason));
@@ -253,7 +252,7 @@ static clip_status create_file(struct writer *w, const char *temporary, int64_t 
         w->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access);
         done = w->file >= 0;
     }
-    if (!done) status = clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file");
+    if (!done) status = clip_hdf5_fail(w->error, w->path, "the file");
     int fd = done ? clip_hdf5_descriptor(w->file) : -1;
     if (fd >= 0) status = reserve(w->path, fd, FALLOC_FL_KEEP_SIZE, bytes, w->error);
     if (access >= 0) H5Pclose(access);
@@ -271,7 +270,7 @@ static clip_status write_all(struct writer *w, const char *temporary,
     if (w->dataset_list < 0 || w->group_list < 0 ||
         H5Pset_obj_track_times(w->dataset_list, false) < 0 ||
         H5Pset_obj_track_times(w->group_list, false) < 0)
-        CLIP_TRY(clip_hdf5_fail(w->error, CLIP_ERR_IO, w->path, "written", "the file"));
+        CLIP_TRY(clip_hdf5_fail(w->error, w->path, "the file"));
     for (int64_t i = 0; i < bundle->tensor_count; i++)
         CLIP_TRY(write_tensor(w, &bundle->source, &bundle->tensors[i]));
     for (int64_t i = 0; i < bundle->text_count; i++) CLIP_TRY(write_text(w, &bundle->texts[i]));
@@ -288,7 +287,7 @@ static clip_status seal_file(struct clip_atomic *file, struct clip_error *error)
     struct stat info;
     int fd = fileno(file->stream);
     if (fstat(fd, &info) != 0) {
-        return clip_fail(error, CLIP_ERR_IO, "%s: writing failed (%s)", file->path,
+        return clip_fail(error, clip_status_of(errno), "%s: writing failed (%s)", file->path,
                          strerror(errno));
     }
     clip_status status = clip_hdf5_seal(block, fd, info.st_size, file->path, error);

@@ -46,27 +46,32 @@ void clip_hdf5_leave(struct clip_hdf5_guard *guard)
     pthread_mutex_unlock(&library);
 }
 
+struct reason {
+    char text[200];
+    bool of_system; /* a system call failed */
+};
+
 /* Takes the innermost entry of the library's error stack; of a failed system call only its
  * reason. */
 static herr_t take_reason(unsigned number, const H5E_error2_t *entry, void *context)
 {
-    char *reason = context;
+    struct reason *reason = context;
     if (number > 0 || entry->desc == NULL) return 0;
     const char *from = strstr(entry->desc, "error message = '");
+    reason->of_system = from != NULL;
     from = from != NULL ? from + strlen("error message = '") : entry->desc;
-    size_t n = strcspn(from, from == entry->desc ? "" : "'");
-    snprintf(reason, 200, "%.*s", (int)(n < 199 ? n : 199), from);
+    size_t n = strcspn(from, reason->of_system ? "'" : "");
+    snprintf(reason->text, sizeof reason->text, "%.*s", (int)(n < 199 ? n : 199), from);
     return 0;
 }
 
-clip_status clip_hdf5_fail(struct clip_error *error, clip_status status, const char *path,
-                           const char *verb, const char *what)
+clip_status clip_hdf5_fail(struct clip_error *error, const char *path, const char *what)
 {
-    char reason[200] = "no reason given";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, reason);
-    return clip_fail(error, status, "%s: %s cannot be %s (%s); %s", path, what, verb, reason,
-                     status == CLIP_ERR_IO ? "make room or choose another place"
-                                           : "use another copy or an older checkpoint");
+    struct reason reason = {.text = "no reason given"};
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, &reason);
+    return clip_fail(error, reason.of_system ? CLIP_ERR_MACHINE : CLIP_ERR_IO,
+                     "%s: %s cannot be written (%s); make room or choose another place", path, what,
+                     reason.text);
 }
 
 int clip_hdf5_descriptor(hid_t file)
@@ -80,7 +85,7 @@ clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,
 {
     if (file < 0) return status;
     if (status == CLIP_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0)
-        status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
+        status = clip_hdf5_fail(error, path, "the file");
     int fd = clip_hdf5_descriptor(file);
     if (status != CLIP_OK && fd >= 0) {
         int sink = memfd_create("hdf5", MFD_CLOEXEC);
@@ -89,7 +94,6 @@ clip_status clip_hdf5_close(hid_t file, const char *path, clip_status status,
             close(sink);
         }
     }
-    if (H5Fclose(file) < 0 && status == CLIP_OK)
-        status = clip_hdf5_fail(error, CLIP_ERR_IO, path, "written", "the file");
+    if (H5Fclose(file) < 0 && status == CLIP_OK) status = clip_hdf5_fail(error, path, "the file");
     return status;
 }

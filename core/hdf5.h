@@ -26,10 +26,10 @@ clip_status clip_hdf5_check_memory(struct clip_error *error);
  * allocation of its start fails, so a program that writes no HDF5 never calls it. */
 void clip_hdf5_leave_at_exit(void);
 
-/* Fails with "PATH: WHAT cannot be VERB (the library's reason); what to do". Call it before any
- * other function of the library, because each call clears the reason of the one before. */
-clip_status clip_hdf5_fail(struct clip_error *error, clip_status status, const char *path,
-                           const char *verb, const char *what);
+/* Fails with "PATH: WHAT cannot be written (the library's reason); ...": CLIP_ERR_MACHINE where a
+ * system call failed, else CLIP_ERR_IO. Call it before any other function of the library, because
+ * each call clears the reason of the one before. */
+clip_status clip_hdf5_fail(struct clip_error *error, const char *path, const char *what);
 
 /* The file descriptor through which libhdf5 writes an open file; -1 if there is none. */
 int clip_hdf5_descriptor(hid_t file);

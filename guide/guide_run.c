@@ -52,8 +52,8 @@ static clip_status prepare(const struct clip_guide_run_options *how, struct clip
         path = clip_path_join(how->output, names.names[i], error);
         CLIP_TRY(path != NULL ? CLIP_OK : error->status);
         if (unlink(path) != 0)
-            CLIP_TRY(
-                clip_fail(error, CLIP_ERR_IO, "%s cannot be removed: %s", path, strerror(errno)));
+            CLIP_TRY(clip_fail(error, clip_status_of(errno), "%s cannot be removed: %s", path,
+                               strerror(errno)));
     }
 out:
     free(path);

@@ -413,8 +413,8 @@ clip_status clip_cli_print_json(const json_t *value, struct clip_error *error)
     }
     putchar('\n');
     if (ferror(stdout))
-        status = clip_fail(error, CLIP_ERR_IO, "the result could not be written to stdout: %s",
-                           strerror(errno));
+        status = clip_fail(error, clip_status_of(errno),
+                           "the result could not be written to stdout: %s", strerror(errno));
 out:
     clip_buffer_release(&line);
     return status;
@@ -454,7 +454,7 @@ clip_status clip_cli_flush(struct clip_error *error)
 {
     int reason = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
     if (reason == 0) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_IO, "the result could not be written to stdout: %s",
+    return clip_fail(error, clip_status_of(reason), "the result could not be written to stdout: %s",
                      strerror(reason));
 }
 

@@ -238,8 +238,8 @@ static int run_tokenize(int argc, char **argv)
         CLIP_TRY(tokenize_line(&t, line, (size_t)n, number, &ids, &error));
     }
     if (ferror(stdin))
-        CLIP_TRY(
-            clip_fail(&error, CLIP_ERR_IO, "standard input cannot be read: %s", strerror(errno)));
+        CLIP_TRY(clip_fail(&error, clip_status_of(errno), "standard input cannot be read: %s",
+                           strerror(errno)));
     if (t.all != NULL) CLIP_TRY(clip_data_show(&cli, json_pack("{s:O}", "ids", t.all), "", &error));
 out:
     json_decref(t.all);

@@ -157,8 +157,8 @@ clip_status clip_events_add(const char *path, const char *group, const json_t *l
         bool written = file != NULL && fwrite(record.data, 1, record.size, file) == record.size &&
                        fflush(file) == 0;
         if (!written)
-            status =
-                clip_fail(error, CLIP_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
+            status = clip_fail(error, clip_status_of(errno), "%s cannot be written: %s", path,
+                               strerror(errno));
     }
     if (file != NULL) fclose(file);
     clip_buffer_release(&record);

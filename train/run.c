@@ -122,7 +122,8 @@ bool clip_run_holds_a_run(const struct clip_run *run)
 static clip_status remove_file(const char *path, struct clip_error *error)
 {
     if (unlink(path) == 0 || errno == ENOENT) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_IO, "%s cannot be removed: %s", path, strerror(errno));
+    return clip_fail(error, clip_status_of(errno), "%s cannot be removed: %s", path,
+                     strerror(errno));
 }
 
 clip_status clip_run_wipe(const struct clip_run *run, struct clip_error *error)
@@ -172,7 +173,8 @@ clip_status clip_run_log(const struct clip_run *run, const char *name, const jso
     bool written = file != NULL && fwrite(text.data, 1, text.size, file) == text.size &&
                    fflush(file) == 0;
     if (!written)
-        status = clip_fail(error, CLIP_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
+        status = clip_fail(error, clip_status_of(errno), "%s cannot be written: %s", path,
+                           strerror(errno));
 out:
     if (file != NULL) fclose(file);
     clip_buffer_release(&text);
@@ -250,8 +252,8 @@ static clip_status link_as(const struct clip_run *run, const char *path, const c
         goto out;
     }
     if (rename(link_path, target) != 0) {
-        status =
-            clip_fail(error, CLIP_ERR_IO, "%s cannot be replaced: %s", target, strerror(errno));
+        status = clip_fail(error, clip_status_of(errno), "%s cannot be replaced: %s", target,
+                           strerror(errno));
         unlink(link_path);
         goto out;
     }

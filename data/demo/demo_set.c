@@ -21,7 +21,8 @@ static clip_status write_plainly(const char *path, const struct clip_buffer *byt
 {
     FILE *file = fopen(path, "wb");
     if (file == NULL)
-        return clip_fail(error, CLIP_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
+        return clip_fail(error, clip_status_of(errno), "%s cannot be written: %s", path,
+                         strerror(errno));
     bool whole = fwrite(bytes->data, 1, bytes->size, file) == bytes->size;
     int reason = errno;
     if (fclose(file) != 0 && whole) {
@@ -29,7 +30,7 @@ static clip_status write_plainly(const char *path, const struct clip_buffer *byt
         whole = false;
     }
     if (whole) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_IO,
+    return clip_fail(error, clip_status_of(reason),
                      "%s cannot be written whole: %s; make room or choose another --output", path,
                      strerror(reason));
 }

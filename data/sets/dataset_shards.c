@@ -109,8 +109,8 @@ static clip_status add_matches(const char *pattern, struct clip_names *names,
     if (code == GLOB_NOSPACE)
         CLIP_TRY(clip_fail(error, CLIP_ERR_MEMORY, "memory is short for the files of %s", pattern));
     if (code != 0)
-        CLIP_TRY(clip_fail(error, CLIP_ERR_IO, "%s: a folder could not be read: %s", pattern,
-                           strerror(errno)));
+        CLIP_TRY(clip_fail(error, clip_status_of(errno), "%s: a folder could not be read: %s",
+                           pattern, strerror(errno)));
     for (size_t i = 0; i < found.gl_pathc; i++)
         CLIP_TRY(clip_names_add(names, found.gl_pathv[i], error));
 out:

@@ -57,7 +57,7 @@ static clip_status reserve(const struct pack *pack, int64_t n)
 {
     if (fallocate(pack->fd, 0, 0, (off_t)(pack->end + n + ROOM)) == 0) return CLIP_OK;
     if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG) return CLIP_OK;
-    return clip_fail(pack->error, CLIP_ERR_IO,
+    return clip_fail(pack->error, clip_status_of(errno),
                      "%s could not be written: %s; make room or choose another place", pack->path,
                      strerror(errno));
 }
@@ -86,7 +86,7 @@ static clip_status create_file(struct pack *pack, const char *temporary)
         done = group >= 0 && H5Gclose(group) >= 0;
     }
     if (!done)
-        status = clip_hdf5_fail(pack->error, CLIP_ERR_IO, pack->path, "written", "the file");
+        status = clip_hdf5_fail(pack->error, pack->path, "the file");
     else
         status = reserve(pack, 0);
     if (groups >= 0) H5Pclose(groups);
@@ -102,7 +102,7 @@ static clip_status put(const struct pack *pack, const void *bytes, size_t n, int
                              (off_t)(position + (int64_t)done));
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0)
-            return clip_fail(pack->error, CLIP_ERR_IO,
+            return clip_fail(pack->error, clip_status_of(errno),
                              "%s could not be written: %s; make room or choose another place",
                              pack->path, strerror(errno));
         done += (size_t)put;
@@ -126,8 +126,7 @@ static clip_status write_dataset(struct pack *pack, const char *name, bool is_by
         set =
             H5Dcreate2(pack->file, name, type, space, H5P_DEFAULT, pack->dataset_list, H5P_DEFAULT);
     if (set >= 0) offset = H5Dget_offset(set);
-    if (offset == HADDR_UNDEF)
-        status = clip_hdf5_fail(pack->error, CLIP_ERR_IO, pack->path, "written", name);
+    if (offset == HADDR_UNDEF) status = clip_hdf5_fail(pack->error, pack->path, name);
     if (set >= 0) H5Dclose(set);
     if (space >= 0) H5Sclose(space);
     clip_hdf5_leave(&guard);
@@ -432,7 +431,7 @@ out:
     if (pack->dataset_list >= 0) H5Pclose(pack->dataset_list);
     if (status == CLIP_OK &&
         (H5Fflush(pack->file, H5F_SCOPE_GLOBAL) < 0 || H5Fget_filesize(pack->file, &size) < 0))
-        status = clip_hdf5_fail(pack->error, CLIP_ERR_IO, pack->path, "written", "the file");
+        status = clip_hdf5_fail(pack->error, pack->path, "the file");
     pack->head.bytes = (int64_t)size;
     status = clip_hdf5_close(pack->file, pack->path, status, pack->error);
     clip_hdf5_leave(&guard);
@@ -445,7 +444,7 @@ static clip_status seal(struct pack *pack)
 {
     char block[CLIP_PACKED_BLOCK];
     if (ftruncate(pack->fd, (off_t)pack->head.bytes) != 0)
-        return clip_fail(pack->error, CLIP_ERR_IO, "%s: writing failed (%s)", pack->path,
+        return clip_fail(pack->error, clip_status_of(errno), "%s: writing failed (%s)", pack->path,
                          strerror(errno));
     pack->counts->bytes = pack->head.bytes;
     pack->head.image_size = pack->options.image_size;
