@@ -12,15 +12,16 @@
 /* What a stream is for. The values are part of what a checkpoint means: never renumber them. */
 enum clip_rng_purpose {
     CLIP_RNG_INIT = 1,    /* sample: the parameter's number */
-    CLIP_RNG_SHUFFLE = 2, /* sample: 0 */
-    CLIP_RNG_AUGMENT = 3, /* sample: the sample's number in the data set */
-    CLIP_RNG_CAPTION = 4, /* which caption or template: sample's number */
-    CLIP_RNG_PATCHES = 5, /* patch dropout: sample's number */
+    CLIP_RNG_SHUFFLE = 2, /* epoch: the round; sample: 0, or the set of a mixture (order.h) */
+    CLIP_RNG_AUGMENT = 3, /* sample: the draw's key (order.h): the sample's number, mostly */
+    CLIP_RNG_CAPTION = 4, /* which caption or template: the draw's key */
+    CLIP_RNG_PATCHES = 5, /* patch dropout: the draw's key */
     CLIP_RNG_DRAW = 6,    /* demo images: image's number */
     CLIP_RNG_BENCH = 7,
     CLIP_RNG_TEST = 8,
     CLIP_RNG_GUIDE = 9,    /* clip_guide: epoch the step, sample the view; first image: epoch 0 */
     CLIP_RNG_REPLACE = 10, /* in a bad sample's place: the position in the epoch */
+    CLIP_RNG_MIX = 11,     /* which set of a mixture: epoch 0, the block's number (order.h) */
 };
 
 struct clip_rng {

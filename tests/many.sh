@@ -91,6 +91,13 @@ negatives() {
 }
 check "hard negatives, of some samples" negatives
 
+mixture() {
+    head -n 8 "$folder/shapes/train.csv" >"$folder/shapes/few.csv"
+    alike mixture '[data]' 'train_data = ../shapes/few.csv::../shapes/train.csv' \
+        'train_data_weights = 1::2' 'samples_per_epoch = 100' '[train]' 'patch_dropout = 0.3'
+}
+check "sets mixed by weights" mixture
+
 lora() {
     set_config
     (train base 0) && cp "$folder/base/run/last.h5" "$folder/base.h5" || return 1

@@ -166,6 +166,42 @@ back_at 4 a b
 check "... from step 4, in the middle of an epoch's batches" train 0 b --resume --threads 1 \
     --set data.workers=2
 check "... with other threads and workers to the same weights" same_weights a b
+
+# ---- sets mixed by weights ----
+head -n 4 "$folder/pairs.csv" >"$folder/few.csv"
+head -n 2 "$folder/pairs.csv" >"$folder/one.csv"
+mixed="--set data.train_data=$folder/few.csv::$folder/pairs.csv --set data.train_data_weights=1::2
+    --set data.samples_per_epoch=18"
+# shellcheck disable=SC2086
+{
+    check "a mixture of two sets" train_prints 0 'finished after 12 steps' mixed $mixed
+    back_at 8 mixed mix
+    check "... goes on from step 8" train 0 mix --resume $mixed
+    check "... to the same bytes" same_run mixed mix
+    check "... and not with other weights" train_says 2 \
+        '[data] train_data_weights was 1::2 and is 2::1' mix --resume $mixed \
+        --set data.train_data_weights=2::1
+    check "an epoch has the samples that the configuration says" train_prints 0 \
+        '"steps_per_epoch":4,' dry $mixed --dry-run --json
+    # by relative names, whose hashes decide what validation takes
+    check "... with a part of both sets for validation too" train_prints 0 '"steps_per_epoch":4,' \
+        dry $mixed --set data.val_data= --set data.val_share=0.4 \
+        --set data.train_data=../pairs.csv::../pairs.csv --dry-run --json
+    check "a set that validation takes whole is refused" train_says 1 'set 1 has no samples' dry \
+        $mixed --set data.val_data= --set data.val_share=0.5 \
+        --set data.train_data=../one.csv::../pairs.csv --dry-run
+    check "too few weights are refused" train_says 2 \
+        'train_data_weights = 1 has 1 weight, but train_data has 2 sets joined by "::"' dry $mixed \
+        --set data.train_data_weights=1 --dry-run
+    check "... and what is no weight" train_says 2 'the weight of set 2 is not a number above 0' \
+        dry $mixed --set data.train_data_weights=1::0 --dry-run
+    check "... or almost none" train_says 2 'less than a ten-thousandth of their sum' dry $mixed \
+        --set data.train_data_weights=1::1e-6 --dry-run
+    check "an epoch smaller than a batch is refused" train_says 2 \
+        'batch_size 4 is larger than [data] samples_per_epoch = 3' dry $mixed \
+        --set data.samples_per_epoch=3 --dry-run
+}
+
 narrow='--set train.precision=bf16 --set optim.moments=bf16 --set train.recompute=block'
 # shellcheck disable=SC2086
 check "a run in bfloat16" train 0 narrow $narrow

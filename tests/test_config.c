@@ -43,6 +43,8 @@ static const struct {
     {"model.image_mean", DECIDES},
     {"model.image_std", DECIDES},
     {"data.train_data", DECIDES},
+    {"data.train_data_weights", DECIDES},
+    {"data.samples_per_epoch", DECIDES},
     {"data.val_data", MAY_CHANGE},
     {"data.val_share", DECIDES}, /* the rest is trained on */
     {"data.images_root", DECIDES},

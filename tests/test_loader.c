@@ -251,12 +251,21 @@ static void workers_do_not_matter(void **state)
     clip_dataset_free(set);
 }
 
-static void seeking_goes_on_the_same(void **state)
+/* A small set, gone through several times in an epoch of 20, and a larger one. */
+static void mix(struct clip_loader_options *options)
 {
-    (void)state;
+    static const struct clip_order_part parts[] = {{4, 1}, {29, 1}};
+    options->parts = parts;
+    options->part_count = 2;
+    options->samples_per_epoch = 20;
+}
+
+static void goes_on_the_same(bool mixed)
+{
     struct clip_dataset *set = open_pairs(write_pairs(29, 9));
     for (int workers = 0; workers <= 2; workers += 2) {
         struct clip_loader_options options = options_of(6);
+        if (mixed) mix(&options);
         struct clip_position positions[STEPS + 1] = {{0, 0}};
         struct clip_buffer batches[STEPS] = {{0}};
         options.workers = workers;
@@ -285,6 +294,82 @@ static void seeking_goes_on_the_same(void **state)
         for (int i = 0; i < STEPS; i++) clip_buffer_release(&batches[i]);
         clip_loader_free(loader);
     }
+    clip_dataset_free(set);
+}
+
+static void seeking_goes_on_the_same(void **state)
+{
+    (void)state;
+    goes_on_the_same(false);
+    goes_on_the_same(true);
+}
+
+/* Processes that share the batches read together what one reads. */
+static void a_process_reads_its_own(void **state)
+{
+    (void)state;
+    struct clip_dataset *set = open_pairs(write_pairs(29, 9));
+    struct clip_loader_options options = options_of(6);
+    for (int mixed = 0; mixed < 2; mixed++) {
+        struct clip_loader *of_all, *of_some[3];
+        if (mixed) mix(&options);
+        options.own_begin = options.own_count = 0;
+        of_all = create(set, &options);
+        options.own_count = 2;
+        for (int r = 0; r < 3; r++, options.own_begin += 2) of_some[r] = create(set, &options);
+        for (int i = 0; i < STEPS; i++) {
+            struct clip_batch whole = next(of_all);
+            for (int r = 0; r < 3; r++) {
+                struct clip_batch own = next(of_some[r]);
+                int64_t pixels = 3 * SIDE * SIDE;
+                assert_int_equal(own.count, 2);
+                assert_int_equal(own.next.epoch, whole.next.epoch);
+                assert_int_equal(own.next.index, whole.next.index);
+                assert_memory_equal(own.samples, whole.samples + 2 * r, 2 * sizeof *own.samples);
+                assert_memory_equal(own.keys, whole.keys + 2 * r, 2 * sizeof *own.keys);
+                assert_memory_equal(own.pixels, whole.pixels + 2 * r * pixels,
+                                    (size_t)(2 * pixels) * sizeof *own.pixels);
+            }
+        }
+        clip_loader_free(of_all);
+        for (int r = 0; r < 3; r++) clip_loader_free(of_some[r]);
+    }
+    clip_dataset_free(set);
+}
+
+/* Half of the draws are of the four first ones, each time cropped otherwise. */
+static void sets_are_mixed_by_weight(void **state)
+{
+    (void)state;
+    struct clip_dataset *set = open_pairs(write_pairs(29, 0));
+    struct clip_loader_options options = options_of(5);
+    struct clip_buffer first = {0};
+    struct clip_error error;
+    int64_t small = 0, alike = 0, seen = 0;
+    mix(&options);
+    struct clip_loader *loader = create(set, &options);
+    for (int i = 0; i < 200; i++) {
+        struct clip_batch batch = next(loader);
+        size_t bytes = 3 * SIDE * SIDE * sizeof(float);
+        assert_int_equal(batch.epoch, i / 4);
+        for (int64_t k = 0; k < 5; k++) {
+            small += batch.samples[k] < 4;
+            if (batch.samples[k] != 1 || batch.epoch > 0) continue;
+            const char *pixels = (const char *)batch.pixels + (size_t)k * bytes;
+            if (seen++ == 0)
+                test_ok(clip_buffer_append(&first, pixels, bytes, &error), &error);
+            else
+                alike += memcmp(first.data, pixels, bytes) == 0;
+        }
+    }
+    assert_in_range(small, 450, 550);
+    assert_true(seen > 1);
+    assert_int_equal(alike, 0);
+    clip_loader_free(loader);
+    options.samples_per_epoch = 4;
+    test_fails(clip_loader_create(&loader, set, tokenizer, &options, &error), &error,
+               CLIP_ERR_USAGE, "batch_size = 5 is larger than samples_per_epoch = 4");
+    clip_buffer_release(&first);
     clip_dataset_free(set);
 }
 
@@ -546,6 +631,8 @@ int main(void)
         cmocka_unit_test(in_order_without_shuffle),
         cmocka_unit_test(workers_do_not_matter),
         cmocka_unit_test(seeking_goes_on_the_same),
+        cmocka_unit_test(a_process_reads_its_own),
+        cmocka_unit_test(sets_are_mixed_by_weight),
         cmocka_unit_test(stops_at_any_time),
         cmocka_unit_test(pixels_are_preprocessed),
         cmocka_unit_test(captions_are_packed_and_cut),

@@ -51,8 +51,9 @@ void training_open_for(struct training *r, const char *root, int64_t times, bool
     r->batch.offsets = calloc((size_t)capacity + 1, sizeof(int32_t));
     r->batch.ids = calloc((size_t)capacity, sizeof(int32_t));
     r->batch.samples = calloc((size_t)capacity, sizeof(int64_t));
+    r->batch.keys = calloc((size_t)capacity, sizeof(uint64_t));
     assert_true(r->batch.pixels && r->batch.tokens && r->batch.offsets && r->batch.ids &&
-                r->batch.samples);
+                r->batch.samples && r->batch.keys);
 }
 
 void training_open(struct training *r, const char *root, int64_t times)
@@ -67,6 +68,7 @@ void training_close(struct training *r)
     free(r->batch.offsets);
     free(r->batch.ids);
     free(r->batch.samples);
+    free(r->batch.keys);
     clip_model_free(r->model);
     clip_bundle_release(&r->data);
     json_decref(r->config);
@@ -101,6 +103,7 @@ const struct clip_batch *training_batch(struct training *r, int64_t begin, int64
         fixture_text_release(&text);
         fill_image(r, b, pairs[b]);
         r->batch.samples[b] = pairs[b];
+        r->batch.keys[b] = (uint64_t)pairs[b];
         r->batch.ids[b] = pairs[b] % 5;
     }
     return &r->batch;

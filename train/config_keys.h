@@ -53,6 +53,10 @@ END(model)
 SECTION(data)
 TEXT(data, train_data, "",
      "pairs to train on: csv, tsv, jsonl, COCO json, tar shards, class folders, packed h5")
+TEXT(data, train_data_weights, "",
+     "how often each set of train_data = A::B is drawn from, as in 1::2; empty: by its size")
+INT(data, samples_per_epoch, "0", 0, 1e12,
+    "samples of an epoch; 0: as many as train_data has; small sets begin anew, large ones go on")
 TEXT(data, val_data, "", "pairs to validate on; empty: none", .flags = KEY_MAY_CHANGE)
 REAL(data, val_share, "0", 0, 0.5,
      "share of train_data's images used for validation if val_data is empty")

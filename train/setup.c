@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/count.h"
@@ -18,11 +19,10 @@ static const char *or_null(const char *text) { return text[0] != '\0' ? text : N
 
 /* ---- data ---- */
 
-static clip_status open_data(struct clip_setup *s, const char *path, bool training,
-                             struct clip_dataset **out, struct clip_error *error)
+static struct clip_dataset_options data_options(const struct clip_setup *s, bool training)
 {
     const struct clip_config *c = s->config;
-    struct clip_dataset_options options = {
+    return (struct clip_dataset_options){
         .images_root = or_null(c->data.images_root),
         .csv_separator = c->data.csv_separator,
         .csv_img_key = c->data.csv_img_key,
@@ -31,12 +31,70 @@ static clip_status open_data(struct clip_setup *s, const char *path, bool traini
         .class_templates = or_null(c->data.class_templates),
         .stop = s->stop,
     };
-    clip_status status = clip_dataset_open(out, path, &options, error);
-    if (status != CLIP_OK) return status;
-    if (!s->quiet) clip_dataset_say(*out, path, "pair");
+}
+
+/* Says what was opened, and keeps that a part of it was passed over. */
+static clip_status tell_opened(struct clip_setup *s, const struct clip_dataset *set,
+                               const char *path, struct clip_error *error)
+{
     struct clip_error passed_over; /* each was warned of */
-    if (clip_dataset_passed_over(*out, path, &passed_over) != CLIP_OK)
-        status = clip_names_add(&s->warnings, passed_over.message, error);
+    if (!s->quiet) clip_dataset_say(set, path, "pair");
+    if (clip_dataset_passed_over(set, path, &passed_over) == CLIP_OK) return CLIP_OK;
+    return clip_names_add(&s->warnings, passed_over.message, error);
+}
+
+static clip_status open_data(struct clip_setup *s, const char *path, struct clip_dataset **out,
+                             struct clip_error *error)
+{
+    const struct clip_dataset_options options = data_options(s, false);
+    clip_status status = clip_dataset_open(out, path, &options, error);
+    return status == CLIP_OK ? tell_opened(s, *out, path, error) : status;
+}
+
+/* [data] train_data_weights = 1::2, one for each set. */
+static clip_status read_weights(struct clip_setup *s, struct clip_error *error)
+{
+    const char *text = s->config->data.train_data_weights, *at = text;
+    int64_t said = 1;
+    for (const char *joint = text; (joint = strstr(joint, "::")) != NULL; joint += 2) said++;
+    if (said != s->part_count)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "[data] train_data_weights = %s has %s, but train_data has %s joined by "
+                         "\"::\"; give one for each",
+                         text, CLIP_COUNT(said, "weight"), CLIP_COUNT(s->part_count, "set"));
+    for (int64_t k = 0; k < s->part_count; k++, at += 2) {
+        char *end;
+        double weight = strtod(at, &end);
+        if (end == at || strncmp(end, k + 1 < s->part_count ? "::" : "", 2) != 0 ||
+            !(weight > 0 && isfinite(weight)))
+            return clip_fail(error, CLIP_ERR_USAGE,
+                             "[data] train_data_weights = %s: the weight of set %lld is not a "
+                             "number above 0; write them as in 1::2.5",
+                             text, (long long)k + 1);
+        s->parts[k].weight = weight;
+        at = end;
+    }
+    return CLIP_OK;
+}
+
+static clip_status open_train_data(struct clip_setup *s, struct clip_error *error)
+{
+    clip_status status;
+    const struct clip_dataset_options options = data_options(s, true);
+    const char *data = s->config->data.train_data;
+    int64_t *ends = NULL;
+    if (s->config->data.train_data_weights[0] == '\0') {
+        CLIP_TRY(clip_dataset_open(&s->train_data, data, &options, error));
+    } else {
+        CLIP_TRY(
+            clip_dataset_open_parts(&s->train_data, data, &options, &ends, &s->part_count, error));
+        CLIP_NEW(s->parts, s->part_count);
+        for (int64_t k = 0; k < s->part_count; k++) s->parts[k].end = ends[k];
+        CLIP_TRY(read_weights(s, error));
+    }
+    CLIP_TRY(tell_opened(s, s->train_data, data, error));
+out:
+    free(ends);
     return status;
 }
 
@@ -71,6 +129,9 @@ clip_status clip_setup_loader(struct clip_setup *s, bool quiet, struct clip_load
         .vocab_size = s->model_config.vocab_size,
         .workers = (int)c->data.workers,
         .seed = (uint64_t)c->train.seed,
+        .parts = s->parts,
+        .part_count = s->part_count,
+        .samples_per_epoch = c->data.samples_per_epoch,
         .shuffle = true,
         .augment = true,
         .preprocess = s->preprocess,
@@ -417,6 +478,16 @@ static int64_t interval(const char *text, int64_t steps)
     return n > 1 ? (int64_t)ceil(n - 1e-6) : 1;
 }
 
+/* Where the parts end among the samples that are left for training. */
+static void move_parts(struct clip_setup *s)
+{
+    int64_t i = 0;
+    for (int64_t k = 0; k < s->part_count; k++) {
+        while (i < s->train_data->count && s->train_samples[i] < s->parts[k].end) i++;
+        s->parts[k].end = i;
+    }
+}
+
 /* [data] val_share: some of train_data's images, with all their captions, are for validation. */
 static clip_status split_data(struct clip_setup *s, struct clip_error *error)
 {
@@ -433,6 +504,7 @@ static clip_status split_data(struct clip_setup *s, struct clip_error *error)
                            "name val_data, or set another share",
                            share, CLIP_COUNT(s->val_data->count, "sample"),
                            (long long)s->train_data->count);
+    if (status == CLIP_OK) move_parts(s);
 out:
     return status;
 }
@@ -492,6 +564,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
                             const struct clip_train_options *options, struct clip_error *error)
 {
     clip_status status;
+    int64_t epoch;
     *s = (struct clip_setup){
         .config = config, .stop = options->stop, .quiet = options->quiet, .comm = options->comm};
     if (config->data.train_data[0] == '\0')
@@ -501,22 +574,34 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
     CLIP_TRY(choose_slices(s, options, error));
     CLIP_TRY(open_model(s, options, error));
     read_preprocessing(s);
-    CLIP_TRY(open_data(s, config->data.train_data, true, &s->train_data, error));
+    CLIP_TRY(open_train_data(s, error));
     if (config->data.val_data[0] != '\0')
-        CLIP_TRY(open_data(s, config->data.val_data, false, &s->val_data, error));
+        CLIP_TRY(open_data(s, config->data.val_data, &s->val_data, error));
     else if (config->data.val_share > 0)
         CLIP_TRY(split_data(s, error));
+    if (s->part_count > 0 && clip_order_check(s->parts, s->part_count, error) != CLIP_OK) {
+        clip_error_prefix(error, "[data] train_data_weights = %s", config->data.train_data_weights);
+        CLIP_TRY(error->status);
+    }
     CLIP_TRY(check_classes("zeroshot", config->zeroshot.images, config->zeroshot.classes,
                            config->zeroshot.templates, error));
     CLIP_TRY(check_classes("probe", config->probe.images, config->probe.classes,
                            config->probe.templates, error));
     if (config->probe.data[0] != '\0')
-        CLIP_TRY(open_data(s, config->probe.data, false, &s->probe_data, error));
-    s->steps_per_epoch = s->train_data->count / config->train.batch_size;
+        CLIP_TRY(open_data(s, config->probe.data, &s->probe_data, error));
+    epoch = config->data.samples_per_epoch > 0 ? config->data.samples_per_epoch
+                                               : s->train_data->count;
+    s->steps_per_epoch = epoch / config->train.batch_size;
     s->steps = config->train.steps > 0 ? config->train.steps
                                        : config->train.epochs * s->steps_per_epoch;
     s->val_every = interval(config->train.val_every, s->steps);
     s->save_every = interval(config->train.save_every, s->steps);
+    if (s->steps_per_epoch < 1 && config->data.samples_per_epoch > 0)
+        return clip_fail(
+            error, CLIP_ERR_USAGE,
+            "[train] batch_size %lld is larger than [data] samples_per_epoch = %lld; set one of "
+            "them otherwise",
+            (long long)config->train.batch_size, (long long)epoch);
     if (s->steps_per_epoch < 1)
         return clip_fail(
             error, CLIP_ERR_USAGE,
@@ -551,6 +636,7 @@ void clip_setup_release(struct clip_setup *s)
     clip_dataset_free(s->val_data);
     clip_dataset_free(s->probe_data);
     clip_dataset_free(s->whole_data);
+    free(s->parts);
     clip_tokenizer_free(s->tokenizer);
     clip_names_release(&s->warnings);
     *s = (struct clip_setup){0};

@@ -188,15 +188,15 @@ void clip_step_free(struct clip_step *s)
 
 /* ---- forward and backward ---- */
 
-/* Which patches each image keeps: a sorted random subset keyed by (seed, epoch, sample) (FLIP, Li
- * et al. 2023). */
+/* Which patches each image keeps: a sorted random subset keyed by (seed, epoch, draw) (FLIP, Li et
+ * al. 2023). */
 static void draw_patches(struct clip_step *s, const struct clip_batch *batch)
 {
     const struct clip_model_config *c = &s->model->config;
     int64_t grid = c->image_size / c->patch_size, patches = grid * grid, kept = kept_patches(s);
     for (int64_t b = 0; b < batch->count; b++) {
         struct clip_rng rng = clip_rng_at((uint64_t)s->options.train.seed, CLIP_RNG_PATCHES,
-                                          (uint32_t)batch->epoch, (uint64_t)batch->samples[b]);
+                                          (uint32_t)batch->epoch, batch->keys[b]);
         int32_t *out = s->keep + b * kept;
         int64_t missing = kept;
         for (int64_t p = 0; p < patches && missing > 0;

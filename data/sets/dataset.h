@@ -93,6 +93,11 @@ struct clip_dataset_options { /* the keys of [data] that matter here; strings ma
  * readable and not empty. */
 clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
                               const struct clip_dataset_options *options, struct clip_error *error);
+/* The same, but what is joined by "::" stays apart, so that it can be mixed by weights (order.h):
+ * (*ends)[i] is the number behind the last sample of part i of *parts. Free *ends. */
+clip_status clip_dataset_open_parts(struct clip_dataset **out, const char *data,
+                                    const struct clip_dataset_options *options, int64_t **ends,
+                                    int64_t *parts, struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
 /* CLIP_ERR_IO if something below a folder had to be passed over: programs end with it when their
  * work on the rest is done. */

@@ -127,32 +127,49 @@ out:
     return status;
 }
 
+static clip_status check_list(const char *data, struct clip_error *error)
+{
+    size_t n = strlen(data);
+    if (strncmp(data, "::", 2) != 0 && strstr(data, "::::") == NULL &&
+        (n < 2 || strcmp(data + n - 2, "::") != 0))
+        return CLIP_OK;
+    return clip_fail(error, CLIP_ERR_USAGE,
+                     "%s: a name is missing beside \"::\", which joins data sets", data);
+}
+
+/* The set of the parts, or of the only one. */
+static clip_status join_parts(struct clip_dataset **out, struct parts *parts,
+                              struct clip_error *error)
+{
+    if (parts->count > 1) return clip_dataset_join(out, parts->sets, parts->count, error);
+    *out = parts->sets[0];
+    parts->sets[0] = NULL;
+    return CLIP_OK;
+}
+
+static void free_parts(struct parts *parts)
+{
+    for (int64_t i = 0; i < parts->count; i++) clip_dataset_free(parts->sets[i]);
+    free(parts->sets);
+}
+
 static clip_status open_several(struct clip_dataset **out, const char *data,
                                 const struct clip_dataset_options *options,
                                 struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct parts parts = {0};
-    size_t n = strlen(data);
-    if (strncmp(data, "::", 2) == 0 || strstr(data, "::::") != NULL ||
-        (n > 1 && strcmp(data + n - 2, "::") == 0))
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "%s: a name is missing beside \"::\", which joins data sets", data);
-    char *list = clip_string_copy(data, error);
-    if (list == NULL) return CLIP_ERR_MEMORY;
+    char *list = NULL;
+    CLIP_TRY(check_list(data, error));
+    list = clip_string_copy(data, error);
+    if (list == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
     for (char *part = list, *next; part != NULL; part = next) {
         next = clip_shards_next(part);
         CLIP_TRY(add_part(&parts, part, options, error));
     }
-    if (parts.count == 1) {
-        *out = parts.sets[0];
-        parts.sets[0] = NULL;
-        goto out;
-    }
-    CLIP_TRY(clip_dataset_join(out, parts.sets, parts.count, error));
+    CLIP_TRY(join_parts(out, &parts, error));
 out:
-    for (int64_t i = 0; i < parts.count; i++) clip_dataset_free(parts.sets[i]);
-    free(parts.sets);
+    free_parts(&parts);
     free(list);
     return status;
 }
@@ -166,4 +183,38 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
     if (clip_shards_are_names(data) && !clip_shards_are(data))
         return open_several(out, data, options, error);
     return open_one(out, data, options, error);
+}
+
+clip_status clip_dataset_open_parts(struct clip_dataset **out, const char *data,
+                                    const struct clip_dataset_options *options, int64_t **ends,
+                                    int64_t *count, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    struct parts parts = {0};
+    int64_t end = 0;
+    char *list = NULL;
+    *out = NULL;
+    *ends = NULL;
+    if (!clip_path_exists(data)) CLIP_TRY(check_list(data, error));
+    list = clip_string_copy(data, error);
+    if (list == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    for (char *part = list, *next; part != NULL; part = next) {
+        next = clip_path_exists(data) ? NULL : clip_shards_next(part);
+        CLIP_TRY(clip_array_grow(&parts.sets, &parts.capacity, parts.count + 1, sizeof *parts.sets,
+                                 error));
+        CLIP_TRY(clip_dataset_open(&parts.sets[parts.count], part, options, error));
+        parts.count++;
+    }
+    CLIP_NEW(*ends, parts.count);
+    for (int64_t i = 0; i < parts.count; i++) (*ends)[i] = end += parts.sets[i]->count;
+    *count = parts.count;
+    CLIP_TRY(join_parts(out, &parts, error));
+out:
+    if (status != CLIP_OK) {
+        free(*ends);
+        *ends = NULL;
+    }
+    free_parts(&parts);
+    free(list);
+    return status;
 }

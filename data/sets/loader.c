@@ -15,6 +15,7 @@
 struct slot {
     bool ready;
     int64_t epoch, index, sample;
+    uint64_t key;       /* of the draw */
     clip_status status; /* not CLIP_OK: a bad sample, and `error` says why */
     struct clip_error error;
     struct clip_buffer caption;    /* its text, to find equal captions */
@@ -32,10 +33,7 @@ struct clip_loader {
     int64_t pixel_count; /* 3 * S * S */
     const bool *usable;  /* NULL: images are read; else see clip_loader_skip_images */
 
-    /* The order of the samples in `order_epoch`, made when the first sample of that epoch is handed
-     * out. */
-    int64_t *order; /* [dataset->count] */
-    int64_t order_epoch;
+    struct clip_order *order; /* draws: by who hands out samples */
 
     /* The ring: slots [taken, given) modulo slot_count are being prepared or are waiting. Positions
      * count samples from the seek on. Guarded by `mutex` while threads run. */
@@ -107,8 +105,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     const struct clip_loader_options *options = &loader->options;
     struct clip_image image = {0};
     uint32_t epoch = (uint32_t)slot->epoch;
-    struct clip_rng rng =
-        clip_rng_at(options->seed, CLIP_RNG_CAPTION, epoch, (uint64_t)slot->sample);
+    struct clip_rng rng = clip_rng_at(options->seed, CLIP_RNG_CAPTION, epoch, slot->key);
     status = loader->usable != NULL
                  ? read_without_image(loader, slot, &rng, sample, error)
                  : loader->dataset->ops->read(loader->dataset, slot->sample, &rng, sample, error);
@@ -127,7 +124,7 @@ static clip_status read_sample(struct clip_loader *loader, struct slot *slot,
     CLIP_TRY(clip_image_decode((const uint8_t *)sample->image.data, sample->image.size,
                                &options->limits, &image, error));
     if (options->augment) {
-        rng = clip_rng_at(options->seed, CLIP_RNG_AUGMENT, epoch, (uint64_t)slot->sample);
+        rng = clip_rng_at(options->seed, CLIP_RNG_AUGMENT, epoch, slot->key);
         CLIP_TRY(clip_augment_image(&options->preprocess, &options->augmentation, &rng, &image,
                                     slot->pixels, error));
     } else {
@@ -149,22 +146,10 @@ static void prepare(struct clip_loader *loader, struct slot *slot, struct clip_s
 }
 
 /* ---- Giving out samples ---- */
-static void make_order(struct clip_loader *loader, int64_t epoch)
-{
-    int64_t n = loader->dataset->count;
-    for (int64_t i = 0; i < n; i++) loader->order[i] = i;
-    if (loader->options.shuffle) {
-        struct clip_rng rng =
-            clip_rng_at(loader->options.seed, CLIP_RNG_SHUFFLE, (uint32_t)epoch, 0);
-        clip_rng_shuffle(&rng, loader->order, n);
-    }
-    loader->order_epoch = epoch;
-}
-
 /* Is no batch left in the epoch from this position on? */
 static bool epoch_is_over(const struct clip_loader *loader, struct clip_position at)
 {
-    int64_t left = loader->dataset->count - at.index;
+    int64_t left = clip_order_length(loader->order) - at.index;
     return left < (loader->options.shuffle ? loader->options.batch_size : 1);
 }
 
@@ -191,13 +176,14 @@ static struct slot *give_slot(struct clip_loader *loader)
         }
         if (epoch_is_over(loader, *head)) *head = (struct clip_position){.epoch = head->epoch + 1};
     }
-    if (loader->order_epoch != head->epoch) make_order(loader, head->epoch);
     if (place == 0) head->index += options->own_begin;
     struct slot *slot = &loader->slots[loader->given % loader->slot_count];
     slot->ready = false;
     slot->epoch = head->epoch;
     slot->index = head->index;
-    slot->sample = loader->order[head->index++];
+    const struct clip_draw draw = clip_order_at(loader->order, head->epoch, head->index++);
+    slot->sample = draw.sample;
+    slot->key = draw.key;
     if (place == options->own_count - 1) head->index += behind_own(loader);
     loader->given++;
     return slot;
@@ -318,14 +304,15 @@ static clip_status replace_bad(struct clip_loader *loader, struct slot *slot,
 {
     struct clip_rng rng = clip_rng_at(loader->options.seed, CLIP_RNG_REPLACE, (uint32_t)slot->epoch,
                                       (uint64_t)slot->index);
-    while (slot->status != CLIP_OK) {
+    for (int64_t attempt = 0; slot->status != CLIP_OK; attempt++) {
         clip_status status = count_bad(loader, slot, error);
         if (status != CLIP_OK) return status;
         if (loader->counts.bad == loader->dataset->count)
             return clip_fail(error, CLIP_ERR_DATA,
                              "no sample of the data's %lld is good; the first bad one: %.600s",
                              (long long)loader->dataset->count, loader->first_reason.message);
-        slot->sample = clip_rng_index(&rng, loader->dataset->count);
+        slot->sample = clip_order_replace(loader->order, slot->sample, attempt, &rng);
+        slot->key = (uint64_t)slot->sample;
         prepare(loader, slot, &loader->scratch);
     }
     return CLIP_OK;
@@ -349,6 +336,7 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     loader->images[i] = slot->pixels;
     slot->pixels = spare;
     batch->samples[i] = slot->sample;
+    batch->keys[i] = slot->key;
     batch->groups[i] = loader->dataset->group[slot->sample];
     if (slot->negative.count > 0) {
         CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
@@ -469,6 +457,7 @@ static clip_status check_options(const struct clip_dataset *dataset,
                                  const struct clip_loader_options *options,
                                  struct clip_error *error)
 {
+    int64_t epoch = options->samples_per_epoch;
     int64_t vocab = tokenizer->vocab_size, tokens;
     int64_t texts = options->negatives ? 2 * options->batch_size : options->batch_size;
     if (options->batch_size < 1 || options->context_length < 3 || options->workers < 0 ||
@@ -489,7 +478,12 @@ static clip_status check_options(const struct clip_dataset *dataset,
                          "vocab_size = %lld; set vocab_size to at least %lld or train a smaller "
                          "tokenizer",
                          (long long)vocab, (long long)options->vocab_size, (long long)vocab);
-    if (options->shuffle && options->batch_size > dataset->count)
+    if (options->shuffle && epoch > 0 && options->batch_size > epoch)
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "batch_size = %lld is larger than samples_per_epoch = %lld; set one of "
+                         "them otherwise",
+                         (long long)options->batch_size, (long long)epoch);
+    if (options->shuffle && epoch == 0 && options->batch_size > dataset->count)
         return clip_fail(error, CLIP_ERR_USAGE,
                          "batch_size = %lld is larger than the data, which has %s; set batch_size "
                          "lower or add data",
@@ -515,6 +509,7 @@ static clip_status allocate_batch(struct clip_loader *loader, struct clip_error 
     CLIP_NEW(batch->owners, texts - n);
     CLIP_NEW(batch->ids, n);
     CLIP_NEW(batch->samples, n);
+    CLIP_NEW(batch->keys, n);
     CLIP_NEW(batch->groups, n);
     CLIP_NEW(batch->caption_ends, n);
 out:
@@ -552,13 +547,17 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
     loader->options = *options;
     if (options->own_count == 0) loader->options.own_count = options->batch_size;
     if (options->limits.max_pixels <= 0) loader->options.limits.max_pixels = 100000000;
-    loader->order_epoch = -1;
     int64_t side = options->preprocess.image_size;
     if (!clip_mul_i64(side, side, &loader->pixel_count) ||
         !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
         CLIP_TRY(
             clip_fail(error, CLIP_ERR_MEMORY, "image_size = %lld is too large", (long long)side));
-    CLIP_NEW(loader->order, dataset->count);
+    const struct clip_order_options order = {.parts = options->parts,
+                                             .part_count = options->part_count,
+                                             .length = options->samples_per_epoch,
+                                             .seed = options->seed,
+                                             .shuffle = options->shuffle};
+    CLIP_TRY(clip_order_create(&loader->order, dataset->count, &order, error));
     CLIP_NEW(loader->flags, dataset->count);
     CLIP_TRY(allocate_batch(loader, error));
     CLIP_TRY(allocate_slots(loader, error));
@@ -589,6 +588,7 @@ void clip_loader_free(struct clip_loader *loader)
     }
     for (int64_t i = 0; loader->images != NULL && i < loader->options.own_count; i++)
         free(loader->images[i]);
+    clip_order_free(loader->order);
     clip_sample_release(&loader->scratch);
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
@@ -596,7 +596,7 @@ void clip_loader_free(struct clip_loader *loader)
     clip_positives_release(&loader->positives);
     struct clip_batch *batch = &loader->batch;
     void *arrays[] = {
-        loader->slots, loader->threads,     loader->order,         loader->flags, loader->images,
+        loader->slots, loader->threads,     batch->keys,           loader->flags, loader->images,
         batch->groups, batch->caption_ends, batch->pixels,         batch->tokens, batch->offsets,
         batch->ids,    batch->samples,      loader->negative_ends, batch->owners, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);

@@ -1,9 +1,9 @@
 /* The loader: batches in a shuffled order, prepared in advance by worker threads.
  *
- * What a batch holds depends only on (seed, epoch, position), not on the number of workers. The
- * order of an epoch is a permutation keyed by (seed, epoch), and a batch takes the next batch_size
- * samples of it. In a bad one's place stands another, drawn from all by (seed, epoch, position,
- * attempt), so that every epoch has the same number of batches. What is left at the end of an epoch
+ * What a batch holds depends only on (seed, epoch, position), not on the number of workers. A
+ * batch takes the next batch_size samples of the epoch's order (order.h). In a bad one's place
+ * stands another, drawn by (seed, epoch, position, attempt), so that every epoch has the same
+ * number of batches. What is left at the end of an epoch
  * and does not fill a batch is dropped (as in open_clip). Then the next epoch begins. Without
  * shuffling bad samples are left out.
  *
@@ -15,6 +15,7 @@
 
 #include "data/image/image.h"
 #include "data/sets/dataset.h"
+#include "data/sets/order.h"
 #include "data/text/tokenizer.h"
 
 struct clip_loader_options {
@@ -27,6 +28,9 @@ struct clip_loader_options {
     int64_t vocab_size;
     int workers; /* 0: samples are prepared in the caller's thread */
     uint64_t seed;
+    /* shuffled: sets that are mixed by weights, and the samples of an epoch; 0: as order.h says */
+    const struct clip_order_part *parts;
+    int64_t part_count, samples_per_epoch;
     bool shuffle; /* false: in order; the last batch of the only epoch may be smaller */
     bool augment; /* training augmentation; false: evaluation's preprocessing */
     struct clip_preprocess preprocess;
@@ -53,6 +57,7 @@ struct clip_batch { /* in the loader's memory; valid until the next call of next
      * text, joined transitively. It is the number of the first of them in the batch */
     int32_t *ids;
     int64_t *samples; /* [count] the samples' numbers in the data set */
+    uint64_t *keys;   /* [count] of their draws (order.h) */
     /* what ids come from: each sample's group (dataset.h), and its caption's text, which ends at
      * caption_ends[i] of `captions` */
     int64_t *groups;
@@ -72,7 +77,7 @@ struct clip_loader_counts {
 };
 
 struct clip_loader;
-/* Creates a loader that borrows dataset and tokenizer. It fails if the set is smaller than one
+/* Creates a loader that borrows dataset and tokenizer. It fails if an epoch is smaller than one
  * batch (shuffle) or if the tokenizer's vocabulary is larger than vocab_size. Threads start with
  * the first next(). */
 clip_status clip_loader_create(struct clip_loader **out, const struct clip_dataset *dataset,
