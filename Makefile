@@ -254,7 +254,8 @@ compile_commands.json: FORCE
 	@tools/compile_commands.sh <$@.make >$@.new && mv $@.new $@
 	@rm $@.make
 lint: $(BUILD)/libclip.a
-	@CPPFLAGS='$(CPPFLAGS)' WARN='$(WARN)' tools/lint.sh
+	@CPPFLAGS='$(CPPFLAGS) $(shell pkg-config --cflags ompi-c 2>/dev/null)' WARN='$(WARN)' \
+		tools/lint.sh
 
 # The same tests under other eyes. SOME="test_core test_rows" takes only these.
 chosen = $(if $(SOME),$(SOME:%=$(1)/tests/%),$(patsubst $(BUILD)/%,$(1)/%,$(sort $(TEST_PROGRAMS))))

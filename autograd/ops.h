@@ -127,6 +127,22 @@ struct clip_tensor *clip_mean_rows(struct clip_tape *t, struct clip_tensor *x,
  *   x, y [R,D] */
 struct clip_tensor *clip_l2norm(struct clip_tape *t, struct clip_tensor *x);
 
+/* A loss that several processes compute together, each the rows of its slices: all pairs are cut
+ * into slices of `pairs`, and this process has `count` of them from slice `first` on. Each has the
+ * embeddings of all, computes the logits of its slices' images with all texts and of its slices'
+ * texts with all images, and gets the value and its slices' rows of the gradients; the other rows
+ * are left as they are. The bits depend on the slices alone, not on who has them. */
+struct clip_loss_share {
+    int64_t pairs, first, count;
+    /* [count + 1] where the hard negatives of its slices begin among the texts behind the pairs,
+     * and where the last one's end; NULL: there are none */
+    const int64_t *negatives;
+    /* rows [all pairs] of `bytes` each, of which each process has those of its slices: afterwards
+     * everybody has all */
+    void (*gather)(void *context, void *rows, size_t bytes);
+    void *context;
+};
+
 /* Symmetric InfoNCE (Radford et al. 2021, figure 3): with S = exp(logit_scale) image text^T, the
  * mean of the cross-entropies of S and S^T against the diagonal
  *   image [N,E], text [M,E] unit rows, M >= N   logit_scale scalar   ids i32 [N] or NULL   y scalar

@@ -87,6 +87,8 @@ struct clip_tape {
     struct clip_node *last;
     struct clip_scope *scope;
     struct clip_profile *profile; /* NULL: not measured */
+    /* how processes share the losses of the tape (autograd/ops.h); NULL: they do not */
+    const struct clip_loss_share *share;
     clip_status status;
 };
 

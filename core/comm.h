@@ -35,6 +35,8 @@ const char *clip_comm_library(void);
 /* One process' failure is everybody's: if `status` is CLIP_OK everywhere, CLIP_OK; else the failure
  * of the lowest rank that has one, with its sentence in *error. */
 clip_status clip_comm_agree(struct clip_comm *comm, clip_status status, struct clip_error *error);
+/* Seconds that this process has spent in exchanges so far, in waiting for others above all. */
+double clip_comm_seconds(const struct clip_comm *comm);
 /* Has any agreement failed? */
 bool clip_comm_failed(const struct clip_comm *comm);
 /* The largest of all processes' numbers, the smallest, or their sum. */

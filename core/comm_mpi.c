@@ -13,7 +13,8 @@ enum { PART = 1 << 30, TAG = 1 };
 
 struct clip_comm {
     int rank, size;
-    bool failed; /* an agreement did */
+    double seconds; /* spent in exchanges */
+    bool failed;    /* an agreement did */
     struct clip_error failure;
     int64_t request_capacity; /* most requests at once */
     MPI_Request *requests;
@@ -61,12 +62,28 @@ const char *clip_comm_library(void)
 #endif
 }
 
+double clip_comm_seconds(const struct clip_comm *comm) { return comm != NULL ? comm->seconds : 0; }
+
+/* What changes while a caller only reads. */
+static struct clip_comm *inside(const struct clip_comm *comm)
+{
+    return (struct clip_comm *)(uintptr_t)comm;
+}
+
+static void took(const struct clip_comm *comm, double since)
+{
+    inside(comm)->seconds += MPI_Wtime() - since;
+}
+
 bool clip_comm_failed(const struct clip_comm *comm) { return comm != NULL && comm->failed; }
 
 int64_t clip_comm_least(const struct clip_comm *comm, int64_t number)
 {
     int64_t least = number;
-    if (comm != NULL) MPI_Allreduce(&number, &least, 1, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD);
+    if (comm == NULL) return number;
+    double since = MPI_Wtime();
+    MPI_Allreduce(&number, &least, 1, MPI_INT64_T, MPI_MIN, MPI_COMM_WORLD);
+    took(comm, since);
     return least;
 }
 
@@ -126,7 +143,7 @@ static void start(bool sends, const struct clip_comm_part *part, int peer, MPI_R
 /* Memory for so many requests; without it the processes cannot go on together. */
 static MPI_Request *requests_for(const struct clip_comm *comm, int64_t count)
 {
-    struct clip_comm *c = (struct clip_comm *)(uintptr_t)comm;
+    struct clip_comm *c = inside(comm);
     if (count > c->request_capacity) {
         MPI_Request *more = realloc(c->requests, (size_t)count * sizeof *more);
         if (more == NULL) {
@@ -151,6 +168,7 @@ void clip_comm_exchange(const struct clip_comm *comm, const struct clip_comm_par
     int count = 0;
     int64_t most = 0;
     if (comm == NULL || comm->size == 1) return;
+    double since = MPI_Wtime();
     for (int r = 0; r < comm->size; r++) most += parts_of(&send[r]) + parts_of(&receive[r]);
     MPI_Request *requests = requests_for(comm, most);
     /* each begins with its neighbour, so that not all send to one at once */
@@ -160,11 +178,13 @@ void clip_comm_exchange(const struct clip_comm *comm, const struct clip_comm_par
         start(true, &send[to], to, requests, &count);
     }
     MPI_Waitall(count, requests, MPI_STATUSES_IGNORE);
+    took(comm, since);
 }
 
 void clip_comm_all_gather(const struct clip_comm *comm, void *data, const int64_t *bounds)
 {
     if (comm == NULL || comm->size == 1) return;
+    double since = MPI_Wtime();
     /* a ring: each passes on what it got last, so that everybody sends and receives all once */
     for (int k = 0; k < comm->size - 1; k++) {
         int out = (comm->rank + comm->size - k) % comm->size;
@@ -181,6 +201,7 @@ void clip_comm_all_gather(const struct clip_comm *comm, void *data, const int64_
         start(true, &send, next, requests, &count);
         MPI_Waitall(count, requests, MPI_STATUSES_IGNORE);
     }
+    took(comm, since);
 }
 
 void clip_comm_gather(const struct clip_comm *comm, void *data, const void *own,

@@ -184,7 +184,7 @@ terminated() {
     set_config '[train]' 'steps = 100000' 'save_every = 0' 'val_every = 0'
     rm -rf "$folder/stop"
     mkdir -p "$folder/stop" && cd "$folder/stop" || return 1
-    mpirun --bind-to none --mca odls_base_sigkill_timeout 60 -n 2 "$many/clip_train" --config \
+    mpirun --bind-to none --mca odls_base_sigkill_timeout 20 -n 2 "$many/clip_train" --config \
         "$config" --output run --quiet >log 2>&1 &
     pid=$!
     while [ ! -s run/log.jsonl ] && kill -0 "$pid" 2>/dev/null; do sleep 0.2; done

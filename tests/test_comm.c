@@ -7,7 +7,7 @@
 
 #include "core/comm.h"
 #include "kernels/bf16.h"
-#include "tests/support.h"
+#include "tests/training_run.h"
 #include "train/slices.h"
 
 static struct clip_comm *comm_of(void **state) { return *state; }
@@ -172,6 +172,34 @@ static void order_shows(void **state)
     assert_true(differs);
 }
 
+/* ---- a run ---- */
+
+/* PyTorch's thirty steps, by all processes together: the losses of each to 1e-4. */
+static void thirty_steps_follow_pytorch(void **state)
+{
+    struct clip_comm *comm = comm_of(state);
+    struct clip_error error = {0};
+    int64_t size = clip_comm_size(comm), rank = clip_comm_rank(comm);
+    for (int i = 0; test_root(i) != NULL; i++) {
+        struct training r;
+        struct clip_bundle log = fixture_read(test_root(i), "training/steps.safetensors");
+        int64_t steps = fixture_tensor(&log, "loss")->shape[0];
+        training_open(&r, test_root(i), 1);
+        int64_t batch = r.capacity, own = batch / size;
+        r.options.comm = comm;
+        r.options.train.world_size = size > 1 ? size : 2;
+        struct clip_step *step = batch % size == 0 ? training_step_new(&r) : NULL;
+        if (step != NULL) test_ok(clip_step_reserve(step, &error), &error);
+        for (int64_t s = 0; s < steps && step != NULL; s++) {
+            double loss = training_step(step, training_batch(&r, s * batch + rank * own, own)).loss;
+            test_close_f64("loss", loss, (double)fixture_f32(&log, "loss")[s], 1e-4, 1e-4);
+        }
+        clip_step_free(step);
+        clip_bundle_release(&log);
+        training_close(&r);
+    }
+}
+
 /* ---- failures ---- */
 
 /* The last test: after it nobody waits for anybody any more. */
@@ -198,9 +226,13 @@ static void a_failure_is_everybodys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_of_all),     cmocka_unit_test(everybody_gets_all),
-        cmocka_unit_test(each_sends_to_each), cmocka_unit_test(slices_are_summed_in_one_order),
-        cmocka_unit_test(order_shows),        cmocka_unit_test(a_failure_is_everybodys),
+        cmocka_unit_test(numbers_of_all),
+        cmocka_unit_test(everybody_gets_all),
+        cmocka_unit_test(each_sends_to_each),
+        cmocka_unit_test(slices_are_summed_in_one_order),
+        cmocka_unit_test(order_shows),
+        cmocka_unit_test(thirty_steps_follow_pytorch),
+        cmocka_unit_test(a_failure_is_everybodys),
     };
     return cmocka_run_group_tests_name("comm", tests, open_comm, close_comm);
 }

@@ -81,6 +81,12 @@ int64_t clip_shared_text_row(const struct clip_shared *s, int64_t i)
     return i < s->own ? s->first + i : s->batch_size + s->first_negative + i - s->own;
 }
 
+void clip_shared_rows(void *shared, void *all, size_t bytes)
+{
+    struct clip_shared *s = shared;
+    clip_comm_all_gather(s->comm, all, rows(s, bytes));
+}
+
 void clip_shared_embeddings(struct clip_shared *s)
 {
     size_t row = (size_t)s->dim * sizeof(float);

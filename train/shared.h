@@ -41,6 +41,8 @@ int64_t clip_shared_image_row(const struct clip_shared *shared, int64_t i);
 int64_t clip_shared_text_row(const struct clip_shared *shared, int64_t i);
 /* Gives everybody's rows to all. */
 void clip_shared_embeddings(struct clip_shared *shared);
+/* For struct clip_loss_share: `shared` is a struct clip_shared. */
+void clip_shared_rows(void *shared, void *rows, size_t bytes);
 /* samples, for the rows of a teacher. */
 void clip_shared_samples(struct clip_shared *shared, const struct clip_batch *batch);
 /* ids: who is whose positive, among the pairs of all. Without memory it returns CLIP_ERR_MEMORY, on

@@ -236,7 +236,7 @@ static void exchange(struct clip_slices *s, const struct clip_optim_parts *parts
         float *from = k < s->sum_count ? s->sums[k].data + begin : NULL;
         send[r] = (struct clip_comm_part){bf16 ? (void *)(s->sent + at) : (void *)from,
                                           (size_t)n * width};
-        struct rounding rounding = {s->sent + at, from, n};
+        struct rounding rounding = {send[r].data, from, n};
         if (bf16) clip_parallel_for((n + PIECE - 1) / PIECE, round_piece, &rounding);
     }
     clip_comm_exchange(s->comm, send, receive);
@@ -246,7 +246,7 @@ static void exchange(struct clip_slices *s, const struct clip_optim_parts *parts
 static void sum_chunk(struct clip_slices *s, const struct clip_optim_parts *parts, int64_t c)
 {
     int size = clip_comm_size(s->comm), rank = clip_comm_rank(s->comm), n = 0;
-    struct clip_slice_sum sums[CLIP_SLICE_SUMS], has[CLIP_SLICE_SUMS];
+    struct clip_slice_sum sums[CLIP_SLICE_SUMS] = {{0}}, has[CLIP_SLICE_SUMS];
     int64_t begin, own = chunk_of(s, &parts->floats[rank], c, &begin);
     for (int r = 0; r < size; r++) {
         int count = sums_of(first_of(s, r), s->count, has, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autograd/ops.h"
 #include "core/memory.h"
 #include "kernels/kernels.h"
 #include "model/loss.h"
@@ -160,6 +161,7 @@ clip_status clip_step_create(struct clip_step **out, struct clip_model *model,
         start_average(s);
         if (clip_comm_size(options->comm) == 1) s->average = s->ema;
     }
+    CLIP_NEW(s->negatives, s->slices->count + 1);
     if (train->patch_dropout > 0) CLIP_NEW(s->keep, own_pairs(s) * kept_patches(s));
     *out = s;
     return CLIP_OK;
@@ -183,6 +185,7 @@ void clip_step_free(struct clip_step *s)
     clip_shared_free(s->shared);
     free(s->ema);
     free(s->keep);
+    free(s->negatives);
     free(s);
 }
 
@@ -401,11 +404,30 @@ out:
     return status;
 }
 
-/* The loss of all pairs, and its gradient by all embeddings and by the temperature. */
-static clip_status whole_loss(struct clip_step *s, double *value, struct clip_error *error)
+/* Slices share the loss; one slice is all of it. */
+static void share_loss(struct clip_step *s, const struct clip_batch *batch,
+                       struct clip_loss_share *share)
+{
+    const struct clip_slices *slices = s->slices;
+    for (int64_t k = 0; k <= slices->count; k++)
+        s->negatives[k] = s->shared->first_negative + negatives_before(batch, k * s->slice_size);
+    *share = (struct clip_loss_share){.pairs = s->slice_size,
+                                      .first = slices->first,
+                                      .count = slices->count,
+                                      .negatives = s->negatives,
+                                      .gather = clip_shared_rows,
+                                      .context = s->shared};
+    s->loss_tape->share = slices->world > 1 ? share : NULL;
+}
+
+/* The loss of all pairs, and its gradient by the embeddings of the process' slices and by the
+ * temperature. Processes exchange within it: its memory is there already (clip_step_reserve). */
+static clip_status whole_loss(struct clip_step *s, const struct clip_batch *batch, double *value,
+                              struct clip_error *error)
 {
     struct clip_shared *all = s->shared;
     struct clip_tape *t = s->loss_tape;
+    struct clip_loss_share share;
     int64_t n = all->batch_size, texts = n + all->negatives, e = all->dim;
     struct clip_tensor image = clip_tensor_f32(all->image, n, e),
                        text = clip_tensor_f32(all->text, texts, e),
@@ -414,10 +436,12 @@ static clip_status whole_loss(struct clip_step *s, double *value, struct clip_er
     text.grad = memset(all->text_grad, 0, (size_t)(texts * e) * sizeof(float));
     image.needs_grad = text.needs_grad = true;
     clip_tape_clear(t);
+    share_loss(s, batch, &share);
     struct clip_tensor *loss = batch_loss(
         s, t, &image, &text, s->options.train.multi_positive ? &ids : NULL, all->samples);
     *value = loss->data != NULL ? (double)*(const float *)loss->data : 0;
     clip_tape_backward(t, loss);
+    t->share = NULL;
     return clip_tape_status(t, error);
 }
 
@@ -588,7 +612,7 @@ clip_status clip_step_run(struct clip_step *s, const struct clip_batch *batch,
     clip_slices_begin(s->slices);
     float *buffer = clip_slices_buffer(s->slices);
     use_gradients(s->model, buffer);
-    status = whole_loss(s, &result->loss, error);
+    status = whole_loss(s, batch, &result->loss, error);
     if (status == CLIP_OK) status = backward(s, batch, buffer, error);
     CLIP_TRY(clip_comm_agree(comm, status, error));
     clip_slices_reduce(s->slices, &s->adamw->parts);

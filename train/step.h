@@ -2,9 +2,9 @@
  * al. 2021, figure 3).
  *
  * The batch is cut into slices, which processes share (train/slices.h). Each process embeds its own
- * slices and gets the embeddings of all. The loss is computed from those by every process; its
- * gradient by the embeddings of a slice goes back through the towers, slice by slice. The gradients
- * are summed, each process updates its part of the parameters and sends it to the others.
+ * slices and gets the embeddings of all. It computes its slices' rows of the loss, whose gradient
+ * goes back through the towers, slice by slice. The gradients are summed, each process updates its
+ * part of the parameters and sends it to the others.
  *
  * A tape keeps each slice's forward until the loss is known. With micro_batch below the pairs of a
  * process there is no memory for that, and the forward is computed a second time (GradCache, Gao et
@@ -58,6 +58,7 @@ struct clip_step {
         *average;  /* as clip_step_average made it; NULL since the last step of several processes */
     int32_t *keep; /* [pairs of the process, kept patches] */
     struct clip_shared *shared; /* what all processes know of the batch */
+    int64_t *negatives;         /* [slices of the process + 1], struct clip_loss_share's */
 };
 
 /* The model must be in training mode (clip_model_train) with its locks set; its weights start the
@@ -78,6 +79,7 @@ void clip_step_average(struct clip_step *step);
 clip_status clip_step_plan(struct clip_step *step, int64_t tokens, size_t *bytes,
                            struct clip_error *error);
 /* Maps that memory in advance, for captions as long as the context allows. What is not touched
- * costs nothing. */
+ * costs nothing. Where there are several processes it comes before the first step, so that none of
+ * them can fail while the others wait for its rows of the loss. */
 clip_status clip_step_reserve(struct clip_step *step, struct clip_error *error);
 #endif

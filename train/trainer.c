@@ -38,6 +38,7 @@ struct trainer {
     int64_t stale;     /* validations since the best one */
     struct clip_progress progress;
     double since, waited; /* of the interval since the last line of log.jsonl */
+    double network;       /* clip_comm_seconds at that line */
     int64_t since_samples, since_steps;
     double began, before; /* clip_seconds() when this process began; seconds the run had taken */
     int64_t first_step;   /* of this process */
@@ -235,13 +236,17 @@ static clip_status log_step(struct trainer *t, const struct clip_step_result *r,
     int64_t step = steps_done(t), every = t->setup.config->train.log_every;
     if (step % every != 0 && step != 1 && step != t->setup.steps) return CLIP_OK;
     if (!is_first(t)) return CLIP_OK;
+    double network = clip_comm_seconds(t->setup.comm), steps = (double)t->since_steps;
     double seconds = clip_seconds() - t->since;
+    json_t *waited = clip_comm_size(t->setup.comm) > 1 ? json_real((network - t->network) / steps)
+                                                       : NULL;
     json_t *line = json_pack(
-        "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)step, "epoch",
-        (double)step / (double)t->setup.steps_per_epoch, "samples", (json_int_t)t->samples, "loss",
-        r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
+        "{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o*, s:f}", "step", (json_int_t)step,
+        "epoch", (double)step / (double)t->setup.steps_per_epoch, "samples", (json_int_t)t->samples,
+        "loss", r->loss, "lr", r->lr, "logit_scale", r->logit_scale, "grad_norm", r->grad_norm,
         "pairs_per_second", (double)t->since_samples / (seconds > 0 ? seconds : 1e-9),
-        "data_seconds", t->waited / (double)t->since_steps, "seconds", seconds_taken(t));
+        "data_seconds", t->waited / steps, "network_seconds", waited, "seconds", seconds_taken(t));
+    t->network = network;
     clip_status status =
         line != NULL ? clip_watch_line(&t->watch, CLIP_WATCH_TRAINING, line, error)
                      : clip_fail(error, CLIP_ERR_MEMORY, "out of memory while writing log.jsonl");

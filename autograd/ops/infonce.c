@@ -33,13 +33,15 @@ static const int32_t *ids_of(const struct clip_node *n)
     return n->in[LOSS_IDS] != NULL ? n->in[LOSS_IDS]->data : NULL;
 }
 
-/* Scratch memory: two doubles for each row of a tile, column sums, one tile of logits. */
+/* Scratch memory: two doubles for each row of a tile, the columns' sums or terms [N], the terms of
+ * rows [N] or, backward, [column blocks,N], one tile of logits. */
 static double *row_sums(const struct clip_node *n) { return n->scratch; }
 static double *row_positives(const struct clip_node *n) { return row_sums(n) + LOSS_ROWS; }
 static double *column_sums(const struct clip_node *n) { return row_positives(n) + LOSS_ROWS; }
+static double *terms(const struct clip_node *n) { return column_sums(n) + loss_pairs(n); }
 static float *tile_room(const struct clip_node *n)
 {
-    return (float *)(column_sums(n) + loss_pairs(n));
+    return (float *)(terms(n) + loss_column_blocks(n) * loss_pairs(n));
 }
 
 static size_t infonce_saved(const struct clip_node *n)
@@ -50,8 +52,8 @@ static size_t infonce_saved(const struct clip_node *n)
 static size_t infonce_scratch(const struct clip_node *n, bool backward)
 {
     (void)backward;
-    return (2 * LOSS_ROWS + (size_t)loss_pairs(n)) * sizeof(double) +
-           (size_t)loss_tile_size(n) * sizeof(float);
+    size_t doubles = (size_t)(1 + loss_column_blocks(n)) * (size_t)loss_pairs(n);
+    return (2 * LOSS_ROWS + doubles) * sizeof(double) + (size_t)loss_tile_size(n) * sizeof(float);
 }
 
 struct tile_at {
@@ -119,42 +121,71 @@ static void forward_columns(void *context, int64_t c)
                                      t->s + begin, t->m, cols < 64 ? cols : 64, t->cols);
 }
 
-/* Goes through all columns of rows [i0, i0 + m). Returns what these rows add to the loss, with -2
- * times the mean of the positives, which counts both the rows' and the columns' share. */
-static double forward_rows(struct clip_node *n, int64_t i0)
+/* The rows of a tile that ends their region's columns: their logs, and what they add to the loss,
+ * with -2 times the mean of the positives, which counts both the rows' and the columns' share. */
+static void finish_rows(struct clip_node *n, const struct loss_tile *t)
+{
+    for (int64_t r = 0; r < t->m; r++) {
+        int64_t i = t->i0 + r;
+        double log_sum = log(row_sums(n)[r]);
+        row_log(n)[i] = (float)log_sum;
+        terms(n)[i] = (double)row_max(n)[i] + log_sum -
+                      2 * row_positives(n)[r] * (double)share(n)[i];
+    }
+}
+
+/* The same of the columns that belong to pairs, when all their rows are through. */
+static void finish_columns(struct clip_node *n, const struct loss_region *region)
+{
+    for (int64_t j = region->j0; j < region->j1 && j < loss_pairs(n); j++) {
+        double log_sum = log(column_sums(n)[j]);
+        column_log(n)[j] = (float)log_sum;
+        column_sums(n)[j] = (double)column_max(n)[j] + log_sum;
+    }
+}
+
+static void forward_region(struct clip_node *n, const struct loss_region *region)
 {
     struct tile_at at = {.node = n};
+    if (!region->rows && region->j0 >= loss_pairs(n)) return; /* hard negatives are no columns */
+    for (int64_t k = 0; clip_logits_tile(n, region, k, tile_room(n), &at.tile); k++) {
+        int64_t columns = paired(n, &at.tile);
+        if (region->rows) clip_parallel_for(at.tile.m, forward_row, &at);
+        if (region->columns) clip_parallel_for((columns + 63) / 64, forward_columns, &at);
+        if (region->rows && at.tile.j0 + at.tile.cols == region->j1) finish_rows(n, &at.tile);
+    }
+    if (region->columns) finish_columns(n, region);
+}
+
+/* Makes everybody's what backward reads, and adds up what rows and columns make of the loss. */
+static double sum_all(struct clip_node *n)
+{
+    int64_t pairs = loss_pairs(n);
+    float *kept[] = {row_max(n), row_log(n), column_max(n), column_log(n)};
     double loss = 0;
-    for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-        at.tile = clip_logits_tile(n, i0, j0, tile_room(n));
-        clip_parallel_for(at.tile.m, forward_row, &at);
-        clip_parallel_for((paired(n, &at.tile) + 63) / 64, forward_columns, &at);
+    for (int i = 0; i < 4; i++) loss_gather(n, kept[i], sizeof *kept[i]);
+    loss_gather(n, terms(n), sizeof(double));
+    loss_gather(n, column_sums(n), sizeof(double));
+    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) {
+        double rows = 0;
+        for (int64_t i = i0; i < pairs && i < i0 + LOSS_ROWS; i++) rows += terms(n)[i];
+        loss += rows;
     }
-    for (int64_t r = 0; r < at.tile.m; r++) {
-        double log_sum = log(row_sums(n)[r]);
-        row_log(n)[i0 + r] = (float)log_sum;
-        loss += (double)row_max(n)[i0 + r] + log_sum -
-                2 * row_positives(n)[r] * (double)share(n)[i0 + r];
-    }
+    for (int64_t j = 0; j < pairs; j++) loss += column_sums(n)[j];
     return loss;
 }
 
 static void infonce_forward(struct clip_node *n)
 {
     int64_t pairs = loss_pairs(n);
-    double loss = 0;
+    struct loss_region region;
     clip_op_rows(n, pairs, pairs, count_positives);
     for (int64_t j = 0; j < pairs; j++) {
         column_max(n)[j] = -INFINITY;
         column_sums(n)[j] = 0;
     }
-    for (int64_t i0 = 0; i0 < pairs; i0 += LOSS_ROWS) loss += forward_rows(n, i0);
-    for (int64_t j = 0; j < pairs; j++) {
-        double log_sum = log(column_sums(n)[j]);
-        column_log(n)[j] = (float)log_sum;
-        loss += (double)column_max(n)[j] + log_sum;
-    }
-    *(float *)n->out->data = (float)(loss / (2.0 * (double)pairs));
+    for (int64_t k = 0; clip_loss_region(n, k, &region); k++) forward_region(n, &region);
+    *(float *)n->out->data = (float)(sum_all(n) / (2.0 * (double)pairs));
 }
 
 /* Turns row r of the tile into its gradient; row_sums[r] becomes its sum(dS S). */
@@ -182,16 +213,22 @@ static void backward_row(void *context, int64_t r)
     row_sums(n)[r] = sum;
 }
 
+static void backward_region(struct clip_node *n, const struct loss_region *region)
+{
+    struct tile_at at = {.node = n};
+    for (int64_t k = 0; clip_logits_tile(n, region, k, tile_room(n), &at.tile); k++) {
+        double *sums = terms(n) + at.tile.j0 / LOSS_COLS * loss_pairs(n) + at.tile.i0;
+        clip_parallel_for(at.tile.m, backward_row, &at);
+        for (int64_t r = 0; r < at.tile.m && region->rows; r++) sums[r] = row_sums(n)[r];
+        clip_logits_tile_backward(n, region, &at.tile);
+    }
+}
+
 static void infonce_backward(struct clip_node *n)
 {
-    double d_scale = 0;
-    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
-        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_room(n))};
-            clip_parallel_for(at.tile.m, backward_row, &at);
-            for (int64_t r = 0; r < at.tile.m; r++) d_scale += row_sums(n)[r];
-            clip_logits_tile_backward(n, &at.tile);
-        }
+    struct loss_region region;
+    for (int64_t k = 0; clip_loss_region(n, k, &region); k++) backward_region(n, &region);
+    double d_scale = clip_loss_sum(n, terms(n));
     if (n->in[LOSS_SCALE]->needs_grad) n->in[LOSS_SCALE]->grad[0] += (float)d_scale;
 }
 

@@ -13,16 +13,29 @@
 #include "autograd/ops.h"
 #include "autograd/ops/logits.h"
 
-static double *row_sums(const struct clip_node *n) { return n->scratch; } /* two per row */
-static float *tile_scratch(const struct clip_node *n)
+/* Scratch memory: two doubles for each row of a tile, two kinds of terms [column blocks,N], one
+ * tile of logits. */
+static double *row_sums(const struct clip_node *n) { return n->scratch; }
+static double *terms(const struct clip_node *n, int kind)
 {
-    return (float *)(row_sums(n) + 2 * LOSS_ROWS);
+    return row_sums(n) + 2 * LOSS_ROWS + kind * loss_column_blocks(n) * loss_pairs(n);
 }
+static float *tile_scratch(const struct clip_node *n) { return (float *)terms(n, 2); }
 
 static size_t sigmoid_scratch(const struct clip_node *n, bool backward)
 {
     (void)backward;
-    return 2 * LOSS_ROWS * sizeof(double) + (size_t)loss_tile_size(n) * sizeof(float);
+    size_t doubles = 2 * (size_t)loss_column_blocks(n) * (size_t)loss_pairs(n);
+    return (2 * LOSS_ROWS + doubles) * sizeof(double) + (size_t)loss_tile_size(n) * sizeof(float);
+}
+
+/* Keeps the sums of the tile's rows, of one kind or both. */
+static void keep_terms(const struct clip_node *n, const struct loss_tile *t, int kinds)
+{
+    for (int kind = 0; kind < kinds; kind++) {
+        double *to = terms(n, kind) + t->j0 / LOSS_COLS * loss_pairs(n) + t->i0;
+        for (int64_t r = 0; r < t->m; r++) to[r] = row_sums(n)[2 * r + kind];
+    }
 }
 
 struct tile_at {
@@ -64,13 +77,16 @@ static void forward_row(void *context, int64_t r)
 
 static void sigmoid_loss_forward(struct clip_node *n)
 {
-    double loss = 0;
-    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
-        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_scratch(n))};
+    struct loss_region region;
+    struct tile_at at = {.node = n};
+    for (int64_t r = 0; clip_loss_region(n, r, &region); r++) {
+        if (!region.rows) continue;
+        for (int64_t k = 0; clip_logits_tile(n, &region, k, tile_scratch(n), &at.tile); k++) {
             clip_parallel_for(at.tile.m, forward_row, &at);
-            for (int64_t r = 0; r < at.tile.m; r++) loss += row_sums(n)[2 * r];
+            keep_terms(n, &at.tile, 1);
         }
+    }
+    double loss = clip_loss_sum(n, terms(n, 0));
     *(float *)n->out->data = (float)(loss / (double)loss_pairs(n));
 }
 
@@ -94,17 +110,15 @@ static void backward_row(void *context, int64_t r)
 
 static void sigmoid_loss_backward(struct clip_node *n)
 {
-    double d_scale = 0, d_bias = 0;
-    for (int64_t i0 = 0; i0 < loss_pairs(n); i0 += LOSS_ROWS)
-        for (int64_t j0 = 0; j0 < loss_texts(n); j0 += LOSS_COLS) {
-            struct tile_at at = {n, clip_logits_tile(n, i0, j0, tile_scratch(n))};
+    struct loss_region region;
+    struct tile_at at = {.node = n};
+    for (int64_t r = 0; clip_loss_region(n, r, &region); r++)
+        for (int64_t k = 0; clip_logits_tile(n, &region, k, tile_scratch(n), &at.tile); k++) {
             clip_parallel_for(at.tile.m, backward_row, &at);
-            for (int64_t r = 0; r < at.tile.m; r++) {
-                d_scale += row_sums(n)[2 * r];
-                d_bias += row_sums(n)[2 * r + 1];
-            }
-            clip_logits_tile_backward(n, &at.tile);
+            if (region.rows) keep_terms(n, &at.tile, 2);
+            clip_logits_tile_backward(n, &region, &at.tile);
         }
+    double d_scale = clip_loss_sum(n, terms(n, 0)), d_bias = clip_loss_sum(n, terms(n, 1));
     if (n->in[LOSS_SCALE]->needs_grad) n->in[LOSS_SCALE]->grad[0] += (float)d_scale;
     if (n->in[LOSS_BIAS]->needs_grad) n->in[LOSS_BIAS]->grad[0] += (float)d_bias;
 }
