@@ -221,5 +221,6 @@ int64_t clip_index_run_rows(const struct clip_index_options *options, int64_t us
 clip_status clip_index_run_not_empty(const struct clip_index_run *u, struct clip_error *error)
 {
     if (u->index.count > 0 || !u->is_new) return CLIP_OK;
-    return clip_fail(error, CLIP_ERR_DATA, "there is nothing that can be read, so no index");
+    return clip_fail(error, CLIP_ERR_DATA,
+                     "there is nothing that can be read, so no index is written");
 }

@@ -188,6 +188,7 @@ for page in README*.md CONTRIBUTING.md docs/*.md; do
     check "keys that $page names" keys "$page"
 done
 for page in configs/*.ini; do
+    check "options that $page names" options "$page"
     check "keys of $page" keys "$page"
 done
 # What the checks themselves would find.

@@ -110,7 +110,7 @@ static const struct {
     {"logit scale (its logarithm)", {{"logit_scale", "logit_scale", false}}},
     {"norm of the gradient", {{"grad_norm", "before clipping", false}}},
     {"pairs per second", {{"pairs_per_second", "pairs per second", false}}},
-    {"seconds per step spent waiting for data", {{"data_seconds", "seconds", false}}},
+    {"seconds per step waiting for data", {{"data_seconds", "seconds", false}}},
 };
 
 static clip_status add_curves(struct clip_buffer *page, const struct clip_report_run *run,
