@@ -539,6 +539,40 @@ static void json_that_memory_is_short_for_is_refused(void **state)
     free(text);
 }
 
+static int64_t allocations, failing; /* of jansson's: made, and the one that fails */
+
+static void *malloc_that_fails_once(size_t n)
+{
+    return allocations++ == failing ? NULL : malloc(n);
+}
+
+/* json_dumps drops a key where its buffer cannot grow for it. */
+static void json_is_dumped_whole_or_not(void **state)
+{
+    (void)state;
+    struct clip_error error;
+    struct clip_buffer whole = {0}, text = {0};
+    json_t *object = json_object();
+    char key[32];
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "a key of number %d", i);
+        clip_json_set(&object, key, json_integer(i));
+    }
+    test_ok(clip_json_dump(&whole, object, JSON_INDENT(2), &error), &error);
+    json_set_alloc_funcs(malloc_that_fails_once, free);
+    for (failing = 0; failing < 100; failing++) {
+        allocations = 0;
+        text.size = 0;
+        if (clip_json_dump(&text, object, JSON_INDENT(2), &error) == CLIP_OK)
+            assert_string_equal(text.data, whole.data);
+    }
+    assert_true(allocations > 0 && allocations < 100); /* each of them failed once */
+    json_set_alloc_funcs(malloc, free);
+    json_decref(object);
+    clip_buffer_release(&whole);
+    clip_buffer_release(&text);
+}
+
 /* A name of any bytes, and a number that JSON does not know. */
 static void json_of_what_json_does_not_hold(void **state)
 {
@@ -580,6 +614,7 @@ int main(void)
         cmocka_unit_test(json_value_of_many),
         cmocka_unit_test(json_that_cannot_be_built_is_told),
         cmocka_unit_test(json_that_memory_is_short_for_is_refused),
+        cmocka_unit_test(json_is_dumped_whole_or_not),
         cmocka_unit_test(json_of_what_json_does_not_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
