@@ -208,7 +208,8 @@ under() {
     *:"$usual")
         # A failure that changes nothing is none: the result is whole.
         now=$(fingerprint)
-        [ "$now" = "$undisturbed" ] || { [ "$status" -eq 1 ] && [ "$now" = "$untouched" ]; } ||
+        [ "$now" = "$undisturbed" ] ||
+            { [ "$status" -eq 1 ] && { [ "$now" = "$untouched" ] || [ -n "$partial" ]; }; } ||
             problem "exit status $status, and another result"
         ;;
     *:1)
