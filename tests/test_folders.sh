@@ -121,8 +121,20 @@ check "what is passed over is counted" says 0 \
 rm "$photos"/{IMG_*,r.psd,README} "$photos/sub/IMG_3.mov"
 check "nothing is said where all is read" silent 0 'passed over' index d.index --images photos
 
-# ---- raw files of cameras ----
+# ---- HEIC is read, or counted with a word on how it is read ----
 seeds=$PWD/tests/fuzz/seeds/fuzz_image
+mkdir "$folder/heics"
+cp "$seeds/gradient.heic" "$folder/heics/IMG_4.HEIC"
+cp "$photos/1.bmp" "$folder/heics"
+heic() {
+    run 0 index h.index --images heics || return
+    grep -q '"count":2,"added":2' "$folder/out" && return
+    grep -q '"count":1,"added":1' "$folder/out" && grep -q '1 .heic (.*libheif-dev' "$folder/err"
+}
+check "a HEIC is read or counted" heic
+rm -r "$folder/heics"
+
+# ---- raw files of cameras ----
 mkdir "$folder/raws"
 cp "$seeds"/camera.{arw,cr2,cr3,dng,nef,orf,raf,rw2} "$folder/raws"
 check "raw files give their preview" json '"count":8,"added":8,"skipped":0' \

@@ -10,14 +10,21 @@
 
 #define MAX_FILE ((size_t)1 << 30)
 
-const char clip_image_suffixes[] = ".jpg .jpeg .png .gif .bmp .webp .heic .heif .hif .avif "
-                                   ".dng .cr2 .cr3 .nef .nrw .arw .pef .srw .orf .rw2 .rwl .raf";
+#define HEIF_SUFFIXES ".heic .heif .hif .avif"
+#define OTHER_SUFFIXES                                                                             \
+    ".jpg .jpeg .png .gif .bmp .webp "                                                             \
+    ".dng .cr2 .cr3 .nef .nrw .arw .pef .srw .orf .rw2 .rwl .raf"
 
-bool clip_image_has_suffix(const char *path)
+const char *clip_image_suffixes(void)
+{
+    return clip_heif_decoder ? OTHER_SUFFIXES " " HEIF_SUFFIXES : OTHER_SUFFIXES;
+}
+
+static bool has_one_of(const char *path, const char *suffixes)
 {
     char suffix[8];
 
-    for (const char *at = clip_image_suffixes; *at != '\0'; at += strspn(at, " ")) {
+    for (const char *at = suffixes; *at != '\0'; at += strspn(at, " ")) {
         size_t n = strcspn(at, " ");
 
         snprintf(suffix, sizeof suffix, "%.*s", (int)n, at);
@@ -25,6 +32,13 @@ bool clip_image_has_suffix(const char *path)
         at += n;
     }
     return false;
+}
+
+bool clip_image_has_suffix(const char *path) { return has_one_of(path, clip_image_suffixes()); }
+
+bool clip_image_needs_libheif(const char *path)
+{
+    return !clip_heif_decoder && has_one_of(path, HEIF_SUFFIXES);
 }
 
 static bool has(struct clip_image_bytes bytes, size_t at, const char *text, size_t n)

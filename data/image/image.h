@@ -24,7 +24,9 @@ void clip_image_release(struct clip_image *image);
 
 /* Does the file's name have the suffix of a format that is read here (.jpg, .PNG, ...)? */
 bool clip_image_has_suffix(const char *path);
-extern const char clip_image_suffixes[]; /* all of them, with a blank between two */
+const char *clip_image_suffixes(void); /* all of them, with a blank between two */
+/* Would it have one if the program had been built with libheif? */
+bool clip_image_needs_libheif(const char *path);
 
 struct clip_image_limits {
     /* an image with a larger width * height is refused before anything is decoded; the usual limit

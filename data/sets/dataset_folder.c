@@ -173,7 +173,7 @@ static clip_status collect(struct folder *folder, const char *path, struct clip_
     if (folder->base.count == 0)
         CLIP_TRY(clip_fail(error, CLIP_ERR_DATA,
                            "%s holds no image; expected files that end in one of %s", path,
-                           clip_image_suffixes));
+                           clip_image_suffixes()));
 out:
     return status;
 }

@@ -146,7 +146,7 @@ static clip_status webdataset_read(const struct clip_dataset *dataset, int64_t i
                          out->name,
                          item->apart ? "it stands elsewhere in the tar; make the tar again with "
                                        "tar --sort=name"
-                                     : clip_image_suffixes);
+                                     : clip_image_suffixes());
     const struct clip_tar *tar = &set->tars[item->shard];
     return clip_tar_read(tar, &tar->entries[item->image], CLIP_IMAGE_BYTES, &out->image, error);
 }

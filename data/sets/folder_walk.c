@@ -9,6 +9,7 @@
 
 #include "core/count.h"
 #include "core/progress.h"
+#include "data/image/image.h"
 #include "data/sets/dataset_internal.h"
 
 enum { DEPTH_MOST = 64 };   /* of folders in folders */
@@ -131,19 +132,21 @@ static int compare_counts(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
-/* "photos: passed over: 812 .mov, 40 .psd" */
+/* "photos: passed over: 812 .mov, 40 .psd"; where HEIC is among them, how it is read. */
 static clip_status say_passed(const struct walking *w, struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct clip_buffer text = {0};
     struct clip_string_entry *sorted = NULL;
     int64_t others = 0, n = w->passed.count;
+    bool heif = false;
     if (n == 0) return CLIP_OK;
     CLIP_NEW(sorted, n);
     memcpy(sorted, w->passed.entries, (size_t)n * sizeof *sorted);
     qsort(sorted, (size_t)n, sizeof *sorted, compare_counts);
     for (int64_t i = 0; i < n; i++) {
         const char *suffix = sorted[i].key[0] != '\0' ? sorted[i].key : "without a suffix";
+        heif = heif || clip_image_needs_libheif(suffix);
         if (i >= SUFFIXES_SAID)
             others += sorted[i].value;
         else
@@ -151,7 +154,9 @@ static clip_status say_passed(const struct walking *w, struct clip_error *error)
                                         (long long)sorted[i].value, suffix));
     }
     if (others > 0) CLIP_TRY(clip_buffer_printf(&text, error, ", %s", CLIP_COUNT(others, "other")));
-    clip_say("%s: passed over: %s", w->path, text.data);
+    clip_say("%s: passed over: %s%s", w->path, text.data,
+             heif ? " (HEIC and AVIF are read by programs that were built where libheif-dev is)"
+                  : "");
 out:
     free(sorted);
     clip_buffer_release(&text);
