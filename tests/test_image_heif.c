@@ -89,17 +89,12 @@ static void the_image_comes_upright(void **state)
         int orientation;
         bool grey;
     } cases[] = {
-        {"gradient.heic", 80, 64, 1, false},
-        {"gradient.avif", 80, 64, 1, false},
-        {"cropped_64x48.heic", 64, 48, 1, false},
-        {"alpha.heic", 80, 64, 1, false},
-        {"grey.heic", 80, 64, 1, true},
-        {"ten_bits.heic", 80, 64, 1, false},
-        {"grid_160x128.heic", 160, 128, 1, false},
-        {"turned_3.heic", 80, 64, 3, false},
-        {"turned_6.heic", 80, 64, 6, false},
-        {"turned_7.heic", 80, 64, 7, false},
-        {"turned_6.avif", 80, 64, 6, false},
+        {"gradient.heic", 80, 64, 1, false},      {"gradient.avif", 80, 64, 1, false},
+        {"cropped_64x48.heic", 64, 48, 1, false}, {"alpha.heic", 80, 64, 1, false},
+        {"premultiplied.heic", 80, 64, 1, false}, {"grey.heic", 80, 64, 1, true},
+        {"ten_bits.heic", 80, 64, 1, false},      {"grid_160x128.heic", 160, 128, 1, false},
+        {"turned_3.heic", 80, 64, 3, false},      {"turned_6.heic", 80, 64, 6, false},
+        {"turned_7.heic", 80, 64, 7, false},      {"turned_6.avif", 80, 64, 6, false},
     };
 
     needs_decoder("gradient.heic");
