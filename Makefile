@@ -50,8 +50,9 @@ PACKAGES += $(if $(filter turbo,$(JPEG)),libjpeg) \
 	$(if $(filter libwebp,$(WEBP)),libwebp libwebpdemux) $(if $(filter libheif,$(HEIF)),libheif)
 UNUSED_SOURCES += $(if $(filter turbo,$(JPEG)),\
 	data/image/image_small_png.c,data/image/image_small_jpeg.c)
+# Many processes: one file is another one, and the programs are linked with MPI.
 UNUSED_SOURCES += $(if $(MPI),core/comm_self.c,core/comm_mpi.c)
-PACKAGES += $(if $(MPI),ompi-c)
+MPI_LIBS = $(if $(MPI),$(shell pkg-config --libs ompi-c 2>/dev/null))
 # clip_search serve: what it needs beyond the library is linked into it alone.
 HTTP ?= $(if $(call has,libmicrohttpd),microhttpd,none)
 UNUSED_SERVE = $(if $(filter none,$(HTTP)),serve/http_microhttpd.c,serve/http_none.c)
@@ -69,7 +70,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
 CPPFLAGS += -I. $(if $(ONNX_OBJECTS),-I$(BUILD)/proto) -D_GNU_SOURCE \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 CFLAGS += -std=c11 $(OPT) -g $(THREADS_FLAGS) -fPIC -fvisibility=hidden $(WARN)
-LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm
+LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lgif -lpthread -lm $(MPI_LIBS)
 
 # These are compiled once for each instruction set; the program chooses when it starts.
 PER_SET = kernels/rows kernels/finish kernels/pixels
@@ -116,11 +117,12 @@ all: $(PROGRAMS)
 # ---- Rules ----
 # Everything depends on the compiler and its flags, kept in a file that changes only when they do.
 # `make clean all` cleans first, however many jobs there are.
-FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(VERSION)
+FLAGS = $(strip $(CC) $(subst -I$(BUILD)/,-I,$(CPPFLAGS)) $(CFLAGS) $(LDFLAGS) \
+	$(filter-out $(MPI_LIBS),$(LDLIBS)) $(VERSION))
 CLEAN_FIRST = $(filter clean,$(MAKECMDGOALS))
 
 $(BUILD)/flags: FORCE | $(CLEAN_FIRST)
-	@pkg-config --exists --print-errors $(PACKAGES) || \
+	@pkg-config --exists --print-errors $(PACKAGES) $(if $(MPI),ompi-c) || \
 		{ echo "make: something is missing; get it with: make setup" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@.new
@@ -138,6 +140,7 @@ $(BUILD)/obj/kernels/gemm_avx2.o: DEFINES = $(MARCH_avx2)
 $(BUILD)/obj/kernels/gemm_avx512.o: DEFINES = $(MARCH_avx512)
 $(BUILD)/obj/kernels/gemm_bf16.o: DEFINES = $(MARCH_avx512) -mavx512bf16
 $(BUILD)/obj/kernels/gemm_amx.o: DEFINES = $(MARCH_avx512) -mamx-tile -mamx-bf16
+$(BUILD)/obj/core/comm_mpi.o: DEFINES = $(shell pkg-config --cflags ompi-c 2>/dev/null)
 # stb_image counts on signed sums that wrap.
 $(BUILD)/obj/data/image/stb_image.o: DEFINES = -fwrapv
 $(BUILD)/obj/tools/cli.o $(BUILD)/obj/core/version.o: DEFINES = -DCLIP_VERSION='"$(VERSION)"'
@@ -242,6 +245,8 @@ soak: all
 # Many processes, one result: KILLS=50 kills more of them.
 test-many: setup-tests all
 	@tools/setup.sh test mpi
+	@[ -e build-mpi/flags ] || { mkdir -p build-mpi && cp -a $(BUILD)/obj $(BUILD)/flags build-mpi && \
+		find build-mpi/obj -name '*.d' -exec sed -i 's|^$(BUILD)/obj|build-mpi/obj|' {} +; }
 	@$(MAKE) --no-print-directory MPI=1 BUILD=build-mpi build-mpi/clip_train \
 		build-mpi/tests/test_comm
 	@BUILD_MPI=build-mpi tests/run.sh tests/many.sh
