@@ -26,8 +26,14 @@ server=$!
 for ((i = 0; i < 600; i++)); do
     port=$(sed -n 's/.*"port":\([0-9]*\).*/\1/p' listening)
     [ -n "$port" ] && break
+    kill -0 "$server" 2>/dev/null || break
     sleep 0.1
 done
+if grep -q 'without libmicrohttpd' said; then
+    skip "a page whose index is shortened" "this build has no page"
+    plan
+    exit
+fi
 ask() {
     exec 9<>"/dev/tcp/127.0.0.1/$port" || return
     printf 'GET /api/search?text=a%%20dog HTTP/1.0\r\nHost: 127.0.0.1:%s\r\n\r\n' "$port" >&9

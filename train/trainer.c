@@ -103,12 +103,13 @@ static clip_status write_checkpoint(struct trainer *t, struct clip_moments_gathe
     clip_status status;
     struct clip_bundle bundle = {0};
     struct clip_model *sums[2] = {NULL, NULL};
-    CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, gather, error));
-    CLIP_TRY(add_texts(t, &bundle, error));
-    CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
+    /* First, so that a run that is killed here writes it again when it comes back to this step. */
     if (t->setup.model->config.lora.rank > 0 && (best || !isfinite(t->best.metric)))
         CLIP_TRY(clip_adapter_write(&t->setup, t->run.folder,
                                     t->options->init != NULL ? t->options->init : "", error));
+    CLIP_TRY(clip_checkpoint_add(&bundle, &t->setup, sums, gather, error));
+    CLIP_TRY(add_texts(t, &bundle, error));
+    CLIP_TRY(clip_run_save(&t->run, &bundle, steps_done(t), best, error));
 out:
     clip_bundle_release(&bundle);
     clip_model_free(sums[0]);

@@ -125,7 +125,7 @@ scenario() {
     adapter)
         command=(clip_train --config tiny.ini --init model --quiet --output run
             --set lora.rank=2)
-        again=("${command[@]}" --resume) results=(run/last.h5)
+        again=("${command[@]}" --resume) results=(run/last.h5 run/adapter)
         ;;
     classify)
         command=(clip_eval classify --model model --image photos/gray_30x22.png dog cat)
