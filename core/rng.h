@@ -22,6 +22,7 @@ enum clip_rng_purpose {
     CLIP_RNG_GUIDE = 9,    /* clip_guide: epoch the step, sample the view; first image: epoch 0 */
     CLIP_RNG_REPLACE = 10, /* in a bad sample's place: the position in the epoch */
     CLIP_RNG_MIX = 11,     /* which set of a mixture: epoch 0, the block's number (order.h) */
+    CLIP_RNG_GROUP = 12,   /* a group of a stream's shards: the round; the set and the group */
 };
 
 struct clip_rng {

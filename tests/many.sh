@@ -98,6 +98,25 @@ mixture() {
 }
 check "sets mixed by weights" mixture
 
+stream() {
+    local i n=0
+    for ((i = 0; i < 5; i++)); do
+        mkdir -p "$folder/shard$i"
+        while IFS=$'\t' read -r image caption; do
+            n=$((n + 1))
+            cp "$folder/shapes/$image" "$folder/shard$i/$n.png" &&
+                printf '%s' "$caption" >"$folder/shard$i/$n.txt" || return 1
+        done < <(tail -n "+$((2 + 12 * i))" "$folder/shapes/train.csv" | head -n 12)
+        tar -C "$folder/shard$i" --sort=name -cf "$folder/shapes/s$i.tar" . || return 1
+    done
+    head -c 12000 "$folder/shapes/s3.tar" >"$folder/shapes/cut" &&
+        mv "$folder/shapes/cut" "$folder/shapes/s3.tar" &&
+        echo none >"$folder/shapes/s5.tar" || return 1
+    alike stream '[data]' 'train_data = ../shapes/s{0..5}.tar' 'stream = on' 'shard_group = 2' \
+        'max_bad_fraction = 0.9'
+}
+check "a stream of shards, two of them damaged" stream
+
 lora() {
     set_config
     (train base 0) && cp "$folder/base/run/last.h5" "$folder/base.h5" || return 1

@@ -202,6 +202,48 @@ mixed="--set data.train_data=$folder/few.csv::$folder/pairs.csv --set data.train
         --set data.samples_per_epoch=3 --dry-run
 }
 
+# ---- streams of shards ----
+for ((i = 0; i < 5; i++)); do
+    mkdir "$folder/shard$i"
+    tail -n +2 "$folder/pairs.csv" | while IFS=, read -r image caption; do
+        name=$(basename "$image")
+        cp "$folder/photos/$name" "$folder/shard$i/$i$name"
+        printf '%s' "$caption" >"$folder/shard$i/$i${name%.*}.txt"
+    done
+    tar -C "$folder/shard$i" --sort=name -cf "$folder/s$i.tar" .
+done
+pairs=$(find "$folder/shard0" -name '*.txt' | wc -l)
+stream="--set data.stream=on --set data.shard_group=2 --set data.train_data=$folder/s{0..4}.tar"
+pipe="pipe:cat $folder/s{0..5}.tar"
+piped=(--set data.allow_pipe=true --set data.cache_folder="$folder" --set data.retries=0
+    --set data.shard_group=2 --set data.max_bad_fraction=0.3)
+# shellcheck disable=SC2086
+{
+    check "a stream of shards" train_prints 0 'finished after 12 steps' stream $stream
+    back_at 8 stream streamed
+    check "... goes on from step 8" train 0 streamed --resume $stream
+    check "... to the same bytes" same_run stream streamed
+    back_at 4 stream streamed
+    check "... and from step 4, with workers" train 0 streamed --resume $stream \
+        --set data.workers=3
+    check "... to the same weights" same_weights stream streamed
+    check "its epoch is that of its shards" train_prints 0 \
+        "\"steps_per_epoch\":$((5 * pairs / 4))," dry $stream --dry-run --json
+    check "... or as long as the configuration says" train_prints 0 '"steps_per_epoch":3,' dry \
+        $stream --set data.samples_per_epoch=15 --dry-run --json
+    check "what needs an index is refused" train_says 2 '[data] val_share needs an index' dry \
+        $stream --set data.val_data= --set data.val_share=0.3 --dry-run
+    check "... and what is no shard" train_says 2 'only tar shards can be read as a stream' dry \
+        --set data.stream=on --dry-run
+}
+check "commands write shards" train_prints 0 'finished after 12 steps' pipe "${piped[@]}" \
+    --set "data.train_data=$pipe"
+check "... one of which may fail, or not" train_says 1 's5.tar ended with status 1' \
+    pipe --force "${piped[@]}" --set "data.train_data=$pipe" --set data.max_bad_fraction=0.1
+check "... if they are allowed" train_says 2 'allow_pipe = true' pipe --force \
+    --set "data.train_data=$pipe"
+check "... and leave nothing behind" test -z "$(ls "$folder" | grep clip-shard)"
+
 narrow='--set train.precision=bf16 --set optim.moments=bf16 --set train.recompute=block'
 # shellcheck disable=SC2086
 check "a run in bfloat16" train 0 narrow $narrow

@@ -45,6 +45,12 @@ static const struct {
     {"data.train_data", DECIDES},
     {"data.train_data_weights", DECIDES},
     {"data.samples_per_epoch", DECIDES},
+    {"data.stream", DECIDES},
+    {"data.shard_group", DECIDES},
+    {"data.allow_pipe", MAY_CHANGE},
+    {"data.retries", MAY_CHANGE},
+    {"data.cache_folder", MAY_CHANGE},
+    {"data.cache_bytes", MAY_CHANGE},
     {"data.val_data", MAY_CHANGE},
     {"data.val_share", DECIDES}, /* the rest is trained on */
     {"data.images_root", DECIDES},

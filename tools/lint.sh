@@ -113,7 +113,7 @@ check_rooms() {
         sed 's/$/: only core\/comm_mpi.c knows MPI/'
     # shellcheck disable=SC2086
     grep -lE '# *include <(omp|pthread)\.h>' $product |
-        grep -vE '^(core|serve|kernels)/|^data/sets/loader' |
+        grep -vE '^(core|serve|kernels)/|^data/sets/(loader|dataset_stream)' |
         sed 's/$/: threads are started by core\/threads and data\/sets\/loader/'
 }
 

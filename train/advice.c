@@ -85,7 +85,8 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
     struct clip_batch batch;
     double losses[2];
     bool suspect;
-    int64_t count = s->train_data->count;
+    const struct clip_dataset *data = clip_dataset_example(s->train_data);
+    int64_t count = data->count;
     struct clip_loader_options options = {
         .batch_size = count < CLIP_ADVICE_PAIRS ? count : CLIP_ADVICE_PAIRS,
         .context_length = s->model_config.context_length,
@@ -97,7 +98,7 @@ static clip_status advise_activation(struct clip_setup *s, struct clip_error *er
         .max_bad_fraction = 1,
         .quiet = true,
     };
-    CLIP_TRY(clip_loader_create(&loader, s->train_data, s->tokenizer, &options, error));
+    CLIP_TRY(clip_loader_create(&loader, data, s->tokenizer, &options, error));
     status = clip_loader_next(loader, &batch, NULL, error);
     if (status != CLIP_OK) { /* too much of the data is bad: the run itself says so */
         status = clip_machine_failed(status) ? status : CLIP_OK;
@@ -124,7 +125,7 @@ static clip_status advise_repeats(struct clip_setup *s, struct clip_error *error
 {
     double chance, batch = (double)s->config->train.batch_size;
     if (s->config->train.multi_positive) return CLIP_OK;
-    clip_status status = clip_dataset_repeats(s->train_data, &chance, error);
+    clip_status status = clip_dataset_repeats(clip_dataset_example(s->train_data), &chance, error);
     if (status != CLIP_OK) return status;
     double pairs = chance * batch * (batch - 1) / 2; /* expected in a batch */
     if (pairs > 0.02 * batch)
@@ -142,11 +143,12 @@ static clip_status advise_length(struct clip_setup *s, struct clip_error *error)
     clip_status status = CLIP_OK;
     struct clip_buffer caption = {0};
     struct clip_ids ids = {0};
-    int64_t count = s->train_data->count, stride = (count + SAMPLE - 1) / SAMPLE, seen = 0, cut = 0;
+    const struct clip_dataset *data = clip_dataset_example(s->train_data);
+    int64_t count = data->count, stride = (count + SAMPLE - 1) / SAMPLE, seen = 0, cut = 0;
     for (int64_t i = 0; i < count; i += stride) {
         bool shorter = false;
         ids.count = 0;
-        status = s->train_data->ops->caption(s->train_data, i, NULL, &caption, error);
+        status = data->ops->caption(data, i, NULL, &caption, error);
         if (clip_machine_failed(status)) goto out;
         bool good = status == CLIP_OK;
         status = CLIP_OK;
@@ -175,8 +177,8 @@ static clip_status advise_leaks(struct clip_setup *s, struct clip_error *error)
     int64_t shared;
     char example[256] = "";
     if (s->val_data == NULL) return CLIP_OK;
-    clip_status status =
-        clip_dataset_shared(s->train_data, s->val_data, &shared, example, sizeof example, error);
+    clip_status status = clip_dataset_shared(clip_dataset_example(s->train_data), s->val_data,
+                                             &shared, example, sizeof example, error);
     if (status == CLIP_OK && shared > 0)
         clip_setup_warn(s,
                         "%lld of %s of val_data %s images that are trained on (%s is the first): "

@@ -27,6 +27,9 @@ enum clip_metric {
 };
 const char *clip_metric_name(int metric); /* "val_loss", "image_retrieval_recall@1", ... */
 
+enum clip_stream { CLIP_STREAM_AUTO, CLIP_STREAM_ON, CLIP_STREAM_OFF };
+const char *clip_stream_name(int stream); /* "auto", "on", "off" */
+
 #define SECTION(s) struct clip_config_##s {
 #define END(s)                                                                                     \
     }                                                                                              \

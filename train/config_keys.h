@@ -57,6 +57,17 @@ TEXT(data, train_data_weights, "",
      "how often each set of train_data = A::B is drawn from, as in 1::2; empty: by its size")
 INT(data, samples_per_epoch, "0", 0, 1e12,
     "samples of an epoch; 0: as many as train_data has; small sets begin anew, large ones go on")
+CHOICE(enum clip_stream, data, stream, "auto", clip_stream_name,
+       "read tar shards one after another, without an index; auto: above 10,000, and commands")
+INT(data, shard_group, "4", 1, 1024, "shards of each set that a stream mixes at a time")
+BOOL(data, allow_pipe, "false", "shards may be pipe:COMMAND, whose output is a tar",
+     .flags = KEY_MAY_CHANGE)
+INT(data, retries, "3", 0, 100, "how often a command that fails is tried again",
+    .flags = KEY_MAY_CHANGE)
+TEXT(data, cache_folder, "", "where the output of commands lies while it is read",
+     .flags = KEY_MAY_CHANGE)
+INT(data, cache_bytes, "10000000000", 1, 1e15,
+    "most bytes of each process in cache_folder; a larger shard is bad", .flags = KEY_MAY_CHANGE)
 TEXT(data, val_data, "", "pairs to validate on; empty: none", .flags = KEY_MAY_CHANGE)
 REAL(data, val_share, "0", 0, 0.5,
      "share of train_data's images used for validation if val_data is empty")

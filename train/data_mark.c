@@ -29,16 +29,22 @@ static void write_mark(char out[17], uint64_t mark)
     snprintf(out, 17, "%016llx", (unsigned long long)mark);
 }
 
-/* Only a name's last part counts: a set may be moved. A caption that cannot be read is one of a bad
+/* Only a name's last part counts: a set may be moved. Of a stream's samples those of the first
+ * shard are looked at, and of the others the names. A caption that cannot be read is one of a bad
  * sample. */
-static clip_status mark_of_set(json_t **out, const struct clip_dataset *set,
+static clip_status mark_of_set(json_t **out, const struct clip_dataset *whole,
                                struct clip_error *error)
 {
+    const struct clip_dataset *set = clip_dataset_example(whole);
     struct clip_buffer caption = {0};
     clip_status status = CLIP_OK;
     uint64_t mark = 0;
     char text[17];
     int64_t looked = set->count < LOOKED_AT ? set->count : LOOKED_AT;
+    for (int64_t k = 0; k < whole->shard_count; k++) {
+        const char *name = clip_path_name(whole->ops->image_name(whole, k));
+        mark = chain(mark, name, strlen(name));
+    }
     for (int64_t k = 0; k < looked; k++) {
         int64_t i = (int64_t)((double)k * (double)set->count / (double)looked);
         const char *name = clip_path_name(set->ops->image_name(set, i));
@@ -49,8 +55,8 @@ static clip_status mark_of_set(json_t **out, const struct clip_dataset *set,
         mark = chain(mark, good ? caption.data : "", good ? caption.size : 0);
     }
     write_mark(text, mark);
-    CLIP_TRY(
-        clip_json_pack(out, error, "{s:I, s:s}", "samples", (json_int_t)set->count, "mark", text));
+    CLIP_TRY(clip_json_pack(out, error, "{s:I, s:s}", "samples", (json_int_t)whole->count, "mark",
+                            text));
 out:
     clip_buffer_release(&caption);
     return status;
@@ -59,7 +65,7 @@ out:
 json_t *clip_data_mark(const struct clip_setup *setup, struct clip_error *error)
 {
     char tokenizer[17], lines[17];
-    const struct clip_templates *templates = setup->train_data->templates;
+    const struct clip_templates *templates = clip_dataset_example(setup->train_data)->templates;
     bool has_templates = templates != NULL && templates->count > 0;
     write_mark(tokenizer, chain(0, setup->tokenizer->text.data, setup->tokenizer->text.size));
     write_mark(lines, has_templates ? mark_of_lines(templates->lines, templates->count) : 0);

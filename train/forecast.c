@@ -20,7 +20,8 @@ static clip_status measure_tokens(const struct clip_setup *s, double *mean, doub
 {
     clip_status status = CLIP_OK;
     enum { SAMPLE = 1000 };
-    int64_t count = s->train_data->count, step = count > SAMPLE ? count / SAMPLE : 1, n = 0;
+    const struct clip_dataset *data = clip_dataset_example(s->train_data);
+    int64_t count = data->count, step = count > SAMPLE ? count / SAMPLE : 1, n = 0;
     double total = 0, squares = 0;
     struct clip_buffer caption = {0};
     struct clip_ids ids = {0};
@@ -29,7 +30,7 @@ static clip_status measure_tokens(const struct clip_setup *s, double *mean, doub
             clip_rng_at((uint64_t)s->config->train.seed, CLIP_RNG_CAPTION, 0, (uint64_t)i);
         caption.size = 0;
         ids.count = 0;
-        status = s->train_data->ops->caption(s->train_data, i, &rng, &caption, error);
+        status = data->ops->caption(data, i, &rng, &caption, error);
         if (clip_machine_failed(status)) goto out;
         bool good = status == CLIP_OK;
         status = CLIP_OK;

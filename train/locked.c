@@ -228,6 +228,7 @@ clip_status clip_locked_open(struct clip_locked **out, const struct clip_setup *
                                                   .upright = s->limits.upright};
     *out = NULL;
     if (c->train.cache_locked == CLIP_CACHE_LOCKED_OFF || (!images && !texts)) return CLIP_OK;
+    if (s->shard_group > 0) return CLIP_OK; /* there is no end of what it would keep */
     CLIP_NEW(l, 1);
     l->file = (struct clip_model_file){.model = s->model,
                                        .tokenizer = s->tokenizer,

@@ -116,7 +116,7 @@ clip_status clip_samples_take(struct clip_samples *out, const struct clip_setup 
     clip_status status;
     int64_t s = setup->preprocess.image_size;
     struct taking t = {.out = out, .setup = setup};
-    t.data = setup->val_data != NULL ? setup->val_data : setup->train_data;
+    t.data = setup->val_data != NULL ? setup->val_data : clip_dataset_example(setup->train_data);
     *out = (struct clip_samples){.of_validation = setup->val_data != NULL,
                                  .side = s < CLIP_SAMPLES_SIDE ? s : CLIP_SAMPLES_SIDE};
     CLIP_TRY(allocate(out, error));

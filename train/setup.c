@@ -13,6 +13,7 @@
 #include "formats/model_file.h"
 #include "model/lora.h"
 #include "train/run.h"
+#include "train/train_data.h"
 
 static bool is(const char *value, const char *word) { return strcmp(value, word) == 0; }
 static const char *or_null(const char *text) { return text[0] != '\0' ? text : NULL; }
@@ -51,51 +52,12 @@ static clip_status open_data(struct clip_setup *s, const char *path, struct clip
     return status == CLIP_OK ? tell_opened(s, *out, path, error) : status;
 }
 
-/* [data] train_data_weights = 1::2, one for each set. */
-static clip_status read_weights(struct clip_setup *s, struct clip_error *error)
-{
-    const char *text = s->config->data.train_data_weights, *at = text;
-    int64_t said = 1;
-    for (const char *joint = text; (joint = strstr(joint, "::")) != NULL; joint += 2) said++;
-    if (said != s->part_count)
-        return clip_fail(error, CLIP_ERR_USAGE,
-                         "[data] train_data_weights = %s has %s, but train_data has %s joined by "
-                         "\"::\"; give one for each",
-                         text, CLIP_COUNT(said, "weight"), CLIP_COUNT(s->part_count, "set"));
-    for (int64_t k = 0; k < s->part_count; k++, at += 2) {
-        char *end;
-        double weight = strtod(at, &end);
-        if (end == at || strncmp(end, k + 1 < s->part_count ? "::" : "", 2) != 0 ||
-            !(weight > 0 && isfinite(weight)))
-            return clip_fail(error, CLIP_ERR_USAGE,
-                             "[data] train_data_weights = %s: the weight of set %lld is not a "
-                             "number above 0; write them as in 1::2.5",
-                             text, (long long)k + 1);
-        s->parts[k].weight = weight;
-        at = end;
-    }
-    return CLIP_OK;
-}
-
 static clip_status open_train_data(struct clip_setup *s, struct clip_error *error)
 {
-    clip_status status;
     const struct clip_dataset_options options = data_options(s, true);
-    const char *data = s->config->data.train_data;
-    int64_t *ends = NULL;
-    if (s->config->data.train_data_weights[0] == '\0') {
-        CLIP_TRY(clip_dataset_open(&s->train_data, data, &options, error));
-    } else {
-        CLIP_TRY(
-            clip_dataset_open_parts(&s->train_data, data, &options, &ends, &s->part_count, error));
-        CLIP_NEW(s->parts, s->part_count);
-        for (int64_t k = 0; k < s->part_count; k++) s->parts[k].end = ends[k];
-        CLIP_TRY(read_weights(s, error));
-    }
-    CLIP_TRY(tell_opened(s, s->train_data, data, error));
-out:
-    free(ends);
-    return status;
+    clip_status status = clip_train_data_open(s, &options, error);
+    if (status != CLIP_OK) return status;
+    return tell_opened(s, s->train_data, s->config->data.train_data, error);
 }
 
 static void read_preprocessing(struct clip_setup *s)
@@ -132,6 +94,7 @@ clip_status clip_setup_loader(struct clip_setup *s, bool quiet, struct clip_load
         .parts = s->parts,
         .part_count = s->part_count,
         .samples_per_epoch = c->data.samples_per_epoch,
+        .shard_group = s->shard_group,
         .shuffle = true,
         .augment = true,
         .preprocess = s->preprocess,
@@ -579,10 +542,7 @@ clip_status clip_setup_open(struct clip_setup *s, struct clip_config *config,
         CLIP_TRY(open_data(s, config->data.val_data, &s->val_data, error));
     else if (config->data.val_share > 0)
         CLIP_TRY(split_data(s, error));
-    if (s->part_count > 0 && clip_order_check(s->parts, s->part_count, error) != CLIP_OK) {
-        clip_error_prefix(error, "[data] train_data_weights = %s", config->data.train_data_weights);
-        CLIP_TRY(error->status);
-    }
+    CLIP_TRY(clip_train_data_check(s, error));
     CLIP_TRY(check_classes("zeroshot", config->zeroshot.images, config->zeroshot.classes,
                            config->zeroshot.templates, error));
     CLIP_TRY(check_classes("probe", config->probe.images, config->probe.classes,

@@ -18,8 +18,9 @@ struct clip_setup {             /* start from {0} */
     struct clip_dataset *train_data, *val_data, *probe_data; /* the last two NULL: none */
     struct clip_dataset *whole_data; /* what [data] val_share splits into both; NULL: nothing is */
     const int64_t *train_samples;    /* numbers of train_data's samples in it */
-    struct clip_order_part *parts;   /* the sets that [data] train_data_weights mixes; NULL */
+    struct clip_order_part *parts;   /* what the order needs of train_data; NULL: nothing */
     int64_t part_count;
+    int64_t shard_group; /* train_data is a stream; else 0 */
     struct clip_preprocess preprocess;
     struct clip_image_limits limits;
     enum clip_text_cleaning cleaning;

@@ -26,6 +26,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/status.h"
+#include "data/sets/order.h"
 
 struct clip_sample {          /* what reading fills; start from {0}, reuse it for the next read */
     struct clip_buffer image; /* the image file's bytes */
@@ -42,7 +43,12 @@ struct clip_dataset {
     int64_t *group;
     const struct clip_class_list *classes;  /* of class folders: group[i] is an index into it */
     const struct clip_templates *templates; /* of their captions; count 0: captions are empty */
-    char captions[24];        /* where they stand: ".txt", ".txt, .json"; "": ops->name says it */
+    char captions[24]; /* where they stand: ".txt", ".txt, .json"; "": ops->name says it */
+    /* of a stream, whose samples are numbered as order.h says: how many shards it has, and its
+     * first shard, for what looks at a few samples. `group` is NULL, and `count` is what a round
+     * draws */
+    int64_t shard_count;
+    const struct clip_dataset *example;
     bool paths;               /* image_name is a path by which any program can open the image */
     struct clip_names unread; /* folders and files below a folder that had to be passed over; they
                                * were named on stderr */
@@ -68,8 +74,18 @@ struct clip_dataset_ops {
     /* The path by which the image can be opened, or its name inside a tar; valid as long as the
      * data set. Samples of one image return the same pointer. */
     const char *(*image_name)(const struct clip_dataset *dataset, int64_t index);
+    /* Of a stream, where several numbers are of one sample: *same is equal for all of them, and
+     * *samples is how many it stands for, more than 1 if its shard could not be opened. NULL in
+     * other sets. Thread-safe; to be called when the sample was read. */
+    void (*identify)(const struct clip_dataset *dataset, int64_t index, int64_t *same,
+                     int64_t *samples);
     void (*free)(struct clip_dataset *dataset);
 };
+/* What to look at for a set's names, lengths of captions and the like. */
+static inline const struct clip_dataset *clip_dataset_example(const struct clip_dataset *dataset)
+{
+    return dataset->example != NULL ? dataset->example : dataset;
+}
 
 struct clip_dataset_options { /* the keys of [data] that matter here; strings may be NULL or "" */
     const char *images_root;
@@ -98,6 +114,25 @@ clip_status clip_dataset_open(struct clip_dataset **out, const char *data,
 clip_status clip_dataset_open_parts(struct clip_dataset **out, const char *data,
                                     const struct clip_dataset_options *options, int64_t **ends,
                                     int64_t *parts, struct clip_error *error);
+
+struct clip_stream_options {
+    bool apart;               /* each of the names joined by "::" is a part; else there is one */
+    int64_t shard_group;      /* shards of each set that are gone through at a time */
+    bool allow_pipe;          /* may shards be "pipe:COMMAND", whose output is the tar? */
+    int64_t retries;          /* of a command that fails, after its first try */
+    const char *cache_folder; /* where commands' output lies while it is read; "": there are none */
+    int64_t cache_bytes;      /* of all that lies there at a time */
+};
+/* How many tar shards `data` stands for, and whether one is a command; 0: it is something else. */
+clip_status clip_dataset_shard_count(const char *data, int64_t *shards, bool *pipes,
+                                     struct clip_error *error);
+/* Opens tar shards as a stream: no shard is read before its turn, but for the first of each set,
+ * which says how many samples of each are drawn in a round. *parts are for the order; free them. */
+clip_status clip_dataset_stream_open(struct clip_dataset **out, const char *data,
+                                     const struct clip_dataset_options *options,
+                                     const struct clip_stream_options *stream,
+                                     struct clip_order_part **parts, int64_t *part_count,
+                                     struct clip_error *error);
 void clip_dataset_free(struct clip_dataset *dataset); /* accepts NULL */
 /* CLIP_ERR_IO if something below a folder had to be passed over: programs end with it when their
  * work on the rest is done. */

@@ -60,6 +60,10 @@ struct clip_tar {
     struct clip_arena arena;
 };
 clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_error *error);
+/* The same, but of a tar that is cut or damaged it keeps the entries before that place; *damage
+ * says what is wrong, its status CLIP_OK if nothing is. Fails if there are none. */
+clip_status clip_tar_open_damaged(struct clip_tar *out, const char *path, struct clip_error *damage,
+                                  struct clip_error *error);
 /* out = the entry's bytes; more than `limit` bytes are an error. Thread-safe. */
 clip_status clip_tar_read(const struct clip_tar *tar, const struct clip_tar_entry *entry,
                           size_t limit, struct clip_buffer *out, struct clip_error *error);
@@ -79,6 +83,25 @@ char *clip_shards_next(char *part);
 /* Adds the names that a part of a list stands for: braces, a pattern, a folder of shards. */
 clip_status clip_shards_expand(const char *part, struct clip_names *names,
                                struct clip_error *error);
+
+/* Adds the names that DATA stands for, "pipe:COMMAND" among them; none where it is no shards. With
+ * parts, *ends gets the number of names behind each part of a list. */
+clip_status clip_shards_list(const char *data, struct clip_names *names, int64_t **ends,
+                             int64_t *parts, struct clip_error *error);
+bool clip_shards_is_pipe(const char *name);
+
+/* Runs a command and keeps what it writes in a new file of the folder: *path, which the caller
+ * removes, and whose lock *lock (close it) says that it is in use. A command that fails or writes
+ * more than `most` bytes is tried again `retries` times. */
+struct clip_spool {
+    const char *folder;
+    int64_t most, retries;
+    const volatile sig_atomic_t *stop; /* not 0: nothing is tried again; or NULL */
+};
+clip_status clip_spool_command(const struct clip_spool *spool, const char *command, char **path,
+                               int *lock, struct clip_error *error);
+/* Removes files of processes that died. */
+clip_status clip_spool_clean(const char *folder, struct clip_error *error);
 
 /* CLIP_ERR_DATA with a sentence that names the format where the file's bytes, or what lies in the
  * folder, are a data set of a format that is not read here (Parquet, LMDB, ...). */

@@ -73,6 +73,10 @@ static clip_status open_folder(struct clip_dataset **out, const char *path,
 static clip_status open_one(struct clip_dataset **out, const char *data,
                             const struct clip_dataset_options *options, struct clip_error *error)
 {
+    if (clip_shards_is_pipe(data))
+        return clip_fail(error, CLIP_ERR_USAGE,
+                         "%s is a command; only [data] train_data of clip_train reads its output",
+                         data);
     clip_status status = clip_dataset_refuse_foreign(data, error);
     if (status != CLIP_OK) return status;
     if (clip_shards_are(data)) return open_tars(out, data, options, error);

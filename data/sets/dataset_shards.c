@@ -165,8 +165,12 @@ out:
     return status;
 }
 
+bool clip_shards_is_pipe(const char *name) { return strncmp(name, "pipe:", 5) == 0; }
+
 clip_status clip_shards_expand(const char *part, struct clip_names *names, struct clip_error *error)
 {
+    /* what a command is given is no pattern of files */
+    if (clip_shards_is_pipe(part)) return expand_braces(part, names, error);
     if (is_shard_folder(part)) return add_folder(part, names, error);
     if (clip_path_exists(part)) return clip_names_add(names, part, error);
     if (has_braces(part)) return expand_braces(part, names, error);
@@ -222,6 +226,32 @@ static clip_status list_shards(const char *data, struct clip_names *names, struc
             CLIP_TRY(clip_fail(error, CLIP_ERR_USAGE,
                                "%s: a name is missing beside \"::\", which joins shards", data));
         CLIP_TRY(clip_shards_expand(part, names, error));
+    }
+out:
+    free(list);
+    return status;
+}
+
+clip_status clip_shards_list(const char *data, struct clip_names *names, int64_t **ends,
+                             int64_t *parts, struct clip_error *error)
+{
+    clip_status status = CLIP_OK;
+    int64_t capacity = 0;
+    char *list = NULL;
+    *ends = NULL;
+    *parts = 0;
+    list = clip_string_copy(data, error);
+    if (list == NULL) CLIP_TRY(CLIP_ERR_MEMORY);
+    for (char *part = list, *next; part != NULL; part = next) {
+        next = clip_path_exists(data) ? NULL : clip_shards_next(part);
+        if (!is_tars(part) && !clip_shards_is_pipe(part)) {
+            clip_names_release(names);
+            *parts = 0;
+            break;
+        }
+        CLIP_TRY(clip_shards_expand(part, names, error));
+        CLIP_TRY(clip_array_grow(ends, &capacity, *parts + 1, sizeof **ends, error));
+        (*ends)[(*parts)++] = names->count;
     }
 out:
     free(list);

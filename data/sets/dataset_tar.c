@@ -212,7 +212,9 @@ static clip_status refuse_gzip(const char *path, const struct source *source,
     return CLIP_OK;
 }
 
-clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_error *error)
+/* damage NULL: a damaged tar is an error. */
+static clip_status scan_tar(struct clip_tar *out, const char *path, struct clip_error *damage,
+                            struct clip_error *error)
 {
     clip_status status = CLIP_OK;
     struct source source = {.fd = -1};
@@ -226,7 +228,12 @@ clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_er
     CLIP_TRY((archive = archive_begin(&source, path, error)) != NULL ? CLIP_OK : error->status);
     for (bool more = true;;) {
         struct archive_entry *entry = NULL;
-        CLIP_TRY(next_entry(archive, &entry, &more, path, error));
+        status = next_entry(archive, &entry, &more, path, error);
+        if (status != CLIP_OK && damage != NULL && out->count > 0 && !clip_machine_failed(status)) {
+            *damage = *error;
+            break;
+        }
+        CLIP_TRY(status);
         if (!more) break;
         CLIP_TRY(add_entry(out, archive, entry, error));
     }
@@ -236,6 +243,18 @@ out:
     source_close(&source);
     if (status != CLIP_OK) clip_tar_close(out);
     return status;
+}
+
+clip_status clip_tar_open(struct clip_tar *out, const char *path, struct clip_error *error)
+{
+    return scan_tar(out, path, NULL, error);
+}
+
+clip_status clip_tar_open_damaged(struct clip_tar *out, const char *path, struct clip_error *damage,
+                                  struct clip_error *error)
+{
+    *damage = (struct clip_error){0};
+    return scan_tar(out, path, damage, error);
 }
 
 /* out = the data of the archive's current entry; holes of a sparse file are zeros. */

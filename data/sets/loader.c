@@ -25,6 +25,7 @@ struct slot {
 };
 
 enum { FLAG_BAD = 1, FLAG_NAMED = 2 };
+enum { MOST_ATTEMPTS = 1000000 }; /* to find a good sample for a place */
 
 struct clip_loader {
     const struct clip_dataset *dataset;
@@ -51,7 +52,7 @@ struct clip_loader {
     struct clip_sample scratch;    /* for samples that the consumer prepares itself */
     struct clip_position position; /* position of the next batch */
     struct clip_loader_counts counts;
-    unsigned char *flags; /* [dataset->count] */
+    struct clip_string_map marked; /* bad samples' numbers, and FLAG_... of each */
     struct clip_error failure, first_reason;
     struct clip_names bad;       /* what is wrong with the first of the bad samples */
     struct clip_buffer captions; /* the batch's caption texts, and where each one ends */
@@ -269,22 +270,46 @@ static void release_slot(struct clip_loader *loader)
     pthread_mutex_unlock(&loader->mutex);
 }
 
+/* A number that is the sample's alone, and how many are bad if this one is. */
+static void identify(const struct clip_loader *loader, int64_t sample, int64_t *number,
+                     int64_t *samples)
+{
+    *number = sample;
+    *samples = 1;
+    if (loader->dataset->ops->identify != NULL)
+        loader->dataset->ops->identify(loader->dataset, sample, number, samples);
+}
+
+static int64_t group_of(const struct clip_loader *loader, int64_t sample)
+{
+    int64_t number, samples;
+    if (loader->dataset->group != NULL) return loader->dataset->group[sample];
+    identify(loader, sample, &number, &samples);
+    return number;
+}
+
 /* ---- Bad samples ---- */
 static clip_status count_bad(struct clip_loader *loader, const struct slot *slot,
                              struct clip_error *error)
 {
-    unsigned char *flags = &loader->flags[slot->sample];
+    int64_t number, samples;
+    struct clip_string_entry *mark;
     if (clip_machine_failed(slot->status)) {
         *error = slot->error; /* the machine failed, not the sample */
         return slot->status;
     }
-    if (*flags & FLAG_BAD) return CLIP_OK;
-    if (!(*flags & FLAG_NAMED) && !loader->options.quiet)
-        clip_warn("a bad sample is skipped: %s", slot->error.message);
-    *flags |= FLAG_BAD | FLAG_NAMED;
-    if (loader->counts.bad++ == 0) loader->first_reason = slot->error;
+    identify(loader, slot->sample, &number, &samples);
+    clip_status status =
+        clip_string_map_add(&loader->marked, (const char *)&number, sizeof number, 0, &mark, error);
+    if (status != CLIP_OK || mark->value & FLAG_BAD) return status;
+    if (!(mark->value & FLAG_NAMED) && !loader->options.quiet)
+        clip_warn("a bad %s skipped: %s", samples > 1 ? "shard is" : "sample is",
+                  slot->error.message);
+    mark->value |= FLAG_BAD | FLAG_NAMED;
+    if (loader->counts.bad == 0) loader->first_reason = slot->error;
+    loader->counts.bad += samples;
     if (loader->bad.count < CLIP_LOADER_NAMED_BAD) {
-        clip_status status = clip_names_add(&loader->bad, slot->error.message, error);
+        status = clip_names_add(&loader->bad, slot->error.message, error);
         if (status != CLIP_OK) return status;
     }
     double share = (double)loader->counts.bad / (double)loader->dataset->count;
@@ -307,11 +332,13 @@ static clip_status replace_bad(struct clip_loader *loader, struct slot *slot,
     for (int64_t attempt = 0; slot->status != CLIP_OK; attempt++) {
         clip_status status = count_bad(loader, slot, error);
         if (status != CLIP_OK) return status;
-        if (loader->counts.bad == loader->dataset->count)
+        if (loader->counts.bad >= loader->dataset->count || attempt == MOST_ATTEMPTS)
             return clip_fail(error, CLIP_ERR_DATA,
                              "no sample of the data's %lld is good; the first bad one: %.600s",
                              (long long)loader->dataset->count, loader->first_reason.message);
-        slot->sample = clip_order_replace(loader->order, slot->sample, attempt, &rng);
+        pthread_mutex_lock(&loader->mutex);
+        slot->sample = clip_order_replace(loader->order, slot->epoch, slot->index, attempt, &rng);
+        pthread_mutex_unlock(&loader->mutex);
         slot->key = (uint64_t)slot->sample;
         prepare(loader, slot, &loader->scratch);
     }
@@ -337,7 +364,7 @@ static clip_status add_to_batch(struct clip_loader *loader, struct slot *slot,
     slot->pixels = spare;
     batch->samples[i] = slot->sample;
     batch->keys[i] = slot->key;
-    batch->groups[i] = loader->dataset->group[slot->sample];
+    batch->groups[i] = group_of(loader, slot->sample);
     if (slot->negative.count > 0) {
         CLIP_TRY(clip_buffer_append(&loader->negatives, slot->negative.ids,
                                     (size_t)slot->negative.count * sizeof(int32_t), error));
@@ -439,7 +466,6 @@ const struct clip_names *clip_loader_bad(const struct clip_loader *loader) { ret
 void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
 {
     stop_workers(loader);
-    int64_t n = loader->dataset->count;
     if (loader->options.shuffle && epoch_is_over(loader, position))
         position = (struct clip_position){.epoch = position.epoch + 1};
     loader->position = loader->head = position;
@@ -448,7 +474,7 @@ void clip_loader_seek(struct clip_loader *loader, struct clip_position position)
     loader->failure = (struct clip_error){0};
     loader->counts = (struct clip_loader_counts){0};
     clip_names_release(&loader->bad);
-    for (int64_t i = 0; i < n; i++) loader->flags[i] &= (unsigned char)~FLAG_BAD;
+    for (int64_t i = 0; i < loader->marked.count; i++) loader->marked.entries[i].value &= ~FLAG_BAD;
 }
 
 /* ---- Creation ---- */
@@ -552,13 +578,18 @@ clip_status clip_loader_create(struct clip_loader **out, const struct clip_datas
         !clip_mul_i64(loader->pixel_count, 3, &loader->pixel_count))
         CLIP_TRY(
             clip_fail(error, CLIP_ERR_MEMORY, "image_size = %lld is too large", (long long)side));
+    /* a stream's order knows shards */
+    bool streamed = options->shard_group > 0;
+    int64_t epoch = options->samples_per_epoch;
+    if (streamed && epoch == 0) epoch = dataset->count;
     const struct clip_order_options order = {.parts = options->parts,
                                              .part_count = options->part_count,
-                                             .length = options->samples_per_epoch,
+                                             .length = epoch,
+                                             .shard_group = options->shard_group,
                                              .seed = options->seed,
                                              .shuffle = options->shuffle};
-    CLIP_TRY(clip_order_create(&loader->order, dataset->count, &order, error));
-    CLIP_NEW(loader->flags, dataset->count);
+    CLIP_TRY(clip_order_create(&loader->order, streamed ? dataset->shard_count : dataset->count,
+                               &order, error));
     CLIP_TRY(allocate_batch(loader, error));
     CLIP_TRY(allocate_slots(loader, error));
     *out = loader;
@@ -593,11 +624,12 @@ void clip_loader_free(struct clip_loader *loader)
     clip_names_release(&loader->bad);
     clip_buffer_release(&loader->captions);
     clip_buffer_release(&loader->negatives);
+    clip_string_map_release(&loader->marked);
     clip_positives_release(&loader->positives);
     struct clip_batch *batch = &loader->batch;
     void *arrays[] = {
-        loader->slots, loader->threads,     batch->keys,           loader->flags, loader->images,
-        batch->groups, batch->caption_ends, batch->pixels,         batch->tokens, batch->offsets,
-        batch->ids,    batch->samples,      loader->negative_ends, batch->owners, loader};
+        loader->slots,       loader->threads,       batch->keys,   loader->images, batch->groups,
+        batch->caption_ends, batch->pixels,         batch->tokens, batch->offsets, batch->ids,
+        batch->samples,      loader->negative_ends, batch->owners, loader};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
 }

@@ -31,8 +31,9 @@ struct clip_loader_options {
     /* shuffled: sets that are mixed by weights, and the samples of an epoch; 0: as order.h says */
     const struct clip_order_part *parts;
     int64_t part_count, samples_per_epoch;
-    bool shuffle; /* false: in order; the last batch of the only epoch may be smaller */
-    bool augment; /* training augmentation; false: evaluation's preprocessing */
+    int64_t shard_group; /* of a stream (dataset.h), whose parts are needed then; else 0 */
+    bool shuffle;        /* false: in order; the last batch of the only epoch may be smaller */
+    bool augment;        /* training augmentation; false: evaluation's preprocessing */
     struct clip_preprocess preprocess;
     struct clip_augment augmentation;
     struct clip_image_limits limits; /* max_pixels 0: 100000000 */
