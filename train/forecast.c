@@ -126,9 +126,12 @@ clip_status clip_train_forecast(struct clip_config *config,
     int64_t longest = (int64_t)(f->tokens_per_caption * batch + 2 * deviation * sqrt(batch));
     CLIP_TRY(clip_step_plan(s.step, longest, &activations, error));
     f->flops_per_step = clip_model_flops(&s.model_config, config->train.batch_size, tokens, true);
-    /* gradient, two moments and average are of what is trained */
+    /* gradients, two moments and average are of what is trained; the last three are divided among
+     * processes */
     f->weights_bytes = s.model->size * (int64_t)sizeof(float) +
-                       f->trained * (4 + 2 * moment_bytes(s.step) + (s.step->ema != NULL ? 4 : 0));
+                       f->trained * (4 * s.step->slices->buffer_count +
+                                     (2 * moment_bytes(s.step) + (s.step->ema != NULL ? 4 : 0)) /
+                                         clip_comm_size(options->comm));
     f->activation_bytes = (int64_t)activations;
     /* All that is open by now, weights and moments with it, is counted as it lies in memory. */
     int64_t pairs = pairs_at_once(&s, options->init != NULL);
