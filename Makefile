@@ -270,8 +270,8 @@ asan: setup-tests
 		$(call chosen,$(BUILD)-asan)
 	@BUILD=$(BUILD)-asan tests/run.sh $(call chosen,$(BUILD)-asan)
 # Threads: the loader, the page's server, the library with several callers at once.
-THREADED = test_callers test_loader test_packed test_serve test_api test_catalogue test_embedder \
-	test_public
+THREADED = test_callers test_loader test_stream test_packed test_serve test_api test_catalogue \
+	test_embedder test_public
 tsan: setup-tests
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan \
 		OPT='-O1 -fsanitize=thread -fno-omit-frame-pointer' \

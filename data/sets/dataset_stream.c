@@ -167,10 +167,15 @@ static clip_status stream_read(const struct clip_dataset *dataset, int64_t index
 {
     const struct stream *s = stream_of(dataset);
     struct shard *shard;
-    snprintf(out->name, sizeof out->name, "%s", s->names.names[index % s->names.count]);
+    const char *name = s->names.names[index % s->names.count];
+    snprintf(out->name, sizeof out->name, "%s", name);
     clip_status status = enter(s, &index, &shard, error);
     if (status != CLIP_OK) return status;
     status = shard->set->ops->read(shard->set, index, rng, out, error);
+    if (shard->spooled != NULL) /* a file of no lasting name */
+        snprintf(out->name, sizeof out->name, "%s (%s)", name,
+                 shard->set->ops->image_name(shard->set, index));
+    if (shard->spooled != NULL && status != CLIP_OK) clip_error_prefix(error, "%s", out->name);
     release(s, shard);
     return status;
 }

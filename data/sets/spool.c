@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,22 +19,30 @@
 enum { BLOCK = 1 << 16, LONGEST_PAUSE = 30 };
 static const char prefix[] = "clip-shard-";
 
-/* A new file whose name nobody else has, locked. */
+/* A new file whose name nobody else has, locked. One that another process took for a dead one's and
+ * removed, before it was locked, is made again. */
 static clip_status new_file(const char *folder, char **path, int *lock, struct clip_error *error)
 {
+    clip_status status = CLIP_OK;
     struct clip_buffer name = {0};
-    clip_status status = clip_buffer_printf(&name, error, "%s/%sXXXXXX", folder, prefix);
-    if (status != CLIP_OK) return status;
-    *lock = mkostemp(name.data, O_CLOEXEC);
-    if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) != 0) {
-        status = clip_fail(error, CLIP_ERR_MACHINE,
-                           "no file could be made in %s: %s; name another [data] cache_folder",
-                           folder, strerror(errno));
-        clip_buffer_release(&name);
-        return status;
+    struct stat info = {0};
+    while (info.st_nlink == 0) {
+        name.size = 0;
+        CLIP_TRY(clip_buffer_printf(&name, error, "%s/%sXXXXXX", folder, prefix));
+        *lock = mkostemp(name.data, O_CLOEXEC);
+        if (*lock < 0 || flock(*lock, LOCK_EX) != 0 || fstat(*lock, &info) != 0)
+            CLIP_TRY(clip_fail(error, CLIP_ERR_MACHINE,
+                               "no file could be made in %s: %s; name another [data] cache_folder",
+                               folder, strerror(errno)));
+        if (info.st_nlink == 0) close(*lock);
     }
     *path = name.data;
     return CLIP_OK;
+out:
+    if (*lock >= 0) close(*lock);
+    *lock = -1;
+    clip_buffer_release(&name);
+    return status;
 }
 
 static clip_status write_all(int file, const char *bytes, size_t n, const char *path,
