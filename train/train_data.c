@@ -111,7 +111,7 @@ clip_status clip_train_data_open(struct clip_setup *s, const struct clip_dataset
 {
     clip_status status;
     const struct clip_config *c = s->config;
-    bool stream, weights = c->data.train_data_weights[0] != '\0';
+    bool stream = false, weights = c->data.train_data_weights[0] != '\0';
     CLIP_TRY(choose(c, &stream, error));
     if (stream)
         CLIP_TRY(open_stream(s, options, error));
