@@ -14,7 +14,7 @@
 struct extended {
     struct clip_batch batch;
     struct clip_teacher teacher;
-    int32_t *tokens, *offsets;
+    int32_t *tokens, *offsets, *owners;
 };
 
 static void extend(struct extended *e, struct training *r)
@@ -25,7 +25,8 @@ static void extend(struct extended *e, struct training *r)
     e->batch.count = n;
     e->tokens = calloc((size_t)(2 * n * r->context), sizeof *e->tokens);
     e->offsets = calloc((size_t)(2 * n + 1), sizeof *e->offsets);
-    assert_true(e->tokens != NULL && e->offsets != NULL);
+    e->owners = calloc((size_t)n, sizeof *e->owners);
+    assert_true(e->tokens != NULL && e->offsets != NULL && e->owners != NULL);
     int64_t texts = 0;
     for (int64_t b = 0; b < 2 * n; b++) {
         if (b >= n && b % 3 == 0) continue;
@@ -33,8 +34,10 @@ static void extend(struct extended *e, struct training *r)
         memcpy(e->tokens + e->offsets[texts], all->tokens + all->offsets[b],
                (size_t)length * sizeof *e->tokens);
         e->offsets[texts + 1] = e->offsets[texts] + length;
+        if (b >= n) e->owners[texts - n] = (int32_t)(b - n);
         texts++;
     }
+    e->batch.owners = e->owners;
     e->batch.negatives = texts - n;
     e->batch.tokens = e->tokens;
     e->batch.offsets = e->offsets;
@@ -51,6 +54,7 @@ static void extended_release(struct extended *e)
 {
     free(e->tokens);
     free(e->offsets);
+    free(e->owners);
     clip_teacher_release(&e->teacher);
 }
 
