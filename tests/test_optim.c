@@ -271,7 +271,7 @@ static void parts_make_the_bits_of_one(void **state)
     const struct clip_optim_param params[PARAMS] = {{0, 0, 200001, true, true, 1},
                                                     {200016, 200016, 5, false, true, 0.5},
                                                     {200032, -1, 7, false, false, 1},
-                                                    {200048, 200032, 199968, true, true, 1}};
+                                                    {200048, 200032, 199952, true, true, 1}};
     struct clip_adamw_options options = {0.9, 0.98, 1e-6, 0.2, CLIP_MOMENTS_BF16};
     float *data = malloc(SIZE * sizeof *data), *shared = malloc(SIZE * sizeof *data),
           *grad = malloc(SIZE * sizeof *data);
