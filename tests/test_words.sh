@@ -102,7 +102,7 @@ check "a pipe gets a caption as it is" prints 0 "${red%.bmp}  100" clip_eval cla
 on_terminal() {
     local words
     printf -v words '%q ' "$@"
-    (cd "$folder" && script -qec "$words" /dev/null) </dev/null >"$folder/terminal" 2>&1
+    (cd "$folder" && SHELL=$BASH script -qec "$words" /dev/null) </dev/null >"$folder/terminal" 2>&1
     sed -i $'s/\r$//; s/\r\033\\[K//g' "$folder/terminal" # a live line is erased
     out=$(<"$folder/terminal")
 }
